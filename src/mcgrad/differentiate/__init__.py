@@ -1,0 +1,1 @@
+"""Differentiation of Programs: rules that return equations, and the two modes that apply them."""

@@ -1,0 +1,87 @@
+"""Derivatives of the elementwise ops, one line each.
+
+The derivative of an elementwise op in one argument is a diagonal linear map t -> p * t, so one line serves both modes:
+forward applies it to a tangent, reverse to a cotangent. `y` is the op's own result. None stands for a derivative
+that is zero almost everywhere.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from mcgrad.ir.build import apply
+from mcgrad.ir.program import Var
+
+Rule = Callable[..., Var] | None
+
+add, sub, mul, div, neg = (partial(apply, op) for op in ("add", "subtract", "multiply", "divide", "negative"))
+exp, log, sqrt, sin, cos, sinh, cosh = (partial(apply, op) for op in "exp log sqrt sin cos sinh cosh".split())
+power, where, less, equal, sign = (partial(apply, op) for op in "power where less equal sign".split())
+expit, digamma, trigamma = (partial(apply, op) for op in "expit digamma trigamma".split())
+
+_2_SQRT_PI = 2 / np.sqrt(np.pi)
+_1_SQRT_2PI = 1 / np.sqrt(2 * np.pi)
+_LN2 = np.log(2)
+_LN10 = np.log(10)
+
+
+def _gauss(x: Var) -> Var:
+    return exp(neg(mul(x, x)))
+
+
+ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
+    "add": (lambda t, y, a, b: t, lambda t, y, a, b: t),
+    "subtract": (lambda t, y, a, b: t, lambda t, y, a, b: neg(t)),
+    "negative": (lambda t, y, x: neg(t),),
+    "multiply": (lambda t, y, a, b: mul(t, b), lambda t, y, a, b: mul(t, a)),
+    "divide": (lambda t, y, a, b: div(t, b), lambda t, y, a, b: neg(div(mul(t, y), b))),
+    "reciprocal": (lambda t, y, x: neg(mul(t, mul(y, y))),),
+    "absolute": (lambda t, y, x: mul(t, sign(x)),),
+    "sign": (None,),
+    "floor": (None,),
+    "ceil": (None,),
+    "float": (None,),
+    "minimum": (lambda t, y, a, b: where(less(b, a), 0.0, t), lambda t, y, a, b: where(less(b, a), t, 0.0)),
+    "maximum": (lambda t, y, a, b: where(less(a, b), 0.0, t), lambda t, y, a, b: where(less(a, b), t, 0.0)),
+    "where": (None, lambda t, y, c, a, b: where(c, t, 0.0), lambda t, y, c, a, b: where(c, 0.0, t)),
+    "sqrt": (lambda t, y, x: div(mul(t, 0.5), y),),
+    "cbrt": (lambda t, y, x: div(mul(t, y), mul(x, 3.0)),),
+    "exp": (lambda t, y, x: mul(t, y),),
+    "exp2": (lambda t, y, x: mul(t, mul(y, _LN2)),),
+    "expm1": (lambda t, y, x: mul(t, exp(x)),),
+    "log": (lambda t, y, x: div(t, x),),
+    "log2": (lambda t, y, x: div(t, mul(x, _LN2)),),
+    "log10": (lambda t, y, x: div(t, mul(x, _LN10)),),
+    "log1p": (lambda t, y, x: div(t, add(1.0, x)),),
+    "sin": (lambda t, y, x: mul(t, cos(x)),),
+    "cos": (lambda t, y, x: neg(mul(t, sin(x))),),
+    "tan": (lambda t, y, x: mul(t, add(1.0, mul(y, y))),),
+    "arcsin": (lambda t, y, x: div(t, sqrt(mul(sub(1.0, x), add(1.0, x)))),),
+    "arccos": (lambda t, y, x: neg(div(t, sqrt(mul(sub(1.0, x), add(1.0, x))))),),
+    "arctan": (lambda t, y, x: div(t, add(1.0, mul(x, x))),),
+    "arctan2": (
+        lambda t, y, a, b: div(mul(t, b), add(mul(a, a), mul(b, b))),
+        lambda t, y, a, b: neg(div(mul(t, a), add(mul(a, a), mul(b, b)))),
+    ),
+    "sinh": (lambda t, y, x: mul(t, cosh(x)),),
+    "cosh": (lambda t, y, x: mul(t, sinh(x)),),
+    "tanh": (lambda t, y, x: mul(t, sub(1.0, mul(y, y))),),
+    "arcsinh": (lambda t, y, x: div(t, sqrt(add(1.0, mul(x, x)))),),
+    "arccosh": (lambda t, y, x: div(t, sqrt(mul(sub(x, 1.0), add(x, 1.0)))),),
+    "arctanh": (lambda t, y, x: div(t, mul(sub(1.0, x), add(1.0, x))),),
+    "hypot": (lambda t, y, a, b: mul(t, div(a, y)), lambda t, y, a, b: mul(t, div(b, y))),
+    "power": (
+        lambda t, y, a, b: mul(t, mul(b, power(a, sub(b, 1.0)))),
+        lambda t, y, a, b: mul(t, where(equal(y, 0.0), 0.0, mul(y, log(a)))),
+    ),
+    "expit": (lambda t, y, x: mul(t, mul(y, expit(neg(x)))),),
+    "softplus": (lambda t, y, x: mul(t, expit(x)),),
+    "logaddexp": (lambda t, y, a, b: mul(t, expit(sub(a, b))), lambda t, y, a, b: mul(t, expit(sub(b, a)))),
+    "erf": (lambda t, y, x: mul(t, mul(_gauss(x), _2_SQRT_PI)),),
+    "erfc": (lambda t, y, x: neg(mul(t, mul(_gauss(x), _2_SQRT_PI))),),
+    "ndtr": (lambda t, y, x: mul(t, mul(exp(mul(mul(x, x), -0.5)), _1_SQRT_2PI)),),
+    "log_ndtr": (lambda t, y, x: mul(t, mul(exp(sub(mul(mul(x, x), -0.5), y)), _1_SQRT_2PI)),),
+    "gammaln": (lambda t, y, x: mul(t, digamma(x)),),
+    "digamma": (lambda t, y, x: mul(t, trigamma(x)),),
+}

@@ -1,0 +1,147 @@
+"""Forward and reverse mode, and which of them a Program is better off with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcgrad.differentiate.elementwise import ELEMENTWISE
+from mcgrad.differentiate.structural import FORWARD, REVERSE, zeros_like
+from mcgrad.ir.build import apply, concatenate, const, rebuild, reshape
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Var, ancestors, cost
+
+FORWARD_LIMIT = 8  # scalar parameters beyond which forward mode is not even tried
+
+
+def gradient(value: Var, wrt: Sequence[Var]) -> list[Var]:
+    """Differentiate a scalar.
+
+    Parameters
+    ----------
+    value : Var of shape ()
+    wrt : sequence of Var
+        Inputs to differentiate in.
+
+    Returns
+    -------
+    list of Var, one for each input, of its shape. The mode is whichever costs less: reverse repeats little work but must
+    keep what its way back reads; forward keeps nothing, once for each scalar input.
+
+    Raises
+    ------
+    TypeError
+        An op on the way has no derivative rule.
+    """
+    backward = reverse(value, wrt)
+    if sum(var.size for var in wrt) > FORWARD_LIMIT:
+        return backward
+    forwards = forward(value, wrt)
+    return forwards if load([value, *forwards]) < load([value, *backward]) else backward
+
+
+def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
+    """Forward mode: one tangent for each scalar element of the inputs."""
+    grads = []
+    for var in wrt:
+        parts = []
+        for i in range(var.size):
+            seed = np.zeros(var.size)
+            seed[i] = 1.0
+            tangent = _push(value, var, const(seed.reshape(var.shape)))
+            parts.append(reshape(const(0.0) if tangent is None else tangent, (1,)))
+        grads.append(reshape(concatenate(parts, 0), var.shape))
+    return grads
+
+
+def _push(value: Var, source: Var, seed: Var) -> Var | None:
+    tangents: dict[Var, Var] = {source: seed}
+    for var in ancestors([value]):
+        if var is source or not any(arg in tangents for arg in var.args):
+            continue
+        tangent = jvp(var, [tangents.get(arg) for arg in var.args])
+        if tangent is not None:
+            tangents[var] = tangent
+    return tangents.get(value)
+
+
+def jvp(var: Var, ts: Sequence[Var | None]) -> Var | None:
+    """Tangent of one equation; a tangent of None is zero."""
+    if var.op in ELEMENTWISE:
+        terms = [
+            rule(t, var, *var.args) for rule, t in zip(_rules(var), ts, strict=True) if t is not None and rule is not None
+        ]
+        return sum_of(terms)
+    if OPS[var.op].result == "bool":
+        return None
+    if var.op in FORWARD:
+        return FORWARD[var.op](ts, var)
+    if not OPS[var.op].linear:
+        raise TypeError(f"{var.op} has no derivative rule")
+    return rebuild(var, tuple(zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)))
+
+
+def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
+    """Reverse mode: one cotangent for every Var between the inputs and the value."""
+    order = list(ancestors([value]))
+    active = set(wrt)
+    for var in order:
+        if any(arg in active for arg in var.args):
+            active.add(var)
+    terms: dict[Var, list[Var]] = {value: [const(1.0)]}
+    for var in reversed(order):
+        if var in terms and var in active and var.args:
+            ct = sum_of(terms[var])
+            assert ct is not None
+            for arg, contribution in zip(var.args, vjp(var, ct), strict=False):
+                if contribution is not None and arg in active:
+                    terms.setdefault(arg, []).append(contribution)
+    return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
+
+
+def vjp(var: Var, ct: Var) -> Sequence[Var | None]:
+    """Cotangents of the arguments of one equation."""
+    if var.op in ELEMENTWISE:
+        return [None if rule is None else rule(ct, var, *var.args) for rule in _rules(var)]
+    if OPS[var.op].result == "bool":
+        return [None] * len(var.args)
+    if var.op not in REVERSE:
+        raise TypeError(f"{var.op} has no derivative rule")
+    return REVERSE[var.op](ct, var)
+
+
+def _rules(var: Var) -> tuple:  # type: ignore[type-arg]
+    return ELEMENTWISE[var.op] if var.kind == "float" else (None,) * len(var.args)
+
+
+def sum_of(terms: Sequence[Var]) -> Var | None:
+    """Sum of Vars; None for no terms."""
+    if not terms:
+        return None
+    total = terms[0]
+    for term in terms[1:]:
+        total = apply("add", total, term)
+    return total
+
+
+def load(roots: Sequence[Var]) -> float:
+    """Cost of one draw: arithmetic, and what must be stored because a later phase reads it.
+
+    A phase ends where an equation needs all elements of its argument before it can give its first: a reduction, a
+    contraction, a scan from the far end.
+    """
+    phase: dict[Var, int] = {}
+    stored: set[Var] = set()
+    total = 0.0
+    for var in ancestors(roots):
+        if not var.random:
+            continue
+        random_args = [arg for arg in var.args if arg.random]
+        phase[var] = max((phase[arg] + _barrier(arg) for arg in random_args), default=0)
+        stored.update(arg for arg in random_args if phase[arg] < phase[var] and not _barrier(arg))
+        total += cost(var)
+    return total + sum(6.0 * var.size for var in stored)
+
+
+def _barrier(var: Var) -> bool:
+    reversed_scan = OPS[var.op].group == "scan" and var.attrs[1]
+    return OPS[var.op].group in ("reduction", "contraction") or reversed_scan or var.op == "flip"

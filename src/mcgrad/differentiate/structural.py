@@ -1,0 +1,203 @@
+"""Derivatives of the ops that move, sum and contract elements.
+
+`FORWARD[op](tangents, var)` gives the tangent of the result, where a tangent of None is zero; an op that is missing there is
+linear, and its tangent is the op itself applied to the tangents. `REVERSE[op](cotangent, var)` gives one cotangent
+an argument.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mcgrad.ir.build import (
+    apply,
+    as_var,
+    broadcast,
+    concatenate,
+    const,
+    einsum,
+    flip,
+    linear_recurrence,
+    native,
+    pad,
+    reduce,
+    reshape,
+    scan,
+    scatter_add,
+    slice_,
+    take,
+    transpose,
+)
+from mcgrad.ir.program import Var
+
+Tangents = Sequence[Var | None]
+
+
+def zeros_like(x: Var) -> Var:
+    """Zeros of x's shape."""
+    return broadcast(const(0.0), x.shape)
+
+
+def unbroadcast(t: Var, shape: tuple[int, ...]) -> Var:
+    """Sum over the axes along which `shape` was broadcast to t's."""
+    new = len(t.shape) - len(shape)
+    axes = [i for i, n in enumerate(t.shape) if i < new or (shape[i - new] == 1 and n != 1)]
+    return reshape(reduce("sum", t, axes), shape)
+
+
+def expand(t: Var, axes: Sequence[int], shape: tuple[int, ...]) -> Var:
+    """Undo a reduction's loss of axes: repeat t along them."""
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return broadcast(reshape(t, kept), shape)
+
+
+# --- reductions ------------------------------------------------------------------------------------------------------
+def _others(var: Var) -> Var:
+    """For each element the product of the others: exclusive products from both ends, right even where one is zero."""
+    (x,), axes = var.args, var.attrs
+    order = [i for i in range(len(x.shape)) if i not in axes] + list(axes)
+    kept = tuple(x.shape[i] for i in order[: len(order) - len(axes)])
+    flat = reshape(transpose(x, order), (*kept, -1 if 0 in x.shape else x.size // max(int(np.prod(kept)), 1)))
+    axis = len(kept)
+    both = apply("multiply", *(_shifted(scan("cumprod", flat, axis, rev), axis, rev, 1.0) for rev in (False, True)))
+    return transpose(reshape(both, tuple(x.shape[i] for i in order)), np.argsort(order).tolist())
+
+
+def _shares(var: Var) -> Var:
+    """Weights of the elements that attain the extremum: equal shares that sum to one."""
+    (x,), axes = var.args, var.attrs
+    hit = apply("float", apply("equal", x, expand(var, axes, x.shape)))
+    return apply("divide", hit, expand(reduce("sum", hit, axes), axes, x.shape))
+
+
+def _weighted(weights: Callable[[Var], Var]) -> Callable[[Tangents, Var], Var]:
+    return lambda ts, var: reduce("sum", apply("multiply", as_var(ts[0]), weights(var)), var.attrs)
+
+
+# --- scans -----------------------------------------------------------------------------------------------------------
+def _shifted(y: Var, axis: int, reverse: bool, first: float) -> Var:
+    """The value before each step: y moved by one along the axis, `first` at the start."""
+    n = y.shape[axis]
+    bounds = [(0, extent, 1) for extent in y.shape]
+    bounds[axis] = (1, n, 1) if reverse else (0, n - 1, 1)
+    start = broadcast(const(first), tuple(1 if i == axis else extent for i, extent in enumerate(y.shape)))
+    rest = slice_(y, bounds)
+    return concatenate([rest, start] if reverse else [start, rest], axis)
+
+
+def _cumprod_reverse(ct: Var, var: Var) -> list[Var]:
+    axis, reverse = var.attrs
+    factors = _shifted(var.args[0], axis, not reverse, 0.0)  # the recurrence runs backwards: step k uses x[k+1]
+    return [apply("multiply", linear_recurrence(factors, ct, axis, not reverse), _shifted(var, axis, reverse, 1.0))]
+
+
+def _recurrence_forward(ts: Tangents, var: Var) -> Var:
+    (a, _), (axis, reverse) = var.args, var.attrs
+    source = zeros_like(var) if ts[1] is None else ts[1]
+    if ts[0] is not None:
+        source = apply("add", source, apply("multiply", ts[0], _shifted(var, axis, reverse, 0.0)))
+    return linear_recurrence(a, source, axis, reverse)
+
+
+def _recurrence_reverse(ct: Var, var: Var) -> list[Var]:
+    (a, _), (axis, reverse) = var.args, var.attrs
+    u = linear_recurrence(_shifted(a, axis, not reverse, 0.0), ct, axis, not reverse)
+    return [apply("multiply", u, _shifted(var, axis, reverse, 0.0)), u]
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+def _slice_reverse(ct: Var, var: Var) -> list[Var]:
+    spec = []
+    for (start, _, step), n, full in zip(var.attrs, var.shape, var.args[0].shape, strict=True):
+        last = start + (n - 1) * step
+        spec.append((start, full - 1 - last, step - 1))
+    return [pad(ct, spec)]
+
+
+def _pad_reverse(ct: Var, var: Var) -> list[Var]:
+    bounds = [
+        (low, low + (n - 1) * (gap + 1) + 1, gap + 1)
+        for (low, _, gap), n in zip(var.attrs, var.args[0].shape, strict=True)
+    ]
+    return [slice_(ct, bounds)]
+
+
+def _concatenate_forward(ts: Tangents, var: Var) -> Var:
+    return concatenate([zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)], var.attrs)
+
+
+def _concatenate_reverse(ct: Var, var: Var) -> list[Var]:
+    axis, start, cts = var.attrs, 0, []
+    for x in var.args:
+        bounds = [(0, n, 1) for n in ct.shape]
+        bounds[axis] = (start, start + x.shape[axis], 1)
+        cts.append(slice_(ct, bounds))
+        start += x.shape[axis]
+    return cts
+
+
+# --- contractions ----------------------------------------------------------------------------------------------------
+def _einsum_forward(ts: Tangents, var: Var) -> Var:
+    terms = [
+        einsum(var.attrs, *(t if i == k else x for i, x in enumerate(var.args)))
+        for k, t in enumerate(ts)
+        if t is not None
+    ]
+    return terms[0] if len(terms) == 1 else apply("add", *terms)
+
+
+def _einsum_reverse(ct: Var, var: Var) -> list[Var]:
+    inputs, output = var.attrs.split("->")
+    labels, cts = inputs.split(","), []
+    for k, x in enumerate(var.args):
+        others = [(labels[i], arg) for i, arg in enumerate(var.args) if i != k]
+        known = set(output).union(*(label for label, _ in others))
+        found = "".join(label for label in labels[k] if label in known)
+        term = einsum(f"{','.join([output, *(label for label, _ in others)])}->{found}", ct, *(arg for _, arg in others))
+        lost = [i for i, label in enumerate(labels[k]) if label not in known]
+        cts.append(expand(term, lost, x.shape) if lost else term)
+    return cts
+
+
+# --- the user's own Numba functions ----------------------------------------------------------------------------------
+def _gradient(var: Var) -> Var:
+    return native("native_gradient", var.attrs, var.args, var.args[0].shape)
+
+
+def _dot(a: Var, b: Var) -> Var:
+    return reduce("sum", apply("multiply", a, b), range(len(a.shape)))
+
+
+FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
+    "prod": _weighted(_others),
+    "max": _weighted(_shares),
+    "min": _weighted(_shares),
+    "cumprod": lambda ts, var: linear_recurrence(
+        var.args[0], apply("multiply", as_var(ts[0]), _shifted(var, *var.attrs, 1.0)), *var.attrs
+    ),
+    "linear_recurrence": _recurrence_forward,
+    "concatenate": _concatenate_forward,
+    "einsum": _einsum_forward,
+    "native_value": lambda ts, var: _dot(as_var(ts[0]), _gradient(var)),
+}
+
+REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
+    "reshape": lambda ct, var: [reshape(ct, var.args[0].shape)],
+    "transpose": lambda ct, var: [transpose(ct, np.argsort(var.attrs).tolist())],
+    "broadcast": lambda ct, var: [unbroadcast(ct, var.args[0].shape)],
+    "slice": _slice_reverse,
+    "flip": lambda ct, var: [flip(ct, var.attrs)],
+    "pad": _pad_reverse,
+    "take": lambda ct, var: [scatter_add(ct, var.attrs.array, var.args[0].shape)],
+    "scatter_add": lambda ct, var: [take(ct, var.attrs.array)],
+    "concatenate": _concatenate_reverse,
+    "sum": lambda ct, var: [expand(ct, var.attrs, var.args[0].shape)],
+    "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _others(var))],
+    "max": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _shares(var))],
+    "min": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _shares(var))],
+    "cumsum": lambda ct, var: [scan("cumsum", ct, var.attrs[0], not var.attrs[1])],
+    "cumprod": _cumprod_reverse,
+    "linear_recurrence": _recurrence_reverse,
+    "einsum": _einsum_reverse,
+    "native_value": lambda ct, var: [apply("multiply", ct, _gradient(var))],
+}

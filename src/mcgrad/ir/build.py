@@ -1,0 +1,274 @@
+"""One function an op: each checks shapes and kinds, folds what is constant, and returns a Var.
+
+These are the only way to make a Var. They follow NumPy's broadcasting by inserting `broadcast` equations, so that
+every elementwise equation has arguments of one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.ir.interpret import interpret
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Literal, Shape, Var
+
+Operand = Var | npt.ArrayLike
+
+
+# --- leaves ----------------------------------------------------------------------------------------------------------
+def const(value: npt.ArrayLike) -> Var:
+    """Make a literal array; integers become floats, booleans stay booleans."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"an array of dtype {array.dtype} cannot enter a Program; accepted are floats, integers and booleans")
+    kind = "bool" if array.dtype == bool else "float"
+    literal = Literal(array if kind == "bool" else array.astype(np.float64))
+    return Var("const", (), literal, array.shape, kind, random=False)
+
+
+def input_(path: str, shape: Shape) -> Var:
+    """Make a draw-independent input, a parameter or data, known by its path."""
+    return Var("input", (), path, tuple(shape), "float", random=False)
+
+
+def noise(stream: int, kind: str, shape: Shape) -> Var:
+    """Make a noise source: component i of the stream is element i in C order."""
+    return Var("noise", (), (stream, kind), tuple(shape), "float", random=True)
+
+
+def as_var(value: Operand) -> Var:
+    """Return a Var as it is, anything else as a constant."""
+    return value if isinstance(value, Var) else const(value)
+
+
+# --- elementwise -----------------------------------------------------------------------------------------------------
+def apply(op: str, *operands: Operand) -> Var:
+    """Apply an elementwise op with NumPy's broadcasting and promotion of booleans."""
+    args = [as_var(x) for x in operands]
+    if op.startswith("logical_"):
+        args = [x if x.kind == "bool" else apply("not_equal", x, 0.0) for x in args]
+    elif op == "where":
+        condition = args[0] if args[0].kind == "bool" else apply("not_equal", args[0], 0.0)
+        args = [condition, *_same_kind(args[1:])]
+    elif op == "float":
+        if args[0].kind == "float":
+            return args[0]
+    else:
+        args = [apply("float", x) if x.kind == "bool" else x for x in args]
+    shape = np.broadcast_shapes(*(x.shape for x in args))
+    simpler = _algebra(op, args, shape)
+    if simpler is not None:
+        return broadcast(simpler, shape)
+    kind = OPS[op].result if op != "where" else args[1].kind
+    return _make(op, tuple(broadcast(x, shape) for x in args), None, shape, kind)
+
+
+def _same_kind(args: list[Var]) -> list[Var]:
+    return args if len({x.kind for x in args}) == 1 else [apply("float", x) for x in args]
+
+
+def is_fill(x: Var, value: float) -> bool:
+    """Whether every element of x is this literal number (and of the same sign, for zero)."""
+    while x.op == "broadcast":
+        x = x.args[0]
+    return x.is_const and x.kind == "float" and x.attrs.array.size > 0 and bool(np.all(x.attrs.array == value))
+
+
+def fill_value(x: Var) -> float | None:
+    """Return the one literal number that fills x, or None."""
+    while x.op == "broadcast":
+        x = x.args[0]
+    if not x.is_const or x.kind != "float" or x.attrs.array.size == 0:
+        return None
+    first = float(x.attrs.array.flat[0])
+    return first if x.attrs.array.size == 1 or bool(np.all(x.attrs.array == first)) else None
+
+
+def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
+    """Identities that hold for every float, NaN and infinities included."""
+    if op in ("add", "multiply"):
+        unit = 0.0 if op == "add" else 1.0
+        for x, y in (args, args[::-1]):
+            if is_fill(y, unit):
+                return x
+            if op == "multiply" and is_fill(y, -1.0):
+                return apply("negative", x)
+    if op == "add" and args[1].op == "negative":
+        return apply("subtract", args[0], args[1].args[0])
+    if op == "subtract" and is_fill(args[1], 0.0):
+        return args[0]
+    if op == "subtract" and is_fill(args[0], 0.0):
+        return apply("negative", args[1])
+    if op == "divide" and is_fill(args[1], 1.0):
+        return args[0]
+    if op == "divide" and args[0].random and not args[1].random and not is_fill(args[0], 1.0):
+        return apply("multiply", args[0], apply("reciprocal", args[1]))  # one division on the host, none in the kernel
+    if op == "negative" and args[0].op == "negative":
+        return args[0].args[0]
+    if op == "power":
+        return _power(*args)
+    if op == "logaddexp":
+        for x, y in (args, args[::-1]):
+            if is_fill(y, 0.0):
+                return apply("softplus", x)
+    return None
+
+
+def _power(x: Var, y: Var) -> Var | None:
+    exponent = fill_value(y)
+    if exponent is None or exponent != int(exponent) or abs(exponent) > 16:
+        return apply("sqrt", x) if exponent == 0.5 else None
+    if exponent == 0:
+        return const(np.ones(x.shape))
+    result, square, rest = None, x, abs(int(exponent))
+    while rest:
+        if rest & 1:
+            result = square if result is None else apply("multiply", result, square)
+        rest >>= 1
+        if rest:
+            square = apply("multiply", square, square)
+    assert result is not None
+    return result if exponent > 0 else apply("reciprocal", result)
+
+
+# --- structural ------------------------------------------------------------------------------------------------------
+def reshape(x: Var, shape: Shape) -> Var:
+    """Reinterpret the elements, in C order, in another shape of the same size."""
+    if x.shape == tuple(shape):
+        return x
+    if x.op == "reshape":
+        x = x.args[0]
+        if x.shape == tuple(shape):
+            return x
+    return _make("reshape", (x,), None, tuple(int(n) for n in shape), x.kind)
+
+
+def transpose(x: Var, axes: Sequence[int]) -> Var:
+    """Permute the axes."""
+    axes = tuple(int(a) % len(x.shape) for a in axes)
+    if axes == tuple(range(len(x.shape))):
+        return x
+    return _make("transpose", (x,), axes, tuple(x.shape[a] for a in axes), x.kind)
+
+
+def broadcast(x: Var, shape: Shape) -> Var:
+    """Repeat along new leading axes and axes of extent 1, as np.broadcast_to does."""
+    shape = tuple(shape)
+    if x.shape == shape:
+        return x
+    if x.op == "broadcast" and np.broadcast_shapes(x.args[0].shape, shape) == shape:
+        x = x.args[0]
+    return _make("broadcast", (x,), None, shape, x.kind, fold=False)
+
+
+def slice_(x: Var, bounds: Sequence[tuple[int, int, int]]) -> Var:
+    """Take start:stop:step of each axis, with start, stop >= 0 and step > 0."""
+    bounds = tuple((int(a), int(b), int(c)) for a, b, c in bounds)
+    shape = tuple(len(range(*b)) for b in bounds)
+    if shape == x.shape and all(step == 1 or n == 1 for (_, _, step), n in zip(bounds, shape, strict=True)):
+        return x
+    return _make("slice", (x,), bounds, shape, x.kind)
+
+
+def flip(x: Var, axes: Sequence[int]) -> Var:
+    """Reverse the order along axes."""
+    axes = tuple(a for a in axes if x.shape[a] > 1)
+    if not axes:
+        return x
+    return _make("flip", (x,), axes, x.shape, x.kind)
+
+
+def pad(x: Var, spec: Sequence[tuple[int, int, int]]) -> Var:
+    """Surround with zeros: (before, after, between neighbours) for each axis."""
+    spec = tuple((int(a), int(b), int(c)) for a, b, c in spec)
+    if not any(any(s) for s in spec):
+        return x
+    shape = tuple(low + high + n + max(n - 1, 0) * gap for (low, high, gap), n in zip(spec, x.shape, strict=True))
+    return _make("pad", (x,), spec, shape, x.kind)
+
+
+def take(x: Var, index: npt.NDArray[np.integer[Any]]) -> Var:
+    """Take elements by their flat (C order) index; the result has the shape of `index`."""
+    index = np.asarray(index, np.int64)
+    return _make("take", (x,), Literal(index), index.shape, x.kind)
+
+
+def scatter_add(x: Var, index: npt.NDArray[np.integer[Any]], shape: Shape) -> Var:
+    """Add every element of x to the element of a zero array at its flat index: the transpose of `take`."""
+    return _make("scatter_add", (x,), Literal(np.asarray(index, np.int64)), tuple(shape), "float")
+
+
+def concatenate(parts: Sequence[Var], axis: int) -> Var:
+    """Join along an existing axis."""
+    parts = [p for p in parts if p.shape[axis] > 0] or list(parts[:1])
+    if len(parts) == 1:
+        return parts[0]
+    parts = _same_kind(list(parts))
+    shape = list(parts[0].shape)
+    shape[axis] = sum(p.shape[axis] for p in parts)
+    return _make("concatenate", tuple(parts), axis, tuple(shape), parts[0].kind)
+
+
+# --- reductions, scans, contractions ---------------------------------------------------------------------------------
+def reduce(op: str, x: Var, axes: Sequence[int]) -> Var:
+    """Reduce over axes with sum, prod, max or min."""
+    x = apply("float", x)
+    axes = tuple(sorted(int(a) % len(x.shape) for a in axes))
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    extent = int(np.prod([x.shape[a] for a in axes], initial=1))
+    if extent == 1:
+        return reshape(x, shape)
+    if op == "sum" and x.op == "broadcast":
+        value = fill_value(x)
+        if value is not None:
+            return const(np.full(shape, value * extent))
+    return _make(op, (x,), axes, shape, "float")
+
+
+def scan(op: str, x: Var, axis: int, reverse: bool = False) -> Var:
+    """Accumulate along an axis with cumsum or cumprod."""
+    x = apply("float", x)
+    return x if x.shape[axis] == 1 else _make(op, (x,), (axis % len(x.shape), reverse), x.shape, "float")
+
+
+def linear_recurrence(a: Var, b: Var, axis: int, reverse: bool = False) -> Var:
+    """y[k] = a[k] * y[k-1] + b[k], with y[-1] = 0 (from the other end if reverse)."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return _make("linear_recurrence", (broadcast(a, shape), broadcast(b, shape)), (axis, reverse), shape, "float")
+
+
+def einsum(subscripts: str, *args: Var) -> Var:
+    """Contract one or two operands; each label once in an operand, lower or upper case letters but Z."""
+    inputs, output = subscripts.split("->")
+    extents = dict(
+        pair for labels, x in zip(inputs.split(","), args, strict=True) for pair in zip(labels, x.shape, strict=True)
+    )
+    return _make("einsum", tuple(args), subscripts, tuple(extents[label] for label in output), "float")
+
+
+def native(op: str, function: Any, args: Sequence[Var], shape: Shape) -> Var:
+    """Call a user's Numba function on one draw."""
+    return _make(op, tuple(args), function, tuple(shape), "float", fold=False)
+
+
+def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
+    """Make the same equation with other arguments, folded again."""
+    if OPS[var.op].group == "elementwise":
+        return broadcast(apply(var.op, *args), var.shape)
+    if var.op == "broadcast":
+        return broadcast(args[0], var.shape)
+    if var.op == "sum":
+        return reduce("sum", args[0], var.attrs)
+    return _make(var.op, args, var.attrs, var.shape, var.kind, fold=var.op not in ("native_value", "native_gradient"))
+
+
+def _make(op: str, args: tuple[Var, ...], attrs: Any, shape: Shape, kind: str, fold: bool = True) -> Var:
+    var = Var(op, args, attrs, tuple(int(n) for n in shape), kind, any(arg.random for arg in args))
+    if fold and args and all(arg.is_const or (arg.op == "broadcast" and arg.args[0].is_const) for arg in args):
+        (value,) = interpret([var], {}, "float64")
+        return const(value[..., 0])
+    return var

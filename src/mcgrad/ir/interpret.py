@@ -1,0 +1,175 @@
+"""What every op means: NumPy on arrays whose last axis is the draws.
+
+This is the definition. Every backend is tested against it, and it against closed forms. A draw-independent array
+has extent 1 on the last axis; NumPy's broadcasting does the rest, and axis numbers of one draw stay valid.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.ir.program import Var, ancestors
+
+Array = npt.NDArray[Any]
+
+
+def interpret(roots: Sequence[Var], leaves: Mapping[Var, Array], dtype: str) -> list[Array]:
+    """Evaluate Vars.
+
+    Parameters
+    ----------
+    roots : sequence of Var
+    leaves : mapping from Var to array
+        Values of inputs and noise, draws last; any other Var given here is taken as known too.
+    dtype : str
+        The dtype of all floats.
+
+    Returns
+    -------
+    list of arrays, one for each root: shape (*root.shape, draws), where draws is 1 if nothing random went in.
+    """
+    values: dict[Var, Array] = dict(leaves)
+    pending = [root for root in roots if root not in values]
+    with np.errstate(all="ignore"):
+        for var in ancestors_without(pending, values):
+            if var.op == "const":
+                array = var.attrs.array
+                values[var] = (array if var.kind == "bool" else array.astype(dtype))[..., None]
+            elif var.op == "float":
+                values[var] = values[var.args[0]].astype(dtype)
+            else:
+                values[var] = MEANING[var.op](var, *(values[arg] for arg in var.args))
+    return [values[root] for root in roots]
+
+
+def ancestors_without(roots: Sequence[Var], known: Mapping[Var, Array]) -> list[Var]:
+    """The Vars to compute for the roots, in order, when `known` need not be."""
+    if not known:
+        return list(ancestors(roots))
+    needed: dict[Var, None] = {}
+    stack = list(roots)
+    seen = set(known)
+    while stack:
+        var = stack.pop()
+        if var not in seen:
+            seen.add(var)
+            needed[var] = None
+            stack.extend(var.args)
+    return [var for var in ancestors(roots) if var in needed]
+
+
+def _ufunc(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda var, *args: function(*args)
+
+
+def _special(name: str) -> Callable[..., Array]:
+    def call(var: Var, *args: Array) -> Array:
+        import scipy.special
+
+        return np.asarray(getattr(scipy.special, name)(*args))
+
+    return call
+
+
+def _trigamma(var: Var, x: Array) -> Array:
+    import scipy.special
+
+    return np.asarray(scipy.special.polygamma(1, x.astype(np.float64)).astype(x.dtype))
+
+
+def _softplus(var: Var, x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _broadcast(var: Var, x: Array) -> Array:
+    x = x.reshape((1,) * (len(var.shape) + 1 - x.ndim) + x.shape)
+    return np.broadcast_to(x, (*var.shape, x.shape[-1]))
+
+
+def _pad(var: Var, x: Array) -> Array:
+    out = np.zeros((*var.shape, x.shape[-1]), x.dtype)
+    out[tuple(slice(low, low + (n - 1) * (gap + 1) + 1 if n else low, gap + 1)
+              for (low, _, gap), n in zip(var.attrs, x.shape, strict=False))] = x  # fmt: skip
+    return out
+
+
+def _take(var: Var, x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])[var.attrs.array]
+
+
+def _scatter_add(var: Var, x: Array) -> Array:
+    out = np.zeros((var.size, x.shape[-1]), x.dtype)
+    np.add.at(out, var.attrs.array.ravel(), x.reshape(-1, x.shape[-1]))
+    return out.reshape(*var.shape, x.shape[-1])
+
+
+def _scan(ufunc: np.ufunc) -> Callable[..., Array]:
+    def call(var: Var, x: Array) -> Array:
+        axis, reverse = var.attrs
+        return np.flip(ufunc.accumulate(np.flip(x, axis), axis), axis) if reverse else ufunc.accumulate(x, axis)
+
+    return call
+
+
+def _linear_recurrence(var: Var, a: Array, b: Array) -> Array:
+    axis, reverse = var.attrs
+    a, b = np.broadcast_arrays(a, b)
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    out, y = np.empty_like(b), np.zeros_like(b[0])
+    for k in reversed(range(len(b))) if reverse else range(len(b)):
+        out[k] = y = a[k] * y + b[k]
+    return np.moveaxis(out, 0, axis)
+
+
+def _einsum(var: Var, *args: Array) -> Array:
+    inputs, output = var.attrs.split("->")
+    draws = max(arg.shape[-1] for arg in args)
+    terms = [labels + ("Z" if arg.shape[-1] == draws else "") for labels, arg in zip(inputs.split(","), args, strict=True)]
+    args = tuple(arg if arg.shape[-1] == draws else arg[..., 0] for arg in args)
+    return np.einsum(f"{','.join(terms)}->{output}Z", *args, optimize=True)
+
+
+def _native(var: Var, *args: Array) -> Array:
+    draws = max(arg.shape[-1] for arg in args)
+    full = [np.ascontiguousarray(np.moveaxis(np.broadcast_to(arg, (*arg.shape[:-1], draws)), -1, 0)) for arg in args]
+    rows = [var.attrs.reference(var.op, var.shape, [array[i] for array in full]) for i in range(draws)]
+    return np.moveaxis(np.asarray(rows, args[0].dtype), 0, -1)
+
+
+MEANING: dict[str, Callable[..., Array]] = {
+    **{
+        name: _ufunc(getattr(np, name))
+        for name in (
+            "add subtract negative multiply absolute sign floor ceil minimum maximum where divide reciprocal sqrt "
+            "exp exp2 log log2 log10 sin cos expm1 log1p tan tanh sinh cosh cbrt hypot logaddexp arcsin arccos arctan "
+            "arctan2 arcsinh arccosh arctanh power less less_equal equal not_equal isfinite isnan logical_and "
+            "logical_or logical_not logical_xor"
+        ).split()
+    },
+    **{name: _special(name) for name in "expit erf erfc ndtr log_ndtr gammaln digamma".split()},
+    "trigamma": _trigamma,
+    "softplus": _softplus,
+    "reshape": lambda var, x: x.reshape(*var.shape, x.shape[-1]),
+    "transpose": lambda var, x: x.transpose(*var.attrs, -1),
+    "broadcast": _broadcast,
+    "slice": lambda var, x: x[tuple(slice(*bounds) for bounds in var.attrs)],
+    "flip": lambda var, x: np.flip(x, var.attrs),
+    "pad": _pad,
+    "take": _take,
+    "scatter_add": _scatter_add,
+    "concatenate": lambda var, *args: np.concatenate(
+        [np.broadcast_to(x, (*x.shape[:-1], max(a.shape[-1] for a in args))) for x in args], var.attrs
+    ),
+    "sum": lambda var, x: x.sum(var.attrs),
+    "prod": lambda var, x: x.prod(var.attrs),
+    "max": lambda var, x: x.max(var.attrs),
+    "min": lambda var, x: x.min(var.attrs),
+    "cumsum": _scan(np.add),
+    "cumprod": _scan(np.multiply),
+    "linear_recurrence": _linear_recurrence,
+    "einsum": _einsum,
+    "native_value": _native,
+    "native_gradient": _native,
+}

@@ -1,0 +1,60 @@
+"""The closed table of ops: everything a Program can say.
+
+Every interpretation (meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is *elementwise*
+(any number of arguments of one shape), *structural* (moves elements, computes nothing), a *reduction*, a *scan*, a
+*contraction*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name : str
+    group : {"leaf", "elementwise", "structural", "reduction", "scan", "contraction", "native"}
+    result : {"float", "bool"}
+    cost : float
+        Rough cost of one element, in units of one multiplication. The cost model reads it, nothing else.
+    linear : bool
+        Whether the op is linear in all its float arguments taken together.
+    """
+
+    name: str
+    group: str
+    result: str = "float"
+    cost: float = 1.0
+    linear: bool = False
+
+
+def _rows(group: str, names: str, result: str = "float", cost: float = 1.0, linear: bool = False) -> list[Op]:
+    return [Op(name, group, result, cost, linear) for name in names.split()]
+
+
+OPS: dict[str, Op] = {
+    op.name: op
+    for op in [
+        # input: a parameter, or data (attrs: its path). const: a literal array. noise: (stream, kind), the only random leaf.
+        *_rows("leaf", "input const noise", cost=0.0),
+        *_rows("elementwise", "add subtract negative", linear=True),
+        *_rows("elementwise", "multiply absolute sign floor ceil minimum maximum where float"),
+        *_rows("elementwise", "divide reciprocal sqrt", cost=4),
+        *_rows("elementwise", "exp exp2 log log2 log10 sin cos", cost=12),
+        *_rows("elementwise", "expm1 log1p tan tanh sinh cosh cbrt hypot expit softplus logaddexp erf", cost=20),
+        *_rows("elementwise", "arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
+        *_rows("elementwise", "power erfc ndtr log_ndtr gammaln digamma trigamma", cost=50),
+        *_rows("elementwise", "less less_equal equal not_equal isfinite isnan", result="bool"),
+        *_rows("elementwise", "logical_and logical_or logical_not logical_xor", result="bool"),
+        *_rows("structural", "reshape transpose broadcast slice flip pad take concatenate", cost=0.0, linear=True),
+        Op("scatter_add", "reduction", linear=True),
+        Op("sum", "reduction", linear=True),
+        *_rows("reduction", "prod max min"),
+        Op("cumsum", "scan", linear=True),
+        *_rows("scan", "cumprod linear_recurrence"),
+        Op("einsum", "contraction"),
+        *_rows("native", "native_value native_gradient", cost=20.0),
+    ]
+}

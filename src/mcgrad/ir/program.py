@@ -1,0 +1,192 @@
+"""Var, Eqn and Program: the intermediate representation, its check and its printed form.
+
+A Var is the result of one equation: an op applied to earlier Vars, with static attributes. Shapes are per draw; the
+draws themselves are an axis that no op can see. A Var is *random* if a noise Var is among its ancestors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.ir.ops import OPS
+
+Shape = tuple[int, ...]
+
+
+class Literal:
+    """An array inside a Program, compared by its contents."""
+
+    __slots__ = ("_hash", "array")
+
+    def __init__(self, array: npt.ArrayLike) -> None:
+        self.array = np.array(array)
+        self.array.flags.writeable = False
+        self._hash = hash((self.array.shape, self.array.dtype.str, self.array.tobytes()))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Literal)
+            and self._hash == other._hash
+            and self.array.dtype == other.array.dtype
+            and np.array_equal(self.array, other.array, equal_nan=self.array.dtype.kind == "f")
+            and self.array.tobytes() == other.array.tobytes()  # tells -0.0 from 0.0
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        if self.array.size <= 8:
+            return np.array2string(self.array, separator=", ", threshold=8, max_line_width=200).replace("\n", "")
+        return f"<{'x'.join(map(str, self.array.shape))} {self.array.dtype}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Var:
+    """The result of one equation. Identity is equality: two Vars are the same only if they are one object."""
+
+    op: str
+    args: tuple[Var, ...]
+    attrs: Any
+    shape: Shape
+    kind: str
+    random: bool
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one draw."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+    @property
+    def is_const(self) -> bool:
+        """Whether this is a literal array."""
+        return self.op == "const"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What has to be averaged: the mean over draws of `var`, times the draw-independent `scale` (None for one)."""
+
+    path: str
+    var: Var
+    scale: Var | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What an estimator computes of each draw: named outputs, each to be averaged over the draws.
+
+    Parameters
+    ----------
+    outputs : tuple of Output
+    dtype : {"float32", "float64"}
+        All arithmetic is in this dtype.
+    """
+
+    outputs: tuple[Output, ...]
+    dtype: str
+
+    def roots(self) -> list[Var]:
+        """Every Var that an output names."""
+        return [var for out in self.outputs for var in (out.var, out.scale) if var is not None]
+
+    def equations(self) -> list[Var]:
+        """All Vars in dependency order."""
+        return list(ancestors(self.roots()))
+
+    def body(self) -> list[Var]:
+        """The random Vars in dependency order: what has to be computed for each draw."""
+        return [var for var in ancestors(out.var for out in self.outputs) if var.random]
+
+    def hoisted(self) -> list[Var]:
+        """The draw-independent Vars that the body or the outputs read: computed once, on the host."""
+        body = self.body()
+        read = [arg for var in body for arg in var.args if not arg.random]
+        read += [var for out in self.outputs for var in (out.var, out.scale) if var is not None and not var.random]
+        return list(dict.fromkeys(read))
+
+    def noise(self) -> list[Var]:
+        """The noise sources that the body reads, by stream."""
+        return sorted((var for var in self.body() if var.op == "noise"), key=lambda var: int(var.attrs[0]))
+
+    def work(self) -> float:
+        """Estimated cost of one draw, in multiplications."""
+        return sum(cost(var) for var in self.body())
+
+    def __str__(self) -> str:
+        names = dict(zip(self.equations(), _names(), strict=False))
+        lines = [f"program ({self.dtype}):"]
+        for title, wanted in (("once", False), ("each draw", True)):
+            rows = [describe(var, names) for var in names if var.random is wanted]
+            if rows:
+                lines += [f"  {title}:", *("    " + row for row in rows)]
+        lines.append("  mean of:")
+        for out in self.outputs:
+            scale = f" * {names[out.scale]}" if out.scale is not None else ""
+            lines.append(f"    {out.path} = {names[out.var]}{scale}")
+        return "\n".join(lines)
+
+
+def ancestors(roots: Iterable[Var]) -> Iterator[Var]:
+    """All Vars that the roots depend on, the roots included, each once and after its arguments."""
+    done: set[Var] = set()
+    for root in roots:
+        stack = [(root, iter(root.args))]
+        while stack:
+            var, rest = stack[-1]
+            if var in done:
+                stack.pop()
+                continue
+            following = next((arg for arg in rest if arg not in done), None)
+            if following is None:
+                stack.pop()
+                done.add(var)
+                yield var
+            else:
+                stack.append((following, iter(following.args)))
+
+
+def cost(var: Var) -> float:
+    """Estimated cost of one Var for one draw, in multiplications."""
+    op = OPS[var.op]
+    if op.name == "noise":
+        return 30.0 * var.size
+    if op.name == "einsum":
+        return 0.1 * contraction_size(var)
+    elements = max((arg.size for arg in var.args), default=0) if op.group in ("reduction", "native") else var.size
+    return op.cost * elements
+
+
+def contraction_size(var: Var) -> int:
+    """Number of multiplications of an einsum."""
+    inputs, _ = var.attrs.split("->")
+    extents = {
+        label: extent
+        for labels, arg in zip(inputs.split(","), var.args, strict=True)
+        for label, extent in zip(labels, arg.shape, strict=True)
+    }
+    return int(np.prod([*extents.values(), 1]))
+
+
+def describe(var: Var, names: dict[Var, str]) -> str:
+    """One equation as a line of text."""
+    shape = ",".join(map(str, var.shape))
+    args = [names[arg] for arg in var.args]
+    if var.attrs is not None:
+        args.append(repr(var.attrs) if not isinstance(var.attrs, str) else var.attrs)
+    return f"{names[var]}: {var.kind[0]}[{shape}] = {var.op}({', '.join(args)})"
+
+
+def _names() -> Iterator[str]:
+    number = 0
+    while True:
+        yield f"v{number}"
+        number += 1
