@@ -1,0 +1,98 @@
+"""The errors that mcgrad raises.
+
+Every one is a :class:`McgradError` and also the built-in error a caller would expect, so that
+``except ValueError`` works as it does for NumPy.
+"""
+
+from __future__ import annotations
+
+import linecache
+
+__all__ = ["BackendError", "McgradError", "MergeError", "NonFiniteError", "ParameterError", "TraceError", "shown"]
+
+
+class McgradError(Exception):
+    """Base of every error that mcgrad raises on purpose."""
+
+
+class ParameterError(McgradError, ValueError):
+    """An argument that is refused before anything runs.
+
+    Parameters
+    ----------
+    parameter : str
+        The argument's name; a dotted path (``"a.loc"``) inside a parameter tree.
+    given : str
+        What was given, in words or as :func:`shown` prints it.
+    accepted : str
+        What would have been accepted.
+
+    Examples
+    --------
+    >>> raise ParameterError("n", "1", "a whole number of at least 2")
+    Traceback (most recent call last):
+    mcgrad.errors.ParameterError: n: given 1; accepted: a whole number of at least 2
+    """
+
+    def __init__(self, parameter: str, given: str, accepted: str) -> None:
+        super().__init__(parameter, given, accepted)  # args as they came, so that the error pickles
+        self.parameter = parameter
+        self.given = given
+        self.accepted = accepted
+
+    def __str__(self) -> str:
+        return f"{self.parameter}: given {self.given}; accepted: {self.accepted}"
+
+
+class TraceError(McgradError, TypeError):
+    """Code that cannot be traced into a Program.
+
+    Parameters
+    ----------
+    message : str
+        Which call or operation it is, and the remedy.
+    filename : str or None
+        File of the user's code that made the call.
+    lineno : int or None
+        Line in that file, from 1.
+    line : str or None
+        The source line; read from the file if left out.
+    """
+
+    def __init__(
+        self, message: str, filename: str | None = None, lineno: int | None = None, line: str | None = None
+    ) -> None:
+        super().__init__(message, filename, lineno, line)
+        self.message = message
+        self.filename = filename
+        self.lineno = lineno
+        if line is None and filename is not None and lineno is not None:
+            line = linecache.getline(filename, lineno)
+        self.line = (line or "").strip()
+
+    def __str__(self) -> str:
+        if self.filename is None:
+            return self.message
+        where = f'{self.message}\n  File "{self.filename}", line {self.lineno}'
+        return f"{where}\n    {self.line}" if self.line else where
+
+
+class NonFiniteError(McgradError, ArithmeticError):
+    """Draws whose value or gradient is not finite, under ``nonfinite="raise"``."""
+
+
+class BackendError(McgradError, RuntimeError):
+    """A backend that is not available here, or that failed."""
+
+
+class MergeError(McgradError, ValueError):
+    """Estimates that cannot be merged: other problem, seed or dtype, or draws that both have."""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Print a refused value in a few words: arrays by kind and shape, anything else by its repr, cut at `limit`."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if dtype is not None and shape:
+        return f"{dtype} array of shape {shape}"
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
