@@ -1,0 +1,208 @@
+"""What every distribution is: parameters, their constraints, a noise, a transform and a log density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import noise as noises
+from .. import tree
+from ..errors import ParameterError, shown
+from ..noise import Noise, NoiseSpec, Shape
+from .constraints import Constraint, FloatArray, Mask, real
+
+__all__ = ["Distribution"]
+
+
+class Distribution:
+    """A distribution q_phi that a transform of fixed noise draws from: z = g(phi, eps).
+
+    A family sets `constraints`, passes its parameters to ``super().__init__`` and writes :meth:`transform` and
+    :meth:`log_prob`. Where its event shape is not what its parameters broadcast to, it overrides
+    :meth:`event_shape_of`; where its noise is not standard normal of that shape, `noise_kind` or :meth:`noise_of`;
+    and :meth:`check` where one parameter limits another.
+
+    `transform` and `log_prob` are plain NumPy on one draw and are traced: whole-array functions, ``np.where`` instead
+    of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
+
+    Instances do not change. They are given values, not references: arrays are copied, and `params` is read-only.
+
+    Attributes
+    ----------
+    constraints : dict of str to Constraint
+        By dotted path; a parameter that is not listed must be finite.
+    event_shape : tuple of int, or nested dict of them
+        Shape of one draw.
+    noise : Noise, or nested dict of them
+        What :meth:`transform` takes.
+    shapes : dict of str to tuple of int
+        Shape of each parameter by dotted path.
+    """
+
+    constraints: ClassVar[Mapping[str, Constraint]] = {}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "normal"
+
+    event_shape: Any
+    noise: NoiseSpec
+    shapes: dict[str, Shape]
+    _flat: dict[str, FloatArray]
+
+    # Declared by type rather than written out, so that a family may name its own parameters.
+    transform: Callable[..., Any]
+    """``transform(eps, **params) -> z``: one draw of the noise to one draw, differentiable in both."""
+
+    log_prob: Callable[..., Any]
+    """``log_prob(z, **params) -> scalar``: the log density at one draw, summed over independent components."""
+
+    def __init__(self, /, **params: Any) -> None:
+        flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
+        self._set(_flat=flat, shapes={path: array.shape for path, array in flat.items()})
+        for path, array in flat.items():
+            self._constrain(path, array)
+        self._set(event_shape=self.event_shape_of(self.shapes))
+        self._set(noise=self.noise_of(self.event_shape))
+        self.check(flat)
+
+    def _set(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} does not change; use with_params for one with other values")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    # What a family may override
+
+    def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
+        """Return the event shape; by default what the parameters broadcast to."""
+        try:
+            return np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            given = " and ".join(f"{path} {shape}" for path, shape in shapes.items())
+            raise ParameterError(", ".join(shapes), f"shapes {given}", "shapes that broadcast") from None
+
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return the noise; by default `noise_kind`, one number for each of the event."""
+        return Noise(self.noise_kind, event_shape)
+
+    def check(self, flat: Mapping[str, FloatArray]) -> None:
+        """Raise ParameterError where parameters, each accepted by its own constraint, do not go together."""
+
+    # What every distribution does
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters: nested dicts of read-only float arrays."""
+        return dict(tree.unflatten(self._flat))
+
+    @property
+    def flat_params(self) -> dict[str, FloatArray]:
+        """The parameters by dotted path."""
+        return dict(self._flat)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 if every parameter is, otherwise float64."""
+        narrow = self._flat and all(array.dtype == np.float32 for array in self._flat.values())
+        return np.dtype(np.float32 if narrow else np.float64)
+
+    @property
+    def free(self) -> dict[str, Mask]:
+        """Masks of the entries that may move, of those parameters where not all may."""
+        masks = {path: self._constraint(path).free(shape) for path, shape in self.shapes.items()}
+        return {path: mask for path, mask in masks.items() if mask is not None}
+
+    @property
+    def signature(self) -> Hashable:
+        """What two distributions share that differ only in the values of their parameters."""
+        return (type(self), tuple(self.shapes.items()), tuple(noises.sources(self.noise).items()))
+
+    def validate(self, changes: Mapping[str, Any], dtype: DTypeLike | None = None) -> dict[str, FloatArray]:
+        """Return all parameters by dotted path, with `changes` checked and put in.
+
+        Parameters
+        ----------
+        changes : nested dict
+            New values for any subset of the parameters, of the shapes they have.
+        dtype : float32, float64 or None
+            Converts to that dtype, and checks the values as they are then (1e-60 is not positive in float32).
+
+        Returns
+        -------
+        dict of str to array
+            May share memory with what was given.
+
+        Raises
+        ------
+        ParameterError
+            Names the parameter: unknown, another shape, not floats, outside its constraint.
+        """
+        flat = self._flat.copy()
+        for path, value in tree.flatten(changes).items():
+            if path not in flat:
+                raise ParameterError(path, "no parameter's name", _names(flat))
+            array = _float_array(path, value)
+            if array.shape != self.shapes[path]:
+                raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
+            flat[path] = array
+        for path, array in flat.items():
+            if dtype is not None and array.dtype != dtype:
+                with np.errstate(over="ignore", under="ignore"):
+                    flat[path] = array = array.astype(dtype)
+            if array is not self._flat[path]:
+                self._constrain(path, array)
+        self.check(flat)
+        return flat
+
+    def with_params(self, /, **changes: Any) -> Self:
+        """Return the same distribution with other values for any subset of the parameters, of the same shapes."""
+        flat = self.validate(changes)
+        new = object.__new__(type(self))
+        new._set(**self.__dict__)
+        new._set(_flat={path: a if a is self._flat[path] else _own(a) for path, a in flat.items()})
+        return new
+
+    def __repr__(self) -> str:
+        inside = ", ".join(
+            f"{path}={float(a) if a.ndim == 0 else f'<{a.dtype} {a.shape}>'}" for path, a in self._flat.items()
+        )
+        return f"{type(self).__name__}({inside})"
+
+    def _constraint(self, path: str) -> Constraint:
+        return self.constraints.get(path, real)
+
+    def _constrain(self, path: str, array: FloatArray) -> None:
+        constraint = self._constraint(path)
+        if not constraint.check(array):
+            raise constraint.refuse(path, array)
+
+
+def _names(flat: Mapping[str, object]) -> str:
+    return ", ".join(flat) or "(there are none)"
+
+
+def _own(array: FloatArray) -> FloatArray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _float_array(path: str, value: Any) -> FloatArray:
+    """Return `value` as a float32 or float64 array, without copying if it is one; refuse what is not real numbers."""
+    if type(value) is np.ndarray and value.dtype.char in "fd" and value.dtype.isnative and value.size:
+        return value
+    if type(value) is float:
+        return np.array(value)
+    accepted = "a real number or an array of float32, float64 or integers, not empty"
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+        raise ParameterError(path, "a masked array", accepted)
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):  # rows of unequal length, or an object that refuses to become an array
+        raise ParameterError(path, shown(value), accepted) from None
+    if not array.size or array.dtype.kind not in "iuf" or array.dtype.char in "eg":
+        raise ParameterError(path, shown(value), accepted)
+    return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64)

@@ -1,0 +1,138 @@
+"""What values a parameter may take, and which of its entries are free to move.
+
+A constraint is checked on every call of an estimator, so `check` looks at the whole array with as few passes and
+temporaries as possible; which entry was wrong is worked out only once one is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ParameterError
+from ..noise import Shape
+
+__all__ = ["Constraint", "interval", "lower_cholesky", "nonnegative", "positive", "real", "unit_interval"]
+
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+def _all_free(shape: Shape) -> Mask | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A condition on one parameter.
+
+    Parameters
+    ----------
+    name : str
+        Its name, as in torch.distributions.
+    check : callable
+        Array -> whether all of it is accepted. NaN and infinities must come out as false.
+    describe : str
+        What is accepted, for the error message.
+    wrong : callable or None
+        Array -> mask of the entries to blame, for the error message; None where no single entry is to blame.
+    free : callable
+        Shape -> mask of the entries that may move, or None for all; the gradient of the others is zero.
+    """
+
+    name: str
+    check: Callable[[FloatArray], bool]
+    describe: str
+    wrong: Callable[[FloatArray], Mask] | None = None
+    free: Callable[[Shape], Mask | None] = _all_free
+
+    def refuse(self, parameter: str, array: FloatArray) -> ParameterError:
+        """Return the error that names `parameter` and the first entry of `array` that is wrong."""
+        given = f"shape {array.shape}"
+        places = np.argwhere(self.wrong(array)) if self.wrong else np.empty((0, array.ndim))
+        if len(places):
+            where = tuple(int(i) for i in places[0])
+            given = f"{array[where]}{' in float32' if array.dtype == np.float32 else ''}"
+            if where:
+                more = f" ({len(places)} such entries)" if len(places) > 1 else ""
+                given += f" at [{', '.join(str(i) for i in where)}] of shape {array.shape}{more}"
+        return ParameterError(parameter, given, self.describe)
+
+
+def interval(name: str, low: float, high: float, *, closed: str = "", describe: str) -> Constraint:
+    """Return the constraint that every entry lies between `low` and `high`.
+
+    Parameters
+    ----------
+    name, describe : str
+        As for :class:`Constraint`.
+    low, high : float
+        The ends; infinite ones must stay open.
+    closed : {"", "low", "both"}
+        Which ends belong to the interval.
+    """
+    # The closed ends moved out by one float: then one strict comparison serves both kinds, in float32 too.
+    below = math.nextafter(low, -math.inf) if closed in ("low", "both") else low
+    above = math.nextafter(high, math.inf) if closed == "both" else high
+
+    return Constraint(name, partial(_is_inside, below, above), describe, partial(_outside, below, above))
+
+
+def _is_inside(below: float, above: float, array: FloatArray) -> bool:
+    if array.ndim == 0:
+        return bool(below < array.item() < above)
+    # minimum and maximum hand NaN on, and no comparison with NaN is true
+    return bool(below < float(array.min()) and float(array.max()) < above)
+
+
+def _outside(below: float, above: float, array: FloatArray) -> Mask:
+    wide = array.astype(np.float64)
+    return ~((below < wide) & (wide < above))
+
+
+real = interval("real", -math.inf, math.inf, describe="finite")
+positive = interval("positive", 0.0, math.inf, describe="finite and > 0")
+nonnegative = interval("nonnegative", 0.0, math.inf, closed="low", describe="finite and >= 0")
+unit_interval = interval("unit_interval", 0.0, 1.0, closed="both", describe="between 0 and 1")
+
+
+@lru_cache(maxsize=64)
+def _above_diagonal(size: int) -> NDArray[np.intp]:
+    return np.flatnonzero(~np.tri(size, dtype=bool))
+
+
+def _is_lower_cholesky(array: FloatArray) -> bool:
+    return (
+        array.ndim == 2
+        and array.shape[0] == array.shape[1]
+        and positive.check(array.diagonal())
+        and real.check(array)
+        and not array.take(_above_diagonal(len(array))).any()
+    )
+
+
+def _wrong_in_lower_cholesky(array: FloatArray) -> Mask:
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        return np.zeros(array.shape, dtype=bool)
+    diagonal, lower = np.eye(len(array), dtype=bool), np.tri(len(array), dtype=bool)
+    wrong: Mask = ~np.isfinite(array) | (diagonal & ~(array > 0)) | (~lower & (array != 0))
+    return wrong
+
+
+def _lower_triangle(shape: Shape) -> Mask:
+    return np.tri(shape[-1], dtype=bool)
+
+
+lower_cholesky = Constraint(
+    "lower_cholesky",
+    _is_lower_cholesky,
+    "a square matrix, finite, > 0 on the diagonal and 0 above it",
+    _wrong_in_lower_cholesky,
+    _lower_triangle,
+)

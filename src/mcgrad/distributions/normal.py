@@ -1,0 +1,43 @@
+"""The normal distribution with independent components."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .base import Distribution
+from .constraints import positive, real
+
+__all__ = ["HALF_LOG_2PI", "Normal"]
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Normal(Distribution):
+    """Normal distribution with independent components: z = loc + scale * eps.
+
+    Parameters
+    ----------
+    loc : array_like
+        Mean.
+    scale : array_like
+        Standard deviation, > 0. The event shape is what `loc` and `scale` broadcast to.
+    """
+
+    constraints: ClassVar = {"loc": real, "scale": positive}
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        super().__init__(loc=loc, scale=scale)
+
+    @staticmethod
+    def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Shift and scale standard normal noise."""
+        return loc + scale * eps
+
+    @staticmethod
+    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        return np.sum(-0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI)

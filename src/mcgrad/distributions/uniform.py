@@ -1,0 +1,53 @@
+"""The uniform distribution on an interval, with independent components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import ParameterError
+from .base import Distribution
+from .constraints import FloatArray, real
+
+__all__ = ["Uniform"]
+
+
+class Uniform(Distribution):
+    """Uniform distribution on (low, high): z = low + (high - low) * u.
+
+    Parameters
+    ----------
+    low, high : array_like
+        The ends, low < high. The event shape is what they broadcast to.
+    """
+
+    constraints: ClassVar = {"low": real, "high": real}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+
+    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
+        super().__init__(low=low, high=high)
+
+    def check(self, flat: Mapping[str, FloatArray]) -> None:
+        """Refuse low >= high."""
+        below = np.less(flat["low"], flat["high"])
+        if not below.all():
+            where = tuple(int(i) for i in np.argwhere(~below)[0])
+            low, high = (np.broadcast_to(flat[name], below.shape)[where] for name in ("low", "high"))
+            place = f" at [{', '.join(str(i) for i in where)}]" if where else ""
+            raise ParameterError("low, high", f"low = {low} and high = {high}{place}", "low < high")
+
+    @staticmethod
+    def transform(eps: Any, *, low: Any, high: Any) -> Any:
+        """Stretch noise on (0, 1) to (low, high)."""
+        return low + (high - low) * eps
+
+    @staticmethod
+    def log_prob(z: Any, *, low: Any, high: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        width = high - low
+        # Not z <= high: rounding may carry a draw past `high`, but never past low + width.
+        inside = (z >= low) & (z <= low + width)
+        return np.sum(np.where(inside, -np.log(width), -np.inf))
