@@ -1,0 +1,470 @@
+"""The result: an expectation and its gradient, with standard errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from . import tree
+from .errors import MergeError, ParameterError, shown
+from .moments import Float64Array, Moments
+from .noise import Shape
+
+__all__ = ["ConfidenceInterval", "Estimate"]
+
+FORMAT = "mcgrad.Estimate/1"
+ROWS, EDGE = 24, 10  # the printed table has at most so many rows; a longer one shows so many at either end
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class ConfidenceInterval:
+    """Intervals that cover the true value of each component with probability `level`, one component at a time.
+
+    Parameters
+    ----------
+    level : float
+        The probability.
+    value : tuple of float
+        Lower and upper end for the expectation.
+    grad : nested dict of tuples
+        Lower and upper end for each parameter's gradient, each shaped like the parameter.
+    """
+
+    level: float
+    value: tuple[float, float]
+    grad: dict[str, Any]
+
+
+class Estimate:
+    """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
+
+    Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, read-only float64 arrays
+    for the rest; `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes.
+
+    Attributes
+    ----------
+    n : int
+        Draws asked for, those that were not finite included.
+    nonfinite : int
+        Draws whose value or gradient was not finite. Unless they were omitted, the components they spoil are NaN.
+    omitted : bool
+        Whether such draws were left out.
+    dtype : str
+        Dtype of the draws and of f: "float32" or "float64". Sums are float64 in either case.
+    backend : str
+        Where it ran.
+    seed : int
+        Seed of the noise.
+    ranges : tuple of (int, int)
+        Which draws of the seed's sequence these are: from the first number up to, not including, the second.
+    seconds : float
+        Wall-clock time, without compilation; added up over merged estimates.
+    """
+
+    __slots__ = (
+        "_grad",
+        "_grad_stderr",
+        "_moments",
+        "_problem",
+        "_shapes",
+        "backend",
+        "dtype",
+        "n",
+        "nonfinite",
+        "omitted",
+        "ranges",
+        "seconds",
+        "seed",
+    )
+
+    _grad: dict[str, Any] | None
+    _grad_stderr: dict[str, Any] | None
+    _moments: Moments
+    _problem: str
+    _shapes: Mapping[str, Shape]
+    backend: str
+    dtype: str
+    n: int
+    nonfinite: int
+    omitted: bool
+    ranges: tuple[tuple[int, int], ...]
+    seconds: float
+    seed: int
+
+    def __init__(
+        self,
+        moments: Moments,
+        shapes: Mapping[str, Shape],
+        ranges: tuple[tuple[int, int], ...],
+        nonfinite: int,
+        omitted: bool,
+        seed: int,
+        dtype: str,
+        backend: str,
+        seconds: float,
+        problem: str,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "_moments", moments)
+        put(self, "_shapes", shapes)
+        put(self, "_problem", problem)
+        put(self, "_grad", None)
+        put(self, "_grad_stderr", None)
+        put(self, "ranges", ranges)
+        put(self, "n", sum(stop - start for start, stop in ranges))
+        put(self, "nonfinite", nonfinite)
+        put(self, "omitted", omitted)
+        put(self, "seed", seed)
+        put(self, "dtype", dtype)
+        put(self, "backend", backend)
+        put(self, "seconds", seconds)
+
+    @classmethod
+    def from_moments(
+        cls,
+        moments: Moments,
+        *,
+        shapes: Mapping[str, Shape],
+        n: int,
+        seed: int,
+        dtype: str,
+        backend: str,
+        seconds: float,
+        first: int = 0,
+        nonfinite: int = 0,
+        problem: str = "",
+        omitted: bool = False,
+    ) -> Self:
+        """Return the estimate of one run.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of the value and then the gradient's components, parameter by parameter in C order.
+        shapes : dict of str to tuple of int
+            Shapes of the parameters of the gradient, by dotted path, in that order.
+        n, first : int
+            The draws are those from `first` up to `first + n`.
+        nonfinite : int
+            How many of them were not finite somewhere.
+        omitted : bool
+            Whether those are left out of `moments`.
+        problem : str
+            Fingerprint of integrand, distribution, parameters and data: estimates merge where it is equal.
+        seed, dtype, backend, seconds
+            As the attributes.
+        """
+        return cls(moments, shapes, ((first, first + n),), nonfinite, omitted, seed, dtype, backend, seconds, problem)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("an Estimate does not change")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (
+            self._moments,
+            dict(self._shapes),
+            self.ranges,
+            self.nonfinite,
+            self.omitted,
+            self.seed,
+            self.dtype,
+            self.backend,
+            self.seconds,
+            self._problem,
+        )
+
+    # Results
+
+    @property
+    def value(self) -> float:
+        """Estimate of E f(z); NaN where a draw spoiled it."""
+        return _finite_or_nan(float(self._moments.mean[0]))
+
+    @property
+    def stderr(self) -> float:
+        """Standard error of `value`."""
+        return float(self._moments.stderr[0])
+
+    @property
+    def grad(self) -> dict[str, Any]:
+        """Estimate of the gradient, shaped like the parameters."""
+        if self._grad is None:
+            mean = self._moments.mean
+            object.__setattr__(self, "_grad", self._shaped(np.where(np.isfinite(mean), mean, np.nan)))
+        return dict(tree.unflatten(self._grad or {}))
+
+    @property
+    def grad_stderr(self) -> dict[str, Any]:
+        """Standard errors of `grad`, component by component."""
+        if self._grad_stderr is None:
+            object.__setattr__(self, "_grad_stderr", self._shaped(self._moments.stderr))
+        return dict(tree.unflatten(self._grad_stderr or {}))
+
+    @property
+    def first(self) -> int:
+        """Index of the first draw."""
+        return self.ranges[0][0]
+
+    @property
+    def draws_per_second(self) -> float:
+        """Draws divided by `seconds`."""
+        return self.n / self.seconds if self.seconds > 0 else math.inf
+
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+        """Return normal confidence intervals for the value and for each component of the gradient.
+
+        Parameters
+        ----------
+        level : float
+            Probability that one interval covers, 0 < level < 1.
+
+        Notes
+        -----
+        By the central limit theorem, so for n in the hundreds and more; not simultaneous over components.
+        """
+        from statistics import NormalDist  # slow to import
+
+        if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
+            raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
+        z = NormalDist().inv_cdf(0.5 + 0.5 * float(level))
+        center, error = tree.flatten(self.grad), tree.flatten(self.grad_stderr)
+        return ConfidenceInterval(
+            float(level),
+            (self.value - z * self.stderr, self.value + z * self.stderr),
+            tree.unflatten({path: (center[path] - z * error[path], center[path] + z * error[path]) for path in center}),
+        )
+
+    def _shaped(self, components: Float64Array) -> dict[str, Any]:
+        """Return the components after the first, shaped like the parameters, by dotted path."""
+        components.flags.writeable = False
+        flat: dict[str, Any] = {}
+        start = 1
+        for path, shape in self._shapes.items():
+            stop = start + math.prod(shape)
+            flat[path] = components[start:stop].reshape(shape) if shape else float(components[start])
+            start = stop
+        if start != len(components):
+            raise ValueError(f"shapes ask for {start} components, the moments have {len(components)}")
+        return flat
+
+    # Merging
+
+    def merge(self, other: Estimate) -> Estimate:
+        """Return the estimate over the draws of both.
+
+        Parameters
+        ----------
+        other : Estimate
+            Of the same problem, seed and dtype, over other draws.
+
+        Raises
+        ------
+        MergeError
+            Where the two differ in anything but their draws, or share draws.
+        """
+        if not isinstance(other, Estimate):
+            raise MergeError(f"other: given {shown(other)}; accepted: an Estimate")
+        for what, mine, others in (
+            ("seeds", self.seed, other.seed),
+            ("dtypes", self.dtype, other.dtype),
+            ("parameters", dict(self._shapes), dict(other._shapes)),
+            ("treatments of non-finite draws", self.omitted, other.omitted),
+            ("problems (integrand, distribution, parameters or data)", self._problem, other._problem),
+        ):
+            if mine != others:
+                detail = "" if what.startswith("problems") else f": {mine} and {others}"
+                raise MergeError(f"estimates of different {what}{detail}")
+        early, late = (self, other) if self.ranges <= other.ranges else (other, self)
+        return Estimate(
+            early._moments.merge(late._moments),
+            early._shapes,
+            _union(early.ranges, late.ranges),
+            early.nonfinite + late.nonfinite,
+            early.omitted,
+            early.seed,
+            early.dtype,
+            "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
+            early.seconds + late.seconds,
+            early._problem,
+        )
+
+    # Files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as dicts, lists, strings and numbers; :meth:`from_dict` reads it back exactly.
+
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr`` are there for other readers; :meth:`from_dict` works them
+        out again from ``moments``.
+        """
+        return {
+            "format": FORMAT,
+            "value": self.value,
+            "stderr": self.stderr,
+            "grad": tree.map(_listed, self.grad),
+            "grad_stderr": tree.map(_listed, self.grad_stderr),
+            "n": self.n,
+            "nonfinite": self.nonfinite,
+            "omitted": self.omitted,
+            "dtype": self.dtype,
+            "backend": self.backend,
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "ranges": [list(pair) for pair in self.ranges],
+            "problem": self._problem,
+            "shapes": {path: list(shape) for path, shape in self._shapes.items()},
+            "moments": {
+                "count": self._moments.count,
+                "mean": self._moments.mean.tolist(),
+                "m2": self._moments.m2.tolist(),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the estimate that :meth:`to_dict` wrote; it merges as the original does.
+
+        Raises
+        ------
+        ParameterError
+            Where `fields` is not what :meth:`to_dict` writes.
+        """
+        if not isinstance(fields, Mapping) or fields.get("format") != FORMAT:
+            given = fields.get("format", "no format") if isinstance(fields, Mapping) else fields
+            raise ParameterError("format", shown(given), repr(FORMAT))
+        try:
+            parts = fields["moments"]
+            mean, m2 = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2"))
+            new = cls(
+                Moments(int(parts["count"]), mean, m2),
+                {path: tuple(shape) for path, shape in fields["shapes"].items()},
+                tuple((start, stop) for start, stop in fields["ranges"]),
+                fields["nonfinite"],
+                fields["omitted"],
+                fields["seed"],
+                fields["dtype"],
+                fields["backend"],
+                float(fields["seconds"]),
+                fields["problem"],
+            )
+            new.grad, new.grad_stderr  # noqa: B018  the shapes must go with the moments
+        except (KeyError, TypeError, ValueError) as error:
+            raise ParameterError("fields", f"{type(error).__name__}: {error}", "what Estimate.to_dict writes") from None
+        return new
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf"."""
+        return json.dumps(_strict(self.to_dict()), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the estimate that :meth:`to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+    # Printing
+
+    def __repr__(self) -> str:
+        grad = ", ".join(self._shapes)
+        return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
+
+    def __str__(self) -> str:
+        rows = [("", "estimate", "std. error", "95% interval"), *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        table = [
+            f"{name:<{widths[0]}}  {mean:>{widths[1]}}  {error:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
+            for name, mean, error, interval in rows
+        ]
+        first = f", first draw {self.first:,}" if self.first else ""
+        speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
+        foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {_time(self.seconds)}{speed}, seed {self.seed}{first}"
+        return "\n".join([*table, "", foot, *self._warning()])
+
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the rows of the table: name, estimate, standard error, interval."""
+        mean, error, components = self._moments.mean, self._moments.stderr, len(self._moments.mean)
+        hidden = range(EDGE, components - EDGE) if components > ROWS else range(0)
+        starts = np.cumsum([1, *(math.prod(shape) for shape in self._shapes.values())])
+        paths = list(self._shapes.items())
+        for i in range(components):
+            if i in hidden:
+                continue
+            if i == hidden.stop and hidden:
+                yield f"... {len(hidden):,} more", "", "", ""
+            if i == 0:
+                name = "value"
+            else:
+                which = int(np.searchsorted(starts, i, side="right")) - 1
+                path, shape = paths[which]
+                index = np.unravel_index(i - int(starts[which]), shape) if shape else ()
+                name = f"{path}[{','.join(str(j) for j in index)}]" if shape else path
+            yield (name, *_digits(_finite_or_nan(float(mean[i])), float(error[i])))
+
+    def _warning(self) -> list[str]:
+        if not self.nonfinite:
+            return []
+        one = self.nonfinite == 1
+        start = f"{self.nonfinite:,} {'draw' if one else 'draws'} had a value or gradient that is not finite"
+        if self.omitted:
+            return [f"{start} and {'was' if one else 'were'} left out: the estimate is of the other draws only."]
+        return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
+
+
+def _finite_or_nan(x: float) -> float:
+    return x if math.isfinite(x) else math.nan
+
+
+def _listed(leaf: Any) -> Any:
+    return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
+
+
+def _strict(value: Any) -> Any:
+    """Return `value` with floats that JSON lacks as strings that float() reads."""
+    if isinstance(value, dict):
+        return {name: _strict(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_strict(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _union(mine: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Return the ranges of both, in order and with neighbours joined; refuse those that overlap."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted((*mine, *others)):
+        if joined and start < joined[-1][1]:
+            raise MergeError(f"both estimates hold the draws {start} to {min(stop, joined[-1][1]) - 1}")
+        if joined and start == joined[-1][1]:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
+
+
+def _digits(mean: float, error: float) -> tuple[str, str, str]:
+    """Print a mean to two digits of its standard error, the error, and the 95% interval."""
+    low, high = mean - Z_95 * error, mean + Z_95 * error
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{mean:.6g}", f"{error:.2g}", ""
+    if error == 0:
+        return f"{mean:.10g}", "0", ""
+    decimals = 1 - math.floor(math.log10(error))
+    if decimals <= 12 and max(abs(mean), error) < 1e9:
+        places = max(decimals, 0)
+        return f"{mean:z.{places}f}", f"{error:.{places}f}", f"[{low:z.{places}f}, {high:z.{places}f}]"
+    digits = min(max(decimals + math.floor(math.log10(max(abs(low), abs(high)))), 1), 17)
+    return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
+
+
+def _time(seconds: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.2g} us"
