@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import linecache
 
-__all__ = ["BackendError", "McgradError", "MergeError", "NonFiniteError", "ParameterError", "TraceError", "shown"]
-
 
 class McgradError(Exception):
     """Base of every error that mcgrad raises on purpose."""

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from . import tree
-from .errors import MergeError, ParameterError, shown
-from .moments import Float64Array, Moments
-from .noise import Shape
-
-__all__ = ["ConfidenceInterval", "Estimate"]
+from mcgrad import tree
+from mcgrad.errors import MergeError, ParameterError, shown
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise import Shape
+from mcgrad.table import duration, lines
 
 FORMAT = "mcgrad.Estimate/1"
-ROWS, EDGE = 24, 10  # the printed table has at most so many rows; a longer one shows so many at either end
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -375,36 +372,13 @@ class Estimate:
         return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        rows = [("", "estimate", "std. error", "95% interval"), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        table = [
-            f"{name:<{widths[0]}}  {mean:>{widths[1]}}  {error:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
-            for name, mean, error, interval in rows
-        ]
+        mean = self._moments.mean
+        table = lines(np.where(np.isfinite(mean), mean, np.nan), self._moments.stderr, self._shapes)
         first = f", first draw {self.first:,}" if self.first else ""
         speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
-        foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {_time(self.seconds)}{speed}, seed {self.seed}{first}"
+        time = duration(self.seconds)
+        foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {time}{speed}, seed {self.seed}{first}"
         return "\n".join([*table, "", foot, *self._warning()])
-
-    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield the rows of the table: name, estimate, standard error, interval."""
-        mean, error, components = self._moments.mean, self._moments.stderr, len(self._moments.mean)
-        hidden = range(EDGE, components - EDGE) if components > ROWS else range(0)
-        starts = np.cumsum([1, *(math.prod(shape) for shape in self._shapes.values())])
-        paths = list(self._shapes.items())
-        for i in range(components):
-            if i in hidden:
-                continue
-            if i == hidden.stop and hidden:
-                yield f"... {len(hidden):,} more", "", "", ""
-            if i == 0:
-                name = "value"
-            else:
-                which = int(np.searchsorted(starts, i, side="right")) - 1
-                path, shape = paths[which]
-                index = np.unravel_index(i - int(starts[which]), shape) if shape else ()
-                name = f"{path}[{','.join(str(j) for j in index)}]" if shape else path
-            yield (name, *_digits(_finite_or_nan(float(mean[i])), float(error[i])))
 
     def _warning(self) -> list[str]:
         if not self.nonfinite:
@@ -446,25 +420,3 @@ def _union(mine: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...
         else:
             joined.append((start, stop))
     return tuple(joined)
-
-
-def _digits(mean: float, error: float) -> tuple[str, str, str]:
-    """Print a mean to two digits of its standard error, the error, and the 95% interval."""
-    low, high = mean - Z_95 * error, mean + Z_95 * error
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{mean:.6g}", f"{error:.2g}", ""
-    if error == 0:
-        return f"{mean:.10g}", "0", ""
-    decimals = 1 - math.floor(math.log10(error))
-    if decimals <= 12 and max(abs(mean), error) < 1e9:
-        places = max(decimals, 0)
-        return f"{mean:z.{places}f}", f"{error:.{places}f}", f"[{low:z.{places}f}, {high:z.{places}f}]"
-    digits = min(max(decimals + math.floor(math.log10(max(abs(low), abs(high)))), 1), 17)
-    return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
-
-
-def _time(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.2g} us"

@@ -10,8 +10,6 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Moments"]
-
 Float64Array: TypeAlias = NDArray[np.float64]
 
 

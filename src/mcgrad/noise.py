@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from . import tree
-from .errors import ParameterError, shown
-
-__all__ = ["Noise", "NoiseSpec", "Shape", "normal", "sources", "uniform"]
+from mcgrad import tree
+from mcgrad.errors import ParameterError, shown
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import ParameterError, shown
-
-__all__ = ["flatten", "map", "select", "unflatten"]
+from mcgrad.errors import ParameterError, shown
 
 
 def flatten(tree: Any) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Distributions: each a transform of noise and a log density, in plain NumPy, with constraints on its parameters."""
 
-from .base import Distribution
-from .constraints import Constraint
-from .joint import Joint
-from .lognormal import LogNormal
-from .multivariate_normal import MultivariateNormal
-from .normal import Normal
-from .reparameterized import Reparameterized
-from .uniform import Uniform
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import Constraint
+from mcgrad.distributions.joint import Joint
+from mcgrad.distributions.lognormal import LogNormal
+from mcgrad.distributions.multivariate_normal import MultivariateNormal
+from mcgrad.distributions.normal import Normal
+from mcgrad.distributions.reparameterized import Reparameterized
+from mcgrad.distributions.uniform import Uniform
 
 __all__ = [
     "Constraint",

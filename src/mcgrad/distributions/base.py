@@ -8,13 +8,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import noise as noises
-from .. import tree
-from ..errors import ParameterError, shown
-from ..noise import Noise, NoiseSpec, Shape
-from .constraints import Constraint, FloatArray, Mask, real
-
-__all__ = ["Distribution"]
+from mcgrad import noise as noises
+from mcgrad import tree
+from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
+from mcgrad.errors import ParameterError, shown
+from mcgrad.noise import Noise, NoiseSpec, Shape
 
 
 class Distribution:

@@ -15,10 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ParameterError
-from ..noise import Shape
-
-__all__ = ["Constraint", "interval", "lower_cholesky", "nonnegative", "positive", "real", "unit_interval"]
+from mcgrad.errors import ParameterError
+from mcgrad.noise import Shape
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Mask: TypeAlias = NDArray[np.bool_]

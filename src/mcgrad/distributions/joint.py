@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
-from .. import tree
-from ..errors import ParameterError, shown
-from ..noise import NoiseSpec, Shape
-from .base import Distribution
-from .constraints import FloatArray
-
-__all__ = ["Joint"]
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import FloatArray
+from mcgrad.errors import ParameterError, shown
+from mcgrad.noise import NoiseSpec, Shape
 
 
 class Joint(Distribution):

@@ -7,11 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import Distribution
-from .constraints import positive, real
-from .normal import HALF_LOG_2PI
-
-__all__ = ["LogNormal"]
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.normal import HALF_LOG_2PI
 
 
 class LogNormal(Distribution):

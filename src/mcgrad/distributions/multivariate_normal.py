@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ParameterError
-from ..noise import Shape
-from .base import Distribution
-from .constraints import lower_cholesky, real
-from .normal import HALF_LOG_2PI
-
-__all__ = ["MultivariateNormal"]
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import lower_cholesky, real
+from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.errors import ParameterError
+from mcgrad.noise import Shape
 
 
 class MultivariateNormal(Distribution):

@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base import Distribution
-from .constraints import positive, real
-
-__all__ = ["HALF_LOG_2PI", "Normal"]
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive, real
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

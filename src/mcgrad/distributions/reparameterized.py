@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import noise as noises
-from .. import tree
-from ..errors import ParameterError, shown
-from ..noise import NoiseSpec, Shape
-from .base import Distribution
-from .constraints import Constraint
-
-__all__ = ["Reparameterized"]
+from mcgrad import noise as noises
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import Constraint
+from mcgrad.errors import ParameterError, shown
+from mcgrad.noise import NoiseSpec, Shape
 
 
 class Reparameterized(Distribution):

@@ -8,11 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ParameterError
-from .base import Distribution
-from .constraints import FloatArray, real
-
-__all__ = ["Uniform"]
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import FloatArray, real
+from mcgrad.errors import ParameterError
 
 
 class Uniform(Distribution):
