@@ -1,0 +1,72 @@
+"""Arguments of NumPy functions: operands as Vars, axes as tuples, dtypes that mean something here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from mcgrad.ir import build
+from mcgrad.ir.program import Var
+from mcgrad.trace.refuse import refusal
+
+DTYPES = {"float": np.dtype(np.float64), "bool": np.dtype(np.bool_)}
+
+
+def operand(value: Any) -> Var:
+    """Return an argument as a Var: a Var as it is, nested lists that hold Vars stacked, anything else as a constant."""
+    if isinstance(value, Var):
+        return value
+    if isinstance(value, list | tuple) and holds_var(value):
+        parts = [operand(part) for part in value]
+        shape = np.broadcast_shapes(*(part.shape for part in parts))
+        return build.concatenate([build.reshape(build.broadcast(p, shape), (1, *shape)) for p in parts], 0)
+    try:
+        array = np.asarray(value)
+        return build.const(array)
+    except (TypeError, ValueError) as error:
+        if isinstance(value, np.ndarray | list | tuple | np.generic | complex):
+            given = f"an array of dtype {array.dtype}" if "array" in locals() else "a nested sequence"
+        else:
+            given = type(value).__name__
+        raise refusal(f"{given} as an operand", "accepted are real numbers, booleans and arrays of them") from error
+
+
+def holds_var(value: Any) -> bool:
+    """Whether a Var is anywhere in nested lists and tuples."""
+    return isinstance(value, Var) or (isinstance(value, list | tuple) and any(holds_var(part) for part in value))
+
+
+def static(value: Any, call: str) -> Any:
+    """Return `value` if it is known while tracing."""
+    if holds_var(value):
+        raise refusal(call, "it must be known while tracing: a number or an array that does not depend on the draw")
+    return value
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return axes as non-negative numbers, in increasing order; None means all."""
+    return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim, "axis")))
+
+
+def axis_of(axis: Any, ndim: int) -> int:
+    """Return one axis as a non-negative number."""
+    return int(normalize_axis_tuple(axis, ndim, "axis")[0])
+
+
+def as_dtype(x: Var, dtype: Any, call: str) -> Var:
+    """Convert to float or bool; the width of floats is the estimator's to choose."""
+    if dtype is None:
+        return x
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return build.apply("float", x)
+    if kind == "b":
+        return x if x.kind == "bool" else build.apply("not_equal", x, 0.0)
+    raise refusal(f"{call} to {np.dtype(dtype)}", "accepted are float and bool; np.floor, np.ceil and np.trunc round")
+
+
+def index_of(x: Var) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return an array of the shape of `x` that holds the flat index of every element."""
+    return np.arange(x.size).reshape(x.shape)

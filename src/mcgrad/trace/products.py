@@ -1,0 +1,235 @@
+"""NumPy's products and what is made of diagonals: matmul, dot, einsum, tensordot, trace and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from mcgrad.ir import build
+from mcgrad.ir.program import Var
+from mcgrad.trace.arguments import as_dtype, index_of, operand
+from mcgrad.trace.contract import Label, contract
+from mcgrad.trace.refuse import refusal
+
+
+def _batched(x: Var, y: Var, x_core: str, y_core: str, out: str) -> Var:
+    """Contract the last axes by name; the axes before them broadcast."""
+    if len(x.shape) < len(x_core) or len(y.shape) < len(y_core):
+        raise ValueError(f"operands of shapes {x.shape} and {y.shape} have too few dimensions for this product")
+    extents = dict(zip(x_core, x.shape[len(x.shape) - len(x_core) :], strict=True))
+    for label, extent in zip(y_core, y.shape[len(y.shape) - len(y_core) :], strict=True):
+        _same_extent(extents.get(label, extent), extent, x, y)
+    before = [list(range(-(len(v.shape) - len(core)), 0)) for v, core in ((x, x_core), (y, y_core))]
+    return contract([[*before[0], *x_core], [*before[1], *y_core]], [*max(before, key=len), *out], [x, y])
+
+
+def _same_extent(first: int, second: int, x: Var, y: Var) -> None:
+    """Refuse what `contract` would broadcast and NumPy does not."""
+    if first != second:
+        raise ValueError(f"operands of shapes {x.shape} and {y.shape} do not match: {first} != {second}")
+
+
+def matmul(x1: Any, x2: Any) -> Var:
+    """np.matmul and the @ operator."""
+    x, y = operand(x1), operand(x2)
+    row, column = "i" * (len(x.shape) > 1), "j" * (len(y.shape) > 1)
+    return _batched(x, y, f"{row}k", f"k{column}", row + column)
+
+
+def vecdot(x1: Any, x2: Any) -> Var:
+    """np.vecdot."""
+    return _batched(operand(x1), operand(x2), "n", "n", "")
+
+
+def matvec(x1: Any, x2: Any) -> Var:
+    """np.matvec."""
+    return _batched(operand(x1), operand(x2), "mn", "n", "m")
+
+
+def vecmat(x1: Any, x2: Any) -> Var:
+    """np.vecmat."""
+    return _batched(operand(x1), operand(x2), "n", "nm", "m")
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Var:
+    """np.tensordot."""
+    x, y = operand(a), operand(b)
+    first: Any
+    second: Any
+    if isinstance(axes, int | np.integer):
+        first, second = range(len(x.shape) - int(axes), len(x.shape)), range(int(axes))
+    else:
+        first, second = ((axis,) if isinstance(axis, int | np.integer) else axis for axis in axes)
+    x_axes = normalize_axis_tuple(first, len(x.shape))
+    y_axes = normalize_axis_tuple(second, len(y.shape))
+    if len(x_axes) != len(y_axes):
+        raise ValueError(f"tensordot sums {len(x_axes)} axes of one operand and {len(y_axes)} of the other")
+    x_labels: list[Label] = [("x", i) for i in range(len(x.shape))]
+    y_labels: list[Label] = [("y", i) for i in range(len(y.shape))]
+    for i, j in zip(x_axes, y_axes, strict=True):
+        _same_extent(x.shape[i], y.shape[j], x, y)
+        y_labels[j] = x_labels[i]
+    summed = {x_labels[i] for i in x_axes}
+    return contract([x_labels, y_labels], [label for label in x_labels + y_labels if label not in summed], [x, y])
+
+
+def dot(a: Any, b: Any) -> Var:
+    """np.dot: the last axis of `a` with the last but one of `b`."""
+    x, y = operand(a), operand(b)
+    if not x.shape or not y.shape:
+        return build.apply("multiply", x, y)
+    return tensordot(x, y, ((-1,), (-2 if len(y.shape) > 1 else -1,)))
+
+
+def inner(a: Any, b: Any) -> Var:
+    """np.inner: the last axes of both."""
+    x, y = operand(a), operand(b)
+    return tensordot(x, y, ((-1,), (-1,))) if x.shape and y.shape else build.apply("multiply", x, y)
+
+
+def vdot(a: Any, b: Any) -> Var:
+    """np.vdot."""
+    return dot(*(build.reshape(x, (x.size,)) for x in (operand(a), operand(b))))
+
+
+def outer(a: Any, b: Any) -> Var:
+    """np.outer."""
+    x, y = operand(a), operand(b)
+    return build.apply("multiply", build.reshape(x, (x.size, 1)), build.reshape(y, (y.size,)))
+
+
+def kron(a: Any, b: Any) -> Var:
+    """np.kron."""
+    x, y = operand(a), operand(b)
+    ndim = max(len(x.shape), len(y.shape))
+    first, second = ((1,) * (ndim - len(v.shape)) + v.shape for v in (x, y))
+    spread = [n for extent in first for n in (extent, 1)], [n for extent in second for n in (1, extent)]
+    product = build.apply("multiply", build.reshape(x, tuple(spread[0])), build.reshape(y, tuple(spread[1])))
+    return build.reshape(product, tuple(m * n for m, n in zip(first, second, strict=True)))
+
+
+def einsum(subscripts: Any, *operands: Any, optimize: Any = None) -> Var:
+    """np.einsum: any number of operands, implicit output, ellipsis, repeated labels."""
+    if not isinstance(subscripts, str):
+        raise refusal("np.einsum with lists of axis numbers", 'write the subscripts as a string, "ij,j->i"')
+    xs = [operand(x) for x in operands]
+    spelled = subscripts.replace(" ", "")
+    inputs, arrow, output = spelled.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(xs):
+        raise ValueError(f"einsum {subscripts!r} has {len(terms)} terms for {len(xs)} operands")
+    labels = [_labels(term, len(x.shape), subscripts) for term, x in zip(terms, xs, strict=True)]
+    dots = sorted({label for term in labels for label in term if isinstance(label, int)})
+    if arrow:
+        wanted: list[Label] = []
+        for k, part in enumerate(output.split("...")):
+            wanted += dots if k else []
+            wanted += part
+        if "..." not in output and dots:
+            raise ValueError(f"einsum {subscripts!r}: the output lacks the ellipsis")
+    else:
+        letters = inputs.replace(",", "").replace(".", "")
+        wanted = [*dots, *sorted(letter for letter in set(letters) if letters.count(letter) == 1)]
+    if len(set(wanted)) != len(wanted) or not set(wanted) <= {label for term in labels for label in term}:
+        raise ValueError(f"einsum {subscripts!r}: each output label must stand there once, and in an operand")
+    return contract(labels, wanted, xs)
+
+
+def _labels(term: str, ndim: int, subscripts: str) -> list[Label]:
+    """Letters for named axes, negative numbers for those under the ellipsis, counted from the last."""
+    before, dots, after = term.partition("...")
+    hidden = ndim - len(before) - len(after)
+    if (
+        hidden < 0
+        or (hidden and not dots)
+        or not (before + after).isalpha() * (len(before + after) > 0) + (term in ("", "..."))
+    ):
+        raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit an operand of {ndim} dimensions")
+    return [*before, *range(-hidden, 0), *after]
+
+
+# --- diagonals -------------------------------------------------------------------------------------------------------
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Var:
+    """np.diagonal."""
+    x = operand(a)
+    return build.take(x, np.diagonal(index_of(x), offset, axis1, axis2))
+
+
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Var:
+    """np.trace."""
+    entries = diagonal(a, offset, axis1, axis2)
+    return as_dtype(build.reduce("sum", entries, (len(entries.shape) - 1,)), dtype, "np.trace")
+
+
+def diag(v: Any, k: int = 0) -> Var:
+    """np.diag: a vector to a matrix, or the diagonal of a matrix."""
+    x = operand(v)
+    if len(x.shape) == 2:
+        return diagonal(x, k)
+    if len(x.shape) != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    n = x.size + abs(k)
+    rows = np.arange(x.size) + max(-k, 0)
+    return build.scatter_add(build.apply("float", x), rows * n + rows + k, (n, n))
+
+
+def tril(m: Any, k: int = 0) -> Var:
+    """np.tril."""
+    return _masked(operand(m), np.tri, k, keep=True)
+
+
+def triu(m: Any, k: int = 0) -> Var:
+    """np.triu."""
+    return _masked(operand(m), np.tri, k - 1, keep=False)
+
+
+def _masked(x: Var, lower: Any, k: int, keep: bool) -> Var:
+    mask = lower(*x.shape[-2:], k, dtype=bool)
+    return build.apply("where", mask if keep else ~mask, x, 0.0)
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Var:  # NumPy's own argument name
+    """np.linalg.norm: vector norms of every order, Frobenius, and the 1 and inf norms of matrices."""
+    v = operand(x)
+    size = build.apply("absolute", v)
+    ndim = len(v.shape)
+    if axis is None and ord is None:
+        axes: tuple[int, ...] = tuple(range(ndim))
+    else:
+        axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+        if len(axes) > 2 or (len(axes) == 2 and ord not in (None, "fro", 1, -1, np.inf, -np.inf)):
+            raise refusal(
+                f"np.linalg.norm with ord={ord!r} over {len(axes)} axes", "matrices take 'fro', 1, -1, inf, -inf"
+            )
+    if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
+        row, column = axes if abs(ord) == 1 else axes[::-1]
+        sums = build.reduce("sum", size, (row,))
+        result = build.reduce("max" if ord > 0 else "min", sums, (column - (column > row),))
+    elif ord in (None, 2, "fro"):
+        result = build.apply("sqrt", build.reduce("sum", build.apply("multiply", v, v), axes))
+    elif ord in (np.inf, -np.inf):
+        result = build.reduce("max" if ord > 0 else "min", size, axes)
+    elif ord == 0:
+        result = build.reduce("sum", build.apply("not_equal", v, 0.0), axes)
+    elif ord == 1:
+        result = build.reduce("sum", size, axes)
+    else:
+        total = build.reduce("sum", build.apply("power", size, float(ord)), axes)
+        result = build.apply("power", total, 1.0 / ord)
+    return build.reshape(result, tuple(1 if i in axes else n for i, n in enumerate(v.shape))) if keepdims else result
+
+
+def polyval(p: Sequence[Any], x: Any) -> Var:
+    """np.polyval, by Horner's rule."""
+    coefficients = operand(p)
+    if len(coefficients.shape) != 1:
+        raise ValueError("polyval takes a one-dimensional sequence of coefficients")
+    point = operand(x)
+    result = build.as_var(np.zeros(point.shape))
+    for k in range(coefficients.size):
+        term = build.reshape(build.slice_(coefficients, [(k, k + 1, 1)]), ())
+        result = term if k == 0 else build.apply("add", build.apply("multiply", result, point), term)
+    return build.broadcast(result, point.shape) if coefficients.size == 1 else result

@@ -1,0 +1,175 @@
+"""scipy.special: its ufuncs, which NumPy's protocol hands to a Tracer, and its plain functions, which it does not.
+
+Nothing here imports SciPy: a ufunc is known by its name, and the plain functions are met only where the user's code has
+imported scipy.special.
+
+The plain functions (logsumexp, softmax, log_softmax) convert their argument to an ndarray before they compute, in every
+SciPy, unless SCIPY_ARRAY_API is set before the import; no protocol lets a Tracer through. Replacing
+`scipy.special.logsumexp` would miss whoever wrote `from scipy.special import logsumexp`. So while a trace runs, the
+*code* of the function object that everybody holds is exchanged for a few lines that answer calls with a Tracer and pass
+any other call, from whichever thread, to the original code.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+from typing import Any
+
+from mcgrad.ir import build
+from mcgrad.ir.build import apply
+from mcgrad.ir.program import Var
+from mcgrad.trace.arguments import axes_of, operand
+
+Builder = Callable[..., Var]
+
+
+def _op(name: str) -> Builder:
+    return lambda x: apply(name, x)
+
+
+def _log_expit(x: Var) -> Var:
+    return apply("negative", apply("softplus", apply("negative", x)))
+
+
+def _logit(p: Var) -> Var:
+    return apply("subtract", apply("log", p), apply("log1p", apply("negative", p)))
+
+
+def _x_times(function: str, unit: float) -> Builder:
+    """X * f(y), and 0 where x is 0 and f(y) infinite or undefined; `unit` is where f is 0."""
+
+    def build_product(x: Var, y: Var) -> Var:
+        if not (x.is_const and bool((x.attrs.array != 0).all())):
+            inside = apply("logical_and", apply("less", unit - 1.0, y), apply("isfinite", y))
+            harmful = apply("logical_not", apply("logical_or", inside, apply("isnan", y)))
+            y = apply("where", apply("logical_and", apply("equal", x, 0.0), harmful), unit, y)
+        return apply("multiply", x, apply(function, y))
+
+    return build_product
+
+
+def _entr(x: Var) -> Var:
+    inside = apply("negative", UFUNCS["xlogy"](x, x))
+    return apply("where", apply("less", x, 0.0), float("-inf"), inside)
+
+
+def _betaln(a: Var, b: Var) -> Var:
+    return apply(
+        "subtract", apply("add", apply("gammaln", a), apply("gammaln", b)), apply("gammaln", apply("add", a, b))
+    )
+
+
+UFUNCS: dict[str, Builder] = {
+    "expit": _op("expit"),
+    "log_expit": _log_expit,
+    "logit": _logit,
+    "xlogy": _x_times("log", 1.0),
+    "xlog1py": _x_times("log1p", 0.0),
+    "entr": _entr,
+    "erf": _op("erf"),
+    "erfc": _op("erfc"),
+    "ndtr": _op("ndtr"),
+    "log_ndtr": _op("log_ndtr"),
+    "gammaln": _op("gammaln"),
+    "betaln": _betaln,
+    "digamma": _op("digamma"),
+    "psi": _op("digamma"),
+}
+
+
+# --- plain functions -------------------------------------------------------------------------------------------------
+def _shifted(a: Any, axis: Any) -> tuple[Var, Var, tuple[int, ...], tuple[int, ...]]:
+    """Subtract the whole number below the maximum: exp cannot overflow, and no derivative goes through floor."""
+    x = build.apply("float", operand(a))
+    axes = axes_of(axis, len(x.shape))
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    largest = apply("floor", build.reshape(build.reduce("max", x, axes), kept))
+    shift = apply("where", apply("isfinite", largest), largest, 0.0)
+    return apply("subtract", x, shift), shift, axes, kept
+
+
+def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Var:
+    """scipy.special.logsumexp, and np.logaddexp.reduce."""
+    low, shift, axes, kept = _shifted(a, axis)
+    total = build.reshape(build.reduce("sum", apply("exp", low), axes), kept)
+    result = apply("add", apply("log", total), shift)
+    return result if keepdims else build.reshape(result, tuple(n for i, n in enumerate(kept) if i not in axes))
+
+
+def softmax(x: Any, axis: Any = None) -> Var:
+    """scipy.special.softmax."""
+    low, _, axes, kept = _shifted(x, axis)
+    weights = apply("exp", low)
+    return apply("divide", weights, build.reshape(build.reduce("sum", weights, axes), kept))
+
+
+def log_softmax(x: Any, axis: Any = None) -> Var:
+    """scipy.special.log_softmax."""
+    low, _, axes, kept = _shifted(x, axis)
+    return apply("subtract", low, apply("log", build.reshape(build.reduce("sum", apply("exp", low), axes), kept)))
+
+
+FUNCTIONS: dict[str, Builder] = {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax}
+
+
+# --- reaching the plain functions ------------------------------------------------------------------------------------
+_lock = threading.Lock()
+_originals: dict[str, tuple[FunctionType, CodeType]] = {}
+_tracing = 0
+
+
+@contextmanager
+def intercepted() -> Iterator[None]:
+    """Let scipy.special's plain functions see Tracers while the block runs, if the user's code has imported them."""
+    global _tracing
+    with _lock:
+        _tracing += 1
+        _exchange()
+    try:
+        yield
+    finally:
+        with _lock:
+            _tracing -= 1
+            if not _tracing:
+                for function, code in _originals.values():
+                    function.__code__ = code
+                _originals.clear()
+
+
+def loaded() -> bool:
+    """Whether scipy.special has been imported."""
+    return "scipy.special" in sys.modules
+
+
+def _exchange() -> None:
+    special = sys.modules.get("scipy.special")
+    for name in (*FUNCTIONS, *UFUNCS):
+        function = getattr(special, name, None)
+        # With SCIPY_ARRAY_API the ufuncs are plain functions too.
+        if isinstance(function, FunctionType) and name not in _originals:
+            _originals[name] = function, function.__code__
+            function.__code__ = _detour(name).replace(co_freevars=function.__code__.co_freevars)
+
+
+def _detour(name: str) -> CodeType:
+    scope: dict[str, Any] = {}
+    exec(
+        f"def {name}(*args, **kwargs):\n"
+        "    from mcgrad.trace.tracer import answer_special\n"
+        f"    return answer_special({name!r}, args, kwargs)\n",
+        scope,
+    )
+    code: CodeType = scope[name].__code__
+    return code
+
+
+def original(name: str) -> Callable[..., Any]:
+    """Return the function as SciPy wrote it."""
+    function, code = _originals[name]
+    twin = FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin

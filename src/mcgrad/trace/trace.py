@@ -1,0 +1,180 @@
+"""Run a user's function on Tracers and return what it computes, as Vars."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mcgrad.errors import ParameterError, TraceError, shown
+from mcgrad.ir import build
+from mcgrad.ir.program import Var, ancestors
+from mcgrad.trace import special
+from mcgrad.trace.arguments import operand
+from mcgrad.trace.tracer import Tracer, wrap
+from mcgrad.tree import flatten
+
+
+def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Call `function` on Tracers and return its result as a tree of Vars.
+
+    Parameters
+    ----------
+    function : callable
+        Plain NumPy code.
+    args, kwargs : tuple and dict of trees
+        Each Var in nested dicts becomes a Tracer; other values reach the function as they are.
+
+    Returns
+    -------
+    Var, or dict, tuple or list of them, as the function nests its result.
+
+    Raises
+    ------
+    TraceError
+        Code that cannot be traced, or a result that is not made of real arrays. What the function itself raises
+        passes through, with a note of the shapes it was called with.
+    """
+    traced = tuple(_wrapped(tree) for tree in args)
+    named = {name: _wrapped(tree) for name, tree in kwargs.items()}
+    imported = special.loaded()
+    try:
+        try:
+            with special.intercepted():
+                result = function(*traced, **named)
+        except TraceError:
+            if imported or not special.loaded():
+                raise
+            with special.intercepted():  # the function itself imports scipy.special: once more, now that it is there
+                result = function(*traced, **named)
+    except TraceError:
+        raise
+    except Exception as error:
+        refused = _refused(error)
+        if refused is not None:
+            raise refused from None
+        error.add_note(f"mcgrad: raised while tracing {_name(function)} with {_shapes(args)}")
+        raise
+    return _unwrapped(result, function)
+
+
+def _refused(error: BaseException) -> TraceError | None:
+    """Return the refusal that NumPy turned into an error of its own, if there is one."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, TraceError):
+        cause = cause.__cause__
+    return cause
+
+
+def _wrapped(tree: Any) -> Any:
+    return {name: _wrapped(value) for name, value in tree.items()} if isinstance(tree, Mapping) else wrap(tree)
+
+
+def _unwrapped(result: Any, function: Callable[..., Any]) -> Any:
+    if isinstance(result, Tracer):
+        return result.var
+    if isinstance(result, Mapping):
+        return {name: _unwrapped(value, function) for name, value in result.items()}
+    if isinstance(result, tuple | list):
+        return type(result)(_unwrapped(part, function) for part in result)
+    if isinstance(result, bool | int | float | np.generic | np.ndarray) and np.asarray(result).dtype.kind in "biuf":
+        return build.const(result)
+    if result is None:
+        given, remedy = "returns None", "end it with a return statement"
+    elif isinstance(result, complex | np.complexfloating) or (
+        isinstance(result, np.ndarray) and result.dtype.kind == "c"
+    ):
+        given, remedy = "returns a complex value", "return its real part, imaginary part or absolute value"
+    else:
+        given, remedy = f"returns {shown(result)} of type {type(result).__name__}", "return an array or a number"
+    raise _at(function, f"{_name(function)} {given}; {remedy}")
+
+
+def trace_integrand(
+    f: Callable[..., Any], z: Any, params: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+) -> Var:
+    """Trace an integrand f(z, **params, **data) of one draw.
+
+    Parameters
+    ----------
+    f : callable
+    z : Var or nested dict of Var
+        The draw.
+    params : dict from name to Var or nested dict of Var
+    data : dict from name to Var or array
+        Float data as Vars; integers and booleans as arrays, so that they can index.
+
+    Returns
+    -------
+    Var of shape () and kind "float".
+
+    Raises
+    ------
+    ParameterError
+        A parameter or data name that f does not accept, or an argument of f that nothing gives.
+    TraceError
+        Untraceable code, or a result that is not one real number for each draw, or that does not depend on z.
+    """
+    params, data = dict(params or {}), dict(data or {})
+    _check_signature(f, z, params, data)
+    result = trace(f, (z,), {**params, **data})
+    if not isinstance(result, Var):
+        raise _at(f, f"{_name(f)} returns a {type(result).__name__}; an integrand returns one number for each draw")
+    if result.shape != ():
+        raise _at(f, f"{_name(f)} returns an array of shape {result.shape}; an integrand returns one number for "
+                     "each draw: sum or average it, np.sum(...) or np.mean(...)")  # fmt: skip
+    if not result.random:
+        draws = set(flatten(z).values())
+        if not any(var in draws for var in ancestors([result])):
+            raise _at(
+                f, f"{_name(f)} ignores z: its result does not depend on the draw, so there is nothing to estimate"
+            )
+    return operand(build.apply("float", result))
+
+
+def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    both = [name for name in params if name in data]
+    if both:
+        raise ParameterError(both[0], "in params and in data", "one of the two")
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):
+        return
+    accepted = {p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    names = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
+    for group, given in (("params", params), ("data", data)):
+        for name in given:
+            if names[:1] == [name] and name in accepted:
+                raise ParameterError(f"{group}[{name!r}]", "the name of the draw in f", "another name")
+            if not takes_any and name not in accepted:
+                others = ", ".join(p for p in signature.parameters if p != next(iter(names), None))
+                raise ParameterError(
+                    f"{group}[{name!r}]",
+                    f"a name that {_name(f)} does not accept",
+                    others or f"none: {_name(f)} takes the draw only",
+                )
+    try:
+        signature.bind(z, **params, **data)
+    except TypeError as error:
+        raise ParameterError(
+            _name(f), f"{error}", "an integrand f(z, **params, **data) whose every argument is given"
+        ) from None
+
+
+def _at(f: Callable[..., Any], message: str) -> TraceError:
+    """Return an error that points at the first line of f."""
+    code = getattr(f, "__code__", None)
+    return TraceError(message, code.co_filename, code.co_firstlineno) if code else TraceError(message)
+
+
+def _name(f: Callable[..., Any]) -> str:
+    name = getattr(f, "__name__", type(f).__name__)
+    return "the integrand" if name == "<lambda>" else str(name)
+
+
+def _shapes(args: tuple[Any, ...]) -> str:
+    shapes = {path: var.shape for tree in args[:1] for path, var in flatten(tree).items() if isinstance(var, Var)}
+    return " and ".join(f"z{f'[{path!r}]' if path else ''} of shape {shape}" for path, shape in shapes.items())

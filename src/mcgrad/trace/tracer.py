@@ -1,0 +1,206 @@
+"""Tracer: what a user's function gets in place of an array, and how NumPy's protocols reach the tables."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mcgrad.errors import TraceError
+from mcgrad.ir.program import Var
+from mcgrad.trace import special
+from mcgrad.trace.arguments import DTYPES, operand
+from mcgrad.trace.conversions import Conversions
+from mcgrad.trace.functions import BUILDERS
+from mcgrad.trace.indexing import getitem
+from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES
+from mcgrad.trace.operators import Operators
+from mcgrad.trace.refuse import refusal
+from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
+from mcgrad.trace.ufuncs import UFUNCS
+
+UNKNOWN = "it is not among the supported functions, which docs/numpy.md lists"
+DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": ("K", "C"), "subok": (True, False),
+                            "mode": "raise", "copy": (None, True, False)}  # fmt: skip
+
+
+class NoAttributeError(TraceError, AttributeError):
+    """An attribute of ndarray that a Tracer does not have."""
+
+
+class Tracer(Operators, Conversions):
+    """A stand-in for one array of one draw, that records what is done with it.
+
+    Parameters
+    ----------
+    var : Var
+        The equation that computes it.
+    """
+
+    __slots__ = ("var",)
+    __array_priority__ = 1000.0
+
+    def __init__(self, var: Var) -> None:
+        self.var = var
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one draw."""
+        return self.var.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.var.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one draw."""
+        return self.var.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64, whatever the width in which the Program will run, or bool."""
+        return DTYPES[self.var.kind]
+
+    def __len__(self) -> int:
+        if not self.var.shape:
+            raise TypeError("len() of unsized object")
+        return self.var.shape[0]
+
+    def __iter__(self) -> Iterator[Tracer]:
+        if not self.var.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self.var.shape[0]))
+
+    def __getitem__(self, key: Any) -> Tracer:
+        return Tracer(getitem(self.var, unwrap(key)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METHODS:
+            return lambda *args, **kwargs: call(f".{name}", METHODS[name], (self, *args), kwargs)
+        if name in ATTRIBUTES:
+            return Tracer(ATTRIBUTES[name](self.var))
+        if name.startswith("__"):
+            raise AttributeError(name)
+        error = refusal(f".{name}", REMEDIES.get(name, "it is not among the supported methods and attributes, which "
+                                                       "docs/numpy.md lists"))  # fmt: skip
+        raise NoAttributeError(error.message, error.filename, error.lineno)
+
+    def __repr__(self) -> str:
+        return f"Tracer({self.dtype}{list(self.var.shape)})"
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = ufunc.__name__
+        shown = _ufunc_name(name) + ("" if method == "__call__" else f".{method}")
+        table = {"__call__": ELEMENTWISE, "outer": ELEMENTWISE, "reduce": REDUCE, "accumulate": ACCUMULATE}.get(
+            method, {}
+        )
+        if name not in table:
+            raise refusal(shown, UNKNOWN)
+        builder = table[name]
+        if method in ("__call__", "outer"):
+            _only_defaults(shown, kwargs)
+            vars_ = [operand(x) for x in unwrap(inputs)]
+            return Tracer((outer(builder) if method == "outer" else builder)(*vars_))
+        return call(shown, builder, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        shown = _function_name(func)
+        if func not in BUILDERS:
+            raise refusal(shown, REMEDIES.get(func.__name__, UNKNOWN))
+        return call(shown, BUILDERS[func], args, kwargs)
+
+
+ELEMENTWISE = {**UFUNCS, **special.UFUNCS}
+
+
+def wrap(value: Any) -> Any:
+    """Put Tracers around Vars in tuples and lists."""
+    if isinstance(value, Var):
+        return Tracer(value)
+    if isinstance(value, tuple | list) and any(isinstance(part, Var) for part in value):
+        return type(value)(wrap(part) for part in value)
+    return value
+
+
+def unwrap(value: Any) -> Any:
+    """Take the Tracers off Vars in nested tuples and lists."""
+    if isinstance(value, Tracer):
+        return value.var
+    return type(value)(map(unwrap, value)) if type(value) in (tuple, list) else value
+
+
+signature = functools.cache(inspect.signature)
+
+
+def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call an entry of a table with Tracers taken off the arguments and put around the result.
+
+    Raises
+    ------
+    TraceError
+        A keyword that the entry does not have.
+    """
+    accepted = signature(builder)
+    given = {name: value for name, value in kwargs.items()
+             if value is not np._NoValue and (name in accepted.parameters or not _is_default(name, value))}  # fmt: skip
+    try:
+        accepted.bind(*args, **given)
+    except TypeError as error:
+        _refuse_keywords(shown, [name for name in given if name not in accepted.parameters])
+        names = ", ".join(accepted.parameters)
+        raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
+    return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
+
+
+def _only_defaults(shown: str, kwargs: dict[str, Any]) -> None:
+    _refuse_keywords(shown, [name for name, value in kwargs.items() if not _is_default(name, value)])
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether an argument says nothing: NumPy's default, or a float dtype, whose width is the estimator's to choose."""
+    if value is None or (name == "out" and isinstance(value, tuple) and all(array is None for array in value)):
+        return True
+    if name == "dtype":
+        return bool(np.dtype(value).kind == "f")
+    defaults = DEFAULTS.get(name, ())
+    return isinstance(value, str | bool) and bool(value in (defaults if isinstance(defaults, tuple) else (defaults,)))
+
+
+def _refuse_keywords(shown: str, names: list[str]) -> None:
+    if "out" in names:
+        raise refusal(f"{shown} with out=", "use its result: write a = a + z rather than a += z or np.add(a, z, out=a)")
+    if names:
+        spelled = " and ".join(f"{name}=" for name in names)
+        raise refusal(f"{shown} with {spelled}", "leave it out; docs/numpy.md lists what is supported")
+
+
+def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Answer a call of a plain function of scipy.special: here if a Tracer is among the arguments, else by SciPy."""
+    if not any(_holds_tracer(value) for value in (*args, *kwargs.values())):
+        return special.original(name)(*args, **kwargs)
+    shown = f"scipy.special.{name}"
+    if name in special.FUNCTIONS:
+        return call(shown, special.FUNCTIONS[name], args, kwargs)
+    _only_defaults(shown, kwargs)
+    return Tracer(special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
+
+
+def _holds_tracer(value: Any) -> bool:
+    return isinstance(value, Tracer) or (isinstance(value, tuple | list) and any(_holds_tracer(part) for part in value))
+
+
+def _ufunc_name(name: str) -> str:
+    if hasattr(np, name):
+        return f"np.{name}"
+    return f"scipy.special.{name}" if hasattr(sys.modules.get("scipy.special"), name) else name
+
+
+def _function_name(func: Any) -> str:
+    module = str(getattr(func, "__module__", "numpy")).replace("numpy", "np", 1)
+    return f"{module}.{getattr(func, '__name__', func)}"
