@@ -38,6 +38,7 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "divide": (lambda t, y, a, b: div(t, b), lambda t, y, a, b: neg(div(mul(t, y), b))),
     "reciprocal": (lambda t, y, x: neg(mul(t, mul(y, y))),),
     "absolute": (lambda t, y, x: mul(t, sign(x)),),
+    "copy": (lambda t, y, x: t,),
     "sign": (None,),
     "floor": (None,),
     "ceil": (None,),

@@ -16,12 +16,12 @@ def check(program: Program) -> Program:
     for var in program.equations():
         op = OPS.get(var.op)
         assert op is not None, f"unknown op {var.op!r}"
-        assert var.random == (var.op == "noise" or any(arg.random for arg in var.args)), f"{var.op}: wrong random mark"
+        assert var.random == (var.op in ("noise", "copy") or any(arg.random for arg in var.args)), f"{var.op}: wrong random mark"
         if op.group == "elementwise":
             assert all(arg.shape == var.shape for arg in var.args), (
                 f"{var.op}: shapes {[arg.shape for arg in var.args]} -> {var.shape}"
             )
-            assert var.op == "where" or var.kind == op.result, f"{var.op}: kind {var.kind}"
+            assert var.op in ("where", "copy") or var.kind == op.result, f"{var.op}: kind {var.kind}"
         if op.group in ("reduction", "scan", "contraction"):
             assert all(arg.kind == "float" for arg in var.args), f"{var.op} of {[arg.kind for arg in var.args]}"
     for out in program.outputs:

@@ -4,7 +4,7 @@ This is the definition. Every backend is tested against it, and it against close
 has extent 1 on the last axis; NumPy's broadcasting does the rest, and axis numbers of one draw stay valid.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,49 +15,69 @@ from mcgrad.ir.program import Var, ancestors
 Array = npt.NDArray[Any]
 
 
-def interpret(roots: Sequence[Var], leaves: Mapping[Var, Array], dtype: str) -> list[Array]:
-    """Evaluate Vars.
+class Interpreter:
+    """Evaluates the same Vars again and again with other values of the leaves.
 
     Parameters
     ----------
     roots : sequence of Var
-    leaves : mapping from Var to array
-        Values of inputs and noise, draws last; any other Var given here is taken as known too.
+        What to evaluate.
+    known : collection of Var
+        Vars whose values will be given, besides inputs and noise.
     dtype : str
         The dtype of all floats.
-
-    Returns
-    -------
-    list of arrays, one for each root: shape (*root.shape, draws), where draws is 1 if nothing random went in.
     """
-    values: dict[Var, Array] = dict(leaves)
-    pending = [root for root in roots if root not in values]
-    with np.errstate(all="ignore"):
-        for var in ancestors_without(pending, values):
+
+    def __init__(self, roots: Sequence[Var], known: Collection[Var] = (), dtype: str = "float64") -> None:
+        self.roots = list(roots)
+        self.dtype = dtype
+        self._constants: dict[Var, Array] = {}
+        self._steps: list[tuple[Var, Callable[..., Array]]] = []
+        self.inputs: list[Var] = []
+        for var in _ancestors_without(self.roots, set(known)):
             if var.op == "const":
                 array = var.attrs.array
-                values[var] = (array if var.kind == "bool" else array.astype(dtype))[..., None]
-            elif var.op == "float":
-                values[var] = values[var.args[0]].astype(dtype)
+                self._constants[var] = (array if var.kind == "bool" else array.astype(dtype))[..., None]
+            elif not var.args:
+                self.inputs.append(var)
             else:
-                values[var] = MEANING[var.op](var, *(values[arg] for arg in var.args))
-    return [values[root] for root in roots]
+                self._steps.append((var, _to_float(dtype) if var.op == "float" else MEANING[var.op]))
+
+    def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
+        """Evaluate the roots: one array each, of shape (*root.shape, draws), where draws is 1 if nothing random went in.
+
+        Parameters
+        ----------
+        leaves : mapping from Var to array
+            Values of inputs and noise, and of the Vars said to be known; draws last.
+        """
+        values: dict[Var, Array] = {**self._constants, **leaves}
+        if self._steps:
+            with np.errstate(all="ignore"):
+                for var, meaning in self._steps:
+                    values[var] = meaning(var, *[values[arg] for arg in var.args])
+        return [values[root] for root in self.roots]
 
 
-def ancestors_without(roots: Sequence[Var], known: Mapping[Var, Array]) -> list[Var]:
+def interpret(roots: Sequence[Var], leaves: Mapping[Var, Array], dtype: str) -> list[Array]:
+    """Evaluate Vars once; see `Interpreter`."""
+    return Interpreter(roots, leaves, dtype)(leaves)
+
+
+def _ancestors_without(roots: Sequence[Var], known: Collection[Var]) -> list[Var]:
     """The Vars to compute for the roots, in order, when `known` need not be."""
-    if not known:
-        return list(ancestors(roots))
-    needed: dict[Var, None] = {}
+    needed: set[Var] = set()
     stack = list(roots)
-    seen = set(known)
     while stack:
         var = stack.pop()
-        if var not in seen:
-            seen.add(var)
-            needed[var] = None
+        if var not in needed and var not in known:
+            needed.add(var)
             stack.extend(var.args)
     return [var for var in ancestors(roots) if var in needed]
+
+
+def _to_float(dtype: str) -> Callable[..., Array]:
+    return lambda var, x: x.astype(dtype)
 
 
 def _ufunc(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -151,6 +171,7 @@ MEANING: dict[str, Callable[..., Array]] = {
     **{name: _special(name) for name in "expit erf erfc ndtr log_ndtr gammaln digamma".split()},
     "trigamma": _trigamma,
     "softplus": _softplus,
+    "copy": lambda var, x: x,
     "reshape": lambda var, x: x.reshape(*var.shape, x.shape[-1]),
     "transpose": lambda var, x: x.transpose(*var.attrs, -1),
     "broadcast": _broadcast,

@@ -39,7 +39,7 @@ OPS: dict[str, Op] = {
     for op in [
         # input: a parameter, or data (attrs: its path). const: a literal array. noise: (stream, kind), the only random leaf.
         *_rows("leaf", "input const noise", cost=0.0),
-        *_rows("elementwise", "add subtract negative", linear=True),
+        *_rows("elementwise", "add subtract negative copy", linear=True),
         *_rows("elementwise", "multiply absolute sign floor ceil minimum maximum where float"),
         *_rows("elementwise", "divide reciprocal sqrt", cost=4),
         *_rows("elementwise", "exp exp2 log log2 log10 sin cos", cost=12),

@@ -1,0 +1,86 @@
+"""What a backend is: something that averages a Program's outputs over ranges of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.program import Program, Var
+from mcgrad.moments import Moments
+
+Array = npt.NDArray[Any]
+Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Moments of the random outputs over some draws, and how many of those had a non-finite output."""
+
+    moments: Moments
+    nonfinite: int = 0
+
+
+class Bound(Protocol):
+    """A compiled Program with values for its inputs: ready to average."""
+
+    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over the draws start .. stop, leaving out non-finite ones where `omit` says so."""
+
+
+class Kernel(Protocol):
+    """A Program compiled by a backend."""
+
+    block: int  # ranges of draws are best cut at multiples of this
+
+    def bind(self, inputs: Inputs) -> Bound:
+        """Take values for the inputs and compute what no draw changes."""
+
+    def source(self) -> str:
+        """What was compiled, for the reader."""
+
+
+class Backend(Protocol):
+    """One way to run Programs."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run here, or None if it can."""
+
+    def compile(self, program: Program) -> Kernel:
+        """Compile a simplified Program."""
+
+
+class HostValues:
+    """Evaluates draw-independent Vars from the inputs, once for each binding."""
+
+    def __init__(self, roots: list[Var], dtype: str) -> None:
+        self._interpreter = Interpreter(roots, dtype=dtype)
+        self._dtype = np.dtype(dtype)
+
+    def __call__(self, inputs: Inputs) -> list[Array]:
+        """Return the values of the roots, without an axis of draws."""
+        leaves = {
+            var: np.asarray(inputs[var.attrs], self._dtype)[..., None] for var in self._interpreter.inputs if not var.random
+        }
+        return [value[..., 0] for value in self._interpreter(leaves)]
+
+
+def split(n: int, first: int, block: int, work: float) -> list[tuple[int, int]]:
+    """Cut the draws first .. first + n into chunks at multiples of `block`.
+
+    The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
+    in which they merge are always the same.
+    """
+    chunk = min(CHUNK_WORK / max(work, 1.0), n / 64)
+    step = max(int(chunk // block), 1) * block
+    edges = [first, *range((first // step + 1) * step, first + n, step), first + n]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+CHUNK_WORK = 1e8  # multiplications in a chunk: some milliseconds of one core

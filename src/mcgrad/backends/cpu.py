@@ -1,0 +1,159 @@
+"""The CPU backend: one fused Numba function over chunks of draws, called without the GIL by a pool of threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.compile import load
+from mcgrad.emit.cpu import Emitted, emit
+from mcgrad.ir.program import Program
+from mcgrad.moments import Moments
+
+
+class CpuBackend:
+    """Numba on the CPU."""
+
+    name = "cpu"
+
+    def unavailable(self) -> str | None:
+        """Available where Numba imports."""
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            return f"Numba does not import ({error}); pip install numba"
+        return None
+
+    def compile(self, program: Program) -> CpuKernel:
+        """Emit and load the chunk function; Numba compiles it at the first call, unless its cache has it."""
+        return CpuKernel(program)
+
+
+class Compiled:
+    """An emitted chunk function and how to call it."""
+
+    def __init__(self, emitted: Emitted, dtype: str) -> None:
+        self.emitted, self.dtype = emitted, np.dtype(dtype)
+        self.function: Callable[..., None] = load(emitted.source, "chunk", emitted.natives)
+        self.components = sum(out.var.size for out, _ in emitted.outputs)
+        self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
+        self.size = sum(var.size for var, _ in emitted.scalars) + 1
+        self._local = threading.local()
+
+    def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
+        """Compute the draw-independent arguments."""
+        values = self.host(inputs)
+        c = np.empty(self.size, self.dtype)
+        for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
+            c[offset : offset + var.size] = value.ravel()
+        matrices = [
+            np.ascontiguousarray(value.transpose(axes).reshape(shape), self.dtype)
+            for (_, axes, shape), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
+        ]
+        return c, matrices
+
+    def workspace(self) -> Array:
+        """Return this thread's workspace."""
+        found: Array | None = getattr(self._local, "workspace", None)
+        if found is None:
+            found = self._local.workspace = np.zeros(self.emitted.rows * self.emitted.lanes, self.dtype)
+        return found
+
+
+class CpuKernel:
+    """A Program compiled for the CPU, in a fast variant and, once draws are not finite, a careful one."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.fast = Compiled(emit(program), program.dtype)
+        self.block = self.fast.emitted.lanes
+
+    @cached_property
+    def careful(self) -> Compiled:
+        """The variant that looks at every draw."""
+        return Compiled(emit(self.program, careful=True), self.program.dtype)
+
+    def bind(self, inputs: Inputs) -> CpuBound:
+        """Compute what no draw changes."""
+        return CpuBound(self, inputs)
+
+    def source(self) -> str:
+        """The emitted source."""
+        return self.fast.emitted.source
+
+    def limits(self) -> AbstractContextManager[Any]:
+        """Keep BLAS to one thread while ours run, where the Program calls it."""
+        return one_blas_thread() if "np.dot(" in self.fast.emitted.source else nullcontext()
+
+
+class CpuBound:
+    """A compiled Program with values for its inputs."""
+
+    def __init__(self, kernel: CpuKernel, inputs: Inputs) -> None:
+        self.kernel, self.inputs = kernel, inputs
+        self.arguments = kernel.fast.arguments(inputs)
+        self._careful_arguments: tuple[Array, list[Array]] | None = None
+        self._pivot: Array | None = None
+
+    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over the draws start .. stop."""
+        if self._pivot is None:
+            self._pivot = self._find_pivot(seed, start, stop)
+        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, self._pivot)
+        if np.isfinite(sums).all() and np.isfinite(squares).all():
+            return Partial(self._moments(stop - start, sums, squares))
+        if self._careful_arguments is None:
+            self._careful_arguments = self.kernel.careful.arguments(self.inputs)
+        careful = self._call(self.kernel.careful, self._careful_arguments, seed, start, stop, self._pivot, omit)
+        used, nonfinite = (int(count) for count in careful[2])
+        return Partial(self._moments(used, *careful[:2]), nonfinite)
+
+    def _find_pivot(self, seed: int, start: int, stop: int) -> Array:
+        """Return the mean over the first block, near which sums of squares lose no digits."""
+        stop = min(stop, start + self.kernel.block)
+        zero = np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
+        sums, _, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, zero)
+        pivot: Array = (sums / (stop - start)).astype(self.kernel.fast.dtype)
+        finite = np.isfinite(pivot)
+        return pivot if finite.all() else np.where(finite, pivot, pivot.dtype.type(0))
+
+    def _moments(self, count: int, sums: Array, squares: Array) -> Moments:
+        if not count:
+            return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
+        mean = sums / count
+        return Moments(count, self._pivot + mean, np.maximum(squares - sums * mean, 0.0))
+
+    def _call(
+        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, pivot: Array,
+        omit: bool = False,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        c, matrices = arguments
+        sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
+        counts = np.zeros(2, np.int64)
+        emitted = compiled.emitted
+        compiled.function(
+            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, emitted.tables, compiled.workspace(),
+            pivot, sums, squares, counts, omit, *matrices,
+        )  # fmt: skip
+        return sums, squares, counts
+
+
+_controller: Any = None
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Limit the BLAS that Numba calls to one thread, until the context ends."""
+    global _controller
+    if _controller is None:
+        import scipy.linalg.cython_blas  # noqa: F401 - the library must be loaded to be found
+        import threadpoolctl
+
+        _controller = threadpoolctl.ThreadpoolController()
+    limits: AbstractContextManager[Any] = _controller.limit(limits=1, user_api="blas")
+    return limits

@@ -1,0 +1,79 @@
+"""The NumPy backend: the definition of right. It interprets the Program on batches of draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.program import Program, Var
+from mcgrad.moments import Moments
+
+BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
+
+
+class NumpyBackend:
+    """Interprets; needs nothing but NumPy (and SciPy for its special functions)."""
+
+    name = "numpy"
+
+    def unavailable(self) -> str | None:
+        """Always available."""
+        return None
+
+    def compile(self, program: Program) -> NumpyKernel:
+        """Prepare a Program for interpretation."""
+        return NumpyKernel(program)
+
+
+class NumpyKernel:
+    """A Program to interpret."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.outputs = [out.var for out in program.outputs if out.var.random]
+        self.hoisted = [var for var in program.hoisted() if not var.is_const]
+        self.noise = program.noise()
+        self.host = HostValues(self.hoisted, program.dtype)
+        self.body = Interpreter(self.outputs, self.hoisted, program.dtype)
+        largest = max((var.size for var in program.body()), default=1)
+        self.block = int(np.clip(BATCH_BYTES // (8 * largest), 64, 1 << 14))
+
+    def bind(self, inputs: Inputs) -> NumpyBound:
+        """Compute what no draw changes."""
+        values = [value[..., None] for value in self.host(inputs)]
+        return NumpyBound(self, dict(zip(self.hoisted, values, strict=True)))
+
+    def source(self) -> str:
+        """The Program itself is what runs."""
+        return "(interpreted)"
+
+
+class NumpyBound:
+    """A Program with values for its inputs."""
+
+    def __init__(self, kernel: NumpyKernel, values: dict[Var, Array]) -> None:
+        self.kernel, self.values = kernel, values
+
+    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average batch by batch."""
+        parts, nonfinite = [], 0
+        for first in range(start, stop, self.kernel.block):
+            samples = self.samples(seed, first, min(first + self.kernel.block, stop))
+            bad = ~np.isfinite(samples).all(axis=0)
+            nonfinite += int(bad.sum())
+            parts.append(Moments.of(samples[:, ~bad] if omit and bad.any() else samples))
+        return Partial(Moments.combine(parts), nonfinite)
+
+    def samples(self, seed: int, start: int, stop: int) -> Array:
+        """Return every random output component of each draw, shape (components, draws)."""
+        from mcgrad.kernels import reference_noise
+
+        kernel, n, leaves = self.kernel, stop - start, dict(self.values)
+        for var in kernel.noise:
+            stream, kind = var.attrs
+            draw = reference_noise.normals if kind == "normal" else reference_noise.uniforms
+            components = np.arange(var.size)
+            leaves[var] = draw(seed, stream, components, start, n, kernel.program.dtype).reshape(*var.shape, n)
+        results = kernel.body(leaves)
+        return np.concatenate([value.reshape(-1, n) for value in results])

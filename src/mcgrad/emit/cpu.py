@@ -1,0 +1,245 @@
+"""Write a scheduled Program as a Numba function over chunks of draws.
+
+The function runs blocks of lanes: for each block it fills rows of noise, runs the steps over the workspace `ws`, and adds the
+lane sums of every output, shifted by a pivot near its mean, to float64 sums. All arrays are one-dimensional:
+
+    c   draw-independent values        t   integers: loop extents, then tables of rows
+    ws  rows of lanes                  x0, x1, ...  draw-independent matrices
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.emit.access import Access, resolve
+from mcgrad.emit.layout import DRAWS_PER_GROUP, Layout, Rows, lay_out
+from mcgrad.emit.lower import contraction_labels, lower
+from mcgrad.emit.nest import NestWriter
+from mcgrad.emit.schedule import ASSEMBLY, Call, Finite, Nest, OuterMoments, Product, Schedule, schedule, squeeze
+from mcgrad.emit.text import SPECIAL, Source
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Output, Program, Var
+
+
+@dataclass
+class Emitted:
+    """Source of a chunk function, and what has to be passed to it.
+
+    Parameters
+    ----------
+    source : str
+    lanes : int
+    rows : int
+        Rows of the workspace.
+    scalars : list of (Var, offset)
+        Draw-independent Vars, and where their elements start in `c`.
+    matrices : list of (Var, axes, shape)
+        Draw-independent operands of matrix products, the order of axes and then the shape they are wanted in.
+    tables : int64 array
+        The argument `t`.
+    outputs : list of (Output, offset)
+        Random outputs, and where their elements start in the sums.
+    natives : list
+        The user's own Numba functions, known to the source as native0, native1, ...
+    """
+
+    source: str = ""
+    lanes: int = 0
+    rows: int = 0
+    scalars: list[tuple[Var, int]] = field(default_factory=list)
+    matrices: list[tuple[Var, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    tables: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    outputs: list[tuple[Output, int]] = field(default_factory=list)
+    natives: list[object] = field(default_factory=list)
+
+
+def emit(program: Program, careful: bool = False) -> Emitted:
+    """Write the chunk function of a simplified Program.
+
+    Parameters
+    ----------
+    program : Program
+    careful : bool
+        Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
+    """
+    plan = schedule(lower(program), careful)
+    return Writer(plan, lay_out(plan)).write(careful)
+
+
+class Writer:
+    """Writes one chunk function; `NestWriter` writes the nests."""
+
+    def __init__(self, plan: Schedule, layout: Layout) -> None:
+        self.plan, self.layout = plan, layout
+        self.source = Source()
+        self.result = Emitted(lanes=layout.lanes, rows=layout.total)
+        self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
+        self._scalars: dict[Var, int] = {}
+        self._matrices: dict[tuple[Var, tuple[int, ...], tuple[int, ...]], int] = {}
+        self._tables: dict[bytes, int] = {}
+        self._table_parts: list[npt.NDArray[np.int64]] = []
+        self._offsets: dict[str, int] = {}
+        self._natives: list[object] = []
+        offset = 0
+        for out in plan.program.outputs:
+            if out.var.random:
+                self.result.outputs.append((out, offset))
+                self._offsets[out.path] = offset
+                offset += out.var.size
+
+    # --- arguments of the function ---
+    def scalar_offset(self, var: Var) -> int:
+        """Where a draw-independent Var starts in `c`."""
+        if var not in self._scalars:
+            self._scalars[var] = sum(other.size for other in self._scalars)
+        return self._scalars[var]
+
+    def table(self, values: npt.ArrayLike) -> int:
+        """Where these integers start in `t`."""
+        array = np.ascontiguousarray(values, np.int64).ravel()
+        key = array.tobytes()
+        if key not in self._tables:
+            self._tables[key] = sum(part.size for part in self._table_parts)
+            self._table_parts.append(array)
+        return self._tables[key]
+
+    def extent(self, n: int) -> str:
+        """A loop extent, read at run time so that LLVM does not unroll short loops in full."""
+        return f"at(t, {self.table([n])})"
+
+    def moment_offset(self, out: Output) -> int:
+        """Where an output starts in the sums."""
+        return self._offsets[out.path]
+
+    def base(self, access: Access) -> Rows:
+        """The rows of what an access reads."""
+        return self.layout.rows[access.base]
+
+    # --- the whole ---
+    def write(self, careful: bool) -> Emitted:
+        """Write the function and fill in its arguments."""
+        body = Source()
+        body._depth = 1
+        outer, self.source = self.source, body
+        with body.block(f"for block in range(start // {self.layout.lanes}, (stop - 1) // {self.layout.lanes} + 1):"):
+            self._block(careful)
+        self.source = outer
+        self._head(careful)
+        outer.lines += body.lines
+        result = self.result
+        result.source = str(outer)
+        result.scalars = list(self._scalars.items())
+        result.matrices = list(self._matrices)
+        result.tables = np.concatenate([*self._table_parts, np.zeros(1, np.int64)])
+        result.natives = self._natives
+        return result
+
+    def _head(self, careful: bool) -> None:
+        bits = self.plan.program.dtype[-2:]
+        ops = {var.op for var in self.plan.program.body() if OPS[var.op].group == "elementwise"}
+        ops |= {op for op in ("maximum", "minimum") if any(v.op == op[:3] for v in self.plan.program.body())}
+        from mcgrad.emit.text import INFIX
+
+        special = sorted(ops & SPECIAL)
+        elementary = sorted(ops - SPECIAL - set(INFIX))
+        kinds = sorted({var.attrs[1] for var in self.plan.program.noise()})
+        add = self.source.add
+        add("import numpy as np", "from numba import njit", "")
+        add("from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select")
+        add("from mcgrad.kernels.jit import LOOP")
+        add("from mcgrad.kernels.lanes import add_matrix, at, block_of, fill, mask_finite, mask_lanes, mask_rows, put, square_rows")
+        add(f"from mcgrad.kernels.rows import {', '.join(f'{kind}_row{bits}' for kind in kinds)}")
+        if elementary:
+            add(f"from mcgrad.kernels.elementary{bits} import {', '.join(elementary)}")
+        if special:
+            add(f"from mcgrad.kernels.special{bits} import {', '.join(special)}")
+        matrices = "".join(f", x{i}" for i in range(len(self._matrices)))
+        add("", f"real = np.float{bits}", "", "", "@njit(cache=True, **LOOP)")
+        add(f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit{matrices}):")
+        self.source._depth = 1
+        add(f'"""{"Careful s" if careful else "S"}hifted sums and squares over the draws start .. stop."""')
+        add("prefer_vector_width()", f"mask_lanes(ws, {self._at(self.layout.mask)}, {self.layout.lanes}, 1, 0, 0, 1 << 62)")
+        add("partial = False")
+        for var, rows_ in self.layout.rows.items():
+            if var.op in ASSEMBLY:
+                count = var.size * self.layout.lanes
+                add(f"fill(ws, {self._at(rows_.offset)}, {count}, real(0))  # {self.names[var]}, {var.op}")
+        self.source._depth = 0
+
+    def _at(self, row: int) -> int:
+        return row * self.layout.lanes
+
+    def _block(self, careful: bool) -> None:
+        lanes, add = self.layout.lanes, self.source.add
+        groups = DRAWS_PER_GROUP[self.plan.program.dtype]
+        add(f"base = block * {lanes}")
+        add(f"group = base // {groups}")
+        with self.source.block(f"if partial or base < start or base + {lanes} > stop:"):
+            add(f"mask_lanes(ws, {self._at(self.layout.mask)}, {lanes}, {groups}, base, start, stop)")
+            add(f"partial = base < start or base + {lanes} > stop")
+        for step in self.plan.steps:
+            if isinstance(step, Nest):
+                NestWriter(self, step).write()
+            elif isinstance(step, Product):
+                self._product(step.var)
+            elif isinstance(step, OuterMoments):
+                self._outer_moments(step.output, careful)
+            elif isinstance(step, Call):
+                self._call(step.var)
+            else:
+                self._finite()
+
+    # --- steps other than nests ---
+    def _matrix(self, offset: int, rows: str, columns: str) -> str:
+        start = self._at(offset) if isinstance(offset, int) else offset
+        return f"block_of(ws, {start}, {rows}, {columns})"
+
+    def _product(self, var: Var) -> None:
+        parts = contraction_labels(var)
+        fixed, operand = var.args[parts.fixed], var.args[1 - parts.fixed]
+        wanted = parts.batch + parts.rows + parts.contracted
+        swapped = parts.batch + parts.contracted + parts.rows
+        matrix = fixed.args[0] if fixed.op == "transpose" else fixed
+        order = [fixed.attrs.index(i) for i in range(len(fixed.shape))] if fixed.op == "transpose" else None
+        natural = [parts.matrix[i] for i in (order or range(len(parts.matrix)))]
+        flip = natural == swapped
+        labels = swapped if flip else wanted
+        axes = tuple(natural.index(x) for x in labels)
+        extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
+        size = {name: int(np.prod([extent[x] for x in getattr(parts, name)], initial=1))
+                for name in ("batch", "rows", "contracted", "columns")}  # fmt: skip
+        shape = (size["batch"], *((size["contracted"], size["rows"]) if flip else (size["rows"], size["contracted"])))
+        key = (matrix, axes, shape)
+        number = self._matrices.setdefault(key, len(self._matrices))
+        x, y = self.layout.rows[resolve(operand).base], self.layout.rows[var]
+        lanes = f"{size['columns']} * {self.layout.lanes}"
+        self.source.add(f"# {self.names[var]} = {var.op}({var.attrs}), by BLAS")
+        with self.source.block(f"for b in range({self.extent(size['batch'])}):"):
+            k, m, p = size["contracted"], size["rows"], size["columns"]
+            source = f"block_of(ws, {self._at(x.offset)} + b * {k * p * self.layout.lanes}, {k}, {lanes})"
+            target = f"block_of(ws, {self._at(y.offset)} + b * {m * p * self.layout.lanes}, {m}, {lanes})"
+            self.source.add(f"np.dot(x{number}[b]{'.T' if flip else ''}, {source}, {target})")
+
+    def _outer_moments(self, out: Output, careful: bool) -> None:
+        lanes, add, k = self.layout.lanes, self.source.add, self.moment_offset(out)
+        x, y = out.var.args
+        add(f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS")
+        firsts = [self._at(self.layout.rows[resolve(arg).base].offset + resolve(arg).offset) for arg in (x, y)]
+        with self.source.block("if partial:" if not careful else "if True:"):
+            for first, arg in zip(firsts, (x, y), strict=True):
+                add(f"mask_rows(ws, {first}, {arg.size}, {lanes}, {self._at(self.layout.mask)})")
+        scratch = [self._at(self.layout.scratch), self._at(self.layout.scratch + x.size)]
+        for target, first, arg in zip(scratch, firsts, (x, y), strict=True):
+            add(f"square_rows(ws, {target}, {first}, {arg.size * lanes})")
+        for name, (a, b) in (("sums", firsts), ("squares", scratch)):
+            left, right = f"block_of(ws, {a}, {x.size}, {lanes})", f"block_of(ws, {b}, {y.size}, {lanes})"
+            add(f"add_matrix({name}, {k}, np.dot({left}, {right}.T))")
+
+    def _call(self, var: Var) -> None:
+        raise NotImplementedError
+
+    def _finite(self) -> None:
+        raise NotImplementedError

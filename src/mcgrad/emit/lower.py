@@ -1,0 +1,116 @@
+"""Bring a body into the form that loop nests can express, without changing its meaning.
+
+- A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block), and so does
+  an outer product that is itself an output (its mean is a matrix product over the lanes). Every other einsum becomes
+  a product and a sum, which fuse with their neighbours.
+- The operands of pad and concatenate become equations of their own, computed straight into their place.
+"""
+
+import numpy as np
+
+from mcgrad.emit.access import resolve
+from mcgrad.ir.build import apply, broadcast, concatenate, einsum, pad, rebuild, reduce, reshape, transpose
+from mcgrad.ir.program import Output, Program, Var, ancestors, contraction_size
+
+SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
+SMALL_OUTER = 64  # elements below which an outer product is averaged element by element
+
+
+def lower(program: Program) -> Program:
+    """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts."""
+    new: dict[Var, Var] = {}
+    outer = {out.var for out in program.outputs if is_outer(out.var)}
+    placed: set[Var] = set()
+    for var in ancestors(program.roots()):
+        args = tuple(new[arg] for arg in var.args)
+        if var.random and var.op in ("pad", "concatenate"):
+            args = tuple(_fresh(arg, placed) for arg in args)
+            new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
+        elif var.random and var.op == "einsum" and is_matrix_product(var):
+            new[var] = _canonical(var, args, placed)
+        elif var.random and var.op == "einsum" and var not in outer:
+            new[var] = _expanded(var, args)
+        else:
+            new[var] = var if args == var.args else rebuild(var, args)
+    return Program(tuple(Output(out.path, new[out.var], out.scale) for out in program.outputs), program.dtype)
+
+
+def is_matrix_product(var: Var) -> bool:
+    """Whether this is a contraction of a random operand with a draw-independent one, large enough for BLAS."""
+    if var.op != "einsum" or len(var.args) != 2 or var.args[0].random == var.args[1].random:
+        return False
+    parts = contraction_labels(var)
+    whole = len(parts.batch + parts.rows + parts.contracted) == len(parts.matrix)
+    whole &= len(parts.batch + parts.columns + parts.contracted) == len(parts.lanes)
+    return whole and bool(parts.contracted and parts.rows) and contraction_size(var) >= SMALL_CONTRACTION
+
+
+def is_outer(var: Var) -> bool:
+    """Whether this is an outer product of two random operands, large enough for BLAS."""
+    if var.op != "einsum" or len(var.args) != 2 or not all(arg.random for arg in var.args):
+        return False
+    inputs, output = var.attrs.split("->")
+    left, right = inputs.split(",")
+    return output == left + right and not set(left) & set(right) and var.size >= SMALL_OUTER and bool(left and right)
+
+
+class contraction_labels:  # noqa: N801 - reads as a function
+    """The labels of a matrix product by their part: batch, rows, contracted, columns."""
+
+    def __init__(self, var: Var) -> None:
+        inputs, output = var.attrs.split("->")
+        labels = inputs.split(",")
+        self.fixed = 0 if not var.args[0].random else 1  # which operand no draw changes
+        matrix, lanes = labels[self.fixed], labels[1 - self.fixed]
+        self.matrix, self.lanes, self.output = matrix, lanes, output
+        self.batch = [x for x in output if x in matrix and x in lanes]
+        self.rows = [x for x in matrix if x in output and x not in lanes]
+        self.columns = [x for x in lanes if x in output and x not in matrix]
+        self.contracted = [x for x in matrix if x in lanes and x not in output]
+
+
+def _canonical(var: Var, args: tuple[Var, ...], placed: set[Var]) -> Var:
+    """A matrix product whose operand and result have the axes (batch, contracted | rows, columns), in C order."""
+    parts = contraction_labels(var)
+    wanted = [*parts.batch, *parts.contracted, *parts.columns]
+    operand = transpose(args[1 - parts.fixed], [parts.lanes.index(x) for x in wanted])
+    access = resolve(operand)
+    if not access.is_whole or access.base in placed:
+        operand = Var("copy", (operand,), None, operand.shape, operand.kind, random=True)
+        access = resolve(operand)
+    placed.add(access.base)  # it must stay in its own C order
+    output = [*parts.batch, *parts.rows, *parts.columns]
+    product = einsum(f"{parts.matrix},{''.join(wanted)}->{''.join(output)}", args[parts.fixed], operand)
+    return transpose(product, [output.index(x) for x in parts.output])
+
+
+def _fresh(part: Var, placed: set[Var]) -> Var:
+    """An equation that can be computed straight into one place of an assembly."""
+    if part.random and part not in placed and part.op not in _NOT_PLACEABLE:
+        placed.add(part)
+        return part
+    copy = Var("copy", (part,), None, part.shape, part.kind, random=True)
+    placed.add(copy)
+    return copy
+
+
+_NOT_PLACEABLE = {
+    *("reshape", "transpose", "broadcast", "slice", "flip", "take"),
+    *("pad", "concatenate", "einsum", "noise", "native_value", "native_gradient"),
+}
+
+
+def _expanded(var: Var, args: tuple[Var, ...]) -> Var:
+    """An einsum as a product over all labels, then a sum."""
+    inputs, output = var.attrs.split("->")
+    labels = list(dict.fromkeys(output + inputs.replace(",", "")))
+    extents = {
+        x: n for part, arg in zip(inputs.split(","), args, strict=True) for x, n in zip(part, arg.shape, strict=True)
+    }
+    shape = tuple(extents[x] for x in labels)
+    terms = []
+    for part, arg in zip(inputs.split(","), args, strict=True):
+        ordered = transpose(arg, [int(i) for i in np.argsort([labels.index(x) for x in part])])
+        terms.append(broadcast(reshape(ordered, tuple(extents[x] if x in part else 1 for x in labels)), shape))
+    product = terms[0] if len(terms) == 1 else apply("multiply", *terms)
+    return reduce("sum", product, range(len(output), len(labels)))

@@ -1,0 +1,53 @@
+"""Source text: an indented writer, and the table of what each elementwise op is called in the kernels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+INFIX = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "copy": "{}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "logical_and": "{} & {}",
+    "logical_or": "{} | {}",
+    "logical_xor": "{} ^ {}",
+    "logical_not": "not {}",
+    "where": "select({}, {}, {})",
+    "float": "select({}, real(1), real(0))",
+}
+SPECIAL = {"erf", "erfc", "gammaln", "digamma", "trigamma", "expit", "softplus", "logaddexp", "ndtr", "log_ndtr"}
+
+
+def expression(op: str, args: list[str]) -> str:
+    """One elementwise op as an expression; every op that is not infix is a kernel function of its own name."""
+    template = INFIX.get(op)
+    return template.format(*args) if template else f"{op}({', '.join(args)})"
+
+
+class Source:
+    """Lines of text with an indentation."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._depth = 0
+
+    def add(self, *lines: str) -> None:
+        """Append lines at the present depth."""
+        self.lines += ["    " * self._depth + line if line else "" for line in lines]
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Append a compound statement; what is added inside is its body."""
+        self.add(head)
+        self._depth += 1
+        yield
+        self._depth -= 1
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
