@@ -1,0 +1,125 @@
+"""exp and its kin in float64: exp, exp2, expm1, sinh, cosh, tanh.
+
+x = n ln 2 + r with |r| <= ln(2)/2, and e**r by a minimax polynomial of degree 11 (Remez, relative error 2e-17). n comes
+out of the low bits of x/ln 2 + 1.5 * 2**52, so no conversion instruction is needed. Results below the normal range
+are gradual (subnormal); overflow gives inf. Error bounds: `bounds.py`.
+"""
+
+import numpy as np
+from numba import uint64
+
+from mcgrad.kernels.intrinsics import (
+    absolute,
+    bits_float64,
+    copysign,
+    exact_add,
+    exact_sub,
+    float_bits64,
+    fma,
+    polynomial,
+    select,
+)
+from mcgrad.kernels.jit import scalar
+
+INF = np.inf
+LOG2E = 1.4426950408889634
+LN2, LN2_TAIL = 0.6931471805599453, 2.3190468138462996e-17
+MAGIC = 1.5 * 2.0**52
+# (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2
+EXP = (
+    0.5000000000000006, 0.16666666666666588, 0.04166666666657611, 0.0083333333333899, 0.0013888888931793842,
+    0.0001984126971848372, 2.4801504980763753e-05, 2.755740773246076e-06, 2.7626160583914677e-07,
+    2.505381872667103e-08,
+)  # fmt: skip
+
+
+@scalar
+def power_of_two(n):
+    """2**n for the integer n in the low bits of a uint64; -1022 <= n <= 1023 (1024 gives inf, -1023 gives 0)."""
+    return bits_float64(np.int64((n << uint64(52)) + uint64(0x3FF0000000000000)))
+
+
+@scalar
+def expm1_reduced(x):
+    """e**r - 1, and uint64 n in whose low bits stands the integer of x = n ln 2 + r. Finite |x| < 2**40."""
+    shifted = fma(x, LOG2E, MAGIC)
+    n = exact_sub(shifted, MAGIC)
+    r = fma(n, -LN2_TAIL, fma(n, -LN2, x))
+    return fma(r * r, polynomial(r, EXP), r), uint64(float_bits64(shifted))
+
+
+@scalar
+def scaled(y, n):
+    """y * 2**n for n in the low bits of a uint64, |n| < 2000, in two steps so that neither factor overflows."""
+    half = n >> uint64(1)
+    return y * power_of_two(half) * power_of_two(n - half)
+
+
+@scalar
+def clamped(x, low, high):
+    """x kept in [low, high]; NaN stays NaN."""
+    x = select(x < low, low, x)
+    return select(x > high, high, x)
+
+
+@scalar
+def exp(x):
+    """e**x."""
+    y, n = expm1_reduced(clamped(x, -746.0, 710.0))
+    return scaled(1.0 + y, n)
+
+
+@scalar
+def exp_pair(head, tail, factor):
+    """factor * e**(head + tail) for a small |tail|, with the error of one rounding of e**head."""
+    y, n = expm1_reduced(clamped(head, -746.0, 710.0))
+    return scaled(factor * (1.0 + fma(tail, 1.0 + y, y)), n)
+
+
+@scalar
+def exp2(x):
+    """2**x."""
+    x = clamped(x, -1076.0, 1025.0)
+    shifted = exact_add(x, MAGIC)
+    r = exact_sub(x, exact_sub(shifted, MAGIC)) * LN2
+    y = fma(r * r, polynomial(r, EXP), r)
+    return scaled(1.0 + y, uint64(float_bits64(shifted)))
+
+
+@scalar
+def expm1_half(x):
+    """(e**x - 1) / 2; does not overflow before x = 710.47."""
+    y, n = expm1_reduced(clamped(x, -40.0, 711.0))
+    scale = power_of_two(n - uint64(1))
+    return fma(scale, y, scale - 0.5)
+
+
+@scalar
+def expm1(x):
+    """e**x - 1."""
+    half = expm1_half(x)
+    return select(absolute(x) < 1e-300, x, half + half)
+
+
+@scalar
+def sinh(x):
+    """Hyperbolic sine."""
+    size = absolute(x)
+    half = expm1_half(size)
+    rest = select(size > 40.0, 0.5, half / fma(2.0, half, 1.0))
+    return copysign(half + rest, x)
+
+
+@scalar
+def cosh(x):
+    """Hyperbolic cosine."""
+    y, n = expm1_reduced(clamped(absolute(x), 0.0, 711.0))
+    half = scaled(1.0 + y, n - uint64(1))
+    return half + 0.25 / half
+
+
+@scalar
+def tanh(x):
+    """Hyperbolic tangent."""
+    half = expm1_half(clamped(2.0 * absolute(x), 0.0, 40.0))
+    return copysign(half / (half + 1.0), x)

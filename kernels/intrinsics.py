@@ -1,0 +1,160 @@
+"""Instructions that Numba has no name for: bit casts, select, fused multiply-add, floor, polynomials, lane sums.
+
+All of them are branch-free and vectorise. NVVM accepts them too (it refuses llvm.rint, llvm.nearbyint and llvm.fabs,
+which is why `absolute` and `copysign` mask bits).
+
+`contract` lets LLVM fuse any plain `a*b + c`. `exact_add`, `exact_sub` and `exact_mul` are rounded once and never fused
+or reordered whatever the caller's flags are; error-free transformations and rounding by a magic number need that.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+# Numba gives its fastmath flags to every instruction that has none. So an instruction that is to stay exact carries
+# the one flag that means nothing for it: "arcp" is about division only.
+_EXACT = ("arcp",)
+
+
+def _bitcast(source, target):
+    @intrinsic
+    def cast(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(target))
+
+        return (target(source), codegen) if x == source else None
+
+    return cast
+
+
+float_bits32, bits_float32 = _bitcast(types.float32, types.int32), _bitcast(types.int32, types.float32)
+float_bits64, bits_float64 = _bitcast(types.float64, types.int64), _bitcast(types.int64, types.float64)
+
+
+def _of_floats(arity, build):
+    """Give an intrinsic of `arity` floats of one type to a float of that type."""
+
+    def codegen(context, builder, signature, args):
+        return build(builder, *args)
+
+    if arity == 1:
+
+        @intrinsic
+        def function(typingctx, x):
+            return (x(x), codegen) if isinstance(x, types.Float) else None
+    elif arity == 2:
+
+        @intrinsic
+        def function(typingctx, x, y):
+            return (x(x, x), codegen) if isinstance(x, types.Float) and x == y else None
+    else:
+
+        @intrinsic
+        def function(typingctx, x, y, z):
+            return (x(x, x, x), codegen) if isinstance(x, types.Float) and x == y == z else None
+
+    return function
+
+
+def _llvm_unary(name):
+    return lambda builder, x: builder.call(builder.module.declare_intrinsic(name, [x.type]), [x])
+
+
+def _as_bits(builder, x):
+    bits = ir.IntType(32 if x.type == ir.FloatType() else 64)
+    return builder.bitcast(x, bits), ir.Constant(bits, 1 << (bits.width - 1))
+
+
+def _absolute(builder, x):
+    bits, sign = _as_bits(builder, x)
+    return builder.bitcast(builder.and_(bits, builder.not_(sign)), x.type)
+
+
+def _copysign(builder, x, y):
+    (size, sign), (other, _) = _as_bits(builder, x), _as_bits(builder, y)
+    bits = builder.or_(builder.and_(size, builder.not_(sign)), builder.and_(other, sign))
+    return builder.bitcast(bits, x.type)
+
+
+floor = _of_floats(1, _llvm_unary("llvm.floor"))
+square_root = _of_floats(1, _llvm_unary("llvm.sqrt"))
+fma = _of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
+absolute = _of_floats(1, _absolute)
+copysign = _of_floats(2, _copysign)
+exact_add = _of_floats(2, lambda builder, x, y: builder.fadd(x, y, flags=_EXACT))
+exact_sub = _of_floats(2, lambda builder, x, y: builder.fsub(x, y, flags=_EXACT))
+exact_mul = _of_floats(2, lambda builder, x, y: builder.fmul(x, y, flags=_EXACT))
+# s + x where the order of the additions does not matter: lets the sum of a lane loop vectorise, and that sum only.
+accumulate = _of_floats(2, lambda builder, s, x: builder.fadd(s, x, flags=("reassoc", "nsz", "contract")))
+
+
+@intrinsic
+def select(typingctx, condition, a, b):
+    """`a if condition else b`; both are computed."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return (a(types.boolean, a, a), codegen) if a == b else None
+
+
+@intrinsic
+def polynomial(typingctx, x, coefficients):
+    """coefficients[0] + coefficients[1] x + ..., by Horner's rule with fused multiply-adds.
+
+    `coefficients` is a global tuple of at least two floats, which are rounded to the type of x at compile time.
+    """
+    if not (isinstance(x, types.Float) and isinstance(coefficients, types.UniTuple)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        value, table = args
+        terms = [builder.extract_value(table, i) for i in range(signature.args[1].count)]
+        if terms[0].type != value.type:
+            terms = [builder.fptrunc(term, value.type) for term in terms]
+        total = terms.pop()
+        while terms:
+            total = builder.fma(total, value, terms.pop())
+        return total
+
+    return x(x, coefficients), codegen
+
+
+def _to_int(width, result):
+    @intrinsic
+    def convert(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return builder.fptosi(args[0], ir.IntType(width))
+
+        return (result(x), codegen) if isinstance(x, types.Float) else None
+
+    return convert
+
+
+to_int32 = _to_int(32, types.int32)
+
+
+@intrinsic
+def to_int64(typingctx, x):
+    """Nearest int64 of a float64 with |x| < 2**51, by a magic number: AVX2 has no conversion instruction."""
+    if x != types.float64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        magic = 1.5 * 2.0**52
+        shifted = builder.fadd(args[0], ir.Constant(ir.DoubleType(), magic), flags=_EXACT)
+        bits = builder.bitcast(shifted, ir.IntType(64))
+        return builder.sub(bits, ir.Constant(ir.IntType(64), 0x4338000000000000))
+
+    return types.int64(x), codegen
+
+
+@intrinsic
+def prefer_vector_width(typingctx):
+    """Call it in a function with a lane loop: the loop may use 512-bit registers where the processor has them."""
+
+    def codegen(context, builder, signature, args):
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen

@@ -1,0 +1,19 @@
+"""How kernel functions are compiled: the decorator of scalar functions and the options of functions with loops.
+
+A scalar function is inlined into its caller by Numba, before type inference. So it serves a CPU kernel and a
+numba-cuda kernel alike, and LLVM sees straight-line code in the lane loop.
+
+`LOOP` holds the options of every function that has a loop over lanes. `contract` lets a multiply and an add fuse. All
+other liberties are left out: NaN and infinity keep their meaning, and sums keep their order (`accumulate` in
+`intrinsics.py` frees the order of one sum). `error_model="numpy"` leaves out the check for division by zero, which
+would break vectorisation.
+"""
+
+from numba import njit
+
+LOOP = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+
+
+def scalar(function):
+    """Compile a plain scalar function so that it is inlined wherever it is called."""
+    return njit(inline="always")(function)

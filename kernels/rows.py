@@ -1,0 +1,76 @@
+"""Fill one row of a workspace with noise: the draw contract, version 1.
+
+Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (low 32 bits of the group, high 32 bits
+of the group, component, stream). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
+draw // 2); component is the index of the noise component, stream that of the noise source.
+
+float32: uniform, word k serves draw 4 group + k; normal, words (0, 1) make draws 0 and 1 (cos, sin), words (2, 3) make
+draws 2 and 3. float64: uniform, words (0, 1) as (lo, hi) make draw 2 group, words (2, 3) draw 2 group + 1; normal, all
+four words make both draws (cos, sin).
+
+Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
+float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row.
+
+All fillers: work is a C-contiguous 2-D array, work[row, :lanes] is filled, lanes a multiple of 64; group is a uint64,
+component, stream, key0 and key1 are uint32.
+"""
+
+from numba import njit, uint32, uint64
+
+from mcgrad.kernels import noise32, noise64
+from mcgrad.kernels.intrinsics import prefer_vector_width
+from mcgrad.kernels.jit import LOOP, scalar
+from mcgrad.kernels.philox import philox4x32
+
+uniform32, normal_pair32 = noise32.uniform, noise32.normal_pair
+uniform64, normal_pair64 = noise64.uniform, noise64.normal_pair
+
+
+@scalar
+def words(group, component, stream, key0, key1):
+    """Give the four words of a uint64 group."""
+    return philox4x32(uint32(group), uint32(group >> uint64(32)), component, stream, key0, key1)
+
+
+@njit(**LOOP)
+def uniform_row32(work, row, lanes, group, component, stream, key0, key1):
+    """Fill a float32 row with uniforms."""
+    prefer_vector_width()
+    quarter = lanes // 4
+    for q in range(quarter):
+        a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
+        work[row, q] = uniform32(a)
+        work[row, quarter + q] = uniform32(b)
+        work[row, 2 * quarter + q] = uniform32(c)
+        work[row, 3 * quarter + q] = uniform32(d)
+
+
+@njit(**LOOP)
+def normal_row32(work, row, lanes, group, component, stream, key0, key1):
+    """Fill a float32 row with standard normals."""
+    prefer_vector_width()
+    quarter = lanes // 4
+    for q in range(quarter):
+        a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
+        work[row, q], work[row, quarter + q] = normal_pair32(a, b)
+        work[row, 2 * quarter + q], work[row, 3 * quarter + q] = normal_pair32(c, d)
+
+
+@njit(**LOOP)
+def uniform_row64(work, row, lanes, group, component, stream, key0, key1):
+    """Fill a float64 row with uniforms."""
+    prefer_vector_width()
+    half = lanes // 2
+    for q in range(half):
+        a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
+        work[row, q], work[row, half + q] = uniform64(a, b), uniform64(c, d)
+
+
+@njit(**LOOP)
+def normal_row64(work, row, lanes, group, component, stream, key0, key1):
+    """Fill a float64 row with standard normals."""
+    prefer_vector_width()
+    half = lanes // 2
+    for q in range(half):
+        a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
+        work[row, q], work[row, half + q] = normal_pair64(a, b, c, d)

@@ -1,0 +1,39 @@
+"""The special functions in float64, under SciPy's names: what an emitted float64 kernel calls."""
+
+from mcgrad.kernels.errorfunction64 import erf, erfc, log_ndtr, ndtr
+from mcgrad.kernels.exponential64 import exp
+from mcgrad.kernels.gamma64 import digamma, gammaln, trigamma
+from mcgrad.kernels.intrinsics import absolute, select
+from mcgrad.kernels.jit import scalar
+from mcgrad.kernels.logarithm64 import LN2, log_reduced
+
+__all__ = [
+    "digamma", "erf", "erfc", "expit", "gammaln", "log_ndtr", "logaddexp", "ndtr", "softplus", "trigamma",
+]  # fmt: skip
+
+
+@scalar
+def log1p_exp_negative(a):
+    """log(1 + e**-a) for a >= 0."""
+    t = exp(-a)
+    upper = t > 0.41421356
+    return log_reduced(select(upper, 0.5 * (t - 1.0), t), select(upper, 1.0, 0.0))
+
+
+@scalar
+def expit(x):
+    """1 / (1 + e**-x)."""
+    return 1.0 / (1.0 + exp(-x))
+
+
+@scalar
+def softplus(x):
+    """log(1 + e**x)."""
+    return select(x > 0.0, x, 0.0) + log1p_exp_negative(absolute(x))
+
+
+@scalar
+def logaddexp(x, y):
+    """log(e**x + e**y)."""
+    result = select(x > y, x, y) + log1p_exp_negative(absolute(x - y))
+    return select(x == y, x + LN2, result)  # inf - inf is no number
