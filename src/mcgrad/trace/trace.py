@@ -13,7 +13,7 @@ from mcgrad.ir import build
 from mcgrad.ir.program import Var, ancestors
 from mcgrad.trace import special
 from mcgrad.trace.arguments import operand
-from mcgrad.trace.tracer import Tracer, wrap
+from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten
 
 
@@ -74,7 +74,7 @@ def _wrapped(tree: Any) -> Any:
 
 def _unwrapped(result: Any, function: Callable[..., Any]) -> Any:
     if isinstance(result, Tracer):
-        return result.var
+        return unwrap(result)
     if isinstance(result, Mapping):
         return {name: _unwrapped(value, function) for name, value in result.items()}
     if isinstance(result, tuple | list):

@@ -41,50 +41,50 @@ class Tracer(Operators, Conversions):
         The equation that computes it.
     """
 
-    __slots__ = ("var",)
+    __slots__ = ("_var",)
     __array_priority__ = 1000.0
 
     def __init__(self, var: Var) -> None:
-        self.var = var
+        self._var = var
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one draw."""
-        return self.var.shape
+        return self._var.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.var.shape)
+        return len(self._var.shape)
 
     @property
     def size(self) -> int:
         """Number of elements of one draw."""
-        return self.var.size
+        return self._var.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64, whatever the width in which the Program will run, or bool."""
-        return DTYPES[self.var.kind]
+        return DTYPES[self._var.kind]
 
     def __len__(self) -> int:
-        if not self.var.shape:
+        if not self._var.shape:
             raise TypeError("len() of unsized object")
-        return self.var.shape[0]
+        return self._var.shape[0]
 
     def __iter__(self) -> Iterator[Tracer]:
-        if not self.var.shape:
+        if not self._var.shape:
             raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(self.var.shape[0]))
+        return (self[i] for i in range(self._var.shape[0]))
 
     def __getitem__(self, key: Any) -> Tracer:
-        return Tracer(getitem(self.var, unwrap(key)))
+        return Tracer(getitem(self._var, unwrap(key)))
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
             return lambda *args, **kwargs: call(f".{name}", METHODS[name], (self, *args), kwargs)
         if name in ATTRIBUTES:
-            return Tracer(ATTRIBUTES[name](self.var))
+            return Tracer(ATTRIBUTES[name](self._var))
         if name.startswith("__"):
             raise AttributeError(name)
         error = refusal(f".{name}", REMEDIES.get(name, "it is not among the supported methods and attributes, which "
@@ -92,7 +92,7 @@ class Tracer(Operators, Conversions):
         raise NoAttributeError(error.message, error.filename, error.lineno)
 
     def __repr__(self) -> str:
-        return f"Tracer({self.dtype}{list(self.var.shape)})"
+        return f"Tracer({self.dtype}{list(self._var.shape)})"
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
@@ -131,7 +131,7 @@ def wrap(value: Any) -> Any:
 def unwrap(value: Any) -> Any:
     """Take the Tracers off Vars in nested tuples and lists."""
     if isinstance(value, Tracer):
-        return value.var
+        return value._var
     return type(value)(map(unwrap, value)) if type(value) in (tuple, list) else value
 
 
