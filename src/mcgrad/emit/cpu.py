@@ -147,7 +147,7 @@ class Writer:
         elementary = sorted(ops - SPECIAL - set(INFIX))
         kinds = sorted({var.attrs[1] for var in self.plan.program.noise()})
         add = self.source.add
-        add("import numpy as np", "from numba import njit", "")
+        add("import numpy as np", "from numba import njit, uint32, uint64", "")
         add("from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select")
         add("from mcgrad.kernels.jit import LOOP")
         add("from mcgrad.kernels.lanes import add_matrix, at, block_of, fill, mask_finite, mask_lanes, mask_rows, put, square_rows")
@@ -162,7 +162,7 @@ class Writer:
         self.source._depth = 1
         add(f'"""{"Careful s" if careful else "S"}hifted sums and squares over the draws start .. stop."""')
         add("prefer_vector_width()", f"mask_lanes(ws, {self._at(self.layout.mask)}, {self.layout.lanes}, 1, 0, 0, 1 << 62)")
-        add("partial = False")
+        add(f"rows = ws.reshape((ws.size // {self.layout.lanes}, {self.layout.lanes}))", "partial = False")
         for var, rows_ in self.layout.rows.items():
             if var.op in ASSEMBLY:
                 count = var.size * self.layout.lanes
@@ -176,8 +176,9 @@ class Writer:
         lanes, add = self.layout.lanes, self.source.add
         groups = DRAWS_PER_GROUP[self.plan.program.dtype]
         add(f"base = block * {lanes}")
-        add(f"group = base // {groups}")
-        with self.source.block(f"if partial or base < start or base + {lanes} > stop:"):
+        add(f"group = uint64(base // {groups})")
+        changed = "True" if careful else f"partial or base < start or base + {lanes} > stop"
+        with self.source.block(f"if {changed}:"):
             add(f"mask_lanes(ws, {self._at(self.layout.mask)}, {lanes}, {groups}, base, start, stop)")
             add(f"partial = base < start or base + {lanes} > stop")
         for step in self.plan.steps:
@@ -239,7 +240,45 @@ class Writer:
             add(f"add_matrix({name}, {k}, np.dot({left}, {right}.T))")
 
     def _call(self, var: Var) -> None:
-        raise NotImplementedError
+        """Gather each lane's draw into an array, call the user's function, scatter what it gives."""
+        lanes, add = self.layout.lanes, self.source.add
+        z, *rest = var.args
+        function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
+        if function not in self._natives:
+            self._natives.append(function)
+        call = f"native{self._natives.index(function)}"
+        access = resolve(z)
+        if not access.is_whole:
+            raise AssertionError("a draw that is a view must be copied first")
+        first, target = self._at(self.layout.rows[access.base].offset), self._at(self.layout.rows[var].offset)
+        add(f"# {self.names[var]}: {function.__name__}, lane by lane")
+        args = []
+        for i, arg in enumerate(rest):
+            offset = self.scalar_offset(arg)
+            name = f"a{i}_"
+            shape = f"({', '.join(map(str, arg.shape))},)"
+            add(f"{name} = " + (f"c[{offset}:{offset + arg.size}].reshape({shape})" if arg.shape else f"c[{offset}]"))
+            args.append(name)
+        add(f"z_ = np.empty({z.size}, real)")
+        if var.op == "native_gradient":
+            add(f"g_ = np.empty({z.size}, real)")
+        with self.source.block(f"for w in range({lanes}):"):
+            with self.source.block(f"for i in range({z.size}):"):
+                add(f"z_[i] = at(ws, {first} + i * {lanes} + w)")
+            if var.op == "native_value":
+                add(f"put(ws, {target} + w, {call}({', '.join(['z_', *args])}))")
+            else:
+                add(f"{call}({', '.join(['z_', 'g_', *args])})")
+                with self.source.block(f"for i in range({z.size}):"):
+                    add(f"put(ws, {target} + i * {lanes} + w, g_[i])")
 
     def _finite(self) -> None:
-        raise NotImplementedError
+        """Mark and count the draws of which any output is not finite."""
+        lanes, add = self.layout.lanes, self.source.add
+        row = self._at(self.layout.finite)
+        add("# draws of which an output is not finite", f"fill(ws, {row}, {lanes}, real(0))")
+        for out, _ in self.result.outputs:
+            outer = out.var not in self.layout.rows and out.var.op == "einsum"
+            for var in out.var.args if outer else (out.var,):
+                NestWriter(self, Nest(squeeze(var.shape))).write_finite(var, row)
+        add(f"mask_finite(ws, {row}, {lanes}, {self._at(self.layout.mask)}, omit, counts)")

@@ -26,6 +26,9 @@ def lower(program: Program) -> Program:
         if var.random and var.op in ("pad", "concatenate"):
             args = tuple(_fresh(arg, placed) for arg in args)
             new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
+        elif var.op in ("native_value", "native_gradient") and not resolve(args[0]).is_whole:
+            copy = Var("copy", args[:1], None, args[0].shape, "float", random=True)
+            new[var] = rebuild(var, (copy, *args[1:]))
         elif var.random and var.op == "einsum" and is_matrix_product(var):
             new[var] = _canonical(var, args, placed)
         elif var.random and var.op == "einsum" and var not in outer:

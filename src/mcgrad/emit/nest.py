@@ -62,6 +62,12 @@ class NestWriter:
         source.add(*self.after)
         source._depth -= len(heads)
 
+    def write_finite(self, var: Var, row: int) -> None:
+        """Write a nest that makes the row NaN in the lanes where an element of the Var is not finite."""
+        value = self.read(var)
+        self.lanes.append(f"put(ws, {row} + w, at(ws, {row} + w) + {value} * real(0))")
+        self.write()
+
     def _fill(self, var: Var, rows: Rows) -> None:
         source, lanes = self.writer.source, self.layout.lanes
         shape = squeeze(var.shape)
@@ -106,12 +112,10 @@ class NestWriter:
     def _noise(self, var: Var) -> None:
         stream, kind = var.attrs
         lanes, bits = self.layout.lanes, self.writer.plan.program.dtype[-2:]
-        component = _affine(0, c_strides(self.nest.shape), self.index)
-        if var in self.stored:
-            row = self._row(self._own(var), self.layout.rows[var])
-        else:
-            row = str(self.layout.carry[var] * lanes)
-        self.before.append(f"{kind}_row{bits}(ws, {row}, {lanes}, group, {component}, {stream}, key0, key1)")
+        component = f"uint32({_affine(0, c_strides(self.nest.shape), self.index)})"
+        place = self._place(self._own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
+        row = self._named(place)
+        self.before.append(f"{kind}_row{bits}(rows, {place}, {lanes}, group, {component}, uint32({stream}), key0, key1)")
         name = self.writer.names[var]
         self._known[var] = name
         self.lanes.append(f"{name} = at(ws, {row} + w)")

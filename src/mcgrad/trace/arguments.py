@@ -26,7 +26,7 @@ def operand(value: Any) -> Var:
         array = np.asarray(value)
         return build.const(array)
     except (TypeError, ValueError) as error:
-        if isinstance(value, np.ndarray | list | tuple | np.generic | complex):
+        if isinstance(value, np.ndarray | list | tuple | np.generic):
             given = f"an array of dtype {array.dtype}" if "array" in locals() else "a nested sequence"
         else:
             given = type(value).__name__
@@ -36,13 +36,6 @@ def operand(value: Any) -> Var:
 def holds_var(value: Any) -> bool:
     """Whether a Var is anywhere in nested lists and tuples."""
     return isinstance(value, Var) or (isinstance(value, list | tuple) and any(holds_var(part) for part in value))
-
-
-def static(value: Any, call: str) -> Any:
-    """Return `value` if it is known while tracing."""
-    if holds_var(value):
-        raise refusal(call, "it must be known while tracing: a number or an array that does not depend on the draw")
-    return value
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:

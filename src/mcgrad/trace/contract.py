@@ -1,8 +1,9 @@
 """One function for every product that sums: operands with labelled axes to two-operand `einsum` equations.
 
-A contraction becomes equations in which every label stands once in an operand. Transposes are
-peeled off the operands into the labels, labels of extent 1 and those that one operand sums by itself are removed
-first, and a product that sums nothing becomes a multiplication, which fuses with its neighbours.
+In an equation every label stands once in an operand. Transposes are peeled off the operands into the labels, labels of
+extent 1 and those that one operand sums by itself are removed first, and a product that sums nothing becomes a
+multiplication, which fuses with its neighbours. Letters are given to the output first: data X times a vector is always
+`ab,b->a`, its transpose times a vector `ba,b->a`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def contract(labels: Sequence[Sequence[Label]], output: Sequence[Label], operand
         first, second = (_summed(term, wanted | set(other[0]))
                          for term, other in ((terms[i], terms[j]), (terms[j], terms[i])))  # fmt: skip
         result = kept if not rest else [label for label in dict.fromkeys(first[0] + second[0]) if label in wanted]
-        terms = [*rest, (tuple(result), _product(first, second, result))]
+        terms = [*rest[:i], (tuple(result), _product(first, second, result)), *rest[i:]]
     term, x = _summed(terms[0], set(kept))
     return build.reshape(build.transpose(x, [term.index(label) for label in kept]), shape)
 
@@ -105,7 +106,7 @@ def _cheapest_pair(terms: list[Term], kept: Sequence[Label]) -> tuple[int, int]:
 def _product(first: Term, second: Term, result: Sequence[Label]) -> Var:
     if not (set(first[0]) | set(second[0])) - set(result):
         return build.apply("multiply", _aligned(first, result), _aligned(second, result))
-    letters = dict(zip(dict.fromkeys(first[0] + second[0]), LETTERS, strict=False))
+    letters = dict(zip(dict.fromkeys((*result, *first[0], *second[0])), LETTERS, strict=False))
     spelled = ["".join(letters[label] for label in labels) for labels in (first[0], second[0], result)]
     return build.einsum(f"{spelled[0]},{spelled[1]}->{spelled[2]}", first[1], second[1])
 

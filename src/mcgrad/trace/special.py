@@ -157,12 +157,12 @@ def _exchange() -> None:
 
 def _detour(name: str) -> CodeType:
     scope: dict[str, Any] = {}
-    exec(
+    text = (
         f"def {name}(*args, **kwargs):\n"
         "    from mcgrad.trace.tracer import answer_special\n"
-        f"    return answer_special({name!r}, args, kwargs)\n",
-        scope,
+        f"    return answer_special({name!r}, args, kwargs)\n"
     )
+    exec(compile(text, __file__, "exec"), scope)  # in this file's name: no user's line
     code: CodeType = scope[name].__code__
     return code
 

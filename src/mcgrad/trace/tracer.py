@@ -28,6 +28,11 @@ DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": ("K"
                             "mode": "raise", "copy": (None, True, False)}  # fmt: skip
 
 
+STATIC = frozenset(
+    ["axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections", "repeats", "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx", "dtype", "keepdims"]
+)
+
+
 class NoAttributeError(TraceError, AttributeError):
     """An attribute of ndarray that a Tracer does not have."""
 
@@ -150,11 +155,14 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
     given = {name: value for name, value in kwargs.items()
              if value is not np._NoValue and (name in accepted.parameters or not _is_default(name, value))}  # fmt: skip
     try:
-        accepted.bind(*args, **given)
+        arguments = accepted.bind(*args, **given).arguments
     except TypeError as error:
         _refuse_keywords(shown, [name for name in given if name not in accepted.parameters])
         names = ", ".join(accepted.parameters)
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
+    for name, value in arguments.items():
+        if name in STATIC and _holds_tracer(value):
+            raise refusal(f"{shown} with a traced value for {name}=", "it must be known while tracing")
     return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
 
 

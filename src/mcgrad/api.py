@@ -1,0 +1,65 @@
+"""The one-call interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.estimate import Estimate
+from mcgrad.estimator import Estimator
+from mcgrad.integrand import Integrand
+
+
+def estimate(
+    f: Callable[..., Any] | Integrand,
+    q: Distribution,
+    n: int,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    wrt: str | Iterable[str] | None = None,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    progress: bool | Callable[[int], None] = False,
+    nonfinite: str = "propagate",
+) -> Estimate:
+    """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
+
+    Parameters
+    ----------
+    f : callable or Integrand
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number.
+    q : Distribution
+    n : int
+        Number of draws, at least 2.
+    params, data, wrt, dtype, backend, threads, nonfinite
+        As for `Estimator`.
+    seed : int
+        0 <= seed < 2**64.
+    progress : bool or callable
+        Whether to show a progress bar, or a function to call with the number of draws done.
+
+    Returns
+    -------
+    Estimate
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr``.
+
+    Notes
+    -----
+    The function is traced at every call, which takes milliseconds; compiled code is found again wherever the traced
+    Program is one that was compiled before, in this process or an earlier one. For many calls an `Estimator` is faster.
+
+    Examples
+    --------
+    >>> est = mg.estimate(lambda z: np.sin(z), mg.Normal(0.3, 1.2), n=1_000_000)
+    >>> est.grad["loc"], est.grad_stderr["loc"]
+    """
+    estimator = Estimator(
+        f, q, params=params, data=data, wrt=wrt, dtype=dtype, backend=backend, threads=threads, nonfinite=nonfinite
+    )
+    return estimator(n, seed, progress=progress)

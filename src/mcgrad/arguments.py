@@ -1,0 +1,115 @@
+"""Check what the user gives besides distributions: counts, seeds, names, parameters and data."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError, shown
+
+DTYPES = ("float32", "float64")
+NONFINITE = ("propagate", "omit", "raise")
+RESERVED = ("n", "seed", "first", "progress")  # what a call of an Estimator takes besides parameters
+MOST_DRAWS = 1 << 62
+
+
+def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
+    """Return a whole number in range; 1e6 is one."""
+    if not isinstance(value, bool | np.bool_):
+        try:
+            whole = operator.index(value)
+        except TypeError:
+            whole = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else -1
+        if least <= whole <= most:
+            return whole
+    limit = f"at least {least}" if most == MOST_DRAWS else f"from {least} to {most}"
+    raise ParameterError(name, shown(value), f"a whole number {limit}")
+
+
+def seed(value: Any) -> int:
+    """Return a seed."""
+    return count("seed", value, 0, (1 << 64) - 1)
+
+
+def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
+    """Return one of some names."""
+    accepted = tuple(accepted)
+    if not isinstance(value, str) or value not in accepted:
+        raise ParameterError(name, shown(value), " or ".join(repr(x) for x in accepted))
+    return value
+
+
+def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the dtype asked for, or the one NumPy would give the inputs (Python floats adapt to arrays)."""
+    if value is None:
+        arrays = [x for x in [*tree.flatten(params).values(), *data.values()] if isinstance(x, np.ndarray | np.generic)]
+        kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
+        wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
+        return "float64" if wide else "float32"
+    try:
+        name = np.dtype(value).name
+    except TypeError:
+        name = ""
+    if name not in DTYPES:
+        raise ParameterError("dtype", shown(value), "'float32' or 'float64'")
+    return name
+
+
+def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, npt.NDArray[Any]]:
+    """Return the integrand's own parameters as float arrays, by name."""
+    given = _mapping("params", given)
+    own = set(q.params) if isinstance(q.params, Mapping) else set()
+    for name in [*own, *given]:
+        if name in RESERVED:
+            raise ParameterError(name, "a parameter's name", f"any name but {', '.join(RESERVED)}, which a call takes")
+    for name in given:
+        if name in own:
+            raise ParameterError(name, "in params, and a parameter of the distribution", "each name once; rename one")
+    return {name: parameter(name, value) for name, value in given.items()}
+
+
+def parameter(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """Return one parameter of the integrand as a finite float array."""
+    array = _array(name, value, "iuf")
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    if shape is not None and array.shape != shape:
+        raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ParameterError(name, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
+    return array
+
+
+def data(given: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return the data as arrays of floats, integers or booleans, by name."""
+    given = _mapping("data", given)
+    for name in given:
+        if name in params:
+            raise ParameterError(name, "in data and in params", "each name once; rename one")
+    return {name: _array(name, value, "biuf") for name, value in given.items()}
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) and key.isidentifier() for key in given):
+        raise ParameterError(name, shown(given), "a dict of names to numbers or arrays")
+    return given
+
+
+def _array(name: str, value: Any, kinds: str) -> npt.NDArray[Any]:
+    accepted = "a number or an array of floats or integers" + (" or booleans" if "b" in kinds else "")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # rows of unequal length
+        raise ParameterError(name, shown(value), accepted) from None
+    if array.dtype.kind not in kinds or array.size == 0:
+        raise ParameterError(name, shown(array if array.size else value), f"{accepted}, not empty")
+    return array

@@ -1,0 +1,205 @@
+"""The compiled estimator: trace and compile once, call many times with new parameters and seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import arguments, tree
+from mcgrad.backends import registry
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import NonFiniteError, ParameterError, shown
+from mcgrad.estimate import Estimate
+from mcgrad.estimators.pathwise import pathwise
+from mcgrad.estimators.problem import DATA, trace_problem
+from mcgrad.finish import Finisher
+from mcgrad.fingerprint import fingerprint
+from mcgrad.integrand import Integrand
+from mcgrad.progress import reporting
+from mcgrad.run import run, thread_count
+
+if TYPE_CHECKING:
+    from mcgrad.ir.program import Program
+
+
+class Estimator:
+    """Estimates E f(z), z ~ q, and its gradient, again and again.
+
+    Parameters
+    ----------
+    f : callable or Integrand
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number.
+    q : Distribution
+        Its parameters may change from call to call, their shapes may not.
+    params : dict of str to float or array, optional
+        Parameters that only f has; they may change from call to call, too.
+    data : dict of str to array, optional
+        Float arrays, or integers and booleans (which may index); fixed.
+    wrt : str or iterable of str, optional
+        Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all; ``()`` for the
+        value alone.
+    dtype : {"float32", "float64"}, optional
+        Default: what NumPy would make of the inputs (Python floats are float64).
+    backend : {"auto", "cpu", "numpy"}
+    threads : int, optional
+        Default: $MCGRAD_NUM_THREADS, or all processors this process may use. The result does not depend on it.
+    nonfinite : {"propagate", "omit", "raise"}
+        What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN, are left
+        out, or raise. They are counted in any case.
+
+    Raises
+    ------
+    ParameterError, TraceError, BackendError
+        Before anything runs.
+
+    Examples
+    --------
+    >>> estimator = mg.Estimator(f, mg.Normal(loc, scale), dtype="float32")
+    >>> est = estimator(n=4096, seed=step, loc=loc, scale=scale)
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | Integrand,
+        q: Distribution,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        wrt: str | Iterable[str] | None = None,
+        dtype: npt.DTypeLike | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        nonfinite: str = "propagate",
+    ) -> None:
+        if not callable(f) and not isinstance(f, Integrand):
+            raise ParameterError("f", shown(f), "a function of one draw, or an Integrand")
+        if not isinstance(q, Distribution):
+            raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
+        registry.check_name(backend)
+        self.nonfinite = arguments.choice("nonfinite", nonfinite, arguments.NONFINITE)
+        self.threads = thread_count(threads)
+        self.q = q
+        self._params = arguments.parameters(params, q)
+        self._data = arguments.data(data, {**q.params, **self._params})
+        self.dtype = arguments.dtype(dtype, q, params or {}, self._data)
+        self._q_values = q.validate({}, self.dtype)
+        problem = trace_problem(f, q, self._params, self._data)
+        self.wrt = _selected(wrt, list(problem.params))
+        self.program: Program = pathwise(problem, self.wrt, self.dtype)
+        self._shapes = {path: problem.params[path].shape for path in self.wrt}
+        self._fixed_inputs = {
+            DATA + name: np.ascontiguousarray(x, self.dtype) for name, x in self._data.items() if name in problem.data
+        }
+        self._finish = Finisher(self.program, q.free)
+        self._work = self.program.work()
+        self._identity = fingerprint(self.program, self._fixed_inputs)
+        self._backend = registry.find(backend)
+        self._kernel = self._backend.compile(self.program)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs."""
+        return self._backend.name
+
+    def __call__(
+        self, n: int, seed: int = 0, *, first: int = 0, progress: bool | Callable[[int], None] = False, **changes: Any
+    ) -> Estimate:
+        """Estimate over the draws first .. first + n of the seed's sequence.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at least 2.
+        seed : int
+            0 <= seed < 2**64.
+        first : int
+            Index of the first draw. Estimates over disjoint ranges merge.
+        progress : bool or callable
+            Whether to show a progress bar, or a function to call with the number of draws done.
+        **changes
+            New values for any subset of the parameters, of the same shapes; those of a Joint as dicts.
+
+        Returns
+        -------
+        Estimate
+        """
+        n = arguments.count("n", n, 2)
+        seed = arguments.seed(seed)
+        first = arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
+        values = self._values(changes)
+        with reporting(progress, n) as report:
+            start = time.perf_counter()
+            bound = self._kernel.bind(values)
+            partial = run(
+                bound, seed, first, n, self._kernel.block, self._work, self.threads, self.nonfinite == "omit", report
+            )
+            seconds = time.perf_counter() - start
+        if partial.nonfinite and self.nonfinite == "raise":
+            raise NonFiniteError(
+                f"{partial.nonfinite:,} of {n:,} draws had a value or gradient that is not finite; "
+                'nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
+            )
+        problem = hashlib.blake2b(self._identity, digest_size=16)
+        for path, value in values.items():
+            if not path.startswith(DATA):
+                problem.update(value.tobytes())
+        return Estimate.from_moments(
+            self._finish(partial.moments, values),
+            shapes=self._shapes,
+            n=n,
+            first=first,
+            seed=seed,
+            dtype=self.dtype,
+            backend=self.backend,
+            seconds=seconds,
+            nonfinite=partial.nonfinite,
+            problem=problem.hexdigest(),
+            omitted=self.nonfinite == "omit",
+        )
+
+    def explain(self) -> str:
+        """Return the Program, the backend and the source that runs, to read."""
+        return "\n".join(
+            [
+                f"backend: {self.backend}, {self.threads} thread{'s' * (self.threads > 1)}, {self.dtype}",
+                f"work: about {self._work:,.0f} multiplications a draw",
+                "",
+                str(self.program),
+                "",
+                self._kernel.source(),
+            ]
+        )
+
+    def _values(self, changes: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+        """All inputs by path, the changes checked and put in."""
+        if not changes:
+            return {**self._q_values, **self._cast(self._params), **self._fixed_inputs}
+        own = {name: value for name, value in changes.items() if name not in self._params}
+        for name in own:
+            if name not in self.q.params:
+                known = ", ".join([*self.q.params, *self._params])
+                raise ParameterError(name, "no parameter's name", known)
+        others = dict(self._params)
+        for name, value in changes.items():
+            if name in self._params:
+                others[name] = arguments.parameter(name, value, self._params[name].shape)
+        q_values = self.q.validate(own, self.dtype) if own else self._q_values
+        return {**q_values, **self._cast(others), **self._fixed_inputs}
+
+    def _cast(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return {name: value.astype(self.dtype, copy=False) for name, value in params.items()}
+
+
+def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
+    if wrt is None:
+        return tuple(paths)
+    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    try:
+        return tree.select(paths, names)
+    except ParameterError as error:
+        raise ParameterError("wrt", error.given, error.accepted) from None

@@ -1,0 +1,62 @@
+"""From the moments of the random outputs to those of all outputs: constants, hoisted factors, entries that are not free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends.base import HostValues, Inputs
+from mcgrad.ir.program import Program, Var
+from mcgrad.moments import Moments
+
+
+class Finisher:
+    """Completes moments of one Program.
+
+    Parameters
+    ----------
+    program : Program
+    free : mapping from path to bool array
+        Entries of a gradient that may move; the gradient in the others is zero.
+    """
+
+    def __init__(self, program: Program, free: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+        self.size = sum(out.var.size for out in program.outputs)
+        self._random = np.concatenate([np.full(out.var.size, out.var.random) for out in program.outputs])
+        self._fixed = np.concatenate(
+            [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
+        )
+        self._places: list[tuple[slice, bool]] = []  # where each host value goes, and whether it is a factor
+        roots: list[Var] = []
+        start = 0
+        for out in program.outputs:
+            place = slice(start, start + out.var.size)
+            start += out.var.size
+            if not out.var.random:
+                roots.append(out.var)
+                self._places.append((place, False))
+            if out.scale is not None:
+                roots.append(out.scale)
+                self._places.append((place, True))
+        self._host = HostValues(roots, "float64" if program.dtype == "float64" else "float32")
+        self._plain = not roots and not self._fixed.any()
+
+    def __call__(self, moments: Moments, inputs: Inputs) -> Moments:
+        """Return the moments of all outputs, in order."""
+        if self._plain:
+            return moments
+        mean, m2 = np.zeros(self.size), np.zeros(self.size)
+        mean[self._random], m2[self._random] = moments.mean, moments.m2
+        values = self._host(inputs) if self._places else []
+        with np.errstate(all="ignore"):
+            for (place, is_factor), value in zip(self._places, values, strict=True):
+                flat = value.ravel()
+                if is_factor:
+                    mean[place] *= flat
+                    m2[place] *= np.square(flat.astype(np.float64))
+                else:
+                    mean[place] = flat
+        mean[self._fixed] = m2[self._fixed] = 0.0
+        return Moments(moments.count, mean, m2)

@@ -1,0 +1,64 @@
+"""An integrand given as Numba functions, for code that only scalar loops can express."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.errors import ParameterError, TraceError, shown
+from mcgrad.ir import build
+from mcgrad.ir.program import Shape, Var
+
+
+class Integrand:
+    """A pair of Numba functions: the integrand and its gradient in the draw.
+
+    Parameters
+    ----------
+    value : numba function
+        ``value(z, *params, *data) -> float``. `z` is a one-dimensional contiguous array of the draw's elements in C order;
+        parameters, then data, follow in the order in which they are given to ``mg.estimate``, scalars as numbers.
+    value_and_grad : numba function
+        ``value_and_grad(z, grad, *params, *data) -> float``: writes df/dz into `grad`, an array like z, and returns f.
+
+    Notes
+    -----
+    The functions run inside the fused kernel, once for each draw, on arrays of the estimator's dtype; they must not keep or
+    change what they are given. The gradient in f's own parameters is not available: name q's in ``wrt``.
+
+    Examples
+    --------
+    >>> @numba.njit
+    ... def value(z): return z[0] ** 2
+    >>> @numba.njit
+    ... def value_and_grad(z, grad):
+    ...     grad[0] = 2 * z[0]
+    ...     return z[0] ** 2
+    >>> mg.estimate(mg.Integrand(value=value, value_and_grad=value_and_grad), mg.Normal(0.3, 1.2), n=1000)
+    """
+
+    def __init__(self, *, value: Callable[..., float], value_and_grad: Callable[..., float]) -> None:
+        for name, function in {"value": value, "value_and_grad": value_and_grad}.items():
+            if not callable(function) or not hasattr(function, "py_func"):
+                raise ParameterError(name, shown(function), "a function compiled with numba.njit")
+        self.value, self.value_and_grad = value, value_and_grad
+
+    def trace(self, z: Var, params: Mapping[str, Var], data: Mapping[str, Any]) -> Var:
+        """Return the call as a Var."""
+        if not isinstance(z, Var):
+            raise TraceError("an Integrand takes draws that are one array; this distribution's are a dict of several")
+        args = [build.as_var(x) for x in [*params.values(), *data.values()]]
+        return build.native("native_value", self, (z, *args), ())
+
+    def reference(self, op: str, shape: Shape, args: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Call the functions from Python, for one draw."""
+        z, *rest = (np.ascontiguousarray(x) for x in args)
+        rest = [x[()] if x.ndim == 0 else x for x in rest]
+        if op == "native_value":
+            return np.asarray(self.value(z.ravel(), *rest), z.dtype)
+        grad = np.empty_like(z.ravel())
+        self.value_and_grad(z.ravel(), grad, *rest)
+        return grad.reshape(shape)

@@ -1,0 +1,42 @@
+"""Progress of long runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int], None]
+
+
+@contextmanager
+def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator[Report | None]:
+    """Give a function to call with the number of draws done, or None.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        True shows a bar on standard error while the context lasts.
+    n : int
+        Number of draws in all.
+    title : str
+        What stands before the bar.
+    """
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=10) as bar:
+        task = bar.add_task(title, total=n)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,113 @@
+"""Run a bound kernel over a range of draws: chunks to threads, partials merged in the order of the draws."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+from mcgrad.backends.base import Bound, Partial, split
+from mcgrad.errors import ParameterError, shown
+
+THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
+AHEAD = 2  # chunks handed out for each thread before the oldest is waited for
+
+Report = Callable[[int], None]  # told the number of draws done so far
+
+
+def thread_count(threads: int | None) -> int:
+    """Return the number of threads: as given, or $MCGRAD_NUM_THREADS, or the processors this process may use.
+
+    Raises
+    ------
+    ParameterError
+        Not a whole number of at least 1.
+    """
+    if threads is None:
+        given = os.environ.get(THREADS_VARIABLE)
+        if given is None:
+            return available_processors()
+        name, value = THREADS_VARIABLE, given
+    else:
+        name, value = "threads", threads
+    try:
+        count = int(value)
+        if count < 1 or isinstance(value, bool) or (not isinstance(value, str) and count != value):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ParameterError(name, shown(value), "a whole number of at least 1") from None
+    return count
+
+
+@cache
+def available_processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def pool(threads: int) -> ThreadPoolExecutor:
+    """The pool of this many threads, kept for the life of the process."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
+
+
+def run(
+    bound: Bound, seed: int, first: int, n: int, block: int, work: float, threads: int, omit: bool,
+    report: Report | None = None,
+) -> Partial:  # fmt: skip
+    """Average over the draws first .. first + n.
+
+    Parameters
+    ----------
+    bound : Bound
+    seed, first, n : int
+    block : int
+        Chunks start at multiples of this.
+    work : float
+        Cost of one draw, which sets the size of chunks.
+    threads : int
+    omit : bool
+        Whether draws with a non-finite output are left out.
+    report : callable, optional
+        Called with the number of draws done, after each chunk.
+
+    Returns
+    -------
+    Partial
+        The same bits for any number of threads.
+    """
+    chunks = split(n, first, block, work)
+    total = bound.partial(seed, *chunks[0], omit)  # in this thread: it compiles, and finds the pivot
+    if report:
+        report(chunks[0][1] - first)
+    if threads == 1 or len(chunks) <= 2:
+        for start, stop in chunks[1:]:
+            total = _merged(total, bound.partial(seed, start, stop, omit))
+            if report:
+                report(stop - first)
+        return total
+    waiting: deque[tuple[int, Future[Partial]]] = deque()
+    rest = iter(chunks[1:])
+    executor = pool(threads)
+    try:
+        while True:
+            while len(waiting) < AHEAD * threads and (chunk := next(rest, None)) is not None:
+                waiting.append((chunk[1], executor.submit(bound.partial, seed, *chunk, omit)))
+            if not waiting:
+                return total
+            stop, oldest = waiting.popleft()
+            total = _merged(total, oldest.result())
+            if report:
+                report(stop - first)
+    finally:  # an interrupt or an error: leave no chunk behind
+        for _, future in waiting:
+            future.cancel()
+        for _, future in waiting:
+            if not future.cancelled():
+                future.exception()
+
+
+def _merged(total: Partial, part: Partial) -> Partial:
+    return Partial(total.moments.merge(part.moments), total.nonfinite + part.nonfinite)
