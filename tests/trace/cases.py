@@ -58,23 +58,44 @@ def case(entry: str, function: Callable[..., Any], *args: Any, smooth: bool = Tr
     CASES.append(Case(entry, function, tuple(shapes), tuple(domains), smooth, f"{entry}-{number}"))
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 # --- ufuncs ----------------------------------------------------------------------------------------------------------
-for name in "exp expm1 exp2 sin cos arctan sinh cosh tanh arcsinh square positive deg2rad rad2deg degrees radians".split():
+for name in [
+    "exp",
+    "expm1",
+    "exp2",
+    "sin",
+    "cos",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsinh",
+    "square",
+    "positive",
+    "deg2rad",
+    "rad2deg",
+    "degrees",
+    "radians",
+]:
     case(f"np.{name}", getattr(np, name), (3,), ANY)
-for name in "log log1p log2 log10 sqrt cbrt reciprocal fabs absolute negative conjugate".split():
+for name in words("log log1p log2 log10 sqrt cbrt reciprocal fabs absolute negative conjugate"):
     case(f"np.{name}", getattr(np, name), (3,))
-for name in "arcsin arccos arctanh tan".split():
+for name in words("arcsin arccos arctanh tan"):
     case(f"np.{name}", getattr(np, name), (2, 2), UNIT)
 case("np.arccosh", np.arccosh, (3,), (1.2, 3.0))
-for name in "sign absolute fabs".split():
+for name in words("sign absolute fabs"):
     case(f"np.{name}", getattr(np, name), (3,), (-2.0, -0.5))
-for name in "floor ceil trunc".split():
+for name in words("floor ceil trunc"):
     case(f"np.{name}", getattr(np, name), (3,), (1.1, 1.9))
     case(f"np.{name}", getattr(np, name), (3,), (-1.9, -1.1))
-for name in "add subtract multiply divide power float_power arctan2 hypot logaddexp logaddexp2 fmax fmin".split():
+for name in words("add subtract multiply divide power float_power arctan2 hypot logaddexp logaddexp2 fmax fmin"):
     ufunc = getattr(np, name)
     case(f"np.{name}", ufunc, (3,), (2, 1))
-for name in "maximum minimum fmax fmin".split():
+for name in words("maximum minimum fmax fmin"):
     case(f"np.{name}", getattr(np, name), (3,), (0.0, 1.0), (3,), (1.1, 2.0))
 case("np.power", lambda x: x**3 + x**-2 + x**0.5 + 2.0**x + x**0, (3,))
 case("np.power", lambda x: x**2.0, (3,), ANY)
@@ -93,12 +114,14 @@ case("np.floor_divide", lambda x: np.add(*divmod(x, 1)), (3,), (-1.8, -1.2))
 case("np.copysign", np.copysign, (3,), (3,), (-2.0, -0.5))
 case("np.heaviside", lambda x: np.heaviside(x, 0.5), (3,))
 case("np.heaviside", lambda x: np.heaviside(x, 0.5), (3,), (-2.0, -0.5))
-for name in "less less_equal equal not_equal greater greater_equal".split():
+for name in words("less less_equal equal not_equal greater greater_equal"):
     case(f"np.{name}", getattr(np, name), (3,), (3,), smooth=False)
-for name in "isfinite isnan isinf".split():
-    case(f"np.{name}", lambda x, f=getattr(np, name): f(np.log(x)), (8,), ANY, smooth=False)
-for name in "logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor".split():
-    case(f"np.{name}", lambda x, f=getattr(np, name): f(x > 0, x < 1), (8,), ANY, smooth=False)
+for name in words("isfinite isnan isinf"):
+    ufunc = getattr(np, name)
+    case(f"np.{name}", lambda x, f=ufunc: f(np.log(x)), (8,), ANY, smooth=False)
+for name in words("logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor"):
+    ufunc = getattr(np, name)
+    case(f"np.{name}", lambda x, f=ufunc: f(x > 0, x < 1), (8,), ANY, smooth=False)
 case("np.logical_not", lambda x: np.logical_not(x > 0), (8,), ANY, smooth=False)
 case("np.invert", lambda x: ~(x > 0) | (x < -1) & (x != 0) ^ (x == 1), (8,), ANY, smooth=False)
 case("np.matmul", lambda x: A @ x, (3,), ANY)
@@ -114,7 +137,7 @@ if hasattr(np, "matvec"):  # NumPy 2.2
     case("np.vecmat", lambda x, y: np.vecmat(x, y), (4,), (2, 4, 3))
 
 # --- methods of ufuncs -----------------------------------------------------------------------------------------------
-for name in "add multiply maximum minimum".split():
+for name in words("add multiply maximum minimum"):
     ufunc = getattr(np, name)
     case(f"np.{name}.reduce", lambda x, f=ufunc: f.reduce(x), (4, 3))
     case(f"np.{name}.reduce", lambda x, f=ufunc: f.reduce(x, axis=(0, 1), keepdims=True), (4, 3))
@@ -144,7 +167,7 @@ case("np.ones_like", lambda x: x + np.ones_like(x) + np.ones_like(x, shape=(4, 1
 case("np.full_like", lambda x: x * np.full_like(x, 2.5) + np.full_like(x, x[0]), (3,))
 
 # --- reductions ------------------------------------------------------------------------------------------------------
-for name in "sum prod max min amax amin mean var std ptp".split():
+for name in words("sum prod max min amax amin mean var std ptp"):
     function = getattr(np, name)
     case(f"np.{name}", function, (4,))
     case(f"np.{name}", lambda x, f=function: f(x, axis=-1), (2, 3))
@@ -154,11 +177,11 @@ case("np.var", lambda x: np.var(x, 1, ddof=1), (2, 3))
 case("np.std", lambda x: np.std(x, ddof=1), (2, 3))
 case("np.average", lambda x: np.average(x) + np.average(x, axis=1, weights=[1, 2, 3]), (2, 3))
 case("np.average", lambda x, w: np.average(x, weights=w), (2, 3), (2, 3))
-for name in "any all count_nonzero".split():
+for name in words("any all count_nonzero"):
     function = getattr(np, name)
     case(f"np.{name}", lambda x, f=function: f(x > 1.0, axis=0), (3, 8), smooth=False)
     case(f"np.{name}", lambda x, f=function: f(np.floor(x)), (3,), smooth=False)
-for name in "cumsum cumprod".split():
+for name in words("cumsum cumprod"):
     function = getattr(np, name)
     case(f"np.{name}", function, (2, 3))
     case(f"np.{name}", lambda x, f=function: f(x, axis=0), (4, 3))
@@ -297,9 +320,9 @@ case(".mT", lambda x: x.mT, (2, 3, 4))
 case(".real", lambda x: x.real * 2, (3,))
 
 # --- scipy.special ---------------------------------------------------------------------------------------------------
-for name in "expit log_expit erf erfc ndtr log_ndtr".split():
+for name in words("expit log_expit erf erfc ndtr log_ndtr"):
     case(f"scipy.special.{name}", getattr(sc, name), (4,), ANY)
-for name in "gammaln digamma psi entr".split():
+for name in words("gammaln digamma psi entr"):
     case(f"scipy.special.{name}", getattr(sc, name), (4,))
 case("scipy.special.logit", sc.logit, (4,), (0.1, 0.9))
 case("scipy.special.xlogy", sc.xlogy, (3,), (3,))

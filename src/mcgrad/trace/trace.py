@@ -172,7 +172,7 @@ def _at(f: Callable[..., Any], message: str) -> TraceError:
 
 def _name(f: Callable[..., Any]) -> str:
     name = getattr(f, "__name__", type(f).__name__)
-    return "the integrand" if name == "<lambda>" else str(name)
+    return "the function" if name == "<lambda>" else str(name)
 
 
 def _shapes(args: tuple[Any, ...]) -> str:

@@ -24,13 +24,17 @@ from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
 UNKNOWN = "it is not among the supported functions, which docs/numpy.md lists"
-DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": ("K", "C"), "subok": (True, False),
-                            "mode": "raise", "copy": (None, True, False)}  # fmt: skip
-
-
-STATIC = frozenset(
-    ["axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections", "repeats", "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx", "dtype", "keepdims"]
-)
+DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "where": (True,),
+    "casting": ("same_kind",),
+    "order": ("K", "C"),
+    "subok": (True, False),
+    "mode": ("raise",),
+    "copy": (True, False),
+}
+STATIC = {"axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections", "repeats",
+          "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx", "dtype",
+          "keepdims"}  # fmt: skip
 
 
 class NoAttributeError(TraceError, AttributeError):
@@ -176,8 +180,7 @@ def _is_default(name: str, value: Any) -> bool:
         return True
     if name == "dtype":
         return bool(np.dtype(value).kind == "f")
-    defaults = DEFAULTS.get(name, ())
-    return isinstance(value, str | bool) and bool(value in (defaults if isinstance(defaults, tuple) else (defaults,)))
+    return isinstance(value, str | bool) and value in DEFAULTS.get(name, ())
 
 
 def _refuse_keywords(shown: str, names: list[str]) -> None:

@@ -1,0 +1,150 @@
+"""Code that cannot be traced is refused with the call, the user's line and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special as sc
+
+from mcgrad.errors import TraceError
+from mcgrad.ir import build
+from mcgrad.trace.trace import trace
+
+X = np.arange(6.0).reshape(2, 3)
+
+
+def store(z):
+    out = np.zeros(3)
+    out[0] = z[1]
+    return out
+
+
+def branch(z):
+    if z[0] > 0:
+        return z
+    return -z
+
+
+def in_place_constant(z):
+    total = np.zeros(3)
+    total += z
+    return total
+
+
+def assign(z):
+    z[0] = 1.0
+    return z
+
+
+SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
+    # function, what is named, the remedy, the line
+    (lambda z: math.sin(z[0]), "math.sin(z[0])", "np.sin", "math.sin(z[0])"),
+    (lambda z: math.lgamma(z[0]) + 1, "math.lgamma(z[0])", "scipy.special.gammaln", "math.lgamma"),
+    (lambda z: math.floor(z[0]), "math.floor(z[0])", "np.floor", "math.floor"),
+    (lambda z: float(z[0]), "float(z[0])", "leave out float()", "float(z[0])"),
+    (lambda z: int(z[0]), "int(z[0])", "np.floor", "int(z[0])"),
+    (lambda z: round(z[0]), "round(z[0])", "np.floor(z + 0.5)", "round(z[0])"),
+    (lambda z: complex(z[0]), "complex(z[0])", "real", "complex(z[0])"),
+    (lambda z: bool(z[0]), "bool(z[0])", "np.where", "bool(z[0])"),
+    (lambda z: z if z[0] > 0 else -z, "bool(z[0] > 0)", "np.where(condition, a, b)", "z[0] > 0"),
+    (branch, "bool(z[0] > 0)", "np.where(condition, a, b)", "if z[0] > 0:"),
+    (lambda z: z[0] > 0 and z[1] > 0, "bool(z[0] > 0", "& | ~ for and, or, not", "and"),
+    (lambda z: 0 < z[0] < 1, "bool(", "(a < z) & (z < b)", "0 < z[0] < 1"),
+    (lambda z: max(z[0], 0), "max(z[0], 0)", "np.maximum", "max(z[0], 0)"),
+    (lambda z: min(z), "min(z)", "np.minimum", "min(z)"),
+    (lambda z: any(z > 0), "any(z > 0)", "np.any", "any(z > 0)"),
+    (lambda z: sorted(z), "bool(", "np.where", "sorted(z)"),
+    (lambda z: 1.0 in z, "1.0 in z", "np.any", "1.0 in z"),
+    (lambda z: list(range(z[0])), "as an index, a size or a count", "np.where", "range(z[0])"),
+    (lambda z: X[:, z[0]], "X[:, z[0]]", "np.where", "X[:, z[0]]"),
+    (lambda z: z[z > 0], "indexing with a traced array", "np.where", "z[z > 0]"),
+    (lambda z: z[z[0]], "indexing with a traced array", "np.where", "z[z[0]]"),
+    (lambda z: np.take(z, z), "np.take with a traced value for indices=", "known while tracing", "np.take"),
+    (lambda z: z.reshape(3, z[0]), ".reshape with a traced value for shape=", "known while tracing", "z.reshape"),
+    (lambda z: np.asarray(z), "np.asarray(z)", "np.stack", "np.asarray(z)"),
+    (lambda z: np.array([z[0], 1.0]), "np.array([z[0], 1.0])", "np.stack", "np.array"),
+    (lambda z: np.sum([z[0], 1.0]), "np.sum([z[0], 1.0])", "np.stack", "np.sum"),
+    (lambda z: np.full(3, z[0]), "np.full(3, z[0])", "np.stack", "np.full"),
+    (lambda z: np.random.default_rng(0).normal(z), "normal(z)", "np.stack", "normal(z)"),
+    (store, "storing a traced value in a NumPy array", "np.stack", "out[0] = z[1]"),
+    (assign, "item assignment", "np.where(mask, value, z)", "z[0] = 1.0"),
+    (in_place_constant, "np.add with out=", "a = a + z", "total += z"),
+    (lambda z: np.exp(z, out=np.zeros(3)), "np.exp with out=", "use its result", "np.exp"),
+    (lambda z: np.add(z, 1, where=X[0] > 0), "np.add with where=", "leave it out", "np.add"),
+    (lambda z: np.sum(z, where=X[0] > 0), "np.sum with where=", "leave it out", "np.sum"),
+    (lambda z: np.sum(z, initial=1.0), "np.sum with initial=", "leave it out", "np.sum"),
+    (lambda z: z.max(initial=1.0), ".max with initial=", "leave it out", "z.max"),
+    (lambda z: np.reshape(z, (3, 1), order="F"), "np.reshape with order=", "leave it out", "np.reshape"),
+    (lambda z: np.pad(z, 1, "mean"), "np.pad with mode='mean'", "'constant'", "np.pad"),
+    (lambda z: np.linalg.norm(np.outer(z, z), 2), "np.linalg.norm with ord=2 over 2 axes", "'fro'", "np.linalg.norm"),
+    (lambda z: np.einsum(z, [0], []), "np.einsum with lists", '"ij,j->i"', "np.einsum"),
+    (lambda z: np.where(z > 0), "np.where(condition) alone", "np.where(condition, a, b)", "np.where(z > 0)"),
+    (lambda z: np.sort(z), "np.sort", "sorting is not supported", "np.sort(z)"),
+    (lambda z: np.argmax(z), "np.argmax", "np.max", "np.argmax(z)"),
+    (lambda z: z.argmax(), ".argmax", "np.max", "z.argmax()"),
+    (lambda z: z.item(), ".item", "the array itself", "z.item()"),
+    (lambda z: np.linalg.solve(X[:, :2], z), "np.linalg.solve", "not among the supported functions", "np.linalg.solve"),
+    (lambda z: np.spacing(z), "np.spacing", "not among the supported functions", "np.spacing"),
+    (lambda z: np.frexp(z), "np.frexp", "not among the supported functions", "np.frexp"),
+    (lambda z: np.add.at(z, 0, 1), "np.add.at", "not among the supported functions", "np.add.at"),
+    (lambda z: np.subtract.reduce(z), "np.subtract.reduce", "not among the supported functions", "np.subtract.reduce"),
+    (lambda z: sc.gamma(z), "scipy.special.gamma", "not among the supported functions", "sc.gamma"),
+    (lambda z: sc.zeta(z), "zeta", "", "sc.zeta"),
+    (lambda z: sc.logsumexp(z, b=X[0]), "scipy.special.logsumexp with b=", "leave it out", "sc.logsumexp"),
+    (lambda z: z.astype(int), "astype to int64", "np.floor", "z.astype(int)"),
+    (lambda z: z.astype(complex), "astype to complex128", "float and bool", "z.astype(complex)"),
+    (lambda z: z & 1, "np.bitwise_and of floats", "booleans only", "z & 1"),
+    (lambda z: -(z > 0), "np.negative of booleans", "~ operator", "-(z > 0)"),
+    (lambda z: (z > 0) - (z < 1), "np.subtract of booleans", "^ operator", "(z > 0) - (z < 1)"),
+    (lambda z: z + None, "NoneType as an operand", "real numbers", "z + None"),
+    (lambda z: z + "a", "str as an operand", "real numbers", 'z + "a"'),
+    (lambda z: z * 1j, "complex as an operand", "real numbers", "z * 1j"),
+    (lambda z: z * np.array([1, None, 2]), "an array of dtype object as an operand", "real numbers", "None"),
+    (lambda z: z.no_such_thing, ".no_such_thing", "not among the supported methods", "z.no_such_thing"),
+]
+
+
+@pytest.mark.parametrize(("function", "call", "remedy", "line"), SNIPPETS, ids=[line for _, _, _, line in SNIPPETS])
+def test_refused(function: Callable[[Any], Any], call: str, remedy: str, line: str):
+    with pytest.raises(TraceError) as caught:
+        trace(function, (build.noise(0, "normal", (3,)),), {})
+    message = caught.value.message
+    assert call in message
+    assert remedy in message
+    assert caught.value.filename == __file__
+    assert line in caught.value.line
+    assert f"line {caught.value.lineno}" in str(caught.value)
+
+
+def test_missing_attributes_answer_hasattr():
+    def function(z):
+        assert not hasattr(z, "to_numpy")
+        assert not hasattr(z, "__array_interface__")
+        return z
+
+    trace(function, (build.noise(0, "normal", (3,)),), {})
+
+
+def test_in_place_operators_rebind():
+    def function(z):
+        start = z
+        z += 1
+        z *= 2
+        return z - start
+
+    trace(function, (build.noise(0, "normal", (3,)),), {})
+
+
+def test_shape_mismatch_is_numpys_error_with_a_note():
+    with pytest.raises(ValueError, match="shape mismatch") as caught:
+        trace(lambda z: z + np.zeros(2), (build.noise(0, "normal", (3,)),), {})
+    assert caught.value.__notes__ == ["mcgrad: raised while tracing the function with z of shape (3,)"]
+
+
+def test_errors_of_the_users_code_pass_through():
+    with pytest.raises(KeyError, match="'missing'"):
+        trace(lambda z: {}["missing"], (build.noise(0, "normal", (3,)),), {})
