@@ -1,22 +1,8 @@
-"""scipy.special: its ufuncs, which NumPy's protocol hands to a Tracer, and its plain functions, which it does not.
-
-Nothing here imports SciPy: a ufunc is known by its name, and the plain functions are met only where the user's code has
-imported scipy.special.
-
-The plain functions (logsumexp, softmax, log_softmax) convert their argument to an ndarray before they compute, in every
-SciPy, unless SCIPY_ARRAY_API is set before the import; no protocol lets a Tracer through. Replacing
-`scipy.special.logsumexp` would miss whoever wrote `from scipy.special import logsumexp`. So while a trace runs, the
-*code* of the function object that everybody holds is exchanged for a few lines that answer calls with a Tracer and pass
-any other call, from whichever thread, to the original code.
-"""
+"""scipy.special: its ufuncs, known by their names, and its plain functions. SciPy itself is not imported."""
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import CodeType, FunctionType
+from collections.abc import Callable
 from typing import Any
 
 from mcgrad.ir import build
@@ -114,62 +100,3 @@ def log_softmax(x: Any, axis: Any = None) -> Var:
 
 
 FUNCTIONS: dict[str, Builder] = {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax}
-
-
-# --- reaching the plain functions ------------------------------------------------------------------------------------
-_lock = threading.Lock()
-_originals: dict[str, tuple[FunctionType, CodeType]] = {}
-_tracing = 0
-
-
-@contextmanager
-def intercepted() -> Iterator[None]:
-    """Let scipy.special's plain functions see Tracers while the block runs, if the user's code has imported them."""
-    global _tracing
-    with _lock:
-        _tracing += 1
-        _exchange()
-    try:
-        yield
-    finally:
-        with _lock:
-            _tracing -= 1
-            if not _tracing:
-                for function, code in _originals.values():
-                    function.__code__ = code
-                _originals.clear()
-
-
-def loaded() -> bool:
-    """Whether scipy.special has been imported."""
-    return "scipy.special" in sys.modules
-
-
-def _exchange() -> None:
-    special = sys.modules.get("scipy.special")
-    for name in (*FUNCTIONS, *UFUNCS):
-        function = getattr(special, name, None)
-        # With SCIPY_ARRAY_API the ufuncs are plain functions too.
-        if isinstance(function, FunctionType) and name not in _originals:
-            _originals[name] = function, function.__code__
-            function.__code__ = _detour(name).replace(co_freevars=function.__code__.co_freevars)
-
-
-def _detour(name: str) -> CodeType:
-    scope: dict[str, Any] = {}
-    text = (
-        f"def {name}(*args, **kwargs):\n"
-        "    from mcgrad.trace.tracer import answer_special\n"
-        f"    return answer_special({name!r}, args, kwargs)\n"
-    )
-    exec(compile(text, __file__, "exec"), scope)  # in this file's name: no user's line
-    code: CodeType = scope[name].__code__
-    return code
-
-
-def original(name: str) -> Callable[..., Any]:
-    """Return the function as SciPy wrote it."""
-    function, code = _originals[name]
-    twin = FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
-    twin.__kwdefaults__ = function.__kwdefaults__
-    return twin

@@ -11,7 +11,7 @@ import numpy as np
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, ancestors
-from mcgrad.trace import special
+from mcgrad.trace import intercept
 from mcgrad.trace.arguments import operand
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten
@@ -39,15 +39,15 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     """
     traced = tuple(_wrapped(tree) for tree in args)
     named = {name: _wrapped(tree) for name, tree in kwargs.items()}
-    imported = special.loaded()
+    imported = intercept.loaded()
     try:
         try:
-            with special.intercepted():
+            with intercept.intercepted():
                 result = function(*traced, **named)
         except TraceError:
-            if imported or not special.loaded():
+            if imported or not intercept.loaded():
                 raise
-            with special.intercepted():  # the function itself imports scipy.special: once more, now that it is there
+            with intercept.intercepted():  # the function itself imports scipy.special: once more, now that it is there
                 result = function(*traced, **named)
     except TraceError:
         raise

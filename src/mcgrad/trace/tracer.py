@@ -17,6 +17,7 @@ from mcgrad.trace.arguments import DTYPES, operand
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.functions import BUILDERS
 from mcgrad.trace.indexing import getitem
+from mcgrad.trace.intercept import original
 from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
@@ -32,9 +33,9 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
     "mode": ("raise",),
     "copy": (True, False),
 }
-STATIC = {"axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections", "repeats",
-          "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx", "dtype",
-          "keepdims"}  # fmt: skip
+STATIC = {"axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections",
+          "repeats", "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx",
+          "dtype", "keepdims"}  # fmt: skip
 
 
 class NoAttributeError(TraceError, AttributeError):
@@ -194,7 +195,7 @@ def _refuse_keywords(shown: str, names: list[str]) -> None:
 def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a call of a plain function of scipy.special: here if a Tracer is among the arguments, else by SciPy."""
     if not any(_holds_tracer(value) for value in (*args, *kwargs.values())):
-        return special.original(name)(*args, **kwargs)
+        return original(name)(*args, **kwargs)
     shown = f"scipy.special.{name}"
     if name in special.FUNCTIONS:
         return call(shown, special.FUNCTIONS[name], args, kwargs)
