@@ -24,9 +24,9 @@ NOTES = {
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
-    "np.take, np.repeat, np.tile, np.roll, np.pad, np.split": "the indices, counts and widths do not depend on the draw",
-    "np.einsum": "subscripts as a string; any number of operands, ellipsis, repeated labels, implicit output; `optimize` "
-                 "is ignored, the order of products is chosen by size",
+    "np.take, np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
+    "np.einsum": "subscripts as a string; any number of operands, ellipsis, repeated labels, implicit output; "
+                 "`optimize` is ignored, the order of products is chosen by size",
     ".astype": "to float or bool; the width of floats is that of the whole estimate",
     "scipy.special.logsumexp": "with `axis` and `keepdims`, without `b` and `return_sign`",
     "any function": "`dtype=` takes float dtypes, which change nothing; `out=` is refused",
@@ -36,9 +36,9 @@ INTRODUCTION = """\
 # NumPy functions that can be traced
 
 An integrand is plain NumPy code of one draw. mcgrad calls it once with stand-ins for the arrays, which record what is
-done with them; everything listed here is recorded, differentiated and compiled. Anything else raises a `TraceError` that
-names the call, the line of your code and what to write instead. Shapes are fixed while tracing, so Python's `if`, `for`
-and `len` over *shapes* work as they are; over *values* they do not: use `np.where` for `if z > 0`.
+done with them; everything listed here is recorded, differentiated and compiled. Anything else raises a `TraceError`
+that names the call, the line of your code and what to write instead. Shapes are fixed while tracing, so Python's `if`,
+`for` and `len` over *shapes* work as they are; over *values* they do not: use `np.where` for `if z > 0`.
 
 This page is written by `mcgrad.trace.reference` from the tables that the tracer itself uses.
 """
@@ -49,8 +49,8 @@ PYTHON = """\
 - Operators `+ - * / // % ** @`, unary `- + abs`, comparisons, `& | ^ ~` on booleans, `divmod`, each also with a number,
   a list or an array on the other side. `z += 1` makes a new array and leaves the old one as it was.
 - `len`, iteration, unpacking, the built-in `sum`.
-- Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as NumPy
-  allows, as long as the indices do not depend on the draw. Assignment `z[0] = 1` is refused: use `np.where`,
+- Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
+  NumPy allows, as long as the indices do not depend on the draw. Assignment `z[0] = 1` is refused: use `np.where`,
   `np.concatenate` or `np.stack`.
 - `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
 - NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.

@@ -101,6 +101,12 @@ class Tracer(Operators, Conversions):
                                                        "docs/numpy.md lists"))  # fmt: skip
         raise NoAttributeError(error.message, error.filename, error.lineno)
 
+    def __copy__(self) -> Tracer:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self
+
     def __repr__(self) -> str:
         return f"Tracer({self.dtype}{list(self._var.shape)})"
 
