@@ -141,12 +141,9 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = None) -> Var:
 def _labels(term: str, ndim: int, subscripts: str) -> list[Label]:
     """Letters for named axes, negative numbers for those under the ellipsis, counted from the last."""
     before, dots, after = term.partition("...")
-    hidden = ndim - len(before) - len(after)
-    if (
-        hidden < 0
-        or (hidden and not dots)
-        or not (before + after).isalpha() * (len(before + after) > 0) + (term in ("", "..."))
-    ):
+    letters = before + after
+    hidden = ndim - len(letters)
+    if hidden < 0 or (hidden > 0 and not dots) or (letters and not letters.isalpha()):
         raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit an operand of {ndim} dimensions")
     return [*before, *range(-hidden, 0), *after]
 
@@ -178,47 +175,40 @@ def diag(v: Any, k: int = 0) -> Var:
 
 def tril(m: Any, k: int = 0) -> Var:
     """np.tril."""
-    return _masked(operand(m), np.tri, k, keep=True)
+    return _masked(operand(m), k, lower=True)
 
 
 def triu(m: Any, k: int = 0) -> Var:
     """np.triu."""
-    return _masked(operand(m), np.tri, k - 1, keep=False)
+    return _masked(operand(m), k - 1, lower=False)
 
 
-def _masked(x: Var, lower: Any, k: int, keep: bool) -> Var:
-    mask = lower(*x.shape[-2:], k, dtype=bool)
-    return build.apply("where", mask if keep else ~mask, x, 0.0)
+def _masked(x: Var, k: int, lower: bool) -> Var:
+    below = np.tri(x.shape[-2:][0], x.shape[-1], k, dtype=bool)
+    return build.apply("where", below if lower else ~below, x, 0.0)
 
 
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Var:  # NumPy's own argument name
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Var:
     """np.linalg.norm: vector norms of every order, Frobenius, and the 1 and inf norms of matrices."""
     v = operand(x)
+    axes = tuple(range(len(v.shape))) if axis is None else normalize_axis_tuple(axis, len(v.shape))
     size = build.apply("absolute", v)
-    ndim = len(v.shape)
-    if axis is None and ord is None:
-        axes: tuple[int, ...] = tuple(range(ndim))
-    else:
-        axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
-        if len(axes) > 2 or (len(axes) == 2 and ord not in (None, "fro", 1, -1, np.inf, -np.inf)):
-            raise refusal(
-                f"np.linalg.norm with ord={ord!r} over {len(axes)} axes", "matrices take 'fro', 1, -1, inf, -inf"
-            )
-    if len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
-        row, column = axes if abs(ord) == 1 else axes[::-1]
-        sums = build.reduce("sum", size, (row,))
-        result = build.reduce("max" if ord > 0 else "min", sums, (column - (column > row),))
-    elif ord in (None, 2, "fro"):
+    if ord is None or (ord == "fro" and len(axes) == 2) or (ord == 2 and len(axes) == 1):
         result = build.apply("sqrt", build.reduce("sum", build.apply("multiply", v, v), axes))
-    elif ord in (np.inf, -np.inf):
+    elif len(axes) == 1 and ord in (np.inf, -np.inf):
         result = build.reduce("max" if ord > 0 else "min", size, axes)
-    elif ord == 0:
+    elif len(axes) == 1 and ord == 0:
         result = build.reduce("sum", build.apply("not_equal", v, 0.0), axes)
-    elif ord == 1:
-        result = build.reduce("sum", size, axes)
-    else:
+    elif len(axes) == 1 and not isinstance(ord, str):
         total = build.reduce("sum", build.apply("power", size, float(ord)), axes)
         result = build.apply("power", total, 1.0 / ord)
+    elif len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
+        summed, compared = axes if abs(ord) == 1 else axes[::-1]
+        sums = build.reduce("sum", size, (summed,))
+        result = build.reduce("max" if ord > 0 else "min", sums, (compared - (compared > summed),))
+    else:
+        raise refusal(f"np.linalg.norm with ord={ord!r} over {len(axes)} axes",
+                      "vectors take any number, matrices None, 'fro', 1, -1, inf and -inf")  # fmt: skip
     return build.reshape(result, tuple(1 if i in axes else n for i, n in enumerate(v.shape))) if keepdims else result
 
 
