@@ -1,0 +1,180 @@
+"""One or more samples of every op: how to build it, where to sample its arguments, what it means in NumPy or SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.special as sc
+
+from mcgrad.ir import build
+from mcgrad.ir.program import Var
+
+Domain = tuple[float, float]
+POSITIVE, UNIT, ANY, WIDE = (0.3, 2.0), (-0.9, 0.9), (-2.0, 2.0), (-30.0, 30.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`build` makes a Var from Vars of `shapes`, `meaning` an array from arrays; elements lie in `domains`."""
+
+    id: str
+    build: Callable[..., Var]
+    meaning: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    domains: tuple[Domain, ...]
+    smooth: bool = True
+
+
+SAMPLES: dict[str, list[Sample]] = {}
+
+
+def sample(op: str, build: Callable[..., Var], meaning: Callable[..., Any], *args: Any, smooth: bool = True) -> None:
+    """List a sample; `args` are shapes, each followed by its domain."""
+    listed = SAMPLES.setdefault(op, [])
+    listed.append(Sample(f"{op}-{len(listed)}", build, meaning, args[::2], args[1::2], smooth))
+
+
+def elementwise(op: str, *domains: Domain, meaning: Callable[..., Any] | None = None, smooth: bool = True) -> None:
+    args = [arg for domain in domains for arg in ((3, 2), domain)]
+    sample(op, partial(build.apply, op), meaning or getattr(np, op), *args, smooth=smooth)
+
+
+def positive(*args: Var) -> list[Var]:
+    return [build.apply("less", 0.0, x) for x in args]
+
+
+# --- elementwise -----------------------------------------------------------------------------------------------------
+for op in "add subtract multiply".split():
+    elementwise(op, ANY, ANY)
+for op in "divide hypot power".split():
+    elementwise(op, POSITIVE, POSITIVE)
+for op in "arctan2 logaddexp".split():
+    elementwise(op, ANY, POSITIVE)
+elementwise("arctan2", (-2.0, -0.5), (-2.0, -0.5))
+elementwise("logaddexp", WIDE, WIDE)
+elementwise("power", POSITIVE, (-9.0, 9.0))
+for op in "minimum maximum".split():
+    elementwise(op, (0.0, 1.0), (1.1, 2.0))
+    elementwise(op, (1.1, 2.0), (0.0, 1.0))
+for op in "negative exp exp2 expm1 sin cos arctan sinh cosh tanh arcsinh".split():
+    elementwise(op, ANY)
+for op in "sin cos tan tanh arctan arcsinh".split():
+    elementwise(op, (100.0, 100.5))
+for op in "reciprocal sqrt cbrt log log2 log10 log1p".split():
+    elementwise(op, POSITIVE)
+for op in "tan arcsin arccos arctanh".split():
+    elementwise(op, UNIT)
+elementwise("arccosh", (1.2, 3.0))
+for op in "absolute sign cbrt".split():
+    elementwise(op, (-2.0, -0.5))
+    elementwise(op, (0.5, 2.0))
+for op in "floor ceil".split():
+    elementwise(op, (-1.9, -1.1))
+    elementwise(op, (1.1, 1.9))
+for op in "expit erf erfc ndtr log_ndtr".split():
+    elementwise(op, ANY, meaning=getattr(sc, op))
+elementwise("expit", WIDE, meaning=sc.expit)
+elementwise("log_ndtr", (-30.0, -5.0), meaning=sc.log_ndtr)
+elementwise("softplus", ANY, meaning=lambda x: np.logaddexp(0, x))
+elementwise("softplus", WIDE, meaning=lambda x: np.logaddexp(0, x))
+elementwise("gammaln", POSITIVE, meaning=sc.gammaln)
+elementwise("digamma", POSITIVE, meaning=sc.digamma)
+elementwise("trigamma", POSITIVE, meaning=lambda x: sc.polygamma(1, x), smooth=False)
+for op in "less less_equal equal not_equal".split():
+    elementwise(op, ANY, ANY, smooth=False)
+for op in "isfinite isnan".split():
+    sample(op, lambda x, f=op: build.apply(f, build.apply("log", x)),
+           lambda x, f=op: getattr(np, f)(np.log(x)), (4, 3), ANY, smooth=False)  # fmt: skip
+for op in "logical_and logical_or logical_xor".split():
+    sample(op, lambda x, y, f=op: build.apply(f, *positive(x, y)),
+           lambda x, y, f=op: getattr(np, f)(x > 0, y > 0), (8,), ANY, (8,), ANY, smooth=False)  # fmt: skip
+sample("logical_not", lambda x: build.apply("logical_not", *positive(x)), lambda x: ~(x > 0), (8,), ANY, smooth=False)
+sample("float", lambda x: build.apply("float", *positive(x)), lambda x: 1.0 * (x > 0), (8,), ANY, smooth=False)
+sample("float", lambda x, y: build.apply("multiply", *positive(x), y), lambda x, y: (x > 0) * y,
+       (4,), (0.1, 1.0), (4,), ANY)  # fmt: skip
+sample("where", lambda x, y: build.apply("where", *positive(x), x, y), lambda x, y: np.where(x > 0, x, y),
+       (8,), ANY, (8,), ANY)  # fmt: skip
+sample("where", lambda x: build.apply("where", *positive(x), build.apply("less", x, 1.0), True),
+       lambda x: np.where(x > 0, x < 1, True), (8,), ANY, smooth=False)  # fmt: skip
+sample("copy", lambda x: Var("copy", (x,), None, x.shape, x.kind, x.random), lambda x: x, (3, 2), ANY)
+
+# --- structural ------------------------------------------------------------------------------------------------------
+GRID = np.array([[5, 0, 0], [3, 3, 1]])
+sample("reshape", lambda x: build.reshape(x, (3, 2)), lambda x: x.reshape(3, 2), (2, 3), ANY)
+sample("reshape", lambda x: build.reshape(build.transpose(x, (1, 0)), (6,)), lambda x: x.T.ravel(), (2, 3), ANY)
+sample("transpose", lambda x: build.transpose(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1), (2, 3, 4), ANY)
+sample("broadcast", lambda x: build.broadcast(x, (4, 3, 2)), lambda x: np.broadcast_to(x, (4, 3, 2)), (3, 1), ANY)
+sample("slice", lambda x: build.slice_(x, [(1, 5, 2), (0, 2, 1)]), lambda x: x[1:5:2, :2], (5, 3), ANY)
+sample("slice", lambda x: build.slice_(x, [(0, 7, 3)]), lambda x: x[:7:3], (8,), ANY)
+sample("flip", lambda x: build.flip(x, (0, 2)), lambda x: x[::-1, :, ::-1], (2, 3, 2), ANY)
+sample("pad", lambda x: build.pad(x, [(1, 2, 0), (0, 1, 0)]), lambda x: np.pad(x, [(1, 2), (0, 1)]), (2, 3), ANY)
+sample("pad", lambda x: build.pad(x, [(1, 0, 2)]), lambda x: x @ np.eye(8)[1::3], (3,), ANY)
+sample("take", lambda x: build.take(x, GRID), lambda x: x.ravel()[GRID], (3, 2), ANY)
+sample("concatenate", lambda x, y: build.concatenate([x, y, x], 1), lambda x, y: np.hstack([x, y, x]),
+       (2, 3), ANY, (2, 1), ANY)  # fmt: skip
+sample("concatenate", lambda x: build.concatenate([x, build.const([1.0, 2.0])], 0), lambda x: np.append(x, [1.0, 2.0]),
+       (3,), ANY)  # fmt: skip
+
+# --- reductions, scans, contractions ---------------------------------------------------------------------------------
+sample("scatter_add", lambda x: build.scatter_add(x, GRID, (7,)),
+       lambda x: np.bincount(GRID.ravel(), x.ravel(), 7), (2, 3), ANY)  # fmt: skip
+for op in "sum prod max min".split():
+    for axes in ((0,), (1,), (0, 2), (0, 1, 2)):
+        sample(op, lambda x, f=op, a=axes: build.reduce(f, x, a), lambda x, f=op, a=axes: getattr(np, f)(x, axis=a),
+               (3, 2, 4), (0.5, 1.5))  # fmt: skip
+sample("prod", lambda x: build.reduce("prod", build.apply("multiply", x, [1.0, 0.0, 1.0]), (0,)),
+       lambda x: 0.0 * x[1], (3,), POSITIVE)  # fmt: skip
+for op in "cumsum cumprod".split():
+    for shape, axis in (((5,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 3, 2), 1)):
+        for reverse in (False, True):
+            sample(op, lambda x, f=op, a=axis, r=reverse: build.scan(f, x, a, r),
+                   lambda x, f=op, a=axis, r=reverse: (
+                       np.flip(getattr(np, f)(np.flip(x, a), a), a) if r else getattr(np, f)(x, a)),
+                   shape, (0.5, 1.5))  # fmt: skip
+
+
+def recurrence(a: Any, b: Any, reverse: bool) -> Any:
+    """A lower bidiagonal system, solved."""
+    n = len(a)
+    steps = slice(None, None, -1 if reverse else 1)
+    system = np.eye(n) - np.diag(a[steps][1:], -1)
+    return np.linalg.solve(system, b[steps])[steps]
+
+
+for reverse in (False, True):
+    sample("linear_recurrence", lambda a, b, r=reverse: build.linear_recurrence(a, b, 0, r),
+           lambda a, b, r=reverse: recurrence(a, b, r), (5,), ANY, (5,), ANY)  # fmt: skip
+    sample("linear_recurrence", lambda a, b, r=reverse: build.linear_recurrence(a, b, 1, r),
+           lambda a, b, r=reverse: np.stack([recurrence(*row, r) for row in zip(a, b, strict=True)]),
+           (2, 4), ANY, (2, 4), ANY)  # fmt: skip
+for subscripts, *shapes in [
+    ("ij,j->i", (4, 3), (3,)),
+    ("ij,jk->ik", (2, 3), (3, 4)),
+    ("bij,bjk->bik", (2, 3, 2), (2, 2, 3)),
+    ("ji,j->i", (3, 4), (3,)),
+    ("i,j->ij", (3,), (4,)),
+    ("i,i->", (5,), (5,)),
+    ("ijk,kj->i", (2, 3, 2), (2, 3)),
+    ("i,j->i", (3,), (4,)),
+    ("ij->i", (3, 4)),
+    ("ij->ji", (3, 4)),
+]:
+    args = [arg for shape in shapes for arg in (shape, ANY)]
+    sample("einsum", partial(build.einsum, subscripts), partial(np.einsum, subscripts), *args)
+
+ARRAY = np.linspace(-1.0, 1.0, 24 * 20).reshape(24, 20)
+for subscripts, fixed, shape in [  # one operand fixed, large enough for BLAS in the kernels
+    ("ij,j->i", ARRAY, (20,)),
+    ("ji,j->i", ARRAY, (24,)),
+    ("ij,jk->ik", ARRAY[:5], (20, 3)),
+    ("ij,kj->ki", ARRAY[:5], (3, 20)),
+    ("bij,bj->bi", ARRAY.reshape(4, 6, 20), (4, 20)),
+    ("bij,jb->ib", ARRAY.reshape(4, 6, 20), (20, 4)),
+    ("ijk,kj->i", ARRAY.reshape(6, 4, 20), (20, 4)),
+]:
+    sample("einsum", lambda x, s=subscripts, f=fixed: build.einsum(s, build.const(f), x),
+           lambda x, s=subscripts, f=fixed: np.einsum(s, f, x), shape, ANY)  # fmt: skip
