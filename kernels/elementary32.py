@@ -39,13 +39,13 @@ def sign(x):
 
 @scalar
 def minimum(x, y):
-    """The smaller one; NaN if either is NaN."""
+    """Take the smaller one; NaN if either is NaN."""
     return select((x < y) | (x != x), x, y)
 
 
 @scalar
 def maximum(x, y):
-    """The larger one; NaN if either is NaN."""
+    """Take the larger one; NaN if either is NaN."""
     return select((x > y) | (x != x), x, y)
 
 

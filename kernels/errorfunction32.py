@@ -1,12 +1,13 @@
 """erf, erfc, ndtr and log_ndtr in float32.
 
-As in float64 (`errorfunction64.py`), with a polynomial of degree 11 (Remez, relative error 5e-9). Error bounds: `bounds.py`.
+As in float64 (`errorfunction64.py`), with a polynomial of degree 11 (Remez, relative error 5e-9). Error bounds:
+`bounds.py`.
 """
 
 import numpy as np
 
 from mcgrad.kernels.exponential32 import exp_pair
-from mcgrad.kernels.intrinsics import absolute, copysign, exact_mul, fma, polynomial, select
+from mcgrad.kernels.intrinsics import absolute, copysign, exact_mul, fma, long_polynomial, polynomial, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import log, log1p
 
@@ -19,8 +20,8 @@ ERFCX = (
     1.2648382, -0.122356825, -0.09902429, 0.15763144, -0.10297019, 0.032749485, 0.00094578887, -0.0043445514,
     0.00046444777, 0.0005697375, -6.436219e-05, -5.9710514e-05,
 )  # fmt: skip
-# erf(x) / x as a polynomial of x**2, |x| <= 1
-ERF = (1.1283791, -0.37612626, 0.112835854, -0.026853811, 0.0051883273, -0.00080101914, 7.853853e-05)
+# erf(x) / x - 1 as a polynomial of x**2, |x| <= 1
+ERF = (0.12837917, -0.37612626, 0.112835854, -0.026853811, 0.0051883273, -0.00080101914, 7.853853e-05)
 
 
 @scalar
@@ -30,7 +31,7 @@ def erfcx(a):
     left, right = a + K, fma(F(2.0), a, F(1.0))
     inverse = F(1.0) / (left * right)
     t = (a - K) * right * inverse
-    return polynomial(t, ERFCX) * (left * inverse)
+    return long_polynomial(t, t * t, ERFCX) * (left * inverse)
 
 
 @scalar
@@ -52,7 +53,7 @@ def erfc(x):
 def erf(x):
     """Error function."""
     size = absolute(x)
-    return select(size < F(1.0), x * polynomial(x * x, ERF), copysign(F(1.0) - erfc_right(size), x))
+    return select(size < F(1.0), fma(x, polynomial(x * x, ERF), x), copysign(F(1.0) - erfc_right(size), x))
 
 
 @scalar

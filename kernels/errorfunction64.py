@@ -1,14 +1,14 @@
 """erf, erfc, ndtr and log_ndtr in float64.
 
 erfcx(a) = e**(a*a) erfc(a) for all a >= 0 from one minimax polynomial: (1 + 2 a) erfcx(a) in t = (a - K)/(a + K)
-(Shepherd and Laframboise, Math. Comp. 36, 1981; own coefficients by Remez, relative error 2e-17). The square in e**(-a*a)
-is taken in two parts, so that the relative error stays small far out in the tail. Error bounds: `bounds.py`.
+(Shepherd and Laframboise, Math. Comp. 36, 1981; own coefficients by Remez, relative error 2e-17). The square in
+e**(-a*a) is taken in two parts, so that the relative error stays small far out in the tail. Error bounds: `bounds.py`.
 """
 
 import numpy as np
 
 from mcgrad.kernels.exponential64 import exp_pair
-from mcgrad.kernels.intrinsics import absolute, copysign, exact_mul, fma, polynomial, select
+from mcgrad.kernels.intrinsics import absolute, copysign, exact_mul, fma, long_polynomial, polynomial, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import log, log1p
 
@@ -24,9 +24,9 @@ ERFCX = (
     -8.525795672008037e-09, -9.602346636828829e-08, 6.28097010994206e-10, 1.346981347431725e-08, 6.731655212179915e-11,
     -1.1381465333712795e-09,
 )  # fmt: skip
-# erf(x) / x as a polynomial of x**2, |x| <= 1
+# erf(x) / x - 1 as a polynomial of x**2, |x| <= 1
 ERF = (
-    1.1283791670955126, -0.3761263890318375, 0.11283791670954857, -0.026866170645072893, 0.005223977624780843,
+    0.12837916709551257, -0.3761263890318375, 0.11283791670954857, -0.026866170645072893, 0.005223977624780843,
     -0.0008548326978740956, 0.00012055331036858951, -1.4925593506029611e-05, 1.6460972804996735e-06,
     -1.6350025112550917e-07, 1.4657879208065133e-08, -1.1365663880098907e-09, 5.945258785127141e-11,
 )  # fmt: skip
@@ -39,7 +39,7 @@ def erfcx(a):
     left, right = a + K, fma(2.0, a, 1.0)
     inverse = 1.0 / (left * right)
     t = (a - K) * right * inverse
-    return polynomial(t, ERFCX) * (left * inverse)
+    return long_polynomial(t, t * t, ERFCX) * (left * inverse)
 
 
 @scalar
@@ -61,7 +61,7 @@ def erfc(x):
 def erf(x):
     """Error function."""
     size = absolute(x)
-    return select(size < 1.0, x * polynomial(x * x, ERF), copysign(1.0 - erfc_right(size), x))
+    return select(size < 1.0, fma(x, polynomial(x * x, ERF), x), copysign(1.0 - erfc_right(size), x))
 
 
 @scalar

@@ -15,7 +15,7 @@ from mcgrad.kernels.intrinsics import (
     exact_sub,
     float_bits32,
     fma,
-    polynomial,
+    long_polynomial,
     select,
 )
 from mcgrad.kernels.jit import scalar
@@ -40,19 +40,20 @@ def expm1_reduced(x):
     shifted = fma(x, LOG2E, MAGIC)
     n = exact_sub(shifted, MAGIC)
     r = fma(n, -LN2_TAIL, fma(n, -LN2, x))
-    return fma(r * r, polynomial(r, EXP), r), uint32(float_bits32(shifted))
+    r2 = r * r
+    return fma(r2, long_polynomial(r, r2, EXP), r), uint32(float_bits32(shifted))
 
 
 @scalar
 def scaled(y, n):
-    """y * 2**n for n in the low bits of a uint32, |n| < 250, in two steps so that neither factor overflows."""
+    """Give y * 2**n for n in the low bits of a uint32, |n| < 250, in two steps so that neither factor overflows."""
     half = uint32(n >> uint32(1))
     return y * power_of_two(half) * power_of_two(n - half)
 
 
 @scalar
 def clamped(x, low, high):
-    """x kept in [low, high]; NaN stays NaN."""
+    """Keep x in [low, high]; NaN stays NaN."""
     x = select(x < low, low, x)
     return select(x > high, high, x)
 
@@ -66,7 +67,7 @@ def exp(x):
 
 @scalar
 def exp_pair(head, tail, factor):
-    """factor * e**(head + tail) for a small |tail|, with the error of one rounding of e**head."""
+    """Give factor * e**(head + tail) for a small |tail|, with the error of one rounding of e**head."""
     y, n = expm1_reduced(clamped(head, F(-105.0), F(89.0)))
     return scaled(factor * (F(1.0) + fma(tail, F(1.0) + y, y)), n)
 
@@ -77,7 +78,8 @@ def exp2(x):
     x = clamped(x, F(-151.0), F(129.0))
     shifted = exact_add(x, MAGIC)
     r = exact_sub(x, exact_sub(shifted, MAGIC)) * LN2
-    y = fma(r * r, polynomial(r, EXP), r)
+    r2 = r * r
+    y = fma(r2, long_polynomial(r, r2, EXP), r)
     return scaled(F(1.0) + y, uint32(float_bits32(shifted)))
 
 

@@ -16,7 +16,7 @@ from mcgrad.kernels.intrinsics import (
     exact_sub,
     float_bits64,
     fma,
-    polynomial,
+    long_polynomial,
     select,
 )
 from mcgrad.kernels.jit import scalar
@@ -45,19 +45,20 @@ def expm1_reduced(x):
     shifted = fma(x, LOG2E, MAGIC)
     n = exact_sub(shifted, MAGIC)
     r = fma(n, -LN2_TAIL, fma(n, -LN2, x))
-    return fma(r * r, polynomial(r, EXP), r), uint64(float_bits64(shifted))
+    r2 = r * r
+    return fma(r2, long_polynomial(r, r2, EXP), r), uint64(float_bits64(shifted))
 
 
 @scalar
 def scaled(y, n):
-    """y * 2**n for n in the low bits of a uint64, |n| < 2000, in two steps so that neither factor overflows."""
+    """Give y * 2**n for n in the low bits of a uint64, |n| < 2000, in two steps so that neither factor overflows."""
     half = n >> uint64(1)
     return y * power_of_two(half) * power_of_two(n - half)
 
 
 @scalar
 def clamped(x, low, high):
-    """x kept in [low, high]; NaN stays NaN."""
+    """Keep x in [low, high]; NaN stays NaN."""
     x = select(x < low, low, x)
     return select(x > high, high, x)
 
@@ -71,7 +72,7 @@ def exp(x):
 
 @scalar
 def exp_pair(head, tail, factor):
-    """factor * e**(head + tail) for a small |tail|, with the error of one rounding of e**head."""
+    """Give factor * e**(head + tail) for a small |tail|, with the error of one rounding of e**head."""
     y, n = expm1_reduced(clamped(head, -746.0, 710.0))
     return scaled(factor * (1.0 + fma(tail, 1.0 + y, y)), n)
 
@@ -82,7 +83,8 @@ def exp2(x):
     x = clamped(x, -1076.0, 1025.0)
     shifted = exact_add(x, MAGIC)
     r = exact_sub(x, exact_sub(shifted, MAGIC)) * LN2
-    y = fma(r * r, polynomial(r, EXP), r)
+    r2 = r * r
+    y = fma(r2, long_polynomial(r, r2, EXP), r)
     return scaled(1.0 + y, uint64(float_bits64(shifted)))
 
 

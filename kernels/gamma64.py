@@ -1,14 +1,14 @@
 """gammaln, digamma and trigamma of real x in float64.
 
 gammaln: (a - 2) P(a - 2) around 2, carried to 0 < a < 8.5 by the recurrence, which costs one logarithm of a product;
-Stirling's series beyond. digamma and trigamma: asymptotic series from 8 on; below, the recurrence over eight steps as one
-rational function with whole coefficients. Negative x by reflection. Polynomials by Remez, errors below 1e-17. Near the zeros (1
-and 2 for gammaln, 1.46... for digamma, and those on the negative axis) see the absolute floors in `bounds.py`.
+Stirling's series beyond. digamma and trigamma: asymptotic series from 8 on; below, the recurrence over eight steps as
+one rational function with whole coefficients. Negative x by reflection. Polynomials by Remez, errors below 1e-17. Near
+the zeros (1.46... for digamma, and those on the negative axis) see the absolute floors in `bounds.py`.
 """
 
 import numpy as np
 
-from mcgrad.kernels.intrinsics import absolute, copysign, floor, fma, polynomial, select
+from mcgrad.kernels.intrinsics import absolute, copysign, floor, fma, long_polynomial, polynomial, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import log
 from mcgrad.kernels.trigonometric64 import sincospi
@@ -48,7 +48,7 @@ STEPS_2 = (
 
 @scalar
 def gammaln_right(a):
-    """log(Gamma(a)) for a >= 0."""
+    """Logarithm of Gamma(a) for a >= 0."""
     large = a >= 8.5
     steps = floor(a + 0.5) - 2.0  # from [1.5, 2.5) to a
     s = a - (steps + 2.0)
@@ -61,13 +61,13 @@ def gammaln_right(a):
     factor = select(large, a - 0.5, select(a < 1.5, -1.0, 1.0))
     inverse = 1.0 / select(large, a, 8.5)
     stirling = fma(inverse, polynomial(inverse * inverse, STIRLING), LOG_2PI_HALF_LESS_HALF)
-    rest = select(large, stirling, s * polynomial(s, CENTRE))
+    rest = select(large, stirling, s * long_polynomial(s, s * s, CENTRE))
     return fma(factor, log(product) - select(large, 1.0, 0.0), rest)
 
 
 @scalar
 def gammaln(x):
-    """log |Gamma(x)|; inf at 0, -1, -2 ..."""
+    """Log |Gamma(x)|; inf at 0, -1, -2 ..."""
     a = absolute(x)
     y = gammaln_right(a)
     s, _ = sincospi(a)
@@ -77,7 +77,7 @@ def gammaln(x):
 
 @scalar
 def digamma(x):
-    """Derivative of gammaln; -inf at 0, inf at -0.0, NaN at -1, -2 ..."""
+    """Differentiate gammaln; -inf at 0, inf at -0.0, NaN at -1, -2 ..."""
     a = absolute(x)
     small = a < 8.0
     b = select(small, a + 8.0, a)
@@ -93,7 +93,7 @@ def digamma(x):
 
 @scalar
 def trigamma(x):
-    """Second derivative of gammaln; inf at 0, -1, -2 ..."""
+    """Differentiate gammaln twice; inf at 0, -1, -2 ..."""
     a = absolute(x)
     small = a < 8.0
     inverse = 1.0 / select(small, a + 8.0, a)

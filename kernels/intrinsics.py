@@ -90,12 +90,25 @@ accumulate = _of_floats(2, lambda builder, s, x: builder.fadd(s, x, flags=("reas
 
 @intrinsic
 def select(typingctx, condition, a, b):
-    """`a if condition else b`; both are computed."""
+    """Give `a if condition else b`; both are computed."""
 
     def codegen(context, builder, signature, args):
         return builder.select(*args)
 
     return (a(types.boolean, a, a), codegen) if a == b else None
+
+
+def _terms(builder, x, table):
+    """Coefficients as constants of the type of x."""
+    terms = [builder.extract_value(table, i) for i in range(table.type.count)]
+    return terms if terms[0].type == x.type else [builder.fptrunc(term, x.type) for term in terms]
+
+
+def _horner(builder, x, terms):
+    total = terms[-1]
+    for term in reversed(terms[:-1]):
+        total = builder.fma(total, x, term)
+    return total
 
 
 @intrinsic
@@ -108,16 +121,26 @@ def polynomial(typingctx, x, coefficients):
         return None
 
     def codegen(context, builder, signature, args):
-        value, table = args
-        terms = [builder.extract_value(table, i) for i in range(signature.args[1].count)]
-        if terms[0].type != value.type:
-            terms = [builder.fptrunc(term, value.type) for term in terms]
-        total = terms.pop()
-        while terms:
-            total = builder.fma(total, value, terms.pop())
-        return total
+        return _horner(builder, args[0], _terms(builder, *args))
 
     return x(x, coefficients), codegen
+
+
+@intrinsic
+def long_polynomial(typingctx, x, x2, coefficients):
+    """`polynomial(x, coefficients)` from x and x2 = x*x, as even + x * odd.
+
+    Two chains of half the length: a long chain of dependent operations would leave the processor waiting.
+    """
+    if not (isinstance(x, types.Float) and x == x2 and isinstance(coefficients, types.UniTuple)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        x, x2, table = args
+        terms = _terms(builder, x, table)
+        return builder.fma(_horner(builder, x2, terms[1::2]), x, _horner(builder, x2, terms[::2]))
+
+    return x(x, x, coefficients), codegen
 
 
 def _to_int(width, result):

@@ -7,7 +7,16 @@ right. Error bounds: `bounds.py`.
 import numpy as np
 from numba import uint32
 
-from mcgrad.kernels.intrinsics import absolute, bits_float32, copysign, float_bits32, fma, polynomial, select, square_root
+from mcgrad.kernels.intrinsics import (
+    absolute,
+    bits_float32,
+    copysign,
+    float_bits32,
+    fma,
+    long_polynomial,
+    select,
+    square_root,
+)
 from mcgrad.kernels.jit import scalar
 
 F = np.float32
@@ -33,9 +42,9 @@ def split(x):
 
 @scalar
 def log_reduced(f, k):
-    """k ln 2 + log(1 + f)."""
+    """Add up k ln 2 + log(1 + f)."""
     f2 = f * f
-    tail = fma(f * f2, polynomial(f, LOG), k * LN2_TAIL)
+    tail = fma(f * f2, long_polynomial(f, f2, LOG), k * LN2_TAIL)
     return fma(k, LN2, f - fma(F(0.5), f2, -tail))
 
 
@@ -43,7 +52,7 @@ def log_reduced(f, k):
 def log1p_reduced(f):
     """log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]."""
     f2 = f * f
-    return f - f2 * fma(-f, polynomial(f, LOG), F(0.5))
+    return f - f2 * fma(-f, long_polynomial(f, f2, LOG), F(0.5))
 
 
 @scalar

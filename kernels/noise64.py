@@ -16,7 +16,7 @@ HALF_PI = 0.5 * np.pi
 
 @scalar
 def uniform(lo, hi):
-    """k * 2**-53 with k the top 53 bits of the uint64 hi:lo; 2**-54 for k = 0. Never 0 or 1, exact."""
+    """Give k * 2**-53 with k the top 53 bits of the uint64 hi:lo; 2**-54 for k = 0. Never 0 or 1, exact."""
     coarse = bits_float64(int64((uint64(hi) << uint64(20)) | uint64(0x3FF0000000000000)))  # 1 + hi * 2**-32
     fine = bits_float64(int64((uint64(lo) >> uint64(11)) | uint64(0x3FE0000000000000)))  # 1/2 + (lo >> 11) * 2**-53
     u = fine + (coarse - 1.5)
@@ -27,8 +27,8 @@ def uniform(lo, hi):
 def normal_pair(w0, w1, w2, w3):
     """(r cos a, r sin a) from four uint32.
 
-    r = sqrt(-2 log uniform(w0, w1)) <= 8.66. The angle is the uint64 w3:w2, its last 10 bits dropped, times 2**-64 turns;
-    it is reduced to an eighth of a turn in integer arithmetic.
+    r = sqrt(-2 log uniform(w0, w1)) <= 8.66. The angle is the uint64 w3:w2, its last 10 bits dropped, times 2**-64
+    turns; it is reduced to an eighth of a turn in integer arithmetic.
     """
     m, k, _ = split(uniform(w0, w1))
     radius = square_root(-2.0 * log_reduced(m - 1.0, k))

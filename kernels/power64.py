@@ -1,8 +1,8 @@
 """power, sqrt, cbrt and hypot in float64.
 
 power: log x = k ln 2 + 2 atanh(t), t = (m - 1)/(m + 1), in pairs of float64 (head and tail, about 65 bits), so that the
-error does not grow with y log x. The term 2/3 t**3 is a pair too; a minimax polynomial serves from t**5 on (Remez, 1e-20).
-cbrt: a polynomial guess of z**(-1/3) on [1, 8), cubically convergent steps, a last correction. Error bounds:
+error does not grow with y log x. The term 2/3 t**3 is a pair too; a minimax polynomial serves from t**5 on (Remez,
+1e-20). cbrt: a polynomial guess of z**(-1/3) on [1, 8), cubically convergent steps, a last correction. Error bounds:
 `bounds.py`.
 """
 

@@ -41,7 +41,7 @@ def uniforms(seed, stream, components, first, n, dtype):
 
 
 def normals(seed, stream, components, first, n, dtype):
-    """Standard normals of draws first .. first + n - 1: array (len(components), n), in the order of the draws."""
+    """Make standard normals of draws first .. first + n - 1: array (len(components), n), in the order of the draws."""
     return _draws(seed, stream, components, first, n, dtype, _normals32, _normals64)
 
 

@@ -1,7 +1,7 @@
 """Fill one row of a workspace with noise: the draw contract, version 1.
 
-Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (low 32 bits of the group, high 32 bits
-of the group, component, stream). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
+Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (low 32 bits of the group, high 32
+bits of the group, component, stream). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
 draw // 2); component is the index of the noise component, stream that of the noise source.
 
 float32: uniform, word k serves draw 4 group + k; normal, words (0, 1) make draws 0 and 1 (cos, sin), words (2, 3) make
@@ -11,14 +11,17 @@ four words make both draws (cos, sin).
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
 float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row.
 
+Normals are made in two loops, the words first and kept in the row itself: one loop for all would wait on the chain of
+ten rounds, then on that of the logarithm, with too few registers to overlap them.
+
 All fillers: work is a C-contiguous 2-D array, work[row, :lanes] is filled, lanes a multiple of 64; group is a uint64,
 component, stream, key0 and key1 are uint32.
 """
 
-from numba import njit, uint32, uint64
+from numba import int32, int64, njit, uint32, uint64
 
 from mcgrad.kernels import noise32, noise64
-from mcgrad.kernels.intrinsics import prefer_vector_width
+from mcgrad.kernels.intrinsics import bits_float32, bits_float64, float_bits32, float_bits64, prefer_vector_width
 from mcgrad.kernels.jit import LOOP, scalar
 from mcgrad.kernels.philox import philox4x32
 
@@ -52,7 +55,15 @@ def normal_row32(work, row, lanes, group, component, stream, key0, key1):
     quarter = lanes // 4
     for q in range(quarter):
         a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
+        work[row, q] = bits_float32(int32(a))
+        work[row, quarter + q] = bits_float32(int32(b))
+        work[row, 2 * quarter + q] = bits_float32(int32(c))
+        work[row, 3 * quarter + q] = bits_float32(int32(d))
+    for q in range(quarter):
+        a, b = uint32(float_bits32(work[row, q])), uint32(float_bits32(work[row, quarter + q]))
         work[row, q], work[row, quarter + q] = normal_pair32(a, b)
+    for q in range(quarter):
+        c, d = uint32(float_bits32(work[row, 2 * quarter + q])), uint32(float_bits32(work[row, 3 * quarter + q]))
         work[row, 2 * quarter + q], work[row, 3 * quarter + q] = normal_pair32(c, d)
 
 
@@ -73,4 +84,10 @@ def normal_row64(work, row, lanes, group, component, stream, key0, key1):
     half = lanes // 2
     for q in range(half):
         a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
-        work[row, q], work[row, half + q] = normal_pair64(a, b, c, d)
+        work[row, q] = bits_float64(int64((uint64(b) << uint64(32)) | uint64(a)))
+        work[row, half + q] = bits_float64(int64((uint64(d) << uint64(32)) | uint64(c)))
+    for q in range(half):
+        ba, dc = uint64(float_bits64(work[row, q])), uint64(float_bits64(work[row, half + q]))
+        work[row, q], work[row, half + q] = normal_pair64(
+            uint32(ba), uint32(ba >> uint64(32)), uint32(dc), uint32(dc >> uint64(32))
+        )

@@ -1,6 +1,7 @@
 """The special functions in float32, under SciPy's names: what an emitted float32 kernel calls."""
 
 import numpy as np
+
 from mcgrad.kernels.errorfunction32 import erf, erfc, log_ndtr, ndtr
 from mcgrad.kernels.exponential32 import exp
 from mcgrad.kernels.gamma32 import digamma, gammaln, trigamma

@@ -1,8 +1,8 @@
 """sin, cos, tan and their inverses in float32.
 
-As in float64 (`trigonometric64.py`): pi/2 in three parts, right up to |x| = 6e6. Beyond, the result is bounded by 1 in
-size but means nothing, as neighbouring float32 are a quarter of a radian or more apart. The sign of a zero result of sin
-and tan is not kept. Error bounds: `bounds.py`.
+As in float64 (`trigonometric64.py`): pi/2 in three parts, right up to |x| = 6e6. Beyond, sin and cos
+are bounded by 1 in size but mean nothing. The sign of a zero result of sin and tan is not kept. Error bounds:
+`bounds.py`.
 """
 
 import numpy as np
