@@ -15,6 +15,7 @@ from mcgrad.errors import BackendError, McgradError, MergeError, NonFiniteError,
 from mcgrad.estimate import ConfidenceInterval, Estimate
 from mcgrad.estimator import Estimator
 from mcgrad.integrand import Integrand
+from mcgrad.verification import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,8 @@ __all__ = [
     "Reparameterized",
     "TraceError",
     "Uniform",
+    "Verification",
     "estimate",
     "noise",
+    "verify",
 ]

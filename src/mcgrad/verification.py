@@ -1,0 +1,199 @@
+"""Check an estimate: every backend against the reference, and the gradient against finite differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import arguments
+from mcgrad.backends import registry
+from mcgrad.compare import BackendCheck, compare
+from mcgrad.differences import STEP, Differences, GradientCheck
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError, shown
+from mcgrad.estimator import Estimator
+from mcgrad.integrand import Integrand
+
+REFERENCE = "numpy"
+BIASED = (
+    "The gradient is not that of the expectation. A pathwise gradient is biased where the integrand jumps as the",
+    "parameters move: look for comparisons, np.where, np.sign, np.floor and the like.",
+)
+NOT_FINITE = (
+    "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
+    "integrand is defined.",
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    backends : tuple of BackendCheck
+    gradient : tuple of GradientCheck
+        Of the components looked at.
+    components : int
+        Components that the gradient has.
+    n, gradient_n : int
+        Draws for the backends and for the finite differences.
+    dtype : str
+        Of the backends; finite differences are float64.
+    seed : int
+    """
+
+    backends: tuple[BackendCheck, ...]
+    gradient: tuple[GradientCheck, ...]
+    components: int
+    n: int
+    gradient_n: int
+    dtype: str
+    seed: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything agrees."""
+        return all(check.ok for check in self.backends) and all(check.ok for check in self.gradient)
+
+    def __str__(self) -> str:
+        lines = [f"backends against {REFERENCE}, the same {self.n:,} draws, {self.dtype}", *self._backend_lines()]
+        if self.gradient:
+            some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
+            what = f"the same {self.gradient_n:,} draws, float64, {some} components"
+            lines += ["", f"gradient against central differences, {what}", *self._gradient_lines()]
+        wrong = [check for check in self.gradient if not check.ok]
+        if any(math.isfinite(check.z) for check in wrong):
+            lines += ["", *BIASED]
+        if any(not math.isfinite(check.z) for check in wrong):
+            lines += ["", *NOT_FINITE]
+        return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
+
+    def _backend_lines(self) -> list[str]:
+        rows = [("backend", "ulps", "relative", "std. errors", "largest in", "")]
+        for check in self.backends:
+            if check.unavailable is not None:
+                rows.append((check.backend, "", "", "", "", f"not available: {check.unavailable}"))
+            else:
+                numbers = (f"{check.ulps:.3g}", f"{check.relative:.2g}", f"{check.z:.2g}")
+                rows.append((check.backend, *numbers, check.worst, _verdict(check.ok)))
+        return _aligned(rows)
+
+    def _gradient_lines(self) -> list[str]:
+        rows = [("component", "estimated", "difference quotient", "std. error", "z", "")]
+        rows += [
+            (
+                check.component,
+                f"{check.estimated:.8g}",
+                f"{check.finite_difference:.8g}",
+                f"{check.stderr:.2g}",
+                f"{check.z:.2f}",
+                _verdict(check.ok),
+            )
+            for check in self.gradient
+        ]
+        return _aligned(rows)
+
+
+def verify(
+    f: Callable[..., Any] | Integrand,
+    q: Distribution,
+    n: int = 20_000,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    wrt: str | Iterable[str] | None = None,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    backends: Iterable[str] | None = None,
+    step: float | None = None,
+    components: int = 32,
+) -> Verification:
+    """Check what `estimate` gives for a problem, by other means.
+
+    Parameters
+    ----------
+    f, q, params, data, wrt, seed, dtype
+        As for `estimate`.
+    n : int
+        Draws on which the backends are compared.
+    backends : iterable of str, optional
+        Default: all that can run here.
+    step : float, optional
+        Step of the finite differences: relative to the standard deviation of what the parameter moves, for q's
+        parameters; relative to the parameter's size, for f's own. Default 1/32, and less where f bends too much.
+    components : int
+        At most so many components of the gradient are compared with finite differences, chosen at random from `seed`
+        where there are more.
+
+    Returns
+    -------
+    Verification
+        ``.ok``, and a table when printed.
+
+    Notes
+    -----
+    Finite differences are S = (4 S(h) - S(2h)) / 3 with S(h) = (f at phi + h - f at phi - h) / 2h, draw by draw with
+    the same noise, on the NumPy backend in float64, with 4,000 to 20,000 draws. z is the mean of (gradient - S) over
+    its standard error. A gradient that is biased because f jumps shows as a large z; it takes enough draws near the
+    jump: a z of about sqrt(n / 32) where the jump is all there is.
+    """
+    seed = arguments.seed(seed)
+    n = arguments.count("n", n, 2)
+    components = arguments.count("components", components, 1)
+    if step is None:
+        step = STEP
+    elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
+        raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
+    problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt}
+    reference = Estimator(f, q, **problem, dtype=dtype, backend=REFERENCE)
+    checks = _backends(f, q, problem, reference, backends, n, seed)
+    differences = Differences(f, q, params, data, reference.wrt, seed, float(step))
+    gradient, used = differences.check(components)
+    return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed)
+
+
+def _backends(
+    f: Any,
+    q: Distribution,
+    problem: dict[str, Any],
+    reference: Estimator,
+    asked: Iterable[str] | None,
+    n: int,
+    seed: int,
+) -> tuple[BackendCheck, ...]:
+    names = list(registry.BACKENDS) if asked is None else [registry.find(registry.check_name(x)).name for x in asked]
+    right = reference(n, seed)
+    checks = []
+    for name in dict.fromkeys(names):
+        reason = registry.BACKENDS[name].unavailable()
+        if name == REFERENCE:
+            continue
+        if reason is not None:
+            checks.append(BackendCheck(name, reason))
+            continue
+        other = Estimator(f, q, **problem, dtype=reference.dtype, backend=name)(n, seed)
+        checks.append(compare(right, other))
+    return tuple(checks)
+
+
+def _verdict(ok: bool) -> str:
+    return "ok" if ok else "NOT OK"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align all columns to the right but the first and the last."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    last = len(widths) - 1
+    return [
+        "  " + "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]  # fmt: skip
