@@ -104,7 +104,7 @@ def sinh(x):
     size = absolute(x)
     half = expm1_half(size)
     rest = select(size > F(18.0), F(0.5), half / fma(F(2.0), half, F(1.0)))
-    return copysign(half + rest, x)
+    return select(size < F(1e-30), x, copysign(half + rest, x))
 
 
 @scalar

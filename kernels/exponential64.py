@@ -109,7 +109,7 @@ def sinh(x):
     size = absolute(x)
     half = expm1_half(size)
     rest = select(size > 40.0, 0.5, half / fma(2.0, half, 1.0))
-    return copysign(half + rest, x)
+    return select(size < 1e-300, x, copysign(half + rest, x))
 
 
 @scalar

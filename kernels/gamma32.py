@@ -56,8 +56,8 @@ def gammaln(x):
     a = absolute(x)
     y = gammaln_right(a)
     s, _ = sincospi(a)
-    reflected = select(a < INF, -log(a * absolute(s) * (F(1.0) / PI)) - y, y)
-    return select(x < F(0.0), reflected, y)
+    reflected = select(s == F(0.0), INF, -log(a * absolute(s) * (F(1.0) / PI)) - y)
+    return select((x < F(0.0)) & (a > F(1e-9)), reflected, y)
 
 
 @scalar
@@ -88,4 +88,5 @@ def trigamma(x):
     y = y + select(small, polynomial(a, STEPS_2) * step * step, F(0.0))
     s, _ = sincospi(a)
     cosecant = PI / s
-    return select(x < F(0.0), (cosecant * cosecant - y) + F(1.0) / (a * a), y)
+    other = select(a > F(1e-4), cosecant * cosecant - y, F(0.0))  # what the poles at 0 leave over
+    return select(x < F(0.0), other + F(1.0) / (a * a), y)

@@ -71,8 +71,8 @@ def gammaln(x):
     a = absolute(x)
     y = gammaln_right(a)
     s, _ = sincospi(a)
-    reflected = select(a < INF, -log(a * absolute(s) * (1.0 / PI)) - y, y)
-    return select(x < 0.0, reflected, y)
+    reflected = select(s == 0.0, INF, -log(a * absolute(s) * (1.0 / PI)) - y)
+    return select((x < 0.0) & (a > 1e-17), reflected, y)
 
 
 @scalar
@@ -103,4 +103,5 @@ def trigamma(x):
     y = y + select(small, polynomial(a, STEPS_2) * step * step, 0.0)
     s, _ = sincospi(a)
     cosecant = PI / s
-    return select(x < 0.0, (cosecant * cosecant - y) + 1.0 / (a * a), y)
+    other = select(a > 1e-9, cosecant * cosecant - y, 0.0)  # what the poles at 0 leave over
+    return select(x < 0.0, other + 1.0 / (a * a), y)

@@ -122,7 +122,7 @@ def arccosh(x):
     large = x > F(1e9)
     t = x - F(1.0)
     y = log1p(select(large, x, t + square_root(t * (t + F(2.0)))))
-    return select(large, y + LN2, y)
+    return select(x < F(1.0), NAN, select(large, y + LN2, y))
 
 
 @scalar

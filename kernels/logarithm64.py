@@ -125,7 +125,7 @@ def arccosh(x):
     large = x > 1e17
     t = x - 1.0
     y = log1p(select(large, x, t + square_root(t * (t + 2.0))))
-    return select(large, y + LN2, y)
+    return select(x < 1.0, NAN, select(large, y + LN2, y))
 
 
 @scalar

@@ -1,0 +1,43 @@
+"""The machine code of lane loops: packed instructions throughout, and no call into libm."""
+
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from mcgrad.kernels import rows
+
+from .loops import NAMES, loop
+
+pytestmark = pytest.mark.skipif(not llvm.get_host_cpu_features().get("avx2"), reason="reads AVX2 or AVX-512 code")
+
+PACKED = re.compile(
+    r"\tv(?:(?:f\w+|add|sub|mul|div|sqrt|max|min|round|rndscale|cmp\w*|and\w*|or|xor|blendv)p[sd]|p\w+)\s.*%[yz]mm"
+)
+SCALAR = re.compile(r"\tv(?:f\w+|add|sub|mul|div|sqrt|max|min)s[sd]\s|\tv?cvtt?\w*2\w*si\w*\s")
+
+
+def assert_vectorised(assembly):
+    blocks = re.split(r"^\S+:", assembly, flags=re.MULTILINE)
+    body = max(blocks, key=lambda block: len(PACKED.findall(block)))  # the vector loop, not the remainder loop
+    assert PACKED.search(body)
+    assert not SCALAR.search(body)
+    called = re.findall(r"(?:movabsq\s+\$|call\w*\s+)([a-z]\w*)", assembly)
+    assert [symbol for symbol in called if not symbol.startswith("numba_")] == []
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", NAMES)
+def test_function_vectorises(name, bits):
+    (assembly,) = loop(name, bits).inspect_asm().values()
+    assert_vectorised(assembly)
+
+
+@pytest.mark.parametrize("name", ["uniform_row32", "normal_row32", "uniform_row64", "normal_row64"])
+def test_row_vectorises(name):
+    fill = getattr(rows, name)
+    fill(np.empty((1, 64), f"float{name[-2:]}"), 0, 64, np.uint64(0), *np.arange(4, dtype=np.uint32))
+    for assembly in fill.inspect_asm().values():
+        assert_vectorised(assembly)
+        assert len(re.findall(r"\tvpmuludq\s.*%[yz]mm", assembly)) >= 18  # two a round, ten rounds
