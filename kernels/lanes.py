@@ -99,15 +99,7 @@ def square_rows(ws, target, first, count):
 
 
 @njit(**LOOP)
-def block_of(ws, first, rows, columns):
-    """View rows of the workspace as a matrix."""
-    return ws[first : first + rows * columns].reshape((rows, columns))
-
-
-@njit(**LOOP)
-def add_matrix(sums, first, matrix):
-    """Add a matrix to the sums, in C order."""
-    rows, columns = matrix.shape
-    for i in range(rows):
-        for j in range(columns):
-            sums[first + i * columns + j] += matrix[i, j]
+def add_rows(sums, first, ws, source, count):
+    """Add `count` elements of the workspace to the sums."""
+    for i in range(count):
+        put(sums, first + i, at(sums, first + i) + at(ws, source + i))

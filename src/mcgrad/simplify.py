@@ -7,7 +7,7 @@ once on the host; a draw-independent factor of an output moves behind the mean.
 
 from collections.abc import Callable
 
-from mcgrad.ir.build import apply, broadcast, rebuild, reduce, reshape, scan
+from mcgrad.ir.build import apply, broadcast, pad, rebuild, reduce, reshape, scan
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, ancestors
@@ -110,23 +110,64 @@ def _cumsum(var: Var) -> Var | None:
 
 
 def _multiply(var: Var) -> Var | None:
-    """(x * u) * w = x * (u * w) for u, w that no draw changes; signs and broadcast scalars move outwards."""
+    """(y * u) * w = y * (u * w) if no draw changes w, else (y * w) * u: factors u and signs move outwards and meet."""
     for x, w in (var.args, var.args[::-1]):
         if x.op == "negative":
-            return apply("negative", apply("multiply", x.args[0], w))
-        if x.random and not w.random and x.op == "multiply":
+            if w.random:
+                return apply("negative", apply("multiply", x.args[0], w))
+            return apply("multiply", x.args[0], apply("negative", w))
+        if x.random and x.op == "multiply":
             for y, u in (x.args, x.args[::-1]):
                 if not u.random:
-                    return apply("multiply", y, apply("multiply", u, w))
+                    inner, outer = (u, y) if not w.random else (y, u)
+                    return apply("multiply", outer, apply("multiply", inner, w))
     return None
 
 
 def _add(var: Var) -> Var | None:
-    """x + (-y) = x - y."""
+    """x + (-y) = x - y; x + x = 2 x; pads of one kind add before they are padded."""
+    x, y = var.args
+    if x is y:
+        return apply("multiply", x, 2.0)
     for x, y in (var.args, var.args[::-1]):
         if y.op == "negative":
             return apply("subtract", x, y.args[0])
+        if x.op == "add" and y.op == "pad":
+            for a, b in (x.args, x.args[::-1]):
+                if _same_pad(a, y):
+                    return apply("add", pad(apply("add", a.args[0], y.args[0]), y.attrs), b)
+    return pad(apply("add", x.args[0], y.args[0]), x.attrs) if _same_pad(x, y) else None
+
+
+def _same_pad(x: Var, y: Var) -> bool:
+    return x.op == y.op == "pad" and x.attrs == y.attrs and x.shape == y.shape
+
+
+def _subtract(var: Var) -> Var | None:
+    """-x - y = -(x + y); x - (-y) = x + y."""
+    x, y = var.args
+    if y.op == "negative":
+        return apply("add", x, y.args[0])
+    return apply("negative", apply("add", x.args[0], y)) if x.op == "negative" else None
+
+
+def _negative(var: Var) -> Var | None:
+    """-(x * u) = x * -u for u that no draw changes; -pad(x) = pad(-x)."""
+    (x,) = var.args
+    if x.op == "multiply":
+        for y, u in (x.args, x.args[::-1]):
+            if y.random and not u.random:
+                return apply("multiply", y, apply("negative", u))
+    if x.op == "pad":
+        return pad(apply("negative", x.args[0]), x.attrs)
     return None
 
 
-REWRITES: dict[str, Callable[[Var], Var | None]] = {"sum": _sum, "cumsum": _cumsum, "multiply": _multiply, "add": _add}
+REWRITES: dict[str, Callable[[Var], Var | None]] = {
+    "sum": _sum,
+    "cumsum": _cumsum,
+    "multiply": _multiply,
+    "add": _add,
+    "subtract": _subtract,
+    "negative": _negative,
+}

@@ -79,7 +79,8 @@ def split(n: int, first: int, block: int, work: float) -> list[tuple[int, int]]:
     """
     chunk = min(CHUNK_WORK / max(work, 1.0), n / 64)
     step = max(int(chunk // block), 1) * block
-    edges = [first, *range((first // step + 1) * step, first + n, step), first + n]
+    pilot = (first // block + 1) * block  # the first chunk is one block: a backend may need to look before it runs
+    edges = sorted({first, min(pilot, first + n), *range((first // step + 1) * step, first + n, step), first + n})
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 

@@ -17,6 +17,9 @@ from mcgrad.ir.program import Program
 from mcgrad.moments import Moments
 
 
+FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
+
+
 class CpuBackend:
     """Numba on the CPU."""
 
@@ -39,11 +42,14 @@ class Compiled:
     """An emitted chunk function and how to call it."""
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
+        from mcgrad.kernels import blas  # imports Numba
+
         self.emitted, self.dtype = emitted, np.dtype(dtype)
         self.function: Callable[..., None] = load(emitted.source, "chunk", emitted.natives)
         self.components = sum(out.var.size for out, _ in emitted.outputs)
         self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
+        self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
 
     def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
@@ -53,8 +59,8 @@ class Compiled:
         for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
             c[offset : offset + var.size] = value.ravel()
         matrices = [
-            np.ascontiguousarray(value.transpose(axes).reshape(shape), self.dtype)
-            for (_, axes, shape), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
+            np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1)
+            for (_, axes), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
         ]
         return c, matrices
 
@@ -89,7 +95,7 @@ class CpuKernel:
 
     def limits(self) -> AbstractContextManager[Any]:
         """Keep BLAS to one thread while ours run, where the Program calls it."""
-        return one_blas_thread() if "np.dot(" in self.fast.emitted.source else nullcontext()
+        return one_blas_thread() if self.fast.emitted.uses_blas else nullcontext()
 
 
 class CpuBound:
@@ -104,34 +110,43 @@ class CpuBound:
     def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average over the draws start .. stop."""
         if self._pivot is None:
-            self._pivot = self._find_pivot(seed, start, stop)
-        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, self._pivot)
+            self._pivot = np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
+            first = self._partial(seed, start, stop, omit)
+            self._pivot = self._near(first.moments.mean)
+            if self._is_accurate(first.moments):
+                return first
+        return self._partial(seed, start, stop, omit)
+
+    def _partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, omit)
         if np.isfinite(sums).all() and np.isfinite(squares).all():
             return Partial(self._moments(stop - start, sums, squares))
         if self._careful_arguments is None:
             self._careful_arguments = self.kernel.careful.arguments(self.inputs)
-        careful = self._call(self.kernel.careful, self._careful_arguments, seed, start, stop, self._pivot, omit)
-        used, nonfinite = (int(count) for count in careful[2])
-        return Partial(self._moments(used, *careful[:2]), nonfinite)
+        sums, squares, counts = self._call(self.kernel.careful, self._careful_arguments, seed, start, stop, omit)
+        used, nonfinite = (int(count) for count in counts)
+        return Partial(self._moments(used, sums, squares), nonfinite)
 
-    def _find_pivot(self, seed: int, start: int, stop: int) -> Array:
-        """Return the mean over the first block, near which sums of squares lose no digits."""
-        stop = min(stop, start + self.kernel.block)
-        zero = np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
-        sums, _, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, zero)
-        pivot: Array = (sums / (stop - start)).astype(self.kernel.fast.dtype)
-        finite = np.isfinite(pivot)
-        return pivot if finite.all() else np.where(finite, pivot, pivot.dtype.type(0))
+    def _near(self, mean: Array) -> Array:
+        """Return a pivot: near the mean, no sum of squares loses digits."""
+        with np.errstate(over="ignore"):
+            pivot = mean.astype(self.kernel.fast.dtype)
+        return np.where(np.isfinite(pivot) & self.kernel.fast.emitted.shifted, pivot, pivot.dtype.type(0))
+
+    def _is_accurate(self, moments: Moments) -> bool:
+        """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
+        far = moments.m2 * FAR < moments.count * np.square(moments.mean)
+        return not (far & self.kernel.fast.emitted.shifted).any()
 
     def _moments(self, count: int, sums: Array, squares: Array) -> Moments:
         if not count:
             return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
-        mean = sums / count
-        return Moments(count, self._pivot + mean, np.maximum(squares - sums * mean, 0.0))
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = sums / count
+            return Moments(count, self._pivot + mean, np.maximum(squares - sums * mean, 0.0))
 
     def _call(
-        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, pivot: Array,
-        omit: bool = False,
+        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, omit: bool
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         c, matrices = arguments
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
@@ -139,7 +154,7 @@ class CpuBound:
         emitted = compiled.emitted
         compiled.function(
             np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, emitted.tables, compiled.workspace(),
-            pivot, sums, squares, counts, omit, *matrices,
+            self._pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         return sums, squares, counts
 

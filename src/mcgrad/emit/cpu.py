@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.emit.access import Access, resolve
-from mcgrad.emit.layout import DRAWS_PER_GROUP, Layout, Rows, lay_out
+from mcgrad.emit.layout import DRAWS_PER_GROUP, TILE_ROWS, Layout, Rows, lay_out
 from mcgrad.emit.lower import contraction_labels, lower
 from mcgrad.emit.nest import NestWriter
-from mcgrad.emit.schedule import ASSEMBLY, Call, Finite, Nest, OuterMoments, Product, Schedule, schedule, squeeze
-from mcgrad.emit.text import SPECIAL, Source
+from mcgrad.emit.schedule import ASSEMBLY, Call, Finite, Nest, OuterMoments, Product, Schedule, Tile, computed, schedule, squeeze
+from mcgrad.emit.text import INFIX, SPECIAL, Source
+from mcgrad.emit.tile import tile
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
 
@@ -36,24 +37,30 @@ class Emitted:
         Rows of the workspace.
     scalars : list of (Var, offset)
         Draw-independent Vars, and where their elements start in `c`.
-    matrices : list of (Var, axes, shape)
-        Draw-independent operands of matrix products, the order of axes and then the shape they are wanted in.
+    matrices : list of (Var, axes)
+        Draw-independent operands of matrix products, the order of axes they are wanted in.
     tables : int64 array
         The argument `t`.
     outputs : list of (Output, offset)
         Random outputs, and where their elements start in the sums.
+    shifted : bool array
+        Which components of the sums are shifted by the pivot.
     natives : list
         The user's own Numba functions, known to the source as native0, native1, ...
+    uses_blas : bool
+        Whether the function calls BLAS, whose address it then needs.
     """
 
     source: str = ""
     lanes: int = 0
     rows: int = 0
     scalars: list[tuple[Var, int]] = field(default_factory=list)
-    matrices: list[tuple[Var, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    matrices: list[tuple[Var, tuple[int, ...]]] = field(default_factory=list)
     tables: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     outputs: list[tuple[Output, int]] = field(default_factory=list)
+    shifted: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     natives: list[object] = field(default_factory=list)
+    uses_blas: bool = False
 
 
 def emit(program: Program, careful: bool = False) -> Emitted:
@@ -65,7 +72,7 @@ def emit(program: Program, careful: bool = False) -> Emitted:
     careful : bool
         Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
     """
-    plan = schedule(lower(program), careful)
+    plan = tile(schedule(lower(program), careful))
     return Writer(plan, lay_out(plan)).write(careful)
 
 
@@ -78,7 +85,8 @@ class Writer:
         self.result = Emitted(lanes=layout.lanes, rows=layout.total)
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
         self._scalars: dict[Var, int] = {}
-        self._matrices: dict[tuple[Var, tuple[int, ...], tuple[int, ...]], int] = {}
+        self._matrices: dict[tuple[Var, tuple[int, ...]], int] = {}
+        self.made = {var for step in plan.steps if isinstance(step, Tile) for var in computed(step)}
         self._tables: dict[bytes, int] = {}
         self._table_parts: list[npt.NDArray[np.int64]] = []
         self._offsets: dict[str, int] = {}
@@ -89,6 +97,10 @@ class Writer:
                 self.result.outputs.append((out, offset))
                 self._offsets[out.path] = offset
                 offset += out.var.size
+        outer = {step.output.path for step in plan.steps if isinstance(step, OuterMoments)}
+        self.result.shifted = np.repeat(
+            [out.path not in outer for out, _ in self.result.outputs], [out.var.size for out, _ in self.result.outputs]
+        )
 
     # --- arguments of the function ---
     def scalar_offset(self, var: Var) -> int:
@@ -118,6 +130,11 @@ class Writer:
         """The rows of what an access reads."""
         return self.layout.rows[access.base]
 
+    @property
+    def uses_blas(self) -> bool:
+        """Whether the function calls BLAS."""
+        return bool(self._matrices) or any(isinstance(step, OuterMoments) for step in self.plan.steps)
+
     # --- the whole ---
     def write(self, careful: bool) -> Emitted:
         """Write the function and fill in its arguments."""
@@ -135,22 +152,23 @@ class Writer:
         result.matrices = list(self._matrices)
         result.tables = np.concatenate([*self._table_parts, np.zeros(1, np.int64)])
         result.natives = self._natives
+        result.uses_blas = self.uses_blas
         return result
 
     def _head(self, careful: bool) -> None:
         bits = self.plan.program.dtype[-2:]
         ops = {var.op for var in self.plan.program.body() if OPS[var.op].group == "elementwise"}
         ops |= {op for op in ("maximum", "minimum") if any(v.op == op[:3] for v in self.plan.program.body())}
-        from mcgrad.emit.text import INFIX
-
         special = sorted(ops & SPECIAL)
         elementary = sorted(ops - SPECIAL - set(INFIX))
         kinds = sorted({var.attrs[1] for var in self.plan.program.noise()})
         add = self.source.add
         add("import numpy as np", "from numba import njit, uint32, uint64", "")
+        if self.uses_blas:
+            add("from mcgrad.kernels.blas import gemm")
         add("from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select")
         add("from mcgrad.kernels.jit import LOOP")
-        add("from mcgrad.kernels.lanes import add_matrix, at, block_of, fill, mask_finite, mask_lanes, mask_rows, put, square_rows")
+        add("from mcgrad.kernels.lanes import add_rows, at, fill, mask_finite, mask_lanes, mask_rows, put, square_rows")
         add(f"from mcgrad.kernels.rows import {', '.join(f'{kind}_row{bits}' for kind in kinds)}")
         if elementary:
             add(f"from mcgrad.kernels.elementary{bits} import {', '.join(elementary)}")
@@ -158,7 +176,7 @@ class Writer:
             add(f"from mcgrad.kernels.special{bits} import {', '.join(special)}")
         matrices = "".join(f", x{i}" for i in range(len(self._matrices)))
         add("", f"real = np.float{bits}", "", "", "@njit(cache=True, **LOOP)")
-        add(f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit{matrices}):")
+        add(f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit, blas{matrices}):")
         self.source._depth = 1
         add(f'"""{"Careful s" if careful else "S"}hifted sums and squares over the draws start .. stop."""')
         add("prefer_vector_width()", f"mask_lanes(ws, {self._at(self.layout.mask)}, {self.layout.lanes}, 1, 0, 0, 1 << 62)")
@@ -186,6 +204,8 @@ class Writer:
                 NestWriter(self, step).write()
             elif isinstance(step, Product):
                 self._product(step.var)
+            elif isinstance(step, Tile):
+                self._tile(step)
             elif isinstance(step, OuterMoments):
                 self._outer_moments(step.output, careful)
             elif isinstance(step, Call):
@@ -194,50 +214,82 @@ class Writer:
                 self._finite()
 
     # --- steps other than nests ---
-    def _matrix(self, offset: int, rows: str, columns: str) -> str:
-        start = self._at(offset) if isinstance(offset, int) else offset
-        return f"block_of(ws, {start}, {rows}, {columns})"
+    def _tile(self, step: Tile) -> None:
+        for inner in step.steps:
+            if isinstance(inner, Nest):
+                NestWriter(self, inner, tiled=True).write_starts()
+        extent = self.extent(step.extent)
+        with self.source.block(f"for t0 in range(0, {extent}, {TILE_ROWS}):"):
+            self.source.add(f"t1 = min(t0 + {TILE_ROWS}, {extent})")
+            for inner in step.steps:
+                if isinstance(inner, Nest):
+                    NestWriter(self, inner, tiled=True).write()
+                else:
+                    self._product(inner.var, tiled=True)
 
-    def _product(self, var: Var) -> None:
+    def _product(self, var: Var, tiled: bool = False) -> None:
+        """Multiply a draw-independent matrix and the lane block of the operand, by BLAS."""
         parts = contraction_labels(var)
         fixed, operand = var.args[parts.fixed], var.args[1 - parts.fixed]
+        extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
+        batch, m, k, p = (
+            int(np.prod([extent[x] for x in labels], initial=1))
+            for labels in (parts.batch, parts.rows, parts.contracted, parts.columns)
+        )
+        matrix, flipped = self._matrix(fixed, parts)
+        lanes, lead = self.layout.lanes, m if flipped else k
+        x, y = (self._at(self.layout.rows[v].offset) for v in (resolve(operand).base, var))
+        first, rows, inner, beta = "0", str(m), str(k), "real(0)"
+        if tiled and resolve(operand).base in self.made:  # contracts over the rows of the tile
+            first, inner, beta = f"t0 * {1 if not flipped else m}", "t1 - t0", "select(t0 == 0, real(0), real(1))"
+            x_at = f"{x}" if resolve(operand).base in self.plan.local else f"{x} + t0 * {lanes}"
+            y_at = str(y)
+        elif tiled:  # computes the rows of the tile
+            first, rows = f"t0 * {k if not flipped else 1}", "t1 - t0"
+            x_at, y_at = str(x), str(y) if var in self.plan.local else f"{y} + t0 * {lanes}"
+        elif batch > 1:
+            first, x_at, y_at = f"b * {m * k}", f"{x} + b * {k * p * lanes}", f"{y} + b * {m * p * lanes}"
+        else:
+            x_at, y_at = str(x), str(y)
+        call = (
+            f"gemm(blas, {matrix}, {first}, {lead}, {int(flipped)}, ws, {x_at}, {p * lanes}, 0, "
+            f"ws, {y_at}, {rows}, {p * lanes}, {inner}, {beta})"
+        )
+        self.source.add(f"# {self.names[var]} = {var.op}({var.attrs}), by BLAS")
+        if tiled or batch == 1:
+            self.source.add(call)
+        else:
+            with self.source.block(f"for b in range({self.extent(batch)}):"):
+                self.source.add(call)
+
+    def _matrix(self, fixed: Var, parts: contraction_labels) -> tuple[str, bool]:
+        """The argument that holds a draw-independent matrix, and whether its rows and contracted axes are swapped."""
         wanted = parts.batch + parts.rows + parts.contracted
         swapped = parts.batch + parts.contracted + parts.rows
-        matrix = fixed.args[0] if fixed.op == "transpose" else fixed
-        order = [fixed.attrs.index(i) for i in range(len(fixed.shape))] if fixed.op == "transpose" else None
-        natural = [parts.matrix[i] for i in (order or range(len(parts.matrix)))]
-        flip = natural == swapped
-        labels = swapped if flip else wanted
-        axes = tuple(natural.index(x) for x in labels)
-        extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
-        size = {name: int(np.prod([extent[x] for x in getattr(parts, name)], initial=1))
-                for name in ("batch", "rows", "contracted", "columns")}  # fmt: skip
-        shape = (size["batch"], *((size["contracted"], size["rows"]) if flip else (size["rows"], size["contracted"])))
-        key = (matrix, axes, shape)
-        number = self._matrices.setdefault(key, len(self._matrices))
-        x, y = self.layout.rows[resolve(operand).base], self.layout.rows[var]
-        lanes = f"{size['columns']} * {self.layout.lanes}"
-        self.source.add(f"# {self.names[var]} = {var.op}({var.attrs}), by BLAS")
-        with self.source.block(f"for b in range({self.extent(size['batch'])}):"):
-            k, m, p = size["contracted"], size["rows"], size["columns"]
-            source = f"block_of(ws, {self._at(x.offset)} + b * {k * p * self.layout.lanes}, {k}, {lanes})"
-            target = f"block_of(ws, {self._at(y.offset)} + b * {m * p * self.layout.lanes}, {m}, {lanes})"
-            self.source.add(f"np.dot(x{number}[b]{'.T' if flip else ''}, {source}, {target})")
+        order = list(range(len(fixed.shape)))
+        if fixed.op == "transpose":  # its operand is given as it is
+            fixed, order = fixed.args[0], [fixed.attrs.index(i) for i in order]
+        natural = [parts.matrix[i] for i in order]
+        flipped = natural == swapped
+        key = (fixed, tuple(natural.index(x) for x in (swapped if flipped else wanted)))
+        return f"x{self._matrices.setdefault(key, len(self._matrices))}", flipped
 
     def _outer_moments(self, out: Output, careful: bool) -> None:
-        lanes, add, k = self.layout.lanes, self.source.add, self.moment_offset(out)
+        """Moments of an outer product x y: over the lanes, X Y^T and the same of squares."""
+        lanes, add, first = self.layout.lanes, self.source.add, self.moment_offset(out)
         x, y = out.var.args
         add(f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS")
-        firsts = [self._at(self.layout.rows[resolve(arg).base].offset + resolve(arg).offset) for arg in (x, y)]
-        with self.source.block("if partial:" if not careful else "if True:"):
-            for first, arg in zip(firsts, (x, y), strict=True):
-                add(f"mask_rows(ws, {first}, {arg.size}, {lanes}, {self._at(self.layout.mask)})")
-        scratch = [self._at(self.layout.scratch), self._at(self.layout.scratch + x.size)]
-        for target, first, arg in zip(scratch, firsts, (x, y), strict=True):
-            add(f"square_rows(ws, {target}, {first}, {arg.size * lanes})")
-        for name, (a, b) in (("sums", firsts), ("squares", scratch)):
-            left, right = f"block_of(ws, {a}, {x.size}, {lanes})", f"block_of(ws, {b}, {y.size}, {lanes})"
-            add(f"add_matrix({name}, {k}, np.dot({left}, {right}.T))")
+        factors = [self._at(self.layout.rows[resolve(arg).base].offset + resolve(arg).offset) for arg in (x, y)]
+        with self.source.block("if True:" if careful else "if partial:"):
+            for factor, arg in zip(factors, (x, y), strict=True):
+                add(f"mask_rows(ws, {factor}, {arg.size}, {lanes}, {self._at(self.layout.mask)})")
+        squared = [self._at(self.layout.scratch), self._at(self.layout.scratch + x.size)]
+        product = self._at(self.layout.scratch + x.size + y.size)
+        for target, factor, arg in zip(squared, factors, (x, y), strict=True):
+            add(f"square_rows(ws, {target}, {factor}, {arg.size * lanes})")
+        for name, (a, b) in (("sums", factors), ("squares", squared)):
+            add(f"gemm(blas, ws, {a}, {lanes}, 0, ws, {b}, {lanes}, 1, ws, {product}, {x.size}, {y.size}, {lanes}, real(0))")
+            add(f"add_rows({name}, {first}, ws, {product}, {out.var.size})")
 
     def _call(self, var: Var) -> None:
         """Gather each lane's draw into an array, call the user's function, scatter what it gives."""

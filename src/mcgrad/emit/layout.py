@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mcgrad.emit.access import c_strides, resolve
-from mcgrad.emit.schedule import ASSEMBLY, Call, Nest, OuterMoments, Product, Schedule, accesses, squeeze
+from mcgrad.emit.schedule import ASSEMBLY, OuterMoments, Schedule, computed, reads, squeeze
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 
@@ -19,6 +19,7 @@ L1_BYTES = 40 * 1024  # what the rows of a block should fit in
 L2_BYTES = 768 * 1024
 MOST_LANES = {"float32": 512, "float64": 256}
 FEWEST_LANES = {"float32": 128, "float64": 64}  # above L1; a row shorter than this costs more in loop overhead than it saves
+TILE_ROWS = 128  # rows of data in a tile
 DRAWS_PER_GROUP = {"float32": 4, "float64": 2}  # draws served by one call of Philox
 
 
@@ -57,14 +58,13 @@ def lay_out(plan: Schedule) -> Layout:
             _assemble(var, pool.permanent(var.size), layout)
     for at, step in enumerate(plan.steps):
         pool.release(at)
-        computed = step.body if isinstance(step, Nest) else [step.var] if isinstance(step, Product | Call) else []
-        for var in computed:
-            if isinstance(step, Nest) and OPS[var.op].group == "scan":
+        for var in computed(step):
+            if OPS[var.op].group == "scan":
                 layout.carry[var] = pool.take(_carries(var), at, at)
             if var.op == "noise" and var not in plan.stored:
                 layout.carry[var] = pool.take(1, at, at)
             if var in plan.stored and var not in parts:
-                layout.rows[var] = Rows(pool.take(var.size, at, last.get(var, at)), c_strides(squeeze(var.shape)))
+                layout.rows[var] = Rows(pool.take(_rows(var, plan), at, last.get(var, at)), c_strides(squeeze(var.shape)))
     layout.total = pool.total
     layout.lanes = choose_lanes(layout.total, plan.program.dtype)
     return layout
@@ -79,6 +79,10 @@ def choose_lanes(rows: int, dtype: str) -> int:
     while lanes > FEWEST_LANES[dtype] // 2 and rows * lanes * item > L2_BYTES:
         lanes //= 2
     return lanes
+
+
+def _rows(var: Var, plan: Schedule) -> int:
+    return min(var.size, TILE_ROWS) if var in plan.local else var.size
 
 
 def _carries(var: Var) -> int:
@@ -103,26 +107,16 @@ def _assemble(var: Var, offset: int, layout: Layout) -> None:
 
 
 def _scratch(plan: Schedule) -> int:
-    """Rows for the squares of both factors of the largest outer product."""
-    sizes = [sum(arg.size for arg in s.output.var.args) for s in plan.steps if isinstance(s, OuterMoments)]
-    return max(sizes, default=0)
+    """Rows for the squares of both factors of the largest outer product, and for the product itself."""
+    outers = [step.output.var for step in plan.steps if isinstance(step, OuterMoments)]
+    lanes = FEWEST_LANES[plan.program.dtype] // 2
+    return max((sum(arg.size for arg in var.args) + -(-var.size // lanes) for var in outers), default=0)
 
 
 def _last_reads(plan: Schedule) -> dict[Var, int]:
     last: dict[Var, int] = {}
     for at, step in enumerate(plan.steps):
-        reads = []
-        if isinstance(step, Nest):
-            reads = [access for var in step.body for access in accesses(var)]
-            reads += [resolve(out.var) for out in step.moments]
-        elif isinstance(step, Product | Call):
-            reads = accesses(step.var)
-        elif isinstance(step, OuterMoments):
-            reads = accesses(step.output.var)
-        else:
-            outs = [out.var for out in plan.program.outputs if out.var.random]
-            reads = [access for var in outs for access in (resolve(var), *accesses(var))]
-        last.update({access.base: at for access in reads})
+        last.update({access.base: at for access in reads(step, plan.program)})
     return last
 
 

@@ -22,13 +22,14 @@ STEP = {"sum": "{} + {}", "scatter_add": "{} + {}", "prod": "{} * {}", "max": "m
 class NestWriter:
     """Collects what goes before, into and after the lane loop of one nest, then writes it."""
 
-    def __init__(self, writer: Writer, nest: Nest) -> None:
+    def __init__(self, writer: Writer, nest: Nest, tiled: bool = False) -> None:
         self.writer, self.nest = writer, nest
         self.layout, self.stored = writer.layout, writer.plan.stored
         self.index = [f"i{axis}" for axis in range(len(nest.shape))]
         self.before: list[str] = []
         self.lanes: list[str] = []
         self.after: list[str] = []
+        self.tiled = tiled  # whether the loop runs over the rows t0 .. t1 of a tile
         self._known: dict[object, str] = {}  # what was already read or loaded -> its name
 
     def write(self) -> None:
@@ -38,17 +39,13 @@ class NestWriter:
         for out in self.nest.moments:
             self._moments(out)
         source, lanes = self.writer.source, self.layout.lanes
-        for var in self.nest.body:
-            if var.op in REDUCTIONS:
-                rows = self.layout.rows[var]
-                self._fill(var, rows)
-        for var in self.nest.body:
-            if OPS[var.op].group == "scan":
-                start = "real(1)" if var.op == "cumprod" else "real(0)"
-                extent = var.size // max(var.shape[var.attrs[0]], 1)
-                source.add(f"fill(ws, {self.layout.carry[var] * lanes}, {extent * lanes}, {start})  # {var.op}")
+        if not self.tiled:
+            self.write_starts()
         heads = []
         for axis, n in enumerate(self.nest.shape):
+            if self.tiled:
+                heads.append("for i0 in range(t0, t1):")
+                continue
             extent = self.writer.extent(n)
             back = self.nest.backwards.get(axis, False)
             heads.append(f"for i{axis} in range({extent} - 1, -1, -1):" if back else f"for i{axis} in range({extent}):")
@@ -61,6 +58,17 @@ class NestWriter:
                 source.add(*self.lanes)
         source.add(*self.after)
         source._depth -= len(heads)
+
+    def write_starts(self) -> None:
+        """Write what sets sums and scans to their start."""
+        for var in self.nest.body:
+            if var.op in REDUCTIONS:
+                self._fill(var, self.layout.rows[var])
+            elif OPS[var.op].group == "scan":
+                start = "real(1)" if var.op == "cumprod" else "real(0)"
+                count = var.size // var.shape[var.attrs[0]] * self.layout.lanes
+                first = self.layout.carry[var] * self.layout.lanes
+                self.writer.source.add(f"fill(ws, {first}, {count}, {start})  # {var.op}")
 
     def write_finite(self, var: Var, row: int) -> None:
         """Write a nest that makes the row NaN in the lanes where an element of the Var is not finite."""
@@ -205,6 +213,8 @@ class NestWriter:
 
     def _place(self, access: Access, rows: Rows) -> str:
         shape = squeeze(access.base.shape)
+        if access.base in self.writer.plan.local:
+            return f"{rows.offset} + i0 - t0"
         if rows.strides == c_strides(shape):
             return self._element(access, rows.offset)
         if access.is_whole and access.table is None and access.strides == c_strides(shape):

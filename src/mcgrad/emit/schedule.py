@@ -54,7 +54,15 @@ class Finite:
     """Find the draws of which every output is finite; needs all outputs stored."""
 
 
-Step = Nest | Product | OuterMoments | Call | Finite
+@dataclass(eq=False)
+class Tile:
+    """Nests and products that run over one long axis, some rows at a time, so that what they share stays in cache."""
+
+    extent: int
+    steps: list[Nest | Product]
+
+
+Step = Nest | Product | OuterMoments | Call | Finite | Tile
 
 
 @dataclass
@@ -65,6 +73,7 @@ class Schedule:
     steps: list[Step]
     place: dict[Var, int]  # the step that computes a Var
     stored: dict[Var, None]  # Vars with rows in the workspace, in order
+    local: frozenset[Var] = frozenset()  # those of which only one tile's rows are kept
 
 
 def squeeze(shape: Shape) -> Shape:
@@ -80,6 +89,27 @@ def nest_shape(var: Var) -> Shape:
 def accesses(var: Var) -> list[Access]:
     """How an equation reads its random arguments."""
     return [resolve(arg) for arg in var.args if arg.random]
+
+
+def computed(step: Step) -> list[Var]:
+    """The Vars that a step computes."""
+    if isinstance(step, Tile):
+        return [var for inner in step.steps for var in computed(inner)]
+    return step.body if isinstance(step, Nest) else [step.var] if isinstance(step, Product | Call) else []
+
+
+def reads(step: Step, program: Program | None = None) -> list[Access]:
+    """How a step reads Vars; what Finite reads only the Program knows."""
+    if isinstance(step, Tile):
+        return [access for inner in step.steps for access in reads(inner)]
+    if isinstance(step, Nest):
+        return [a for var in step.body for a in accesses(var)] + [resolve(out.var) for out in step.moments]
+    if isinstance(step, Product | Call):
+        return accesses(step.var)
+    if isinstance(step, OuterMoments):
+        return accesses(step.output.var)
+    outputs = [out.var for out in program.outputs if out.var.random] if program else []
+    return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_outer(var) else ()))]
 
 
 def schedule(program: Program, careful: bool = False) -> Schedule:
