@@ -1,4 +1,4 @@
-"""One cache of compiled code for the whole session, empty at its start: what is tested is this source's machine code."""
+"""One cache of compiled code for the whole session, empty at its start."""
 
 import os
 import tempfile

@@ -67,10 +67,12 @@ class Packed:
     inputs: dict[str, Array]
 
 
-def pack(samples: Sequence[Sample], dtype: str, mode: str = "reverse") -> Packed:
-    """Put samples into one Program: arguments are shifts (0) plus uniform noise over the domain; outputs the results and,
-    of smooth samples, the gradients of their weighted sums in the shifts.
-    """  # fmt: skip
+def pack(samples: Sequence[Sample], dtype: str, mode: str = "reverse", simplified: bool = True) -> Packed:
+    """Put samples into one Program.
+
+    Their arguments are shifts (of zero) plus uniform noise over the domain. The outputs are their results and, of
+    smooth samples, the gradients of the results' weighted sums in the shifts.
+    """
     outputs, inputs = [], {}
     streams: dict[tuple[Any, ...], int] = {}
     for sample in samples:
@@ -87,7 +89,8 @@ def pack(samples: Sequence[Sample], dtype: str, mode: str = "reverse") -> Packed
         if sample.smooth:
             grads = MODES[mode](weighted(result), shifts)
             outputs += [Output(shift.attrs, grad) for shift, grad in zip(shifts, grads, strict=True)]
-    return Packed(simplify(Program(tuple(outputs), dtype)), inputs)
+    program = Program(tuple(outputs), dtype)
+    return Packed(simplify(program) if simplified else program, inputs)
 
 
 def components(program: Program, partial: Partial) -> Iterator[tuple[str, Array]]:

@@ -1,0 +1,106 @@
+"""The CPU backend with its emitted source run as plain Python, on few lanes, every index checked.
+
+What machine code would read or write out of bounds, or in the wrong place, is found here, hundreds of functions in
+seconds; that the machine code does the same is tested on fewer.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mcgrad.backends.cpu
+import mcgrad.emit.layout
+from mcgrad.backends.cpu import CpuBackend
+from mcgrad.ir.interpret import MEANING
+from mcgrad.kernels import reference_noise
+
+
+def at(array, index):
+    assert 0 <= index < array.size, f"read at {index} of {array.size}"
+    return array[index]
+
+
+def put(array, index, value):
+    assert 0 <= index < array.size, f"write at {index} of {array.size}"
+    array[index] = value
+
+
+def block_of(ws, first, rows, columns):
+    assert 0 <= first <= first + rows * columns <= ws.size
+    return ws[first : first + rows * columns].reshape(rows, columns)
+
+
+def noise_row(kind, dtype):
+    groups = 4 if dtype == "float32" else 2
+    draw = {"normal": reference_noise.normals, "uniform": reference_noise.uniforms}[kind]
+
+    def fill_row(work, row, lanes, group, component, stream, key0, key1):
+        assert 0 <= row < len(work)
+        assert lanes == work.shape[1]
+        values = draw(key0 + (key1 << 32), stream, [component], groups * group, lanes, dtype)
+        work[row] = values.reshape(-1, groups).T.ravel()
+
+    return fill_row
+
+
+SHIMS: dict[str, Any] = {
+    "at": at,
+    "put": put,
+    "block_of": block_of,
+    "select": lambda condition, a, b: a if condition else b,
+    "accumulate": lambda s, x: s + x,
+    "prefer_vector_width": lambda: None,
+    "uint32": int,
+    "uint64": int,
+    **{f"{k}_row{d[-2:]}": noise_row(k, d) for k in ("normal", "uniform") for d in ("float32", "float64")},
+}
+
+
+def shim(module: str, name: str) -> Any:
+    """Return a function of the kernels in plain Python: the op's meaning, or its own Python code on these shims."""
+    if name in SHIMS:
+        return SHIMS[name]
+    function = getattr(importlib.import_module(module), name)
+    if name in MEANING:
+        return lambda *args: MEANING[name](None, *args)
+    if not hasattr(function, "py_func"):
+        return function
+    python = function.py_func
+    return FunctionType(python.__code__, {**python.__globals__, **SHIMS}, name, python.__defaults__)
+
+
+def load(source: str, name: str, natives: list[Any]) -> Any:
+    """Do what `mcgrad.compile.load` does, without compiling."""
+    tree = ast.parse(source)
+    namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(natives)}
+    kept = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mcgrad.kernels"):
+            namespace |= {alias.name: shim(node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            node.decorator_list = []
+            kept.append(node)
+        elif not isinstance(node, ast.ImportFrom):
+            kept.append(node)
+    namespace |= {"uint32": int, "uint64": int}
+    exec(compile(ast.Module(kept, []), "<emitted>", "exec"), namespace)
+
+    def run(*args):
+        with np.errstate(all="ignore"):
+            namespace[name](int(args[0]), int(args[1]), *args[2:])
+
+    return run
+
+
+@pytest.fixture
+def plain_backend(monkeypatch):
+    """Return the CPU backend without machine code, 8 lanes wide."""
+    monkeypatch.setattr(mcgrad.backends.cpu, "load", load)
+    monkeypatch.setattr(mcgrad.emit.layout, "choose_lanes", lambda rows, dtype: 8)
+    return CpuBackend()
