@@ -84,10 +84,11 @@ def normal_row64(work, row, lanes, group, component, stream, key0, key1):
     half = lanes // 2
     for q in range(half):
         a, b, c, d = words(uint64(group) + uint64(q), component, stream, key0, key1)
-        work[row, q] = bits_float64(int64((uint64(b) << uint64(32)) | uint64(a)))
-        work[row, half + q] = bits_float64(int64((uint64(d) << uint64(32)) | uint64(c)))
+        # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
+        work[row, q] = bits_float64(int64((uint64(a) << uint64(32)) | uint64(b)))
+        work[row, half + q] = bits_float64(int64((uint64(c) << uint64(32)) | uint64(d)))
     for q in range(half):
-        ba, dc = uint64(float_bits64(work[row, q])), uint64(float_bits64(work[row, half + q]))
+        ab, cd = uint64(float_bits64(work[row, q])), uint64(float_bits64(work[row, half + q]))
         work[row, q], work[row, half + q] = normal_pair64(
-            uint32(ba), uint32(ba >> uint64(32)), uint32(dc), uint32(dc >> uint64(32))
+            uint32(ab >> uint64(32)), uint32(ab), uint32(cd >> uint64(32)), uint32(cd)
         )
