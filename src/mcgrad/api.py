@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from mcgrad import arguments
 from mcgrad.distributions.base import Distribution
 from mcgrad.estimate import Estimate
 from mcgrad.estimator import Estimator
@@ -59,7 +60,18 @@ def estimate(
     >>> est = mg.estimate(lambda z: np.sin(z), mg.Normal(0.3, 1.2), n=1_000_000)
     >>> est.grad["loc"], est.grad_stderr["loc"]
     """
+    n = arguments.count("n", n, 2)
+    seed = arguments.seed(seed)
     estimator = Estimator(
-        f, q, params=params, data=data, wrt=wrt, dtype=dtype, backend=backend, threads=threads, nonfinite=nonfinite
+        f,
+        q,
+        params=params,
+        data=data,
+        wrt=wrt,
+        dtype=dtype,
+        backend=backend,
+        threads=threads,
+        nonfinite=nonfinite,
+        draws=n,
     )
     return estimator(n, seed, progress=progress)

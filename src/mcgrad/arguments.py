@@ -42,7 +42,7 @@ def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
     accepted = tuple(accepted)
     if not isinstance(value, str) or value not in accepted:
         raise ParameterError(name, shown(value), " or ".join(repr(x) for x in accepted))
-    return value
+    return str(value)
 
 
 def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:

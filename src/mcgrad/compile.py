@@ -60,7 +60,7 @@ def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
         The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether they
         have changed.
     """
-    digest = hashlib.sha256((kernels_hash() + source).encode()).hexdigest()[:24]
+    digest = _digest(source)
     if natives:
         module = _execute(source, f"<mcgrad {digest}>", natives)
         return getattr(module, name)  # type: ignore[no-any-return]
@@ -69,6 +69,19 @@ def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
         if key not in _loaded:
             _loaded[key] = getattr(_import(source, digest), name)
         return _loaded[key]
+
+
+def is_compiled(source: str, name: str) -> bool:
+    """Whether machine code for emitted source exists, in this process or in the cache folder."""
+    digest = _digest(source)
+    loaded = _loaded.get(f"{digest}.{name}")
+    if loaded is not None and loaded.signatures:  # type: ignore[attr-defined]
+        return True
+    return any((cache_folder() / "__pycache__").glob(f"mcgrad_{digest}.{name}-*.nbc"))
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256((kernels_hash() + source).encode()).hexdigest()[:24]
 
 
 def _import(source: str, digest: str) -> ModuleType:

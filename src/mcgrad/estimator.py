@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from mcgrad import arguments, tree
 from mcgrad.backends import registry
+from mcgrad.dispatch import choose
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.estimate import Estimate
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import DATA, trace_problem
-from mcgrad.finish import Finisher
 from mcgrad.fingerprint import fingerprint
+from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
 from mcgrad.progress import reporting
 from mcgrad.run import run, thread_count
@@ -52,6 +53,10 @@ class Estimator:
         What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN, are left
         out, or raise. They are counted in any case.
 
+    draws : int, optional
+        About how many draws there will be in all. With it, ``backend="auto"`` weighs compiling against interpreting;
+        without, it takes many calls for granted and compiles.
+
     Raises
     ------
     ParameterError, TraceError, BackendError
@@ -75,6 +80,7 @@ class Estimator:
         backend: str = "auto",
         threads: int | None = None,
         nonfinite: str = "propagate",
+        draws: int | None = None,
     ) -> None:
         if not callable(f) and not isinstance(f, Integrand):
             raise ParameterError("f", shown(f), "a function of one draw, or an Integrand")
@@ -98,7 +104,7 @@ class Estimator:
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work()
         self._identity = fingerprint(self.program, self._fixed_inputs)
-        self._backend = registry.find(backend)
+        self._backend, self._reason = choose(backend, self.program, draws, self.threads)
         self._kernel = self._backend.compile(self.program)
 
     @property
@@ -166,7 +172,7 @@ class Estimator:
         """Return the Program, the backend and the source that runs, to read."""
         return "\n".join(
             [
-                f"backend: {self.backend}, {self.threads} thread{'s' * (self.threads > 1)}, {self.dtype}",
+                f"backend: {self.backend} ({self._reason}), {self.threads} thread{'s' * (self.threads > 1)}, {self.dtype}",
                 f"work: about {self._work:,.0f} multiplications a draw",
                 "",
                 str(self.program),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
+from mcgrad.arguments import count
 from mcgrad.backends.base import Bound, Partial, split
 from mcgrad.errors import ParameterError, shown
 
@@ -25,20 +26,14 @@ def thread_count(threads: int | None) -> int:
     ParameterError
         Not a whole number of at least 1.
     """
-    if threads is None:
-        given = os.environ.get(THREADS_VARIABLE)
-        if given is None:
-            return available_processors()
-        name, value = THREADS_VARIABLE, given
-    else:
-        name, value = "threads", threads
-    try:
-        count = int(value)
-        if count < 1 or isinstance(value, bool) or (not isinstance(value, str) and count != value):
-            raise ValueError
-    except (TypeError, ValueError):
-        raise ParameterError(name, shown(value), "a whole number of at least 1") from None
-    return count
+    if threads is not None:
+        return count("threads", threads, 1)
+    given = os.environ.get(THREADS_VARIABLE)
+    if given is None:
+        return available_processors()
+    if not given.strip().isdecimal():
+        raise ParameterError(THREADS_VARIABLE, shown(given), "a whole number of at least 1")
+    return count(THREADS_VARIABLE, int(given), 1)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +42,7 @@ class Kernel(Protocol):
         """Take values for the inputs and compute what no draw changes."""
 
     def source(self) -> str:
-        """What was compiled, for the reader."""
+        """Return what was compiled, to read."""
 
 
 class Backend(Protocol):
@@ -66,7 +67,9 @@ class HostValues:
     def __call__(self, inputs: Inputs) -> list[Array]:
         """Return the values of the roots, without an axis of draws."""
         leaves = {
-            var: np.asarray(inputs[var.attrs], self._dtype)[..., None] for var in self._interpreter.inputs if not var.random
+            var: np.asarray(inputs[var.attrs], self._dtype)[..., None]
+            for var in self._interpreter.inputs
+            if not var.random
         }
         return [value[..., 0] for value in self._interpreter(leaves)]
 
@@ -81,7 +84,7 @@ def split(n: int, first: int, block: int, work: float) -> list[tuple[int, int]]:
     step = max(int(chunk // block), 1) * block
     pilot = (first // block + 1) * block  # the first chunk is one block: a backend may need to look before it runs
     edges = sorted({first, min(pilot, first + n), *range((first // step + 1) * step, first + n, step), first + n})
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 CHUNK_WORK = 1e8  # multiplications in a chunk: some milliseconds of one core

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from mcgrad.backends.base import Array, HostValues, Inputs, Partial
-from mcgrad.compile import load
+from mcgrad.compile import is_compiled, load
 from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
 from mcgrad.moments import Moments
-
 
 FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
 
@@ -36,6 +35,11 @@ class CpuBackend:
     def compile(self, program: Program) -> CpuKernel:
         """Emit and load the chunk function; Numba compiles it at the first call, unless its cache has it."""
         return CpuKernel(program)
+
+    def is_compiled(self, program: Program) -> bool:
+        """Whether a Program was compiled before, in this process or an earlier one."""
+        emitted = emit(program)
+        return not emitted.natives and is_compiled(emitted.source, "chunk")
 
 
 class Compiled:
@@ -105,32 +109,38 @@ class CpuBound:
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)
         self._careful_arguments: tuple[Array, list[Array]] | None = None
+        self._center: Array | None = None  # mean over the first chunk
         self._pivot: Array | None = None
 
     def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over the draws start .. stop."""
-        if self._pivot is None:
-            self._pivot = np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
-            first = self._partial(seed, start, stop, omit)
-            self._pivot = self._near(first.moments.mean)
+        """Average over the draws start .. stop; the first call must return before any other is made."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._shifted(seed, start, stop, omit)
+
+    def _shifted(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        if self._center is None:
+            first = self._partial(seed, start, stop, omit, np.zeros(self.kernel.fast.components, self.kernel.fast.dtype))
+            self._center = first.moments.mean
             if self._is_accurate(first.moments):
                 return first
-        return self._partial(seed, start, stop, omit)
+        if self._pivot is None:
+            self._pivot = self._near(self._center)
+        return self._partial(seed, start, stop, omit, self._pivot)
 
-    def _partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, omit)
+    def _partial(self, seed: int, start: int, stop: int, omit: bool, pivot: Array) -> Partial:
+        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, pivot, omit)
         if np.isfinite(sums).all() and np.isfinite(squares).all():
-            return Partial(self._moments(stop - start, sums, squares))
+            return Partial(_moments(stop - start, sums, squares, pivot))
+        careful = self.kernel.careful
         if self._careful_arguments is None:
-            self._careful_arguments = self.kernel.careful.arguments(self.inputs)
-        sums, squares, counts = self._call(self.kernel.careful, self._careful_arguments, seed, start, stop, omit)
+            self._careful_arguments = careful.arguments(self.inputs)
+        sums, squares, counts = self._call(careful, self._careful_arguments, seed, start, stop, pivot, omit)
         used, nonfinite = (int(count) for count in counts)
-        return Partial(self._moments(used, sums, squares), nonfinite)
+        return Partial(_moments(used, sums, squares, pivot), nonfinite)
 
     def _near(self, mean: Array) -> Array:
         """Return a pivot: near the mean, no sum of squares loses digits."""
-        with np.errstate(over="ignore"):
-            pivot = mean.astype(self.kernel.fast.dtype)
+        pivot = mean.astype(self.kernel.fast.dtype)
         return np.where(np.isfinite(pivot) & self.kernel.fast.emitted.shifted, pivot, pivot.dtype.type(0))
 
     def _is_accurate(self, moments: Moments) -> bool:
@@ -138,15 +148,9 @@ class CpuBound:
         far = moments.m2 * FAR < moments.count * np.square(moments.mean)
         return not (far & self.kernel.fast.emitted.shifted).any()
 
-    def _moments(self, count: int, sums: Array, squares: Array) -> Moments:
-        if not count:
-            return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = sums / count
-            return Moments(count, self._pivot + mean, np.maximum(squares - sums * mean, 0.0))
-
     def _call(
-        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, omit: bool
+        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, pivot: Array,
+        omit: bool,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         c, matrices = arguments
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
@@ -154,9 +158,16 @@ class CpuBound:
         emitted = compiled.emitted
         compiled.function(
             np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, emitted.tables, compiled.workspace(),
-            self._pivot, sums, squares, counts, omit, compiled.blas, *matrices,
+            pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         return sums, squares, counts
+
+
+def _moments(count: int, sums: Array, squares: Array, pivot: Array) -> Moments:
+    if not count:
+        return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
+    mean = sums / count
+    return Moments(count, pivot + mean, np.maximum(squares - sums * mean, 0.0))
 
 
 _controller: Any = None

@@ -16,9 +16,9 @@ from mcgrad.ir.program import Var
 Rule = Callable[..., Var] | None
 
 add, sub, mul, div, neg = (partial(apply, op) for op in ("add", "subtract", "multiply", "divide", "negative"))
-exp, log, sqrt, sin, cos, sinh, cosh = (partial(apply, op) for op in "exp log sqrt sin cos sinh cosh".split())
-power, where, less, equal, sign = (partial(apply, op) for op in "power where less equal sign".split())
-expit, digamma, trigamma = (partial(apply, op) for op in "expit digamma trigamma".split())
+exp, log, sqrt, sin, cos, sinh, cosh = (partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh"])
+power, where, less, equal, sign = (partial(apply, op) for op in ["power", "where", "less", "equal", "sign"])
+expit, digamma, trigamma = (partial(apply, op) for op in ["expit", "digamma", "trigamma"])
 
 _2_SQRT_PI = 2 / np.sqrt(np.pi)
 _1_SQRT_2PI = 1 / np.sqrt(2 * np.pi)

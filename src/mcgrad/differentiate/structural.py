@@ -11,7 +11,6 @@ import numpy as np
 
 from mcgrad.ir.build import (
     apply,
-    as_var,
     broadcast,
     concatenate,
     const,
@@ -51,6 +50,12 @@ def expand(t: Var, axes: Sequence[int], shape: tuple[int, ...]) -> Var:
     return broadcast(reshape(t, kept), shape)
 
 
+def _only(ts: Tangents) -> Var:
+    """The tangent of a first argument that has one."""
+    assert ts[0] is not None
+    return ts[0]
+
+
 # --- reductions ------------------------------------------------------------------------------------------------------
 def _others(var: Var) -> Var:
     """For each element the product of the others: exclusive products from both ends, right even where one is zero."""
@@ -71,7 +76,7 @@ def _shares(var: Var) -> Var:
 
 
 def _weighted(weights: Callable[[Var], Var]) -> Callable[[Tangents, Var], Var]:
-    return lambda ts, var: reduce("sum", apply("multiply", as_var(ts[0]), weights(var)), var.attrs)
+    return lambda ts, var: reduce("sum", apply("multiply", _only(ts), weights(var)), var.attrs)
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
@@ -173,12 +178,12 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
     "max": _weighted(_shares),
     "min": _weighted(_shares),
     "cumprod": lambda ts, var: linear_recurrence(
-        var.args[0], apply("multiply", as_var(ts[0]), _shifted(var, *var.attrs, 1.0)), *var.attrs
+        var.args[0], apply("multiply", _only(ts), _shifted(var, var.attrs[0], var.attrs[1], 1.0)), *var.attrs
     ),
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
     "einsum": _einsum_forward,
-    "native_value": lambda ts, var: _dot(as_var(ts[0]), _gradient(var)),
+    "native_value": lambda ts, var: _dot(_only(ts), _gradient(var)),
 }
 
 REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {

@@ -40,7 +40,7 @@ class Problem:
 
 
 def trace_problem(
-    f: Callable[..., Any], q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
+    f: Callable[..., Any] | Integrand, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Problem:
     """Trace q's transform and the integrand.
 

@@ -80,7 +80,7 @@ def _to_float(dtype: str) -> Callable[..., Array]:
     return lambda var, x: x.astype(dtype)
 
 
-def _ufunc(function: Callable[..., Array]) -> Callable[..., Array]:
+def _ufunc(function: np.ufunc) -> Callable[..., Array]:
     return lambda var, *args: function(*args)
 
 
@@ -161,14 +161,9 @@ def _native(var: Var, *args: Array) -> Array:
 MEANING: dict[str, Callable[..., Array]] = {
     **{
         name: _ufunc(getattr(np, name))
-        for name in (
-            "add subtract negative multiply absolute sign floor ceil minimum maximum where divide reciprocal sqrt "
-            "exp exp2 log log2 log10 sin cos expm1 log1p tan tanh sinh cosh cbrt hypot logaddexp arcsin arccos arctan "
-            "arctan2 arcsinh arccosh arctanh power less less_equal equal not_equal isfinite isnan logical_and "
-            "logical_or logical_not logical_xor"
-        ).split()
+        for name in ["add", "subtract", "negative", "multiply", "absolute", "sign", "floor", "ceil", "minimum", "maximum", "where", "divide", "reciprocal", "sqrt", "exp", "exp2", "log", "log2", "log10", "sin", "cos", "expm1", "log1p", "tan", "tanh", "sinh", "cosh", "cbrt", "hypot", "logaddexp", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "power", "less", "less_equal", "equal", "not_equal", "isfinite", "isnan", "logical_and", "logical_or", "logical_not", "logical_xor"]
     },
-    **{name: _special(name) for name in "expit erf erfc ndtr log_ndtr gammaln digamma".split()},
+    **{name: _special(name) for name in ["expit", "erf", "erfc", "ndtr", "log_ndtr", "gammaln", "digamma"]},
     "trigamma": _trigamma,
     "softplus": _softplus,
     "copy": lambda var, x: x,
