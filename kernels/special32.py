@@ -27,7 +27,8 @@ def log1p_exp_negative(a):
 @scalar
 def expit(x):
     """1 / (1 + e**-x)."""
-    return F(1.0) / (F(1.0) + exp(-x))
+    t = exp(-absolute(x))  # as in softplus, whose derivative this is: LLVM computes it once for both
+    return select(x >= F(0.0), F(1.0), t) / (F(1.0) + t)
 
 
 @scalar

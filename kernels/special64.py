@@ -23,7 +23,8 @@ def log1p_exp_negative(a):
 @scalar
 def expit(x):
     """1 / (1 + e**-x)."""
-    return 1.0 / (1.0 + exp(-x))
+    t = exp(-absolute(x))  # as in softplus, whose derivative this is: LLVM computes it once for both
+    return select(x >= 0.0, 1.0, t) / (1.0 + t)
 
 
 @scalar
