@@ -1,0 +1,117 @@
+"""Draws that are not finite are counted exactly and spoil only what they touch; or are left out, or raise."""
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.kernels.reference_noise import normals
+
+N, SEED = 10_001, 3
+Z = normals(SEED, 0, [0], 0, N, np.float64)[0] + 0.5  # the draws of Normal(0.5, 1)
+BACKENDS = ["cpu", "numpy"]
+
+
+def logarithm(z, *, shift):
+    return np.log(z) + shift**2
+
+
+def root(z, *, shift):
+    """max(z, 0) in a way that has no gradient, infinity times zero, at z <= 0."""
+    return np.sqrt(z**2 * (z > 0)) + shift**2
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def estimators(request):
+    def make(f, nonfinite):
+        q = mg.Normal(0.5, 1.0)
+        return mg.Estimator(f, q, params={"shift": 2.0}, backend=request.param, nonfinite=nonfinite)
+
+    return make
+
+
+def test_propagate_makes_the_affected_components_nan_and_counts(estimators):
+    est = estimators(logarithm, "propagate")(N, SEED)
+    assert est.nonfinite == np.sum(Z <= 0)
+    assert np.isnan([est.value, est.stderr]).all()
+    assert est.grad["shift"] == 4.0  # does not depend on the draw
+    assert est.grad_stderr["shift"] == 0.0
+    assert np.isfinite(est.grad["loc"])  # 1 / z
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_value_alone(estimators):
+    est = estimators(root, "propagate")(N, SEED)
+    assert est.nonfinite == np.sum(Z <= 0)
+    assert est.value == pytest.approx(np.mean(np.maximum(Z, 0)) + 4.0, rel=1e-12)
+    assert np.isnan([est.grad["loc"], est.grad["scale"]]).all()
+
+
+def test_omit_averages_over_the_finite_draws(estimators):
+    est = estimators(logarithm, "omit")(N, SEED)
+    kept = Z[Z > 0]
+    assert (est.nonfinite, est.n, est.omitted) == (N - len(kept), N, True)
+    assert est.value == pytest.approx(np.mean(np.log(kept)) + 4.0, rel=1e-12)
+    assert est.stderr == pytest.approx(np.std(np.log(kept), ddof=1) / np.sqrt(len(kept)), rel=1e-10)
+    assert est.grad["loc"] == pytest.approx(np.mean(1 / kept), rel=1e-10)
+    assert est.grad["shift"] == 4.0
+
+
+def test_omit_leaves_a_draw_out_of_every_component(estimators):
+    """A draw whose gradient alone is not finite counts for neither gradient nor value."""
+    est = estimators(root, "omit")(N, SEED)
+    kept = Z[Z > 0]
+    assert est.value == pytest.approx(np.mean(kept) + 4.0, rel=1e-12)
+    assert est.grad["loc"] == pytest.approx(1.0, rel=1e-12)
+
+
+def test_raise_says_how_many(estimators):
+    with pytest.raises(mg.NonFiniteError, match=f"{np.sum(Z <= 0):,} of {N:,} draws"):
+        estimators(logarithm, "raise")(N, SEED)
+    assert estimators(lambda z, *, shift: z * shift, "raise")(N, SEED).nonfinite == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_infinities_that_cancel_in_a_sum_are_counted_too(backend):
+    def f(z):
+        return np.where(z > 2, np.inf, np.where(z < -2, -np.inf, z))
+
+    est = mg.estimate(f, mg.Normal(0.5, 1.0), N, wrt=(), seed=SEED, backend=backend)
+    assert est.nonfinite == np.sum(np.abs(Z) > 2)
+    assert np.isnan(est.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_finite_draw_at_all(backend):
+    for nonfinite in ("omit", "propagate"):
+        est = mg.estimate(
+            lambda z: np.log(-(z**2)), mg.Normal(0.5, 1.0), 100, wrt=(), backend=backend, nonfinite=nonfinite
+        )
+        assert est.nonfinite == 100
+        assert np.isnan([est.value, est.stderr]).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_element_of_an_outer_product(backend):
+    """The outer product is averaged by a matrix product, which would mix a NaN into its whole row and column."""
+    d = 12
+    tril = np.diag(np.linspace(0.5, 1.0, d))
+
+    def f(z):
+        return np.sum(z**2) + np.sqrt(z[3])
+
+    loc = np.where(np.arange(d) == 3, 1.0, 0.0)
+    kept = loc[3] + tril[3, 3] * normals(SEED, 0, [3], 0, N, np.float64)[0] > 0
+    for nonfinite in ("propagate", "omit"):
+        est = mg.estimate(f, mg.MultivariateNormal(loc, tril), N, seed=SEED, backend=backend, nonfinite=nonfinite)
+        assert est.nonfinite == np.sum(~kept)
+        rows = np.isnan(est.grad["scale_tril"]).any(axis=1)
+        assert rows.tolist() == [nonfinite == "propagate" and i == 3 for i in range(d)]
+        assert np.isfinite(est.grad["loc"]).tolist() == [nonfinite == "omit" or i != 3 for i in range(d)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_merging_adds_the_counts(backend):
+    run = mg.Estimator(np.log, mg.Normal(0.5, 1.0), wrt=(), backend=backend, nonfinite="omit")
+    merged = run(6000, SEED).merge(run(N - 6000, SEED, first=6000))
+    whole = run(N, SEED)
+    assert merged.nonfinite == whole.nonfinite
+    assert merged.value == pytest.approx(whole.value, rel=1e-12)
