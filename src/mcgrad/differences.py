@@ -28,7 +28,7 @@ MOST_Z = 5.0  # of two million right components one is further from its finite d
 STEP = 1 / 32
 SHRINKS = 6  # times that a step may become a quarter, where the integrand bends too much for it
 FEW, MANY = 4_000, 20_000  # draws, by what they cost
-BUDGET = 2e10  # multiplications in all
+BUDGET = 1e10  # multiplications in all
 
 Component = tuple[str, tuple[int, ...]]  # path of a parameter and index in it
 
@@ -129,7 +129,7 @@ class Differences:
             quotient = (4 * near - far) / 3
             gap = grad - quotient
             rounding = 64 * np.finfo(np.float64).eps * size / h
-            truncation = 0.05 * abs(float(np.mean(near - far)))
+            truncation = 0.01 * abs(float(np.mean(near - far)))
             stderr = math.hypot(float(np.std(gap, ddof=1)) / math.sqrt(n), rounding + truncation)
             mean = float(np.mean(gap))
         finite = math.isfinite(mean) and math.isfinite(stderr)

@@ -1,0 +1,90 @@
+"""What a run depends on: versions, processor, threads, BLAS, cache, backends."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from mcgrad.backends import registry
+from mcgrad.compile import CACHE_VARIABLE, cache_folder
+from mcgrad.run import THREADS_VARIABLE, available_processors, thread_count
+
+PACKAGES = ("mcgrad", "numpy", "numba", "llvmlite", "scipy", "numba-cuda", "cupy-cuda12x")
+FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "neon", "sve")
+
+
+def info() -> dict[str, str]:
+    """Return what a run depends on, by name, to read.
+
+    Notes
+    -----
+    Imports Numba and loads its BLAS, to say what they are.
+    """
+    given = os.environ.get(THREADS_VARIABLE)
+    return {
+        **dict(_versions()),
+        "processor": _processor(),
+        "features": _features(),
+        "processors": f"{available_processors()} usable of {os.cpu_count()}",
+        "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if given else 'all usable processors'})",
+        "BLAS": _blas(),
+        "cache": _cache(),
+        **{f"backend {name}": b.unavailable() or "available" for name, b in registry.BACKENDS.items()},
+        "backend auto": registry.find(registry.AUTO).name,
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    system = f"{platform.python_implementation()}, {platform.system()}, {platform.machine()}"
+    yield "Python", f"{platform.python_version()} ({system})"
+    for name in PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name in ("mcgrad", "numpy", "numba", "llvmlite", "scipy"):
+                yield name, "not installed"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    try:
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _features() -> str:
+    try:
+        from llvmlite import binding
+
+        host = binding.get_host_cpu_features()
+        found = [name for name in FEATURES if host.get(name)]
+        return f"{' '.join(found) or 'none of interest'} ({binding.get_host_cpu_name()})"
+    except (ImportError, RuntimeError) as error:
+        return f"unknown ({error})"
+
+
+def _blas() -> str:
+    try:
+        import scipy.linalg.cython_blas  # noqa: F401 - the library must be loaded to be found
+        import threadpoolctl
+    except ImportError as error:
+        return f"none for compiled code ({error})"
+    found = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    parts = {f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)" for pool in found}
+    return ", ".join(sorted(parts)) or "unknown"
+
+
+def _cache() -> str:
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    size = sum(path.stat().st_size for path in files)
+    kernels = sum(path.suffix == ".py" for path in files)
+    how = f"${CACHE_VARIABLE}" if os.environ.get(CACHE_VARIABLE) else f"${CACHE_VARIABLE} sets another"
+    return f"{folder} ({kernels} kernels, {size / 1e6:.1f} MB; {how})"
