@@ -96,6 +96,8 @@ class Estimator:
         self._q_values = q.validate({}, self.dtype)
         problem = trace_problem(f, q, self._params, self._data)
         self.wrt = _selected(wrt, list(problem.params))
+        if isinstance(f, Integrand):
+            _refuse_own(self.wrt, self._params, list(q.flat_params))
         self.program: Program = pathwise(problem, self.wrt, self.dtype)
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
@@ -209,3 +211,11 @@ def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, .
         return tree.select(paths, names)
     except ParameterError as error:
         raise ParameterError("wrt", error.given, error.accepted) from None
+
+
+def _refuse_own(wrt: Iterable[str], own: Mapping[str, Any], others: list[str]) -> None:
+    """Refuse to differentiate an Integrand in its own parameters: it gives the gradient in the draw alone."""
+    names = [path for path in wrt if path in own]
+    if names:
+        given = f"{', '.join(names)}, in which an Integrand gives no gradient"
+        raise ParameterError("wrt", given, f"any of {', '.join(others)}" if others else "()")

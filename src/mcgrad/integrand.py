@@ -55,7 +55,7 @@ class Integrand:
 
     def reference(self, op: str, shape: Shape, args: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Call the functions from Python, for one draw."""
-        z, *rest = (np.ascontiguousarray(x) for x in args)
+        z, *rest = (np.asarray(x, order="C") for x in args)
         rest = [x[()] if x.ndim == 0 else x for x in rest]
         if op == "native_value":
             return np.asarray(self.value(z.ravel(), *rest), z.dtype)

@@ -92,7 +92,10 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])
             assert ct is not None
-            for arg, contribution in zip(var.args, vjp(var, ct), strict=False):
+            contributions = vjp(var, ct)
+            if any(arg in active for arg in var.args[len(contributions) :]):
+                raise TypeError(f"{var.op} has no derivative rule in all its arguments")
+            for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     terms.setdefault(arg, []).append(contribution)
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]

@@ -169,8 +169,10 @@ def _gradient(var: Var) -> Var:
     return native("native_gradient", var.attrs, var.args, var.args[0].shape)
 
 
-def _dot(a: Var, b: Var) -> Var:
-    return reduce("sum", apply("multiply", a, b), range(len(a.shape)))
+def _native_forward(ts: Tangents, var: Var) -> Var:
+    if any(t is not None for t in ts[1:]):
+        raise TypeError("a native integrand has no derivative rule in its own parameters")
+    return reduce("sum", apply("multiply", _only(ts), _gradient(var)), range(len(var.args[0].shape)))
 
 
 FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
@@ -183,7 +185,7 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
     "einsum": _einsum_forward,
-    "native_value": lambda ts, var: _dot(_only(ts), _gradient(var)),
+    "native_value": _native_forward,
 }
 
 REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
