@@ -35,13 +35,19 @@ def power_of_two(n):
 
 
 @scalar
-def expm1_reduced(x):
-    """e**r - 1, and uint32 n in whose low bits stands the integer of x = n ln 2 + r. Finite |x| < 2**22."""
+def reduced(x):
+    """(r, n): x = n ln 2 + r, the integer n in the low bits of a uint32. Finite |x| < 2**22."""
     shifted = fma(x, LOG2E, MAGIC)
     n = exact_sub(shifted, MAGIC)
-    r = fma(n, -LN2_TAIL, fma(n, -LN2, x))
+    return fma(n, -LN2_TAIL, fma(n, -LN2, x)), uint32(float_bits32(shifted))
+
+
+@scalar
+def expm1_reduced(x):
+    """(e**r - 1, n) of the same r and n."""
+    r, n = reduced(x)
     r2 = r * r
-    return fma(r2, long_polynomial(r, r2, EXP), r), uint32(float_bits32(shifted))
+    return fma(r2, long_polynomial(r, r2, EXP), r), n
 
 
 @scalar
@@ -84,25 +90,26 @@ def exp2(x):
 
 
 @scalar
-def expm1_half(x):
-    """(e**x - 1) / 2; does not overflow before x = 89.41."""
-    y, n = expm1_reduced(clamped(x, F(-18.0), F(90.0)))
-    scale = power_of_two(n - uint32(1))
-    return fma(scale, y, scale - F(0.5))
+def expm1_quarter(x):
+    """(e**x - 1) / 4, so that half of e**x can still be had where e**x overflows."""
+    r, n = reduced(clamped(x, F(-18.0), F(89.5)))
+    r2 = r * r
+    scale = power_of_two(n - uint32(2))
+    # r apart from the rest, as scale - 1/4 + scale r is exact where the two nearly cancel
+    return fma(scale, r2 * long_polynomial(r, r2, EXP), fma(scale, r, scale - F(0.25)))
 
 
 @scalar
 def expm1(x):
     """e**x - 1."""
-    half = expm1_half(x)
-    return select(absolute(x) < F(1e-30), x, half + half)
+    return select(absolute(x) < F(1e-30), x, F(4.0) * expm1_quarter(x))
 
 
 @scalar
 def sinh(x):
     """Hyperbolic sine."""
     size = absolute(x)
-    half = expm1_half(size)
+    half = F(2.0) * expm1_quarter(size)
     rest = select(size > F(18.0), F(0.5), half / fma(F(2.0), half, F(1.0)))
     return select(size < F(1e-30), x, copysign(half + rest, x))
 
@@ -118,5 +125,5 @@ def cosh(x):
 @scalar
 def tanh(x):
     """Hyperbolic tangent."""
-    half = expm1_half(clamped(F(2.0) * absolute(x), F(0.0), F(18.0)))
-    return copysign(half / (half + F(1.0)), x)
+    quarter = expm1_quarter(clamped(F(2.0) * absolute(x), F(0.0), F(18.0)))
+    return copysign(quarter / (quarter + F(0.5)), x)

@@ -40,13 +40,19 @@ def power_of_two(n):
 
 
 @scalar
-def expm1_reduced(x):
-    """e**r - 1, and uint64 n in whose low bits stands the integer of x = n ln 2 + r. Finite |x| < 2**40."""
+def reduced(x):
+    """(r, n): x = n ln 2 + r, the integer n in the low bits of a uint64. Finite |x| < 2**40."""
     shifted = fma(x, LOG2E, MAGIC)
     n = exact_sub(shifted, MAGIC)
-    r = fma(n, -LN2_TAIL, fma(n, -LN2, x))
+    return fma(n, -LN2_TAIL, fma(n, -LN2, x)), uint64(float_bits64(shifted))
+
+
+@scalar
+def expm1_reduced(x):
+    """(e**r - 1, n) of the same r and n."""
+    r, n = reduced(x)
     r2 = r * r
-    return fma(r2, long_polynomial(r, r2, EXP), r), uint64(float_bits64(shifted))
+    return fma(r2, long_polynomial(r, r2, EXP), r), n
 
 
 @scalar
@@ -89,25 +95,26 @@ def exp2(x):
 
 
 @scalar
-def expm1_half(x):
-    """(e**x - 1) / 2; does not overflow before x = 710.47."""
-    y, n = expm1_reduced(clamped(x, -40.0, 711.0))
-    scale = power_of_two(n - uint64(1))
-    return fma(scale, y, scale - 0.5)
+def expm1_quarter(x):
+    """(e**x - 1) / 4, so that half of e**x can still be had where e**x overflows."""
+    r, n = reduced(clamped(x, -40.0, 710.6))
+    r2 = r * r
+    scale = power_of_two(n - uint64(2))
+    # r apart from the rest, as scale - 1/4 + scale r is exact where the two nearly cancel
+    return fma(scale, r2 * long_polynomial(r, r2, EXP), fma(scale, r, scale - 0.25))
 
 
 @scalar
 def expm1(x):
     """e**x - 1."""
-    half = expm1_half(x)
-    return select(absolute(x) < 1e-300, x, half + half)
+    return select(absolute(x) < 1e-300, x, 4.0 * expm1_quarter(x))
 
 
 @scalar
 def sinh(x):
     """Hyperbolic sine."""
     size = absolute(x)
-    half = expm1_half(size)
+    half = 2.0 * expm1_quarter(size)
     rest = select(size > 40.0, 0.5, half / fma(2.0, half, 1.0))
     return select(size < 1e-300, x, copysign(half + rest, x))
 
@@ -123,5 +130,5 @@ def cosh(x):
 @scalar
 def tanh(x):
     """Hyperbolic tangent."""
-    half = expm1_half(clamped(2.0 * absolute(x), 0.0, 40.0))
-    return copysign(half / (half + 1.0), x)
+    quarter = expm1_quarter(clamped(2.0 * absolute(x), 0.0, 40.0))
+    return copysign(quarter / (quarter + 0.5), x)

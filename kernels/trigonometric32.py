@@ -1,8 +1,8 @@
 """sin, cos, tan and their inverses in float32.
 
-As in float64 (`trigonometric64.py`): pi/2 in three parts, right up to |x| = 6e6. Beyond, sin and cos
-are bounded by 1 in size but mean nothing. The sign of a zero result of sin and tan is not kept. Error bounds:
-`bounds.py`.
+As in float64 (`trigonometric64.py`): pi/2 in three parts, right up to |x| = 1e6, where n may be one off and |r| reach
+0.83. Beyond, sin and cos are bounded by 1 in size but mean nothing. The sign of a zero result of sin and tan is not
+kept. Error bounds: `bounds.py`.
 """
 
 import numpy as np
@@ -29,9 +29,9 @@ HALF_PI, HALF_PI_1, HALF_PI_2 = F(1.5707964), F(-4.371139e-08), F(-1.7151245e-15
 QUARTER_PI, QUARTER_PI_TAIL = F(0.7853982), F(-2.1855694e-08)
 PI, PI_TAIL = F(3.1415927), F(-8.742278e-08)
 TAN_PI_8, TAN_3PI_8 = F(0.41421357), F(2.4142137)
-# (sin(r) - r) / r**3 and (cos(r) - 1 + r**2/2) / r**4 as polynomials of r**2, |r| <= pi/4
-SIN = (-0.16666655, 0.008332176, -0.0001951698)
-COS = (0.041666646, -0.0013887364, 2.4438119e-05)
+# (sin(r) - r) / r**3 and (cos(r) - 1 + r**2/2) / r**4 as polynomials of r**2, |r| <= 0.86
+SIN = (-0.16666646, 0.008331676, -0.0001945344)
+COS = (0.041666634, -0.0013886706, 2.4366835e-05)
 # (arctan(t) - t) / t**3 as a polynomial of t**2, |t| <= tan(pi/8)
 ATAN = (-0.33332953, 0.19977869, -0.1387918, 0.080579735)
 # (arcsin(s) - s) / s**3 as a polynomial of s**2, |s| <= 1/2
@@ -57,8 +57,8 @@ def reduced(x):
     shifted = fma(x, TWO_OVER_PI, MAGIC)
     n = exact_sub(shifted, MAGIC)
     r = fma(n, -HALF_PI_2, fma(n, -HALF_PI_1, fma(n, -HALF_PI, x)))
-    r = select(r > F(0.8), F(0.8), r)  # only where |x| is beyond the range
-    return select(r < F(-0.8), F(-0.8), r), float_bits32(shifted)
+    r = select(r > F(0.85), F(0.85), r)  # only where |x| is beyond the range
+    return select(r < F(-0.85), F(-0.85), r), float_bits32(shifted)
 
 
 @scalar

@@ -1,7 +1,7 @@
 """sin, cos, tan and their inverses in float64.
 
 Reduction: x = n pi/2 + r with pi/2 in three parts. Each n*part is exact inside a fused multiply-add and the first
-difference is exact too (Cody and Waite 1980, with fma), so r is right to half an ulp or so up to |x| = 2**50. Beyond,
+difference is exact too (Cody and Waite 1980, with fma), so r is right to half an ulp or so up to |x| = 1e14. Beyond,
 sin and cos are bounded by 1 in size but mean nothing. |r| <= pi/4 by minimax polynomials (Remez, error 4e-18). The sign
 of a zero result of sin and tan is not kept. Error bounds: `bounds.py`.
 """
