@@ -77,14 +77,25 @@ def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, np
 def parameter(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """Return one parameter of the integrand as a finite float array."""
     array = _array(name, value, "iuf")
-    if array.dtype.kind != "f":
-        array = array.astype(np.float64)
+    array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
     if shape is not None and array.shape != shape:
         raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ParameterError(name, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
     return array
+
+
+def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return an array in the dtype that runs; refuse numbers that are finite, but not in that dtype."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", under="ignore"):
+        new = array.astype(dtype)
+    lost = ~np.isfinite(new) & np.isfinite(array)
+    if lost.any():
+        raise ParameterError(name, f"{array[lost].flat[0]}, infinite in {dtype}", f"numbers that are finite in {dtype}")
+    return new
 
 
 def data(given: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:

@@ -101,7 +101,9 @@ class Estimator:
         self.program: Program = pathwise(problem, self.wrt, self.dtype)
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
-            DATA + name: np.ascontiguousarray(x, self.dtype) for name, x in self._data.items() if name in problem.data
+            DATA + name: np.ascontiguousarray(arguments.cast(name, x, self.dtype))
+            for name, x in self._data.items()
+            if name in problem.data
         }
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work()
@@ -200,15 +202,16 @@ class Estimator:
         return {**q_values, **self._cast(others), **self._fixed_inputs}
 
     def _cast(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        return {name: value.astype(self.dtype, copy=False) for name, value in params.items()}
+        return {name: arguments.cast(name, value, self.dtype) for name, value in params.items()}
 
 
 def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
     if wrt is None:
         return tuple(paths)
-    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    if not isinstance(wrt, Iterable):
+        raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
     try:
-        return tree.select(paths, names)
+        return tree.select(paths, wrt)
     except ParameterError as error:
         raise ParameterError("wrt", error.given, error.accepted) from None
 
