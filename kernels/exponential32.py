@@ -125,5 +125,6 @@ def cosh(x):
 @scalar
 def tanh(x):
     """Hyperbolic tangent."""
-    quarter = expm1_quarter(clamped(F(2.0) * absolute(x), F(0.0), F(18.0)))
-    return copysign(quarter / (quarter + F(0.5)), x)
+    size = absolute(x)
+    quarter = expm1_quarter(clamped(F(2.0) * size, F(0.0), F(18.0)))
+    return select(size < F(1e-30), x, copysign(quarter / (quarter + F(0.5)), x))

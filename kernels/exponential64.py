@@ -130,5 +130,6 @@ def cosh(x):
 @scalar
 def tanh(x):
     """Hyperbolic tangent."""
-    quarter = expm1_quarter(clamped(2.0 * absolute(x), 0.0, 40.0))
-    return copysign(quarter / (quarter + 0.5), x)
+    size = absolute(x)
+    quarter = expm1_quarter(clamped(2.0 * size, 0.0, 40.0))
+    return select(size < 1e-300, x, copysign(quarter / (quarter + 0.5), x))
