@@ -20,12 +20,14 @@ def gemm_address(bits):
 
 
 @intrinsic
-def gemm(typingctx, address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta):
+def gemm(
+    typingctx, address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta
+):
     """C = A @ B + beta C for row-major matrices inside one-dimensional arrays, from their first elements on.
 
-    A is m x k (stored k x m where a_transposed), B is k x n (stored n x k where b_transposed), C is m x n and contiguous.
-    `a_lead` and `b_lead` are the distances between stored rows, `a_transposed` and `b_transposed` are 0 or 1, `beta` is of
-    the arrays' dtype.
+    A is m x k (stored k x m where a_transposed), B is k x n (stored n x k where b_transposed), C is m x n and
+    contiguous. `a_lead` and `b_lead` are the distances between stored rows, `a_transposed` and `b_transposed` are 0 or
+    1, `beta` is of the arrays' dtype.
     """
     signature = types.void(
         address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta
@@ -49,7 +51,9 @@ def gemm(typingctx, address, a, a_first, a_lead, a_transposed, b, b_first, b_lea
             return builder.gep(base, [context.cast(builder, args[first], signature.args[first], types.intp)])
 
         def letter(flag):
-            return slot(builder.select(builder.icmp_signed("!=", integer(flag), int32(0)), char(ord("T")), char(ord("N"))))
+            return slot(
+                builder.select(builder.icmp_signed("!=", integer(flag), int32(0)), char(ord("T")), char(ord("N")))
+            )
 
         rows, columns, inner = integer(11), integer(12), integer(13)
         # Fortran's matrices are column-major: it computes C^T = B^T A^T
@@ -58,15 +62,24 @@ def gemm(typingctx, address, a, a_first, a_lead, a_transposed, b, b_first, b_lea
             ir.VoidType(),
             [letters, letters, ints, ints, ints, pointer, pointer, ints, pointer, ints, pointer, pointer, ints],
         )
-        function = builder.inttoptr(
-            context.cast(builder, args[0], signature.args[0], types.intp), kind.as_pointer()
-        )
+        function = builder.inttoptr(context.cast(builder, args[0], signature.args[0], types.intp), kind.as_pointer())
         builder.call(
             function,
             [
-                letter(8), letter(4), slot(columns), slot(rows), slot(inner), slot(real(1.0)), element(5, 6),
-                slot(integer(7)), element(1, 2), slot(integer(3)), slot(args[14]), element(9, 10), slot(columns),
-            ],  # fmt: skip
+                letter(8),
+                letter(4),
+                slot(columns),
+                slot(rows),
+                slot(inner),
+                slot(real(1.0)),
+                element(5, 6),
+                slot(integer(7)),
+                element(1, 2),
+                slot(integer(3)),
+                slot(args[14]),
+                element(9, 10),
+                slot(columns),
+            ],
         )
         return context.get_dummy_value()
 

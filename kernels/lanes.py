@@ -21,7 +21,9 @@ def _pointer(context, builder, array_type, array, index_type, index):
 @intrinsic
 def at(typingctx, array, index):
     """array[index] for a C-contiguous 1-D array and 0 <= index < size."""
-    if not (isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)):
+    if not (
+        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)
+    ):
         return None
 
     def codegen(context, builder, signature, args):
@@ -34,7 +36,9 @@ def at(typingctx, array, index):
 @intrinsic
 def put(typingctx, array, index, value):
     """array[index] = value for a C-contiguous 1-D array and 0 <= index < size."""
-    if not (isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)):
+    if not (
+        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)
+    ):
         return None
 
     def codegen(context, builder, signature, args):

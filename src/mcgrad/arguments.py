@@ -53,7 +53,7 @@ def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[
         wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
         return "float64" if wide else "float32"
     try:
-        name = np.dtype(value).name
+        name = str(np.dtype(value).name)
     except TypeError:
         name = ""
     if name not in DTYPES:

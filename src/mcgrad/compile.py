@@ -1,8 +1,8 @@
 """Turn emitted source into a compiled function, by way of a file in the cache folder.
 
-The file's name is a hash of all that the machine code depends on: the source itself, the sources of the kernels it calls,
-and the versions of Numba and llvmlite. Numba keeps its own cache beside the file, but looks only at the file itself; the
-hash makes up for what it would miss. A traceback or a debugger finds the file like any other.
+The file's name is a hash of all that the machine code depends on: the source itself, the sources of the kernels it
+calls, and the versions of Numba and llvmlite. Numba keeps its own cache beside the file, but looks only at the file
+itself; the hash makes up for what it would miss. A traceback or a debugger finds the file like any other.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
     name : str
         The function to return.
     natives : list
-        The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether they
-        have changed.
+        The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether
+        they have changed.
     """
     digest = _digest(source)
     if natives:
@@ -89,7 +89,8 @@ def _import(source: str, digest: str) -> ModuleType:
     if path is None:
         return _execute(source.replace("@njit(cache=True, ", "@njit("), f"<mcgrad {digest}>", [])
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # Numba's cache looks the module up by its name
     spec.loader.exec_module(module)

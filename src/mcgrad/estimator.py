@@ -42,8 +42,8 @@ class Estimator:
     data : dict of str to array, optional
         Float arrays, or integers and booleans (which may index); fixed.
     wrt : str or iterable of str, optional
-        Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all; ``()`` for the
-        value alone.
+        Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
+        ``()`` for the value alone.
     dtype : {"float32", "float64"}, optional
         Default: what NumPy would make of the inputs (Python floats are float64).
     backend : {"auto", "cpu", "numpy"}
@@ -176,7 +176,8 @@ class Estimator:
         """Return the Program, the backend and the source that runs, to read."""
         return "\n".join(
             [
-                f"backend: {self.backend} ({self._reason}), {self.threads} thread{'s' * (self.threads > 1)}, {self.dtype}",
+                f"backend: {self.backend} ({self._reason})",
+                f"threads: {self.threads}, dtype: {self.dtype}",
                 f"work: about {self._work:,.0f} multiplications a draw",
                 "",
                 str(self.program),

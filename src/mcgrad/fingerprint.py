@@ -26,5 +26,5 @@ def fingerprint(program: Program, data: Mapping[str, npt.NDArray[Any]]) -> bytes
     digest.update(f"{outputs}{program.dtype}".encode())
     for name, array in data.items():
         digest.update(f"{name}{array.shape}".encode())
-        digest.update(memoryview(array).cast("B"))
+        digest.update(array.data.cast("B"))
     return digest.digest()

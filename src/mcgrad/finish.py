@@ -1,4 +1,4 @@
-"""From the moments of the random outputs to those of all outputs: constants, hoisted factors, entries that are not free."""
+"""From the moments of the random outputs to those of all: constants, hoisted factors, entries that are not free."""
 
 from __future__ import annotations
 

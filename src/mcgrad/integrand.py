@@ -19,15 +19,15 @@ class Integrand:
     Parameters
     ----------
     value : numba function
-        ``value(z, *params, *data) -> float``. `z` is a one-dimensional contiguous array of the draw's elements in C order;
-        parameters, then data, follow in the order in which they are given to ``mg.estimate``, scalars as numbers.
+        ``value(z, *params, *data) -> float``. `z` is a one-dimensional contiguous array of the draw's elements in
+        C order; parameters, then data, follow in the order in which they are given to ``mg.estimate``, scalars as numbers.
     value_and_grad : numba function
         ``value_and_grad(z, grad, *params, *data) -> float``: writes df/dz into `grad`, an array like z, and returns f.
 
     Notes
     -----
-    The functions run inside the fused kernel, once for each draw, on arrays of the estimator's dtype; they must not keep or
-    change what they are given. The gradient in f's own parameters is not available: name q's in ``wrt``.
+    The functions run inside the fused kernel, once for each draw, on arrays of the estimator's dtype; they must not
+    keep or change what they are given. The gradient in f's own parameters is not available: name q's in ``wrt``.
 
     Examples
     --------

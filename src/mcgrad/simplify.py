@@ -12,7 +12,17 @@ from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, ancestors
 
-COMMUTATIVE = {"add", "multiply", "minimum", "maximum", "equal", "not_equal", "logical_and", "logical_or", "logical_xor"}
+COMMUTATIVE = {
+    "add",
+    "multiply",
+    "minimum",
+    "maximum",
+    "equal",
+    "not_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+}
 PASSES = 4
 
 
@@ -125,7 +135,7 @@ def _multiply(var: Var) -> Var | None:
 
 
 def _add(var: Var) -> Var | None:
-    """x + (-y) = x - y; x + x = 2 x; pads of one kind add before they are padded."""
+    """X + (-y) = x - y; x + x = 2 x; pads of one kind add before they are padded."""
     x, y = var.args
     if x is y:
         return apply("multiply", x, 2.0)

@@ -119,7 +119,9 @@ class CpuBound:
 
     def _shifted(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
         if self._center is None:
-            first = self._partial(seed, start, stop, omit, np.zeros(self.kernel.fast.components, self.kernel.fast.dtype))
+            first = self._partial(
+                seed, start, stop, omit, np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
+            )
             self._center = first.moments.mean
             if self._is_accurate(first.moments):
                 return first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mcgrad.backends.base import Array, HostValues, Inputs, Partial
@@ -72,7 +74,7 @@ class NumpyBound:
         kernel, n, leaves = self.kernel, stop - start, dict(self.values)
         for var in kernel.noise:
             stream, kind = var.attrs
-            draw = reference_noise.normals if kind == "normal" else reference_noise.uniforms
+            draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
             components = np.arange(var.size)
             leaves[var] = draw(seed, stream, components, start, n, kernel.program.dtype).reshape(*var.shape, n)
         results = kernel.body(leaves)

@@ -16,7 +16,9 @@ from mcgrad.ir.program import Var
 Rule = Callable[..., Var] | None
 
 add, sub, mul, div, neg = (partial(apply, op) for op in ("add", "subtract", "multiply", "divide", "negative"))
-exp, log, sqrt, sin, cos, sinh, cosh = (partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh"])
+exp, log, sqrt, sin, cos, sinh, cosh = (
+    partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh"]
+)
 power, where, less, equal, sign = (partial(apply, op) for op in ["power", "where", "less", "equal", "sign"])
 expit, digamma, trigamma = (partial(apply, op) for op in ["expit", "digamma", "trigamma"])
 

@@ -24,8 +24,8 @@ def gradient(value: Var, wrt: Sequence[Var]) -> list[Var]:
 
     Returns
     -------
-    list of Var, one for each input, of its shape. The mode is whichever costs less: reverse repeats little work but must
-    keep what its way back reads; forward keeps nothing, once for each scalar input.
+    list of Var, one for each input, of its shape. The mode is whichever costs less: reverse repeats little work but
+    must keep what its way back reads; forward keeps nothing, once for each scalar input.
 
     Raises
     ------
@@ -68,7 +68,9 @@ def jvp(var: Var, ts: Sequence[Var | None]) -> Var | None:
     """Tangent of one equation; a tangent of None is zero."""
     if var.op in ELEMENTWISE:
         terms = [
-            rule(t, var, *var.args) for rule, t in zip(_rules(var), ts, strict=True) if t is not None and rule is not None
+            rule(t, var, *var.args)
+            for rule, t in zip(_rules(var), ts, strict=True)
+            if t is not None and rule is not None
         ]
         return sum_of(terms)
     if OPS[var.op].result == "bool":

@@ -1,8 +1,8 @@
 """Derivatives of the ops that move, sum and contract elements.
 
-`FORWARD[op](tangents, var)` gives the tangent of the result, where a tangent of None is zero; an op that is missing there is
-linear, and its tangent is the op itself applied to the tangents. `REVERSE[op](cotangent, var)` gives one cotangent
-an argument.
+`FORWARD[op](tangents, var)` gives the tangent of the result, where a tangent of None is zero; an op that is missing
+there is linear, and its tangent is the op itself applied to the tangents. `REVERSE[op](cotangent, var)` gives one
+cotangent an argument.
 """
 
 from collections.abc import Callable, Sequence
@@ -158,7 +158,9 @@ def _einsum_reverse(ct: Var, var: Var) -> list[Var]:
         others = [(labels[i], arg) for i, arg in enumerate(var.args) if i != k]
         known = set(output).union(*(label for label, _ in others))
         found = "".join(label for label in labels[k] if label in known)
-        term = einsum(f"{','.join([output, *(label for label, _ in others)])}->{found}", ct, *(arg for _, arg in others))
+        term = einsum(
+            f"{','.join([output, *(label for label, _ in others)])}->{found}", ct, *(arg for _, arg in others)
+        )
         lost = [i for i, label in enumerate(labels[k]) if label not in known]
         cts.append(expand(term, lost, x.shape) if lost else term)
     return cts

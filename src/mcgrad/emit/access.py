@@ -37,7 +37,9 @@ class Access:
         kept = [i for i, n in enumerate(self.shape) if n != 1]
         shape = tuple(self.shape[i] for i in kept)
         table = None if self.table is None else self.table.reshape(shape)
-        return Access(self.base, shape, self.offset, tuple(self.strides[i] for i in kept) if self.strides else (), table)
+        return Access(
+            self.base, shape, self.offset, tuple(self.strides[i] for i in kept) if self.strides else (), table
+        )
 
     @property
     def is_whole(self) -> bool:

@@ -1,7 +1,7 @@
 """Write a scheduled Program as a Numba function over chunks of draws.
 
-The function runs blocks of lanes: for each block it fills rows of noise, runs the steps over the workspace `ws`, and adds the
-lane sums of every output, shifted by a pivot near its mean, to float64 sums. All arrays are one-dimensional:
+The function runs blocks of lanes: for each block it fills rows of noise, runs the steps over the workspace `ws`, and
+adds the lane sums of every output, shifted by a pivot near its mean, to float64 sums. All arrays are one-dimensional:
 
     c   draw-independent values        t   integers: loop extents, then tables of rows
     ws  rows of lanes                  x0, x1, ...  draw-independent matrices
@@ -18,7 +18,18 @@ from mcgrad.emit.access import Access, resolve
 from mcgrad.emit.layout import DRAWS_PER_GROUP, TILE_ROWS, Layout, Rows, lay_out
 from mcgrad.emit.lower import contraction_labels, lower
 from mcgrad.emit.nest import NestWriter
-from mcgrad.emit.schedule import ASSEMBLY, Call, Finite, Nest, OuterMoments, Product, Schedule, Tile, computed, schedule, squeeze
+from mcgrad.emit.schedule import (
+    ASSEMBLY,
+    Call,
+    Nest,
+    OuterMoments,
+    Product,
+    Schedule,
+    Tile,
+    computed,
+    schedule,
+    squeeze,
+)
 from mcgrad.emit.text import INFIX, SPECIAL, Source
 from mcgrad.emit.tile import tile
 from mcgrad.ir.ops import OPS
@@ -179,7 +190,10 @@ class Writer:
         add(f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit, blas{matrices}):")
         self.source._depth = 1
         add(f'"""{"Careful s" if careful else "S"}hifted sums and squares over the draws start .. stop."""')
-        add("prefer_vector_width()", f"mask_lanes(ws, {self._at(self.layout.mask)}, {self.layout.lanes}, 1, 0, 0, 1 << 62)")
+        add(
+            "prefer_vector_width()",
+            f"mask_lanes(ws, {self._at(self.layout.mask)}, {self.layout.lanes}, 1, 0, 0, 1 << 62)",
+        )
         add(f"rows = ws.reshape((ws.size // {self.layout.lanes}, {self.layout.lanes}))", "partial = False")
         for var, rows_ in self.layout.rows.items():
             if var.op in ASSEMBLY:
@@ -288,7 +302,8 @@ class Writer:
         for target, factor, arg in zip(squared, factors, (x, y), strict=True):
             add(f"square_rows(ws, {target}, {factor}, {arg.size * lanes})")
         for name, (a, b) in (("sums", factors), ("squares", squared)):
-            add(f"gemm(blas, ws, {a}, {lanes}, 0, ws, {b}, {lanes}, 1, ws, {product}, {x.size}, {y.size}, {lanes}, real(0))")
+            operands = f"ws, {a}, {lanes}, 0, ws, {b}, {lanes}, 1, ws, {product}"
+            add(f"gemm(blas, {operands}, {x.size}, {y.size}, {lanes}, real(0))")
             add(f"add_rows({name}, {first}, ws, {product}, {out.var.size})")
 
     def _call(self, var: Var) -> None:

@@ -18,7 +18,10 @@ from mcgrad.ir.program import Var
 L1_BYTES = 40 * 1024  # what the rows of a block should fit in
 L2_BYTES = 768 * 1024
 MOST_LANES = {"float32": 512, "float64": 256}
-FEWEST_LANES = {"float32": 128, "float64": 64}  # above L1; a row shorter than this costs more in loop overhead than it saves
+FEWEST_LANES = {
+    "float32": 128,
+    "float64": 64,
+}  # above L1; a row shorter than this costs more in loop overhead than it saves
 TILE_ROWS = 128  # rows of data in a tile
 DRAWS_PER_GROUP = {"float32": 4, "float64": 2}  # draws served by one call of Philox
 
@@ -64,7 +67,9 @@ def lay_out(plan: Schedule) -> Layout:
             if var.op == "noise" and var not in plan.stored:
                 layout.carry[var] = pool.take(1, at, at)
             if var in plan.stored and var not in parts:
-                layout.rows[var] = Rows(pool.take(_rows(var, plan), at, last.get(var, at)), c_strides(squeeze(var.shape)))
+                layout.rows[var] = Rows(
+                    pool.take(_rows(var, plan), at, last.get(var, at)), c_strides(squeeze(var.shape))
+                )
     layout.total = pool.total
     layout.lanes = choose_lanes(layout.total, plan.program.dtype)
     return layout
@@ -86,7 +91,7 @@ def _rows(var: Var, plan: Schedule) -> int:
 
 
 def _carries(var: Var) -> int:
-    axis = var.attrs[0]
+    axis: int = var.attrs[0]
     return var.size // max(var.shape[axis], 1)
 
 

@@ -1,8 +1,8 @@
 """Bring a body into the form that loop nests can express, without changing its meaning.
 
-- A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block), and so does
-  an outer product that is itself an output (its mean is a matrix product over the lanes). Every other einsum becomes
-  a product and a sum, which fuse with their neighbours.
+- A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block),
+  and so does an outer product that is itself an output (its mean is a matrix product over the lanes). Every other
+  einsum becomes a product and a sum, which fuse with their neighbours.
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
 

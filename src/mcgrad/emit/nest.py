@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from mcgrad.emit.cpu import Writer
 
 START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}
-STEP = {"sum": "{} + {}", "scatter_add": "{} + {}", "prod": "{} * {}", "max": "maximum({}, {})", "min": "minimum({}, {})"}
+STEP = {
+    "sum": "{} + {}",
+    "scatter_add": "{} + {}",
+    "prod": "{} * {}",
+    "max": "maximum({}, {})",
+    "min": "minimum({}, {})",
+}
 
 
 class NestWriter:
@@ -121,9 +127,13 @@ class NestWriter:
         stream, kind = var.attrs
         lanes, bits = self.layout.lanes, self.writer.plan.program.dtype[-2:]
         component = f"uint32({_affine(0, c_strides(self.nest.shape), self.index)})"
-        place = self._place(self._own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
+        place = (
+            self._place(self._own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
+        )
         row = self._named(place)
-        self.before.append(f"{kind}_row{bits}(rows, {place}, {lanes}, group, {component}, uint32({stream}), key0, key1)")
+        self.before.append(
+            f"{kind}_row{bits}(rows, {place}, {lanes}, group, {component}, uint32({stream}), key0, key1)"
+        )
         name = self.writer.names[var]
         self._known[var] = name
         self.lanes.append(f"{name} = at(ws, {row} + w)")

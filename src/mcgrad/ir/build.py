@@ -24,7 +24,9 @@ def const(value: npt.ArrayLike) -> Var:
     """Make a literal array; integers become floats, booleans stay booleans."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"an array of dtype {array.dtype} cannot enter a Program; accepted are floats, integers and booleans")
+        raise TypeError(
+            f"an array of dtype {array.dtype} cannot enter a Program; accepted are floats, integers and booleans"
+        )
     kind = "bool" if array.dtype == bool else "float"
     literal = Literal(array if kind == "bool" else array.astype(np.float64))
     return Var("const", (), literal, array.shape, kind, random=False)

@@ -16,7 +16,9 @@ def check(program: Program) -> Program:
     for var in program.equations():
         op = OPS.get(var.op)
         assert op is not None, f"unknown op {var.op!r}"
-        assert var.random == (var.op in ("noise", "copy") or any(arg.random for arg in var.args)), f"{var.op}: wrong random mark"
+        assert var.random == (var.op in ("noise", "copy") or any(arg.random for arg in var.args)), (
+            f"{var.op}: wrong random mark"
+        )
         if op.group == "elementwise":
             assert all(arg.shape == var.shape for arg in var.args), (
                 f"{var.op}: shapes {[arg.shape for arg in var.args]} -> {var.shape}"

@@ -44,7 +44,7 @@ class Interpreter:
                 self._steps.append((var, _to_float(dtype) if var.op == "float" else MEANING[var.op]))
 
     def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
-        """Evaluate the roots: one array each, of shape (*root.shape, draws), where draws is 1 if nothing random went in.
+        """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw if nothing random went in.
 
         Parameters
         ----------
@@ -116,7 +116,8 @@ def _pad(var: Var, x: Array) -> Array:
 
 
 def _take(var: Var, x: Array) -> Array:
-    return x.reshape(-1, x.shape[-1])[var.attrs.array]
+    taken: Array = x.reshape(-1, x.shape[-1])[var.attrs.array]
+    return taken
 
 
 def _scatter_add(var: Var, x: Array) -> Array:
@@ -146,9 +147,12 @@ def _linear_recurrence(var: Var, a: Array, b: Array) -> Array:
 def _einsum(var: Var, *args: Array) -> Array:
     inputs, output = var.attrs.split("->")
     draws = max(arg.shape[-1] for arg in args)
-    terms = [labels + ("Z" if arg.shape[-1] == draws else "") for labels, arg in zip(inputs.split(","), args, strict=True)]
+    terms = [
+        labels + ("Z" if arg.shape[-1] == draws else "") for labels, arg in zip(inputs.split(","), args, strict=True)
+    ]
     args = tuple(arg if arg.shape[-1] == draws else arg[..., 0] for arg in args)
-    return np.einsum(f"{','.join(terms)}->{output}Z", *args, optimize=True)
+    product: Array = np.einsum(f"{','.join(terms)}->{output}Z", *args, optimize=True)
+    return product
 
 
 def _native(var: Var, *args: Array) -> Array:
@@ -161,7 +165,56 @@ def _native(var: Var, *args: Array) -> Array:
 MEANING: dict[str, Callable[..., Array]] = {
     **{
         name: _ufunc(getattr(np, name))
-        for name in ["add", "subtract", "negative", "multiply", "absolute", "sign", "floor", "ceil", "minimum", "maximum", "where", "divide", "reciprocal", "sqrt", "exp", "exp2", "log", "log2", "log10", "sin", "cos", "expm1", "log1p", "tan", "tanh", "sinh", "cosh", "cbrt", "hypot", "logaddexp", "arcsin", "arccos", "arctan", "arctan2", "arcsinh", "arccosh", "arctanh", "power", "less", "less_equal", "equal", "not_equal", "isfinite", "isnan", "logical_and", "logical_or", "logical_not", "logical_xor"]
+        for name in [
+            "add",
+            "subtract",
+            "negative",
+            "multiply",
+            "absolute",
+            "sign",
+            "floor",
+            "ceil",
+            "minimum",
+            "maximum",
+            "where",
+            "divide",
+            "reciprocal",
+            "sqrt",
+            "exp",
+            "exp2",
+            "log",
+            "log2",
+            "log10",
+            "sin",
+            "cos",
+            "expm1",
+            "log1p",
+            "tan",
+            "tanh",
+            "sinh",
+            "cosh",
+            "cbrt",
+            "hypot",
+            "logaddexp",
+            "arcsin",
+            "arccos",
+            "arctan",
+            "arctan2",
+            "arcsinh",
+            "arccosh",
+            "arctanh",
+            "power",
+            "less",
+            "less_equal",
+            "equal",
+            "not_equal",
+            "isfinite",
+            "isnan",
+            "logical_and",
+            "logical_or",
+            "logical_not",
+            "logical_xor",
+        ]
     },
     **{name: _special(name) for name in ["expit", "erf", "erfc", "ndtr", "log_ndtr", "gammaln", "digamma"]},
     "trigamma": _trigamma,
