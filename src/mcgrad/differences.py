@@ -27,7 +27,7 @@ from mcgrad.trace.trace import trace
 MOST_Z = 5.0  # of two million right components one is further from its finite difference
 STEP = 1 / 32
 SHRINKS = 6  # times that a step may become a quarter, where the integrand bends too much for it
-FEW, MANY = 4_000, 20_000  # draws, by what they cost
+FEW, MANY = 4_000, 20_000  # draws, by what they cost and are asked for
 BUDGET = 1e10  # multiplications in all
 
 Component = tuple[str, tuple[int, ...]]  # path of a parameter and index in it
@@ -104,15 +104,23 @@ class Differences:
                     self._rows[out.path, index] = row
                 row += 1
 
-    def check(self, most: int) -> tuple[tuple[GradientCheck, ...], int]:
-        """Look at `most` components, chosen at random where there are more; return also the number of draws."""
+    def check(self, most: int, n: int) -> tuple[tuple[GradientCheck, ...], int]:
+        """Look at `most` components, chosen at random where there are more; return also the number of draws.
+
+        Parameters
+        ----------
+        most : int
+        n : int
+            Draws to use, within `FEW`, `MANY` and `BUDGET`.
+        """
         chosen = self.components
         if len(chosen) > most:
             picked = np.random.default_rng(self.seed).choice(len(chosen), most, replace=False)
             chosen = [chosen[i] for i in sorted(picked)]
         if not chosen:
             return (), 0
-        n = int(np.clip(BUDGET / (4 * len(chosen) * max(self.work, 1.0)), FEW, MANY))
+        affordable = BUDGET / (4 * len(chosen) * max(self.work, 1.0))
+        n = max(min(n, int(affordable), MANY), FEW)
         grads = self.gradient(self.inputs, self.seed, n)
         size = math.sqrt(float(np.mean(np.square(grads[0]))))
         return tuple(self._check(component, grads[self._rows[component]], size, n) for component in chosen), n

@@ -121,7 +121,7 @@ def verify(
     f, q, params, data, wrt, seed, dtype
         As for `estimate`.
     n : int
-        Draws on which the backends are compared.
+        Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
     backends : iterable of str, optional
         Default: all that can run here.
     step : float, optional
@@ -139,7 +139,7 @@ def verify(
     Notes
     -----
     Finite differences are S = (4 S(h) - S(2h)) / 3 with S(h) = (f at phi + h - f at phi - h) / 2h, draw by draw with
-    the same noise, on the NumPy backend in float64, with 4,000 to 20,000 draws. z is the mean of (gradient - S) over
+    the same noise, on the NumPy backend in float64, with at least 4,000 draws. z is the mean of (gradient - S) over
     its standard error. A gradient that is biased because f jumps shows as a large z; it takes enough draws near the
     jump: a z of about sqrt(n / 32) where the jump is all there is.
     """
@@ -154,7 +154,7 @@ def verify(
     reference = Estimator(f, q, **problem, dtype=dtype, backend=REFERENCE)
     checks = _backends(f, q, problem, reference, backends, n, seed)
     differences = Differences(f, q, params, data, reference.wrt, seed, float(step))
-    gradient, used = differences.check(components)
+    gradient, used = differences.check(components, n)
     return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed)
 
 

@@ -1,0 +1,99 @@
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.cli import main
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Import an example as its own folder would."""
+    before = set(sys.modules)
+
+    def load(path):
+        monkeypatch.syspath_prepend(str((EXAMPLES / path).parent))
+        return __import__(Path(path).stem)
+
+    yield load
+    for name in set(sys.modules) - before:
+        if str(EXAMPLES) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_breast_cancer_data(example):
+    model = example("breast_cancer/model.py")
+    features, y = model.read()
+    assert features.shape == (569, 30)
+    assert y.sum() == 212  # malignant
+    assert len(model.names()) == 30
+    X = model.data()["X"]
+    assert X.shape == (569, 31)
+    np.testing.assert_allclose(X[:, 1:].mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(X[:, 1:].std(axis=0), 1)
+    assert features[y == 1, 0].mean() > features[y == 0, 0].mean() + 4  # malignant tumours are larger
+
+
+def test_breast_cancer_job(tmp_path, capsys):
+    job = str(EXAMPLES / "breast_cancer" / "job.toml")
+    assert main(["run", job, "--n", "4000", "--out", str(tmp_path)]) == 0
+    assert "NOT OK" not in capsys.readouterr().out
+    est = mg.Estimate.from_json((tmp_path / "elbo.json").read_text())
+    assert (est.n, est.dtype) == (4000, "float32")
+    assert abs(est.value + 67.45) < 5 * est.stderr + 0.05
+    for name in ("loc", "scale"):  # variational.csv is near the maximum
+        assert np.abs(est.grad[name] / est.grad_stderr[name]).max() < 6
+
+
+def test_breast_cancer_gradient_is_that_of_the_elbo(example):
+    model = example("breast_cancer/model.py")
+    found = mg.verify(
+        model.elbo, model.posterior(), 2000, params={"tau": 1.0}, data=model.data(), backends=["numpy"], components=3
+    )
+    assert found.ok, str(found)
+
+
+def test_elbo_counts_the_entropy(example):
+    """Its gradient is that of the log joint and of the closed-form entropy of q."""
+    model = example("breast_cancer/model.py")
+    q, data = model.posterior(), model.data()
+    normal = mg.Normal(**q.params)
+
+    def log_joint(w, *, tau, X, y):
+        return model.elbo({"w": w, "log_q": 0.0}, tau=tau, X=X, y=y)
+
+    common = {"n": 2000, "params": {"tau": 1.0}, "data": data, "wrt": ["loc", "scale"], "backend": "numpy"}
+    elbo, joint = mg.estimate(model.elbo, q, **common), mg.estimate(log_joint, normal, **common)
+    np.testing.assert_allclose(elbo.grad["loc"], joint.grad["loc"], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(elbo.grad["scale"], joint.grad["scale"] + 1 / q.params["scale"], rtol=1e-9, atol=1e-9)
+    entropy = np.sum(np.log(q.params["scale"])) + 31 / 2 * np.log(2 * np.pi * np.e)
+    assert abs(elbo.value - joint.value - entropy) < 5 * np.hypot(elbo.stderr, joint.stderr)
+
+
+def test_fit(example, tmp_path, capsys):
+    fit = example("breast_cancer/fit.py")
+    csv_path, png = tmp_path / "v.csv", tmp_path / "out" / "fit.png"
+    fit.main(["--steps", "60", "--plot", str(png), "--save", str(csv_path)])
+    printed = capsys.readouterr().out
+    assert float(printed.split("patients, ")[1].split("%")[0]) > 90
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    with csv_path.open() as file:
+        assert len(list(csv.reader(file))) == 32
+
+
+def test_asian_option(example, capsys):
+    option = example("asian_option.py")
+    z = option.main(["--n", "20000"])
+    assert set(z) == {"price", "delta", "vega", "rho"}
+    assert max(abs(x) for x in z.values()) < 5
+    printed = capsys.readouterr().out
+    assert "arithmetic" in printed
+    exact, h = option.geometric_formula(**option.MARKET), 1e-5
+    for greek, name in (("delta", "spot"), ("vega", "vol"), ("rho", "rate")):
+        up, down = (option.geometric_formula(**{**option.MARKET, name: option.MARKET[name] + s}) for s in (h, -h))
+        assert exact[greek] == pytest.approx((up["price"] - down["price"]) / (2 * h), rel=1e-6)
