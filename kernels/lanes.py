@@ -5,6 +5,7 @@ Numba's own indexing would first look for a negative index, which hides from LLV
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -18,35 +19,64 @@ def _pointer(context, builder, array_type, array, index_type, index):
     return builder.gep(base, [index], inbounds=True)
 
 
-@intrinsic
-def at(typingctx, array, index):
-    """array[index] for a C-contiguous 1-D array and 0 <= index < size."""
-    if not (
+def _scopes(builder, apart):
+    """Alias scopes of the rows that are added to, and of all other rows: no row is ever both."""
+    module = builder.module
+
+    def node(*operands):
+        return module.add_metadata([x if isinstance(x, ir.MDValue) else ir.MetaDataString(module, x) for x in operands])
+
+    domain = node("mcgrad workspace")
+    names = ("mcgrad sums", "mcgrad rows") if apart else ("mcgrad rows", "mcgrad sums")
+    return [node(node(name, domain)) for name in names]
+
+
+def _mark(builder, instruction, apart):
+    for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, apart), strict=True):
+        instruction.set_metadata(kind, scope)
+
+
+def _is_row_array(array, index):
+    return (
         isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)
-    ):
-        return None
-
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, array, args[0], index, args[1])
-        return context.unpack_value(builder, array.dtype, pointer)
-
-    return array.dtype(array, index), codegen
+    )
 
 
-@intrinsic
-def put(typingctx, array, index, value):
-    """array[index] = value for a C-contiguous 1-D array and 0 <= index < size."""
-    if not (
-        isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and isinstance(index, types.Integer)
-    ):
-        return None
+def _loader(apart):
+    def load(typingctx, array, index):
+        if not _is_row_array(array, index):
+            return None
 
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, array, args[0], index, args[1])
-        context.pack_value(builder, array.dtype, context.cast(builder, args[2], value, array.dtype), pointer)
-        return context.get_dummy_value()
+        def codegen(context, builder, signature, args):
+            loaded = builder.load(_pointer(context, builder, array, args[0], index, args[1]))
+            _mark(builder, loaded, apart)
+            return loaded
 
-    return types.void(array, index, value), codegen
+        return array.dtype(array, index), codegen
+
+    return load
+
+
+def _storer(apart):
+    def store(typingctx, array, index, value):
+        if not _is_row_array(array, index):
+            return None
+
+        def codegen(context, builder, signature, args):
+            element = context.cast(builder, args[2], value, array.dtype)
+            _mark(builder, builder.store(element, _pointer(context, builder, array, args[0], index, args[1])), apart)
+            return context.get_dummy_value()
+
+        return types.void(array, index, value), codegen
+
+    return store
+
+
+# array[index], and array[index] = value, for a C-contiguous 1-D array of numbers and 0 <= index < size.
+at, put = intrinsic(_loader(apart=False)), intrinsic(_storer(apart=False))
+# The same for rows that a lane loop adds to. A row is reached by one pair or the other, never by both: so LLVM need not
+# look at run time whether a sum and the rows it is made from overlap.
+at_sum, put_sum = intrinsic(_loader(apart=True)), intrinsic(_storer(apart=True))
 
 
 @njit(**LOOP)

@@ -20,6 +20,7 @@ from mcgrad.emit.lower import contraction_labels, lower
 from mcgrad.emit.nest import NestWriter
 from mcgrad.emit.schedule import (
     ASSEMBLY,
+    REDUCTIONS,
     Call,
     Nest,
     OuterMoments,
@@ -179,7 +180,8 @@ class Writer:
             add("from mcgrad.kernels.blas import gemm")
         add("from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select")
         add("from mcgrad.kernels.jit import LOOP")
-        add("from mcgrad.kernels.lanes import add_rows, at, fill, mask_finite, mask_lanes, mask_rows, put, square_rows")
+        lanes = "add_rows at at_sum fill mask_finite mask_lanes mask_rows put put_sum square_rows"
+        add(f"from mcgrad.kernels.lanes import {', '.join(lanes.split())}")
         add(f"from mcgrad.kernels.rows import {', '.join(f'{kind}_row{bits}' for kind in kinds)}")
         if elementary:
             add(f"from mcgrad.kernels.elementary{bits} import {', '.join(elementary)}")
@@ -331,7 +333,8 @@ class Writer:
             add(f"g_ = np.empty({z.size}, real)")
         with self.source.block(f"for w in range({lanes}):"):
             with self.source.block(f"for i in range({z.size}):"):
-                add(f"z_[i] = at(ws, {first} + i * {lanes} + w)")
+                load = "at_sum" if access.base.op in REDUCTIONS else "at"
+                add(f"z_[i] = {load}(ws, {first} + i * {lanes} + w)")
             if var.op == "native_value":
                 add(f"put(ws, {target} + w, {call}({', '.join(['z_', *args])}))")
             else:

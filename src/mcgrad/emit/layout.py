@@ -1,7 +1,8 @@
 """Give every stored Var rows in the one workspace of a thread, and choose how many lanes a row has.
 
 The workspace is one array (constant offsets in one array are what LLVM can tell apart); a row is one element of one
-Var for all lanes of the block. Rows are used again once nobody reads them any more.
+Var for all lanes of the block. Rows are used again once nobody reads them any more, but rows that are added to (sums
+and the running values of scans) stay apart from the others: the kernels tell LLVM that the two never overlap.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mcgrad.emit.access import c_strides, resolve
-from mcgrad.emit.schedule import ASSEMBLY, OuterMoments, Schedule, computed, reads, squeeze
+from mcgrad.emit.schedule import ASSEMBLY, REDUCTIONS, OuterMoments, Schedule, computed, reads, squeeze
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 
@@ -50,27 +51,34 @@ class Layout:
 def lay_out(plan: Schedule) -> Layout:
     """Assign rows and lanes."""
     layout = Layout(lanes=0)
-    pool = _Pool()
+    pool, sums = _Pool(), _Pool()
     layout.mask = pool.permanent(1)
     layout.finite = pool.permanent(1)
     layout.scratch = pool.permanent(_scratch(plan))
     last = _last_reads(plan)
     parts = {resolve(arg).base for var in plan.stored if var.op in ASSEMBLY for arg in var.args}
+    summed: list[Var] = []
     for var in plan.stored:
         if var.op in ASSEMBLY:
             _assemble(var, pool.permanent(var.size), layout)
     for at, step in enumerate(plan.steps):
         pool.release(at)
+        sums.release(at)
         for var in computed(step):
             if OPS[var.op].group == "scan":
-                layout.carry[var] = pool.take(_carries(var), at, at)
+                layout.carry[var] = sums.take(_carries(var), at, at)
             if var.op == "noise" and var not in plan.stored:
                 layout.carry[var] = pool.take(1, at, at)
             if var in plan.stored and var not in parts:
-                layout.rows[var] = Rows(
-                    pool.take(_rows(var, plan), at, last.get(var, at)), c_strides(squeeze(var.shape))
-                )
-    layout.total = pool.total
+                of = sums if var.op in REDUCTIONS else pool
+                summed += [var] if of is sums else []
+                first = of.take(_rows(var, plan), at, last.get(var, at))
+                layout.rows[var] = Rows(first, c_strides(squeeze(var.shape)))
+    for var in summed:  # sums lie after all other rows
+        layout.rows[var] = Rows(pool.total + layout.rows[var].offset, layout.rows[var].strides)
+    for var in layout.carry:
+        layout.carry[var] += pool.total if OPS[var.op].group == "scan" else 0
+    layout.total = pool.total + sums.total
     layout.lanes = choose_lanes(layout.total, plan.program.dtype)
     return layout
 

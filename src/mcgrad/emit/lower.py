@@ -100,6 +100,7 @@ def _fresh(part: Var, placed: set[Var]) -> Var:
 _NOT_PLACEABLE = {
     *("reshape", "transpose", "broadcast", "slice", "flip", "take"),
     *("pad", "concatenate", "einsum", "noise", "native_value", "native_gradient"),
+    *("sum", "prod", "max", "min", "scatter_add"),  # rows that are added to are never rows of anything else
 }
 
 

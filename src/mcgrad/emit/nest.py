@@ -104,17 +104,18 @@ class NestWriter:
         args = [self.read(arg) for arg in var.args]
         if var.op in REDUCTIONS:
             row = self._row(self._reduced(var), self.layout.rows[var])
-            self.lanes.append(f"put(ws, {row} + w, {STEP[var.op].format(f'at(ws, {row} + w)', args[0])})  # {name}")
+            total = STEP[var.op].format(f"at_sum(ws, {row} + w)", args[0])
+            self.lanes.append(f"put_sum(ws, {row} + w, {total})  # {name}")
             return
         if OPS[var.op].group == "scan":
             carry = self._carry_row(var)
-            before = f"at(ws, {carry} + w)"
+            before = f"at_sum(ws, {carry} + w)"
             text = {
                 "cumsum": f"{before} + {args[0]}",
                 "cumprod": f"{before} * {args[0]}",
                 "linear_recurrence": f"{args[0]} * {before} + {args[-1]}",
             }[var.op]
-            self.lanes += [f"{name} = {text}  # {var.op}", f"put(ws, {carry} + w, {name})"]
+            self.lanes += [f"{name} = {text}  # {var.op}", f"put_sum(ws, {carry} + w, {name})"]
         else:
             self.lanes.append(f"{name} = {expression(var.op, args)}")
         self._known[var] = name
@@ -168,7 +169,8 @@ class NestWriter:
         if key not in self._known:
             row = self._row(access.squeezed(), self.layout.rows[access.base])
             name = f"x{len(self._known)}_"
-            self.lanes.append(f"{name} = at(ws, {row} + w)" + (" != real(0)" if var.kind == "bool" else ""))
+            load = "at_sum" if access.base.op in REDUCTIONS else "at"
+            self.lanes.append(f"{name} = {load}(ws, {row} + w)" + (" != real(0)" if var.kind == "bool" else ""))
             self._known[key] = name
         return self._known[key]
 
