@@ -31,7 +31,7 @@ def words(seed, stream, component, groups):
     seed: integer in [0, 2**64); stream: integer in [0, 2**32).
     """
     groups = np.asarray(groups, np.uint64)
-    counter = groups & _LOW, groups >> _HALF, np.asarray(component, np.uint64), np.uint64(stream)
+    counter = np.asarray(component, np.uint64), groups >> _HALF, np.uint64(stream), groups & _LOW
     return tuple(word.astype(np.uint32) for word in philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)))
 
 

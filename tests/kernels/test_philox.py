@@ -45,7 +45,7 @@ def test_known_answers(line):
 
 def test_reference_words_use_the_contract_of_key_and_counter():
     _, counter, key, answer = parse(KNOWN[2])
-    group, seed = counter[0] | counter[1] << 32, key[0] | key[1] << 32
-    words = reference_noise.words(seed, counter[3], counter[2], np.array([group], np.uint64))
+    group, seed = counter[3] | counter[1] << 32, key[0] | key[1] << 32
+    words = reference_noise.words(seed, counter[2], counter[0], np.array([group], np.uint64))
     assert [int(word[0]) for word in words] == answer
     assert all(word.dtype == np.uint32 for word in words)
