@@ -1,21 +1,28 @@
-"""Monte Carlo gradients of expectations, with standard errors, from plain NumPy functions."""
+"""Monte Carlo gradients of expectations, with standard errors, from plain NumPy functions.
 
-from mcgrad import noise
-from mcgrad.api import estimate
-from mcgrad.distributions import (
-    Distribution,
-    Joint,
-    LogNormal,
-    MultivariateNormal,
-    Normal,
-    Reparameterized,
-    Uniform,
-)
-from mcgrad.errors import BackendError, McgradError, MergeError, NonFiniteError, ParameterError, TraceError
-from mcgrad.estimate import ConfidenceInterval, Estimate
-from mcgrad.estimator import Estimator
-from mcgrad.integrand import Integrand
-from mcgrad.verification import Verification, verify
+Every public name is imported when it is first used, so that `import mcgrad` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcgrad import noise
+    from mcgrad.api import estimate
+    from mcgrad.distributions import (
+        Distribution,
+        Joint,
+        LogNormal,
+        MultivariateNormal,
+        Normal,
+        Reparameterized,
+        Uniform,
+    )
+    from mcgrad.errors import BackendError, McgradError, MergeError, NonFiniteError, ParameterError, TraceError
+    from mcgrad.estimator import Estimator
+    from mcgrad.integrand import Integrand
+    from mcgrad.result import ConfidenceInterval, Estimate
+    from mcgrad.verification import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -42,3 +49,30 @@ __all__ = [
     "noise",
     "verify",
 ]
+
+_HOMES = {
+    "api": ["estimate"],
+    "distributions": [
+        *("Distribution", "Joint", "LogNormal", "MultivariateNormal", "Normal", "Reparameterized", "Uniform"),
+    ],
+    "errors": ["BackendError", "McgradError", "MergeError", "NonFiniteError", "ParameterError", "TraceError"],
+    "estimator": ["Estimator"],
+    "integrand": ["Integrand"],
+    "result": ["ConfidenceInterval", "Estimate"],
+    "verification": ["Verification", "verify"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "noise":
+        return import_module("mcgrad.noise")
+    if name not in _HOME:
+        raise AttributeError(f"module 'mcgrad' has no attribute {name!r}")
+    value = getattr(import_module(f"mcgrad.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mcgrad import arguments
 from mcgrad.distributions.base import Distribution
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 from mcgrad.estimator import Estimator
 from mcgrad.integrand import Integrand
 

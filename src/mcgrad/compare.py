@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 from mcgrad.moments import Float64Array
 
 MOST_ULPS = 1024  # two backends agree to so many ulps of a draw's root mean square,

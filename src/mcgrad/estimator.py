@@ -15,7 +15,7 @@ from mcgrad.backends import registry
 from mcgrad.dispatch import choose
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import NonFiniteError, ParameterError, shown
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import DATA, trace_problem
 from mcgrad.fingerprint import fingerprint

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 
 
 def folder_for(path: Path, name: str = "out") -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mcgrad.compare import compare
 from mcgrad.errors import ParameterError
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.progress import reporting

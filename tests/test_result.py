@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mcgrad.errors import MergeError, ParameterError
-from mcgrad.estimate import Estimate
+from mcgrad.result import Estimate
 from mcgrad.moments import Moments
 
 SHAPES = {"a.loc": (2, 2), "a.scale": (), "tau": (1,)}
