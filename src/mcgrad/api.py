@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from mcgrad import arguments
 from mcgrad.distributions.base import Distribution
-from mcgrad.result import Estimate
 from mcgrad.estimator import Estimator
 from mcgrad.integrand import Integrand
+from mcgrad.result import Estimate
 
 
 def estimate(

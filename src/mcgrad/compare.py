@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.result import Estimate
 from mcgrad.moments import Float64Array
+from mcgrad.result import Estimate
 
 MOST_ULPS = 1024  # two backends agree to so many ulps of a draw's root mean square,
 MOST_OF_STDERR = 0.02  # or to this fraction of the standard error: one draw in n may fall on the other side of a jump

@@ -15,13 +15,13 @@ from mcgrad.backends import registry
 from mcgrad.dispatch import choose
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import NonFiniteError, ParameterError, shown
-from mcgrad.result import Estimate
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import DATA, trace_problem
 from mcgrad.fingerprint import fingerprint
 from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
 from mcgrad.progress import reporting
+from mcgrad.result import Estimate
 from mcgrad.run import run, thread_count
 
 if TYPE_CHECKING:

@@ -31,9 +31,40 @@ def put(array, index, value):
     array[index] = value
 
 
-def block_of(ws, first, rows, columns):
-    assert 0 <= first <= first + rows * columns <= ws.size
-    return ws[first : first + rows * columns].reshape(rows, columns)
+class Rows:
+    """Element access of the emitted function itself, which promises LLVM that no row is both a sum and another row."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[int, int], str] = {}
+
+    def reader(self, kind):
+        return lambda array, index: at(self._seen(kind, array, index), index)
+
+    def writer(self, kind):
+        return lambda array, index, value: put(self._seen(kind, array, index), index, value)
+
+    def _seen(self, kind, array, index):
+        assert self._kinds.setdefault((id(array), index), kind) == kind, f"element {index} is a sum and another row"
+        return array
+
+    def shims(self) -> dict[str, Any]:
+        return {
+            **{"at": self.reader("row"), "put": self.writer("row")},
+            **{"at_sum": self.reader("sum"), "put_sum": self.writer("sum")},
+        }
+
+
+def matrix(array, first, rows, columns, lead):
+    assert columns <= lead
+    assert 0 <= first <= first + (rows - 1) * lead + columns <= array.size
+    return np.lib.stride_tricks.as_strided(array[first:], (rows, columns), (lead * array.itemsize, array.itemsize))
+
+
+def gemm(blas, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta):
+    left = matrix(a, a_first, k, m, a_lead).T if a_transposed else matrix(a, a_first, m, k, a_lead)
+    right = matrix(b, b_first, n, k, b_lead).T if b_transposed else matrix(b, b_first, k, n, b_lead)
+    result = matrix(c, c_first, m, n, n)
+    result[:] = left @ right + (beta * result if beta else 0)
 
 
 def noise_row(kind, dtype):
@@ -52,7 +83,7 @@ def noise_row(kind, dtype):
 SHIMS: dict[str, Any] = {
     "at": at,
     "put": put,
-    "block_of": block_of,
+    "gemm": gemm,
     "select": lambda condition, a, b: a if condition else b,
     "accumulate": lambda s, x: s + x,
     "prefer_vector_width": lambda: None,
@@ -92,6 +123,7 @@ def load(source: str, name: str, natives: list[Any]) -> Any:
     exec(compile(ast.Module(kept, []), "<emitted>", "exec"), namespace)
 
     def run(*args):
+        namespace.update(Rows().shims())
         with np.errstate(all="ignore"):
             namespace[name](int(args[0]), int(args[1]), *args[2:])
 

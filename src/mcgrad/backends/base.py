@@ -14,6 +14,10 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
+MOST_WORK = 4e8  # multiplications in a chunk: some ten milliseconds of one core
+LEAST_WORK = 2e7  # and what is worth handing to another thread
+CHUNKS = 64  # a run is cut in about as many, within these limits
+
 Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path
 
@@ -80,11 +84,9 @@ def split(n: int, first: int, block: int, work: float) -> list[tuple[int, int]]:
     The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
     in which they merge are always the same.
     """
-    chunk = min(CHUNK_WORK / max(work, 1.0), n / 64)
+    work = max(work, 1.0)
+    chunk = max(min(MOST_WORK / work, n / CHUNKS), LEAST_WORK / work)
     step = max(int(chunk // block), 1) * block
     pilot = (first // block + 1) * block  # the first chunk is one block: a backend may need to look before it runs
     edges = sorted({first, min(pilot, first + n), *range((first // step + 1) * step, first + n, step), first + n})
     return list(pairwise(edges))
-
-
-CHUNK_WORK = 1e8  # multiplications in a chunk: some milliseconds of one core

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from mcgrad.compare import compare
 from mcgrad.errors import ParameterError
-from mcgrad.result import Estimate
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.progress import reporting
+from mcgrad.result import Estimate
 from mcgrad.save import folder_for, save
 from mcgrad.table import duration
 from mcgrad.verification import REFERENCE, verify
