@@ -49,8 +49,10 @@ class Rows:
 
     def shims(self) -> dict[str, Any]:
         return {
-            **{"at": self.reader("row"), "put": self.writer("row")},
-            **{"at_sum": self.reader("sum"), "put_sum": self.writer("sum")},
+            "at": self.reader("row"),
+            "put": self.writer("row"),
+            "at_sum": self.reader("sum"),
+            "put_sum": self.writer("sum"),
         }
 
 

@@ -1,0 +1,23 @@
+"""Importing mcgrad loads NumPy and little else."""
+
+import subprocess
+import sys
+
+HEAVY = ["numba", "llvmlite", "scipy", "cupy", "rich", "matplotlib", "threadpoolctl", "platformdirs"]
+
+
+def fresh(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_import_loads_nothing_heavy():
+    loaded = fresh("import sys, mcgrad; print(*sys.modules)")
+    assert "numpy" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_the_numpy_backend_does_without_numba():
+    loaded = fresh(
+        "import sys, mcgrad as mg; mg.estimate(lambda z: z**2, mg.Normal(), 100, backend='numpy'); print(*sys.modules)"
+    )
+    assert [name for name in ("numba", "scipy", "rich") if name in loaded] == []

@@ -1,0 +1,96 @@
+"""Random integrands: both modes agree with finite differences, and every backend with NumPy."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from mcgrad.backends.cpu import CpuBackend
+from mcgrad.backends.numpy import NumpyBackend
+from mcgrad.estimators.pathwise import pathwise
+from mcgrad.estimators.problem import DATA as DATA_PREFIX
+from mcgrad.estimators.problem import trace_problem
+from mcgrad.ir.program import Output, Program, ancestors
+from mcgrad.kernels.reference_noise import normals
+from mcgrad.simplify import simplify
+from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
+from tests.ops.problems import MODES, central_differences, components, evaluate
+from tests.random_integrands import DATA, PARAMS, Q, expressions, integrand
+
+DRAWS = range(40, 43)
+INPUTS = {**Q.flat_params, **PARAMS, **{DATA_PREFIX + name: x for name, x in DATA.items() if x.dtype.kind == "f"}}
+LEAVES = {path: np.asarray(x, float)[..., None] for path, x in INPUTS.items()}
+
+
+def problem_of(text):
+    return trace_problem(integrand(text), Q, {name: np.asarray(x) for name, x in PARAMS.items()}, DATA)
+
+
+def leaves_of(problem, value, draw):
+    eps = normals(9, 0, np.arange(3), draw, 1, np.float64)
+    return {
+        var: eps if var.op == "noise" else LEAVES[var.attrs]
+        for var in [*ancestors([value]), *problem.params.values()]
+        if var.op in ("noise", "input")
+    }
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(expressions())
+def test_gradients_agree_with_finite_differences(text):
+    problem = problem_of(text)
+    wrt = list(problem.params.values())
+    grads = {mode: differentiate(problem.value, wrt) for mode, differentiate in MODES.items()}
+    for draw in DRAWS:
+        at = leaves_of(problem, problem.value, draw)
+        got_value = evaluate(problem.value, at)
+        with np.errstate(all="ignore"):
+            z = Q.transform(next(x for var, x in at.items() if var.op == "noise")[:, 0], **Q.params)
+            np.testing.assert_allclose(got_value[0], integrand(text)(z, **PARAMS, **DATA), rtol=1e-11, atol=1e-12)
+        fine, finer = (central_differences(problem.value, wrt, at, step) for step in (1e-3, 2.5e-4))
+        for i, (want, check) in enumerate(zip(fine, finer, strict=True)):
+            scale = 1 + np.abs(want).max() + np.abs(got_value[0])
+            if np.abs(want - check).max() > 1e-8 * scale:
+                continue  # a kink is nearer than the step
+            for found in grads.values():
+                np.testing.assert_allclose(evaluate(found[i], at)[..., 0], want, rtol=0, atol=1e-7 * scale)
+
+
+def agree(program, backend, dtype):
+    inputs = {path: x[..., 0].astype(dtype) for path, x in LEAVES.items()}
+    bound = [each.compile(program).bind(inputs) for each in (backend, NumpyBackend())]
+    for draw in DRAWS:
+        ours, reference = (each.partial(9, draw, draw + 1, omit=False) for each in bound)
+        for (path, got), (_, want) in zip(components(program, ours), components(program, reference), strict=True):
+            tolerance = {"float32": 3e-4, "float64": 1e-10}[dtype] * (1 + np.abs(want).max())
+            np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=path)
+
+
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(expressions())
+def test_emitted_source_as_plain_python(plain_backend, text):  # noqa: F811
+    problem = problem_of(text)
+    agree(pathwise(problem, list(problem.params), "float64"), plain_backend, "float64")
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("float64", 3), ("float32", 3)])
+def test_machine_code(dtype, count):
+    """Several expressions in one Program, for one compilation."""
+    found = []
+
+    @settings(derandomize=True, deadline=None, max_examples=10 * count, database=None)
+    @given(expressions(depth=4))
+    def collect(text):
+        found.append(text)
+
+    collect()
+    longest = sorted(set(found), key=len)[-3 * count :: 3]
+    outputs = []
+    for text in longest:
+        program = pathwise(problem_of(text), tuple(INPUTS)[:5], dtype)
+        outputs += [Output(f"{out.path} of {text}", out.var) for out in program.outputs]
+    agree(simplify(Program(tuple(outputs), dtype)), CpuBackend(), dtype)
