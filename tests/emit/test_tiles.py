@@ -7,6 +7,7 @@ import scipy.special as sc
 import mcgrad as mg
 import mcgrad.emit.cpu
 import mcgrad.emit.layout
+import mcgrad.emit.tile
 from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
 
 RNG = np.random.default_rng(3)
@@ -47,15 +48,23 @@ INTEGRANDS = {
 }
 
 
+TILED = "logistic", "two products in one sum", "a product of a product", "product of all", "running sums over the rows"
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
 @pytest.mark.parametrize("tile", [1, 4, 23, 100])
 @pytest.mark.parametrize("name", INTEGRANDS)
-def test_any_reader_of_a_product(plain_backend, monkeypatch, name, tile):  # noqa: F811
+def test_any_reader_of_a_product(plain_backend, monkeypatch, name, tile, spoiled):  # noqa: F811
+    monkeypatch.setattr(mcgrad.emit.tile, "SHORTEST", 2)
     monkeypatch.setattr(mcgrad.emit.cpu, "TILE_ROWS", tile)
     monkeypatch.setattr(mcgrad.emit.layout, "TILE_ROWS", tile)
     q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
-    reference = mg.Estimator(INTEGRANDS[name], q, backend="numpy")
+    reference = mg.Estimator(lambda z: INTEGRANDS[name](z) + (np.log(z[0]) if spoiled else 0.0), q, backend="numpy")
     inputs = reference._values({})
-    ours = plain_backend.compile(reference.program).bind(inputs).partial(2, 3, 20, omit=False)
-    want = reference._kernel.bind(inputs).partial(2, 3, 20, omit=False)
+    kernel = plain_backend.compile(reference.program)
+    assert "for t0 in" in kernel.source() or name not in TILED
+    ours = kernel.bind(inputs).partial(2, 3, 20, omit=spoiled)
+    want = reference._kernel.bind(inputs).partial(2, 3, 20, omit=spoiled)
+    assert (ours.nonfinite > 0, ours.nonfinite) == (spoiled, want.nonfinite)
     np.testing.assert_allclose(ours.moments.mean, want.moments.mean, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(ours.moments.m2, want.moments.m2, rtol=1e-9, atol=1e-12)

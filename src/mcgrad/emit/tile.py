@@ -45,6 +45,8 @@ def _members(plan: Schedule, extent: int) -> list[int]:
     made: set[Var] = set()  # what the tile computes row by row
     done: set[Var] = set()  # what is complete only after the tile, or comes after it
     for i, step in enumerate(plan.steps):
+        if isinstance(step, Finite):
+            break  # the moments after it must stay after it
         read, made_here = reads(step), computed(step)
         rowwise = isinstance(step, Product) and _rows(step.var) == extent
         inner = isinstance(step, Product) and _inner(step.var) == extent
