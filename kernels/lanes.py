@@ -32,6 +32,8 @@ def _scopes(builder, apart):
 
 
 def _mark(builder, instruction, apart):
+    if apart is None:
+        return
     for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, apart), strict=True):
         instruction.set_metadata(kind, scope)
 
@@ -77,13 +79,15 @@ at, put = intrinsic(_loader(apart=False)), intrinsic(_storer(apart=False))
 # The same for rows that a lane loop adds to. A row is reached by one pair or the other, never by both: so LLVM need not
 # look at run time whether a sum and the rows it is made from overlap.
 at_sum, put_sum = intrinsic(_loader(apart=True)), intrinsic(_storer(apart=True))
+# And for helpers that are given rows of either kind.
+at_any, put_any = intrinsic(_loader(apart=None)), intrinsic(_storer(apart=None))
 
 
 @njit(**LOOP)
 def fill(ws, first, count, value):
     """Set `count` elements from `first` on."""
     for w in range(first, first + count):
-        put(ws, w, value)
+        put_any(ws, w, value)
 
 
 @njit(**LOOP)
@@ -98,7 +102,7 @@ def mask_lanes(ws, first, lanes, groups, base, start, stop):
         for q in range(width):
             draw = base + groups * q + k
             inside = (draw >= start) & (draw < stop)
-            put(ws, first + k * width + q, np.float64(1.0 if inside else 0.0))
+            put_any(ws, first + k * width + q, np.float64(1.0 if inside else 0.0))
 
 
 @njit(**LOOP)
@@ -108,18 +112,18 @@ def mask_rows(ws, first, rows, lanes, mask):
     for row in range(rows):
         start = first + row * lanes
         for w in range(lanes):
-            put(ws, start + w, select(at(ws, mask + w) != zero, at(ws, start + w), zero))
+            put_any(ws, start + w, select(at_any(ws, mask + w) != zero, at_any(ws, start + w), zero))
 
 
 @njit(**LOOP)
 def mask_finite(ws, first, lanes, mask, omit, counts):
     """Count the lanes whose row at `first` is not zero (so NaN); with `omit`, mask them as well."""
     for w in range(lanes):
-        if at(ws, mask + w) != 0:
-            bad = at(ws, first + w) != 0
+        if at_any(ws, mask + w) != 0:
+            bad = at_any(ws, first + w) != 0
             counts[1] += bad
             if bad and omit:
-                put(ws, mask + w, ws.dtype.type(0))
+                put_any(ws, mask + w, ws.dtype.type(0))
             else:
                 counts[0] += 1
 
@@ -128,12 +132,12 @@ def mask_finite(ws, first, lanes, mask, omit, counts):
 def square_rows(ws, target, first, count):
     """Write the squares of `count` elements."""
     for w in range(count):
-        x = at(ws, first + w)
-        put(ws, target + w, x * x)
+        x = at_any(ws, first + w)
+        put_any(ws, target + w, x * x)
 
 
 @njit(**LOOP)
 def add_rows(sums, first, ws, source, count):
     """Add `count` elements of the workspace to the sums."""
     for i in range(count):
-        put(sums, first + i, at(sums, first + i) + at(ws, source + i))
+        put_any(sums, first + i, at_any(sums, first + i) + at_any(ws, source + i))

@@ -20,18 +20,21 @@ def lower(program: Program) -> Program:
     """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts."""
     new: dict[Var, Var] = {}
     outer = {out.var for out in program.outputs if is_outer(out.var)}
-    placed: set[Var] = set()
+    placed: set[Var] = set()  # computed straight into their place in an assembly
+    kept: set[Var] = set()  # must stay in C order, as BLAS reads them
     for var in ancestors(program.roots()):
         args = tuple(new[arg] for arg in var.args)
         if var.random and var.op in ("pad", "concatenate"):
-            args = tuple(_fresh(arg, placed) for arg in args)
+            args = tuple(_fresh(arg, placed, kept) for arg in args)
             new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
         elif var.op in ("native_value", "native_gradient") and not resolve(args[0]).is_whole:
             copy = Var("copy", args[:1], None, args[0].shape, "float", random=True)
             new[var] = rebuild(var, (copy, *args[1:]))
         elif var.random and var.op == "einsum" and is_matrix_product(var):
-            new[var] = _canonical(var, args, placed)
-        elif var.random and var.op == "einsum" and var not in outer:
+            new[var] = _canonical(var, args, placed, kept)
+        elif var in outer:
+            new[var] = rebuild(var, tuple(_whole(arg, placed, kept) for arg in args))
+        elif var.random and var.op == "einsum":
             new[var] = _expanded(var, args)
         else:
             new[var] = var if args == var.args else rebuild(var, args)
@@ -72,24 +75,29 @@ class contraction_labels:  # noqa: N801 - reads as a function
         self.contracted = [x for x in matrix if x in lanes and x not in output]
 
 
-def _canonical(var: Var, args: tuple[Var, ...], placed: set[Var]) -> Var:
+def _canonical(var: Var, args: tuple[Var, ...], placed: set[Var], kept: set[Var]) -> Var:
     """A matrix product whose operand and result have the axes (batch, contracted | rows, columns), in C order."""
     parts = contraction_labels(var)
     wanted = [*parts.batch, *parts.contracted, *parts.columns]
-    operand = transpose(args[1 - parts.fixed], [parts.lanes.index(x) for x in wanted])
-    access = resolve(operand)
-    if not access.is_whole or access.base in placed:
-        operand = Var("copy", (operand,), None, operand.shape, operand.kind, random=True)
-        access = resolve(operand)
-    placed.add(access.base)  # it must stay in its own C order
+    operand = _whole(transpose(args[1 - parts.fixed], [parts.lanes.index(x) for x in wanted]), placed, kept)
     output = [*parts.batch, *parts.rows, *parts.columns]
     product = einsum(f"{parts.matrix},{''.join(wanted)}->{''.join(output)}", args[parts.fixed], operand)
     return transpose(product, [output.index(x) for x in parts.output])
 
 
-def _fresh(part: Var, placed: set[Var]) -> Var:
+def _whole(operand: Var, placed: set[Var], kept: set[Var]) -> Var:
+    """What BLAS reads: rows in C order, of an equation that will stay in them."""
+    access = resolve(operand)
+    if not access.is_whole or access.base in placed or access.base.op in _SUMS:
+        operand = Var("copy", (operand,), None, operand.shape, operand.kind, random=True)
+        access = resolve(operand)
+    kept.add(access.base)
+    return operand
+
+
+def _fresh(part: Var, placed: set[Var], kept: set[Var]) -> Var:
     """An equation that can be computed straight into one place of an assembly."""
-    if part.random and part not in placed and part.op not in _NOT_PLACEABLE:
+    if part.random and part not in placed | kept and part.op not in _NOT_PLACEABLE:
         placed.add(part)
         return part
     copy = Var("copy", (part,), None, part.shape, part.kind, random=True)
@@ -97,10 +105,11 @@ def _fresh(part: Var, placed: set[Var]) -> Var:
     return copy
 
 
+_SUMS = {"sum", "prod", "max", "min", "scatter_add"}  # rows that are added to are never rows of anything else
 _NOT_PLACEABLE = {
+    *_SUMS,
     *("reshape", "transpose", "broadcast", "slice", "flip", "take"),
     *("pad", "concatenate", "einsum", "noise", "native_value", "native_gradient"),
-    *("sum", "prod", "max", "min", "scatter_add"),  # rows that are added to are never rows of anything else
 }
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mcgrad.emit.access import Access, c_strides, resolve
+from mcgrad.emit.context import Context
 from mcgrad.emit.layout import Rows
 from mcgrad.emit.schedule import REDUCTIONS, Nest, nest_shape, squeeze
 from mcgrad.emit.text import expression
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Var
-
-if TYPE_CHECKING:
-    from mcgrad.emit.cpu import Writer
 
 START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}
 STEP = {
@@ -28,9 +24,9 @@ STEP = {
 class NestWriter:
     """Collects what goes before, into and after the lane loop of one nest, then writes it."""
 
-    def __init__(self, writer: Writer, nest: Nest, tiled: bool = False) -> None:
-        self.writer, self.nest = writer, nest
-        self.layout, self.stored = writer.layout, writer.plan.stored
+    def __init__(self, context: Context, nest: Nest, tiled: bool = False) -> None:
+        self.context, self.nest = context, nest
+        self.layout, self.stored = context.layout, context.plan.stored
         self.index = [f"i{axis}" for axis in range(len(nest.shape))]
         self.before: list[str] = []
         self.lanes: list[str] = []
@@ -44,7 +40,7 @@ class NestWriter:
             self._equation(var)
         for out in self.nest.moments:
             self._moments(out)
-        source, lanes = self.writer.source, self.layout.lanes
+        source, lanes = self.context.source, self.layout.lanes
         if not self.tiled:
             self.write_starts()
         heads = []
@@ -52,18 +48,18 @@ class NestWriter:
             if self.tiled:
                 heads.append("for i0 in range(t0, t1):")
                 continue
-            extent = self.writer.extent(n)
+            extent = self.context.extent(n)
             back = self.nest.backwards.get(axis, False)
             heads.append(f"for i{axis} in range({extent} - 1, -1, -1):" if back else f"for i{axis} in range({extent}):")
         for head in heads:
             source.add(head)
-            source._depth += 1
+            source.indent()
         source.add(*self.before)
         if self.lanes:
             with source.block(f"for w in range({lanes}):"):
                 source.add(*self.lanes)
         source.add(*self.after)
-        source._depth -= len(heads)
+        source.dedent(len(heads))
 
     def write_starts(self) -> None:
         """Write what sets sums and scans to their start."""
@@ -74,7 +70,7 @@ class NestWriter:
                 start = "real(1)" if var.op == "cumprod" else "real(0)"
                 count = var.size // var.shape[var.attrs[0]] * self.layout.lanes
                 first = self.layout.carry[var] * self.layout.lanes
-                self.writer.source.add(f"fill(ws, {first}, {count}, {start})  # {var.op}")
+                self.context.source.add(f"fill(ws, {first}, {count}, {start})  # {var.op}")
 
     def write_finite(self, var: Var, row: int) -> None:
         """Write a nest that makes the row NaN in the lanes where an element of the Var is not finite."""
@@ -83,21 +79,21 @@ class NestWriter:
         self.write()
 
     def _fill(self, var: Var, rows: Rows) -> None:
-        source, lanes = self.writer.source, self.layout.lanes
+        source, lanes = self.context.source, self.layout.lanes
         shape = squeeze(var.shape)
         if rows.strides == c_strides(shape):
             source.add(f"fill(ws, {rows.offset * lanes}, {var.size * lanes}, {START[var.op]})  # {var.op}")
             return
         for axis, n in enumerate(shape):
-            source.add(f"for j{axis} in range({self.writer.extent(n)}):")
-            source._depth += 1
+            source.add(f"for j{axis} in range({self.context.extent(n)}):")
+            source.indent()
         where = _affine(rows.offset, rows.strides, [f"j{axis}" for axis in range(len(shape))])
         source.add(f"fill(ws, ({where}) * {lanes}, {lanes}, {START[var.op]})  # {var.op}")
-        source._depth -= len(shape)
+        source.dedent(len(shape))
 
     # --- equations ---
     def _equation(self, var: Var) -> None:
-        name = self.writer.names[var]
+        name = self.context.names[var]
         if var.op == "noise":
             self._noise(var)
             return
@@ -126,7 +122,7 @@ class NestWriter:
 
     def _noise(self, var: Var) -> None:
         stream, kind = var.attrs
-        lanes, bits = self.layout.lanes, self.writer.plan.program.dtype[-2:]
+        lanes, bits = self.layout.lanes, self.context.bits
         component = f"uint32({_affine(0, c_strides(self.nest.shape), self.index)})"
         place = (
             self._place(self._own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
@@ -135,13 +131,13 @@ class NestWriter:
         self.before.append(
             f"{kind}_row{bits}(rows, {place}, {lanes}, group, {component}, uint32({stream}), key0, key1)"
         )
-        name = self.writer.names[var]
+        name = self.context.names[var]
         self._known[var] = name
         self.lanes.append(f"{name} = at(ws, {row} + w)")
 
     def _moments(self, out: Output) -> None:
         value = self.read(out.var)
-        k = self.writer.moment_offset(out)
+        k = self.context.outputs[out]
         number = len(self.after) // 2
         component = _affine(k, c_strides(squeeze(out.var.shape)), self.index)
         d, s, q, p = (f"{letter}{number}" for letter in "dsqp")
@@ -169,8 +165,10 @@ class NestWriter:
         if key not in self._known:
             row = self._row(access.squeezed(), self.layout.rows[access.base])
             name = f"x{len(self._known)}_"
-            load = "at_sum" if access.base.op in REDUCTIONS else "at"
-            self.lanes.append(f"{name} = {load}(ws, {row} + w)" + (" != real(0)" if var.kind == "bool" else ""))
+            self.lanes.append(
+                f"{name} = {self.context.load(access.base)}(ws, {row} + w)"
+                + (" != real(0)" if var.kind == "bool" else "")
+            )
             self._known[key] = name
         return self._known[key]
 
@@ -180,7 +178,7 @@ class NestWriter:
             return f"real({value!r})" if abs(value) < float("inf") else f"real({'-' if value < 0 else ''}np.inf)"
         access = resolve(var).squeezed()
         if access.key not in self._known:
-            offset = self.writer.scalar_offset(access.base)
+            offset = self.context.scalar_offset(access.base)
             name = f"u{len(self._known)}_"
             self.before.append(
                 f"{name} = at(c, {self._element(access, offset)})" + (" != real(0)" if var.kind == "bool" else "")
@@ -225,7 +223,7 @@ class NestWriter:
 
     def _place(self, access: Access, rows: Rows) -> str:
         shape = squeeze(access.base.shape)
-        if access.base in self.writer.plan.local:
+        if access.base in self.context.plan.local:
             return f"{rows.offset} + i0 - t0"
         if rows.strides == c_strides(shape):
             return self._element(access, rows.offset)
@@ -244,7 +242,7 @@ class NestWriter:
 
     def _element(self, access: Access, offset: int) -> str:
         if access.table is not None:
-            start = self.writer.table(access.table)
+            start = self.context.table(access.table)
             flat = _affine(start, c_strides(access.shape), self.index)
             return f"{offset} + at(t, {flat})" if offset else f"at(t, {flat})"
         return _affine(offset + access.offset, access.strides, self.index)

@@ -41,13 +41,21 @@ class Source:
         """Append lines at the present depth."""
         self.lines += ["    " * self._depth + line if line else "" for line in lines]
 
+    def indent(self) -> None:
+        """Go one level deeper."""
+        self._depth += 1
+
+    def dedent(self, levels: int) -> None:
+        """Come back by some levels."""
+        self._depth -= levels
+
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Append a compound statement; what is added inside is its body."""
         self.add(head)
-        self._depth += 1
+        self.indent()
         yield
-        self._depth -= 1
+        self.dedent(1)
 
     def __str__(self) -> str:
         return "\n".join(self.lines) + "\n"
