@@ -1,7 +1,8 @@
 """Fit the posterior of model.py by stochastic gradient ascent on the ELBO; plot the ELBO; predict held-out patients.
 
-    python examples/breast_cancer/fit.py                                # results/fit.png and the held-out accuracy
-    python examples/breast_cancer/fit.py --all --save variational.csv   # on all patients: what job.toml reads
+    python examples/breast_cancer/fit.py      # results/fit.png and the held-out accuracy
+
+With --all --steps 4000 --save variational.csv it fits to all patients, and writes what job.toml reads.
 """
 
 import argparse
