@@ -1,7 +1,7 @@
 """Fill one row of a workspace with noise: the draw contract, version 1.
 
-Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (low 32 bits of the group, high 32
-bits of the group, component, stream). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
+Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (component, high 32 bits of the group,
+stream, low 32 bits of the group). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
 draw // 2); component is the index of the noise component, stream that of the noise source.
 
 float32: uniform, word k serves draw 4 group + k; normal, words (0, 1) make draws 0 and 1 (cos, sin), words (2, 3) make

@@ -83,8 +83,8 @@ def noise_row(kind, dtype):
 
 
 SHIMS: dict[str, Any] = {
-    "at": at,
-    "put": put,
+    **dict.fromkeys(("at", "at_any"), at),
+    **dict.fromkeys(("put", "put_any"), put),
     "gemm": gemm,
     "select": lambda condition, a, b: a if condition else b,
     "accumulate": lambda s, x: s + x,

@@ -33,7 +33,7 @@ class CpuBackend:
         return None
 
     def compile(self, program: Program) -> CpuKernel:
-        """Emit and load the chunk function; Numba compiles it at the first call, unless its cache has it."""
+        """Emit the chunk function and have Numba compile it, unless its cache has it."""
         return CpuKernel(program)
 
     def is_compiled(self, program: Program) -> bool:
@@ -55,6 +55,15 @@ class Compiled:
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
         self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
+        self._compile()
+
+    def _compile(self) -> None:
+        """Have Numba compile the function, or fetch it from its cache, by a call over no draws at all."""
+        none, nothing = np.empty(0), np.empty(0, self.dtype)
+        self.function(
+            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
+            np.zeros(2, np.int64), False, self.blas, *[nothing] * len(self.emitted.matrices),
+        )  # fmt: skip
 
     def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""
