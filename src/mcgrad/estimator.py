@@ -142,7 +142,7 @@ class Estimator:
         seed = arguments.seed(seed)
         first = arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
         values = self._values(changes)
-        with reporting(progress, n) as report:
+        with reporting(progress, n) as report, self._kernel.limits():
             start = time.perf_counter()
             bound = self._kernel.bind(values)
             partial = run(

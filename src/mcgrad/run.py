@@ -48,6 +48,10 @@ def pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
 def run(
     bound: Bound, seed: int, first: int, n: int, block: int, work: float, threads: int, omit: bool,
     report: Report | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -44,6 +45,9 @@ class Kernel(Protocol):
 
     def bind(self, inputs: Inputs) -> Bound:
         """Take values for the inputs and compute what no draw changes."""
+
+    def limits(self) -> AbstractContextManager[Any]:
+        """Return what must hold while it runs."""
 
     def source(self) -> str:
         """Return what was compiled, to read."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.backends.threads import one_blas_thread
 from mcgrad.compile import is_compiled, load
 from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
@@ -179,18 +180,3 @@ def _moments(count: int, sums: Array, squares: Array, pivot: Array) -> Moments:
         return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
     mean = sums / count
     return Moments(count, pivot + mean, np.maximum(squares - sums * mean, 0.0))
-
-
-_controller: Any = None
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Limit the BLAS that Numba calls to one thread, until the context ends."""
-    global _controller
-    if _controller is None:
-        import scipy.linalg.cython_blas  # noqa: F401 - the library must be loaded to be found
-        import threadpoolctl
-
-        _controller = threadpoolctl.ThreadpoolController()
-    limits: AbstractContextManager[Any] = _controller.limit(limits=1, user_api="blas")
-    return limits

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.backends.threads import one_blas_thread
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -45,6 +47,11 @@ class NumpyKernel:
         """Compute what no draw changes."""
         values = [value[..., None] for value in self.host(inputs)]
         return NumpyBound(self, dict(zip(self.hoisted, values, strict=True)))
+
+    def limits(self) -> AbstractContextManager[Any]:
+        """Keep BLAS to one thread: its sums depend on the number."""
+        products = any(var.op == "einsum" for var in self.program.body())
+        return one_blas_thread() if products else nullcontext()
 
     def source(self) -> str:
         """The Program itself is what runs."""
