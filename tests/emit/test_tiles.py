@@ -7,12 +7,14 @@ import scipy.special as sc
 import mcgrad as mg
 import mcgrad.emit.cpu
 import mcgrad.emit.layout
+import mcgrad.emit.lower
 import mcgrad.emit.tile
 from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
 
 RNG = np.random.default_rng(3)
 ROWS = 23
 X, Y, V = RNG.standard_normal((ROWS, 4)), RNG.standard_normal((ROWS, 4)), RNG.random(ROWS)
+S, M = RNG.standard_normal((4, 4)), RNG.standard_normal((2, 4))
 ORDER = RNG.permutation(ROWS)[:17]
 
 
@@ -44,6 +46,7 @@ INTEGRANDS = {
     "batches": lambda z: np.sum(np.tanh(np.stack([X, Y]) @ z)),
     "from the left": lambda z: np.sum(np.tanh(z @ X.T) * V),
     "variance": lambda z: np.var(X @ z) + np.std(Y @ z),
+    "as many rows as columns": lambda z: (M @ (S @ z))[0] * np.sum(z) + np.sum(np.tanh(S @ np.tanh(S @ z)) * z),
     "value also read whole": lambda z: (X @ z) @ (Y @ z),
 }
 
@@ -56,8 +59,9 @@ TILED = "logistic", "two products in one sum", "a product of a product", "produc
 @pytest.mark.parametrize("name", INTEGRANDS)
 def test_any_reader_of_a_product(plain_backend, monkeypatch, name, tile, spoiled):  # noqa: F811
     monkeypatch.setattr(mcgrad.emit.tile, "SHORTEST", 2)
-    monkeypatch.setattr(mcgrad.emit.cpu, "TILE_ROWS", tile)
-    monkeypatch.setattr(mcgrad.emit.layout, "TILE_ROWS", tile)
+    monkeypatch.setattr(mcgrad.emit.lower, "SMALL_CONTRACTION", 1)
+    for module in (mcgrad.emit.cpu, mcgrad.emit.layout):
+        monkeypatch.setattr(module, "TILE_ROWS", tile, raising=module is mcgrad.emit.layout)
     q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
     reference = mg.Estimator(lambda z: INTEGRANDS[name](z) + (np.log(z[0]) if spoiled else 0.0), q, backend="numpy")
     inputs = reference._values({})

@@ -21,9 +21,9 @@ def tile(plan: Schedule) -> Schedule:
     """Return the schedule with the steps over its longest data axis gathered in a Tile, if there is one."""
     extents = {n for step in plan.steps if isinstance(step, Product) for n in [_rows(step.var)] if n >= SHORTEST}
     for extent in sorted(extents, reverse=True):
-        members = _members(plan, extent)
+        members, made = _members(plan, extent)
         if len(members) > 1:
-            return _gathered(plan, extent, members)
+            return _gathered(plan, extent, members, made)
     return plan
 
 
@@ -39,8 +39,8 @@ def _inner(product: Var) -> int:
     return operand.shape[0] if len(operand.shape) == 1 and len(product.shape) == 1 else 0
 
 
-def _members(plan: Schedule, extent: int) -> list[int]:
-    """The steps that can go into the tile, in order."""
+def _members(plan: Schedule, extent: int) -> tuple[list[int], set[Var]]:
+    """The steps that can go into the tile, in order, and what they compute row by row."""
     inside: list[int] = []
     made: set[Var] = set()  # what the tile computes row by row
     done: set[Var] = set()  # what is complete only after the tile, or comes after it
@@ -55,10 +55,11 @@ def _members(plan: Schedule, extent: int) -> list[int]:
         bases |= {part for base in bases for part in _parts(base)}
         done.update(base for base in bases if _parts(base) & (made | done))
         fits = not bases & done
+        contracts = inner and bases <= made  # with a square matrix it may be the one or the other
         if fits and nest:
             fits = all(access.is_whole for access in read if access.base in made)
-        elif fits and inner:
-            fits = bases <= made and all(access.is_whole for access in read)
+        elif fits and contracts:
+            fits = all(access.is_whole for access in read)
         elif fits and rowwise:
             fits = not bases & made
         else:
@@ -66,14 +67,14 @@ def _members(plan: Schedule, extent: int) -> list[int]:
         if fits and (inside or rowwise):
             inside.append(i)
             for var in made_here:
-                row_by_row = rowwise or (nest and OPS[var.op].group in ("elementwise", "scan", "leaf"))
-                (made if row_by_row else done).add(var)
+                by_rows = OPS[var.op].group in ("elementwise", "scan", "leaf") if nest else not contracts
+                (made if by_rows else done).add(var)
         elif bases & (made | done):
             done.update(made_here)
-    return inside
+    return inside, made
 
 
-def _gathered(plan: Schedule, extent: int, members: list[int]) -> Schedule:
+def _gathered(plan: Schedule, extent: int, members: list[int], row_by_row: set[Var]) -> Schedule:
     """Put what the tile needs before it, the tile, and the rest after it."""
     gathered = [plan.steps[i] for i in members]
     made = {var for step in gathered for var in computed(step)}
@@ -95,7 +96,7 @@ def _gathered(plan: Schedule, extent: int, members: list[int]) -> Schedule:
     read_outside = {access.base for step in [*before, *after] for access in reads(step)}
     read_outside |= {resolve(arg).base for var in plan.stored if var.op in ASSEMBLY for arg in var.args}
     read_outside |= {access.base for out in plan.program.outputs for access in [resolve(out.var)] if _kept(steps)}
-    rowwise = {var for var in made if var in plan.stored and var.shape == (extent,)}
+    rowwise = {var for var in row_by_row if var in plan.stored and var.shape == (extent,)}
     return Schedule(plan.program, steps, place, plan.stored, frozenset(rowwise - read_outside))
 
 
