@@ -1,7 +1,7 @@
 """Speed under pytest-benchmark, grouped by problem and dtype.
 
-pytest bench -o addopts="" --benchmark-only --benchmark-disable-gc
-pytest bench -o addopts="" --benchmark-only -k "scalar and float32"
+pytest bench --benchmark-only --benchmark-disable-gc
+pytest bench --benchmark-only -k "scalar and float32"
 """
 
 import os

@@ -55,7 +55,7 @@ def main():
     for problem in (problems()[name] for name in args.problems):
         expected = reference(problem)
         for dtype in args.dtype:
-            draws = problem.draws[dtype] // 4
+            draws = problem.draws[dtype] // 2
             job = replace(problem, draws={dtype: draws})
             try:
                 pairs = list(build(module, job, dtype, args.threads, expected))
