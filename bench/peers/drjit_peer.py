@@ -16,7 +16,7 @@ from peers.tuned import best
 
 
 def find_llvm():
-    """Dr.Jit takes LLVM 15 or newer from DRJIT_LIBLLVM_PATH; the newest one installed was the fastest."""
+    """Dr.Jit takes LLVM 15 or newer from DRJIT_LIBLLVM_PATH. The newest: 15 crashed on some kernels."""
     folders = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/local/lib")
     found = [path for folder in folders for path in Path(folder).glob("libLLVM-[0-9][0-9].so")]
     newest = max(found, key=lambda path: int(path.name[8:10]), default=None)

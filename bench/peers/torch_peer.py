@@ -1,7 +1,7 @@
 """PyTorch: torch.compile (fullgraph) of grad_and_value of the mean over a chunk; noise from torch.randn.
 
-Noise inside the compiled graph (Inductor's own generator) was 3 to 6 times slower than torch.randn before it, and
-autograd through a compiled forward pass 10 to 25% slower than torch.func inside one graph.
+Tried in float32 and left out: noise inside the compiled graph (Inductor's own generator), up to 6 times slower than
+torch.randn before it, and autograd through a compiled forward pass, up to 25% slower than torch.func in one graph.
 """
 
 import threading
