@@ -84,13 +84,6 @@ at_any, put_any = intrinsic(_loader(apart=None)), intrinsic(_storer(apart=None))
 
 
 @njit(**LOOP)
-def fill(ws, first, count, value):
-    """Set `count` elements from `first` on."""
-    for w in range(first, first + count):
-        put_any(ws, w, value)
-
-
-@njit(**LOOP)
 def mask_lanes(ws, first, lanes, groups, base, start, stop):
     """Set the mask row to 1 in the lanes whose draw lies in start .. stop, to 0 in the others.
 

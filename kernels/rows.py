@@ -23,13 +23,14 @@ from numba import int32, int64, njit, uint32, uint64
 
 from mcgrad.kernels import noise32, noise64
 from mcgrad.kernels.intrinsics import bits_float32, bits_float64, float_bits32, float_bits64, prefer_vector_width
-from mcgrad.kernels.jit import LOOP, scalar
+from mcgrad.kernels.jit import LOOP, lane, scalar
 from mcgrad.kernels.philox import philox4x32
 
-uniform32, normal_pair32 = noise32.uniform, noise32.normal_pair
-uniform64, normal_pair64 = noise64.uniform, noise64.normal_pair
+uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
+uniform64, normal_pair64 = lane(noise64.uniform), lane(noise64.normal_pair)
 
 
+@lane
 @scalar
 def words(low, high, component, stream, key0, key1):
     """Give the four words of the group high:low.

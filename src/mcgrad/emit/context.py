@@ -100,6 +100,11 @@ class Context:
         base = resolve(access).base if isinstance(access, Var) else access.base
         return self.first(self.layout.rows[base].offset)
 
+    def fill(self, first: int | str, count: int, value: str, comment: str) -> None:
+        """Write a loop that sets `count` elements of the workspace from `first` on."""
+        with self.source.block(f"for w in range({count}):  # {comment}"):
+            self.source.add(f"put_any(ws, {first} + w, {value})")
+
     @staticmethod
     def load(base: Var) -> str:
         """The function that reads rows of a Var: rows that are added to have their own."""

@@ -78,6 +78,10 @@ def emit(program: Program, careful: bool = False) -> Emitted:
     context = Context(plan, lay_out(plan), careful)
     lanes = context.layout.lanes
     context.source.indent()
+    context.fill(context.first(context.layout.mask), lanes, "real(1)", "mask")
+    for var in context.layout.rows:
+        if var.op in ASSEMBLY:
+            context.fill(context.first_of(var), var.size * lanes, "real(0)", f"{context.names[var]}, {var.op}")
     with context.source.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block(context)
     outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
@@ -101,22 +105,24 @@ def _head(context: Context) -> str:
     body = context.plan.program.body()
     ops = {var.op for var in body if OPS[var.op].group == "elementwise"}
     ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
-    lanes = "add_rows at at_sum fill mask_finite mask_lanes mask_rows put put_sum square_rows"
+    lanes = "add_rows at at_sum mask_finite mask_lanes mask_rows put put_any put_sum square_rows"
     imports = {
         "blas": ["gemm"] if context.uses_blas else [],
-        f"elementary{bits}": sorted(ops - SPECIAL - set(INFIX)),
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
-        "jit": ["LOOP"],
+        "jit": ["LOOP", "lane"],
         "lanes": lanes.split(),
         "rows": sorted({f"{var.attrs[1]}_row{bits}" for var in body if var.op == "noise"}),
-        f"special{bits}": sorted(ops & SPECIAL),
     }
+    functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}
     head.add("import numpy as np", "from numba import njit, uint32, uint64", "")
     for module, names in imports.items():
         if names:
             head.add(f"from mcgrad.kernels.{module} import {', '.join(names)}")
+    for home in sorted(set(functions.values())):
+        head.add(f"from mcgrad.kernels import {home}{bits}")
     matrices = "".join(f", x{i}" for i in range(len(context.matrices)))
-    head.add("", f"real = np.float{bits}", "", "", "@njit(cache=True, **LOOP)")
+    head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
+    head.add("", "", "@njit(cache=True, **LOOP)")
     with head.block(
         f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit, blas{matrices}):"
     ):
@@ -124,11 +130,7 @@ def _head(context: Context) -> str:
             f'"""{"Careful s" if context.careful else "S"}hifted sums and squares over the draws start .. stop."""'
         )
         head.add("prefer_vector_width()", f"rows = ws.reshape((ws.size // {layout.lanes}, {layout.lanes}))")
-        head.add(f"fill(ws, {context.first(layout.mask)}, {layout.lanes}, real(1))", "partial = False")
-        for var in layout.rows:
-            if var.op in ASSEMBLY:
-                count = var.size * layout.lanes
-                head.add(f"fill(ws, {context.first_of(var)}, {count}, real(0))  # {context.names[var]}, {var.op}")
+        head.add("partial = False")
     return str(head)
 
 
@@ -175,7 +177,7 @@ def _write_finite(context: Context) -> None:
     """Mark and count the draws of which any output is not finite."""
     lanes, add, row = context.layout.lanes, context.source.add, context.first(context.layout.finite)
     outer = {step.output for step in context.plan.steps if isinstance(step, OuterMoments)}
-    add("# draws of which an output is not finite", f"fill(ws, {row}, {lanes}, real(0))")
+    context.fill(row, lanes, "real(0)", "draws of which an output is not finite")
     for out in context.outputs:
         for var in out.var.args if out in outer else (out.var,):
             NestWriter(context, Nest(squeeze(var.shape))).write_finite(var, row)

@@ -70,7 +70,7 @@ class NestWriter:
                 start = "real(1)" if var.op == "cumprod" else "real(0)"
                 count = var.size // var.shape[var.attrs[0]] * self.layout.lanes
                 first = self.layout.carry[var] * self.layout.lanes
-                self.context.source.add(f"fill(ws, {first}, {count}, {start})  # {var.op}")
+                self.context.fill(first, count, start, var.op)
 
     def write_finite(self, var: Var, row: int) -> None:
         """Write a nest that makes the row NaN in the lanes where an element of the Var is not finite."""
@@ -82,13 +82,13 @@ class NestWriter:
         source, lanes = self.context.source, self.layout.lanes
         shape = squeeze(var.shape)
         if rows.strides == c_strides(shape):
-            source.add(f"fill(ws, {rows.offset * lanes}, {var.size * lanes}, {START[var.op]})  # {var.op}")
+            self.context.fill(rows.offset * lanes, var.size * lanes, START[var.op], var.op)
             return
         for axis, n in enumerate(shape):
             source.add(f"for j{axis} in range({self.context.extent(n)}):")
             source.indent()
         where = _affine(rows.offset, rows.strides, [f"j{axis}" for axis in range(len(shape))])
-        source.add(f"fill(ws, ({where}) * {lanes}, {lanes}, {START[var.op]})  # {var.op}")
+        self.context.fill(f"({where}) * {lanes}", lanes, START[var.op], var.op)
         source.dedent(len(shape))
 
     # --- equations ---
