@@ -55,7 +55,7 @@ RULES = {f.__name__: f for f in (wave, rosenbrock, log_joint, asian_call, asian_
 def variants(problem, dtype):
     """What tune.py tries: chunk sizes, draws as columns or rows, inverse error function or Box-Muller.
 
-    The rbg and unsafe_rbg generators, and a single device with XLA's own threads, were slower on every problem in float32.
+    In float32 the rbg and unsafe_rbg generators, and a single device with XLA's own threads, were slower everywhere.
     """
     widest = max(problem.noise, len(problem.data.get("y", ())))
     middle = max(256, 2 ** int(np.log2(2**17 / widest)))
