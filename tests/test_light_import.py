@@ -1,4 +1,4 @@
-"""Importing mcgrad loads NumPy and little else."""
+"""Importing mcgrad loads next to nothing; using its names loads NumPy and little else."""
 
 import subprocess
 import sys
@@ -12,7 +12,12 @@ def fresh(code):
 
 def test_import_loads_nothing_heavy():
     loaded = fresh("import sys, mcgrad; print(*sys.modules)")
-    assert "numpy" in loaded
+    assert [name for name in ("numpy", *HEAVY) if name in loaded] == []
+
+
+def test_no_name_of_the_package_loads_anything_heavy():
+    loaded = fresh("import sys, mcgrad; [getattr(mcgrad, name) for name in mcgrad.__all__]; print(*sys.modules)")
+    assert {"numpy", "mcgrad.api"} <= set(loaded)
     assert [name for name in HEAVY if name in loaded] == []
 
 

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import DATA as DATA_PREFIX
 from mcgrad.estimators.problem import trace_problem
+from mcgrad.ir.build import apply, noise
 from mcgrad.ir.program import Output, Program, ancestors
 from mcgrad.kernels.reference_noise import normals
 from mcgrad.simplify import simplify
-from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
+from tests.emit.plain import low_thresholds, plain_backend  # noqa: F401 - fixtures
 from tests.ops.problems import MODES, central_differences, components, evaluate
 from tests.random_integrands import DATA, PARAMS, Q, expressions, integrand
 
@@ -75,6 +77,29 @@ def agree(program, backend, dtype):
 def test_emitted_source_as_plain_python(plain_backend, text):  # noqa: F811
     problem = problem_of(text)
     agree(pathwise(problem, list(problem.params), "float64"), plain_backend, "float64")
+
+
+@pytest.mark.usefixtures("low_thresholds")
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(expressions(), st.booleans())
+def test_products_and_tiles_with_draws_that_are_not_finite(plain_backend, text, omit):  # noqa: F811
+    problem = problem_of(text)
+    outputs = pathwise(problem, list(problem.params), "float64").outputs
+    spoiler = Output("spoiler", apply("log", apply("subtract", noise(99, "uniform", ()), 0.3)))
+    program = Program((*outputs, spoiler), "float64")
+    inputs = {path: x[..., 0] for path, x in LEAVES.items()}
+    ours, want = (
+        each.compile(program).bind(inputs).partial(7, 5, 21, omit) for each in (plain_backend, NumpyBackend())
+    )
+    assert (ours.nonfinite, ours.moments.count) == (want.nonfinite, want.moments.count)
+    scale = 1 + np.nanmax(np.abs(want.moments.mean))
+    np.testing.assert_allclose(ours.moments.mean, want.moments.mean, rtol=0, atol=1e-11 * scale)
+    np.testing.assert_allclose(np.sqrt(ours.moments.m2), np.sqrt(want.moments.m2), rtol=1e-6, atol=1e-6 * scale)
 
 
 @pytest.mark.parametrize(("dtype", "count"), [("float64", 3), ("float32", 3)])

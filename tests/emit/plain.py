@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 
 import mcgrad.backends.cpu
+import mcgrad.emit.cpu
 import mcgrad.emit.layout
+import mcgrad.emit.lower
+import mcgrad.emit.tile
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.ir.interpret import MEANING
 from mcgrad.kernels import reference_noise
@@ -88,6 +91,7 @@ SHIMS: dict[str, Any] = {
     "gemm": gemm,
     "select": lambda condition, a, b: a if condition else b,
     "accumulate": lambda s, x: s + x,
+    "lane": lambda function: function,
     "prefer_vector_width": lambda: None,
     "uint32": int,
     "uint64": int,
@@ -108,13 +112,25 @@ def shim(module: str, name: str) -> Any:
     return FunctionType(python.__code__, {**python.__globals__, **SHIMS}, name, python.__defaults__)
 
 
+class ShimModule:
+    """A module of the kernels, in plain Python."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return shim(self._name, name)
+
+
 def load(source: str, name: str, natives: list[Any]) -> Any:
     """Do what `mcgrad.compile.load` does, without compiling."""
     tree = ast.parse(source)
     namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(natives)}
     kept = []
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mcgrad.kernels"):
+        if isinstance(node, ast.ImportFrom) and node.module == "mcgrad.kernels":
+            namespace |= {alias.name: ShimModule(f"mcgrad.kernels.{alias.name}") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mcgrad.kernels"):
             namespace |= {alias.name: shim(node.module, alias.name) for alias in node.names}
         elif isinstance(node, ast.FunctionDef):
             node.decorator_list = []
@@ -138,3 +154,13 @@ def plain_backend(monkeypatch):
     monkeypatch.setattr(mcgrad.backends.cpu, "load", load)
     monkeypatch.setattr(mcgrad.emit.layout, "choose_lanes", lambda rows, dtype: 8)
     return CpuBackend()
+
+
+@pytest.fixture
+def low_thresholds(monkeypatch):
+    """Let matrix products, outer products and tiles of two rows appear in the smallest Programs."""
+    monkeypatch.setattr(mcgrad.emit.tile, "SHORTEST", 2)
+    monkeypatch.setattr(mcgrad.emit.lower, "SMALL_CONTRACTION", 1)
+    monkeypatch.setattr(mcgrad.emit.lower, "SMALL_OUTER", 2)
+    for module in (mcgrad.emit.cpu, mcgrad.emit.layout):
+        monkeypatch.setattr(module, "TILE_ROWS", 2, raising=module is mcgrad.emit.layout)
