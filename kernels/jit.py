@@ -22,6 +22,7 @@ def scalar(function):
 def lane(function):
     """Compile a scalar function once, for a kernel that may call it in many places; LLVM inlines the machine code.
 
-    Numba's own inlining costs tens of milliseconds at each place, LLVM's next to nothing.
+    Numba's own inlining costs tens of milliseconds at each place, LLVM's next to nothing. An intrinsic is returned as
+    it is.
     """
-    return njit(forceinline=True, **LOOP)(function.py_func)
+    return njit(forceinline=True, **LOOP)(function.py_func) if hasattr(function, "py_func") else function

@@ -14,9 +14,9 @@ float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a
 Normals are made in two loops, the words first and kept in the row itself: one loop for all would wait on the chain of
 ten rounds, then on that of the logarithm, with too few registers to overlap them.
 
-All fillers: work is a C-contiguous 2-D array, work[row, :lanes] is filled, lanes a multiple of 64; group is a uint64
-whose lower half does not overflow within the row (it does not where the first draw is a multiple of a power-of-two
-number of lanes); component, stream, key0 and key1 are uint32.
+All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; group is a
+uint64 whose lower half does not overflow within the row (it does not where the first draw is a multiple of a
+power-of-two number of lanes); component, stream, key0 and key1 are uint32.
 """
 
 from numba import int32, int64, njit, uint32, uint64
@@ -24,6 +24,7 @@ from numba import int32, int64, njit, uint32, uint64
 from mcgrad.kernels import noise32, noise64
 from mcgrad.kernels.intrinsics import bits_float32, bits_float64, float_bits32, float_bits64, prefer_vector_width
 from mcgrad.kernels.jit import LOOP, lane, scalar
+from mcgrad.kernels.lanes import at, put
 from mcgrad.kernels.philox import philox4x32
 
 uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
@@ -42,59 +43,60 @@ def words(low, high, component, stream, key0, key1):
 
 
 @njit(**LOOP)
-def uniform_row32(work, row, lanes, group, component, stream, key0, key1):
+def uniform_row32(ws, first, lanes, group, component, stream, key0, key1):
     """Fill a float32 row with uniforms."""
     prefer_vector_width()
     low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
     for q in range(quarter):
         a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        work[row, q] = uniform32(a)
-        work[row, quarter + q] = uniform32(b)
-        work[row, 2 * quarter + q] = uniform32(c)
-        work[row, 3 * quarter + q] = uniform32(d)
+        put(ws, first + q, uniform32(a))
+        put(ws, first + quarter + q, uniform32(b))
+        put(ws, first + 2 * quarter + q, uniform32(c))
+        put(ws, first + 3 * quarter + q, uniform32(d))
 
 
 @njit(**LOOP)
-def normal_row32(work, row, lanes, group, component, stream, key0, key1):
+def normal_row32(ws, first, lanes, group, component, stream, key0, key1):
     """Fill a float32 row with standard normals."""
     prefer_vector_width()
     low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
     for q in range(quarter):
         a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        work[row, q] = bits_float32(int32(a))
-        work[row, quarter + q] = bits_float32(int32(b))
-        work[row, 2 * quarter + q] = bits_float32(int32(c))
-        work[row, 3 * quarter + q] = bits_float32(int32(d))
-    for q in range(quarter):
-        a, b = uint32(float_bits32(work[row, q])), uint32(float_bits32(work[row, quarter + q]))
-        work[row, q], work[row, quarter + q] = normal_pair32(a, b)
-    for q in range(quarter):
-        c, d = uint32(float_bits32(work[row, 2 * quarter + q])), uint32(float_bits32(work[row, 3 * quarter + q]))
-        work[row, 2 * quarter + q], work[row, 3 * quarter + q] = normal_pair32(c, d)
+        put(ws, first + q, bits_float32(int32(a)))
+        put(ws, first + quarter + q, bits_float32(int32(b)))
+        put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
+        put(ws, first + 3 * quarter + q, bits_float32(int32(d)))
+    for start in range(first, first + lanes, 2 * quarter):
+        for q in range(quarter):
+            a, b = float_bits32(at(ws, start + q)), float_bits32(at(ws, start + quarter + q))
+            cos, sin = normal_pair32(uint32(a), uint32(b))
+            put(ws, start + q, cos)
+            put(ws, start + quarter + q, sin)
 
 
 @njit(**LOOP)
-def uniform_row64(work, row, lanes, group, component, stream, key0, key1):
+def uniform_row64(ws, first, lanes, group, component, stream, key0, key1):
     """Fill a float64 row with uniforms."""
     prefer_vector_width()
     low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
     for q in range(half):
         a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        work[row, q], work[row, half + q] = uniform64(a, b), uniform64(c, d)
+        put(ws, first + q, uniform64(a, b))
+        put(ws, first + half + q, uniform64(c, d))
 
 
 @njit(**LOOP)
-def normal_row64(work, row, lanes, group, component, stream, key0, key1):
+def normal_row64(ws, first, lanes, group, component, stream, key0, key1):
     """Fill a float64 row with standard normals."""
     prefer_vector_width()
     low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
     for q in range(half):
         a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
         # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
-        work[row, q] = bits_float64(int64((uint64(a) << uint64(32)) | uint64(b)))
-        work[row, half + q] = bits_float64(int64((uint64(c) << uint64(32)) | uint64(d)))
+        put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
+        put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
     for q in range(half):
-        ab, cd = uint64(float_bits64(work[row, q])), uint64(float_bits64(work[row, half + q]))
-        work[row, q], work[row, half + q] = normal_pair64(
-            uint32(ab >> uint64(32)), uint32(ab), uint32(cd >> uint64(32)), uint32(cd)
-        )
+        ab, cd = uint64(float_bits64(at(ws, first + q))), uint64(float_bits64(at(ws, first + half + q)))
+        cos, sin = normal_pair64(uint32(ab >> uint64(32)), uint32(ab), uint32(cd >> uint64(32)), uint32(cd))
+        put(ws, first + q, cos)
+        put(ws, first + half + q, sin)

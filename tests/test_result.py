@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mcgrad.errors import MergeError, ParameterError
-from mcgrad.result import Estimate
 from mcgrad.moments import Moments
+from mcgrad.result import Estimate
 
 SHAPES = {"a.loc": (2, 2), "a.scale": (), "tau": (1,)}
 X = np.random.default_rng(0).standard_normal((7, 1000)) + np.arange(7)[:, None]

@@ -76,11 +76,10 @@ def noise_row(kind, dtype):
     groups = 4 if dtype == "float32" else 2
     draw = {"normal": reference_noise.normals, "uniform": reference_noise.uniforms}[kind]
 
-    def fill_row(work, row, lanes, group, component, stream, key0, key1):
-        assert 0 <= row < len(work)
-        assert lanes == work.shape[1]
+    def fill_row(ws, first, lanes, group, component, stream, key0, key1):
+        assert 0 <= first <= first + lanes <= ws.size
         values = draw(key0 + (key1 << 32), stream, [component], groups * group, lanes, dtype)
-        work[row] = values.reshape(-1, groups).T.ravel()
+        ws[first : first + lanes] = values.reshape(-1, groups).T.ravel()
 
     return fill_row
 

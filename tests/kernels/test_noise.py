@@ -21,7 +21,7 @@ def kernel_draws(kind, dtype, group, lanes, component=COMPONENT):
     work = np.full((3, lanes + 64), 9, dtype)
     fill = getattr(rows, f"{kind}_row{BITS[dtype]}")
     key = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
-    fill(work, 1, lanes, np.uint64(group), np.uint32(component), np.uint32(STREAM), *key)
+    fill(work.reshape(-1), lanes + 64, lanes, np.uint64(group), np.uint32(component), np.uint32(STREAM), *key)
     assert (work[[0, 2]] == 9).all()
     assert (work[1, lanes:] == 9).all()
     return work[1, :lanes].reshape(EACH[dtype], -1).T.ravel()

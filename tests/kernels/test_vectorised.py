@@ -37,7 +37,7 @@ def test_function_vectorises(name, bits):
 @pytest.mark.parametrize("name", ["uniform_row32", "normal_row32", "uniform_row64", "normal_row64"])
 def test_row_vectorises(name):
     fill = getattr(rows, name)
-    fill(np.empty((1, 64), f"float{name[-2:]}"), 0, 64, np.uint64(0), *np.arange(4, dtype=np.uint32))
+    fill(np.empty(64, f"float{name[-2:]}"), 0, 64, np.uint64(0), *np.arange(4, dtype=np.uint32))
     for assembly in fill.inspect_asm().values():
         assert_vectorised(assembly)
-        assert len(re.findall(r"\tvpmuludq\s.*%[yz]mm", assembly)) >= 18  # two a round, ten rounds
+        assert len(re.findall(r"\tvpmuludq\s.*%[yz]mm", assembly)) >= 16  # two a round, less what is common

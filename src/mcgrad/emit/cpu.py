@@ -101,7 +101,7 @@ def emit(program: Program, careful: bool = False) -> Emitted:
 
 def _head(context: Context) -> str:
     """Everything before the loop over blocks; written last, when the arguments are known."""
-    layout, bits, head = context.layout, context.bits, Source()
+    bits, head = context.bits, Source()
     body = context.plan.program.body()
     ops = {var.op for var in body if OPS[var.op].group == "elementwise"}
     ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
@@ -129,8 +129,7 @@ def _head(context: Context) -> str:
         head.add(
             f'"""{"Careful s" if context.careful else "S"}hifted sums and squares over the draws start .. stop."""'
         )
-        head.add("prefer_vector_width()", f"rows = ws.reshape((ws.size // {layout.lanes}, {layout.lanes}))")
-        head.add("partial = False")
+        head.add("prefer_vector_width()", "partial = False")
     return str(head)
 
 

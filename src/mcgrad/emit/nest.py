@@ -128,9 +128,7 @@ class NestWriter:
             self._place(self._own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
         )
         row = self._named(place)
-        self.before.append(
-            f"{kind}_row{bits}(rows, {place}, {lanes}, group, {component}, uint32({stream}), key0, key1)"
-        )
+        self.before.append(f"{kind}_row{bits}(ws, {row}, {lanes}, group, {component}, uint32({stream}), key0, key1)")
         name = self.context.names[var]
         self._known[var] = name
         self.lanes.append(f"{name} = at(ws, {row} + w)")
