@@ -16,8 +16,7 @@ from mcgrad.emit.schedule import ASSEMBLY, REDUCTIONS, OuterMoments, Schedule, c
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 
-L1_BYTES = 40 * 1024  # what the rows of a block should fit in
-L2_BYTES = 768 * 1024
+L1_BYTES = 45 * 1024  # what the rows of a block should fit in
 MOST_LANES = {"float32": 512, "float64": 256}
 FEWEST_LANES = {
     "float32": 128,
@@ -84,12 +83,10 @@ def lay_out(plan: Schedule) -> Layout:
 
 
 def choose_lanes(rows: int, dtype: str) -> int:
-    """Lanes such that all rows stay in L1, or in L2 where that would leave too few."""
+    """Lanes such that all rows stay in L1, unless that would leave too few."""
     item = np.dtype(dtype).itemsize
     lanes = MOST_LANES[dtype]
     while lanes > FEWEST_LANES[dtype] and rows * lanes * item > L1_BYTES:
-        lanes //= 2
-    while lanes > FEWEST_LANES[dtype] // 2 and rows * lanes * item > L2_BYTES:
         lanes //= 2
     return lanes
 
@@ -122,7 +119,7 @@ def _assemble(var: Var, offset: int, layout: Layout) -> None:
 def _scratch(plan: Schedule) -> int:
     """Rows for the squares of both factors of the largest outer product, and for the product itself."""
     outers = [step.output.var for step in plan.steps if isinstance(step, OuterMoments)]
-    lanes = FEWEST_LANES[plan.program.dtype] // 2
+    lanes = FEWEST_LANES[plan.program.dtype]
     return max((sum(arg.size for arg in var.args) + -(-var.size // lanes) for var in outers), default=0)
 
 
