@@ -7,7 +7,7 @@ from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.registry import AUTO, BACKENDS, find
 from mcgrad.ir.program import Program
 
-COMPILE_SECONDS = 2.0  # of a typical Program
+COMPILE_SECONDS, EQUATION_SECONDS = 2.0, 0.004  # of a short Program, and what each equation adds
 NUMPY_RATE = 1.5e8  # multiplications a second when interpreted
 CPU_RATE = 6e9  # multiplications a second of one compiled thread
 
@@ -40,7 +40,8 @@ def choose(name: str, program: Program, draws: int | None, threads: int) -> tupl
         return cpu, "many calls are worth compiling for"
     interpreted = draws * program.work() / NUMPY_RATE
     compiled = draws * program.work() / (CPU_RATE * threads)
-    if interpreted > COMPILE_SECONDS + compiled:
+    compilation = COMPILE_SECONDS + EQUATION_SECONDS * len(program.body())
+    if interpreted > compilation + compiled:
         return cpu, f"interpreting {draws:,} draws would take longer than compiling"
     if isinstance(cpu, CpuBackend) and cpu.is_compiled(program):
         return cpu, "compiled already"
