@@ -50,21 +50,24 @@ def run_jobs(jobs: list[Job], progress: bool, check: bool, out: str | None) -> b
         jobs = [replace(job, out=Path(out) / job.out.name) for job in jobs]
         if len({job.out for job in jobs}) < len(jobs):
             raise ParameterError("--out", repr(out), "jobs whose results have different names; give them a name")
-    estimators = [job.estimator() for job in jobs]  # all are traced before any runs
+    compiled = [_timed(job) for job in jobs]  # all are traced and compiled before any runs
     for job in jobs:
         folder_for(job.out, job.place.key("out") if out is None else "--out")
-    fine = [_run(job, estimator, progress, check) for job, estimator in zip(jobs, estimators, strict=True)]
+    fine = [_run(job, *timed, progress, check) for job, timed in zip(jobs, compiled, strict=True)]
     return all(fine)
 
 
-def _run(job: Job, estimator: Estimator, progress: bool, check: bool) -> bool:
-    say = Console(highlight=False, soft_wrap=True, markup=False).print
+def _timed(job: Job) -> tuple[Estimator, float]:
+    """Return the estimator of a job, and how long it took to make."""
     start = time.perf_counter()
-    estimator(2, job.seed)  # compiles, so that the time of the run is that of the run
-    seconds = duration(time.perf_counter() - start)
+    return job.estimator(), time.perf_counter() - start
+
+
+def _run(job: Job, estimator: Estimator, seconds: float, progress: bool, check: bool) -> bool:
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
     threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
     say(f"{job.name}: {job.place.file}", style="bold")
-    say(f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {seconds}\n", style="dim")
+    say(f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(seconds)}\n", style="dim")
     with reporting(progress, job.n, job.name) as report:
         estimate = estimator(job.n, job.seed, progress=report or False)
     say(str(estimate))
