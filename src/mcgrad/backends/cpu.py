@@ -17,6 +17,7 @@ from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
 from mcgrad.moments import Moments
 
+CACHE_LINE = 64
 FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
 
 
@@ -82,7 +83,7 @@ class Compiled:
         """Return this thread's workspace."""
         found: Array | None = getattr(self._local, "workspace", None)
         if found is None:
-            found = self._local.workspace = np.zeros(self.emitted.rows * self.emitted.lanes, self.dtype)
+            found = self._local.workspace = _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
         return found
 
 
@@ -173,6 +174,13 @@ class CpuBound:
             pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         return sums, squares, counts
+
+
+def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    """Return zeros that start at a cache line, so that no vector of a row lies across two."""
+    raw = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    first = -raw.ctypes.data % CACHE_LINE
+    return raw[first : first + size * dtype.itemsize].view(dtype)
 
 
 def _moments(count: int, sums: Array, squares: Array, pivot: Array) -> Moments:
