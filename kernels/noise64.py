@@ -24,17 +24,29 @@ def uniform(lo, hi):
 
 
 @scalar
-def normal_pair(w0, w1, w2, w3):
-    """(r cos a, r sin a) from four uint32.
+def radius_squared(lo, hi):
+    """-2 log uniform(lo, hi): at most 75."""
+    m, k, _ = split(uniform(lo, hi))
+    return -2.0 * log_reduced(m - 1.0, k)
 
-    r = sqrt(-2 log uniform(w0, w1)) <= 8.66. The angle is the uint64 w3:w2, its last 10 bits dropped, times 2**-64
-    turns; it is reduced to an eighth of a turn in integer arithmetic.
+
+@scalar
+def direction(lo, hi):
+    """(cos a, sin a) for the angle of the uint64 hi:lo, its last 10 bits dropped, times 2**-64 turns.
+
+    The angle is reduced to an eighth of a turn in integer arithmetic.
     """
-    m, k, _ = split(uniform(w0, w1))
-    radius = square_root(-2.0 * log_reduced(m - 1.0, k))
-    eighths = uint32(w3 + uint32(0x20000000))  # an eighth of a turn further, so that r is centred
+    eighths = uint32(hi + uint32(0x20000000))  # an eighth of a turn further, so that r is centred
     q = int64(eighths >> uint32(30))
-    mantissa = (uint64(eighths & uint32(0x3FFFFFFF)) << uint64(22)) | (uint64(w2) >> uint64(10))
+    mantissa = (uint64(eighths & uint32(0x3FFFFFFF)) << uint64(22)) | (uint64(lo) >> uint64(10))
     r = bits_float64(int64(mantissa | uint64(0x3FF0000000000000))) - 1.5
     s, c = quarter_turns(r * HALF_PI, q)
-    return radius * c, radius * s
+    return c, s
+
+
+@scalar
+def normal_pair(w0, w1, w2, w3):
+    """(r cos a, r sin a) of four uint32: r = sqrt(radius_squared(w0, w1)) <= 8.66, (cos a, sin a) = direction(w2, w3)."""
+    radius = square_root(radius_squared(w0, w1))
+    cos, sin = direction(w2, w3)
+    return radius * cos, radius * sin

@@ -11,8 +11,9 @@ four words make both draws (cos, sin).
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
 float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row.
 
-Normals are made in two loops, the words first and kept in the row itself: one loop for all would wait on the chain of
-ten rounds, then on that of the logarithm, with too few registers to overlap them.
+Normals are made in two loops (float64: three), the words first and kept in the row itself: one loop for all would wait
+on the chain of ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead to
+overlap the next turn.
 
 All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; group is a
 uint64 whose lower half does not overflow within the row (it does not where the first draw is a multiple of a
@@ -22,13 +23,20 @@ power-of-two number of lanes); component, stream, key0 and key1 are uint32.
 from numba import int32, int64, njit, uint32, uint64
 
 from mcgrad.kernels import noise32, noise64
-from mcgrad.kernels.intrinsics import bits_float32, bits_float64, float_bits32, float_bits64, prefer_vector_width
+from mcgrad.kernels.intrinsics import (
+    bits_float32,
+    bits_float64,
+    float_bits32,
+    float_bits64,
+    prefer_vector_width,
+    square_root,
+)
 from mcgrad.kernels.jit import LOOP, lane, scalar
 from mcgrad.kernels.lanes import at, put
 from mcgrad.kernels.philox import philox4x32
 
 uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
-uniform64, normal_pair64 = lane(noise64.uniform), lane(noise64.normal_pair)
+uniform64, radius_squared64, direction64 = map(lane, (noise64.uniform, noise64.radius_squared, noise64.direction))
 
 
 @lane
@@ -96,7 +104,10 @@ def normal_row64(ws, first, lanes, group, component, stream, key0, key1):
         put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
         put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
     for q in range(half):
-        ab, cd = uint64(float_bits64(at(ws, first + q))), uint64(float_bits64(at(ws, first + half + q)))
-        cos, sin = normal_pair64(uint32(ab >> uint64(32)), uint32(ab), uint32(cd >> uint64(32)), uint32(cd))
-        put(ws, first + q, cos)
-        put(ws, first + half + q, sin)
+        ab = uint64(float_bits64(at(ws, first + q)))
+        put(ws, first + q, radius_squared64(uint32(ab >> uint64(32)), uint32(ab)))
+    for q in range(half):
+        radius, cd = square_root(at(ws, first + q)), uint64(float_bits64(at(ws, first + half + q)))
+        cos, sin = direction64(uint32(cd >> uint64(32)), uint32(cd))
+        put(ws, first + q, radius * cos)
+        put(ws, first + half + q, radius * sin)
