@@ -46,7 +46,7 @@ def direction(lo, hi):
 
 @scalar
 def normal_pair(w0, w1, w2, w3):
-    """(r cos a, r sin a) of four uint32: r = sqrt(radius_squared(w0, w1)) <= 8.66, (cos a, sin a) = direction(w2, w3)."""
+    """(r cos a, r sin a) of four uint32: r = sqrt(radius_squared(w0, w1)) <= 8.66, (cos, sin) = direction(w2, w3)."""
     radius = square_root(radius_squared(w0, w1))
     cos, sin = direction(w2, w3)
     return radius * cos, radius * sin
