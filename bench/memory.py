@@ -58,7 +58,7 @@ def main():
     print("logistic regression, float32")
     small = fresh(LOGISTIC, 569, problems()["logistic"].draws["float32"], args.threads)
     fresh(LOGISTIC, args.rows, 64, args.threads)
-    large = fresh(LOGISTIC, args.rows, 512, args.threads)
+    large = fresh(LOGISTIC, args.rows, 2048, args.threads)
     data = args.rows * 32 * np.dtype("float32").itemsize / 2**20
     print(f"  569 rows: peak {small['peak_mb']:.0f} MB, {small['rate']:.3g} rows x draws/s")
     above = large["peak_mb"] - data

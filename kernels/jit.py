@@ -22,7 +22,9 @@ def scalar(function):
 def lane(function):
     """Compile a scalar function once, for a kernel that may call it in many places; LLVM inlines the machine code.
 
-    Numba's own inlining costs tens of milliseconds at each place, LLVM's next to nothing. An intrinsic is returned as
-    it is.
+    Numba's own inlining costs tens of milliseconds at each place, LLVM's next to nothing. Python itself cannot
+    call the result. An intrinsic is returned as it is.
     """
-    return njit(forceinline=True, **LOOP)(function.py_func) if hasattr(function, "py_func") else function
+    if not hasattr(function, "py_func"):
+        return function
+    return njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)(function.py_func)

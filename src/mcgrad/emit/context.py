@@ -87,8 +87,8 @@ class Context:
         """The argument `t`."""
         return np.concatenate([*self._integers, np.zeros(1, np.int64)])
 
-    def extent(self, n: int) -> str:
-        """A loop extent, read at run time so that LLVM does not unroll short loops in full."""
+    def integer(self, n: int) -> str:
+        """Write an integer to be read at run time: LLVM unrolls no short loop, Numba compiles no helper twice."""
         return f"at(t, {self.table([n])})"
 
     def first(self, row: int) -> int:

@@ -165,7 +165,7 @@ def _write_tile(context: Context, step: Tile) -> None:
     for inner in step.steps:
         if isinstance(inner, Nest):
             NestWriter(context, inner, tiled=True).write_starts()
-    extent = context.extent(step.extent)
+    extent = context.integer(step.extent)
     with context.source.block(f"for t0 in range(0, {extent}, {TILE_ROWS}):"):
         context.source.add(f"t1 = min(t0 + {TILE_ROWS}, {extent})")
         for inner in step.steps:

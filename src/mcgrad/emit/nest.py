@@ -48,7 +48,7 @@ class NestWriter:
             if self.tiled:
                 heads.append("for i0 in range(t0, t1):")
                 continue
-            extent = self.context.extent(n)
+            extent = self.context.integer(n)
             back = self.nest.backwards.get(axis, False)
             heads.append(f"for i{axis} in range({extent} - 1, -1, -1):" if back else f"for i{axis} in range({extent}):")
         for head in heads:
@@ -85,7 +85,7 @@ class NestWriter:
             self.context.fill(rows.offset * lanes, var.size * lanes, START[var.op], var.op)
             return
         for axis, n in enumerate(shape):
-            source.add(f"for j{axis} in range({self.context.extent(n)}):")
+            source.add(f"for j{axis} in range({self.context.integer(n)}):")
             source.indent()
         where = _affine(rows.offset, rows.strides, [f"j{axis}" for axis in range(len(shape))])
         self.context.fill(f"({where}) * {lanes}", lanes, START[var.op], var.op)

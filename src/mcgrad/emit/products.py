@@ -43,7 +43,7 @@ def write_product(context: Context, var: Var, tiled: bool = False) -> None:
     if tiled or batch == 1:
         context.source.add(call)
     else:
-        with context.source.block(f"for b in range({context.extent(batch)}):"):
+        with context.source.block(f"for b in range({context.integer(batch)}):"):
             context.source.add(call)
 
 
@@ -69,12 +69,15 @@ def write_outer_moments(context: Context, out: Output) -> None:
     factors = [context.first_of(arg) for arg in (x, y)]
     with context.source.block("if True:" if context.careful else "if partial:"):
         for factor, arg in zip(factors, (x, y), strict=True):
-            add(f"mask_rows(ws, {factor}, {arg.size}, {layout.lanes}, {context.first(layout.mask)})")
+            add(
+                f"mask_rows(ws, {context.integer(factor)}, {context.integer(arg.size)}, {layout.lanes}, {context.first(layout.mask)})"
+            )
     squared = [context.first(layout.scratch), context.first(layout.scratch + x.size)]
     product = context.first(layout.scratch + x.size + y.size)
     for target, factor, arg in zip(squared, factors, (x, y), strict=True):
-        add(f"square_rows(ws, {target}, {factor}, {arg.size * layout.lanes})")
+        add(f"square_rows(ws, {', '.join(map(context.integer, (target, factor, arg.size * layout.lanes)))})")
     for name, (a, b) in (("sums", factors), ("squares", squared)):
         operands = f"ws, {a}, {layout.lanes}, 0, ws, {b}, {layout.lanes}, 1, ws, {product}"
         add(f"gemm(blas, {operands}, {x.size}, {y.size}, {layout.lanes}, real(0))")
-        add(f"add_rows({name}, {context.outputs[out]}, ws, {product}, {out.var.size})")
+        first, source, count = map(context.integer, (context.outputs[out], product, out.var.size))
+        add(f"add_rows({name}, {first}, ws, {source}, {count})")
