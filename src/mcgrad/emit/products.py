@@ -69,9 +69,8 @@ def write_outer_moments(context: Context, out: Output) -> None:
     factors = [context.first_of(arg) for arg in (x, y)]
     with context.source.block("if True:" if context.careful else "if partial:"):
         for factor, arg in zip(factors, (x, y), strict=True):
-            add(
-                f"mask_rows(ws, {context.integer(factor)}, {context.integer(arg.size)}, {layout.lanes}, {context.first(layout.mask)})"
-            )
+            rows = f"{context.integer(factor)}, {context.integer(arg.size)}"
+            add(f"mask_rows(ws, {rows}, {layout.lanes}, {context.first(layout.mask)})")
     squared = [context.first(layout.scratch), context.first(layout.scratch + x.size)]
     product = context.first(layout.scratch + x.size + y.size)
     for target, factor, arg in zip(squared, factors, (x, y), strict=True):
