@@ -14,6 +14,8 @@ from mcgrad import tree
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
+from mcgrad.ranges import Ranges, union
+from mcgrad.strict import listed, strict
 from mcgrad.table import duration, lines
 
 FORMAT = "mcgrad.Estimate/1"
@@ -90,7 +92,7 @@ class Estimate:
     n: int
     nonfinite: int
     omitted: bool
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Ranges
     seconds: float
     seed: int
 
@@ -98,7 +100,7 @@ class Estimate:
         self,
         moments: Moments,
         shapes: Mapping[str, Shape],
-        ranges: tuple[tuple[int, int], ...],
+        ranges: Ranges,
         nonfinite: int,
         omitted: bool,
         seed: int,
@@ -283,7 +285,7 @@ class Estimate:
         return Estimate(
             early._moments.merge(late._moments),
             early._shapes,
-            _union(early.ranges, late.ranges),
+            union(early.ranges, late.ranges),
             early.nonfinite + late.nonfinite,
             early.omitted,
             early.seed,
@@ -305,8 +307,8 @@ class Estimate:
             "format": FORMAT,
             "value": self.value,
             "stderr": self.stderr,
-            "grad": tree.map(_listed, self.grad),
-            "grad_stderr": tree.map(_listed, self.grad_stderr),
+            "grad": tree.map(listed, self.grad),
+            "grad_stderr": tree.map(listed, self.grad_stderr),
             "n": self.n,
             "nonfinite": self.nonfinite,
             "omitted": self.omitted,
@@ -358,7 +360,7 @@ class Estimate:
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf"."""
-        return json.dumps(_strict(self.to_dict()), allow_nan=False)
+        return json.dumps(strict(self.to_dict()), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -392,31 +394,3 @@ class Estimate:
 
 def _finite_or_nan(x: float) -> float:
     return x if math.isfinite(x) else math.nan
-
-
-def _listed(leaf: Any) -> Any:
-    return leaf.tolist() if isinstance(leaf, np.ndarray) else leaf
-
-
-def _strict(value: Any) -> Any:
-    """Return `value` with floats that JSON lacks as strings that float() reads."""
-    if isinstance(value, dict):
-        return {name: _strict(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_strict(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def _union(mine: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of both, in order and with neighbours joined; refuse those that overlap."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted((*mine, *others)):
-        if joined and start < joined[-1][1]:
-            raise MergeError(f"both estimates hold the draws {start} to {min(stop, joined[-1][1]) - 1}")
-        if joined and start == joined[-1][1]:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return tuple(joined)
