@@ -143,35 +143,6 @@ def long_polynomial(typingctx, x, x2, coefficients):
     return x(x, x, coefficients), codegen
 
 
-def _to_int(width, result):
-    @intrinsic
-    def convert(typingctx, x):
-        def codegen(context, builder, signature, args):
-            return builder.fptosi(args[0], ir.IntType(width))
-
-        return (result(x), codegen) if isinstance(x, types.Float) else None
-
-    return convert
-
-
-to_int32 = _to_int(32, types.int32)
-
-
-@intrinsic
-def to_int64(typingctx, x):
-    """Nearest int64 of a float64 with |x| < 2**51, by a magic number: AVX2 has no conversion instruction."""
-    if x != types.float64:
-        return None
-
-    def codegen(context, builder, signature, args):
-        magic = 1.5 * 2.0**52
-        shifted = builder.fadd(args[0], ir.Constant(ir.DoubleType(), magic), flags=_EXACT)
-        bits = builder.bitcast(shifted, ir.IntType(64))
-        return builder.sub(bits, ir.Constant(ir.IntType(64), 0x4338000000000000))
-
-    return types.int64(x), codegen
-
-
 @intrinsic
 def prefer_vector_width(typingctx):
     """Call it in a function with a lane loop: the loop may use 512-bit registers where the processor has them."""

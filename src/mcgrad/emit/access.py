@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from mcgrad.ir.program import Shape, Var
 
-VIEWS = {"reshape", "transpose", "broadcast", "slice", "flip", "take"}
+VIEWS = {"reshape", "transpose", "broadcast", "slice", "flip", "take"}  # change only where elements are read
+ASSEMBLY = {"pad", "concatenate"}  # are computed by computing their parts in the right place
+REDUCTIONS = {"sum", "prod", "max", "min", "scatter_add"}  # have rows that are added to, which are rows of nothing else
 
 
 @dataclass(frozen=True, eq=False)

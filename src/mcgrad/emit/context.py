@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.emit.access import Access, resolve
+from mcgrad.emit.access import REDUCTIONS, Access, resolve
 from mcgrad.emit.layout import Layout
-from mcgrad.emit.schedule import REDUCTIONS, OuterMoments, Schedule, Tile, computed
+from mcgrad.emit.schedule import OuterMoments, Schedule, Tile, computed
 from mcgrad.emit.text import Source
 from mcgrad.ir.program import Output, Var
 

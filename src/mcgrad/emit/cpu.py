@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.emit.access import ASSEMBLY
 from mcgrad.emit.calls import write_call
 from mcgrad.emit.context import Context
 from mcgrad.emit.layout import DRAWS_PER_GROUP, TILE_ROWS, lay_out
 from mcgrad.emit.lower import lower
 from mcgrad.emit.nest import NestWriter
 from mcgrad.emit.products import write_outer_moments, write_product
-from mcgrad.emit.schedule import ASSEMBLY, Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
+from mcgrad.emit.schedule import Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
 from mcgrad.emit.text import INFIX, SPECIAL, Source
 from mcgrad.emit.tile import tile
 from mcgrad.ir.ops import OPS

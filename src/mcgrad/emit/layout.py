@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcgrad.emit.access import c_strides, resolve
-from mcgrad.emit.schedule import ASSEMBLY, REDUCTIONS, OuterMoments, Schedule, computed, reads, squeeze
+from mcgrad.emit.access import ASSEMBLY, REDUCTIONS, c_strides, resolve
+from mcgrad.emit.schedule import OuterMoments, Schedule, computed, reads, squeeze
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 

@@ -8,8 +8,9 @@
 
 import numpy as np
 
-from mcgrad.emit.access import resolve
+from mcgrad.emit.access import ASSEMBLY, REDUCTIONS, VIEWS, resolve
 from mcgrad.ir.build import apply, broadcast, concatenate, einsum, pad, rebuild, reduce, reshape, transpose
+from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, ancestors, contraction_size
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
@@ -21,15 +22,14 @@ def lower(program: Program) -> Program:
     new: dict[Var, Var] = {}
     outer = {out.var for out in program.outputs if is_outer(out.var)}
     placed: set[Var] = set()  # computed straight into their place in an assembly
-    kept: set[Var] = set()  # must stay in C order, as BLAS reads them
+    kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
     for var in ancestors(program.roots()):
         args = tuple(new[arg] for arg in var.args)
-        if var.random and var.op in ("pad", "concatenate"):
+        if var.random and var.op in ASSEMBLY:
             args = tuple(_fresh(arg, placed, kept) for arg in args)
             new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
-        elif var.op in ("native_value", "native_gradient") and not resolve(args[0]).is_whole:
-            copy = Var("copy", args[:1], None, args[0].shape, "float", random=True)
-            new[var] = rebuild(var, (copy, *args[1:]))
+        elif OPS[var.op].group == "native":
+            new[var] = rebuild(var, (_whole(args[0], placed, kept), *args[1:]))
         elif var.random and var.op == "einsum" and is_matrix_product(var):
             new[var] = _canonical(var, args, placed, kept)
         elif var in outer:
@@ -86,10 +86,10 @@ def _canonical(var: Var, args: tuple[Var, ...], placed: set[Var], kept: set[Var]
 
 
 def _whole(operand: Var, placed: set[Var], kept: set[Var]) -> Var:
-    """What BLAS reads: rows in C order, of an equation that will stay in them."""
+    """What BLAS and users' functions read: rows in C order, of an equation that will stay in them."""
     access = resolve(operand)
-    if not access.is_whole or access.base in placed or access.base.op in _SUMS:
-        operand = Var("copy", (operand,), None, operand.shape, operand.kind, random=True)
+    if not access.is_whole or access.base in placed or access.base.op in REDUCTIONS:
+        operand = _copy(operand)
         access = resolve(operand)
     kept.add(access.base)
     return operand
@@ -100,17 +100,17 @@ def _fresh(part: Var, placed: set[Var], kept: set[Var]) -> Var:
     if part.random and part not in placed | kept and part.op not in _NOT_PLACEABLE:
         placed.add(part)
         return part
-    copy = Var("copy", (part,), None, part.shape, part.kind, random=True)
+    copy = _copy(part)
     placed.add(copy)
     return copy
 
 
-_SUMS = {"sum", "prod", "max", "min", "scatter_add"}  # rows that are added to are never rows of anything else
-_NOT_PLACEABLE = {
-    *_SUMS,
-    *("reshape", "transpose", "broadcast", "slice", "flip", "take"),
-    *("pad", "concatenate", "einsum", "noise", "native_value", "native_gradient"),
-}
+def _copy(var: Var) -> Var:
+    """The same values, computed anew for each draw into rows of their own."""
+    return Var("copy", (var,), None, var.shape, var.kind, random=True)
+
+
+_NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_value", "native_gradient"}
 
 
 def _expanded(var: Var, args: tuple[Var, ...]) -> Var:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mcgrad.emit.access import Access, c_strides, resolve
+from mcgrad.emit.access import REDUCTIONS, Access, c_strides, resolve
 from mcgrad.emit.context import Context
 from mcgrad.emit.layout import Rows
-from mcgrad.emit.schedule import REDUCTIONS, Nest, nest_shape, squeeze
+from mcgrad.emit.schedule import Nest, nest_shape, squeeze
 from mcgrad.emit.text import expression
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.ops import OPS

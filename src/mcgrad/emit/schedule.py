@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mcgrad.emit.access import Access, resolve
+from mcgrad.emit.access import ASSEMBLY, REDUCTIONS, VIEWS, Access, resolve
 from mcgrad.emit.lower import is_matrix_product, is_outer
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Shape, Var
-
-ASSEMBLY = {"pad", "concatenate"}
-REDUCTIONS = {"sum", "prod", "max", "min", "scatter_add"}
 
 
 @dataclass(eq=False)
@@ -142,7 +139,7 @@ class _Planner:
         self.outer = {out.var for out in program.outputs if is_outer(out.var)}
 
     def add(self, var: Var) -> None:
-        if var.op in ("reshape", "transpose", "broadcast", "slice", "flip", "take"):
+        if var.op in VIEWS:
             return  # a view: no work of its own
         if var in self.outer:
             return  # only its moments are wanted

@@ -8,9 +8,9 @@ the rows of a tile stay in cache.
 
 from __future__ import annotations
 
-from mcgrad.emit.access import resolve
+from mcgrad.emit.access import ASSEMBLY, resolve
 from mcgrad.emit.lower import contraction_labels
-from mcgrad.emit.schedule import ASSEMBLY, Finite, Nest, OuterMoments, Product, Schedule, Step, Tile, computed, reads
+from mcgrad.emit.schedule import Finite, Nest, OuterMoments, Product, Schedule, Step, Tile, computed, reads
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 
