@@ -104,7 +104,11 @@ class Wrong(NumpyBackend):
     def compile(self, program):
         bound = lambda inputs: SimpleNamespace(partial=lambda *a: self.shifted(right.bind(inputs).partial(*a)))  # noqa: E731
         right = NumpyKernel(program)
-        return SimpleNamespace(bind=bound, block=right.block, limits=right.limits, source=lambda: "")
+        return SimpleNamespace(
+            **{name: getattr(right, name) for name in ("block", "chunks", "workers", "limits")},
+            bind=bound,
+            source=lambda: "",
+        )
 
     def shifted(self, partial):
         moments = partial.moments

@@ -145,9 +145,8 @@ class Estimator:
         with reporting(progress, n) as report, self._kernel.limits():
             start = time.perf_counter()
             bound = self._kernel.bind(values)
-            partial = run(
-                bound, seed, first, n, self._kernel.block, self._work, self.threads, self.nonfinite == "omit", report
-            )
+            chunks, workers = self._kernel.chunks(first, n), self._kernel.workers(self.threads)
+            partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", report)
             seconds = time.perf_counter() - start
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(

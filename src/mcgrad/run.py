@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from mcgrad.arguments import count
-from mcgrad.backends.base import Bound, Partial, split
+from mcgrad.backends.base import Bound, Partial
 from mcgrad.errors import ParameterError, shown
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
@@ -53,20 +53,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(
-    bound: Bound, seed: int, first: int, n: int, block: int, work: float, threads: int, omit: bool,
-    report: Report | None = None,
-) -> Partial:  # fmt: skip
-    """Average over the draws first .. first + n.
+    bound: Bound, seed: int, chunks: list[tuple[int, int]], workers: int, omit: bool, report: Report | None = None
+) -> Partial:
+    """Average over chunks of draws.
 
     Parameters
     ----------
     bound : Bound
-    seed, first, n : int
-    block : int
-        Chunks start at multiples of this.
-    work : float
-        Cost of one draw, which sets the size of chunks.
-    threads : int
+    seed : int
+    chunks : list of (int, int)
+        Ranges of draws, one after the other without a gap.
+    workers : int
+        Number of threads.
     omit : bool
         Whether draws with a non-finite output are left out.
     report : callable, optional
@@ -75,13 +73,13 @@ def run(
     Returns
     -------
     Partial
-        The same bits for any number of threads.
+        The same bits for any number of workers.
     """
-    chunks = split(n, first, block, work)
+    first = chunks[0][0]
     total = bound.partial(seed, *chunks[0], omit)  # in this thread: it compiles, and finds the pivot
     if report:
         report(chunks[0][1] - first)
-    if threads == 1 or len(chunks) <= 2:
+    if workers == 1 or len(chunks) <= 2:
         for start, stop in chunks[1:]:
             total = _merged(total, bound.partial(seed, start, stop, omit))
             if report:
@@ -89,10 +87,10 @@ def run(
         return total
     waiting: deque[tuple[int, Future[Partial]]] = deque()
     rest = iter(chunks[1:])
-    executor = pool(threads)
+    executor = pool(workers)
     try:
         while True:
-            while len(waiting) < AHEAD * threads and (chunk := next(rest, None)) is not None:
+            while len(waiting) < AHEAD * workers and (chunk := next(rest, None)) is not None:
                 waiting.append((chunk[1], executor.submit(bound.partial, seed, *chunk, omit)))
             if not waiting:
                 return total

@@ -15,10 +15,6 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
-MOST_WORK = 4e8  # multiplications in a chunk: some ten milliseconds of one core
-LEAST_WORK = 2e7  # and what is worth handing to another thread
-CHUNKS = 64  # a run is cut in about as many, within these limits
-
 Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path
 
@@ -42,6 +38,12 @@ class Kernel(Protocol):
     """A Program compiled by a backend."""
 
     block: int  # ranges of draws are best cut at multiples of this
+
+    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+        """Cut the draws first .. first + n: by the Program and the range alone, never by threads or time."""
+
+    def workers(self, threads: int) -> int:
+        """Return how many threads may call `Bound.partial` at once to good effect, when the user allows `threads`."""
 
     def bind(self, inputs: Inputs) -> Bound:
         """Take values for the inputs and compute what no draw changes."""
@@ -82,14 +84,36 @@ class HostValues:
         return [value[..., 0] for value in self._interpreter(leaves)]
 
 
-def split(n: int, first: int, block: int, work: float) -> list[tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a range of draws is cut into chunks.
+
+    Parameters
+    ----------
+    most : float
+        Work in a chunk, in multiplications: what may pass before progress is shown.
+    least : float
+        What is worth handing to another worker.
+    chunks : int
+        A range is cut in about as many, within these limits.
+    """
+
+    most: float
+    least: float
+    chunks: int = 64
+
+
+CORE = Cut(most=4e8, least=2e7)  # some ten milliseconds of one core
+
+
+def split(n: int, first: int, block: int, work: float, cut: Cut = CORE) -> list[tuple[int, int]]:
     """Cut the draws first .. first + n into chunks at multiples of `block`.
 
     The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
     in which they merge are always the same.
     """
     work = max(work, 1.0)
-    chunk = max(min(MOST_WORK / work, n / CHUNKS), LEAST_WORK / work)
+    chunk = max(min(cut.most / work, n / cut.chunks), cut.least / work)
     step = max(int(chunk // block), 1) * block
     pilot = (first // block + 1) * block  # the first chunk is one block: a backend may need to look before it runs
     edges = sorted({first, min(pilot, first + n), *range((first // step + 1) * step, first + n, step), first + n})

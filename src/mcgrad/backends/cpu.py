@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.backends.base import Array, HostValues, Inputs, split
+from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.compile import is_compiled, load
 from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
-from mcgrad.moments import Moments
 
 CACHE_LINE = 64
-FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
 
 
 class CpuBackend:
@@ -100,6 +99,14 @@ class CpuKernel:
         """The variant that looks at every draw."""
         return Compiled(emit(self.program, careful=True), self.program.dtype)
 
+    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+        """Cut at blocks of lanes."""
+        return split(n, first, self.block, self.program.work())
+
+    def workers(self, threads: int) -> int:
+        """As many as there are: the chunk function runs without the GIL."""
+        return threads
+
     def bind(self, inputs: Inputs) -> CpuBound:
         """Compute what no draw changes."""
         return CpuBound(self, inputs)
@@ -113,67 +120,30 @@ class CpuKernel:
         return one_blas_thread() if self.fast.emitted.uses_blas else nullcontext()
 
 
-class CpuBound:
+class CpuBound(Shifted):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CpuKernel, inputs: Inputs) -> None:
+        super().__init__(kernel.fast.emitted.shifted, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)
-        self._careful_arguments: tuple[Array, list[Array]] | None = None
-        self._center: Array | None = None  # mean over the first chunk
-        self._pivot: Array | None = None
 
-    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over the draws start .. stop; the first call must return before any other is made."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self._shifted(seed, start, stop, omit)
+    @cached_property
+    def careful_arguments(self) -> tuple[Array, list[Array]]:
+        """Draw-independent arguments of the careful variant."""
+        return self.kernel.careful.arguments(self.inputs)
 
-    def _shifted(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        if self._center is None:
-            first = self._partial(
-                seed, start, stop, omit, np.zeros(self.kernel.fast.components, self.kernel.fast.dtype)
-            )
-            self._center = first.moments.mean
-            if self._is_accurate(first.moments):
-                return first
-        if self._pivot is None:
-            self._pivot = self._near(self._center)
-        return self._partial(seed, start, stop, omit, self._pivot)
-
-    def _partial(self, seed: int, start: int, stop: int, omit: bool, pivot: Array) -> Partial:
-        sums, squares, _ = self._call(self.kernel.fast, self.arguments, seed, start, stop, pivot, omit)
-        if np.isfinite(sums).all() and np.isfinite(squares).all():
-            return Partial(_moments(stop - start, sums, squares, pivot))
-        careful = self.kernel.careful
-        if self._careful_arguments is None:
-            self._careful_arguments = careful.arguments(self.inputs)
-        sums, squares, counts = self._call(careful, self._careful_arguments, seed, start, stop, pivot, omit)
-        used, nonfinite = (int(count) for count in counts)
-        return Partial(_moments(used, sums, squares, pivot), nonfinite)
-
-    def _near(self, mean: Array) -> Array:
-        """Return a pivot: near the mean, no sum of squares loses digits."""
-        pivot = mean.astype(self.kernel.fast.dtype)
-        return np.where(np.isfinite(pivot) & self.kernel.fast.emitted.shifted, pivot, pivot.dtype.type(0))
-
-    def _is_accurate(self, moments: Moments) -> bool:
-        """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
-        far = moments.m2 * FAR < moments.count * np.square(moments.mean)
-        return not (far & self.kernel.fast.emitted.shifted).any()
-
-    def _call(
-        self, compiled: Compiled, arguments: tuple[Array, list[Array]], seed: int, start: int, stop: int, pivot: Array,
-        omit: bool,
-    ) -> tuple[Array, Array, Array]:  # fmt: skip
-        c, matrices = arguments
+    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
+        """Call the chunk function."""
+        compiled = self.kernel.careful if careful else self.kernel.fast
+        c, matrices = self.careful_arguments if careful else self.arguments
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
         counts = np.zeros(2, np.int64)
-        emitted = compiled.emitted
         compiled.function(
-            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, emitted.tables, compiled.workspace(),
-            pivot, sums, squares, counts, omit, compiled.blas, *matrices,
+            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, compiled.emitted.tables,
+            compiled.workspace(), pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
-        return sums, squares, counts
+        return Sums(sums, squares, int(counts[0]), int(counts[1]))
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
@@ -181,10 +151,3 @@ def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
     raw = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     first = -raw.ctypes.data % CACHE_LINE
     return raw[first : first + size * dtype.itemsize].view(dtype)
-
-
-def _moments(count: int, sums: Array, squares: Array, pivot: Array) -> Moments:
-    if not count:
-        return Moments(0, np.full_like(sums, np.nan), np.full_like(sums, np.nan))
-    mean = sums / count
-    return Moments(count, pivot + mean, np.maximum(squares - sums * mean, 0.0))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, HostValues, Inputs, Partial
+from mcgrad.backends.base import Array, HostValues, Inputs, Partial, split
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
@@ -42,6 +42,14 @@ class NumpyKernel:
         self.body = Interpreter(self.outputs, self.hoisted, program.dtype)
         largest = max((var.size for var in program.body()), default=1)
         self.block = int(np.clip(BATCH_BYTES // (8 * largest), 64, 1 << 14))
+
+    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+        """Cut at batches."""
+        return split(n, first, self.block, self.program.work())
+
+    def workers(self, threads: int) -> int:
+        """As many as there are: NumPy lets go of the interpreter now and then."""
+        return threads
 
     def bind(self, inputs: Inputs) -> NumpyBound:
         """Compute what no draw changes."""

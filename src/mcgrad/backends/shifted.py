@@ -1,0 +1,85 @@
+"""Moments from sums about a pivot: what backends share that add up deviations rather than merge moments."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends.base import Array, Partial
+from mcgrad.moments import Moments
+
+FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over some draws of each component's deviation from the pivot, and of its square.
+
+    `used` and `nonfinite` count draws; only the careful variant of a kernel knows them.
+    """
+
+    sums: Array
+    squares: Array
+    used: int = 0
+    nonfinite: int = 0
+
+
+class Shifted(ABC):
+    """A bound kernel that adds up deviations from a pivot; finds the pivot, and looks again where sums are not finite.
+
+    Parameters
+    ----------
+    shifted : bool array
+        Which components the pivot is taken from; the others are added up about zero.
+    dtype : dtype
+        Of the pivot.
+    """
+
+    def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
+        self._shifted, self._dtype = shifted, dtype
+        self._center: Array | None = None  # mean of the first chunk
+        self._pivot: Array | None = None
+
+    @abstractmethod
+    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
+        """Add up over the draws start .. stop; `careful` counts non-finite draws, and leaves them out with `omit`."""
+
+    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over the draws start .. stop; the first call must return before any other is made."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self._center is None:
+                first = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
+                self._center = first.moments.mean
+                if self._is_accurate(first.moments):
+                    return first
+            if self._pivot is None:
+                self._pivot = self._near(self._center)
+            return self._about(self._pivot, seed, start, stop, omit)
+
+    def _about(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        found = self.sums(seed, start, stop, pivot, careful=False, omit=omit)
+        if np.isfinite(found.sums).all() and np.isfinite(found.squares).all():
+            return Partial(_moments(stop - start, found, pivot))
+        found = self.sums(seed, start, stop, pivot, careful=True, omit=omit)
+        return Partial(_moments(found.used, found, pivot), found.nonfinite)
+
+    def _near(self, mean: Array) -> Array:
+        """Return a pivot: near the mean, no sum of squares loses digits."""
+        pivot = mean.astype(self._dtype)
+        return np.where(np.isfinite(pivot) & self._shifted, pivot, pivot.dtype.type(0))
+
+    def _is_accurate(self, moments: Moments) -> bool:
+        """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
+        far = moments.m2 * FAR < moments.count * np.square(moments.mean)
+        return not (far & self._shifted).any()
+
+
+def _moments(count: int, found: Sums, pivot: Array) -> Moments:
+    if not count:
+        return Moments(0, np.full_like(found.sums, np.nan), np.full_like(found.sums, np.nan))
+    mean = found.sums / count
+    return Moments(count, pivot + mean, np.maximum(found.squares - found.sums * mean, 0.0))
