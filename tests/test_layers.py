@@ -9,7 +9,7 @@ ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "kernels errors",
-    "tree moments references ranges strict",
+    "tree moments references ranges strict machine",
     "noise",
     "table",
     "result",

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mcgrad.machine import version
+
 CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
 
 _lock = threading.Lock()
@@ -38,10 +40,7 @@ def cache_folder() -> Path:
 @cache
 def kernels_hash() -> str:
     """Hash of what every compiled function depends on besides its own source."""
-    import llvmlite
-    import numba
-
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')} {sys.version}".encode())
     for path in sorted((Path(__file__).parent / "kernels").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
-"""The errors that mcgrad raises.
+"""The errors that mcgrad raises, and its one warning.
 
-Every one is a :class:`McgradError` and also the built-in error a caller would expect, so that
+Every error is a :class:`McgradError` and also the built-in error a caller would expect, so that
 ``except ValueError`` works as it does for NumPy.
 """
 
@@ -81,6 +81,10 @@ class NonFiniteError(McgradError, ArithmeticError):
 
 class BackendError(McgradError, RuntimeError):
     """A backend that is not available here, or that failed."""
+
+
+class BackendWarning(UserWarning):
+    """A backend that ``backend="auto"`` would have taken is missing or failed; the next best one runs."""
 
 
 class MergeError(McgradError, ValueError):

@@ -6,11 +6,11 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from mcgrad.backends import registry
 from mcgrad.compile import CACHE_VARIABLE, cache_folder
-from mcgrad.run import THREADS_VARIABLE, available_processors, thread_count
+from mcgrad.machine import available_processors, processor
+from mcgrad.run import THREADS_VARIABLE, thread_count
 
 PACKAGES = ("mcgrad", "numpy", "numba", "llvmlite", "scipy", "numba-cuda", "cupy-cuda12x")
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "neon", "sve")
@@ -26,7 +26,7 @@ def info() -> dict[str, str]:
     given = os.environ.get(THREADS_VARIABLE)
     return {
         **dict(_versions()),
-        "processor": _processor(),
+        "processor": processor(),
         "features": _features(),
         "processors": f"{available_processors()} usable of {os.cpu_count()}",
         "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if given else 'all usable processors'})",
@@ -46,17 +46,6 @@ def _versions() -> Iterator[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             if name in ("mcgrad", "numpy", "numba", "llvmlite", "scipy"):
                 yield name, "not installed"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    try:
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _features() -> str:

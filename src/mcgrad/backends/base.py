@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -55,13 +56,46 @@ class Kernel(Protocol):
         """Return what was compiled, to read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What running a Program would take, in seconds, as its backend estimates it.
+
+    Parameters
+    ----------
+    compile : float
+        To have the code: next to nothing where it exists already, in this process or on disk.
+    start : float
+        Of each call, whatever the number of draws: to launch, and to move parameters, data and results.
+    draws : float
+        For all the draws.
+    """
+
+    compile: float
+    start: float
+    draws: float
+
+    @property
+    def total(self) -> float:
+        """One call, compiling included."""
+        return self.compile + self.start + self.draws
+
+
+NEVER = Cost(math.inf, 0.0, 0.0)  # of a backend whose hardware is not there: nobody misses it
+
+
 class Backend(Protocol):
     """One way to run Programs."""
 
     name: str
 
     def unavailable(self) -> str | None:
-        """Why this backend cannot run here, or None if it can."""
+        """Why this backend cannot run here, with the remedy if there is one, or None if it can."""
+
+    def cost(self, program: Program, draws: int, threads: int) -> Cost:
+        """Estimate what a call over so many draws would take.
+
+        Imports nothing heavy, and may be too low until `unavailable` was called, which may.
+        """
 
     def compile(self, program: Program) -> Kernel:
         """Compile a simplified Program."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, HostValues, Inputs, split
+from mcgrad.backends.base import CORE, Array, Cost, HostValues, Inputs, split
+from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.compile import is_compiled, load
@@ -18,6 +21,8 @@ from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
 
 CACHE_LINE = 64
+RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=0.5)
+FOUND = 3e-3  # seconds to emit a Program and find it compiled
 
 
 class CpuBackend:
@@ -32,6 +37,17 @@ class CpuBackend:
         except ImportError as error:
             return f"Numba does not import ({error}); pip install numba"
         return None
+
+    def rates(self) -> Rates:
+        """The rates of one thread."""
+        return current(RATES)
+
+    def cost(self, program: Program, draws: int, threads: int) -> Cost:
+        """Seconds to load Numba and to compile, unless that is done; then as many threads as have work."""
+        loaded, compiled = "mcgrad.kernels.blas" in sys.modules, self.is_compiled(program)
+        workers = min(float(threads), max(draws * program.work() / CORE.least, 1.0))
+        cost = self.rates().cost(program, draws, workers=workers, load=not loaded, compile=not compiled)
+        return replace(cost, compile=max(cost.compile, FOUND))
 
     def compile(self, program: Program) -> CpuKernel:
         """Emit the chunk function and have Numba compile it, unless its cache has it."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, HostValues, Inputs, Partial, split
+from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, split
+from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
+RATES = Rates("numpy", float32=6e8, float64=4e8, call=5e-4)  # of all threads: they take turns
 BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
 
 
@@ -24,6 +26,14 @@ class NumpyBackend:
     def unavailable(self) -> str | None:
         """Always available."""
         return None
+
+    def rates(self) -> Rates:
+        """The rates of the interpreter."""
+        return current(RATES)
+
+    def cost(self, program: Program, draws: int, threads: int) -> Cost:
+        """As much with one thread as with many."""
+        return self.rates().cost(program, draws)
 
     def compile(self, program: Program) -> NumpyKernel:
         """Prepare a Program for interpretation."""
