@@ -3,7 +3,7 @@
 import numpy as np
 
 from mcgrad.kernels.exponential32 import cosh, exp, exp2, expm1, sinh, tanh
-from mcgrad.kernels.intrinsics import absolute, floor, select
+from mcgrad.kernels.intrinsics import absolute, divide, floor, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import arccosh, arcsinh, arctanh, log, log1p, log2, log10
 from mcgrad.kernels.power32 import cbrt, hypot, power, sqrt
@@ -52,7 +52,7 @@ def maximum(x, y):
 @scalar
 def reciprocal(x):
     """1/x."""
-    return F(1.0) / x
+    return divide(F(1.0), x)
 
 
 @scalar

@@ -7,7 +7,7 @@ As in float64 (`errorfunction64.py`), with a polynomial of degree 11 (Remez, rel
 import numpy as np
 
 from mcgrad.kernels.exponential32 import exp_pair
-from mcgrad.kernels.intrinsics import absolute, copysign, exact_mul, fma, long_polynomial, polynomial, select
+from mcgrad.kernels.intrinsics import absolute, copysign, divide, exact_mul, fma, long_polynomial, polynomial, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import log, log1p
 
@@ -29,7 +29,7 @@ def erfcx(a):
     """e**(a*a) erfc(a) for a >= 0; constant from 1e18 on."""
     a = select(a > F(1e18), F(1e18), a)
     left, right = a + K, fma(F(2.0), a, F(1.0))
-    inverse = F(1.0) / (left * right)
+    inverse = divide(F(1.0), left * right)
     t = (a - K) * right * inverse
     return long_polynomial(t, t * t, ERFCX) * (left * inverse)
 

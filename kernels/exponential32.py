@@ -11,6 +11,7 @@ from mcgrad.kernels.intrinsics import (
     absolute,
     bits_float32,
     copysign,
+    divide,
     exact_add,
     exact_sub,
     float_bits32,
@@ -110,7 +111,7 @@ def sinh(x):
     """Hyperbolic sine."""
     size = absolute(x)
     half = F(2.0) * expm1_quarter(size)
-    rest = select(size > F(18.0), F(0.5), half / fma(F(2.0), half, F(1.0)))
+    rest = select(size > F(18.0), F(0.5), divide(half, fma(F(2.0), half, F(1.0))))
     return select(size < F(1e-30), x, copysign(half + rest, x))
 
 
@@ -119,7 +120,7 @@ def cosh(x):
     """Hyperbolic cosine."""
     y, n = expm1_reduced(clamped(absolute(x), F(0.0), F(90.0)))
     half = scaled(F(1.0) + y, n - uint32(1))
-    return half + F(0.25) / half
+    return half + divide(F(0.25), half)
 
 
 @scalar
@@ -127,4 +128,4 @@ def tanh(x):
     """Hyperbolic tangent."""
     size = absolute(x)
     quarter = expm1_quarter(clamped(F(2.0) * size, F(0.0), F(18.0)))
-    return select(size < F(1e-30), x, copysign(quarter / (quarter + F(0.5)), x))
+    return select(size < F(1e-30), x, copysign(divide(quarter, quarter + F(0.5)), x))

@@ -6,7 +6,7 @@ steps for digamma and trigamma below 4. Near the zeros see the absolute floors i
 
 import numpy as np
 
-from mcgrad.kernels.intrinsics import absolute, copysign, floor, fma, long_polynomial, polynomial, select
+from mcgrad.kernels.intrinsics import absolute, copysign, divide, floor, fma, long_polynomial, polynomial, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import log
 from mcgrad.kernels.trigonometric32 import sincospi
@@ -44,7 +44,7 @@ def gammaln_right(a):
     product = select(a < F(0.5), a * (a + F(1.0)), product)
     product = select(large, a, product)
     factor = select(large, a - F(0.5), select(a < F(1.5), F(-1.0), F(1.0)))
-    inverse = F(1.0) / select(large, a, F(6.5))
+    inverse = divide(F(1.0), select(large, a, F(6.5)))
     stirling = fma(inverse, polynomial(inverse * inverse, STIRLING), LOG_2PI_HALF_LESS_HALF)
     rest = select(large, stirling, s * long_polynomial(s, s * s, CENTRE))
     return fma(factor, log(product) - select(large, F(1.0), F(0.0)), rest)
@@ -66,12 +66,12 @@ def digamma(x):
     a = absolute(x)
     small = a < F(4.0)
     b = select(small, a + F(4.0), a)
-    inverse = F(1.0) / b
+    inverse = divide(F(1.0), b)
     z = inverse * inverse
     y = log(b) - fma(F(0.5), inverse, z * polynomial(z, DIGAMMA))
-    y = y - select(small, polynomial(a, STEPS_1) / polynomial(a, STEPS), F(0.0))
+    y = y - select(small, divide(polynomial(a, STEPS_1), polynomial(a, STEPS)), F(0.0))
     s, c = sincospi(a)
-    reflected = y + (F(1.0) / a + PI * c / s)
+    reflected = y + (divide(F(1.0), a) + divide(PI * c, s))
     y = select(x < F(0.0), select(s == F(0.0), NAN, reflected), y)
     return select(x == F(0.0), copysign(INF, -x), y)
 
@@ -81,12 +81,12 @@ def trigamma(x):
     """Differentiate gammaln twice; inf at 0, -1, -2 ..."""
     a = absolute(x)
     small = a < F(4.0)
-    inverse = F(1.0) / select(small, a + F(4.0), a)
+    inverse = divide(F(1.0), select(small, a + F(4.0), a))
     z = inverse * inverse
     y = inverse + z * fma(inverse, polynomial(z, TRIGAMMA), F(0.5))
-    step = F(1.0) / polynomial(select(small, a, F(1.0)), STEPS)
+    step = divide(F(1.0), polynomial(select(small, a, F(1.0)), STEPS))
     y = y + select(small, polynomial(a, STEPS_2) * step * step, F(0.0))
     s, _ = sincospi(a)
-    cosecant = PI / s
+    cosecant = divide(PI, s)
     other = select(a > F(1e-4), cosecant * cosecant - y, F(0.0))  # what the poles at 0 leave over
-    return select(x < F(0.0), other + F(1.0) / (a * a), y)
+    return select(x < F(0.0), other + divide(F(1.0), a * a), y)

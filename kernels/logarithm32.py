@@ -11,6 +11,7 @@ from mcgrad.kernels.intrinsics import (
     absolute,
     bits_float32,
     copysign,
+    divide,
     float_bits32,
     fma,
     long_polynomial,
@@ -112,7 +113,7 @@ def arcsinh(x):
     size = absolute(x)
     large = size > F(1e9)
     square = size * size
-    y = log1p(select(large, size, size + square / (F(1.0) + square_root(F(1.0) + square))))
+    y = log1p(select(large, size, size + divide(square, F(1.0) + square_root(F(1.0) + square))))
     return copysign(select(large, y + LN2, y), x)
 
 
@@ -129,4 +130,4 @@ def arccosh(x):
 def arctanh(x):
     """Inverse hyperbolic tangent."""
     size = absolute(x)
-    return copysign(F(0.5) * log1p(F(2.0) * size / (F(1.0) - size)), x)
+    return copysign(F(0.5) * log1p(divide(F(2.0) * size, F(1.0) - size)), x)

@@ -11,6 +11,7 @@ from mcgrad.kernels.intrinsics import (
     absolute,
     bits_float32,
     copysign,
+    divide,
     exact_add,
     exact_mul,
     exact_sub,
@@ -49,7 +50,7 @@ def log_pair(x):
     k = k + shift
     num, den = m - F(1.0), exact_add(m, F(1.0))
     den_tail = exact_sub(m, exact_sub(den, F(1.0)))
-    inverse = F(1.0) / den
+    inverse = divide(F(1.0), den)
     t = exact_mul(num, inverse)
     t_tail = fma(-t, den_tail, fma(-t, den, num)) * inverse
     t2 = exact_mul(t, t)
@@ -101,9 +102,7 @@ def cbrt(x):
     thirds = exact_add(k * (F(1.0 / 3.0)), MAGIC)
     q = exact_sub(thirds, MAGIC)
     rest = uint32(float_bits32(exact_add(fma(F(-3.0), q, k), MAGIC))) + uint32(1)  # exponent - 3 q in 0, 1, 2
-    z = bits_float32(
-        int32((bits & uint32(0x007FFFFF)) + uint32(0x3F800000) + (rest << uint32(23)))
-    )
+    z = bits_float32(int32((bits & uint32(0x007FFFFF)) + uint32(0x3F800000) + (rest << uint32(23))))
     w = polynomial(z, CBRT)
     h = fma(-z * w, w * w, F(1.0))
     w = fma(w * h, fma(h, F(2.0 / 9.0), F(1.0 / 3.0)), w)

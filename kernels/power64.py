@@ -106,9 +106,7 @@ def cbrt(x):
     thirds = exact_add(k * (1.0 / 3.0), MAGIC)
     q = exact_sub(thirds, MAGIC)
     rest = uint64(float_bits64(exact_add(fma(-3.0, q, k), MAGIC))) + uint64(1)  # exponent - 3 q in 0, 1, 2
-    z = bits_float64(
-        int64((bits & uint64(0x000FFFFFFFFFFFFF)) + uint64(0x3FF0000000000000) + (rest << uint64(52)))
-    )
+    z = bits_float64(int64((bits & uint64(0x000FFFFFFFFFFFFF)) + uint64(0x3FF0000000000000) + (rest << uint64(52))))
     w = polynomial(z, CBRT)
     h = fma(-z * w, w * w, 1.0)
     w = fma(w * h, fma(h, 2.0 / 9.0, 1.0 / 3.0), w)

@@ -5,7 +5,7 @@ import numpy as np
 from mcgrad.kernels.errorfunction32 import erf, erfc, log_ndtr, ndtr
 from mcgrad.kernels.exponential32 import exp
 from mcgrad.kernels.gamma32 import digamma, gammaln, trigamma
-from mcgrad.kernels.intrinsics import absolute, select
+from mcgrad.kernels.intrinsics import absolute, divide, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import LN2, log_reduced
 
@@ -28,7 +28,7 @@ def log1p_exp_negative(a):
 def expit(x):
     """1 / (1 + e**-x)."""
     t = exp(-absolute(x))  # as in softplus, whose derivative this is: LLVM computes it once for both
-    return select(x >= F(0.0), F(1.0), t) / (F(1.0) + t)
+    return divide(select(x >= F(0.0), F(1.0), t), F(1.0) + t)
 
 
 @scalar

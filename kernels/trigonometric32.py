@@ -12,6 +12,7 @@ from mcgrad.kernels.intrinsics import (
     absolute,
     bits_float32,
     copysign,
+    divide,
     exact_sub,
     float_bits32,
     fma,
@@ -105,7 +106,7 @@ def tan(x):
     r, q = reduced(x)
     s, c = sincos_reduced(r)
     odd = (q & int32(1)) != int32(0)
-    return flip(select(odd, c, s) / select(odd, s, c), q << int32(1))
+    return flip(divide(select(odd, c, s), select(odd, s, c)), q << int32(1))
 
 
 @scalar
@@ -114,7 +115,8 @@ def arctan_quotient(num, den):
     steep, middle = num > TAN_3PI_8 * den, num > TAN_PI_8 * den
     base = select(steep, HALF_PI, select(middle, QUARTER_PI, F(0.0)))
     tail = select(steep, HALF_PI_1, select(middle, QUARTER_PI_TAIL, F(0.0)))
-    t = select(steep, -den, select(middle, num - den, num)) / select(steep, num, select(middle, num + den, den))
+    upper = select(steep, -den, select(middle, num - den, num))
+    t = divide(upper, select(steep, num, select(middle, num + den, den)))
     t2 = t * t
     return base + (t + fma(t * t2, polynomial(t2, ATAN), tail))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcgrad import noise
     from mcgrad.api import estimate
+    from mcgrad.backends.registry import register_backend
     from mcgrad.distributions import (
         Distribution,
         Joint,
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
         Reparameterized,
         Uniform,
     )
-    from mcgrad.errors import BackendError, McgradError, MergeError, NonFiniteError, ParameterError, TraceError
+    from mcgrad.errors import (
+        BackendError,
+        BackendWarning,
+        McgradError,
+        MergeError,
+        NonFiniteError,
+        ParameterError,
+        TraceError,
+    )
     from mcgrad.estimator import Estimator
     from mcgrad.integrand import Integrand
     from mcgrad.result import ConfidenceInterval, Estimate
@@ -28,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "BackendWarning",
     "ConfidenceInterval",
     "Distribution",
     "Estimate",
@@ -47,6 +57,7 @@ __all__ = [
     "Verification",
     "estimate",
     "noise",
+    "register_backend",
     "verify",
 ]
 
@@ -55,7 +66,11 @@ _HOMES = {
     "distributions": [
         *("Distribution", "Joint", "LogNormal", "MultivariateNormal", "Normal", "Reparameterized", "Uniform"),
     ],
-    "errors": ["BackendError", "McgradError", "MergeError", "NonFiniteError", "ParameterError", "TraceError"],
+    "backends.registry": ["register_backend"],
+    "errors": [
+        *("BackendError", "BackendWarning", "McgradError", "MergeError", "NonFiniteError", "ParameterError"),
+        "TraceError",
+    ],
     "estimator": ["Estimator"],
     "integrand": ["Integrand"],
     "result": ["ConfidenceInterval", "Estimate"],

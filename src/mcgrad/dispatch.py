@@ -1,48 +1,197 @@
-"""Choose a backend: interpreted at once, or compiled first and then fast."""
+"""Choose a backend by what it would take, and the next best one where it fails."""
 
 from __future__ import annotations
 
-from mcgrad.backends.base import Backend
-from mcgrad.backends.cpu import CpuBackend
-from mcgrad.backends.registry import AUTO, BACKENDS, find
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mcgrad.backends.base import Backend, Cost, Kernel
+from mcgrad.backends.rates import Rated
+from mcgrad.backends.registry import AUTO, backends, find
+from mcgrad.errors import BackendError, BackendWarning
 from mcgrad.ir.program import Program
+from mcgrad.table import duration
 
-COMPILE_SECONDS, EQUATION_SECONDS = 2.0, 0.004  # of a short Program, and what each equation adds
-NUMPY_RATE = 1.5e8  # multiplications a second when interpreted
-CPU_RATE = 6e9  # multiplications a second of one compiled thread
+CALL = 1_000_000  # draws of a call, where nobody said how many there will be
+SOON = 3e-3  # seconds: where one backend takes less, asking the others would take longer
 
 
-def choose(name: str, program: Program, draws: int | None, threads: int) -> tuple[Backend, str]:
-    """Return the backend for a Program, and why.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend, and what led to it.
+
+    Parameters
+    ----------
+    backend : Backend
+    costs : dict of str to Cost
+        What the backends that were asked would take.
+    missing : dict of str to str
+        Those that would have taken less but cannot run, and why.
+    """
+
+    backend: Backend
+    costs: Mapping[str, Cost]
+    missing: Mapping[str, str]
+
+
+def choose(
+    name: str, program: Program, draws: int | None, threads: int, failed: Mapping[str, str] | None = None
+) -> Choice:
+    """Choose a backend for a Program.
 
     Parameters
     ----------
     name : str
-        A backend's name, or "auto".
+        A backend's name, or "auto" for the one that takes least by its own estimate, the first registered of equals.
     program : Program
     draws : int or None
-        How many draws there will be in all; None for many.
+        How many draws there will be in all, in one call. None for many calls: of a million draws each for all we
+        know, and so many that compiling does not count.
     threads : int
+    failed : dict of str to str, optional
+        Backends not to take again, and why.
 
-    Returns
-    -------
-    backend : Backend
-    reason : str
-        For the reader of `Estimator.explain`.
+    Raises
+    ------
+    BackendError
+        The backend cannot run here, or none can.
     """
     if name != AUTO:
-        return find(name), "as asked for"
-    cpu = BACKENDS["cpu"]
-    reason = cpu.unavailable()
-    if reason is not None:
-        return find("numpy"), f"cpu is not available: {reason}"
-    if draws is None:
-        return cpu, "many calls are worth compiling for"
-    interpreted = draws * program.work() / NUMPY_RATE
-    compiled = draws * program.work() / (CPU_RATE * threads)
-    compilation = COMPILE_SECONDS + EQUATION_SECONDS * len(program.body())
-    if interpreted > compilation + compiled:
-        return cpu, f"interpreting {draws:,} draws would take longer than compiling"
-    if isinstance(cpu, CpuBackend) and cpu.is_compiled(program):
-        return cpu, "compiled already"
-    return find("numpy"), f"interpreting {draws:,} draws takes less time than compiling"
+        return Choice(find(name), {}, {})
+    failed = failed or {}
+    known = {key: backend for key, backend in backends().items() if key not in failed}
+    costs: dict[str, Cost] = {}
+    for key, backend in known.items():
+        costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
+        if draws is not None and costs[key].total < SOON:
+            break
+    missing: dict[str, str] = {}
+    ready: set[str] = set()
+    while left := [key for key in costs if key not in missing]:
+        best = min(left, key=lambda key: _seconds(costs[key], draws))
+        if best in ready:
+            return Choice(known[best], costs, missing)
+        reason = known[best].unavailable()
+        if reason is None:  # now that it knows its device it may find that it takes longer
+            costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
+            ready.add(best)
+        else:
+            missing[best] = f"is not available: {reason}"
+    raise BackendError(f"no backend is left: {'; '.join(f'{key} {why}' for key, why in {**failed, **missing}.items())}")
+
+
+class Running(NamedTuple):
+    """A Program compiled by the backend that was chosen."""
+
+    backend: Backend
+    kernel: Kernel
+    choice: Choice
+
+
+class Dispatched:
+    """A Program on a backend; for "auto" on the next best one as soon as that one fails.
+
+    Parameters
+    ----------
+    name, program, draws, threads
+        As for `choose`.
+
+    Attributes
+    ----------
+    running : Running
+    """
+
+    def __init__(self, name: str, program: Program, draws: int | None, threads: int) -> None:
+        self.name, self.program, self.draws, self.threads = name, program, draws, threads
+        self._failed: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.running = self._compile()
+        self._warn()
+
+    def fall_back(self, failed: Running, error: BackendError) -> None:
+        """Go on with the next best backend after an error in a run; raise the error where the user named the backend.
+
+        Parameters
+        ----------
+        failed : Running
+            What raised it. Another thread may have fallen back from it already.
+        error : BackendError
+        """
+        with self._lock:
+            if failed is self.running:
+                self._fail(failed.backend, error)
+                self.running = self._compile()
+        self._warn()
+
+    def reason(self) -> str:
+        """Say why it is this backend. Asks all backends whether they are there, which may load them."""
+        if self.name != AUTO:
+            return "as asked for"
+        backend, _, choice = self.running
+        cost = choice.costs[backend.name]
+        parts = {"compile": 0.0 if self.draws is None else cost.compile, "start": cost.start, "draw": cost.draws}
+        spent = ", ".join(f"{duration(time)} to {what}" for what, time in parts.items() if time)
+        assumed = f", for a call of {CALL:,} draws, compiling aside" if self.draws is None else ""
+        reason = "; ".join([f"estimated {spent}{assumed}", *self._others()])
+        if isinstance(backend, Rated) and not backend.rates().measured:
+            reason += "; from default rates: `mcgrad tune` measures this machine's"
+        return reason
+
+    def _others(self) -> Iterator[str]:
+        """Say what each other backend would take, or why it cannot run."""
+        choice, passed = self.running.choice, self._passed()
+        for name, backend in backends().items():
+            if name in passed:
+                yield f"{name} {passed[name]}"
+            elif name != self.running.backend.name:
+                draws = CALL if self.draws is None else self.draws
+                missing = backend.unavailable()
+                cost = choice.costs.get(name) or backend.cost(self.program, draws, self.threads)
+                time = duration(_seconds(cost, self.draws))
+                yield f"{name} {time}" if missing is None else f"{name} is not available: {missing}"
+
+    def _passed(self) -> dict[str, str]:
+        return {**self._failed, **self.running.choice.missing}
+
+    def _compile(self) -> Running:
+        while True:
+            choice = choose(self.name, self.program, self.draws, self.threads, self._failed)
+            try:
+                return Running(choice.backend, choice.backend.compile(self.program), choice)
+            except BackendError as error:
+                self._fail(choice.backend, error)
+
+    def _fail(self, backend: Backend, error: BackendError) -> None:
+        if self.name != AUTO:
+            raise error
+        self._failed[backend.name] = f"failed: {error}"
+
+    def _warn(self) -> None:
+        """Tell of each backend that was passed over, once in a process for each reason, numbers in it aside."""
+        for name, reason in self._passed().items():
+            key = (name, re.sub(r"\d+", "", reason))
+            if key not in _warned:
+                _warned.add(key)
+                message = f'backend "{name}" {reason}. "auto" runs on "{self.running.backend.name}" instead.'
+                warnings.warn(message, BackendWarning, stacklevel=_level())
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def _seconds(cost: Cost, draws: int | None) -> float:
+    """Return what backends are compared by."""
+    return cost.start + cost.draws if draws is None else cost.total
+
+
+def _level() -> int:
+    """Return how many frames above the caller the user's code is."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mcgrad":
+        frame, level = frame.f_back, level + 1
+    return level

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from mcgrad import arguments, tree
 from mcgrad.backends import registry
-from mcgrad.dispatch import choose
+from mcgrad.backends.base import Kernel, Partial
+from mcgrad.dispatch import Dispatched
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import NonFiniteError, ParameterError, shown
+from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import DATA, trace_problem
 from mcgrad.fingerprint import fingerprint
@@ -22,7 +23,7 @@ from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
 from mcgrad.progress import reporting
 from mcgrad.result import Estimate
-from mcgrad.run import run, thread_count
+from mcgrad.run import Reached, run, thread_count
 
 if TYPE_CHECKING:
     from mcgrad.ir.program import Program
@@ -46,7 +47,9 @@ class Estimator:
         ``()`` for the value alone.
     dtype : {"float32", "float64"}, optional
         Default: what NumPy would make of the inputs (Python floats are float64).
-    backend : {"auto", "cpu", "numpy"}
+    backend : str
+        "numpy", "cpu" or another that is registered, or "auto": the one that takes least by its own estimate, or the
+        next best where that one fails (with a `BackendWarning`).
     threads : int, optional
         Default: $MCGRAD_NUM_THREADS, or all processors this process may use. The result does not depend on it.
     nonfinite : {"propagate", "omit", "raise"}
@@ -54,8 +57,8 @@ class Estimator:
         out, or raise. They are counted in any case.
 
     draws : int, optional
-        About how many draws there will be in all. With it, ``backend="auto"`` weighs compiling against interpreting;
-        without, it takes many calls for granted and compiles.
+        About how many draws there will be in all, for ``backend="auto"``. Without, it takes many calls of a million
+        draws for granted, so many that compiling does not count.
 
     Raises
     ------
@@ -108,13 +111,16 @@ class Estimator:
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work()
         self._identity = fingerprint(self.program, self._fixed_inputs)
-        self._backend, self._reason = choose(backend, self.program, draws, self.threads)
-        self._kernel = self._backend.compile(self.program)
+        self._dispatched = Dispatched(backend, self.program, draws, self.threads)
 
     @property
     def backend(self) -> str:
-        """Name of the backend that runs."""
-        return self._backend.name
+        """Name of the backend that runs: under "auto" another one once a backend has failed."""
+        return self._dispatched.running.backend.name
+
+    @property
+    def _kernel(self) -> Kernel:
+        return self._dispatched.running.kernel
 
     def __call__(
         self, n: int, seed: int = 0, *, first: int = 0, progress: bool | Callable[[int], None] = False, **changes: Any
@@ -138,25 +144,73 @@ class Estimator:
         -------
         Estimate
         """
-        n = arguments.count("n", n, 2)
-        seed = arguments.seed(seed)
-        first = arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
+        n, seed, first = _range(n, seed, first)
         values = self._values(changes)
-        with reporting(progress, n) as report, self._kernel.limits():
-            start = time.perf_counter()
-            bound = self._kernel.bind(values)
-            chunks, workers = self._kernel.chunks(first, n), self._kernel.workers(self.threads)
-            partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", report)
-            seconds = time.perf_counter() - start
+        with reporting(progress, n) as report:
+            watch = (lambda reached: report(reached.stop - first)) if report else None
+            return self._estimate(n, seed, first, values, watch)
+
+    def watched(
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        watch: Callable[[Reached], None] | None = None,
+        reached: Reached | None = None,
+    ) -> Estimate:
+        """Estimate as a call does, telling how far it has come, and going on from where an earlier run had come.
+
+        Parameters
+        ----------
+        n, seed, first
+            As for a call.
+        watch : callable, optional
+            Called with a `Reached` after each chunk of draws.
+        reached : Reached, optional
+            What `watch` was called with in an earlier run of this `problem`, n, seed and first on this backend: the
+            result has the bits that it would have had then.
+
+        Returns
+        -------
+        Estimate
+        """
+        n, seed, first = _range(n, seed, first)
+        if reached is not None and reached.stop not in self.stops(n, first):
+            raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
+        return self._estimate(n, seed, first, self._values({}), watch, reached)
+
+    def stops(self, n: int, first: int = 0) -> set[int]:
+        """Return where the chunks end that the draws first .. first + n are cut into."""
+        return {stop for _, stop in self._kernel.chunks(first, n)}
+
+    @property
+    def problem(self) -> str:
+        """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        return self._problem(self._values({}))
+
+    def _estimate(
+        self,
+        n: int,
+        seed: int,
+        first: int,
+        values: Mapping[str, npt.NDArray[Any]],
+        watch: Callable[[Reached], None] | None,
+        reached: Reached | None = None,
+    ) -> Estimate:
+        while True:
+            running = self._dispatched.running
+            try:
+                partial, seconds = self._average(running.kernel, n, seed, first, values, watch, reached)
+                break
+            except BackendError as error:
+                self._dispatched.fall_back(running, error)
+                reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(
                 f"{partial.nonfinite:,} of {n:,} draws had a value or gradient that is not finite; "
                 'nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
             )
-        problem = hashlib.blake2b(self._identity, digest_size=16)
-        for path, value in values.items():
-            if not path.startswith(DATA):
-                problem.update(value.tobytes())
         return Estimate.from_moments(
             self._finish(partial.moments, values),
             shapes=self._shapes,
@@ -164,18 +218,47 @@ class Estimator:
             first=first,
             seed=seed,
             dtype=self.dtype,
-            backend=self.backend,
+            backend=running.backend.name,
             seconds=seconds,
             nonfinite=partial.nonfinite,
-            problem=problem.hexdigest(),
+            problem=self._problem(values),
             omitted=self.nonfinite == "omit",
         )
+
+    def _average(
+        self,
+        kernel: Kernel,
+        n: int,
+        seed: int,
+        first: int,
+        values: Mapping[str, npt.NDArray[Any]],
+        watch: Callable[[Reached], None] | None,
+        reached: Reached | None,
+    ) -> tuple[Partial, float]:
+        with kernel.limits():
+            start = time.perf_counter() - (reached.seconds if reached else 0.0)
+
+            def told(stop: int, total: Partial) -> None:
+                if watch:
+                    watch(Reached(stop, total, time.perf_counter() - start))
+
+            bound = kernel.bind(values)
+            chunks, workers = kernel.chunks(first, n), kernel.workers(self.threads)
+            partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", told, reached)
+            return partial, time.perf_counter() - start
+
+    def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str:
+        digest = hashlib.blake2b(self._identity, digest_size=16)
+        for path, value in values.items():
+            if not path.startswith(DATA):
+                digest.update(value.tobytes())
+        return digest.hexdigest()
 
     def explain(self) -> str:
         """Return the Program, the backend and the source that runs, to read."""
         return "\n".join(
             [
-                f"backend: {self.backend} ({self._reason})",
+                f"backend: {self.backend} ({self._dispatched.reason()})",
                 f"threads: {self.threads}, dtype: {self.dtype}",
                 f"work: about {self._work:,.0f} multiplications a draw",
                 "",
@@ -203,6 +286,11 @@ class Estimator:
 
     def _cast(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {name: arguments.cast(name, value, self.dtype) for name, value in params.items()}
+
+
+def _range(n: Any, seed: Any, first: Any) -> tuple[int, int, int]:
+    n = arguments.count("n", n, 2)
+    return n, arguments.seed(seed), arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
 
 
 def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ import platform
 from collections.abc import Iterator
 from importlib import metadata
 
-from mcgrad.backends import registry
+from mcgrad.backends import rates, registry
+from mcgrad.backends.base import Backend
+from mcgrad.backends.rates import Rated
 from mcgrad.compile import CACHE_VARIABLE, cache_folder
 from mcgrad.machine import available_processors, processor
 from mcgrad.run import THREADS_VARIABLE, thread_count
@@ -21,7 +23,7 @@ def info() -> dict[str, str]:
 
     Notes
     -----
-    Imports Numba and loads its BLAS, to say what they are.
+    Imports Numba, loads its BLAS, and asks every backend whether it can run, to say what they are.
     """
     given = os.environ.get(THREADS_VARIABLE)
     return {
@@ -32,9 +34,23 @@ def info() -> dict[str, str]:
         "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if given else 'all usable processors'})",
         "BLAS": _blas(),
         "cache": _cache(),
-        **{f"backend {name}": b.unavailable() or "available" for name, b in registry.BACKENDS.items()},
-        "backend auto": registry.find(registry.AUTO).name,
+        **{f"backend {name}": _backend(backend) for name, backend in registry.backends().items()},
+        "backend auto": "the one that takes least by these rates",
+        "rates": _rates(),
     }
+
+
+def _backend(backend: Backend) -> str:
+    missing = backend.unavailable()
+    if missing is not None:
+        return f"not available: {missing}"
+    return f"available; {backend.rates()}" if isinstance(backend, Rated) else "available; rates of its own"
+
+
+def _rates() -> str:
+    file = rates.rates_file()
+    how = "`mcgrad tune` measures them again" if rates.is_measured() else "`mcgrad tune` measures this machine's"
+    return f"{file if rates.is_measured() else 'defaults'} ({how})"
 
 
 def _versions() -> Iterator[tuple[str, str]]:

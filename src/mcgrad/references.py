@@ -6,7 +6,8 @@ import csv
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +20,13 @@ from mcgrad.errors import ParameterError, shown
 ARRAYS = (".csv", ".npy", ".npz")
 Array = npt.NDArray[Any]
 
+_neighbours: dict[
+    str, Path
+] = {}  # modules that job files' Python files imported from their own folder, and that folder
+
 
 class References:
-    """Reads references relative to a folder, each Python file once.
+    """Reads references relative to a folder, each Python file and each value once.
 
     Parameters
     ----------
@@ -32,6 +37,7 @@ class References:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._modules: dict[Path, ModuleType] = {}
+        self._values: dict[str, Any] = {}  # many jobs may share what takes much memory
 
     def python(self, key: str, given: Any, what: str) -> Any:
         """Return the object that "FILE.py:NAME" refers to.
@@ -66,6 +72,11 @@ class References:
         """
         if not isinstance(given, str):
             return inline(key, given)
+        if given not in self._values:
+            self._values[given] = self._value(key, given)
+        return self._values[given]
+
+    def _value(self, key: str, given: str) -> Any:
         if ".py:" in given:
             found = self.python(key, given, "an array or a function that returns one")
             return found() if callable(found) else found
@@ -90,8 +101,10 @@ class References:
     def values(self, key: str, given: Any) -> Any:
         """Return a dict of values: a table of them, or "FILE.py:NAME", a dict or a function that returns one."""
         if isinstance(given, str):
-            found = self.python(key, given, "a dict or a function that returns one")
-            found = found() if callable(found) else found
+            if given not in self._values:
+                found = self.python(key, given, "a dict or a function that returns one")
+                self._values[given] = found() if callable(found) else found
+            found = self._values[given]
             if not isinstance(found, Mapping):
                 raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a dict by name")
             return dict(found)
@@ -113,18 +126,37 @@ class References:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        sys.path.insert(0, str(path.parent))  # it may import its neighbours
         try:
-            spec.loader.exec_module(module)
+            with _importing_from(path.parent):
+                spec.loader.exec_module(module)
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             where = f"{path.name}, line {lines[-1]}" if lines else path.name
             given = f"{where}, which raised {type(error).__name__}: {error}"
             raise ParameterError(key, given, "a Python file that runs") from error
-        finally:
-            sys.path.remove(str(path.parent))
         self._modules[path] = module
         return module
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let a file import its neighbours, and not those of the same name in the folder of an earlier job file."""
+    for name in [name for name, other in _neighbours.items() if other != folder]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        _neighbours.update({name: folder for name in set(sys.modules) - before if _lies_in(folder, name)})
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether a module is a file of a folder, or in a package there; an environment below the folder is none."""
+    file = Path(getattr(sys.modules[name], "__file__", None) or "")
+    return file.is_relative_to(folder) and file.relative_to(folder).parts[0].partition(".")[0] == name.partition(".")[0]
 
 
 def inline(key: str, given: Any) -> Any:

@@ -6,16 +6,38 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 
 from mcgrad.arguments import count
 from mcgrad.backends.base import Bound, Partial
 from mcgrad.errors import ParameterError, shown
+from mcgrad.machine import available_processors
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
 AHEAD = 2  # chunks handed out for each thread before the oldest is waited for
 
-Report = Callable[[int], None]  # told the number of draws done so far
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a run has come: what it takes to go on from there.
+
+    Parameters
+    ----------
+    stop : int
+        The next draw: a chunk ends here.
+    partial : Partial
+        Over all draws before it.
+    seconds : float
+        Wall-clock time so far.
+    """
+
+    stop: int
+    partial: Partial
+    seconds: float
+
+
+Watch = Callable[[int, Partial], None]  # told the next draw and what the draws before it gave
 
 
 def thread_count(threads: int | None) -> int:
@@ -37,12 +59,6 @@ def thread_count(threads: int | None) -> int:
 
 
 @cache
-def available_processors() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
 def pool(threads: int) -> ThreadPoolExecutor:
     """The pool of this many threads, kept for the life of the process."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
@@ -53,7 +69,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(
-    bound: Bound, seed: int, chunks: list[tuple[int, int]], workers: int, omit: bool, report: Report | None = None
+    bound: Bound,
+    seed: int,
+    chunks: list[tuple[int, int]],
+    workers: int,
+    omit: bool,
+    watch: Watch | None = None,
+    reached: Reached | None = None,
 ) -> Partial:
     """Average over chunks of draws.
 
@@ -67,26 +89,30 @@ def run(
         Number of threads.
     omit : bool
         Whether draws with a non-finite output are left out.
-    report : callable, optional
-        Called with the number of draws done, after each chunk.
+    watch : callable, optional
+        Called after each chunk, in their order.
+    reached : Reached, optional
+        Go on from here, the end of a chunk.
 
     Returns
     -------
     Partial
-        The same bits for any number of workers.
+        The same bits for any number of workers, and from wherever it went on.
     """
-    first = chunks[0][0]
     total = bound.partial(seed, *chunks[0], omit)  # in this thread: it compiles, and finds the pivot
-    if report:
-        report(chunks[0][1] - first)
-    if workers == 1 or len(chunks) <= 2:
-        for start, stop in chunks[1:]:
+    left = chunks[1:]
+    if reached:
+        total, left = reached.partial, [chunk for chunk in chunks if chunk[0] >= reached.stop]
+    elif watch:
+        watch(chunks[0][1], total)
+    if workers == 1 or len(left) <= 1:
+        for start, stop in left:
             total = _merged(total, bound.partial(seed, start, stop, omit))
-            if report:
-                report(stop - first)
+            if watch:
+                watch(stop, total)
         return total
     waiting: deque[tuple[int, Future[Partial]]] = deque()
-    rest = iter(chunks[1:])
+    rest = iter(left)
     executor = pool(workers)
     try:
         while True:
@@ -96,8 +122,8 @@ def run(
                 return total
             stop, oldest = waiting.popleft()
             total = _merged(total, oldest.result())
-            if report:
-                report(stop - first)
+            if watch:
+                watch(stop, total)
     finally:  # an interrupt or an error: leave no chunk behind
         for _, future in waiting:
             future.cancel()

@@ -35,7 +35,7 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     """Write an estimate as JSON, which `Estimate.from_json` reads, and as NPZ, and return the two paths.
 
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, and ``grad.PATH`` and ``grad_stderr.PATH``
-    for every parameter.
+    for every parameter. The JSON file comes last: where it is, both are.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
         arrays |= {f"{name}.{path}": np.asarray(x) for path, x in tree.flatten(getattr(estimate, name)).items()}
     np.savez(buffer, allow_pickle=False, **arrays)
     json, npz = (stem.with_name(f"{stem.name}.{ending}") for ending in ("json", "npz"))
-    write(json, f"{estimate.to_json()}\n".encode())
     write(npz, buffer.getvalue())
+    write(json, f"{estimate.to_json()}\n".encode())
     return json, npz
 
 

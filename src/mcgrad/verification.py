@@ -167,11 +167,12 @@ def _backends(
     n: int,
     seed: int,
 ) -> tuple[BackendCheck, ...]:
-    names = list(registry.BACKENDS) if asked is None else [registry.find(registry.check_name(x)).name for x in asked]
+    known = registry.backends()
+    names = list(known) if asked is None else [registry.find(name).name for name in asked]
     right = reference(n, seed)
     checks = []
     for name in dict.fromkeys(names):
-        reason = registry.BACKENDS[name].unavailable()
+        reason = known[name].unavailable()
         if name == REFERENCE:
             continue
         if reason is not None:

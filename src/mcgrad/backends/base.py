@@ -80,7 +80,7 @@ class Cost:
         return self.compile + self.start + self.draws
 
 
-NEVER = Cost(math.inf, 0.0, 0.0)  # of a backend whose hardware is not there: nobody misses it
+NEVER = Cost(math.inf, math.inf, math.inf)  # of a backend whose hardware is not there: nobody misses it
 
 
 class Backend(Protocol):

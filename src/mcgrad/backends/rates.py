@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mcgrad import __version__
 from mcgrad.backends.base import Cost
@@ -87,6 +87,14 @@ class Rates:
         )
 
 
+@runtime_checkable
+class Rated(Protocol):
+    """A backend whose costs come from rates, which `mcgrad tune` then measures."""
+
+    def rates(self) -> Rates:
+        """Return the rates in use."""
+
+
 NUMBERS = [field.name for field in fields(Rates) if field.name not in ("name", "measured")]
 
 
@@ -98,6 +106,11 @@ def input_bytes(program: Program) -> int:
 def current(default: Rates) -> Rates:
     """Return the rates that were measured on this machine under the name of `default`, or else `default`."""
     return _measured(rates_file()).get(default.name, default)
+
+
+def is_measured() -> bool:
+    """Whether any rates were measured on this machine."""
+    return bool(_measured(rates_file()))
 
 
 def rates_file() -> Path:

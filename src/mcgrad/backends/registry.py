@@ -1,35 +1,94 @@
-"""The backends by name, and the choice among them."""
+"""The backends by name: ours, those that are registered, and those of installed packages."""
 
 from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib import metadata
 
 from mcgrad.backends.base import Backend
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.errors import BackendError, ParameterError, shown
+from mcgrad.errors import BackendError, BackendWarning, ParameterError, shown
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (NumpyBackend(), CpuBackend())}
 AUTO = "auto"
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (NumpyBackend(), CpuBackend())}
+GROUP = "mcgrad.backends"  # of entry points
+METHODS = ("unavailable", "cost", "compile")
+
+
+def register_backend(backend: Backend) -> None:
+    """Let `backend=` name another backend, ``"auto"`` choose it, and `verify` check it.
+
+    A package registers one for everybody who installs it by an entry point of the group ``mcgrad.backends`` that leads
+    to the backend, or to its class.
+
+    Parameters
+    ----------
+    backend : Backend
+        An object with ``name``, ``unavailable()``, ``cost(program, draws, threads)`` and ``compile(program)``, as
+        `mcgrad.backends.base.Backend` describes them.
+
+    Raises
+    ------
+    ParameterError
+        Something is missing, or the name is taken.
+    """
+    given = f"the class {backend.__name__}" if isinstance(backend, type) else shown(backend)
+    name = getattr(backend, "name", None)
+    lacking = [method for method in METHODS if not callable(getattr(backend, method, None))]
+    if isinstance(backend, type):
+        raise ParameterError("backend", given, f"an object: {backend.__name__}()")
+    if not isinstance(name, str) or not name:
+        lacking = ["name", *lacking]
+    if lacking:
+        accepted = "what mcgrad.backends.base.Backend describes: name, unavailable(), cost(), compile()"
+        raise ParameterError("backend", f"{given}, without {', '.join(lacking)}", accepted)
+    if name == AUTO or name in BACKENDS:
+        taken = ", ".join(repr(known) for known in (AUTO, *BACKENDS))
+        raise ParameterError("backend.name", repr(name), f"a name that is not taken; taken are {taken}")
+    BACKENDS[backend.name] = backend
+
+
+def backends() -> dict[str, Backend]:
+    """Return all backends by name, in the order in which they were registered."""
+    _discover()
+    return dict(BACKENDS)
 
 
 def check_name(name: str) -> str:
     """Return a backend's name, or "auto"."""
-    if not isinstance(name, str) or name not in (AUTO, *BACKENDS):
-        raise ParameterError("backend", shown(name), " or ".join(repr(known) for known in (AUTO, *BACKENDS)))
-    return name
+    return name if name == AUTO else _known(name, AUTO)
 
 
 def find(name: str) -> Backend:
-    """Return a backend that can run here; "auto" is the fastest that can.
+    """Return a backend that can run here, by its name.
 
     Raises
     ------
     BackendError
         It cannot run here; says why.
     """
-    if name == AUTO:
-        return next(backend for backend in reversed(BACKENDS.values()) if backend.unavailable() is None)
-    backend = BACKENDS[check_name(name)]
+    backend = BACKENDS[_known(name)]
     reason = backend.unavailable()
     if reason is not None:
         raise BackendError(f'backend "{name}" is not available: {reason}')
     return backend
+
+
+def _known(name: str, *others: str) -> str:
+    if not isinstance(name, str) or (name not in BACKENDS and name not in backends()):
+        raise ParameterError("backend", shown(name), " or ".join(repr(known) for known in (*others, *backends())))
+    return name
+
+
+@cache
+def _discover() -> None:
+    """Register what installed packages offer, once; what fails is left out with a warning."""
+    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found = entry.load()
+            register_backend(found() if isinstance(found, type) else found)
+        except Exception as error:  # whatever a package that happens to be installed may raise
+            message = f"the entry point {entry.name} = {entry.value} gives no backend: {error}"
+            warnings.warn(message, BackendWarning, stacklevel=2)

@@ -1,89 +1,123 @@
-"""``mcgrad run`` and ``mcgrad explain``."""
+"""One job of ``mcgrad run``: run it, with checkpoints, then write and print what came out."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from mcgrad.checkpoint import Keeper, path_for
+from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.compare import compare
-from mcgrad.errors import ParameterError
+from mcgrad.errors import NonFiniteError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
-from mcgrad.progress import reporting
 from mcgrad.result import Estimate
+from mcgrad.run import Reached
 from mcgrad.save import folder_for, save
 from mcgrad.table import duration
 from mcgrad.verification import REFERENCE, verify
 
-
-def explain_jobs(jobs: list[Job]) -> None:
-    """Print the Program, the backend and the source of each job."""
-    for job in jobs:
-        if len(jobs) > 1:
-            print(f"# {job.name}")
-        print(job.estimator().explain())
+Say = Callable[..., None]  # prints to standard output, with a rich style
 
 
-def run_jobs(jobs: list[Job], progress: bool, check: bool, out: str | None) -> bool:
-    """Run each job, print and write what comes out.
+@dataclass(frozen=True)
+class Settings:
+    """Options of the command line that are not the jobs'.
 
     Parameters
     ----------
-    jobs : list of Job
     progress : bool
-        Whether to show a bar.
-    check : bool
-        Whether to verify.
+        Whether to show bars.
+    verify : bool
     out : str or None
         Folder for all results, instead of the jobs' own.
+    resume : bool
+        Whether to go on where an earlier run stopped.
+    every : float
+        Seconds between checkpoints.
+    """
+
+    progress: bool = False
+    verify: bool = False
+    out: str | None = None
+    resume: bool = False
+    every: float = 2.0
+
+
+def run_job(
+    job: Job, ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Callable[[str], None]
+) -> bool:
+    """Run a job, write and print what comes out.
+
+    Parameters
+    ----------
+    job : Job
+    ready : Ready
+    settings : Settings
+    report : callable
+        Told the number of draws done.
+    say, warn : callable
+        Print to standard output, with a rich style, and to standard error.
 
     Returns
     -------
     bool
         False where verification found something off.
     """
-    if out is not None:
-        jobs = [replace(job, out=Path(out) / job.out.name) for job in jobs]
-        if len({job.out for job in jobs}) < len(jobs):
-            raise ParameterError("--out", repr(out), "jobs whose results have different names; give them a name")
-    compiled = [_timed(job) for job in jobs]  # all are traced and compiled before any runs
-    for job in jobs:
-        folder_for(job.out, job.place.key("out") if out is None else "--out")
-    fine = [_run(job, *timed, progress, check) for job, timed in zip(jobs, compiled, strict=True)]
-    return all(fine)
-
-
-def _timed(job: Job) -> tuple[Estimator, float]:
-    """Return the estimator of a job, and how long it took to make."""
-    start = time.perf_counter()
-    return job.estimator(), time.perf_counter() - start
-
-
-def _run(job: Job, estimator: Estimator, seconds: float, progress: bool, check: bool) -> bool:
-    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    estimator = ready.estimator
+    folder_for(job.out, job.place.key("out"))
     threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
     say(f"{job.name}: {job.place.file}", style="bold")
-    say(f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(seconds)}\n", style="dim")
-    with reporting(progress, job.n, job.name) as report:
-        estimate = estimator(job.n, job.seed, progress=report or False)
+    say(
+        f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
+        style="dim",
+    )
+    if ready.note:
+        say(ready.note)
+    say()
+    estimate, paths = _estimated(job, ready, settings.every, report, warn)
     say(str(estimate))
     if job.compare and estimator.backend != REFERENCE:
         _compare(job, estimator, estimate, say)
-    ok = True
-    if check:
-        with job.located():
-            found = verify(job.integrand, job.q, job.n_compare, **job.problem, seed=job.seed)
-        say(f"\n{found}", style=None if found.ok else "red")
-        ok = found.ok
-    say(f"\nwrote {' and '.join(_shown(path) for path in save(estimate, job.out))}", style="dim")
+    ok = _verified(job, say) if settings.verify else True
+    say(f"\nwrote {' and '.join(map(_shown, paths))}", style="dim")
     return ok
 
 
-def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Callable[..., None]) -> None:
+def pass_over(job: Job, complete: Complete, settings: Settings, say: Say) -> bool:
+    """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
+    path_for(job.out).unlink(missing_ok=True)
+    say(f"{job.name}: {job.place.file}", style="bold")
+    say(f"complete already: {_shown(complete.path)}")
+    return _verified(job, say) if settings.verify else True
+
+
+def _estimated(
+    job: Job, ready: Ready, every: float, report: Callable[[int], None], warn: Callable[[str], None]
+) -> tuple[Estimate, tuple[Path, Path]]:
+    """Run with checkpoints and write the results; what stops it leaves a checkpoint."""
+    keeper = Keeper(path_for(job.out), ready.identity, every, warn)
+
+    def watch(reached: Reached) -> None:
+        report(reached.stop)
+        keeper(reached)
+
+    try:
+        estimate = ready.estimator.watched(job.n, job.seed, watch=watch, reached=ready.reached)
+        paths = save(estimate, job.out)
+    except NonFiniteError:  # and would be again
+        keeper.remove()
+        raise
+    except BaseException:
+        if keeper.flush():
+            warn(f"{job.name}: what is done is kept in {_shown(keeper.path)}; --resume goes on from there")
+        raise
+    keeper.remove()
+    return estimate, paths
+
+
+def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> None:
     """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
     reference = job.estimator(REFERENCE)
     reference(2, job.seed)
@@ -97,6 +131,13 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Callable[.
         f"{estimator.backend} is {speed:.3g} times as fast",
         style=None if found.ok else "red",
     )
+
+
+def _verified(job: Job, say: Say) -> bool:
+    with job.located():
+        found = verify(job.integrand, job.q, job.n_compare, **job.problem, seed=job.seed)
+    say(f"\n{found}", style=None if found.ok else "red")
+    return found.ok
 
 
 def _shown(path: Path) -> str:

@@ -41,6 +41,18 @@ def lower(program: Program) -> Program:
     return Program(tuple(Output(out.path, new[out.var], out.scale) for out in program.outputs), program.dtype)
 
 
+def expand(program: Program) -> Program:
+    """Return the Program with every einsum written as a product and a sum."""
+    new: dict[Var, Var] = {}
+    for var in ancestors(program.roots()):
+        args = tuple(new[arg] for arg in var.args)
+        if var.random and var.op == "einsum":
+            new[var] = _expanded(var, args)
+        else:
+            new[var] = var if args == var.args else rebuild(var, args)
+    return Program(tuple(Output(out.path, new[out.var], out.scale) for out in program.outputs), program.dtype)
+
+
 def is_matrix_product(var: Var) -> bool:
     """Whether this is a contraction of a random operand with a draw-independent one, large enough for BLAS."""
     if var.op != "einsum" or len(var.args) != 2 or var.args[0].random == var.args[1].random:

@@ -6,19 +6,10 @@ from mcgrad.emit.access import REDUCTIONS, Access, c_strides, resolve
 from mcgrad.emit.context import Context
 from mcgrad.emit.layout import Rows
 from mcgrad.emit.schedule import Nest, nest_shape, squeeze
-from mcgrad.emit.text import expression
+from mcgrad.emit.text import REDUCE, START, expression, literal
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Var
-
-START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}
-STEP = {
-    "sum": "{} + {}",
-    "scatter_add": "{} + {}",
-    "prod": "{} * {}",
-    "max": "maximum({}, {})",
-    "min": "minimum({}, {})",
-}
 
 
 class NestWriter:
@@ -100,7 +91,7 @@ class NestWriter:
         args = [self.read(arg) for arg in var.args]
         if var.op in REDUCTIONS:
             row = self._row(self._reduced(var), self.layout.rows[var])
-            total = STEP[var.op].format(f"at_sum(ws, {row} + w)", args[0])
+            total = REDUCE[var.op].format(f"at_sum(ws, {row} + w)", args[0])
             self.lanes.append(f"put_sum(ws, {row} + w, {total})  # {name}")
             return
         if OPS[var.op].group == "scan":
@@ -173,7 +164,7 @@ class NestWriter:
     def _uniform(self, var: Var) -> str:
         value = fill_value(var)
         if value is not None:
-            return f"real({value!r})" if abs(value) < float("inf") else f"real({'-' if value < 0 else ''}np.inf)"
+            return literal(value)
         access = resolve(var).squeezed()
         if access.key not in self._known:
             offset = self.context.scalar_offset(access.base)

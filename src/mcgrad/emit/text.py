@@ -1,6 +1,7 @@
 """Source text: an indented writer, and the table of what each elementwise op is called in the kernels."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 INFIX = {
@@ -24,10 +25,27 @@ INFIX = {
 SPECIAL = {"erf", "erfc", "gammaln", "digamma", "trigamma", "expit", "softplus", "logaddexp", "ndtr", "log_ndtr"}
 
 
-def expression(op: str, args: list[str]) -> str:
-    """One elementwise op as an expression; every op that is not infix is a kernel function of its own name."""
-    template = INFIX.get(op)
+START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}
+REDUCE = {
+    "sum": "{} + {}",
+    "scatter_add": "{} + {}",
+    "prod": "{} * {}",
+    "max": "maximum({}, {})",
+    "min": "minimum({}, {})",
+}
+
+
+def expression(op: str, args: list[str], templates: Mapping[str, str] = INFIX) -> str:
+    """One elementwise op as an expression; every op without a template is a kernel function of its own name."""
+    template = templates.get(op)
     return template.format(*args) if template else f"{op}({', '.join(args)})"
+
+
+def literal(value: float) -> str:
+    """Write a number of the Program's dtype."""
+    if math.isfinite(value):
+        return f"real({value!r})"
+    return f"real({'-' if value < 0 else ''}np.{'nan' if math.isnan(value) else 'inf'})"
 
 
 class Source:

@@ -1,0 +1,204 @@
+"""Checkpoints: files that say how far a run has come, so that it can go on after it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcgrad.backends.base import Partial
+from mcgrad.errors import ParameterError, shown
+from mcgrad.moments import Moments
+from mcgrad.result import Estimate
+from mcgrad.run import Reached
+from mcgrad.save import write
+from mcgrad.strict import strict
+
+FORMAT = "mcgrad.Checkpoint/1"
+SHARE = 0.01  # of the time, at most, goes into writing
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What two runs must have in common for one to go on where the other stopped.
+
+    Parameters
+    ----------
+    problem : str
+        Fingerprint of integrand, distribution, parameters and data.
+    n, seed : int
+    dtype : str
+    omitted : bool
+        Whether non-finite draws are left out.
+    backend : str
+        Backends differ in the last digits.
+    version : str
+        Versions of mcgrad, too.
+    """
+
+    problem: str
+    n: int
+    seed: int
+    dtype: str
+    omitted: bool
+    backend: str
+    version: str
+
+
+def path_for(stem: Path) -> Path:
+    """Return the path of the checkpoint that belongs to results with this path, without the ending."""
+    return stem.with_name(f".{stem.name}.checkpoint.json")
+
+
+class Keeper:
+    """Watches a run and writes checkpoints.
+
+    Parameters
+    ----------
+    path : Path
+    identity : Identity
+    every : float
+        Seconds between two; more where writing takes more than a hundredth of them.
+    warn : callable
+        Told, once, that the file cannot be written. The run is worth more than its checkpoint, and goes on.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        every: float,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path, self._identity, self._every, self._warn, self._clock = path, identity, every, warn, clock
+        self._due = clock() + every
+        self._reached: Reached | None = None  # not in the file yet
+
+    def __call__(self, reached: Reached) -> None:
+        """Take note of how far the run has come, and write it down if it is time to."""
+        self._reached = reached
+        if self._clock() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if self._reached is None:
+            return
+        start = self._clock()
+        try:
+            write(self.path, to_json(self._identity, self._reached).encode())
+        except OSError as error:
+            self._warn(f"{self.path} cannot be written ({error.strerror}): the run goes on without checkpoints")
+            self._due = float("inf")
+            return
+        self._reached = None
+        end = self._clock()
+        self._due = end + max(self._every, (end - start) / SHARE)
+
+    def remove(self) -> None:
+        """Remove the file: the results are there."""
+        self.path.unlink(missing_ok=True)
+
+
+def to_json(identity: Identity, reached: Reached) -> str:
+    """Return a checkpoint as text that :func:`read` understands, exactly."""
+    moments = reached.partial.moments
+    fields = {
+        "format": FORMAT,
+        **asdict(identity),
+        "stop": reached.stop,
+        "seconds": reached.seconds,
+        "nonfinite": reached.partial.nonfinite,
+        "moments": {"count": moments.count, "mean": moments.mean.tolist(), "m2": moments.m2.tolist()},
+    }
+    return _signed(strict(fields))
+
+
+def read(path: Path, identity: Identity) -> Reached:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+    identity : Identity
+        Of the run that is to go on.
+
+    Raises
+    ------
+    ParameterError
+        The file is damaged, or of another run; says in what.
+    """
+    text, fields = _json(path)
+    whole = isinstance(fields.get("moments"), dict) and _signed({**fields, "digest": None}) == text
+    if fields.get("format") != FORMAT or not whole:
+        raise ParameterError(str(path), "a damaged file, or none of this format", "a checkpoint, whole")
+    _refuse_other(path, fields, asdict(identity))
+    parts = fields["moments"]
+    mean, m2 = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2"))
+    return Reached(fields["stop"], Partial(Moments(parts["count"], mean, m2), fields["nonfinite"]), fields["seconds"])
+
+
+def read_result(path: Path, identity: Identity, any_backend: bool) -> Estimate:
+    """Read the result of a complete run, of whatever version.
+
+    Parameters
+    ----------
+    path : Path
+        What `save` wrote.
+    identity : Identity
+        Of the run that it should be of.
+    any_backend : bool
+        Whether it may come from another backend.
+
+    Raises
+    ------
+    ParameterError
+        The file is damaged, or of another run; says in what.
+    """
+    _, fields = _json(path)
+    try:
+        estimate = Estimate.from_dict(fields)
+    except ParameterError as error:
+        raise ParameterError(f"{path}, {error.parameter}", error.given, error.accepted) from None
+    loose = {"version", "backend"} if any_backend else {"version"}
+    _refuse_other(path, fields, {name: value for name, value in asdict(identity).items() if name not in loose})
+    if estimate.ranges != ((0, identity.n),):
+        raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {identity.n - 1:,}")
+    return estimate
+
+
+def _json(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text()
+        fields = json.loads(text)
+    except (OSError, ValueError) as error:  # ValueError: neither JSON nor text
+        raise ParameterError(str(path), str(error), "a whole file that mcgrad wrote") from None
+    if not isinstance(fields, dict):
+        raise ParameterError(str(path), shown(fields), "a whole file that mcgrad wrote")
+    return text, fields
+
+
+def _signed(fields: dict[str, Any]) -> str:
+    """Return `fields` as JSON with a digest, by which damage shows."""
+    text = json.dumps({**fields, "digest": None}, allow_nan=False)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return json.dumps({**fields, "digest": digest}, allow_nan=False)
+
+
+def _refuse_other(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            if name == "problem":
+                raise ParameterError(
+                    f"{path}, problem", "another integrand, distribution, parameters or data", "those of the job"
+                )
+            raise ParameterError(f"{path}, {name}", shown(found.get(name)), shown(value))

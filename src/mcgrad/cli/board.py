@@ -1,0 +1,88 @@
+"""One line a job on standard error: its state, and a bar while it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+WAITING, COMPILING, READY, RUNNING = "waiting", "compiling", "ready", "running"
+DONE, COMPLETE, FAILED, OFF = "done", "complete already", "failed", "NOT OK"
+STYLES = {WAITING: "dim", READY: "dim", DONE: "green", COMPLETE: "green", FAILED: "red", OFF: "red"}
+SPARE_ROWS = 4  # of the terminal, kept free of lines
+
+
+class Board:
+    """The lines, while the context lasts.
+
+    Parameters
+    ----------
+    jobs : sequence of (str, int)
+        Names and numbers of draws.
+    shown : bool
+        Whether to draw anything.
+
+    Attributes
+    ----------
+    say : callable
+        Prints to standard output, above the lines where both are on one terminal; takes a rich style.
+    """
+
+    def __init__(self, jobs: Sequence[tuple[str, int]], shown: bool) -> None:
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        together = shown and sys.stdout.isatty()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            _State(),
+        )
+        self._lines = Progress(
+            *columns, console=Console(stderr=True, **plain), redirect_stdout=together, disable=not shown
+        )
+        self.say: Callable[..., None] = (
+            self._lines.console.print if together else Console(soft_wrap=True, **plain).print
+        )
+        self._tasks = [self._lines.add_task(name, total=n, state=WAITING) for name, n in jobs]
+
+    def __enter__(self) -> Self:
+        self._lines.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.stop()
+
+    def put(self, job: int, state: str) -> None:
+        """Show another state of a job."""
+        self._lines.update(self._tasks[job], state=state)
+
+    def run(self, job: int, n: int, done: int) -> Callable[[int], None]:
+        """Show that a job runs, `done` of its draws being done, and return what to call with later numbers."""
+        self._scroll(job)
+        task = self._tasks[job]
+        self._lines.reset(task, total=n, completed=done, state=RUNNING)
+        return lambda now: self._lines.update(task, completed=now)
+
+    def _scroll(self, job: int) -> None:
+        """Show no more lines than there is room for: the job's, and those after it."""
+        rows = max(self._lines.console.height - SPARE_ROWS, 1)
+        top = max(min(job - 1, len(self._tasks) - rows), 0)
+        for i, task in enumerate(self._tasks):
+            self._lines.update(task, visible=top <= i < top + rows)
+
+
+class _State(ProgressColumn):
+    """The state of a job; of one that runs, how fast it is and how long it will take."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of one line."""
+        state = task.fields["state"]
+        if state == RUNNING and task.speed and task.time_remaining is not None:
+            return Text(f"{task.speed:.3g} draws/s, {timedelta(seconds=task.time_remaining)} left")
+        return Text(state, STYLES.get(state, ""))

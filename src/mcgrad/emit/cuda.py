@@ -1,0 +1,26 @@
+"""Write a Program as a numba-cuda kernel, in the shape that suits its size.
+
+A small Program is a thread's straight code on registers (`registers`); a larger one is loop nests of a block of threads
+over rows in shared or global memory (`blocks`).
+"""
+
+from __future__ import annotations
+
+from mcgrad.emit import registers
+from mcgrad.emit.kernel import Emitted
+from mcgrad.ir.program import Program
+
+
+def emit(program: Program, careful: bool = False) -> Emitted:
+    """Write the kernel of a simplified Program.
+
+    Parameters
+    ----------
+    program : Program
+    careful : bool
+        Write the variant that looks at every draw: it counts those with a non-finite output, and leaves them out if
+        told to.
+    """
+    if registers.fits(program):
+        return registers.emit(program, careful)
+    raise NotImplementedError

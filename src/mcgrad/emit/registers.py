@@ -1,0 +1,151 @@
+"""Write a small Program as a kernel whose threads keep everything in registers.
+
+A thread makes the noise of a group of draws (one call of Philox a component), runs each through the straight code
+`draw`, and adds to running sums. It takes few enough draws that float32 sums lose nothing that matters; threads add up
+theirs in float64 in a fixed order.
+"""
+
+from __future__ import annotations
+
+from mcgrad.emit.kernel import ARGUMENTS, GROUP, Emitted, head, needed, offsets, templates
+from mcgrad.emit.straight import Straight, size
+from mcgrad.emit.text import Source
+from mcgrad.ir.program import Program
+
+THREADS = 128
+TURNS = 16  # groups of draws that one thread takes of a chunk
+MOST_LINES = 400  # of straight code
+MOST_REGISTERS = 150  # for noise and sums, of the 255 that a thread may have
+MOST_CONSTANTS = 240  # and pivots, which are passed by value
+
+
+def fits(program: Program) -> bool:
+    """Whether a Program is small enough."""
+    width = 1 if program.dtype == "float32" else 2
+    noise = sum(var.size for var in program.noise())
+    outputs = sum(out.var.size for out in program.outputs if out.var.random)
+    constants = sum(var.size for var in program.hoisted())
+    return (
+        width * (GROUP[program.dtype] * noise + 2 * outputs) <= MOST_REGISTERS
+        and constants + outputs <= MOST_CONSTANTS
+        and size(program) <= MOST_LINES
+    )
+
+
+def emit(program: Program, careful: bool = False) -> Emitted:
+    """Write the kernel."""
+    straight = Straight(program, templates(program.dtype))
+    count, group = len(straight.outputs), GROUP[program.dtype]
+    values = [*straight.constants, *(f"p{i}" for i in range(count))]
+    kinds = ", ".join(["real_type"] * len(values))
+    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives))
+    source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
+    _write_noise(source, straight, group)
+    rows = 2 * count + 2 * careful
+    with source.block(f"def kernel({ARGUMENTS}, {', '.join(values)}):"):
+        source.add(f'"""Sums over chunks of {THREADS * TURNS * group} draws, {group} a turn of each thread."""')
+        source.add(f"table = cuda.shared.array({rows * THREADS // 32}, float64)")
+        with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
+            _write_chunk(source, straight, group, careful)
+    return Emitted(
+        source=str(source),
+        threads=THREADS,
+        chunk=THREADS * TURNS * group,
+        rows=rows,
+        scalars=list(straight.scalars.items()),
+        outputs=offsets(program),
+        by_value=True,
+        natives=straight.natives,
+    )
+
+
+def _write_noise(source: Source, straight: Straight, group: int) -> None:
+    """Write `noise`: that of all draws of a group, draw by draw."""
+    names = [[f"{name}_{k}" for name in straight.noise] for k in range(group)]
+    with source.block("def noise(low, high, key0, key1):"):
+        source.add('"""The noise of a group of draws, draw by draw."""')
+        numbers = ((var, i) for var in straight.program.noise() for i in range(var.size))
+        for j, (var, component) in enumerate(numbers):
+            stream, kind = var.attrs
+            mine = [names[k][j] for k in range(group)]
+            source.add(f"a, b, c, d = words(uint32({component}), high, uint32({stream}), low, key0, key1)")
+            source.add(*_values(kind, mine))
+        source.add(f"return ({', '.join(name for row in names for name in row)},)")
+    total = group * len(straight.noise)
+    source.add("", "", f"noise = subroutine(noise, types.UniTuple(real_type, {total}))", "", "")
+
+
+def _values(kind: str, names: list[str]) -> list[str]:
+    """Lines that turn the words a, b, c, d into the noise of a group."""
+    if kind == "normal" and len(names) == 4:
+        return [f"{names[0]}, {names[1]} = normal_pair(a, b)", f"{names[2]}, {names[3]} = normal_pair(c, d)"]
+    if kind == "normal":
+        return [f"{names[0]}, {names[1]} = normal_pair(a, b, c, d)"]
+    if len(names) == 4:
+        return [f"{name} = uniform({word})" for name, word in zip(names, "abcd", strict=True)]
+    return [f"{names[0]} = uniform(a, b)", f"{names[1]} = uniform(c, d)"]
+
+
+def _write_chunk(source: Source, straight: Straight, group: int, careful: bool) -> None:
+    count = len(straight.outputs)
+    sums = [f"{letter}{i}" for letter in "sq" for i in range(count)]
+    source.add(f"{' = '.join(sums)} = real(0)")
+    if careful:
+        source.add("used = nonfinite = int32(0)")
+    source.add(
+        f"first = base + int64(chunk) * int64({THREADS * TURNS * group}) + int64(cuda.threadIdx.x) * int64({group})"
+    )
+    with source.block(f"for turn in range({TURNS}):"):
+        source.add(f"d0 = first + int64(turn) * int64({THREADS * group})")
+        with source.block(f"if d0 < stop and d0 + int64({group}) > start:"):
+            noise = [f"{name}_{k}" for k in range(group) for name in straight.noise]
+            source.add(f"i = uint64(d0) >> uint64({group // 2})")
+            source.add(f"{', '.join(noise)}, = noise(uint32(i), uint32(i >> uint64(32)), key0, key1)")
+            if careful:
+                _write_one_by_one(source, straight, group, careful)
+            else:
+                with source.block(f"if start <= d0 and d0 + int64({group}) <= stop:"):
+                    for k in range(group):
+                        _write_draw(source, straight, [f"{name}_{k}" for name in straight.noise], k)
+                with source.block("else:"):
+                    _write_one_by_one(source, straight, group, careful)
+    for row, name in enumerate(sums):
+        source.add(f"share(table, {row}, {name})")
+    if careful:
+        source.add(f"share(table, {2 * count}, real(used))", f"share(table, {2 * count + 1}, real(nonfinite))")
+    source.add("cuda.syncthreads()", f"add_shared(table, {2 * count + 2 * careful}, out, chunks, chunk)")
+    source.add("cuda.syncthreads()")
+
+
+def _write_draw(source: Source, straight: Straight, noise: list[str], k: int | str = "") -> None:
+    """Write one draw: its outputs, then the sums."""
+    outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
+    source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
+    _write_sums(source, outputs)
+
+
+def _write_sums(source: Source, outputs: list[str]) -> None:
+    for i, name in enumerate(outputs):
+        source.add(f"d = {name} - p{i}", f"s{i} += d", f"q{i} += d * d")
+
+
+def _write_one_by_one(source: Source, straight: Straight, group: int, careful: bool) -> None:
+    """Write a loop over the draws of a group that are wanted: where a range ends, or each draw is looked at."""
+    with source.block(f"for k in range({group}):"):
+        with source.block("if start <= d0 + int64(k) and d0 + int64(k) < stop:"):
+            for name in straight.noise:
+                chosen = f"{name}_{group - 1}"
+                for k in reversed(range(group - 1)):
+                    chosen = f"select(k == {k}, {name}_{k}, {chosen})"
+                source.add(f"{name} = {chosen}")
+            outputs = [f"o{i}_" for i in range(len(straight.outputs))]
+            source.add(f"{', '.join(outputs)}, = draw({', '.join([*straight.noise, *straight.constants])})")
+            if not careful:
+                _write_sums(source, outputs)
+                return
+            source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")
+            with source.block("if bad:"):
+                source.add("nonfinite += int32(1)")
+            with source.block("if not (bad and omit):"):
+                source.add("used += int32(1)")
+                _write_sums(source, outputs)
