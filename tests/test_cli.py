@@ -11,7 +11,7 @@ import pytest
 import mcgrad as mg
 from mcgrad import save
 from mcgrad.cli import main
-from mcgrad.job import load
+from mcgrad.jobfile import load
 
 MODEL = """
 import numpy as np
@@ -232,7 +232,7 @@ def test_errors_name_file_and_key(folder, capsys, keys, where, given, accepted):
 
 def test_errors_name_the_table_and_the_option(folder, capsys):
     (folder / "job.toml").write_text(f"{JOB}[[job]]\n[[job]]\nn = 0\n")
-    assert main(["run", "job.toml"]) == 2
+    assert main(["run", "job.toml"]) == 1
     assert "job.toml, [[job]] 2, n: given 0" in capsys.readouterr().err
     assert main(["run", "job.toml", "--n", "many"]) == 2
     assert "--n: given 'many'" in capsys.readouterr().err
@@ -322,16 +322,20 @@ def test_usage():
     assert left.value.code == 2
 
 
-def test_interrupt_leaves_nothing_behind(folder):
+def test_interrupt(folder):
     job(folder, n="1_000_000_000")
     run = [sys.executable, "-c", "import sys; from mcgrad.cli import main; sys.exit(main())", "run", "job.toml"]
-    with subprocess.Popen([*run, "--progress"], stderr=subprocess.PIPE, text=True, cwd=folder) as process:
-        while not (folder / "results").exists() and process.poll() is None:
-            time.sleep(0.1)
-        time.sleep(1)
+    checkpoint = folder / "results" / ".job.checkpoint.json"
+    with subprocess.Popen(
+        [*run, "--progress", "--checkpoint", "0"], stderr=subprocess.PIPE, text=True, cwd=folder
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.rstrip().endswith("mcgrad: interrupted")
+    assert "of 1,000,000,000 draws are kept; --resume goes on from there" in error
     assert "Traceback" not in error
-    assert os.listdir(folder / "results") == []
+    assert os.listdir(folder / "results") == [checkpoint.name]

@@ -19,9 +19,9 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "estimators compile fingerprint",
     "backends arguments progress save",
     "dispatch finish run compare",
-    "estimator info",
+    "estimator info checkpoint",
     "api job differences",
-    "verification",
+    "verification jobfile",
     "cli",
     "__main__ __init__",
 ]

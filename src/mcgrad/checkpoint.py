@@ -69,6 +69,11 @@ class Keeper:
         Told, once, that the file cannot be written. The run is worth more than its checkpoint, and goes on.
     clock : callable
         Seconds.
+
+    Attributes
+    ----------
+    written : int
+        Draws in the file.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self._identity, self._every, self._warn, self._clock = path, identity, every, warn, clock
+        self.written = 0
         self._due = clock() + every
         self._reached: Reached | None = None  # not in the file yet
 
@@ -100,7 +106,7 @@ class Keeper:
             self._warn(f"{self.path} cannot be written ({error.strerror}): the run goes on without checkpoints")
             self._due = float("inf")
             return
-        self._reached = None
+        self.written, self._reached = self._reached.stop, None
         end = self._clock()
         self._due = end + max(self._every, (end - start) / SHARE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,6 @@ class Job:
     compare: bool
     n_compare: int
     out: Path
-
-    def into(self, folder: str) -> Job:
-        """Return the job with its results in another folder, which the command line gave."""
-        place = replace(self.place, options=self.place.options | {"out"})
-        return replace(self, out=Path(folder) / self.out.name, place=place)
 
     @property
     def problem(self) -> dict[str, Any]:

@@ -45,40 +45,97 @@ COMPARED = 20_000
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A job as its file has it: keys are checked, what they refer to is not read yet.
+
+    Parameters
+    ----------
+    place : Place
+    fields : dict
+        Those attributes of the `Job` that are plain values.
+    references : References
+    table : dict
+        All keys.
+    """
+
+    place: Place
+    fields: dict[str, Any]
+    references: References
+    table: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the job is called."""
+        return str(self.fields["name"])
+
+    @property
+    def n(self) -> int:
+        """Number of draws."""
+        return int(self.fields["n"])
+
+    @property
+    def out(self) -> Path:
+        """Where results go, without the ending."""
+        return Path(self.fields["out"])
+
+    def into(self, folder: str) -> Entry:
+        """Return the job with its results in another folder, which the command line gave."""
+        place = replace(self.place, options=self.place.options | {"out"})
+        return replace(self, place=place, fields=self.fields | {"out": Path(folder) / self.out.name})
+
+    def job(self) -> Job:
+        """Read what the keys refer to."""
+        table, references = self.table, self.references
+        with self.place.inside(""):
+            integrand = references.python("integrand", table["integrand"], "a function f(z, **params, **data)")
+            if not callable(integrand) and not isinstance(integrand, Integrand):
+                given = f"{table['integrand']!r}, which is {shown(integrand)}"
+                raise ParameterError("integrand", given, "a function or an Integrand")
+            return Job(
+                place=self.place,
+                integrand=integrand,
+                q=_distribution("distribution", table["distribution"], references),
+                params=references.values("params", table.get("params", {})),
+                data=references.values("data", table.get("data", {})),
+                **self.fields,
+            )
+
+
+@dataclass(frozen=True)
 class Refused:
-    """A job that cannot be run, and why.
+    """A job that its file describes wrongly.
 
     Parameters
     ----------
     name : str
         The job's, or the file's.
     place : Place
-    error : Exception
+    error : ParameterError
     """
 
     name: str
     place: Place
-    error: Exception
+    error: ParameterError
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[Job]:
-    """Read a job file; parameters are as for `read`.
+    """Read a job file, and all that it refers to; parameters are as for `read`.
 
     Raises
     ------
     ParameterError
         Names the file, the table and the key, what was given and what is accepted.
     """
-    jobs = []
-    for found in read(path, overrides):
-        if isinstance(found, Refused):
-            raise found.error
-        jobs.append(found)
-    refuse_clashes(jobs)
-    return jobs
+    entries = []
+    for entry in read(path, overrides):
+        if isinstance(entry, Refused):
+            raise entry.error
+        entries.append(entry)
+    refuse_clashes(entries)
+    return [entry.job() for entry in entries]
 
 
-def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[Job | Refused]:
+def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[Entry | Refused]:
     """Read a job file; what is wrong with one job leaves the others as they are.
 
     Parameters
@@ -95,25 +152,25 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[J
     except ParameterError as error:
         return [Refused(path.stem, Place(file), error)]
     references = References(path.parent)
-    found: list[Job | Refused] = []
+    found: list[Entry | Refused] = []
     for i, (place, table) in enumerate(tables):
         stem = path.stem if len(tables) == 1 else f"{path.stem}-{i + 1}"
         try:
-            found.append(_job(place, {**table, **overrides}, references, stem))
-        except Exception as error:  # the user's own functions may raise anything
+            found.append(_entry(place, {**table, **overrides}, references, stem))
+        except ParameterError as error:
             name = table.get("name")
             found.append(Refused(name if isinstance(name, str) else stem, place, error))
     return found
 
 
-def refuse_clashes(jobs: Iterable[Job]) -> None:
+def refuse_clashes(entries: Iterable[Entry]) -> None:
     """Refuse two jobs that would write the same files."""
-    owners: dict[Path, Job] = {}
-    for job in jobs:
-        other = owners.setdefault(job.out.resolve(), job)
-        if other is not job:
-            given = f"{str(job.out)!r} for {job.name} ({job.place}), as for {other.name} ({other.place})"
-            raise ParameterError(job.place.key("out"), given, "a path of its own, or a name of its own")
+    owners: dict[Path, Entry] = {}
+    for entry in entries:
+        other = owners.setdefault(entry.out.resolve(), entry)
+        if other is not entry:
+            given = f"{str(entry.out)!r} for {entry.name} ({entry.place}), as for {other.name} ({other.place})"
+            raise ParameterError(entry.place.key("out"), given, "a path of its own, or a name of its own")
 
 
 def _tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
@@ -134,7 +191,7 @@ def _tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
     raise ParameterError(f"{place.file}, job", shown(tables), accepted)
 
 
-def _job(place: Place, table: Mapping[str, Any], references: References, stem: str) -> Job:
+def _entry(place: Place, table: Mapping[str, Any], references: References, stem: str) -> Entry:
     for key in table:
         if key not in KEYS:
             raise ParameterError(place.key(key), "no such key", ", ".join(KEYS))
@@ -149,29 +206,21 @@ def _job(place: Place, table: Mapping[str, Any], references: References, stem: s
         out = table.get("out", f"results/{name}")
         if not isinstance(out, str) or not Path(out).name:
             raise ParameterError("out", shown(out), 'a path without its ending, such as "results/elbo"')
-        integrand = references.python("integrand", table["integrand"], "a function f(z, **params, **data)")
-        if not callable(integrand) and not isinstance(integrand, Integrand):
-            given = f"{table['integrand']!r}, which is {shown(integrand)}"
-            raise ParameterError("integrand", given, "a function or an Integrand")
         dtype = table.get("dtype")
-        return Job(
-            name=name,
-            place=place,
-            integrand=integrand,
-            q=_distribution("distribution", table["distribution"], references),
-            params=references.values("params", table.get("params", {})),
-            data=references.values("data", table.get("data", {})),
-            wrt=_wrt(table.get("wrt")),
-            n=n,
-            seed=arguments.seed(table.get("seed", 0)),
-            dtype=None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
-            backend=registry.check_name(table.get("backend", registry.AUTO)),
-            threads=thread_count(table.get("threads")),
-            nonfinite=arguments.choice("nonfinite", table.get("nonfinite", "propagate"), arguments.NONFINITE),
-            compare=arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
-            n_compare=arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
-            out=references.folder / out,
-        )
+        fields = {
+            "name": name,
+            "wrt": _wrt(table.get("wrt")),
+            "n": n,
+            "seed": arguments.seed(table.get("seed", 0)),
+            "dtype": None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
+            "backend": registry.check_name(table.get("backend", registry.AUTO)),
+            "threads": thread_count(table.get("threads")),
+            "nonfinite": arguments.choice("nonfinite", table.get("nonfinite", "propagate"), arguments.NONFINITE),
+            "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
+            "n_compare": arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
+            "out": references.folder / out,
+        }
+    return Entry(place, fields, references, table)
 
 
 NEEDED = {

@@ -26,7 +26,7 @@ _neighbours: dict[
 
 
 class References:
-    """Reads references relative to a folder, each Python file and each value once.
+    """Reads references relative to a folder, each Python file once.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ class References:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._modules: dict[Path, ModuleType] = {}
-        self._values: dict[str, Any] = {}  # many jobs may share what takes much memory
 
     def python(self, key: str, given: Any, what: str) -> Any:
         """Return the object that "FILE.py:NAME" refers to.
@@ -72,11 +71,6 @@ class References:
         """
         if not isinstance(given, str):
             return inline(key, given)
-        if given not in self._values:
-            self._values[given] = self._value(key, given)
-        return self._values[given]
-
-    def _value(self, key: str, given: str) -> Any:
         if ".py:" in given:
             found = self.python(key, given, "an array or a function that returns one")
             return found() if callable(found) else found
@@ -101,10 +95,8 @@ class References:
     def values(self, key: str, given: Any) -> Any:
         """Return a dict of values: a table of them, or "FILE.py:NAME", a dict or a function that returns one."""
         if isinstance(given, str):
-            if given not in self._values:
-                found = self.python(key, given, "a dict or a function that returns one")
-                self._values[given] = found() if callable(found) else found
-            found = self._values[given]
+            found = self.python(key, given, "a dict or a function that returns one")
+            found = found() if callable(found) else found
             if not isinstance(found, Mapping):
                 raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a dict by name")
             return dict(found)

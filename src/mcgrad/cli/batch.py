@@ -1,4 +1,4 @@
-"""``mcgrad run``: jobs one after the other, the next ones compiled meanwhile; a job that fails stops no other."""
+"""Jobs one after the other, the next ones compiled meanwhile; one that fails stops no other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
 from mcgrad.errors import McgradError
-from mcgrad.job import Job
-from mcgrad.jobfile import Refused, refuse_clashes
+from mcgrad.jobfile import Entry, Refused, refuse_clashes
 
 
 @dataclass(frozen=True)
@@ -25,48 +24,110 @@ class Outcome:
 
     Parameters
     ----------
+    entry : Entry or Refused
     state : str
-        Its last state on the board.
+        The last it had on the board.
     why : str
-        For one that failed.
+        Of one that failed.
     """
 
+    entry: Entry | Refused
     state: str
     why: str = ""
 
 
-class Batch:
-    """Jobs to run.
-
-    Parameters
-    ----------
-    entries : sequence of Job or Refused
-    settings : Settings
+def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Outcome]:
+    """Run all jobs, print and write what comes out, and return what became of each.
 
     Raises
     ------
     ParameterError
-        Two jobs would write the same files.
+        Two jobs would write the same files; before anything runs.
     """
+    if settings.out is not None:
+        entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
+    refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
+    sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
+    # one BLAS thread from first to last: what is computed while compiling must not depend on what runs meanwhile
+    with one_blas_thread(), Board(sizes, settings.progress) as lines:
+        outcomes = _Batch(list(entries), settings, lines).run()
+    if len(outcomes) > 1:
+        print("\n".join(["", *summary(outcomes)]))
+    return outcomes
 
-    def __init__(self, entries: Sequence[Job | Refused], settings: Settings) -> None:
-        self.settings = settings
-        out = settings.out
-        self.entries = [e.into(out) if out is not None and isinstance(e, Job) else e for e in entries]
-        refuse_clashes(entry for entry in self.entries if isinstance(entry, Job))
-        self.several = len(entries) > 1
+
+class _Batch:
+    """Jobs by number, as the board has them."""
+
+    def __init__(self, entries: list[Entry | Refused], settings: Settings, lines: Board) -> None:
+        self.entries, self.settings, self.lines = entries, settings, lines
+        self.outcomes: dict[int, Outcome] = {}
 
     def run(self) -> list[Outcome]:
-        """Run all, and return what became of each."""
-        outcomes: dict[int, Outcome] = {}
-        sizes = [(entry.name, entry.n if isinstance(entry, Job) else 0) for entry in self.entries]
-        # one BLAS thread from first to last: what is folded while tracing must not depend on what runs meanwhile
-        with one_blas_thread(), Board(sizes, self.settings.progress) as self.board:
-            for i, entry in enumerate(self.entries):
-                if isinstance(entry, Refused):
-                    outcomes[i] = self._failed(i, entry.error)
-            places = [i for i in range(len(self.entries)) if i not in outcomes]
-            with closing(in_turn(places, self._prepare)) as prepared:
-                for i, future in prepared:
-                    outcomes[i] = self._attempt(i, future)
-        ...
+        """Run all."""
+        good = []
+        for i, entry in enumerate(self.entries):
+            if isinstance(entry, Refused):
+                self.fail(i, entry.error)
+            else:
+                good.append((i, entry))
+        with closing(in_turn(good, self.prepare)) as turns:
+            for number, ((i, _), future) in enumerate(turns):
+                if number:
+                    self.lines.say()
+                self.attempt(i, future)
+        return [self.outcomes[i] for i in range(len(self.entries))]
+
+    def prepare(self, item: tuple[int, Entry]) -> Complete | Ready:
+        """Prepare a job, in the thread for that."""
+        i, entry = item
+        self.lines.put(i, board.COMPILING)
+        found = prepare(entry, self.settings.resume)
+        self.lines.put(i, board.READY)
+        return found
+
+    def attempt(self, i: int, future: Future[Complete | Ready]) -> None:
+        """Run a job once it is prepared."""
+        try:
+            found = future.result()
+            if isinstance(found, Complete):
+                ok, state = pass_over(found, self.settings, self.lines.say), board.COMPLETE
+            else:
+                report = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
+                ok, state = run_job(found, self.settings, report, self.lines.say, _warn), board.DONE
+        except Exception as error:  # the user's own functions may raise anything
+            self.fail(i, error)
+        else:
+            self.end(i, state if ok else board.OFF)
+
+    def fail(self, i: int, error: Exception) -> None:
+        """Say why a job failed."""
+        if not isinstance(error, McgradError):
+            traceback.print_exception(error)
+        why = str(error) if isinstance(error, McgradError) else f"{type(error).__name__}: {error}"
+        entry = self.entries[i]
+        who = f"{entry.name} ({entry.place}): " if len(self.entries) > 1 else ""
+        _warn(f"error: {who}{why}")
+        self.end(i, board.FAILED, why)
+
+    def end(self, i: int, state: str, why: str = "") -> None:
+        """Take note of what became of a job."""
+        self.outcomes[i] = Outcome(self.entries[i], state, why)
+        self.lines.put(i, state)
+
+
+def summary(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return a table of what became of the jobs."""
+    states = [outcome.state for outcome in outcomes]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    rows = [(outcome.entry.name, outcome.state, str(outcome.entry.place)) for outcome in outcomes]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{len(outcomes)} jobs: {counts}"]
+    for row, outcome in zip(rows, outcomes, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join([*cells, " ".join(outcome.why.split())]).rstrip())
+    return lines
+
+
+def _warn(message: str) -> None:
+    print(f"mcgrad: {message}", file=sys.stderr)

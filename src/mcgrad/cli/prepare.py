@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mcgrad import __version__, checkpoint
 from mcgrad.backends.registry import AUTO
@@ -15,16 +16,21 @@ from mcgrad.checkpoint import Identity
 from mcgrad.errors import ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
+from mcgrad.jobfile import Entry
 from mcgrad.run import Reached
 from mcgrad.verification import REFERENCE
 
-AHEAD = 2  # jobs prepared while one runs; each holds its compiled code
+AHEAD = 2  # jobs prepared while one runs; each holds its data and its compiled code
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
 class Complete:
-    """A job whose result is there."""
+    """A job whose result is there already, at `path`."""
 
+    job: Job
     path: Path
 
 
@@ -34,6 +40,7 @@ class Ready:
 
     Parameters
     ----------
+    job : Job
     estimator : Estimator
     seconds : float
         What compiling or loading it took.
@@ -45,6 +52,7 @@ class Ready:
         How it starts, where there is something to say.
     """
 
+    job: Job
     estimator: Estimator
     seconds: float
     identity: Identity
@@ -52,13 +60,13 @@ class Ready:
     note: str
 
 
-def prepare(job: Job, resume: bool) -> Complete | Ready:
-    """Compile a job, unless `resume` finds its result, and find how far it had come."""
-    note = ""
+def prepare(entry: Entry, resume: bool) -> Complete | Ready:
+    """Read a job and compile it; with `resume`, see whether its result is there, or else how far it had come."""
+    job, note = entry.job(), ""
     if resume and (result := job.out.with_name(f"{job.out.name}.json")).exists():
         try:
             _refuse_other(job, result)
-            return Complete(result)
+            return Complete(job, result)
         except ParameterError as error:
             note = f"runs again: {error}"
     start = time.perf_counter()
@@ -73,20 +81,19 @@ def prepare(job: Job, resume: bool) -> Complete | Ready:
             note = f"resumed at draw {reached.stop:,} of {job.n:,}"
         except ParameterError as error:
             reached, note = None, f"starts anew: {error}"
-    return Ready(estimator, seconds, identity, reached, note)
+    return Ready(job, estimator, seconds, identity, reached, note)
 
 
-def in_turn(jobs: list[Job], work: Callable[[Job], Complete | Ready]) -> Iterator[tuple[Job, Future[Complete | Ready]]]:
-    """Yield each job with what `work` makes of it, in a thread of its own, some jobs ahead of the one that is yielded."""
+def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tuple[Item, Future[Made]], None, None]:
+    """Yield each item with what `work` makes of it, in a thread of its own that is a few items ahead."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="mcgrad-prepare")
-    waiting: deque[tuple[Job, Future[Complete | Ready]]] = deque()
-    rest = iter(jobs)
+    waiting: deque[tuple[Item, Future[Made]]] = deque()
     try:
-        while True:
-            while len(waiting) <= AHEAD and (job := next(rest, None)) is not None:
-                waiting.append((job, executor.submit(work, job)))
-            if not waiting:
-                return
+        for item in items:
+            waiting.append((item, executor.submit(work, item)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        while waiting:
             yield waiting.popleft()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)

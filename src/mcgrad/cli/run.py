@@ -46,13 +46,12 @@ class Settings:
 
 
 def run_job(
-    job: Job, ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Callable[[str], None]
+    ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Callable[[str], None]
 ) -> bool:
     """Run a job, write and print what comes out.
 
     Parameters
     ----------
-    job : Job
     ready : Ready
     settings : Settings
     report : callable
@@ -65,7 +64,7 @@ def run_job(
     bool
         False where verification found something off.
     """
-    estimator = ready.estimator
+    job, estimator = ready.job, ready.estimator
     folder_for(job.out, job.place.key("out"))
     threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
     say(f"{job.name}: {job.place.file}", style="bold")
@@ -76,7 +75,7 @@ def run_job(
     if ready.note:
         say(ready.note)
     say()
-    estimate, paths = _estimated(job, ready, settings.every, report, warn)
+    estimate, paths = _estimated(ready, settings.every, report, warn)
     say(str(estimate))
     if job.compare and estimator.backend != REFERENCE:
         _compare(job, estimator, estimate, say)
@@ -85,8 +84,9 @@ def run_job(
     return ok
 
 
-def pass_over(job: Job, complete: Complete, settings: Settings, say: Say) -> bool:
+def pass_over(complete: Complete, settings: Settings, say: Say) -> bool:
     """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
+    job = complete.job
     path_for(job.out).unlink(missing_ok=True)
     say(f"{job.name}: {job.place.file}", style="bold")
     say(f"complete already: {_shown(complete.path)}")
@@ -94,9 +94,10 @@ def pass_over(job: Job, complete: Complete, settings: Settings, say: Say) -> boo
 
 
 def _estimated(
-    job: Job, ready: Ready, every: float, report: Callable[[int], None], warn: Callable[[str], None]
+    ready: Ready, every: float, report: Callable[[int], None], warn: Callable[[str], None]
 ) -> tuple[Estimate, tuple[Path, Path]]:
     """Run with checkpoints and write the results; what stops it leaves a checkpoint."""
+    job = ready.job
     keeper = Keeper(path_for(job.out), ready.identity, every, warn)
 
     def watch(reached: Reached) -> None:
@@ -110,8 +111,9 @@ def _estimated(
         keeper.remove()
         raise
     except BaseException:
-        if keeper.flush():
-            warn(f"{job.name}: what is done is kept in {_shown(keeper.path)}; --resume goes on from there")
+        keeper.flush()
+        if keeper.written:
+            warn(f"{job.name}: {keeper.written:,} of {job.n:,} draws are kept; --resume goes on from there")
         raise
     keeper.remove()
     return estimate, paths
