@@ -20,7 +20,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "backends arguments progress save",
     "dispatch finish run compare",
     "estimator info checkpoint",
-    "api job differences",
+    "api job differences tune",
     "verification jobfile",
     "cli",
     "__main__ __init__",

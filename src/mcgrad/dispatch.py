@@ -18,6 +18,7 @@ from mcgrad.ir.program import Program
 from mcgrad.table import duration
 
 CALL = 1_000_000  # draws of a call, where nobody said how many there will be
+LITTLE = 0.05  # seconds: in less nothing compiles
 SOON = 3e-3  # seconds: where one backend takes less, asking the others would take longer
 
 
@@ -134,12 +135,16 @@ class Dispatched:
             return "as asked for"
         backend, _, choice = self.running
         cost = choice.costs[backend.name]
-        parts = {"compile": 0.0 if self.draws is None else cost.compile, "start": cost.start, "draw": cost.draws}
-        spent = ", ".join(f"{duration(time)} to {what}" for what, time in parts.items() if time)
-        assumed = f", for a call of {CALL:,} draws, compiling aside" if self.draws is None else ""
-        reason = "; ".join([f"estimated {spent}{assumed}", *self._others()])
+        steps = {"to load or compile": cost.compile, "to start": cost.start, "for the draws": cost.draws}
+        parts = [f"{duration(time)} {what}" for what, time in steps.items() if time]
+        if self.draws is None:
+            parts = [f"a call of {CALL:,} draws, compiling aside"]
+        elif 0 < cost.compile < LITTLE:
+            parts[0] = "compiled already"
+        total = duration(_seconds(cost, self.draws))
+        reason = "; ".join([f"{total} estimated: {', '.join(parts)}", *self._others()])
         if isinstance(backend, Rated) and not backend.rates().measured:
-            reason += "; from default rates: `mcgrad tune` measures this machine's"
+            reason += "; by default rates, `mcgrad tune` measures this machine's"
         return reason
 
     def _others(self) -> Iterator[str]:

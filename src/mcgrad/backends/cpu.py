@@ -21,7 +21,7 @@ from mcgrad.emit.cpu import Emitted, emit
 from mcgrad.ir.program import Program
 
 CACHE_LINE = 64
-RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=0.5)
+RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
 FOUND = 3e-3  # seconds to emit a Program and find it compiled
 
 

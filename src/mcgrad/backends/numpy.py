@@ -14,7 +14,7 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
-RATES = Rates("numpy", float32=6e8, float64=4e8, call=5e-4)  # of all threads: they take turns
+RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads: they take turns
 BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
 
 

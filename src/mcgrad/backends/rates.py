@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mcgrad import __version__
-from mcgrad.backends.base import Cost
+from mcgrad.backends.base import Backend, Cost
 from mcgrad.compile import cache_folder
 from mcgrad.ir.program import Program
 from mcgrad.machine import available_processors, processor, version
@@ -88,7 +88,7 @@ class Rates:
 
 
 @runtime_checkable
-class Rated(Protocol):
+class Rated(Backend, Protocol):
     """A backend whose costs come from rates, which `mcgrad tune` then measures."""
 
     def rates(self) -> Rates:
@@ -135,7 +135,7 @@ def keep(measured: Iterable[Rates]) -> Path | None:
     path = rates_file()
     tables = _tables(path)
     ours = tables.get(machine())
-    table = {rates.name: {name: asdict(rates)[name] for name in NUMBERS} for rates in measured}
+    table = {rates.name: {name: float(f"{asdict(rates)[name]:.4g}") for name in NUMBERS} for rates in measured}
     tables[machine()] = {**ours, **table} if isinstance(ours, dict) else table
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,52 @@
+"""``mcgrad tune``."""
+
+from __future__ import annotations
+
+from mcgrad.backends import rates, registry
+from mcgrad.backends.rates import Rated, Rates
+from mcgrad.errors import BackendError
+from mcgrad.tune import measure
+
+HEADER = ("", "", "float32/s", "float64/s", "call", "load", "compile", "equation", "data")
+
+
+def tune_backends() -> None:
+    """Measure every backend that can run here, keep what was found, and print it beside what was in use before."""
+    print(f"{rates.machine()}\nmeasuring; this takes some seconds, and wants a machine that does nothing else\n")
+    found: list[Rates] = []
+    rows: list[tuple[str, ...]] = [HEADER]
+    notes: list[str] = []
+    for name, backend in registry.backends().items():
+        missing = backend.unavailable()
+        if missing is not None:
+            notes.append(f"{name} is not available: {missing}")
+        elif not isinstance(backend, Rated):
+            notes.append(f"{name} has no rates to measure")
+        else:
+            before = backend.rates()
+            try:
+                found.append(measure(backend))
+            except BackendError as error:
+                notes.append(f"{name} failed: {error}")
+                continue
+            rows += [_row(before.name, before), _row("", found[-1])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    path = rates.keep(found)
+    notes.append(f"wrote {path}" if path else f"cannot write {rates.rates_file()}: nothing is kept")
+    print("", *notes, sep="\n")
+
+
+def _row(name: str, found: Rates) -> tuple[str, ...]:
+    return (
+        name,
+        "measured" if found.measured else "default",
+        f"{found.float32:.2e}",
+        f"{found.float64:.2e}",
+        f"{1e6 * found.call:.0f} us",
+        f"{found.load:.2f} s",
+        f"{found.compile:.2f} s",
+        f"{1e3 * found.equation:.1f} ms",
+        f"{found.gigabyte:.2f} s/GB",
+    )
