@@ -82,7 +82,9 @@ def subroutine(function, result=None):
     names = ", ".join(inspect.signature(python).parameters)
     scope = {"typing": typing}
     exec(f"def {python.__name__}(typingctx, {names}):\n    return typing(typingctx, {names})\n", scope)
-    return intrinsic(scope[python.__name__])
+    made = intrinsic(scope[python.__name__])
+    made.py_func = python
+    return made
 
 
 @subroutine

@@ -76,26 +76,40 @@ def _copysign(builder, x, y):
     return builder.bitcast(bits, x.type)
 
 
-def _narrow_on_gpu(builder, x):
-    return x.type == ir.FloatType() and builder.module.triple.startswith("nvptx")
+def _on_gpu(builder):
+    return builder.module.triple.startswith("nvptx")
 
 
-def _ptx(builder, text, args):
-    """One instruction of PTX; NVVM has no name for these two, and its own forms are ten times as long."""
-    kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()] * len(args))
-    return builder.asm(kind, text, ",".join(["=f"] + ["f"] * len(args)), args, side_effect=False)
+def _ptx(builder, instruction, args):
+    """One instruction of PTX on floats of one type."""
+    kind, letter = args[0].type, "f" if args[0].type == ir.FloatType() else "d"
+    operands = ", ".join(f"${i}" for i in range(len(args) + 1))
+    constraints = ",".join([f"={letter}", *letter * len(args)])
+    text = f"{instruction}.f{32 if letter == 'f' else 64} {operands};"
+    return builder.asm(ir.FunctionType(kind, [kind] * len(args)), text, constraints, args, side_effect=False)
 
 
 def _square_root(builder, x):
-    if _narrow_on_gpu(builder, x):
-        return _ptx(builder, "sqrt.approx.f32 $0, $1;", [x])
+    if _on_gpu(builder) and x.type == ir.FloatType():  # NVVM's own is ten times as long
+        return _ptx(builder, "sqrt.approx", [x])
     return _llvm_unary("llvm.sqrt")(builder, x)
 
 
 def _divide(builder, x, y):
-    if _narrow_on_gpu(builder, x):
-        return _ptx(builder, "div.full.f32 $0, $1, $2;", [x, y])
+    if _on_gpu(builder) and x.type == ir.FloatType():  # likewise
+        return _ptx(builder, "div.full", [x, y])
     return builder.fdiv(x, y)
+
+
+def _exact(name):
+    """An operation that nothing is fused with: NVVM would fuse it whatever its flags."""
+
+    def build(builder, x, y):
+        if _on_gpu(builder):
+            return _ptx(builder, f"{name[1:]}.rn", [x, y])
+        return getattr(builder, name)(x, y, flags=_EXACT)
+
+    return build
 
 
 floor = _of_floats(1, _llvm_unary("llvm.floor"))
@@ -105,9 +119,9 @@ divide = _of_floats(2, _divide)
 fma = _of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
 absolute = _of_floats(1, _absolute)
 copysign = _of_floats(2, _copysign)
-exact_add = _of_floats(2, lambda builder, x, y: builder.fadd(x, y, flags=_EXACT))
-exact_sub = _of_floats(2, lambda builder, x, y: builder.fsub(x, y, flags=_EXACT))
-exact_mul = _of_floats(2, lambda builder, x, y: builder.fmul(x, y, flags=_EXACT))
+exact_add = _of_floats(2, _exact("fadd"))
+exact_sub = _of_floats(2, _exact("fsub"))
+exact_mul = _of_floats(2, _exact("fmul"))
 # s + x where the order of the additions does not matter: lets the sum of a lane loop vectorise, and that sum only.
 accumulate = _of_floats(2, lambda builder, s, x: builder.fadd(s, x, flags=("reassoc", "nsz", "contract")))
 
