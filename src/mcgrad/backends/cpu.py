@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class CpuBackend:
 
     def is_compiled(self, program: Program) -> bool:
         """Whether a Program was compiled before, in this process or an earlier one."""
-        emitted = emit(program)
+        emitted = _emitted(program)
         return not emitted.natives and is_compiled(emitted.source, "chunk")
 
 
@@ -107,7 +108,7 @@ class CpuKernel:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.fast = Compiled(emit(program), program.dtype)
+        self.fast = Compiled(_emitted(program), program.dtype)
         self.block = self.fast.emitted.lanes
 
     @cached_property
@@ -160,6 +161,16 @@ class CpuBound(Shifted):
             compiled.workspace(), pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         return Sums(sums, squares, int(counts[0]), int(counts[1]))
+
+
+_emissions: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
+
+
+def _emitted(program: Program) -> Emitted:
+    """Emit a Program once, to look for it and to compile it."""
+    if program not in _emissions:
+        _emissions[program] = emit(program)
+    return _emissions[program]
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
