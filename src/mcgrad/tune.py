@@ -21,6 +21,7 @@ from mcgrad.estimator import Estimator
 Problem: TypeAlias = dict[str, Any]
 
 SPAN = 0.1  # seconds of draws that tell how fast they are
+LEAST = 1e-9  # seconds
 RUNS = 3  # the fastest of as many counts
 ROWS, COLUMNS = 4000, 50  # of the data: to move them must show beside a call
 STEPS = 12  # of the long Program
@@ -85,11 +86,11 @@ def _call(made: Estimator) -> float:
 
 def _speedup(backend: Rated, made: Estimator, call: float) -> float:
     """Return how many times as fast as its backend estimates an estimator draws."""
-    n, seconds = 1000, 0.0
+    n = 1000
     while (seconds := made(n).seconds - call) < SPAN / 2:
-        n = int(n * min(max(SPAN / max(seconds, 1e-9), 2.0), 16.0))
-    seconds = min(seconds, *(made(n).seconds - call for _ in range(RUNS - 1)))
-    return backend.cost(made.program, n, made.threads).draws / seconds
+        n = int(n * min(max(SPAN / max(seconds, LEAST), 2.0), 16.0))
+    seconds = min([seconds, *(made(n).seconds - call for _ in range(RUNS - 1))])
+    return backend.cost(made.program, n, made.threads).draws / max(seconds, LEAST)
 
 
 def _wave(steps: int) -> Problem:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -137,13 +137,14 @@ def keep(measured: Iterable[Rates]) -> Path | None:
     ours = tables.get(machine())
     table = {rates.name: {name: float(f"{asdict(rates)[name]:.4g}") for name in NUMBERS} for rates in measured}
     tables[machine()] = {**ours, **table} if isinstance(ours, dict) else table
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            json.dump(tables, file, indent=2)
+        temporary.write_text(json.dumps(tables, indent=2))
         os.replace(temporary, path)
     except OSError:
+        with suppress(OSError):
+            temporary.unlink()
         return None
     finally:
         _measured.cache_clear()
