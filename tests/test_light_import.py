@@ -26,3 +26,8 @@ def test_the_numpy_backend_does_without_numba():
         "import sys, mcgrad as mg; mg.estimate(lambda z: z**2, mg.Normal(), 100, backend='numpy'); print(*sys.modules)"
     )
     assert [name for name in ("numba", "scipy", "rich") if name in loaded] == []
+
+
+def test_auto_loads_no_backend_that_it_does_not_take():
+    loaded = fresh("import sys, mcgrad as mg; mg.estimate(lambda z: z**2, mg.Normal(), 200_000); print(*sys.modules)")
+    assert [name for name in ("numba", "llvmlite", "cupy", "scipy", "rich") if name in loaded] == []
