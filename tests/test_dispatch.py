@@ -116,6 +116,13 @@ def test_a_small_job_asks_no_other_backend(fakes):
     assert fakes.cpu.asked == fakes.cuda.asked == []
 
 
+def test_a_small_job_whose_backend_is_not_there(fakes):
+    fakes.numpy.missing = "it is broken"
+    made, messages = warned(lambda: estimator(draws=100))
+    assert made.backend == "cpu"
+    assert len(messages) == 1
+
+
 def test_only_a_backend_that_would_win_is_loaded(fakes):
     assert chosen(10**7) == "cpu"
     assert "unavailable" not in fakes.cuda.asked

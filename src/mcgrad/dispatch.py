@@ -69,7 +69,7 @@ def choose(
     costs: dict[str, Cost] = {}
     for key, backend in known.items():
         costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
-        if draws is not None and costs[key].total < SOON:
+        if draws is not None and costs[key].total < SOON and backend.unavailable() is None:
             break
     missing: dict[str, str] = {}
     ready: set[str] = set()
