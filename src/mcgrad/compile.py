@@ -1,4 +1,4 @@
-"""Turn emitted source into a compiled function, by way of a file in the cache folder.
+"""Turn emitted source into a module or a compiled function, by way of a file in the cache folder.
 
 The file's name is a hash of all that the machine code depends on: the source itself, the sources of the kernels it
 calls, and the versions of Numba and llvmlite. Numba keeps its own cache beside the file, but looks only at the file
@@ -23,8 +23,9 @@ from mcgrad.machine import version
 
 CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _loaded: dict[str, Callable[..., Any]] = {}
+_modules: dict[str, ModuleType] = {}
 
 
 def cache_folder() -> Path:
@@ -59,34 +60,57 @@ def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
         The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether
         they have changed.
     """
-    digest = _digest(source)
     if natives:
-        module = _execute(source, f"<mcgrad {digest}>", natives)
-        return getattr(module, name)  # type: ignore[no-any-return]
+        return getattr(module(source, natives), name)  # type: ignore[no-any-return]
     with _lock:
-        key = f"{digest}.{name}"
+        key = f"{digest(source)}.{name}"
         if key not in _loaded:
-            _loaded[key] = getattr(_import(source, digest), name)
+            _loaded[key] = getattr(module(source, natives), name)
         return _loaded[key]
+
+
+def module(source: str, natives: list[Any]) -> ModuleType:
+    """Execute emitted source as a module: once, and from a file in the cache folder, unless there are `natives`."""
+    name = digest(source)
+    if natives:
+        return _execute(source, f"<mcgrad {name}>", natives)
+    with _lock:
+        if name not in _modules:
+            _modules[name] = _import(source, name)
+        return _modules[name]
+
+
+def keep(path: Path, content: bytes) -> bool:
+    """Write a file of the cache folder, at once or not at all; return whether it is there now."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        return False
+    return True
 
 
 def is_compiled(source: str, name: str) -> bool:
     """Whether machine code for emitted source exists, in this process or in the cache folder."""
-    digest = _digest(source)
-    loaded = _loaded.get(f"{digest}.{name}")
+    key = digest(source)
+    loaded = _loaded.get(f"{key}.{name}")
     if loaded is not None and loaded.signatures:  # type: ignore[attr-defined]
         return True
-    return any((cache_folder() / "__pycache__").glob(f"mcgrad_{digest}.{name}-*.nbc"))
+    return any((cache_folder() / "__pycache__").glob(f"mcgrad_{key}.{name}-*.nbc"))
 
 
-def _digest(source: str) -> str:
+def digest(source: str) -> str:
+    """Name emitted source by a hash of it and of what every compiled function depends on."""
     return hashlib.sha256((kernels_hash() + source).encode()).hexdigest()[:24]
 
 
 def _import(source: str, digest: str) -> ModuleType:
     path = _write(source, digest)
     if path is None:
-        return _execute(source.replace("@njit(cache=True, ", "@njit("), f"<mcgrad {digest}>", [])
+        return _execute(source, f"<mcgrad {digest}>", [])
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -97,20 +121,14 @@ def _import(source: str, digest: str) -> ModuleType:
 
 
 def _write(source: str, digest: str) -> Path | None:
-    """Write the source into the cache folder, at once or not at all; None where the folder cannot be written."""
-    folder = cache_folder()
-    path = folder / f"mcgrad_{digest}.py"
+    """Write the source into the cache folder; None where the folder cannot be written."""
+    path = cache_folder() / f"mcgrad_{digest}.py"
     try:
-        if path.exists() and path.read_text() == source:
+        if path.read_text() == source:
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        with os.fdopen(handle, "w") as file:
-            file.write(source)
-        os.replace(temporary, path)
-    except OSError:
-        return None
-    return path
+    except OSError:  # not there yet, or not to be read
+        pass
+    return path if keep(path, source.encode()) else None
 
 
 def _execute(source: str, filename: str, natives: list[Any]) -> ModuleType:

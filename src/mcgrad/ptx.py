@@ -1,37 +1,49 @@
-"""Turn the emitted source of a GPU kernel into PTX, by way of the cache folder; no device is needed."""
+"""Turn the emitted source of a GPU kernel into machine code, by way of the cache folder; no device is needed.
+
+Numba's CUDA target and NVVM make PTX of it, nvJitLink makes machine code of that: so no driver has to understand PTX of
+a newer version than its own, and nothing is left to compile when a kernel is loaded. Both are kept beside the source.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mcgrad import compile
+from mcgrad.machine import version
+
+COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink")
+HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
+
+_lock = threading.Lock()
+_known: dict[Path, Ptx] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Ptx:
-    """A kernel in PTX: its text, and the name of its entry."""
+    """A kernel in PTX: its text, and the name of its entry; and what to load: machine code, or the text itself."""
 
     text: str
     entry: str
+    image: bytes
 
 
-@cache
 def versions() -> str:
-    """What PTX depends on besides sources: the versions of numba-cuda and of the compiler behind it."""
-    from importlib import metadata
-
-    from numba.cuda.cudadrv.nvvm import NVVM
-
-    return f"{metadata.version('numba-cuda')} {NVVM().get_version()}"
+    """What machine code depends on besides sources: the versions of numba-cuda and of NVIDIA's compilers."""
+    found = [f"{name} {version(name)}" for name in COMPILERS]
+    return " ".join([*found, *(os.environ.get(home, "") for home in HOMES)])
 
 
 def is_cached(source: str, cc: tuple[int, int]) -> bool:
-    """Whether a kernel was compiled before, in this process or an earlier one."""
-    raise NotImplementedError
+    """Whether a kernel was compiled before, in this process or an earlier one; imports nothing heavy."""
+    path = _path(source, cc)
+    return path in _known or path.exists()
 
 
 def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
@@ -48,16 +60,89 @@ def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
     natives : list
         The user's own functions; with any of these nothing is kept on disk.
     """
-    module = compile.module(source, natives)
-    return translate(getattr(module, name), module.SIGNATURE, cc)
+
+    def translated() -> Ptx:
+        module = compile.module(source, natives)
+        return translate(getattr(module, name), module.SIGNATURE, cc)
+
+    return translated() if natives else _kept(_path(source, cc), cc, translated)
+
+
+def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
+    """Compile one of our own kernels, or find it in the cache folder."""
+    return _kept(_path(function.__qualname__, cc), cc, lambda: translate(function, signature, cc))
 
 
 def translate(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
     """Compile a Python function of numbers and pointers as a kernel."""
     from numba import cuda
 
-    text, _ = cuda.compile(function, signature, device=False, abi="numba", cc=cc, output="ptx")
-    text = text if isinstance(text, str) else text.decode()
-    entry = re.search(r"\.entry\s+(\w+)", text)
+    target: Any = cuda
+    text, _ = target.compile(function, signature, device=False, abi="numba", cc=cc, output="ptx")
+    return _linked(text if isinstance(text, str) else text.decode(), cc)
+
+
+def _kept(path: Path, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
+    with _lock:
+        if path not in _known:
+            _known[path] = _read(path, cc) or _write(path, make())
+        return _known[path]
+
+
+def _read(path: Path, cc: tuple[int, int]) -> Ptx | None:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeError):
+        return None
+    if _entry(text) is None:
+        return None
+    try:
+        return Ptx(text, str(_entry(text)), path.with_suffix(".cubin").read_bytes())
+    except OSError:
+        return _linked(text, cc)
+
+
+def _write(path: Path, ptx: Ptx) -> Ptx:
+    """Keep machine code, then the PTX that says it is there."""
+    if ptx.image.startswith(b"\x7fELF"):
+        compile.keep(path.with_suffix(".cubin"), ptx.image)
+    compile.keep(path, ptx.text.encode())
+    return ptx
+
+
+def _path(source: str, cc: tuple[int, int]) -> Path:
+    """Where PTX is kept: beside the source, under a name that says what else it depends on."""
+    compilers = hashlib.sha256(versions().encode()).hexdigest()[:8]
+    return compile.cache_folder() / f"mcgrad_{compile.digest(source)}.{compilers}.sm_{cc[0]}{cc[1]}.ptx"
+
+
+def _entry(text: str) -> str | None:
+    found = re.search(r"\.entry\s+(\w+)", text)
+    return found.group(1) if found else None
+
+
+def _linked(text: str, cc: tuple[int, int]) -> Ptx:
+    """Compile PTX to machine code; where nvJitLink is missing the driver will, when it loads the kernel."""
+    entry = _entry(text)
     assert entry is not None
-    return Ptx(text, entry.group(1))
+    image = _link(text.encode(), f"-arch=sm_{cc[0]}{cc[1]}")
+    return Ptx(text, entry, text.encode() if image is None else image)
+
+
+def _link(text: bytes, architecture: str) -> bytes | None:
+    try:
+        from cuda.bindings import nvjitlink
+
+        handle = nvjitlink.create(2, [architecture, "-O3"])
+    except (ImportError, RuntimeError):  # the bindings, or the library that they load
+        return None
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel")
+        nvjitlink.complete(handle)
+        image = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, image)
+        return bytes(image)
+    except nvjitlink.nvJitLinkError:  # older than the PTX
+        return None
+    finally:
+        nvjitlink.destroy(handle)
