@@ -17,9 +17,9 @@ import numpy.typing as npt
 from mcgrad.emit.access import ASSEMBLY
 from mcgrad.emit.calls import write_call
 from mcgrad.emit.context import Context
+from mcgrad.emit.lanes import LaneNest
 from mcgrad.emit.layout import DRAWS_PER_GROUP, TILE_ROWS, lay_out
 from mcgrad.emit.lower import lower
-from mcgrad.emit.nest import NestWriter
 from mcgrad.emit.products import write_outer_moments, write_product
 from mcgrad.emit.schedule import Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
 from mcgrad.emit.text import INFIX, SPECIAL, Source
@@ -149,7 +149,7 @@ def _write_block(context: Context) -> None:
 
 def _write_step(context: Context, step: Step, tiled: bool = False) -> None:
     if isinstance(step, Nest):
-        NestWriter(context, step, tiled).write()
+        LaneNest(context, step, tiled).write()
     elif isinstance(step, Product):
         write_product(context, step.var, tiled)
     elif isinstance(step, Tile):
@@ -165,7 +165,7 @@ def _write_step(context: Context, step: Step, tiled: bool = False) -> None:
 def _write_tile(context: Context, step: Tile) -> None:
     for inner in step.steps:
         if isinstance(inner, Nest):
-            NestWriter(context, inner, tiled=True).write_starts()
+            LaneNest(context, inner, tiled=True).write_starts()
     extent = context.integer(step.extent)
     with context.source.block(f"for t0 in range(0, {extent}, {TILE_ROWS}):"):
         context.source.add(f"t1 = min(t0 + {TILE_ROWS}, {extent})")
@@ -180,5 +180,5 @@ def _write_finite(context: Context) -> None:
     context.fill(row, lanes, "real(0)", "draws of which an output is not finite")
     for out in context.outputs:
         for var in out.var.args if out in outer else (out.var,):
-            NestWriter(context, Nest(squeeze(var.shape))).write_finite(var, row)
+            LaneNest(context, Nest(squeeze(var.shape))).write_finite(var, row)
     add(f"mask_finite(ws, {row}, {lanes}, {context.first(context.layout.mask)}, omit, counts)")
