@@ -112,10 +112,17 @@ def _exact(name):
     return build
 
 
+def _root_of_normal(builder, x):
+    if _on_gpu(builder) and x.type == ir.FloatType():
+        return _ptx(builder, "sqrt.approx.ftz", [x])
+    return _llvm_unary("llvm.sqrt")(builder, x)
+
+
 floor = _of_floats(1, _llvm_unary("llvm.floor"))
 # Rounded once; in float32 on a GPU within 1 and 2 ulps, by single instructions.
 square_root = _of_floats(1, _square_root)
 divide = _of_floats(2, _divide)
+root_of_normal = _of_floats(1, _root_of_normal)  # square_root of 0 or a number that is not subnormal
 fma = _of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
 absolute = _of_floats(1, _absolute)
 copysign = _of_floats(2, _copysign)
@@ -134,6 +141,22 @@ def select(typingctx, condition, a, b):
         return builder.select(*args)
 
     return (a(types.boolean, a, a), codegen) if a == b else None
+
+
+@intrinsic
+def wide_product(typingctx, x, y):
+    """Product of the lower halves of two uint64; y is a literal without an upper half."""
+    if not x == y == types.uint64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        if _on_gpu(builder):  # NVVM does not see that upper halves are zero
+            narrow = [builder.trunc(arg, ir.IntType(32)) for arg in args]
+            kind = ir.FunctionType(ir.IntType(64), [ir.IntType(32)] * 2)
+            return builder.asm(kind, "mul.wide.u32 $0, $1, $2;", "=l,r,r", narrow, side_effect=False)
+        return builder.mul(builder.and_(args[0], ir.Constant(ir.IntType(64), 0xFFFFFFFF)), args[1])
+
+    return types.uint64(x, y), codegen
 
 
 def _terms(builder, x, table):

@@ -9,6 +9,7 @@ So every value keeps to its 64-bit lane, and a round is two multiplies, two shif
 
 from numba import uint32, uint64
 
+from mcgrad.kernels.intrinsics import wide_product
 from mcgrad.kernels.jit import scalar
 
 
@@ -17,8 +18,7 @@ def philox4x32_rounds(rounds, c0, c1, c2, c3, k0, k1):
     """Philox4x32 of counter (c0 .. c3) and key (k0, k1), all uint32; give `rounds` as a literal."""
     c0, c1, c2, c3 = uint64(c0), uint64(c1), uint64(c2), uint64(c3)
     for _ in range(rounds):
-        p0 = (c0 & uint64(0xFFFFFFFF)) * uint64(0xD2511F53)
-        p1 = (c2 & uint64(0xFFFFFFFF)) * uint64(0xCD9E8D57)
+        p0, p1 = wide_product(c0, uint64(0xD2511F53)), wide_product(c2, uint64(0xCD9E8D57))
         c0, c1 = (p1 >> uint64(32)) ^ c1 ^ uint64(k0), p1
         c2, c3 = (p0 >> uint64(32)) ^ c3 ^ uint64(k1), p0
         k0, k1 = uint32(k0 + uint32(0x9E3779B9)), uint32(k1 + uint32(0xBB67AE85))

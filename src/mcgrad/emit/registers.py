@@ -92,19 +92,20 @@ def _write_chunk(source: Source, straight: Straight, group: int, careful: bool) 
     source.add(f"{' = '.join(sums)} = real(0)")
     if careful:
         source.add("used = nonfinite = int32(0)")
-    source.add(
-        f"first = base + int64(chunk) * int64({THREADS * TURNS * group}) + int64(cuda.threadIdx.x) * int64({group})"
-    )
+    chunk = THREADS * TURNS * group
+    source.add(f"first = base + int64(chunk) * int64({chunk})")
+    source.add(f"whole = start <= first and first + int64({chunk}) <= stop")
+    source.add(f"group = uint64(first) >> uint64({group // 2})", "high = uint32(group >> uint64(32))")
     with source.block(f"for turn in range({TURNS}):"):
-        source.add(f"d0 = first + int64(turn) * int64({THREADS * group})")
-        with source.block(f"if d0 < stop and d0 + int64({group}) > start:"):
+        source.add(f"place = int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)")
+        source.add(f"d0 = first + int64(place) * int64({group})")
+        with source.block(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
             noise = [f"{name}_{k}" for k in range(group) for name in straight.noise]
-            source.add(f"i = uint64(d0) >> uint64({group // 2})")
-            source.add(f"{', '.join(noise)}, = noise(uint32(i), uint32(i >> uint64(32)), key0, key1)")
+            source.add(f"{', '.join(noise)}, = noise(uint32(uint32(group) + uint32(place)), high, key0, key1)")
             if careful:
                 _write_one_by_one(source, straight, group, careful)
             else:
-                with source.block(f"if start <= d0 and d0 + int64({group}) <= stop:"):
+                with source.block(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
                     for k in range(group):
                         _write_draw(source, straight, [f"{name}_{k}" for name in straight.noise], k)
                 with source.block("else:"):
