@@ -30,24 +30,21 @@ class Identity:
 
     Parameters
     ----------
-    problem : str
-        Fingerprint of integrand, distribution, parameters and data.
     n, seed : int
     dtype : str
     omitted : bool
         Whether non-finite draws are left out.
-    backend : str
-        Backends differ in the last digits.
+    problem : str
+        Fingerprint of integrand, distribution, parameters and data.
     version : str
-        Versions of mcgrad, too.
+        Of mcgrad: another one may cut the draws elsewhere, and differ in the last digits.
     """
 
-    problem: str
     n: int
     seed: int
     dtype: str
     omitted: bool
-    backend: str
+    problem: str
     version: str
 
 
@@ -121,6 +118,7 @@ def to_json(identity: Identity, reached: Reached) -> str:
     fields = {
         "format": FORMAT,
         **asdict(identity),
+        "backend": reached.backend,
         "stop": reached.stop,
         "seconds": reached.seconds,
         "nonfinite": reached.partial.nonfinite,
@@ -150,10 +148,11 @@ def read(path: Path, identity: Identity) -> Reached:
     _refuse_other(path, fields, asdict(identity))
     parts = fields["moments"]
     mean, m2 = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2"))
-    return Reached(fields["stop"], Partial(Moments(parts["count"], mean, m2), fields["nonfinite"]), fields["seconds"])
+    partial = Partial(Moments(parts["count"], mean, m2), fields["nonfinite"])
+    return Reached(fields["stop"], partial, fields["seconds"], fields["backend"])
 
 
-def read_result(path: Path, identity: Identity, any_backend: bool) -> Estimate:
+def read_result(path: Path, identity: Identity) -> Estimate:
     """Read the result of a complete run, of whatever version.
 
     Parameters
@@ -162,8 +161,6 @@ def read_result(path: Path, identity: Identity, any_backend: bool) -> Estimate:
         What `save` wrote.
     identity : Identity
         Of the run that it should be of.
-    any_backend : bool
-        Whether it may come from another backend.
 
     Raises
     ------
@@ -175,8 +172,7 @@ def read_result(path: Path, identity: Identity, any_backend: bool) -> Estimate:
         estimate = Estimate.from_dict(fields)
     except ParameterError as error:
         raise ParameterError(f"{path}, {error.parameter}", error.given, error.accepted) from None
-    loose = {"version", "backend"} if any_backend else {"version"}
-    _refuse_other(path, fields, {name: value for name, value in asdict(identity).items() if name not in loose})
+    _refuse_other(path, fields, {name: value for name, value in asdict(identity).items() if name != "version"})
     if estimate.ranges != ((0, identity.n),):
         raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {identity.n - 1:,}")
     return estimate

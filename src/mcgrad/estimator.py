@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mcgrad import arguments, tree
 from mcgrad.backends import registry
 from mcgrad.backends.base import Kernel, Partial
-from mcgrad.dispatch import Dispatched
+from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
 from mcgrad.estimators.pathwise import pathwise
@@ -168,7 +168,7 @@ class Estimator:
         watch : callable, optional
             Called with a `Reached` after each chunk of draws.
         reached : Reached, optional
-            What `watch` was called with in an earlier run of this `problem`, n, seed and first on this backend: the
+            What `watch` was called with in an earlier run of this `problem`, n, seed and first, on this backend: the
             result has the bits that it would have had then.
 
         Returns
@@ -201,7 +201,7 @@ class Estimator:
         while True:
             running = self._dispatched.running
             try:
-                partial, seconds = self._average(running.kernel, n, seed, first, values, watch, reached)
+                partial, seconds = self._average(running, n, seed, first, values, watch, reached)
                 break
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
@@ -227,7 +227,7 @@ class Estimator:
 
     def _average(
         self,
-        kernel: Kernel,
+        running: Running,
         n: int,
         seed: int,
         first: int,
@@ -235,12 +235,13 @@ class Estimator:
         watch: Callable[[Reached], None] | None,
         reached: Reached | None,
     ) -> tuple[Partial, float]:
+        kernel = running.kernel
         with kernel.limits():
             start = time.perf_counter() - (reached.seconds if reached else 0.0)
 
             def told(stop: int, total: Partial) -> None:
                 if watch:
-                    watch(Reached(stop, total, time.perf_counter() - start))
+                    watch(Reached(stop, total, time.perf_counter() - start, running.backend.name))
 
             bound = kernel.bind(values)
             chunks, workers = kernel.chunks(first, n), kernel.workers(self.threads)

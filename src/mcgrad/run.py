@@ -30,11 +30,14 @@ class Reached:
         Over all draws before it.
     seconds : float
         Wall-clock time so far.
+    backend : str
+        Where it ran.
     """
 
     stop: int
     partial: Partial
     seconds: float
+    backend: str
 
 
 Watch = Callable[[int, Partial], None]  # told the next draw and what the draws before it gave

@@ -72,9 +72,7 @@ class _Batch:
             else:
                 good.append((i, entry))
         with closing(in_turn(good, self.prepare)) as turns:
-            for number, ((i, _), future) in enumerate(turns):
-                if number:
-                    self.lines.say()
+            for (i, _), future in turns:
                 self.attempt(i, future)
         return [self.outcomes[i] for i in range(len(self.entries))]
 
@@ -90,6 +88,8 @@ class _Batch:
         """Run a job once it is prepared."""
         try:
             found = future.result()
+            if any(outcome.state != board.FAILED for outcome in self.outcomes.values()):
+                self.lines.say()
             if isinstance(found, Complete):
                 ok, state = pass_over(found, self.settings, self.lines.say), board.COMPLETE
             else:
@@ -106,8 +106,11 @@ class _Batch:
             traceback.print_exception(error)
         why = str(error) if isinstance(error, McgradError) else f"{type(error).__name__}: {error}"
         entry = self.entries[i]
-        who = f"{entry.name} ({entry.place}): " if len(self.entries) > 1 else ""
-        _warn(f"error: {who}{why}")
+        if len(self.entries) == 1:
+            _warn(f"error: {why}")
+        else:
+            why = why.removeprefix(f"{entry.place}, ").removeprefix(f"{entry.place}: ")
+            _warn(f"error: {entry.name} ({entry.place}): {why}")
         self.end(i, board.FAILED, why)
 
     def end(self, i: int, state: str, why: str = "") -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from mcgrad import __version__, checkpoint
 from mcgrad.backends.registry import AUTO
 from mcgrad.checkpoint import Identity
-from mcgrad.errors import ParameterError
+from mcgrad.errors import BackendError, ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.jobfile import Entry
@@ -62,26 +62,15 @@ class Ready:
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
     """Read a job and compile it; with `resume`, see whether its result is there, or else how far it had come."""
-    job, note = entry.job(), ""
-    if resume and (result := job.out.with_name(f"{job.out.name}.json")).exists():
-        try:
-            _refuse_other(job, result)
-            return Complete(job, result)
-        except ParameterError as error:
-            note = f"runs again: {error}"
+    job = entry.job()
+    found, note = _left(job) if resume else (None, "")
+    if isinstance(found, Complete):
+        return found
     start = time.perf_counter()
-    estimator = job.estimator()
-    seconds = time.perf_counter() - start
-    identity, reached = _identity(job, estimator, estimator.backend), None
-    if resume and (path := checkpoint.path_for(job.out)).exists():
-        try:
-            reached = checkpoint.read(path, identity)
-            if reached.stop not in estimator.stops(job.n):
-                raise ParameterError(f"{path}, stop", f"{reached.stop:,}", "a draw at which a chunk ends")
-            note = f"resumed at draw {reached.stop:,} of {job.n:,}"
-        except ParameterError as error:
-            reached, note = None, f"starts anew: {error}"
-    return Ready(job, estimator, seconds, identity, reached, note)
+    estimator, note = _continued(job, found, note) if found else (None, note)
+    if estimator is None:
+        estimator, found = job.estimator(), None
+    return Ready(job, estimator, time.perf_counter() - start, _identity(job, estimator), found, note)
 
 
 def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tuple[Item, Future[Made]], None, None]:
@@ -99,14 +88,46 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _identity(job: Job, estimator: Estimator, backend: str) -> Identity:
-    omitted = job.nonfinite == "omit"
-    return Identity(estimator.problem, job.n, job.seed, estimator.dtype, omitted, backend, __version__)
+def _left(job: Job) -> tuple[Complete | Reached | None, str]:
+    """Return what an earlier run has left of a job, and what to say about it."""
+    result, path = job.out.with_name(f"{job.out.name}.json"), checkpoint.path_for(job.out)
+    if not result.exists() and not path.exists():
+        return None, ""
+    identity, note = _identity(job, job.estimator(REFERENCE)), ""  # traced, not compiled
+    if result.exists():
+        try:
+            estimate = checkpoint.read_result(result, identity)
+            _refuse_backend(job, result, estimate.backend)
+            if estimate.nonfinite and job.nonfinite == "raise":
+                raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
+            return Complete(job, result), ""
+        except ParameterError as error:
+            note = f"runs again: {error}"
+    if path.exists():
+        try:
+            reached = checkpoint.read(path, identity)
+            _refuse_backend(job, path, reached.backend)
+            return reached, f"resumed at draw {reached.stop:,} of {job.n:,}"
+        except ParameterError as error:
+            note = f"starts anew: {error}"
+    return None, note
 
 
-def _refuse_other(job: Job, path: Path) -> None:
-    """Refuse a result that is not this job's."""
-    traced = job.estimator(REFERENCE)  # compiles nothing
-    found = checkpoint.read_result(path, _identity(job, traced, job.backend), job.backend == AUTO)
-    if found.nonfinite and job.nonfinite == "raise":
-        raise ParameterError(f"{path}, nonfinite", f"{found.nonfinite:,}", "0")
+def _continued(job: Job, reached: Reached, note: str) -> tuple[Estimator | None, str]:
+    """Return an estimator that goes on where an earlier run stopped, on its backend, or why there is none."""
+    try:
+        estimator = job.estimator(reached.backend)
+        if reached.stop not in estimator.stops(job.n):
+            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{reached.stop:,}", "the end of a chunk")
+        return estimator, note
+    except (BackendError, ParameterError) as error:
+        return None, f"starts anew: {error}"
+
+
+def _identity(job: Job, estimator: Estimator) -> Identity:
+    return Identity(job.n, job.seed, estimator.dtype, job.nonfinite == "omit", estimator.problem, __version__)
+
+
+def _refuse_backend(job: Job, path: Path, found: str) -> None:
+    if job.backend not in (AUTO, found):
+        raise ParameterError(f"{path}, backend", repr(found), repr(job.backend))

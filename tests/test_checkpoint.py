@@ -1,0 +1,182 @@
+"""Checkpoints: a run that goes on from one has the bits of a run that never stopped; a damaged one is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad import checkpoint
+from mcgrad.backends.base import Partial
+from mcgrad.checkpoint import Identity, Keeper
+from mcgrad.moments import Moments
+from mcgrad.run import Reached
+from tests.estimators import KINDS, estimator
+
+IDENTITY = Identity(10**9, 2**64 - 1, "float32", False, "0123", "0.1.0")
+MOMENTS = Moments(12345, np.array([0.1, -0.0, np.nan, 1e-320]), np.array([1 / 3, 0.0, np.nan, np.inf]))
+REACHED = Reached(12345, Partial(MOMENTS, 3), 1.5, "numpy")
+
+
+def numbers(estimate):
+    """Everything but the time it took."""
+    return {key: value for key, value in estimate.to_dict().items() if key != "seconds"}
+
+
+def stopped(run, n, seed, path, **options):
+    """Return the result of a run, and what its checkpoints read, at each chunk."""
+    identity, seen = replace(IDENTITY, problem=run.problem), []
+
+    def watch(reached):
+        path.write_text(checkpoint.to_json(identity, reached))
+        seen.append(checkpoint.read(path, identity))
+
+    return run.watched(n, seed, watch=watch, **options), seen
+
+
+@pytest.mark.parametrize(("name", "dtype", "backend"), [*((*kind, "cpu") for kind in KINDS), (*KINDS[1], "numpy")])
+def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(name, dtype, backend, tmp_path):
+    run, other = estimator(name, dtype, backend, 2), estimator(name, dtype, backend, 1)
+    n = int(6e7 / run.program.work()) + 1
+    right = numbers(run(n, 3, first=77))
+    found, seen = stopped(run, n, 3, tmp_path / "c.json", first=77)
+    assert numbers(found) == right
+    assert len(seen) > 3
+    assert [reached.stop for reached in seen] == sorted(run.stops(n, 77))
+    for reached in (seen[0], seen[len(seen) // 2], seen[-1]):
+        assert numbers(other.watched(n, 3, first=77, reached=reached)) == right
+
+
+@pytest.mark.parametrize("backend", ["cpu", "numpy"])
+@pytest.mark.parametrize("nonfinite", ["omit", "propagate"])
+def test_with_draws_that_are_not_finite_and_a_mean_far_from_zero(nonfinite, backend, tmp_path):
+    run = mg.Estimator(lambda z: 1e6 + np.log(z), mg.Normal(3.0, 1.0), backend=backend, nonfinite=nonfinite)
+    n = 1_200_001
+    right, seen = stopped(run, n, 1, tmp_path / "c.json")
+    assert 0 < right.nonfinite < 3000
+    assert len(seen) > 3
+    for reached in seen[1:3]:
+        found = run.watched(n, 1, reached=reached)
+        assert str(numbers(found)) == str(numbers(right))  # as text, where NaN equals itself
+
+
+def test_a_run_goes_on_from_the_end_of_a_chunk_only():
+    with pytest.raises(mg.ParameterError, match="reached: given draw 12,345; accepted: a draw at which a chunk"):
+        estimator("scalar", backend="numpy").watched(40_001, 3, reached=REACHED)
+
+
+def test_every_bit_comes_back(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(checkpoint.to_json(IDENTITY, REACHED))
+    read = checkpoint.read(path, IDENTITY)
+    assert (read.stop, read.seconds, read.backend, read.partial.nonfinite) == (12345, 1.5, "numpy", 3)
+    for a, b in ((read.partial.moments.mean, MOMENTS.mean), (read.partial.moments.m2, MOMENTS.m2)):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_damage_is_refused(tmp_path):
+    path, text = tmp_path / "c.json", checkpoint.to_json(IDENTITY, REACHED)
+    damaged = [text[:length] for length in range(len(text))]
+    damaged += [text.replace("12345", "12346"), text.replace("0.1,", "0.2,"), "[1, 2]", "{}", "null", text + " "]
+    for content in damaged:
+        path.write_text(content)
+        with pytest.raises(mg.ParameterError, match=str(path)):
+            checkpoint.read(path, IDENTITY)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(mg.ParameterError, match=str(path)):
+        checkpoint.read(path, IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"problem": "4567"}, "problem: given another integrand, distribution, parameters or data"),
+        ({"n": 5}, "n: given 1000000000; accepted: 5"),
+        ({"seed": 5}, "seed: given 18446744073709551615; accepted: 5"),
+        ({"dtype": "float64"}, "dtype: given 'float32'; accepted: 'float64'"),
+        ({"omitted": True}, "omitted: given False; accepted: True"),
+        ({"version": "0.2.0"}, "version: given '0.1.0'; accepted: '0.2.0'"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, message):
+    path = tmp_path / "c.json"
+    path.write_text(checkpoint.to_json(IDENTITY, REACHED))
+    with pytest.raises(mg.ParameterError) as refused:
+        checkpoint.read(path, replace(IDENTITY, **changes))
+    assert str(refused.value).startswith(f"{path}, {message}")
+
+
+def test_a_result_of_another_run_is_refused(tmp_path):
+    path, run = tmp_path / "r.json", estimator("scalar", backend="numpy")
+    identity = Identity(1000, 3, "float64", False, run.problem, "another")
+    path.write_text(run(1000, 3).to_json())
+    assert checkpoint.read_result(path, identity).value == run(1000, 3).value
+    path.write_text(run(600, 3).merge(run(400, 3, first=1000)).to_json())
+    with pytest.raises(mg.ParameterError, match="ranges"):
+        checkpoint.read_result(path, identity)
+    for content in (run(1000, 4).to_json(), run(1000, 3).to_json()[:-9], json.dumps({"format": "x"}), ""):
+        path.write_text(content)
+        with pytest.raises(mg.ParameterError, match=str(path)):
+            checkpoint.read_result(path, identity)
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def kept(path):
+    return json.loads(path.read_text())["stop"] if path.exists() else 0
+
+
+def test_what_a_kill_costs_is_the_time_between_checkpoints_and_one_chunk(tmp_path):
+    clock, path, warnings = Clock(), tmp_path / "c.json", []
+    keeper = Keeper(path, IDENTITY, 2.0, warnings.append, clock)
+    for chunk in range(1, 100):
+        clock.now += 0.3
+        keeper(replace(REACHED, stop=chunk))
+        assert (chunk - kept(path)) * 0.3 < 2.0
+    assert warnings == []
+    keeper.flush()
+    assert keeper.written == kept(path) == 99
+    keeper.remove()
+    assert not path.exists()
+
+
+def test_a_short_run_writes_no_checkpoint(tmp_path):
+    clock, path = Clock(), tmp_path / "c.json"
+    keeper = Keeper(path, IDENTITY, 2.0, print, clock)
+    clock.now = 1.9
+    keeper(REACHED)
+    keeper.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_takes_a_hundredth_of_the_time_at_most(tmp_path, monkeypatch):
+    clock, path, spent = Clock(), tmp_path / "c.json", []
+
+    def slow(*args):
+        clock.now += 0.5
+        spent.append(0.5)
+
+    monkeypatch.setattr(checkpoint, "write", slow)
+    keeper = Keeper(path, IDENTITY, 0.0, print, clock)
+    while clock.now < 1000:
+        clock.now += 0.1
+        keeper(REACHED)
+    assert 5 < sum(spent) < 0.0101 * clock.now
+
+
+def test_a_run_outlives_a_checkpoint_that_cannot_be_written(tmp_path):
+    warnings = []
+    keeper = Keeper(tmp_path / "gone" / "c.json", IDENTITY, 0.0, warnings.append)
+    for _ in range(3):
+        keeper(REACHED)
+    assert len(warnings) == 1
+    assert "cannot be written (No such file or directory)" in warnings[0]
