@@ -105,13 +105,10 @@ class _Batch:
         if not isinstance(error, McgradError):
             traceback.print_exception(error)
         why = str(error) if isinstance(error, McgradError) else f"{type(error).__name__}: {error}"
-        entry = self.entries[i]
-        if len(self.entries) == 1:
-            _warn(f"error: {why}")
-        else:
-            why = why.removeprefix(f"{entry.place}, ").removeprefix(f"{entry.place}: ")
-            _warn(f"error: {entry.name} ({entry.place}): {why}")
-        self.end(i, board.FAILED, why)
+        entry, place = self.entries[i], str(self.entries[i].place)
+        who = entry.name if place in why else f"{entry.name} ({place})"
+        _warn(f"error: {who}: {why}" if len(self.entries) > 1 else f"error: {why}")
+        self.end(i, board.FAILED, why.removeprefix(f"{place}, ").removeprefix(f"{place}: "))
 
     def end(self, i: int, state: str, why: str = "") -> None:
         """Take note of what became of a job."""
