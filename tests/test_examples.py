@@ -97,3 +97,17 @@ def test_asian_option(example, capsys):
     for greek, name in (("delta", "spot"), ("vega", "vol"), ("rho", "rate")):
         up, down = (option.geometric_formula(**{**option.MARKET, name: option.MARKET[name] + s}) for s in (h, -h))
         assert exact[greek] == pytest.approx((up["price"] - down["price"]) / (2 * h), rel=1e-6)
+
+
+def test_batch(example, tmp_path, capsys):
+    model = example("batch/model.py")
+    options = ["--n", "200000", "--backend", "numpy", "--out", str(tmp_path)]
+    assert main(["run", str(EXAMPLES / "batch" / "strikes.toml"), *options]) == 0
+    assert "3 jobs: 3 done" in capsys.readouterr().out
+    for name, strike in (("in-the-money", 80), ("at-the-money", 100), ("out-of-the-money", 120)):
+        est = mg.Estimate.from_json((tmp_path / f"{name}.json").read_text())
+        exact = model.black_scholes(100, 0.2, 0.05, strike)
+        assert abs(est.value - exact["price"]) < 5 * est.stderr
+        assert all(abs(est.grad[path] - exact[path]) < 5 * est.grad_stderr[path] for path in est.grad)
+    assert main(["run", str(EXAMPLES / "batch" / "strikes.toml"), *options, "--resume"]) == 0
+    assert "3 jobs: 3 complete already" in capsys.readouterr().out

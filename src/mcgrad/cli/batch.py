@@ -80,8 +80,12 @@ class _Batch:
         """Prepare a job, in the thread for that."""
         i, entry = item
         self.lines.put(i, board.COMPILING)
-        found = prepare(entry, self.settings.resume)
-        self.lines.put(i, board.READY)
+        state = board.FAILED
+        try:
+            found = prepare(entry, self.settings.resume)
+            state = board.READY
+        finally:
+            self.lines.put(i, state)
         return found
 
     def attempt(self, i: int, future: Future[Complete | Ready]) -> None:

@@ -49,6 +49,7 @@ class Board:
         self.say: Callable[..., None] = (
             self._lines.console.print if together else Console(soft_wrap=True, **plain).print
         )
+        self._sizes = [n for _, n in jobs]
         self._tasks = [self._lines.add_task(name, total=n, state=WAITING) for name, n in jobs]
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Board:
 
     def put(self, job: int, state: str) -> None:
         """Show another state of a job."""
-        self._lines.update(self._tasks[job], state=state)
+        self._lines.update(self._tasks[job], state=state, completed=self._sizes[job] if state == COMPLETE else None)
 
     def run(self, job: int, n: int, done: int) -> Callable[[int], None]:
         """Show that a job runs, `done` of its draws being done, and return what to call with later numbers."""
