@@ -104,5 +104,5 @@ BOUNDS = {
 }  # fmt: skip
 
 # What float32 functions may lose more on a GPU, in ulps: its division, root and 2**x are single instructions that err by
-# up to 2. `divide` itself: 2.
-GPU_MORE = {name: 12.0 if name in ("digamma", "trigamma") else 4.0 for name in BOUNDS}
+# up to 2 (so `divide` itself has 2), and the reflections of digamma and trigamma subtract two quotients.
+GPU_MORE = {name: 24.0 if name in ("digamma", "trigamma") else 4.0 for name in BOUNDS}

@@ -47,9 +47,19 @@ class Loader:
 
         self.real = np.dtype(dtype).type
         self.names: dict[str, Any] = {
-            **{"np": np, "cuda": cuda, "float64": float64, "int32": int32, "int64": int64, "types": types},
-            **{"uint32": uint32, "uint64": uint64, "WARP": WARP},
-            **{"at": at, "put": put, "subroutine": lambda function, result=None: function, "philox4x32": words},
+            "np": np,
+            "cuda": cuda,
+            "float64": float64,
+            "int32": int32,
+            "int64": int64,
+            "types": types,
+            "uint32": uint32,
+            "uint64": uint64,
+            "WARP": WARP,
+            "at": at,
+            "put": put,
+            "subroutine": lambda function, result=None: function,
+            "philox4x32": words,
             "select": lambda condition, a, b: a if condition else b,
             "divide": lambda a, b: self.real(np.divide(a, b)),
             "_scratch": _scratch,
