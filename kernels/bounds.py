@@ -103,6 +103,7 @@ BOUNDS = {
     "trigamma": _both(6.0, *_GAMMA, _REFLECTED),
 }  # fmt: skip
 
-# What float32 functions may lose more on a GPU, in ulps: its division, root and 2**x are single instructions that err by
-# up to 2 (so `divide` itself has 2), and the reflections of digamma and trigamma subtract two quotients.
-GPU_MORE = {name: 24.0 if name in ("digamma", "trigamma") else 4.0 for name in BOUNDS}
+# What float32 functions may lose more on a GPU, in ulps: its division, root and 2**x are single instructions that err
+# by up to 2 (so `divide` itself has 2). The absolute errors that are allowed anywhere are twice as large there.
+GPU_MORE = {name: 12.0 if name in ("digamma", "trigamma") else 4.0 for name in BOUNDS}
+GPU_FLOOR = 2.0
