@@ -11,7 +11,7 @@ from mcgrad.emit.kernel import Emitted
 from mcgrad.ir.program import Program
 
 
-def emit(program: Program, careful: bool = False) -> Emitted:
+def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emitted:
     """Write the kernel of a simplified Program.
 
     Parameters
@@ -20,7 +20,10 @@ def emit(program: Program, careful: bool = False) -> Emitted:
     careful : bool
         Write the variant that looks at every draw: it counts those with a non-finite output, and leaves them out if
         told to.
+    by_value : bool
+        Pass constants and pivot by value where there are few; otherwise the kernel reads them from memory, where they
+        are already if they were computed on the device.
     """
     if registers.fits(program):
-        return registers.emit(program, careful)
+        return registers.emit(program, careful, by_value)
     raise NotImplementedError

@@ -32,19 +32,23 @@ def fits(program: Program) -> bool:
     )
 
 
-def emit(program: Program, careful: bool = False) -> Emitted:
+def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emitted:
     """Write the kernel."""
     straight = Straight(program, templates(program.dtype))
     count, group = len(straight.outputs), GROUP[program.dtype]
     values = [*straight.constants, *(f"p{i}" for i in range(count))]
-    kinds = ", ".join(["real_type"] * len(values))
+    kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
+    arguments = ", ".join(values) if by_value else "c, pivot"
     source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives))
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * careful
-    with source.block(f"def kernel({ARGUMENTS}, {', '.join(values)}):"):
+    with source.block(f"def kernel({ARGUMENTS}, {arguments}):"):
         source.add(f'"""Sums over chunks of {THREADS * TURNS * group} draws, {group} a turn of each thread."""')
         source.add(f"table = cuda.shared.array({rows * THREADS // 32}, float64)")
+        if not by_value:
+            source.add(*(f"c{i} = at(c, int32({i}))" for i in range(len(straight.constants))))
+            source.add(*(f"p{i} = at(pivot, int32({i}))" for i in range(count)))
         with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
             _write_chunk(source, straight, group, careful)
     return Emitted(
@@ -54,7 +58,7 @@ def emit(program: Program, careful: bool = False) -> Emitted:
         rows=rows,
         scalars=list(straight.scalars.items()),
         outputs=offsets(program),
-        by_value=True,
+        by_value=by_value,
         natives=straight.natives,
     )
 
