@@ -16,20 +16,25 @@ THREADS = 128
 TURNS = 16  # groups of draws that one thread takes of a chunk
 MOST_LINES = 400  # of straight code
 MOST_REGISTERS = 150  # for noise and sums, of the 255 that a thread may have
+FEW_REGISTERS = 100  # with these a third block finds room on a multiprocessor
 MOST_CONSTANTS = 240  # and pivots, which are passed by value
 
 
 def fits(program: Program) -> bool:
     """Whether a Program is small enough."""
-    width = 1 if program.dtype == "float32" else 2
-    noise = sum(var.size for var in program.noise())
     outputs = sum(out.var.size for out in program.outputs if out.var.random)
     constants = sum(var.size for var in program.hoisted())
     return (
-        width * (GROUP[program.dtype] * noise + 2 * outputs) <= MOST_REGISTERS
-        and constants + outputs <= MOST_CONSTANTS
-        and size(program) <= MOST_LINES
+        _registers(program) <= MOST_REGISTERS and constants + outputs <= MOST_CONSTANTS and size(program) <= MOST_LINES
     )
+
+
+def _registers(program: Program) -> int:
+    """Registers for the noise of a group of draws and for all sums."""
+    noise = sum(var.size for var in program.noise())
+    outputs = sum(out.var.size for out in program.outputs if out.var.random)
+    width = 1 if program.dtype == "float32" else 2
+    return width * (GROUP[program.dtype] * noise + 2 * outputs)
 
 
 def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emitted:
@@ -40,6 +45,10 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
     arguments = ", ".join(values) if by_value else "c, pivot"
     source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives))
+    together = 3 if _registers(program) <= FEW_REGISTERS else 2
+    source.lines.insert(
+        -2, f"LAUNCH = ({THREADS}, {together})  # threads of a block, blocks at once on a multiprocessor"
+    )
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * careful
