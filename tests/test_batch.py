@@ -1,15 +1,21 @@
 """Several jobs: the others run where one fails, and what is there already is not run again."""
 
+import itertools
+import json
 import os
 import re
 import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import mcgrad as mg
 from mcgrad import checkpoint
+from mcgrad.backends import registry
+from mcgrad.backends.base import Cost
+from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.checkpoint import Identity
 from mcgrad.cli import main
 from mcgrad.cli.board import Board
@@ -330,6 +336,75 @@ def test_a_checkpoint_amid_a_chunk_is_not_taken(folder, halfway, capsys, monkeyp
     monkeypatch.setattr(mg.Estimator, "stops", lambda self, n, first=0: {n})
     assert main(["run", "job.toml", "--resume"]) == 0
     assert "accepted: the end of a chunk" in capsys.readouterr().out
+
+
+class Halting:
+    """NumPy's backend under another name, which fails in the third chunk while it is told to."""
+
+    name, fails = "halting", True
+
+    def unavailable(self):
+        return None
+
+    def cost(self, program, draws, threads):
+        return Cost(0.0, 0.0, 0.0)
+
+    def compile(self, program):
+        kernel, calls = NumpyKernel(program), itertools.count(1)
+        bind = kernel.bind
+
+        def bound(inputs):
+            right = bind(inputs)
+
+            def partial(*args):
+                if self.fails and next(calls) == 3:
+                    raise mg.BackendError("the device is lost")
+                return right.partial(*args)
+
+            return SimpleNamespace(partial=partial)
+
+        kernel.bind = bound
+        return kernel
+
+
+@pytest.fixture
+def halting(monkeypatch):
+    monkeypatch.setattr(registry, "BACKENDS", {**registry.BACKENDS, "halting": Halting()})
+    return registry.BACKENDS["halting"]
+
+
+def test_a_device_that_fails_leaves_a_checkpoint(folder, halting, capsys):
+    (folder / "job.toml").write_text(f'{LONG}\nthreads = 1\n[[job]]\nbackend = "halting"\n[[job]]\n')
+    assert main(["run", "job.toml"]) == 1
+    printed = capsys.readouterr()
+    assert "mcgrad: error: job-1 (job.toml, [[job]] 1): the device is lost" in printed.err
+    kept = re.search(r"mcgrad: job-1: ([0-9,]+) of 1,000,000 draws are kept; --resume goes on", printed.err)[1]
+    halting.fails = False
+    assert main(["run", "job.toml", "--resume"]) == 0
+    assert f"resumed at draw {kept} of 1,000,000" in capsys.readouterr().out
+    first, second = (read(folder / f"results/job-{i}.json") for i in (1, 2))
+    assert (first.value, first.backend, second.backend) == (second.value, "halting", "numpy")
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.BackendWarning")
+def test_a_checkpoint_says_where_a_job_fell_back_to(folder, halting, monkeypatch):
+    """The device fails, "auto" goes on elsewhere from the start, and then the job is interrupted."""
+    halting.cost = lambda *args: Cost(-1.0, -1.0, -1.0)  # better than all others
+    seen = []
+
+    def interrupt(self, reached):
+        seen.append(reached)
+        if len(seen) == 3:
+            self._reached = reached
+            raise KeyboardInterrupt
+
+    (folder / "job.toml").write_text(LONG.replace('"numpy"', '"auto"'))
+    monkeypatch.setattr(checkpoint.Keeper, "__call__", interrupt)
+    assert main(["run", "job.toml", "--threads", "1"]) == 130
+    assert [reached.backend for reached in seen[:2]] == ["halting", "halting"]
+    assert seen[2].backend != "halting"
+    left = json.loads((folder / "results/.job.checkpoint.json").read_text())
+    assert (left["backend"], left["stop"]) == (seen[2].backend, seen[2].stop)
 
 
 def test_draws_that_are_not_finite_leave_no_checkpoint(folder, capsys):
