@@ -145,21 +145,21 @@ def _write_sums(source: Source, outputs: list[str]) -> None:
 
 def _write_one_by_one(source: Source, straight: Straight, group: int, careful: bool) -> None:
     """Write a loop over the draws of a group that are wanted: where a range ends, or each draw is looked at."""
-    with source.block(f"for k in range({group}):"):
-        with source.block("if start <= d0 + int64(k) and d0 + int64(k) < stop:"):
-            for name in straight.noise:
-                chosen = f"{name}_{group - 1}"
-                for k in reversed(range(group - 1)):
-                    chosen = f"select(k == {k}, {name}_{k}, {chosen})"
-                source.add(f"{name} = {chosen}")
-            outputs = [f"o{i}_" for i in range(len(straight.outputs))]
-            source.add(f"{', '.join(outputs)}, = draw({', '.join([*straight.noise, *straight.constants])})")
-            if not careful:
-                _write_sums(source, outputs)
-                return
-            source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")
-            with source.block("if bad:"):
-                source.add("nonfinite += int32(1)")
-            with source.block("if not (bad and omit):"):
-                source.add("used += int32(1)")
-                _write_sums(source, outputs)
+    inside = "if start <= d0 + int64(k) and d0 + int64(k) < stop:"
+    with source.block(f"for k in range({group}):"), source.block(inside):
+        for name in straight.noise:
+            chosen = f"{name}_{group - 1}"
+            for k in reversed(range(group - 1)):
+                chosen = f"select(k == {k}, {name}_{k}, {chosen})"
+            source.add(f"{name} = {chosen}")
+        outputs = [f"o{i}_" for i in range(len(straight.outputs))]
+        source.add(f"{', '.join(outputs)}, = draw({', '.join([*straight.noise, *straight.constants])})")
+        if not careful:
+            _write_sums(source, outputs)
+            return
+        source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")
+        with source.block("if bad:"):
+            source.add("nonfinite += int32(1)")
+        with source.block("if not (bad and omit):"):
+            source.add("used += int32(1)")
+            _write_sums(source, outputs)
