@@ -9,7 +9,7 @@ ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "kernels errors",
-    "tree moments references ranges strict machine",
+    "tree moments references ranges strict machine arrays",
     "noise",
     "table",
     "result",
@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "trace differentiate simplify emit",
     "distributions integrand",
     "estimators compile fingerprint",
+    "ptx",
     "backends arguments progress save",
     "dispatch finish run compare",
     "estimator info checkpoint",

@@ -40,10 +40,10 @@ def versions() -> str:
     return " ".join([*found, *(os.environ.get(home, "") for home in HOMES)])
 
 
-def is_cached(source: str, cc: tuple[int, int]) -> bool:
-    """Whether a kernel was compiled before, in this process or an earlier one; imports nothing heavy."""
-    path = _path(source, cc)
-    return path in _known or path.exists()
+def is_cached(source: str) -> bool:
+    """Whether a kernel was compiled before, in this process or an earlier one, for any device. Imports nothing."""
+    name = _name(source)
+    return any(path.name.startswith(name) for path in _known) or any(compile.cache_folder().glob(f"{name}.*.ptx"))
 
 
 def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
@@ -63,7 +63,7 @@ def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
 
     def translated() -> Ptx:
         module = compile.module(source, natives)
-        return translate(getattr(module, name), module.SIGNATURE, cc)
+        return translate(getattr(module, name), module.SIGNATURE, cc, getattr(module, "LAUNCH", None))
 
     return translated() if natives else _kept(_path(source, cc), cc, translated)
 
@@ -73,12 +73,15 @@ def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
     return _kept(_path(function.__qualname__, cc), cc, lambda: translate(function, signature, cc))
 
 
-def translate(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
-    """Compile a Python function of numbers and pointers as a kernel."""
+def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[int, int] | None = None) -> Ptx:
+    """Compile a Python function of numbers and pointers as a kernel.
+
+    `launch` holds the threads of a block, and how many blocks should find room on a multiprocessor at once.
+    """
     from numba import cuda
 
     target: Any = cuda
-    text, _ = target.compile(function, signature, device=False, abi="numba", cc=cc, output="ptx")
+    text, _ = target.compile(function, signature, device=False, abi="numba", cc=cc, output="ptx", launch_bounds=launch)
     return _linked(text if isinstance(text, str) else text.decode(), cc)
 
 
@@ -111,9 +114,13 @@ def _write(path: Path, ptx: Ptx) -> Ptx:
 
 
 def _path(source: str, cc: tuple[int, int]) -> Path:
-    """Where PTX is kept: beside the source, under a name that says what else it depends on."""
-    compilers = hashlib.sha256(versions().encode()).hexdigest()[:8]
-    return compile.cache_folder() / f"mcgrad_{compile.digest(source)}.{compilers}.sm_{cc[0]}{cc[1]}.ptx"
+    """Where PTX is kept: beside the source."""
+    return compile.cache_folder() / f"{_name(source)}.sm_{cc[0]}{cc[1]}.ptx"
+
+
+def _name(source: str) -> str:
+    """Name a kernel by what its machine code depends on, besides the device."""
+    return f"mcgrad_{compile.digest(source)}.{hashlib.sha256(versions().encode()).hexdigest()[:8]}"
 
 
 def _entry(text: str) -> str | None:

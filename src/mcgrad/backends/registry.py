@@ -8,11 +8,12 @@ from importlib import metadata
 
 from mcgrad.backends.base import Backend
 from mcgrad.backends.cpu import CpuBackend
+from mcgrad.backends.cuda.backend import CudaBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.errors import BackendError, BackendWarning, ParameterError, shown
 
 AUTO = "auto"
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (NumpyBackend(), CpuBackend())}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (NumpyBackend(), CpuBackend(), CudaBackend())}
 GROUP = "mcgrad.backends"  # of entry points
 METHODS = ("unavailable", "cost", "compile")
 

@@ -1,0 +1,124 @@
+"""Arrays on a CUDA device: which values are such, and how they come to CuPy without a copy.
+
+Anything with ``__cuda_array_interface__`` or DLPack is one: of CuPy, PyTorch, JAX, Numba. All of ours are CuPy's, whose
+arrays answer NumPy's functions, so that code for NumPy arrays serves both; what it may not do is mix the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.errors import BackendError, ParameterError, shown
+
+REMEDY = 'pip install "mcgrad[cuda]"'
+DLPACK_CUDA = (2, 13)  # device types: its own memory, and managed memory
+
+
+def cupy() -> Any:
+    """Import CuPy.
+
+    Raises
+    ------
+    BackendError
+        It is not installed, or does not load.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(f"CuPy, which holds the memory of GPUs, does not import ({error}): {REMEDY}") from None
+    return cupy
+
+
+def on_device(value: Any) -> bool:
+    """Whether a value is an array on a CUDA device."""
+    kind = type(value)
+    if kind is np.ndarray or kind is float or kind is int:
+        return False
+    if hasattr(kind, "__cuda_array_interface__"):
+        try:
+            return value.__cuda_array_interface__ is not None
+        except (AttributeError, RuntimeError):  # PyTorch's way to say that a tensor is somewhere else
+            pass
+    try:
+        return hasattr(kind, "__dlpack_device__") and value.__dlpack_device__()[0] in DLPACK_CUDA
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return False
+
+
+def any_on_device(values: Iterable[Any]) -> bool:
+    """Whether one of some values is an array on a CUDA device."""
+    return any(type(value) is not np.ndarray and on_device(value) for value in values)
+
+
+def adopt(name: str, value: Any) -> Any:
+    """Return a CuPy array of the same memory.
+
+    Raises
+    ------
+    ParameterError
+        CuPy cannot take it over: it needs a derivative, say, or is sparse.
+    """
+    library = cupy()
+    if isinstance(value, library.ndarray):
+        return value
+    try:
+        if hasattr(type(value), "__dlpack__"):
+            return library.from_dlpack(value)
+        return library.asarray(value)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+        given = f"{shown(value)}, which CuPy does not take over ({error})"
+        raise ParameterError(name, given, "a dense array of real numbers on a CUDA device") from None
+
+
+def place(array: npt.NDArray[Any]) -> Any:
+    """Return a copy on the current device."""
+    return cupy().asarray(array)
+
+
+def fetch(array: Any) -> npt.NDArray[Any]:
+    """Return an array in host memory: itself, or a copy of one on a device."""
+    host: npt.NDArray[Any] = array.get() if on_device(array) else array
+    return host
+
+
+def together(values: Iterable[Any]) -> list[Any]:
+    """Return arrays that NumPy's functions take together: all on the device, if one is."""
+    values = list(values)
+    if not any_on_device(values):
+        return values
+    return [value if on_device(value) else place(value) for value in values]
+
+
+def following(stream: Any) -> AbstractContextManager[Any]:
+    """Make a stream CuPy's current one, after which our work is ordered.
+
+    Parameters
+    ----------
+    stream : stream or None
+        CuPy's, an address, or anything with ``__cuda_stream__``, ``cuda_stream`` (PyTorch) or ``ptr``; None to keep
+        the current one.
+    """
+    if stream is None:
+        return nullcontext()
+    library = cupy()
+    if isinstance(stream, library.cuda.Stream | library.cuda.ExternalStream):
+        return stream  # type: ignore[no-any-return]
+    return library.cuda.ExternalStream(_address(stream))  # type: ignore[no-any-return]
+
+
+def _address(stream: Any) -> int:
+    if isinstance(stream, int) and not isinstance(stream, bool):
+        return stream
+    if hasattr(stream, "__cuda_stream__"):
+        protocol = stream.__cuda_stream__
+        return int((protocol() if callable(protocol) else protocol)[1])
+    for name in ("cuda_stream", "ptr", "handle"):
+        found = getattr(stream, name, None)
+        if found is not None:
+            return int(getattr(found, "value", found) or 0)
+    raise ParameterError("stream", shown(stream), "a CuPy stream, one with __cuda_stream__, or its address")

@@ -1,0 +1,76 @@
+"""The CUDA backend, and what it says of the devices."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+
+from mcgrad import ptx
+from mcgrad.arrays import REMEDY
+from mcgrad.backends.base import NEVER, Cost
+from mcgrad.backends.cuda.kernel import CudaKernel, emitted
+from mcgrad.backends.rates import Rates, current
+from mcgrad.ir.program import Program
+
+RATES = Rates("cuda", float32=1.2e13, float64=3e12, call=6e-5, load=1.5, compile=2.5, equation=2e-2, gigabyte=0.08)
+PACKAGES = {"cupy": "CuPy", "numba_cuda": "numba-cuda"}
+FOUND = 3e-3  # seconds to emit a Program and find it compiled
+
+
+class CudaBackend:
+    """Kernels on NVIDIA GPUs, by Numba and CuPy."""
+
+    name = "cuda"
+
+    def unavailable(self) -> str | None:
+        """Available where CuPy, numba-cuda, a driver and a device are."""
+        missing = _missing()
+        if missing is not None:
+            return missing if has_driver() else f"{missing}; and there is no NVIDIA driver here"
+        from mcgrad.backends.cuda import driver
+
+        lost = [device.lost for device in driver.devices() if device.lost is not None]
+        return lost[0] if lost else driver.obstacle()
+
+    def rates(self) -> Rates:
+        """The rates of one device."""
+        return current(RATES)
+
+    def cost(self, program: Program, draws: int, threads: int) -> Cost:
+        """Seconds to load CuPy and to compile, unless that is done."""
+        if not has_driver():
+            return NEVER
+        loaded = "cupy" in sys.modules
+        cost = self.rates().cost(program, draws, load=not loaded, compile=not self.is_compiled(program))
+        return replace(cost, compile=max(cost.compile, FOUND))
+
+    def compile(self, program: Program) -> CudaKernel:
+        """Emit the kernel and compile it, unless the cache folder has it."""
+        from mcgrad.backends.cuda import driver
+
+        return CudaKernel(program, driver.devices())
+
+    def is_compiled(self, program: Program) -> bool:
+        """Whether a Program was compiled before, in this process or an earlier one."""
+        code = emitted(program)
+        return not code.natives and ptx.is_cached(code.source)
+
+
+@cache
+def has_driver() -> bool:
+    """Whether there is a driver of NVIDIA's; loads its library, which does nothing yet."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _missing() -> str | None:
+    lacking = [name for module, name in PACKAGES.items() if find_spec(module) is None]
+    if not lacking:
+        return None
+    return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed: {REMEDY}"

@@ -1,0 +1,69 @@
+"""One variant of a Program's kernel: emitted, and compiled for the devices it runs on."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from mcgrad import ptx
+from mcgrad.backends.cuda.constants import Constants
+from mcgrad.backends.cuda.driver import Device
+from mcgrad.backends.cuda.resident import Matrices
+from mcgrad.emit.kernel import Emitted
+from mcgrad.errors import BackendError
+
+MOST_WORKSPACE = 1 << 28  # bytes, of all blocks of a launch
+BLOCKS = 16  # of a launch on each multiprocessor, where blocks have a workspace
+
+
+class Compiled:
+    """A kernel.
+
+    Parameters
+    ----------
+    emitted : Emitted
+    dtype : str
+
+    Attributes
+    ----------
+    constants : Constants
+    matrices : Matrices
+        Those that last, on the devices.
+    """
+
+    def __init__(self, emitted: Emitted, dtype: str) -> None:
+        self.emitted, self.dtype = emitted, np.dtype(dtype)
+        self.constants = Constants(emitted, dtype)
+        self.matrices = Matrices(emitted, self.dtype)
+        self._lock = threading.Lock()
+        self._functions: dict[int, tuple[Any, Any]] = {}
+
+    def on(self, device: Device) -> tuple[Any, Any]:
+        """Return the kernel, and the one that adds up its partials, loaded on a device, which is current."""
+        found = self._functions.get(device.index)
+        if found is None:
+            with self._lock:
+                found = self._functions[device.index] = (self._load(device), _merge(device))
+        return found
+
+    def grid(self, device: Device, chunks: int) -> int:
+        """How many blocks: one a chunk, or fewer, where each has a workspace."""
+        workspace = self.emitted.workspace * self.dtype.itemsize
+        if not workspace:
+            return chunks
+        return max(min(chunks, device.processors * BLOCKS, MOST_WORKSPACE // workspace), 1)
+
+    def _load(self, device: Device) -> Any:
+        emitted = self.emitted
+        if emitted.shared > device.shared:
+            raise BackendError(f"{device} has {device.shared:,} bytes of shared memory a block, not {emitted.shared:,}")
+        code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.natives)
+        return device.load(code, emitted.shared, keep=not emitted.natives)
+
+
+def _merge(device: Device) -> Any:
+    from mcgrad.kernels import merge
+
+    return device.load(ptx.function_ptx(merge.merge, merge.SIGNATURE, device.cc))

@@ -1,0 +1,72 @@
+"""What no draw changes: the constants and the matrices of a kernel, computed again only where an input is another one.
+
+An input is known again by its identity, where it cannot have changed: data, which are fixed, and arrays that nobody may
+write to. A value that was not computed again is the same object, which is how others know that they have it already.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcgrad.backends.base import HostValues, Inputs
+from mcgrad.emit.kernel import Emitted
+from mcgrad.estimators.problem import DATA
+from mcgrad.ir.program import Var, ancestors
+
+
+class Values(NamedTuple):
+    """A value of each root, and whether it will be the same object as long as the inputs are."""
+
+    values: list[Any]
+    lasting: list[bool]
+
+
+class Constants:
+    """Values of a kernel's draw-independent Vars.
+
+    Parameters
+    ----------
+    emitted : Emitted
+    dtype : str
+    """
+
+    def __init__(self, emitted: Emitted, dtype: str) -> None:
+        self.roots = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
+        places: dict[tuple[str, ...], list[int]] = {}
+        for i, root in enumerate(self.roots):
+            places.setdefault(_inputs(root), []).append(i)
+        self._groups = [
+            (paths, mine, HostValues([self.roots[i] for i in mine], dtype)) for paths, mine in places.items()
+        ]
+        self._last: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
+
+    def __call__(self, inputs: Inputs) -> Values:
+        """Compute a value for each root: on the device, where an input that it depends on is."""
+        values: list[Any] = [None] * len(self.roots)
+        lasting = [False] * len(self.roots)
+        for paths, places, compute in self._groups:
+            given = [inputs[path] for path in paths]
+            known, found = self._last.get(paths, ([], []))
+            lasts = bool(found) and all(map(is_, known, given))
+            if not lasts:
+                found = compute({path: inputs[path] for path in paths})
+                lasts = all(map(_is_fixed, paths, given))
+                if lasts:
+                    self._last[paths] = (given, found)
+            for i, value in zip(places, found, strict=True):
+                values[i], lasting[i] = value, lasts
+        return Values(values, lasting)
+
+
+def _inputs(root: Var) -> tuple[str, ...]:
+    """Paths of the inputs that a Var depends on."""
+    return tuple(sorted({var.attrs for var in ancestors([root]) if var.op == "input"}))
+
+
+def _is_fixed(path: str, array: Any) -> bool:
+    if path.startswith(DATA):
+        return True
+    return type(array) is np.ndarray and array.base is None and not array.flags.writeable

@@ -1,0 +1,211 @@
+"""A CUDA device as the rest of this package sees it: memory, streams, modules, launches. All calls of CuPy are here.
+
+CuPy's own launch looks at every argument anew, a microsecond for each; the driver's entry, which CuPy publishes, takes
+a table of addresses that `Arguments` fills once. What kernels leave for the host they write into pinned host memory,
+which a device addresses like its own: so nothing is copied after the kernel, and waiting for the stream is all.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import cupy
+from mcgrad.backends.cuda import faults
+from mcgrad.errors import BackendError
+from mcgrad.ptx import Ptx
+
+NON_BLOCKING = 1  # of a stream: it does not wait for the default one
+NO_TIMING = 2  # of an event
+COPY = 4  # from wherever to wherever: addresses say
+STATIC_SHARED = 48 << 10  # bytes of shared memory that a kernel may have without asking
+
+
+class Memory:
+    """Memory on a device, at `address`."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._held = cupy().cuda.alloc(nbytes)
+        self.address = int(self._held.ptr)
+
+
+class Pinned:
+    """Host memory that devices read and write at the same `address`, as `array`: one-dimensional, of a dtype."""
+
+    def __init__(self, count: int, dtype: npt.DTypeLike) -> None:
+        nbytes = max(count, 1) * np.dtype(dtype).itemsize
+        self._held = cupy().cuda.alloc_pinned_memory(nbytes)
+        self.array: npt.NDArray[Any] = np.frombuffer(self._held, dtype, count)
+        self.address = int(self._held.ptr)
+
+
+class Device:
+    """One device, in the order in which the driver counts the visible ones.
+
+    Attributes
+    ----------
+    index : int
+    name : str
+    cc : (int, int)
+        Compute capability.
+    processors : int
+        Multiprocessors.
+    memory : int
+        Bytes.
+    shared : int
+        Bytes of shared memory that a block may have.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._runtime, self._driver = cupy().cuda.runtime, cupy().cuda.driver
+        found = self._runtime.getDeviceProperties(index)
+        name = found["name"]
+        self.index, self.name = index, name.decode() if isinstance(name, bytes) else str(name)
+        self.cc = int(found["major"]), int(found["minor"])
+        self.processors, self.memory = int(found["multiProcessorCount"]), int(found["totalGlobalMem"])
+        self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
+        self.lost: str | None = None
+        self._lock = threading.Lock()
+        self._functions: dict[Ptx, Any] = {}
+
+    def __str__(self) -> str:
+        return f"CUDA device {self.index} ({self.name})"
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this the calling thread's device, and its errors ours."""
+        previous = None
+        try:
+            if self.lost is not None:
+                raise BackendError(self.lost)
+            previous = self._runtime.getDevice()
+            if previous != self.index:
+                self._runtime.setDevice(self.index)
+            yield
+        except Exception as error:
+            failure = self._failure(error)
+            if failure is None:
+                raise
+            raise failure from error
+        finally:
+            if previous is not None and previous != self.index:
+                with suppress(RuntimeError):  # where the device is lost, the error that said so is on its way
+                    self._runtime.setDevice(previous)
+
+    def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
+        """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again."""
+        with self._lock:
+            found = self._functions.get(ptx) if keep else None
+            if found is None:
+                module = cupy().cuda.Module()
+                module.load(ptx.image)
+                found = module.get_function(ptx.entry)
+                if keep:
+                    self._functions[ptx] = found
+        if shared > STATIC_SHARED:
+            self._driver.funcSetAttribute(
+                found.ptr, self._driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared
+            )
+        return found
+
+    def launch(self, function: Any, grid: int, threads: int, shared: int, arguments: int, stream: int) -> None:
+        """Launch a kernel with the arguments to whose addresses `arguments` points; they are read at once."""
+        self._driver.launchKernel(function.ptr, grid, 1, 1, threads, 1, 1, shared, stream, arguments, 0)
+
+    def stream(self) -> int:
+        """Make a stream."""
+        return int(self._runtime.streamCreateWithFlags(NON_BLOCKING))
+
+    def wait(self, stream: int) -> None:
+        """Wait until everything on a stream is done."""
+        self._runtime.streamSynchronize(stream)
+
+    def copy(self, to: int, source: int, nbytes: int, stream: int) -> None:
+        """Copy between any two addresses, in the order of the stream."""
+        if nbytes:
+            self._runtime.memcpyAsync(to, source, nbytes, COPY, stream)
+
+    def after(self, stream: int, event: Event) -> None:
+        """Let a stream wait for an event."""
+        self._runtime.streamWaitEvent(stream, event.address)
+
+    def free(self) -> tuple[int, int]:
+        """Return how many bytes are free, of how many."""
+        free, total = self._runtime.memGetInfo()
+        return int(free), int(total)
+
+    def _failure(self, error: Exception) -> BackendError | None:
+        """Return what to raise for an error of CuPy, or None for others."""
+        cuda = cupy().cuda
+        code = getattr(error, "status", None)
+        if isinstance(error, cuda.memory.OutOfMemoryError) or code == faults.OUT_OF_MEMORY:
+            return BackendError(faults.out_of_memory(str(self), str(error).rstrip("."), *self._room()))
+        if not isinstance(error, cuda.runtime.CUDARuntimeError | cuda.driver.CUDADriverError):
+            return None
+        message = faults.failed(str(self), int(code or 0), error)
+        if code in faults.LOST:
+            self.lost = message
+        return BackendError(message)
+
+    def _room(self) -> tuple[int, int]:
+        try:
+            return self.free()
+        except RuntimeError:
+            return 0, self.memory
+
+
+class Event:
+    """What the current stream holds now."""
+
+    def __init__(self) -> None:
+        runtime = cupy().cuda.runtime
+        self.address = int(runtime.eventCreateWithFlags(NO_TIMING))
+        weakref.finalize(self, runtime.eventDestroy, self.address).atexit = False
+        runtime.eventRecord(self.address, current_stream())
+
+
+def current_stream() -> int:
+    """Return the address of CuPy's current stream."""
+    return int(cupy().cuda.get_current_stream().ptr)
+
+
+@cache
+def devices() -> tuple[Device, ...]:
+    """Return the visible devices; none where `obstacle` says why."""
+    return () if obstacle() else tuple(Device(i) for i in range(cupy().cuda.runtime.getDeviceCount()))
+
+
+@cache
+def obstacle() -> str | None:
+    """Why no device can be used here, or None."""
+    try:
+        runtime = cupy().cuda.runtime
+    except BackendError as error:
+        return str(error)
+    driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if not driver:
+        return "there is no NVIDIA driver here"
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        code = getattr(error, "status", None)
+        if code == faults.TOO_OLD:
+            return faults.too_old(driver, needed)
+        if code != faults.NO_DEVICE:
+            return f"the NVIDIA driver does not start ({error}); nvidia-smi may say why"
+        count = 0
+    return None if count else "there is a driver, but no device that it shows (see nvidia-smi, $CUDA_VISIBLE_DEVICES)"
+
+
+def versions() -> tuple[int, int]:
+    """Return the versions of CUDA that the driver and CuPy's runtime are for, as NVIDIA counts them."""
+    runtime = cupy().cuda.runtime
+    return int(runtime.driverGetVersion()), int(runtime.runtimeGetVersion())

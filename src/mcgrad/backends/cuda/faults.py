@@ -1,0 +1,63 @@
+"""What goes wrong on a device, in words that say what to do."""
+
+from __future__ import annotations
+
+from mcgrad.arrays import REMEDY
+
+OUT_OF_MEMORY = 2
+TOO_OLD = 35  # the driver
+NO_DEVICE = 100
+LOST = {  # after these a process can use the device no more
+    46: "the device is in use by another process, or unavailable",
+    214: "a memory error that the device could not correct",
+    700: "a kernel read or wrote memory that is not there",
+    702: "a kernel took longer than the system allows",
+    710: "a kernel failed an assertion",
+    716: "a kernel used a misaligned address",
+    717: "a kernel used an address of the wrong kind",
+    718: "a kernel jumped to nowhere",
+    719: "a kernel failed",
+    999: "an unknown error; the device may have fallen off the bus",
+}
+OTHERS = {
+    3: "the driver does not initialize; after a fork, start processes by spawn instead",
+    4: "the driver is shutting down",
+    101: "there is no such device",
+    209: "the kernel is not for this device",
+    218: "the driver cannot compile the kernel's PTX",
+    222: "the driver is older than the kernel's PTX; update the driver, or pip install nvidia-nvjitlink-cu12",
+    701: "the kernel needs more registers or shared memory than the device has",
+}
+ELSEWHERE = 'devices= names other devices, backend="cpu" runs without'
+
+
+def out_of_memory(where: str, asked: str, free: int, total: int) -> str:
+    """Say that a device has not enough memory."""
+    return (
+        f"{where} is out of memory ({asked}; {gigabytes(free)} of {gigabytes(total)} free). Free what others hold "
+        "there, such as CuPy's pool (cupy.get_default_memory_pool().free_all_blocks()) or PyTorch's "
+        f"(torch.cuda.empty_cache()); {ELSEWHERE}"
+    )
+
+
+def failed(where: str, code: int, error: object) -> str:
+    """Say what another error of the driver means."""
+    if code in LOST:
+        return f"{where} is lost to this process: {LOST[code]} ({error}). Start again in a new process; {ELSEWHERE}"
+    return f"{where}: {OTHERS.get(code, 'a call of CUDA failed')} ({error}); {ELSEWHERE}"
+
+
+def too_old(driver: int, runtime: int) -> str:
+    """Say that the driver does not go with CuPy."""
+    extra = "" if driver < 12000 else f", or {REMEDY} for CUDA {driver // 1000}"
+    return f"the NVIDIA driver is for CUDA {dotted(driver)}, CuPy here for {dotted(runtime)}: update the driver{extra}"
+
+
+def dotted(version: int) -> str:
+    """Write a version as NVIDIA counts them, 12040, as people do, 12.4."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def gigabytes(size: int) -> str:
+    """Write a size of memory."""
+    return f"{size / 2**30:.3g} GiB"

@@ -1,0 +1,165 @@
+"""A Program compiled for CUDA, and with values for its inputs."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import pairwise
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from mcgrad.arrays import any_on_device
+from mcgrad.backends.base import Array, Cut, Inputs, split
+from mcgrad.backends.cuda.compiled import Compiled
+from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.driver import Device, Event
+from mcgrad.backends.cuda.worker import workers
+from mcgrad.backends.shifted import Shifted, Sums
+from mcgrad.emit.cuda import emit
+from mcgrad.emit.kernel import Emitted
+from mcgrad.ir.program import Program
+
+STREAMS = 2  # of a device: one is being merged and waited for while the other runs
+AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: not worth a look at a first chunk
+SLAB = Cut(most=4e11, least=4e10, chunks=16)  # some ten milliseconds; two, where there is not much to do
+MOST_CHUNKS = 1 << 16  # of a slab
+MOST_PARTIALS = 1 << 26  # bytes, of a slab
+
+
+_emitted: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
+
+
+def emitted(program: Program) -> Emitted:
+    """Emit the fast variant, once: to look for its code, then to compile it."""
+    found = _emitted.get(program)
+    if found is None:
+        found = _emitted[program] = emit(program)
+    return found
+
+
+class CudaKernel:
+    """A Program compiled for CUDA: a fast variant, a careful one, and others for inputs that are on the device."""
+
+    def __init__(self, program: Program, devices: Sequence[Device]) -> None:
+        self.program, self.devices = program, tuple(devices)
+        self.work = program.work()
+        self._variants: dict[tuple[bool, bool], Compiled] = {}
+        self._lock = threading.Lock()
+        self._turns = _turns(self.devices)
+        self.fast = self.variant(False, False)
+        self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
+        with self.devices[0].current():
+            self.fast.on(self.devices[0])
+
+    def variant(self, careful: bool, resident: bool) -> Compiled:
+        """Return a variant: `careful` looks at every draw, `resident` reads all constants from the device's memory."""
+        with self._lock:
+            found = self._variants.get((careful, resident))
+            if found is None:
+                fast = not careful and not resident
+                code = emitted(self.program) if fast else emit(self.program, careful, by_value=not resident)
+                found = self._variants[careful, resident] = Compiled(code, self.program.dtype)
+            return found
+
+    def on(self, devices: Sequence[Device]) -> CudaKernel:
+        """Return the same kernel for other devices."""
+        other = copy.copy(self)
+        other.devices, other._turns = tuple(devices), _turns(devices)
+        return other
+
+    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+        """Cut into slabs: a little is one; otherwise a first chunk, to find the pivot, and launches of many chunks."""
+        most = min(MOST_CHUNKS, max(MOST_PARTIALS // (8 * self.rows), 1)) * self.block
+        if n * self.work <= AT_ONCE and n + self.block <= most:
+            return [(first, first + n)]
+        slabs: list[tuple[int, int]] = []
+        for start, stop in split(n, first, self.block, self.work, SLAB):
+            edges = [start, *range((start // self.block) * self.block + most, stop, most), stop]
+            slabs += pairwise(edges)
+        return slabs
+
+    def workers(self, threads: int) -> int:
+        """As many as the devices have streams: threads only wait for them."""
+        return STREAMS * len(self.devices)
+
+    def bind(self, inputs: Inputs) -> CudaBound:
+        """Compute what no draw changes."""
+        return CudaBound(self, inputs)
+
+    def limits(self) -> AbstractContextManager[Any]:
+        """Nothing has to hold."""
+        return nullcontext()
+
+    def source(self) -> str:
+        """The emitted source."""
+        return self.fast.emitted.source
+
+    def take(self) -> Device:
+        """Return the device whose turn it is: the one last given back, so that calls one after the other share one."""
+        try:
+            return self._turns.popleft()
+        except IndexError:  # more threads than streams
+            return self.devices[0]
+
+    def give_back(self, device: Device) -> None:
+        """Let a device have another turn."""
+        self._turns.appendleft(device)
+
+
+def _turns(devices: Sequence[Device]) -> deque[Device]:
+    return deque([*devices] * STREAMS)
+
+
+class CudaBound(Shifted):
+    """A compiled Program with values for its inputs."""
+
+    def __init__(self, kernel: CudaKernel, inputs: Inputs) -> None:
+        fast = kernel.fast
+        super().__init__(np.ones(fast.emitted.components, bool), fast.dtype)
+        self.kernel, self.inputs = kernel, inputs
+        self.ready: Event | None = None
+        self._resident = any_on_device(inputs.values())
+        self._lock = threading.Lock()
+        self._values: dict[bool, tuple[Compiled, Values]] = {}
+        self._bound(False)
+
+    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
+        """Launch the kernel on a device that has nothing else to do."""
+        compiled, values = self._values.get(careful) or self._bound(careful)
+        device = self.kernel.take()
+        try:
+            with device.current():
+                pool = workers(device)
+                worker = pool.take()
+                try:
+                    found = worker.run(compiled, values, pivot, (seed, start, stop), omit, self.ready)
+                except BaseException:
+                    with suppress(Exception):
+                        worker.settle()
+                    raise
+                finally:
+                    pool.give_back(worker)
+        finally:
+            self.kernel.give_back(device)
+        k = compiled.emitted.components
+        if not careful:
+            return Sums(found[:k], found[k:])
+        return Sums(found[:k], found[k : 2 * k], int(found[2 * k]), int(found[2 * k + 1]))
+
+    def _bound(self, careful: bool) -> tuple[Compiled, Values]:
+        with self._lock:
+            if careful not in self._values:
+                compiled = self.kernel.variant(careful, self._resident)
+                if not self._resident:
+                    self._values[careful] = compiled, compiled.constants(self.inputs)
+                else:
+                    with self.kernel.devices[0].current():
+                        values = compiled.constants(self.inputs)
+                        self.ready = Event()
+                    self._values[careful] = compiled, values
+            return self._values[careful]

@@ -1,0 +1,121 @@
+"""Constants and matrices in a device's memory: what has not changed since the last launch stays there."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import on_device
+from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.driver import Device, Memory, Pinned
+from mcgrad.emit.kernel import Emitted
+
+
+class Numbers:
+    """Constants, and the pivot after them, in the memory of one worker.
+
+    Parameters
+    ----------
+    emitted : Emitted
+    dtype : dtype
+
+    Attributes
+    ----------
+    address : int
+        Of the constants.
+    pivot : int
+        Address of the pivot.
+    """
+
+    def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
+        self._ends: list[tuple[int, int]] = [(first, first + var.size) for var, first in emitted.scalars]
+        size = max((end for _, end in self._ends), default=0)
+        self._ends.append((size, size + emitted.components))
+        self._dtype, self._staging = dtype, Pinned(size + emitted.components, dtype)
+        self._memory = Memory(self._staging.array.nbytes)
+        self._held: list[Any] = [None] * len(self._ends)
+        self.address = self._memory.address
+        self.pivot = self.address + size * dtype.itemsize
+
+    def update(self, values: list[Any], pivot: npt.NDArray[Any], device: Device, stream: int) -> None:
+        """Copy what is another object than at the last call, in as few copies as may be."""
+        runs: list[list[int]] = []
+        given = [*values, pivot]
+        for i, ((first, end), value) in enumerate(zip(self._ends, given, strict=True)):
+            if self._held[i] is value:
+                continue
+            if on_device(value):
+                source = contiguous(value, self._dtype)
+                device.copy(self._at(first), source.data.ptr, source.nbytes, stream)
+                given[i] = value, source  # alive until it is copied
+                continue
+            self._staging.array[first:end] = value.ravel()
+            if runs and runs[-1][1] == first:
+                runs[-1][1] = end
+            else:
+                runs.append([first, end])
+        for first, end in runs:
+            offset, nbytes = first * self._dtype.itemsize, (end - first) * self._dtype.itemsize
+            device.copy(self.address + offset, self._staging.address + offset, nbytes, stream)
+        self._held = given
+
+    def _at(self, first: int) -> int:
+        return self.address + first * self._dtype.itemsize
+
+
+class Matrices:
+    """The matrices of a kernel: those that last once on each device, the others with each worker."""
+
+    def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
+        self._axes, self._dtype = [axes for _, axes in emitted.matrices], dtype
+        self._lock = threading.Lock()
+        self._lasting: dict[tuple[int, int], Placed] = {}
+
+    def place(self, values: Values, mine: dict[int, Placed], device: Device, stream: int) -> list[Placed]:
+        """Have the matrices on a device.
+
+        Parameters
+        ----------
+        values : Values
+            Of the matrices alone.
+        mine : dict
+            What the worker has; changed where that is another one now.
+        device, stream
+        """
+        placed = []
+        for i, (value, lasts) in enumerate(zip(values.values, values.lasting, strict=True)):
+            known = self._lasting.get((device.index, i)) if lasts else mine.get(i)
+            if known is None or known.value is not value:
+                known = Placed(value, self._axes[i], self._dtype, device, stream)
+                if lasts:
+                    with self._lock:
+                        device.wait(stream)  # other streams will read it, too
+                        self._lasting[device.index, i] = known
+                else:
+                    mine[i] = known
+            placed.append(known)
+        return placed
+
+
+class Placed:
+    """One matrix on a device, at `address`."""
+
+    def __init__(self, value: Any, axes: tuple[int, ...], dtype: np.dtype[Any], device: Device, stream: int) -> None:
+        self.value = value
+        self._source = source = contiguous(value.transpose(axes), dtype)  # alive as long as it is read
+        there = on_device(source)
+        if there and source.device.id == device.index:
+            self.address = int(source.data.ptr)
+            return
+        self._memory = Memory(source.nbytes)
+        self.address = self._memory.address
+        device.copy(self.address, source.data.ptr if there else source.ctypes.data, source.nbytes, stream)
+
+
+def contiguous(array: Any, dtype: np.dtype[Any]) -> Any:
+    """Return an array in C order, of a dtype, wherever it is."""
+    array = array.astype(dtype, copy=False)
+    return array if array.flags.c_contiguous else array.copy()

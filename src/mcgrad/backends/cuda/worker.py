@@ -1,0 +1,185 @@
+"""A stream of one device with all that a launch needs: for one host thread at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends.cuda.compiled import Compiled
+from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned
+from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
+from mcgrad.backends.cuda.resident import Numbers, Placed
+
+MERGE_THREADS = 256
+
+
+class Worker:
+    """Launches kernels and waits for what they find.
+
+    Memory grows to what was needed so far, and is used again: nothing is allocated for a call like the last one.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._stream = device.stream()
+        self._merge = Arguments(MERGE_PLACES, 0, np.dtype(np.float64), 0)
+        self._totals = Pinned(256, np.float64)
+        self._partials: Memory | None = None
+        self._settled: WeakKeyDictionary[Compiled, Settled] = WeakKeyDictionary()
+
+    def run(
+        self,
+        compiled: Compiled,
+        values: Values,
+        pivot: npt.NDArray[Any],
+        draws: tuple[int, int, int],
+        omit: bool,
+        ready: Event | None,
+    ) -> npt.NDArray[np.float64]:
+        """Launch a kernel over draws and return the rows of its sums; its device is current.
+
+        Parameters
+        ----------
+        compiled : Compiled
+        values : Values
+            Its draw-independent values.
+        pivot : array
+        draws : (int, int, int)
+            Seed, first draw, end.
+        omit : bool
+        ready : Event, optional
+            What has to be done before.
+        """
+        device, stream, emitted = self.device, self._stream, compiled.emitted
+        seed, start, stop = draws
+        function, merge = compiled.on(device)
+        settled = self._settled.get(compiled)
+        if settled is None:
+            settled = self._settled[compiled] = Settled(compiled)
+        if ready is not None:
+            device.after(stream, ready)
+        base = start // emitted.chunk * emitted.chunk
+        chunks = -(-(stop - base) // emitted.chunk)
+        grid = compiled.grid(device, chunks)
+        if self._totals.array.size < emitted.rows:
+            self._totals = Pinned(emitted.rows, np.float64)
+        totals = self._totals.address
+        out = totals if chunks == 1 else self._room(8 * emitted.rows * chunks)
+        arguments = settled.prepare(values, pivot, grid, device, stream)
+        COMMON.pack_into(
+            arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
+        )  # fmt: skip
+        device.launch(function, grid, emitted.threads, emitted.shared, arguments.address, stream)
+        if chunks > 1:
+            MERGE.pack_into(self._merge.head, 0, out, chunks, totals)
+            device.launch(merge, emitted.rows, MERGE_THREADS, 0, self._merge.address, stream)
+        device.wait(stream)
+        return self._totals.array[: emitted.rows].copy()
+
+    def settle(self) -> None:
+        """Wait for whatever was launched, so that this worker can be used again."""
+        self.device.wait(self._stream)
+
+    def _room(self, nbytes: int) -> int:
+        """Return where partials go."""
+        if self._partials is None or self._partials.nbytes < nbytes:
+            self._partials = None  # first, so that both need not fit
+            self._partials = Memory(nbytes)
+        return self._partials.address
+
+
+class Settled:
+    """What one worker keeps of one kernel: its arguments, and where they point to."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        emitted, dtype = compiled.emitted, compiled.dtype
+        self._emitted, self._dtype = emitted, dtype
+        self._matrices, self._mine = compiled.matrices, dict[int, Placed]()
+        self._scalars = len(emitted.scalars)
+        self._placed: list[Placed] = []
+        if emitted.by_value:
+            self._constants = sum(var.size for var, _ in emitted.scalars)
+            self._arguments = Arguments(PLACES, self._constants + emitted.components, dtype, 0)
+            return
+        self._arguments = Arguments(PLACES, 0, dtype, 4 + len(emitted.matrices))
+        self._numbers = Numbers(emitted, dtype)
+        self._tables: Memory | None = None
+        self._workspace: Memory | None = None
+
+    def prepare(self, values: Values, pivot: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
+        """Put values and pivot where the kernel will look for them."""
+        if not self._emitted.by_value:
+            self._point(values, pivot, grid, device, stream)
+            return self._arguments
+        numbers = self._arguments.numbers
+        for (var, first), value in zip(self._emitted.scalars, values.values, strict=True):
+            numbers[first : first + var.size] = value.ravel()
+        numbers[self._constants :] = pivot
+        return self._arguments
+
+    def _point(self, values: Values, pivot: npt.NDArray[Any], grid: int, device: Device, stream: int) -> None:
+        k = self._scalars
+        self._numbers.update(values.values[:k], pivot, device, stream)
+        matrices = Values(values.values[k:], values.lasting[k:])
+        self._placed = self._matrices.place(matrices, self._mine, device, stream)
+        tables = self._tables or self._upload(self._emitted.tables, device, stream)
+        workspace = self._room(grid)
+        self._arguments.pointers[:] = [
+            self._numbers.address,
+            self._numbers.pivot,
+            tables.address,
+            workspace.address,
+            *(matrix.address for matrix in self._placed),
+        ]
+
+    def _upload(self, tables: npt.NDArray[Any], device: Device, stream: int) -> Memory:
+        self._tables = Memory(tables.nbytes)
+        device.copy(self._tables.address, tables.ctypes.data, tables.nbytes, stream)
+        return self._tables
+
+    def _room(self, grid: int) -> Memory:
+        nbytes = max(self._emitted.workspace * grid, 1) * self._dtype.itemsize
+        if self._workspace is None or self._workspace.nbytes < nbytes:
+            self._workspace = None
+            self._workspace = Memory(nbytes)
+        return self._workspace
+
+
+class Workers:
+    """The workers of one device, made as they are needed, and used again by every kernel."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._free: deque[Worker] = deque()
+
+    def take(self) -> Worker:
+        """Return one that nobody else has; the device is current."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Worker(self.device)
+
+    def give_back(self, worker: Worker) -> None:
+        """Let others have a worker."""
+        self._free.append(worker)
+
+
+_lock = threading.Lock()
+
+
+@cache
+def _workers(device: Device) -> Workers:
+    return Workers(device)
+
+
+def workers(device: Device) -> Workers:
+    """Return the workers of a device."""
+    with _lock:
+        return _workers(device)

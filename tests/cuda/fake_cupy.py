@@ -1,0 +1,290 @@
+"""A stand-in for CuPy whose devices are host memory: the calls that `mcgrad.backends.cuda.driver` makes, and arrays.
+
+Streams keep what they are told to do until somebody waits for them, as devices may; events and waits order them. Memory
+is full of NaN when it is new. Kernels are Python functions: their arguments are read from the table of addresses as the
+driver reads them, by their declared types, and pointers become arrays that end where their allocation ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+import threading
+from collections import deque
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+MEGABYTE = 1 << 20
+TYPES = {
+    "uint32": ctypes.c_uint32,
+    "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+    "boolean": ctypes.c_bool,
+    "float32": ctypes.c_float,
+    "float64": ctypes.c_double,
+}
+
+
+class CUDARuntimeError(RuntimeError):
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class CUDADriverError(RuntimeError):
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class Machine:
+    """Devices, memory and streams, and the module that stands for CuPy.
+
+    Parameters
+    ----------
+    devices : int
+    memory : int
+        Bytes of each.
+    driver : int
+        Version of CUDA that the driver is for; 0 for no driver.
+    """
+
+    def __init__(self, devices: int = 1, memory: int = 1 << 34, driver: int = 12090) -> None:
+        self.devices, self.memory, self.driver = devices, memory, driver
+        self.blocks: dict[int, tuple[Any, int | None]] = {}  # address: bytes, device (None for the host)
+        self.kernels: dict[int, tuple[Any, list[str]]] = {}
+        self.streams: dict[int, deque[Any]] = {0: deque()}
+        self.events: dict[int, Any] = {}
+        self.numbers = itertools.count(100)
+        self.launches: list[tuple[int, int]] = []  # device, blocks of the grid
+        self.copies: list[int] = []  # bytes
+        self.transfers = 0  # of arrays to the host
+        self.faults: list[Exception] = []  # to be raised by what comes next
+        self.used = [0] * max(devices, 1)
+        self.local = threading.local()
+        self.lock = threading.RLock()
+        self.cupy = _module(self)
+
+    # Memory
+
+    @property
+    def device(self) -> int:
+        return getattr(self.local, "device", 0)
+
+    def alloc(self, nbytes: int, device: int | None = -1) -> Any:
+        self.fault()
+        device = self.device if device == -1 else device
+        if device is not None:
+            if self.used[device] + nbytes > self.memory:
+                raise OutOfMemoryError(f"Out of memory allocating {nbytes:,} bytes.")
+            self.used[device] += nbytes
+        block = np.full(nbytes, 0xFF, np.uint8)
+        self.blocks[block.ctypes.data] = (block, device)
+        return SimpleNamespace(ptr=block.ctypes.data, block=block)
+
+    def pinned(self, nbytes: int) -> Any:
+        def address(self: Any) -> int:
+            return ctypes.addressof(self)
+
+        held = type("Pinned", (ctypes.c_char * nbytes,), {"ptr": property(address)})()
+        block = np.frombuffer(held, np.uint8)
+        self.blocks[held.ptr] = (block, None)
+        return held
+
+    def view(self, address: int, dtype: Any = np.uint8, nbytes: int | None = None, device: int | None = None) -> Any:
+        """Return memory from an address on, as far as it was allocated; where a kernel reads it, only what it may."""
+        for start, (block, owner) in list(self.blocks.items()):
+            if start <= address < start + block.size:
+                assert device is None or owner is None or owner == device, f"memory of device {owner}, not {device}"
+                part = block[address - start :][:nbytes]
+                assert nbytes is None or part.size == nbytes, "a copy beyond the end of its memory"
+                return part[: part.size // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
+        assert device is None, "a pointer to nowhere"
+        assert nbytes is not None, "a pointer to nowhere"
+        return np.frombuffer((ctypes.c_char * nbytes).from_address(address), dtype)  # pageable memory of the host
+
+    # Streams
+
+    def do(self, stream: int, work: Any) -> None:
+        self.fault()
+        self.streams[stream].append(work)
+
+    def finish(self, stream: int, until: Any = None) -> None:
+        with self.lock:
+            queue = self.streams[stream]
+            while queue and not (until is not None and until.done):
+                queue.popleft()()
+
+    def copy(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+        assert kind == 4
+        self.copies.append(nbytes)
+
+        def work() -> None:
+            self.view(to, nbytes=nbytes)[:] = self.view(source, nbytes=nbytes)
+
+        self.do(stream, work)
+
+    def record(self, event: int, stream: int) -> None:
+        mark = SimpleNamespace(done=False, stream=stream)
+        self.events[event] = mark
+        self.do(stream, lambda: setattr(mark, "done", True))
+
+    def wait_for(self, stream: int, event: int) -> None:
+        mark = self.events[event]
+        self.do(stream, lambda: self.finish(mark.stream, mark))
+
+    # Kernels
+
+    def kernel(self, function: Any, types: list[str]) -> bytes:
+        """Register a kernel, and return the image by which `Module.load` will find it."""
+        number = next(self.numbers)
+        self.kernels[number] = function, types
+        return str(number).encode()
+
+    def launch(self, f: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int,
+               arguments: int, extra: int) -> None:  # fmt: skip
+        assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
+        assert gx >= 1
+        function, types = self.kernels[f]
+        device = self.device
+        table = (ctypes.c_void_p * len(types)).from_address(arguments)
+        values = [self.argument(kind, address, device) for kind, address in zip(types, table, strict=True)]
+        self.launches.append((device, gx))
+        self.do(stream, lambda: function(gx, bx, shared, *values))
+
+    def argument(self, kind: str, address: int, device: int) -> Any:
+        if not kind.startswith("pointer"):
+            return TYPES[kind].from_address(address).value
+        return self.view(ctypes.c_uint64.from_address(address).value, kind.removeprefix("pointer "), device=device)
+
+    def fault(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+
+    # Versions and properties
+
+    def count(self) -> int:
+        if not self.driver or self.driver < 12000:
+            raise CUDARuntimeError(35, "cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+        if not self.devices:
+            raise CUDARuntimeError(100, "cudaErrorNoDevice: no CUDA-capable device is detected")
+        return self.devices
+
+    def properties(self, index: int) -> dict[str, Any]:
+        return {
+            "name": b"Fake GPU",
+            "major": 9,
+            "minor": 0,
+            "multiProcessorCount": 4,
+            "totalGlobalMem": self.memory,
+            "sharedMemPerBlockOptin": 232448,
+        }
+
+    def set_device(self, index: int) -> None:
+        assert 0 <= index < self.devices
+        self.local.device = index
+
+    def new_stream(self) -> int:
+        number = next(self.numbers)
+        self.streams[number] = deque()
+        return number
+
+
+class Stream:
+    """A stream, and while it is entered the current one."""
+
+    def __init__(self, machine: Machine, ptr: int) -> None:
+        self.machine, self.ptr = machine, ptr
+
+    def __enter__(self) -> Stream:
+        self.machine.local.__dict__.setdefault("stack", []).append(self.ptr)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.machine.local.stack.pop()
+
+
+def _module(machine: Machine) -> Any:
+    runtime = SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        getDeviceCount=machine.count,
+        getDeviceProperties=machine.properties,
+        driverGetVersion=lambda: machine.driver,
+        runtimeGetVersion=lambda: 12090,
+        memGetInfo=lambda: (machine.memory - machine.used[machine.device], machine.memory),
+        getDevice=lambda: machine.device,
+        setDevice=machine.set_device,
+        streamCreateWithFlags=lambda flags: machine.new_stream(),
+        streamSynchronize=machine.finish,
+        streamWaitEvent=machine.wait_for,
+        eventCreateWithFlags=lambda flags: next(machine.numbers),
+        eventRecord=machine.record,
+        eventDestroy=lambda event: machine.events.pop(event, None),
+        memcpyAsync=machine.copy,
+    )
+    driver = SimpleNamespace(
+        CUDADriverError=CUDADriverError,
+        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8,
+        launchKernel=machine.launch,
+        funcSetAttribute=lambda function, attribute, value: None,
+    )
+
+    class Module:
+        def load(self, image: bytes) -> None:
+            machine.fault()
+            self.ptr = int(image)
+
+        def get_function(self, name: str) -> Any:
+            return SimpleNamespace(ptr=self.ptr, module=self)
+
+    class External(Stream):
+        def __init__(self, ptr: int) -> None:
+            super().__init__(machine, ptr)
+
+    class New(Stream):
+        def __init__(self) -> None:
+            super().__init__(machine, machine.new_stream())
+
+    def current() -> Stream:
+        stack = getattr(machine.local, "stack", [])
+        return Stream(machine, stack[-1] if stack else 0)
+
+    module: Any = ModuleType("cupy")
+    module.__spec__ = ModuleSpec("cupy", None)
+    module.cuda = SimpleNamespace(
+        alloc=machine.alloc,
+        alloc_pinned_memory=machine.pinned,
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        runtime=runtime,
+        driver=driver,
+        Module=Module,
+        Stream=New,
+        ExternalStream=External,
+        get_current_stream=current,
+    )
+    from tests.cuda.fake_arrays import array_class
+
+    module.ndarray = array_class(machine)
+    module.asarray = module.ndarray.of
+    module.from_dlpack = module.ndarray.of
+    return module
+
+
+def install(machine: Machine, monkeypatch: Any) -> Machine:
+    """Put a machine in CuPy's place."""
+    from mcgrad.backends.cuda import backend, driver, worker
+
+    monkeypatch.setitem(sys.modules, "cupy", machine.cupy)
+    for cached in (driver.devices, driver.obstacle, worker._workers):
+        cached.cache_clear()
+    monkeypatch.setattr(backend, "_missing", lambda: None)
+    monkeypatch.setattr(backend, "has_driver", lambda: True)
+    return machine

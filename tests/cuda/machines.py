@@ -1,0 +1,101 @@
+"""How the stand-in for CuPy runs kernels: by what their Program means, or the emitted source in numba's simulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mcgrad.backends.cuda import compiled
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ptx import Ptx
+from tests.cuda.fake_cupy import Machine, install
+
+COMMON = ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean", "pointer float64"]
+
+
+def reference(emitted: Any, dtype: str) -> Any:
+    """Return a kernel that fills its partials by the reference, from the constants that it was passed."""
+    from mcgrad.kernels import reference_noise
+
+    roots = [out.var for out, _ in emitted.outputs]
+    known = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
+    body = Interpreter(roots, known, dtype)
+    noise = [var for var in body.inputs if var.op == "noise"]
+    size = sum(var.size for var, _ in emitted.scalars)
+
+    def leaves(numbers: Any, matrices: Any) -> dict[Any, Any]:
+        found = {}
+        for (var, axes), flat in zip(emitted.matrices, matrices, strict=True):
+            shape = [var.shape[axis] for axis in axes]
+            found[var] = flat[: var.size].reshape(shape).transpose(np.argsort(axes))[..., None]
+        for var, first in emitted.scalars:
+            value = numbers[first : first + var.size].reshape(*var.shape, 1)
+            found[var] = value if var.kind == "float" else value != 0
+        return found
+
+    def run(grid: int, threads: int, shared: int, key0: int, key1: int, start: int, stop: int, base: int,
+            chunks: int, omit: bool, out: Any, *rest: Any) -> None:  # fmt: skip
+        assert threads == emitted.threads
+        assert 1 <= grid <= chunks
+        assert base <= start < stop <= base + chunks * emitted.chunk
+        k = emitted.components
+        if emitted.by_value:
+            numbers, pivot, matrices = np.array(rest[:size], dtype), np.array(rest[size:], dtype), ()
+            assert len(pivot) == k
+        else:
+            numbers, pivot, matrices = rest[0][:size], rest[1][:k], rest[4:]
+        constants = leaves(numbers, matrices)
+        rows = out[: emitted.rows * chunks].reshape(emitted.rows, chunks)
+        for chunk in range(chunks):
+            first = max(start, base + chunk * emitted.chunk)
+            n = min(stop, base + (chunk + 1) * emitted.chunk) - first
+            draws = dict(constants)
+            for var in noise:
+                stream, kind = var.attrs
+                draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
+                made = draw(key0 + (key1 << 32), stream, np.arange(var.size), first, n, dtype)
+                draws[var] = made.reshape(*var.shape, n)
+            with np.errstate(all="ignore"):
+                values = np.concatenate([np.broadcast_to(v, (*r.shape, n)).reshape(-1, n)
+                                         for r, v in zip(roots, body(draws), strict=True)])  # fmt: skip
+                if emitted.rows > 2 * k:
+                    good = np.isfinite(values).all(axis=0)
+                    rows[2 * k, chunk], rows[2 * k + 1, chunk] = (good.sum() if omit else n), (~good).sum()
+                    values = values[:, good] if omit else values
+                d = (values - pivot[:, None]).astype(np.float64)
+                rows[:k, chunk], rows[k : 2 * k, chunk] = d.sum(axis=1), np.square(d).sum(axis=1)
+
+    return run
+
+
+def add_up(grid: int, threads: int, shared: int, partials: Any, chunks: int, totals: Any) -> None:
+    """Do what kernels/merge.py does."""
+    totals[:grid] = partials[: grid * chunks].reshape(grid, chunks).sum(axis=1)
+
+
+def arguments(emitted: Any, dtype: str) -> list[str]:
+    """Types of a kernel's arguments."""
+    if emitted.by_value:
+        return [*COMMON, *[dtype] * (sum(var.size for var, _ in emitted.scalars) + emitted.components)]
+    pointers = [f"pointer {dtype}"] * 2
+    if emitted.workspace or emitted.matrices or emitted.shared:
+        pointers += [f"pointer {emitted.tables.dtype}", *[f"pointer {dtype}"] * (1 + len(emitted.matrices))]
+    return [*COMMON, *pointers]
+
+
+def machine(monkeypatch: Any, run: Any = reference, merge: Any = add_up, **options: Any) -> Machine:
+    """Install a machine whose kernels are what `run` makes of an Emitted."""
+    made = install(Machine(**options), monkeypatch)
+
+    def load(self: Any, device: Any) -> Any:
+        dtype = str(self.dtype)
+        image = made.kernel(run(self.emitted, dtype), arguments(self.emitted, dtype))
+        return device.load(Ptx("", "kernel", image), self.emitted.shared, keep=False)
+
+    def load_merge(device: Any) -> Any:
+        return device.load(Ptx("", "merge", made.kernel(merge, ["pointer float64", "int32", "pointer float64"])))
+
+    monkeypatch.setattr(compiled.Compiled, "_load", load)
+    monkeypatch.setattr(compiled, "_merge", load_merge)
+    return made
