@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
+from mcgrad.arrays import adopt, fetch, on_device
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 
 DTYPES = ("float32", "float64")
 NONFINITE = ("propagate", "omit", "raise")
-RESERVED = ("n", "seed", "first", "progress")  # what a call of an Estimator takes besides parameters
+RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
 MOST_DRAWS = 1 << 62
 
 
@@ -48,7 +49,8 @@ def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
 def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the dtype asked for, or the one NumPy would give the inputs (Python floats adapt to arrays)."""
     if value is None:
-        arrays = [x for x in [*tree.flatten(params).values(), *data.values()] if isinstance(x, np.ndarray | np.generic)]
+        given = [adopt("params", x) if on_device(x) else x for x in [*tree.flatten(params).values(), *data.values()]]
+        arrays = [x for x in given if isinstance(x, np.ndarray | np.generic) or on_device(x)]
         kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
         wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
         return "float64" if wide else "float32"
@@ -81,6 +83,7 @@ def parameter(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np
     if shape is not None and array.shape != shape:
         raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
     if not np.isfinite(array).all():
+        array = fetch(array)
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ParameterError(name, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
     return array
@@ -94,17 +97,19 @@ def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
         new = array.astype(dtype)
     lost = ~np.isfinite(new) & np.isfinite(array)
     if lost.any():
+        array, lost = fetch(array), fetch(lost)
         raise ParameterError(name, f"{array[lost].flat[0]}, infinite in {dtype}", f"numbers that are finite in {dtype}")
     return new
 
 
 def data(given: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Return the data as arrays of floats, integers or booleans, by name."""
+    """Return the data as arrays of floats, integers or booleans, by name; only floats may stay on a device."""
     given = _mapping("data", given)
     for name in given:
         if name in params:
             raise ParameterError(name, "in data and in params", "each name once; rename one")
-    return {name: _array(name, value, "biuf") for name, value in given.items()}
+    arrays = {name: _array(name, value, "biuf") for name, value in given.items()}
+    return {name: array if array.dtype.kind == "f" else fetch(array) for name, array in arrays.items()}
 
 
 def _mapping(name: str, given: Any) -> Mapping[str, Any]:
@@ -118,7 +123,7 @@ def _mapping(name: str, given: Any) -> Mapping[str, Any]:
 def _array(name: str, value: Any, kinds: str) -> npt.NDArray[Any]:
     accepted = "a number or an array of floats or integers" + (" or booleans" if "b" in kinds else "")
     try:
-        array = np.asarray(value)
+        array = adopt(name, value) if on_device(value) else np.asarray(value)
     except (TypeError, ValueError):  # rows of unequal length
         raise ParameterError(name, shown(value), accepted) from None
     if array.dtype.kind not in kinds or array.size == 0:

@@ -6,6 +6,7 @@ arrays answer NumPy's functions, so that code for NumPy arrays serves both; what
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -84,6 +85,27 @@ def fetch(array: Any) -> npt.NDArray[Any]:
     """Return an array in host memory: itself, or a copy of one on a device."""
     host: npt.NDArray[Any] = array.get() if on_device(array) else array
     return host
+
+
+def all_true(answers: Iterable[Any]) -> bool:
+    """Whether all of some answers are yes; those on the device are fetched at once."""
+    there = []
+    for answer in answers:
+        if on_device(answer):
+            there.append(answer)
+        elif not answer:
+            return False
+    return not there or bool(np.stack(there).all())
+
+
+def special(array: Any) -> Any:
+    """Return the module of special functions for an array: SciPy's, or CuPy's."""
+    return importlib.import_module("cupyx.scipy.special" if on_device(array) else "scipy.special")
+
+
+def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
+    """Return an array of a dtype, where it is."""
+    return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
 
 
 def together(values: Iterable[Any]) -> list[Any]:

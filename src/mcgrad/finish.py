@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.arrays import fetch
 from mcgrad.backends.base import HostValues, Inputs
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -52,7 +53,7 @@ class Finisher:
         values = self._host(inputs) if self._places else []
         with np.errstate(all="ignore"):
             for (place, is_factor), value in zip(self._places, values, strict=True):
-                flat = value.ravel()
+                flat = fetch(value).ravel()
                 if is_factor:
                     mean[place] *= flat
                     m2[place] *= np.square(flat.astype(np.float64))

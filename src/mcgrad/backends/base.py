@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.arrays import as_dtype, together
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -102,19 +103,17 @@ class Backend(Protocol):
 
 
 class HostValues:
-    """Evaluates draw-independent Vars from the inputs, once for each binding."""
+    """Evaluates draw-independent Vars from the inputs, once for each binding: on the device, if an input is there."""
 
     def __init__(self, roots: list[Var], dtype: str) -> None:
         self._interpreter = Interpreter(roots, dtype=dtype)
         self._dtype = np.dtype(dtype)
+        self._leaves = [var for var in self._interpreter.inputs if not var.random]
 
     def __call__(self, inputs: Inputs) -> list[Array]:
         """Return the values of the roots, without an axis of draws."""
-        leaves = {
-            var: np.asarray(inputs[var.attrs], self._dtype)[..., None]
-            for var in self._interpreter.inputs
-            if not var.random
-        }
+        given = together(inputs[var.attrs] for var in self._leaves)
+        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
         return [value[..., 0] for value in self._interpreter(leaves)]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises
 from mcgrad import tree
+from mcgrad.arrays import adopt, all_true, fetch, on_device, together
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -58,11 +59,10 @@ class Distribution:
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
         self._set(_flat=flat, shapes={path: array.shape for path, array in flat.items()})
-        for path, array in flat.items():
-            self._constrain(path, array)
+        self._constrain(flat)
         self._set(event_shape=self.event_shape_of(self.shapes))
         self._set(noise=self.noise_of(self.event_shape))
-        self.check(flat)
+        self._check(flat)
 
     def _set(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -149,10 +149,9 @@ class Distribution:
         for path, array in flat.items():
             if dtype is not None and array.dtype != dtype:
                 with np.errstate(over="ignore", under="ignore"):
-                    flat[path] = array = array.astype(dtype)
-            if array is not self._flat[path]:
-                self._constrain(path, array)
-        self.check(flat)
+                    flat[path] = array.astype(dtype)
+        self._constrain({path: array for path, array in flat.items() if array is not self._flat[path]})
+        self._check(flat)
         return flat
 
     def with_params(self, /, **changes: Any) -> Self:
@@ -172,10 +171,16 @@ class Distribution:
     def _constraint(self, path: str) -> Constraint:
         return self.constraints.get(path, real)
 
-    def _constrain(self, path: str, array: FloatArray) -> None:
-        constraint = self._constraint(path)
-        if not constraint.check(array):
-            raise constraint.refuse(path, array)
+    def _constrain(self, flat: Mapping[str, FloatArray]) -> None:
+        """Refuse the first array that its constraint does not accept."""
+        answers = {path: self._constraint(path).check(array) for path, array in flat.items()}
+        if not all_true(answers.values()):
+            path = next(path for path, answer in answers.items() if not answer)
+            raise self._constraint(path).refuse(path, fetch(flat[path]))
+
+    def _check(self, flat: Mapping[str, FloatArray]) -> None:
+        """Have the family check arrays, which are all on the device if one is."""
+        self.check(dict(zip(flat, together(flat.values()), strict=True)))
 
 
 def _names(flat: Mapping[str, object]) -> str:
@@ -184,7 +189,8 @@ def _names(flat: Mapping[str, object]) -> str:
 
 def _own(array: FloatArray) -> FloatArray:
     copy = array.copy()
-    copy.flags.writeable = False
+    if isinstance(copy, np.ndarray):  # on a device there is no such flag
+        copy.flags.writeable = False
     return copy
 
 
@@ -194,13 +200,15 @@ def _float_array(path: str, value: Any) -> FloatArray:
         return value
     if type(value) is float:
         return np.array(value)
+    if on_device(value):
+        value = adopt(path, value)
     accepted = "a real number or an array of float32, float64 or integers, not empty"
     if isinstance(value, np.ndarray) and hasattr(value, "mask"):
         raise ParameterError(path, "a masked array", accepted)
     try:
-        array = np.asarray(value)
+        array = value if on_device(value) else np.asarray(value)
     except (ValueError, TypeError):  # rows of unequal length, or an object that refuses to become an array
         raise ParameterError(path, shown(value), accepted) from None
     if not array.size or array.dtype.kind not in "iuf" or array.dtype.char in "eg":
         raise ParameterError(path, shown(value), accepted)
-    return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64)
+    return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64, copy=False)

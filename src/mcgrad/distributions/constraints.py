@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mcgrad.arrays import on_device
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Shape
 
@@ -35,7 +36,8 @@ class Constraint:
     name : str
         Its name, as in torch.distributions.
     check : callable
-        Array -> whether all of it is accepted. NaN and infinities must come out as false.
+        Array -> whether all of it is accepted. NaN and infinities must come out as false. For an array on a device
+        the answer is one, too: who asks, fetches the answers about several at once.
     describe : str
         What is accepted, for the error message.
     wrong : callable or None
@@ -45,7 +47,7 @@ class Constraint:
     """
 
     name: str
-    check: Callable[[FloatArray], bool]
+    check: Callable[[FloatArray], Any]
     describe: str
     wrong: Callable[[FloatArray], Mask] | None = None
     free: Callable[[Shape], Mask | None] = _all_free
@@ -82,7 +84,9 @@ def interval(name: str, low: float, high: float, *, closed: str = "", describe: 
     return Constraint(name, partial(_is_inside, below, above), describe, partial(_outside, below, above))
 
 
-def _is_inside(below: float, above: float, array: FloatArray) -> bool:
+def _is_inside(below: float, above: float, array: FloatArray) -> Any:
+    if on_device(array):
+        return ((below < array) & (array < above)).all()
     if array.ndim == 0:
         return bool(below < array.item() < above)
     # minimum and maximum hand NaN on, and no comparison with NaN is true
@@ -105,14 +109,12 @@ def _above_diagonal(size: int) -> NDArray[np.intp]:
     return np.flatnonzero(~np.tri(size, dtype=bool))
 
 
-def _is_lower_cholesky(array: FloatArray) -> bool:
-    return (
-        array.ndim == 2
-        and array.shape[0] == array.shape[1]
-        and positive.check(array.diagonal())
-        and real.check(array)
-        and not array.take(_above_diagonal(len(array))).any()
-    )
+def _is_lower_cholesky(array: FloatArray) -> Any:
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        return False
+    if on_device(array):
+        return positive.check(array.diagonal()) & real.check(array) & (array == np.tril(array)).all()
+    return positive.check(array.diagonal()) and real.check(array) and not array.take(_above_diagonal(len(array))).any()
 
 
 def _wrong_in_lower_cholesky(array: FloatArray) -> Mask:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mcgrad import noise as noises
 from mcgrad import tree
+from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint
 from mcgrad.errors import ParameterError, shown
@@ -67,7 +68,7 @@ class Reparameterized(Distribution):
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
         """Return the shape of what `transform` returns."""
-        params = self.params
+        params = tree.map(fetch, self.params)
         try:
             inspect.signature(self.transform).bind(None, **params)
         except TypeError as error:

@@ -2,15 +2,20 @@
 
 This is the definition. Every backend is tested against it, and it against closed forms. A draw-independent array
 has extent 1 on the last axis; NumPy's broadcasting does the rest, and axis numbers of one draw stay valid.
+
+What is called here answers to CuPy's arrays, too: functions that make an array take one to make it like, and no ufunc
+is asked for more than a call. So draw-independent values of arrays on a device are computed there.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.arrays import any_on_device, on_device, place, special
+from mcgrad.ir.program import Literal, Var, ancestors
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +37,7 @@ class Interpreter:
         self.roots = list(roots)
         self.dtype = dtype
         self._constants: dict[Var, Array] = {}
+        self._placed: dict[Var, Array] | None = None  # the same on the device
         self._steps: list[tuple[Var, Callable[..., Array]]] = []
         self.inputs: list[Var] = []
         for var in _ancestors_without(self.roots, set(known)):
@@ -51,7 +57,12 @@ class Interpreter:
         leaves : mapping from Var to array
             Values of inputs and noise, and of the Vars said to be known; draws last.
         """
-        values: dict[Var, Array] = {**self._constants, **leaves}
+        constants = self._constants
+        if constants and any_on_device(leaves.values()):
+            if self._placed is None:
+                self._placed = {var: place(array) for var, array in constants.items()}
+            constants = self._placed
+        values: dict[Var, Array] = {**constants, **leaves}
         if self._steps:
             with np.errstate(all="ignore"):
                 for var, meaning in self._steps:
@@ -86,17 +97,16 @@ def _ufunc(function: np.ufunc) -> Callable[..., Array]:
 
 def _special(name: str) -> Callable[..., Array]:
     def call(var: Var, *args: Array) -> Array:
-        import scipy.special
-
-        return np.asarray(getattr(scipy.special, name)(*args))
+        found: Array = getattr(special(args[0]), name)(*args)
+        return found
 
     return call
 
 
 def _trigamma(var: Var, x: Array) -> Array:
-    import scipy.special
-
-    return np.asarray(scipy.special.polygamma(1, x.astype(np.float64)).astype(x.dtype))
+    wide = x.astype(np.float64)
+    found: Array = special(x).polygamma(np.ones_like(wide), wide).astype(x.dtype)
+    return found
 
 
 def _softplus(var: Var, x: Array) -> Array:
@@ -109,7 +119,7 @@ def _broadcast(var: Var, x: Array) -> Array:
 
 
 def _pad(var: Var, x: Array) -> Array:
-    out = np.zeros((*var.shape, x.shape[-1]), x.dtype)
+    out = np.zeros_like(x, shape=(*var.shape, x.shape[-1]))
     out[tuple(slice(low, low + (n - 1) * (gap + 1) + 1 if n else low, gap + 1)
               for (low, _, gap), n in zip(var.attrs, x.shape, strict=False))] = x  # fmt: skip
     return out
@@ -121,15 +131,30 @@ def _take(var: Var, x: Array) -> Array:
 
 
 def _scatter_add(var: Var, x: Array) -> Array:
-    out = np.zeros((var.size, x.shape[-1]), x.dtype)
-    np.add.at(out, var.attrs.array.ravel(), x.reshape(-1, x.shape[-1]))
+    out, terms = np.zeros_like(x, shape=(var.size, x.shape[-1])), x.reshape(-1, x.shape[-1])
+    if on_device(x):
+        for taken, to in _rounds(var.attrs):
+            out[to] += terms[taken]
+    else:
+        np.add.at(out, var.attrs.array.ravel(), terms)
     return out.reshape(*var.shape, x.shape[-1])
 
 
-def _scan(ufunc: np.ufunc) -> Callable[..., Array]:
+@lru_cache(maxsize=64)
+def _rounds(literal: Literal) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Split a scatter into rounds in which no place comes twice: what np.add.at does, in its order, without atomics."""
+    to = literal.array.ravel()
+    order = np.argsort(to, kind="stable")
+    sorted_to = to[order]
+    rank = np.empty(to.size, np.intp)
+    rank[order] = np.arange(to.size) - np.searchsorted(sorted_to, sorted_to)
+    return [(taken, to[taken]) for k in range(int(rank.max(initial=-1)) + 1) for taken in [np.flatnonzero(rank == k)]]
+
+
+def _scan(function: Callable[..., Array]) -> Callable[..., Array]:
     def call(var: Var, x: Array) -> Array:
         axis, reverse = var.attrs
-        return np.flip(ufunc.accumulate(np.flip(x, axis), axis), axis) if reverse else ufunc.accumulate(x, axis)
+        return np.flip(function(np.flip(x, axis), axis), axis) if reverse else function(x, axis)
 
     return call
 
@@ -235,8 +260,8 @@ MEANING: dict[str, Callable[..., Array]] = {
     "prod": lambda var, x: x.prod(var.attrs),
     "max": lambda var, x: x.max(var.attrs),
     "min": lambda var, x: x.min(var.attrs),
-    "cumsum": _scan(np.add),
-    "cumprod": _scan(np.multiply),
+    "cumsum": _scan(np.cumsum),
+    "cumprod": _scan(np.cumprod),
     "linear_recurrence": _linear_recurrence,
     "einsum": _einsum,
     "native_value": _native,
