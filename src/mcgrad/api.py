@@ -28,6 +28,8 @@ def estimate(
     threads: int | None = None,
     progress: bool | Callable[[int], None] = False,
     nonfinite: str = "propagate",
+    devices: Iterable[int] | None = None,
+    output: str = "host",
 ) -> Estimate:
     """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
 
@@ -38,7 +40,7 @@ def estimate(
     q : Distribution
     n : int
         Number of draws, at least 2.
-    params, data, wrt, dtype, backend, threads, nonfinite
+    params, data, wrt, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -73,5 +75,7 @@ def estimate(
         threads=threads,
         nonfinite=nonfinite,
         draws=n,
+        devices=devices,
+        output=output,
     )
     return estimator(n, seed, progress=progress)

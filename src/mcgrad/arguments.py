@@ -15,6 +15,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 
 DTYPES = ("float32", "float64")
+OUTPUTS = ("host", "device")
 NONFINITE = ("propagate", "omit", "raise")
 RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
 MOST_DRAWS = 1 << 62

@@ -108,6 +108,11 @@ def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
     return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
 
 
+def contiguous(array: Any) -> Any:
+    """Return an array in C order, where it is."""
+    return array if array.flags.c_contiguous else array.copy()
+
+
 def together(values: Iterable[Any]) -> list[Any]:
     """Return arrays that NumPy's functions take together: all on the device, if one is."""
     values = list(values)

@@ -6,14 +6,14 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mcgrad.backends.base import Backend, Cost, Kernel
+from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices
 from mcgrad.backends.rates import Rated
 from mcgrad.backends.registry import AUTO, backends, find
-from mcgrad.errors import BackendError, BackendWarning
+from mcgrad.errors import BackendError, BackendWarning, ParameterError
 from mcgrad.ir.program import Program
 from mcgrad.table import duration
 
@@ -41,7 +41,12 @@ class Choice:
 
 
 def choose(
-    name: str, program: Program, draws: int | None, threads: int, failed: Mapping[str, str] | None = None
+    name: str,
+    program: Program,
+    draws: int | None,
+    threads: int,
+    failed: Mapping[str, str] | None = None,
+    prefer: str | None = None,
 ) -> Choice:
     """Choose a backend for a Program.
 
@@ -56,6 +61,8 @@ def choose(
     threads : int
     failed : dict of str to str, optional
         Backends not to take again, and why.
+    prefer : str, optional
+        The backend that "auto" takes if it can run, whatever it would take: the inputs are there.
 
     Raises
     ------
@@ -66,6 +73,8 @@ def choose(
         return Choice(find(name), {}, {})
     failed = failed or {}
     known = {key: backend for key, backend in backends().items() if key not in failed}
+    if prefer in known and known[prefer].unavailable() is None:
+        return Choice(known[prefer], {}, {})
     costs: dict[str, Cost] = {}
     for key, backend in known.items():
         costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
@@ -99,16 +108,27 @@ class Dispatched:
 
     Parameters
     ----------
-    name, program, draws, threads
+    name, program, draws, threads, prefer
         As for `choose`.
+    devices : iterable of int, optional
+        Which devices the kernel may use, where it has a choice.
 
     Attributes
     ----------
     running : Running
     """
 
-    def __init__(self, name: str, program: Program, draws: int | None, threads: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        program: Program,
+        draws: int | None,
+        threads: int,
+        devices: Iterable[int] | None = None,
+        prefer: str | None = None,
+    ) -> None:
         self.name, self.program, self.draws, self.threads = name, program, draws, threads
+        self.devices, self.prefer = devices, prefer
         self._failed: dict[str, str] = {}
         self._lock = threading.Lock()
         self.running = self._compile()
@@ -134,6 +154,8 @@ class Dispatched:
         if self.name != AUTO:
             return "as asked for"
         backend, _, choice = self.running
+        if backend.name not in choice.costs:
+            return "where the inputs are"
         cost = choice.costs[backend.name]
         steps = {"to load or compile": cost.compile, "to start": cost.start, "for the draws": cost.draws}
         parts = [f"{duration(time)} {what}" for what, time in steps.items() if time]
@@ -165,11 +187,21 @@ class Dispatched:
 
     def _compile(self) -> Running:
         while True:
-            choice = choose(self.name, self.program, self.draws, self.threads, self._failed)
+            choice = choose(self.name, self.program, self.draws, self.threads, self._failed, self.prefer)
             try:
-                return Running(choice.backend, choice.backend.compile(self.program), choice)
+                return Running(choice.backend, self._kernel(choice.backend), choice)
             except BackendError as error:
                 self._fail(choice.backend, error)
+
+    def _kernel(self, backend: Backend) -> Kernel:
+        kernel = backend.compile(self.program)
+        if self.devices is None:
+            return kernel
+        if isinstance(kernel, OnDevices):
+            return kernel.on(self.devices)
+        if self.name != AUTO:
+            raise ParameterError("devices", f"{self.devices} with backend {backend.name!r}", "None, or backend 'cuda'")
+        return kernel
 
     def _fail(self, backend: Backend, error: BackendError) -> None:
         if self.name != AUTO:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
+from mcgrad.arrays import any_on_device, contiguous, fetch, following, place
 from mcgrad.backends import registry
 from mcgrad.backends.base import Kernel, Partial
 from mcgrad.dispatch import Dispatched, Running
@@ -27,6 +28,8 @@ from mcgrad.run import Reached, run, thread_count
 
 if TYPE_CHECKING:
     from mcgrad.ir.program import Program
+
+CUDA = "cuda"  # the backend whose devices arrays may be on
 
 
 class Estimator:
@@ -59,6 +62,12 @@ class Estimator:
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without, it takes many calls of a million
         draws for granted, so many that compiling does not count.
+    devices : iterable of int, optional
+        For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
+        depend on them.
+    output : {"host", "device"}
+        Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
+        CUDA backend, which it then is).
 
     Raises
     ------
@@ -84,12 +93,15 @@ class Estimator:
         threads: int | None = None,
         nonfinite: str = "propagate",
         draws: int | None = None,
+        devices: Iterable[int] | None = None,
+        output: str = "host",
     ) -> None:
         if not callable(f) and not isinstance(f, Integrand):
             raise ParameterError("f", shown(f), "a function of one draw, or an Integrand")
         if not isinstance(q, Distribution):
             raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
         registry.check_name(backend)
+        self.output = _output(output, backend)
         self.nonfinite = arguments.choice("nonfinite", nonfinite, arguments.NONFINITE)
         self.threads = thread_count(threads)
         self.q = q
@@ -104,14 +116,19 @@ class Estimator:
         self.program: Program = pathwise(problem, self.wrt, self.dtype)
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
-            DATA + name: np.ascontiguousarray(arguments.cast(name, x, self.dtype))
+            DATA + name: contiguous(arguments.cast(name, x, self.dtype))
             for name, x in self._data.items()
             if name in problem.data
         }
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work()
-        self._identity = fingerprint(self.program, self._fixed_inputs)
-        self._dispatched = Dispatched(backend, self.program, draws, self.threads)
+        inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
+        there = any_on_device(inputs)
+        if not any_on_device(self._fixed_inputs.values()):
+            self._identity  # noqa: B018  worked out now: host arrays may change
+        prefer = CUDA if there or self.output == "device" else None
+        name = CUDA if self.output == "device" else backend
+        self._dispatched = Dispatched(name, self.program, draws, self.threads, devices, prefer)
 
     @property
     def backend(self) -> str:
@@ -122,8 +139,19 @@ class Estimator:
     def _kernel(self) -> Kernel:
         return self._dispatched.running.kernel
 
+    @cached_property
+    def _identity(self) -> bytes:
+        return fingerprint(self.program, {name: fetch(array) for name, array in self._fixed_inputs.items()})
+
     def __call__(
-        self, n: int, seed: int = 0, *, first: int = 0, progress: bool | Callable[[int], None] = False, **changes: Any
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        progress: bool | Callable[[int], None] = False,
+        stream: Any = None,
+        **changes: Any,
     ) -> Estimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
 
@@ -137,6 +165,9 @@ class Estimator:
             Index of the first draw. Estimates over disjoint ranges merge.
         progress : bool or callable
             Whether to show a progress bar, or a function to call with the number of draws done.
+        stream : optional
+            Of CUDA, from CuPy, PyTorch or anything with ``__cuda_stream__``: what it holds is done before parameters
+            on a device are read, and gradients for the device are made in it. Default: CuPy's current stream.
         **changes
             New values for any subset of the parameters, of the same shapes; those of a Joint as dicts.
 
@@ -145,6 +176,9 @@ class Estimator:
         Estimate
         """
         n, seed, first = _range(n, seed, first)
+        if stream is not None:
+            with following(stream):
+                return self(n, seed, first=first, progress=progress, **changes)
         values = self._values(changes)
         with reporting(progress, n) as report:
             watch = (lambda reached: report(reached.stop - first)) if report else None
@@ -187,7 +221,7 @@ class Estimator:
     @property
     def problem(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        return self._problem(self._values({}))
+        return self._digest(value for path, value in self._values({}).items() if not path.startswith(DATA))
 
     def _estimate(
         self,
@@ -223,6 +257,7 @@ class Estimator:
             nonfinite=partial.nonfinite,
             problem=self._problem(values),
             omitted=self.nonfinite == "omit",
+            place=place if self.output == "device" else None,
         )
 
     def _average(
@@ -236,6 +271,8 @@ class Estimator:
         reached: Reached | None,
     ) -> tuple[Partial, float]:
         kernel = running.kernel
+        if not getattr(kernel, "takes_device_arrays", False):
+            values = {path: fetch(value) for path, value in values.items()}
         with kernel.limits():
             start = time.perf_counter() - (reached.seconds if reached else 0.0)
 
@@ -248,11 +285,18 @@ class Estimator:
             partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", told, reached)
             return partial, time.perf_counter() - start
 
-    def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str:
+    def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
+        """Return the fingerprint; of arrays on a device a way to work it out when somebody asks, from copies there."""
+        params = [value for path, value in values.items() if not path.startswith(DATA)]
+        if not any_on_device(values.values()):
+            return self._digest(params)
+        copies = [value.copy() for value in params]
+        return lambda: self._digest(copies)
+
+    def _digest(self, params: Iterable[npt.NDArray[Any]]) -> str:
         digest = hashlib.blake2b(self._identity, digest_size=16)
-        for path, value in values.items():
-            if not path.startswith(DATA):
-                digest.update(value.tobytes())
+        for value in params:
+            digest.update(fetch(value).tobytes())
         return digest.hexdigest()
 
     def explain(self) -> str:
@@ -261,6 +305,7 @@ class Estimator:
             [
                 f"backend: {self.backend} ({self._dispatched.reason()})",
                 f"threads: {self.threads}, dtype: {self.dtype}",
+                *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
                 f"work: about {self._work:,.0f} multiplications a draw",
                 "",
                 str(self.program),
@@ -287,6 +332,13 @@ class Estimator:
 
     def _cast(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {name: arguments.cast(name, value, self.dtype) for name, value in params.items()}
+
+
+def _output(output: Any, backend: str) -> str:
+    chosen = arguments.choice("output", output, arguments.OUTPUTS)
+    if chosen == "device" and backend not in (CUDA, registry.AUTO):
+        raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
+    return chosen
 
 
 def _range(n: Any, seed: Any, first: Any) -> tuple[int, int, int]:

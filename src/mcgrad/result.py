@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mcgrad.strict import listed, strict
 from mcgrad.table import duration, lines
 
 FORMAT = "mcgrad.Estimate/1"
+Place: TypeAlias = Callable[[Float64Array], Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Estimate:
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
     Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, read-only float64 arrays
-    for the rest; `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes.
+    for the rest; `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes. Of an Estimator with
+    ``output="device"`` these two are CuPy's float64 arrays throughout; all else, and all that is written, is the same.
 
     Attributes
     ----------
@@ -70,6 +72,7 @@ class Estimate:
         "_grad",
         "_grad_stderr",
         "_moments",
+        "_place",
         "_problem",
         "_shapes",
         "backend",
@@ -85,7 +88,8 @@ class Estimate:
     _grad: dict[str, Any] | None
     _grad_stderr: dict[str, Any] | None
     _moments: Moments
-    _problem: str
+    _place: Place | None
+    _problem: str | Callable[[], str]
     _shapes: Mapping[str, Shape]
     backend: str
     dtype: str
@@ -107,10 +111,12 @@ class Estimate:
         dtype: str,
         backend: str,
         seconds: float,
-        problem: str,
+        problem: str | Callable[[], str],
+        place: Place | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "_moments", moments)
+        put(self, "_place", place)
         put(self, "_shapes", shapes)
         put(self, "_problem", problem)
         put(self, "_grad", None)
@@ -137,8 +143,9 @@ class Estimate:
         seconds: float,
         first: int = 0,
         nonfinite: int = 0,
-        problem: str = "",
+        problem: str | Callable[[], str] = "",
         omitted: bool = False,
+        place: Place | None = None,
     ) -> Self:
         """Return the estimate of one run.
 
@@ -154,12 +161,24 @@ class Estimate:
             How many of them were not finite somewhere.
         omitted : bool
             Whether those are left out of `moments`.
-        problem : str
+        problem : str, or callable that returns it
             Fingerprint of integrand, distribution, parameters and data: estimates merge where it is equal.
+        place : callable, optional
+            Array on the host -> array on a device, for `grad` and `grad_stderr`, which are made at once.
         seed, dtype, backend, seconds
             As the attributes.
         """
-        return cls(moments, shapes, ((first, first + n),), nonfinite, omitted, seed, dtype, backend, seconds, problem)
+        ranges = ((first, first + n),)
+        new = cls(moments, shapes, ranges, nonfinite, omitted, seed, dtype, backend, seconds, problem, place)
+        if place is not None:
+            new.grad, new.grad_stderr  # noqa: B018  in the stream that is current now
+        return new
+
+    def to_host(self) -> Estimate:
+        """Return the same estimate with `grad` and `grad_stderr` as NumPy arrays."""
+        make, fields = self.__reduce__()
+        host: Estimate = make(*fields)
+        return host
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("an Estimate does not change")
@@ -177,7 +196,7 @@ class Estimate:
             self.dtype,
             self.backend,
             self.seconds,
-            self._problem,
+            self._fingerprint,
         )
 
     # Results
@@ -241,14 +260,22 @@ class Estimate:
             tree.unflatten({path: (center[path] - z * error[path], center[path] + z * error[path]) for path in center}),
         )
 
+    @property
+    def _fingerprint(self) -> str:
+        if not isinstance(self._problem, str):
+            object.__setattr__(self, "_problem", self._problem())
+        return str(self._problem)
+
     def _shaped(self, components: Float64Array) -> dict[str, Any]:
         """Return the components after the first, shaped like the parameters, by dotted path."""
         components.flags.writeable = False
+        placed = components if self._place is None else self._place(components)
         flat: dict[str, Any] = {}
         start = 1
         for path, shape in self._shapes.items():
             stop = start + math.prod(shape)
-            flat[path] = components[start:stop].reshape(shape) if shape else float(components[start])
+            whole = shape or self._place is not None
+            flat[path] = placed[start:stop].reshape(shape) if whole else float(components[start])
             start = stop
         if start != len(components):
             raise ValueError(f"shapes ask for {start} components, the moments have {len(components)}")
@@ -276,7 +303,7 @@ class Estimate:
             ("dtypes", self.dtype, other.dtype),
             ("parameters", dict(self._shapes), dict(other._shapes)),
             ("treatments of non-finite draws", self.omitted, other.omitted),
-            ("problems (integrand, distribution, parameters or data)", self._problem, other._problem),
+            ("problems (integrand, distribution, parameters or data)", self._fingerprint, other._fingerprint),
         ):
             if mine != others:
                 detail = "" if what.startswith("problems") else f": {mine} and {others}"
@@ -292,7 +319,8 @@ class Estimate:
             early.dtype,
             "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
             early.seconds + late.seconds,
-            early._problem,
+            early._fingerprint,
+            self._place,
         )
 
     # Files
@@ -303,12 +331,13 @@ class Estimate:
         ``value``, ``stderr``, ``grad`` and ``grad_stderr`` are there for other readers; :meth:`from_dict` works them
         out again from ``moments``.
         """
+        host = self.to_host()
         return {
             "format": FORMAT,
             "value": self.value,
             "stderr": self.stderr,
-            "grad": tree.map(listed, self.grad),
-            "grad_stderr": tree.map(listed, self.grad_stderr),
+            "grad": tree.map(listed, host.grad),
+            "grad_stderr": tree.map(listed, host.grad_stderr),
             "n": self.n,
             "nonfinite": self.nonfinite,
             "omitted": self.omitted,
@@ -317,7 +346,7 @@ class Estimate:
             "seed": self.seed,
             "seconds": self.seconds,
             "ranges": [list(pair) for pair in self.ranges],
-            "problem": self._problem,
+            "problem": self._fingerprint,
             "shapes": {path: list(shape) for path, shape in self._shapes.items()},
             "moments": {
                 "count": self._moments.count,

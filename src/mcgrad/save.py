@@ -43,7 +43,7 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     stem : Path
         Path without the ending.
     """
-    buffer = io.BytesIO()
+    buffer, estimate = io.BytesIO(), estimate.to_host()
     arrays = {name: np.asarray(getattr(estimate, name)) for name in ("value", "stderr", "n", "nonfinite", "seed")}
     for name in ("grad", "grad_stderr"):
         arrays |= {f"{name}.{path}": np.asarray(x) for path, x in tree.flatten(getattr(estimate, name)).items()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,16 @@ class Kernel(Protocol):
 
     def source(self) -> str:
         """Return what was compiled, to read."""
+
+
+@runtime_checkable
+class OnDevices(Protocol):
+    """A kernel that runs on devices of its own, which may be chosen. Its `bind` takes arrays on them."""
+
+    takes_device_arrays: bool
+
+    def on(self, devices: Iterable[int]) -> Kernel:
+        """Return the same kernel for some devices, by number; ParameterError for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import operator
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import pairwise
 from typing import Any
@@ -15,13 +16,15 @@ import numpy as np
 
 from mcgrad.arrays import any_on_device
 from mcgrad.backends.base import Array, Cut, Inputs, split
+from mcgrad.backends.cuda import driver
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import Values
-from mcgrad.backends.cuda.driver import Device, Event
+from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.emit.cuda import emit
 from mcgrad.emit.kernel import Emitted
+from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
 
 STREAMS = 2  # of a device: one is being merged and waited for while the other runs
@@ -45,6 +48,8 @@ def emitted(program: Program) -> Emitted:
 class CudaKernel:
     """A Program compiled for CUDA: a fast variant, a careful one, and others for inputs that are on the device."""
 
+    takes_device_arrays = True
+
     def __init__(self, program: Program, devices: Sequence[Device]) -> None:
         self.program, self.devices = program, tuple(devices)
         self.work = program.work()
@@ -66,10 +71,19 @@ class CudaKernel:
                 found = self._variants[careful, resident] = Compiled(code, self.program.dtype)
             return found
 
-    def on(self, devices: Sequence[Device]) -> CudaKernel:
-        """Return the same kernel for other devices."""
+    def on(self, devices: Iterable[int]) -> CudaKernel:
+        """Return the same kernel for some devices, by number; ParameterError for one that is not there."""
+        visible = driver.devices()
+        try:
+            indices = [operator.index(index) for index in devices]
+        except TypeError:
+            indices = []
+        if not indices or len(set(indices)) < len(indices) or not all(0 <= i < len(visible) for i in indices):
+            known = ", ".join(f"{device.index} ({device.name})" for device in visible)
+            raise ParameterError("devices", shown(devices), f"None for all, or different numbers of devices: {known}")
         other = copy.copy(self)
-        other.devices, other._turns = tuple(devices), _turns(devices)
+        other.devices = tuple(visible[i] for i in indices)
+        other._turns = _turns(other.devices)
         return other
 
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
@@ -155,11 +169,7 @@ class CudaBound(Shifted):
         with self._lock:
             if careful not in self._values:
                 compiled = self.kernel.variant(careful, self._resident)
-                if not self._resident:
-                    self._values[careful] = compiled, compiled.constants(self.inputs)
-                else:
-                    with self.kernel.devices[0].current():
-                        values = compiled.constants(self.inputs)
-                        self.ready = Event()
-                    self._values[careful] = compiled, values
+                self._values[careful] = compiled, compiled.constants(self.inputs)
+                if self._resident or current_stream():
+                    self.ready = Event()
             return self._values[careful]

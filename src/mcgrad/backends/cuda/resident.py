@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import on_device
+from mcgrad.arrays import as_dtype, contiguous, on_device
 from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Memory, Pinned
 from mcgrad.emit.kernel import Emitted
@@ -48,7 +48,7 @@ class Numbers:
             if self._held[i] is value:
                 continue
             if on_device(value):
-                source = contiguous(value, self._dtype)
+                source = contiguous(as_dtype(value, self._dtype))
                 device.copy(self._at(first), source.data.ptr, source.nbytes, stream)
                 given[i] = value, source  # alive until it is copied
                 continue
@@ -105,7 +105,7 @@ class Placed:
 
     def __init__(self, value: Any, axes: tuple[int, ...], dtype: np.dtype[Any], device: Device, stream: int) -> None:
         self.value = value
-        self._source = source = contiguous(value.transpose(axes), dtype)  # alive as long as it is read
+        self._source = source = contiguous(as_dtype(value.transpose(axes), dtype))  # alive as long as it is read
         there = on_device(source)
         if there and source.device.id == device.index:
             self.address = int(source.data.ptr)
@@ -113,9 +113,3 @@ class Placed:
         self._memory = Memory(source.nbytes)
         self.address = self._memory.address
         device.copy(self.address, source.data.ptr if there else source.ctypes.data, source.nbytes, stream)
-
-
-def contiguous(array: Any, dtype: np.dtype[Any]) -> Any:
-    """Return an array in C order, of a dtype, wherever it is."""
-    array = array.astype(dtype, copy=False)
-    return array if array.flags.c_contiguous else array.copy()
