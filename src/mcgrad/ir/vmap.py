@@ -1,0 +1,149 @@
+"""Vectorise Vars: the same computation for several values of some of its leaves, along a new leading axis.
+
+This is what estimators with several draws in one are made of (a leave-one-out baseline, an importance-weighted bound, a
+draw with each component replaced in turn). One rule for each op, or group of ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from string import ascii_letters
+
+import numpy as np
+
+from mcgrad.ir import build
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Var, ancestors
+
+LETTERS = ascii_letters.replace("Z", "")  # the interpreter gives Z to the draws
+
+Args = tuple[Var, ...]  # of one equation, each with the new axis in front
+
+
+def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[Var]:
+    """Compute each root for all values of the mapped Vars.
+
+    Parameters
+    ----------
+    roots : sequence of Var
+    mapped : dict from Var to Var
+        What stands for a Var of shape s: a Var of shape (extent, *s).
+    extent : int
+        Length of the new axis.
+
+    Returns
+    -------
+    list of Var of shape (extent, *root.shape). What does not depend on a mapped Var is repeated.
+
+    Raises
+    ------
+    TypeError
+        An op without a rule.
+    """
+    new: dict[Var, Var] = dict(mapped)
+    for var in ancestors(roots):
+        if var not in new and any(arg in new for arg in var.args):
+            new[var] = _mapped(var, new, extent)
+    return [new[root] if root in new else _repeated(root, extent) for root in roots]
+
+
+def substitute(roots: Sequence[Var], replaced: Mapping[Var, Var]) -> list[Var]:
+    """Compute each root with other Vars, of the same shapes, in place of some."""
+    new: dict[Var, Var] = dict(replaced)
+    for var in ancestors(roots):
+        if var not in new and any(arg in new for arg in var.args):
+            new[var] = build.rebuild(var, tuple(new.get(arg, arg) for arg in var.args))
+    return [new.get(root, root) for root in roots]
+
+
+def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
+    """Compute each root for `extent` independent draws: component (k, j) of a source is component j of the k-th."""
+    leaves = [var for var in ancestors(roots) if var.op == "noise"]
+    mapped = {var: build.noise(*var.attrs, (extent, *var.shape)) for var in leaves}
+    return vmap(roots, mapped, extent)
+
+
+def _mapped(var: Var, new: Mapping[Var, Var], extent: int) -> Var:
+    if var.op == "einsum":
+        return _einsum(var, [(new.get(arg, arg), arg in new) for arg in var.args])
+    args = tuple(new[arg] if arg in new else _repeated(arg, extent) for arg in var.args)
+    if OPS[var.op].group == "elementwise":
+        return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
+    if var.op not in RULES:
+        raise TypeError(f"{var.op} has no rule for several draws at once")
+    return RULES[var.op](var, args, extent)
+
+
+def _repeated(x: Var, extent: int) -> Var:
+    return build.broadcast(x, (extent, *x.shape))
+
+
+def _broadcast(var: Var, args: Args, extent: int) -> Var:
+    (x,) = args
+    ones = (1,) * (len(var.shape) + 1 - len(x.shape))
+    return build.broadcast(build.reshape(x, (extent, *ones, *x.shape[1:])), (extent, *var.shape))
+
+
+def _flat_index(var: Var, size: int, extent: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """The index of `take` or `scatter_add` in each of `extent` arrays of this size, side by side."""
+    index = var.attrs.array
+    starts = np.arange(extent, dtype=np.int64) * size
+    return np.asarray(starts.reshape(extent, *(1,) * index.ndim) + index)
+
+
+def _reduce(var: Var, args: Args, extent: int) -> Var:
+    return build.reduce(var.op, args[0], [axis + 1 for axis in var.attrs])
+
+
+def _scan(var: Var, args: Args, extent: int) -> Var:
+    axis, reverse = var.attrs
+    return build.scan(var.op, args[0], axis + 1, reverse)
+
+
+def _recurrence(var: Var, args: Args, extent: int) -> Var:
+    axis, reverse = var.attrs
+    return build.linear_recurrence(*args, axis + 1, reverse)
+
+
+def _einsum(var: Var, args: Sequence[tuple[Var, bool]]) -> Var:
+    """One more label, in the operands that have the new axis: what no draw changes stays one matrix."""
+    inputs, output = var.attrs.split("->")
+    label = next(letter for letter in LETTERS if letter not in var.attrs)
+    terms = [label + term if mapped else term for term, (_, mapped) in zip(inputs.split(","), args, strict=True)]
+    return build.einsum(f"{','.join(terms)}->{label}{output}", *(x for x, _ in args))
+
+
+def _native(var: Var, args: Args, extent: int) -> Var:
+    """A user's function takes one draw: call it once for each."""
+    calls = []
+    for k in range(extent):
+        one = [build.reshape(build.slice_(x, [(k, k + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
+               for x in args]  # fmt: skip
+        rest = [arg if not arg.random else x for arg, x in zip(var.args[1:], one[1:], strict=True)]
+        call = build.native(var.op, var.attrs, [one[0], *rest], var.shape)
+        calls.append(build.reshape(call, (1, *var.shape)))
+    return build.concatenate(calls, 0)
+
+
+RULES: dict[str, Callable[[Var, Args, int], Var]] = {
+    "reshape": lambda var, args, extent: build.reshape(args[0], (extent, *var.shape)),
+    "transpose": lambda var, args, extent: build.transpose(args[0], [0, *(axis + 1 for axis in var.attrs)]),
+    "broadcast": _broadcast,
+    "slice": lambda var, args, extent: build.slice_(args[0], [(0, extent, 1), *var.attrs]),
+    "flip": lambda var, args, extent: build.flip(args[0], [axis + 1 for axis in var.attrs]),
+    "pad": lambda var, args, extent: build.pad(args[0], [(0, 0, 0), *var.attrs]),
+    "take": lambda var, args, extent: build.take(args[0], _flat_index(var, var.args[0].size, extent)),
+    "scatter_add": lambda var, args, extent: build.scatter_add(
+        args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
+    ),
+    "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs + 1),
+    "sum": _reduce,
+    "prod": _reduce,
+    "max": _reduce,
+    "min": _reduce,
+    "cumsum": _scan,
+    "cumprod": _scan,
+    "linear_recurrence": _recurrence,
+    "native_value": _native,
+    "native_gradient": _native,
+}
