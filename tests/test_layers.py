@@ -19,7 +19,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "estimators compile fingerprint",
     "ptx",
     "backends arguments progress save",
-    "dispatch finish run compare",
+    "dispatch finish run agreement",
     "estimator info checkpoint",
     "api job differences tune",
     "verification jobfile",

@@ -8,7 +8,7 @@ import mcgrad as mg
 from mcgrad.backends import registry
 from mcgrad.backends.base import Partial
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
-from mcgrad.compare import compare
+from mcgrad.agreement import agreement
 from mcgrad.moments import Moments
 
 
@@ -141,11 +141,11 @@ def test_a_backend_that_cannot_run(monkeypatch):
         mg.verify(smooth, mg.Normal(), 2000, backends=["missing"])
 
 
-def test_compare_reads_nan_as_agreement_only_where_both_have_it():
+def test_nan_is_read_as_agreement_only_where_both_have_it():
     right = mg.estimate(np.log, mg.Normal(0.3, 1.2), 100, backend="numpy")
-    assert compare(right, right).ok
+    assert agreement(right, right).ok
     fine = mg.estimate(np.log, mg.Normal(0.3, 1.2), 100, backend="numpy", nonfinite="omit")
-    assert not compare(right, fine).ok
+    assert not agreement(right, fine).ok
 
 
 @pytest.mark.parametrize(

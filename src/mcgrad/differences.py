@@ -13,7 +13,7 @@ from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.compare import label
+from mcgrad.agreement import label
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.estimator import Estimator

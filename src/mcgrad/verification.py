@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mcgrad import arguments
 from mcgrad.backends import registry
-from mcgrad.compare import BackendCheck, compare
+from mcgrad.agreement import BackendCheck, agreement
 from mcgrad.differences import STEP, Differences, GradientCheck
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
@@ -179,7 +179,7 @@ def _backends(
             checks.append(BackendCheck(name, reason))
             continue
         other = Estimator(f, q, **problem, dtype=reference.dtype, backend=name)(n, seed)
-        checks.append(compare(right, other))
+        checks.append(agreement(right, other))
     return tuple(checks)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcgrad.checkpoint import Keeper, path_for
 from mcgrad.cli.prepare import Complete, Ready
-from mcgrad.compare import compare
+from mcgrad.agreement import agreement
 from mcgrad.errors import NonFiniteError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
@@ -124,7 +124,7 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> No
     reference = job.estimator(REFERENCE)
     reference(2, job.seed)
     right = reference(job.n_compare, job.seed)
-    found = compare(right, estimator(job.n_compare, job.seed))
+    found = agreement(right, estimator(job.n_compare, job.seed))
     speed = estimate.draws_per_second / right.draws_per_second
     say(
         f"\nagainst the {REFERENCE} reference on the same first {job.n_compare:,} draws: largest difference "

@@ -102,7 +102,7 @@ def _scan(var: Var, args: Args, extent: int) -> Var:
 
 def _recurrence(var: Var, args: Args, extent: int) -> Var:
     axis, reverse = var.attrs
-    return build.linear_recurrence(*args, axis + 1, reverse)
+    return build.linear_recurrence(args[0], args[1], axis + 1, reverse)
 
 
 def _einsum(var: Var, args: Sequence[tuple[Var, bool]]) -> Var:

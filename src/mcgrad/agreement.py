@@ -47,7 +47,7 @@ class BackendCheck:
     ok: bool = True
 
 
-def compare(right: Estimate, other: Estimate) -> BackendCheck:
+def agreement(right: Estimate, other: Estimate) -> BackendCheck:
     """Compare two estimates over the same draws, component by component.
 
     Parameters
