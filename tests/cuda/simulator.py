@@ -34,6 +34,36 @@ def put(memory, index, value):
     memory[index] = value
 
 
+def advance(memory, index):
+    assert 0 <= index <= memory.size
+    return memory[index:]
+
+
+def array_at(memory, index, shape):
+    size = int(np.prod(shape))
+    assert 0 <= index <= memory.size - size
+    while not isinstance(memory, np.ndarray):  # the simulator's wrappers, which a compiled function does not take
+        memory = memory._item if hasattr(memory, "_item") else memory._ary
+    return memory[index : index + size].reshape(shape)
+
+
+def loader(count):
+    """Return `load2` or `load4`: their vectors start at multiples of their length."""
+
+    def load(memory, index):
+        assert 0 <= index <= memory.size - count, f"read at {index} of {memory.size}"
+        assert index % count == 0
+        return tuple(memory[index : index + count])
+
+    return load
+
+
+def store(memory, index, *values):
+    assert 0 <= index <= memory.size - len(values), f"write at {index} of {memory.size}"
+    assert index % len(values) == 0
+    memory[index : index + len(values)] = values
+
+
 def words(c0, c1, c2, c3, key0, key1):
     counter = tuple(np.array([c], np.uint64) for c in (c0, c1, c2, c3))
     return tuple(np.uint32(w[0]) for w in reference_noise.philox4x32(counter, (int(key0), int(key1))))
@@ -64,9 +94,11 @@ class Loader:
             "divide": lambda a, b: self.real(np.divide(a, b)),
             "_scratch": _scratch,
         }
+        self.names |= {"advance": advance, "array_at": array_at, "load2": loader(2), "load4": loader(4)}
+        self.names |= {"store2": store, "store4": store}
         for name in ("share", "add_shared"):
             self.names[name] = self.device(name)
-        self.names["warp_sum"] = self._own(warp_sum)
+        self.names |= {"warp_sum": self._own(warp_sum), "dynamic_shared": self._own(dynamic_shared)}
 
     def device(self, name: str) -> Callable[..., Any]:
         """Return a function of kernels/device.py, which calls what is in this namespace."""
@@ -114,6 +146,10 @@ def warp_sum(x):
     for step in (16, 8, 4, 2, 1):
         values = [values[lane] + values[lane ^ step] for lane in range(32)]
     return values[thread % 32]
+
+
+def dynamic_shared(dtype):
+    return cuda.shared.array(0, np.dtype(dtype))  # noqa: F821 - the simulator's
 
 
 def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:

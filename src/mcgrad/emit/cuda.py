@@ -6,7 +6,7 @@ over rows in shared or global memory (`blocks`).
 
 from __future__ import annotations
 
-from mcgrad.emit import registers
+from mcgrad.emit import blocks, registers
 from mcgrad.emit.kernel import Emitted
 from mcgrad.ir.program import Program
 
@@ -26,4 +26,4 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
     """
     if registers.fits(program):
         return registers.emit(program, careful, by_value)
-    raise NotImplementedError
+    return blocks.emit(program, careful)

@@ -20,7 +20,10 @@ from mcgrad.ir.program import Output, Program, Var
 GROUP = {"float32": 4, "float64": 2}  # draws that share a call of Philox; one thread takes them all
 BOOLEAN = {"isfinite", "isnan"}
 ARGUMENTS = "key0, key1, start, stop, base, chunks, omit, out"  # of every kernel
-TYPES = "types.uint32, types.uint32, types.int64, types.int64, types.int64, types.int32, types.boolean, pointer(types.float64)"
+TYPES = (
+    ", ".join(f"types.{x}" for x in "uint32 uint32 int64 int64 int64 int32 boolean".split())
+    + ", pointer(types.float64)"
+)
 
 
 @dataclass
@@ -54,8 +57,8 @@ class Emitted:
         Elements of a block's workspace in global memory.
     matrices : list of (Var, axes)
         Draw-independent matrices, and the order of axes they are wanted in.
-    tables : int64 array
-        Loop extents and tables of rows.
+    tables : int32 array
+        Tables of rows.
     natives : list
         The user's own Numba functions, known to the source as native0, native1, ...
     """
@@ -70,7 +73,7 @@ class Emitted:
     shared: int = 0
     workspace: int = 0
     matrices: list[tuple[Var, tuple[int, ...]]] = field(default_factory=list)
-    tables: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    tables: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
     natives: list[Any] = field(default_factory=list)
 
     @property
@@ -84,7 +87,7 @@ def templates(dtype: str) -> dict[str, str]:
     return {op: text for op, text in INFIX.items() if op != "divide"} if dtype == "float32" else INFIX
 
 
-def head(dtype: str, ops: Iterable[str], arguments: str, natives: int) -> Source:
+def head(dtype: str, ops: Iterable[str], arguments: str, natives: int, blocks: bool = False) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
     Parameters
@@ -96,11 +99,15 @@ def head(dtype: str, ops: Iterable[str], arguments: str, natives: int) -> Source
         Types of the kernel's arguments after those that all kernels share.
     natives : int
         Number of the user's own functions.
+    blocks : bool
+        Whether the kernel is one of `blocks`.
     """
     bits, text = dtype[-2:], Source()
     text.add("import numpy as np")
     text.add("from numba import cuda, float64, int32, int64, types, uint32, uint64", "")
     text.add("from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64")
+    if blocks:
+        text.add("from mcgrad.kernels.blocks import advance, array_at, dynamic_shared, load2, load4, store2, store4")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
     text.add("from mcgrad.kernels.philox import philox4x32", "")
@@ -121,6 +128,18 @@ def needed(body: Iterable[Var]) -> set[str]:
     """Return the elementwise ops of a body, with what its reductions are written with."""
     ops = {var.op for var in body}
     return {op for op in ops if OPS[op].group == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
+
+
+def from_words(kind: str, words: str, names: list[str]) -> list[str]:
+    """Write the lines that turn the four words of a call of Philox into the noise of a group of draws."""
+    w, x, y, z = words.split(", ")
+    if kind == "normal" and len(names) == 4:
+        return [f"{names[0]}, {names[1]} = normal_pair({w}, {x})", f"{names[2]}, {names[3]} = normal_pair({y}, {z})"]
+    if kind == "normal":
+        return [f"{names[0]}, {names[1]} = normal_pair({words})"]
+    if len(names) == 4:
+        return [f"{name} = uniform({word})" for name, word in zip(names, (w, x, y, z), strict=True)]
+    return [f"{names[0]} = uniform({w}, {x})", f"{names[1]} = uniform({y}, {z})"]
 
 
 def offsets(program: Program) -> list[tuple[Output, int]]:

@@ -50,7 +50,7 @@ class Layout:
 def lay_out(plan: Schedule) -> Layout:
     """Assign rows and lanes."""
     layout = Layout(lanes=0)
-    pool, sums = _Pool(), _Pool()
+    pool, sums = Pool(), Pool()
     layout.mask = pool.permanent(1)
     layout.finite = pool.permanent(1)
     layout.scratch = pool.permanent(_scratch(plan))
@@ -59,7 +59,7 @@ def lay_out(plan: Schedule) -> Layout:
     summed: list[Var] = []
     for var in plan.stored:
         if var.op in ASSEMBLY:
-            _assemble(var, pool.permanent(var.size), layout)
+            assemble(var, pool.permanent(var.size), layout)
     for at, step in enumerate(plan.steps):
         pool.release(at)
         sums.release(at)
@@ -100,7 +100,7 @@ def _carries(var: Var) -> int:
     return var.size // max(var.shape[axis], 1)
 
 
-def _assemble(var: Var, offset: int, layout: Layout) -> None:
+def assemble(var: Var, offset: int, layout: Layout) -> None:
     """Rows of the parts of a pad or a concatenate inside the rows of the whole."""
     strides = c_strides(var.shape)
     layout.rows[var] = Rows(offset, c_strides(squeeze(var.shape)))
@@ -130,7 +130,7 @@ def _last_reads(plan: Schedule) -> dict[Var, int]:
     return last
 
 
-class _Pool:
+class Pool:
     """First-fit allocation of rows over the steps of a schedule."""
 
     def __init__(self) -> None:
@@ -139,11 +139,13 @@ class _Pool:
         self._busy: list[tuple[int, int, int]] = []  # (last step that reads, first row, rows)
 
     def permanent(self, rows: int) -> int:
+        """Give rows for good."""
         first = self.total
         self.total += rows
         return first
 
     def take(self, rows: int, since: int, until: int) -> int:
+        """Give rows until the last step that reads them."""
         for i, (first, extent) in enumerate(self._free):
             if extent >= rows:
                 self._free[i] = (first + rows, extent - rows)
