@@ -108,6 +108,17 @@ def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
     return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
 
 
+def fetch_flat(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
+    """Return the elements of arrays in host memory; of those on the device in one copy."""
+    values = list(values)
+    there = [value.ravel() for value in values if on_device(value)]
+    if not there:
+        return [value.ravel() for value in values]
+    ends = np.cumsum([value.size for value in there])
+    parts = iter(np.split(fetch(np.concatenate(there)), ends[:-1]))
+    return [next(parts) if on_device(value) else value.ravel() for value in values]
+
+
 def contiguous(array: Any) -> Any:
     """Return an array in C order, where it is."""
     return array if array.flags.c_contiguous else array.copy()

@@ -1,0 +1,409 @@
+"""The CUDA backend on a stand-in for CuPy: launches, slabs, devices, arrays on them, and what goes wrong."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.backends.cuda import kernel as cuda_kernel
+from mcgrad.emit import registers
+from tests.cuda import machines
+from tests.cuda.fake_cupy import CUDADriverError, CUDARuntimeError, Machine
+
+X = np.random.default_rng(0).standard_normal((5, 3))
+
+
+def wave(z, *, c):
+    return np.sum(np.sin(z) * c)
+
+
+def regression(z, *, tau, X):
+    return -np.sum(np.logaddexp(0, X @ z)) - 0.5 * tau * np.sum(z**2)
+
+
+NORMAL = mg.Normal(np.array([0.1, -0.2, 0.3]), np.array([1.0, 0.5, 2.0]))
+CASES = {
+    "wave": (wave, NORMAL, {"params": {"c": 0.5}}),
+    "scalar": (lambda z: z**2, mg.Normal(0.3, 1.2), {}),
+    "regression": (regression, NORMAL, {"params": {"tau": 0.7}, "data": {"X": X}}),
+    "joint": (lambda z: z["a"] * np.exp(z["b"]), mg.Joint(a=mg.Normal(1.0, 1.0), b=mg.Uniform(0.0, 2.0)), {}),
+    "full": (
+        lambda z: np.sum(np.cos(z)),
+        mg.MultivariateNormal(np.zeros(2), np.array([[1.0, 0.0], [0.5, 2.0]])),
+        {},
+    ),
+}
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """One device; chunks are a few draws, and slabs a few chunks."""
+    small(monkeypatch)
+    return machines.machine(monkeypatch)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    small(monkeypatch)
+    return machines.machine(monkeypatch, devices=2)
+
+
+def small(monkeypatch):
+    monkeypatch.setattr(registers, "THREADS", 32)
+    monkeypatch.setattr(registers, "TURNS", 1)
+    monkeypatch.setattr(cuda_kernel, "AT_ONCE", 1e5)
+    monkeypatch.setattr(cuda_kernel, "SLAB", cuda_kernel.Cut(most=1e5, least=1e4, chunks=8))
+
+
+def build(name, backend="cuda", dtype="float64", **more):
+    f, q, inputs = CASES[name]
+    return mg.Estimator(f, q, backend=backend, dtype=dtype, **{**inputs, **more})
+
+
+def leaves(estimate):
+    both = [*mg.tree.flatten(estimate.grad).values(), *mg.tree.flatten(estimate.grad_stderr).values()]
+    return np.concatenate([np.ravel(x) for x in (estimate.value, estimate.stderr, *both)])
+
+
+def agree(a, b, tolerance=1e-12):
+    np.testing.assert_allclose(leaves(a), leaves(b), rtol=tolerance, atol=tolerance)
+
+
+def identical(a, b):
+    assert leaves(a).tobytes() == leaves(b).tobytes()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_reference(machine, name):
+    ours, theirs = build(name), build(name, "numpy")
+    for n, first in ((2, 0), (63, 1), (64, 64), (1000, 77), (5001, 2**40 + 1)):
+        agree(ours(n, seed=5, first=first), theirs(n, seed=5, first=first), 1e-10)
+    assert ours(1000).backend == "cuda"
+
+
+def test_float32(machine):
+    agree(build("wave", dtype="float32")(3000), build("wave", "numpy", "float32")(3000), 2e-6)
+
+
+def test_a_little_is_one_launch_and_no_copy(machine):
+    estimator = build("wave")
+    estimator(10)
+    machine.launches.clear()
+    estimator(60, loc=np.zeros(3))
+    assert machine.launches == [(0, 1)]  # one chunk, straight into the host's memory
+    machine.launches.clear()
+    estimator(300)
+    assert len(machine.launches) == 2  # chunks, and what adds them up
+    assert machine.copies == []
+
+
+def test_slabs_cover_the_range_and_depend_on_it_alone(two):
+    kernel = build("wave")._kernel
+    for first, n in ((0, 2), (3, 100), (64, 10**6), (2**40 + 1, 10**9)):
+        slabs = kernel.chunks(first, n)
+        assert slabs[0][0] == first
+        assert slabs[-1][1] == first + n
+        assert all(a[1] == b[0] and a[1] % kernel.block == 0 for a, b in pairwise(slabs))
+        assert slabs == kernel.on([1]).chunks(first, n)
+
+
+def test_partials_fit_in_memory_whatever_the_number_of_outputs(machine, monkeypatch):
+    kernel = build("wave")._kernel
+    monkeypatch.setattr(kernel, "rows", 20_000)
+    sizes = {-(-(stop - start) // kernel.block) for start, stop in kernel.chunks(0, 10**9)}
+    assert max(sizes) * 20_000 * 8 <= cuda_kernel.MOST_PARTIALS
+
+
+def test_two_devices_give_the_same_bits_as_one(two):
+    estimators = [build("wave", devices=devices) for devices in (None, [0], [1], (1, 0))]
+    estimates = [estimator(20_000, seed=3) for estimator in estimators]
+    for estimate in estimates[1:]:
+        identical(estimates[0], estimate)
+    assert {device for device, _ in two.launches} == {0, 1}
+    two.launches.clear()
+    estimators[2](20_000)
+    assert {device for device, _ in two.launches} == {1}
+
+
+@pytest.mark.parametrize("devices", [[2], [0, 0], [], [-1], ["a"], 0])
+def test_devices_that_are_not_there(two, devices):
+    with pytest.raises(mg.ParameterError, match=r"devices: given .*0 \(Fake GPU\), 1 \(Fake GPU\)"):
+        build("wave", devices=devices)
+
+
+def test_devices_of_a_backend_without(two):
+    with pytest.raises(mg.ParameterError, match=r"devices: given .*'cpu'"):
+        build("wave", "cpu", devices=[0])
+
+
+def test_parts_merge_to_the_whole(machine):
+    estimator = build("regression")
+    whole, parts = estimator(3000), [estimator(1000), estimator(2000, first=1000)]
+    agree(whole, parts[0].merge(parts[1]))
+
+
+def test_progress(machine):
+    seen = []
+    build("wave")(20_000, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 20_000
+    assert len(seen) > 3
+
+
+# Pivots, and draws that are not finite
+
+
+def test_a_mean_far_from_zero_is_averaged_again(machine):
+    f, q = (lambda z: z + 1e6), mg.Normal(0.0, 1e-2)
+    ours, theirs = (mg.estimate(f, q, 5000, backend=backend) for backend in ("cuda", "numpy"))
+    assert abs(ours.stderr / theirs.stderr - 1) < 1e-6
+
+
+@pytest.mark.parametrize("policy", ["propagate", "omit"])
+def test_draws_that_are_not_finite(machine, policy):
+    def pole(z):
+        return np.where(z > 1.5, np.nan, z)
+
+    q = mg.Normal(0.0, 1.0)
+    ours, theirs = (mg.estimate(pole, q, 3000, backend=b, nonfinite=policy) for b in ("cuda", "numpy"))
+    assert ours.nonfinite == theirs.nonfinite > 0
+    agree(ours, theirs)
+    with pytest.raises(mg.NonFiniteError):
+        mg.estimate(pole, q, 3000, backend="cuda", nonfinite="raise")
+
+
+# Arrays on a device
+
+
+class Tensor:
+    """Of another library: memory on the device, and how to take it over."""
+
+    def __init__(self, machine, value):
+        self._array = machine.cupy.asarray(value)
+        self.on_the_device = self._array._host
+
+    def __dlpack_device__(self):
+        return (2, 0)
+
+    def __dlpack__(self, **options):
+        raise AssertionError("only CuPy may ask for this")
+
+
+def on_device(machine, value, kind):
+    return machine.cupy.asarray(value) if kind == "cupy" else Tensor(machine, value)
+
+
+@pytest.mark.parametrize("kind", ["cupy", "dlpack"])
+@pytest.mark.parametrize("name", ["wave", "regression", "full"])
+def test_inputs_on_the_device_stay_there(machine, name, kind):
+    f, q, inputs = CASES[name]
+    there = {part: {key: on_device(machine, x, kind) for key, x in inputs[part].items()} for part in inputs}
+    mine = type(q)(**{key: on_device(machine, x, kind) for key, x in q.params.items()})
+    estimator = mg.Estimator(f, mine, backend="cuda", dtype="float64", **there)
+    agree(estimator(1000), build(name, "numpy")(1000), 1e-10)
+    changed = {"loc": on_device(machine, np.asarray(q.params["loc"]) + 0.5, kind)}
+    machine.transfers = 0
+    estimate = estimator(2000, seed=1, **changed)
+    assert machine.transfers <= 2  # whether they are accepted; factors behind the mean
+    agree(estimate, build(name, "numpy")(2000, seed=1, loc=np.asarray(q.params["loc"]) + 0.5), 1e-10)
+
+
+def test_inputs_of_both_kinds(two):
+    estimator = build("regression", data={"X": two.cupy.asarray(X)})
+    agree(estimator(20_000), build("regression", "numpy")(20_000), 1e-10)
+    assert {device for device, _ in two.launches} == {0, 1}
+    agree(estimator(500, scale=two.cupy.asarray(np.ones(3))), build("regression", "numpy")(500, scale=np.ones(3)), 1e-9)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "numpy"])
+def test_other_backends_fetch_them(machine, backend):
+    agree(build("wave", backend, params={"c": machine.cupy.asarray(0.5)})(1000), build("wave", "numpy")(1000), 1e-10)
+
+
+def test_auto_prefers_the_device_of_the_inputs(machine):
+    estimator = build("wave", "auto", params={"c": machine.cupy.asarray(0.5)}, draws=100)
+    assert estimator.backend == "cuda"
+    assert "where the inputs are" in estimator.explain()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": [1.0, -1.0, 1.0]}, r"scale: given -1.0 at \[1\].*> 0"),
+        ({"loc": [np.nan, 0.0, 0.0]}, r"loc: given nan at \[0\].*finite"),
+        ({"loc": [0.0, 0.0]}, r"loc: given shape \(2,\).*\(3,\)"),
+        ({"c": np.inf}, "c: given inf.*finite"),
+    ],
+)
+def test_what_is_wrong_on_the_device_is_refused(machine, changes, message):
+    estimator = build("wave")
+    with pytest.raises(mg.ParameterError, match=message):
+        estimator(100, **{name: machine.cupy.asarray(value) for name, value in changes.items()})
+
+
+def test_constraints_of_matrices_and_pairs(machine):
+    cupy = machine.cupy
+    with pytest.raises(mg.ParameterError, match="scale_tril"):
+        mg.MultivariateNormal(cupy.asarray(np.zeros(2)), cupy.asarray(np.array([[1.0, 0.5], [0.0, 1.0]])))
+    with pytest.raises(mg.ParameterError, match="low < high"):
+        mg.Uniform(cupy.asarray(1.0), 0.5)
+    assert mg.estimate(lambda z: z, mg.Uniform(cupy.asarray(1.0), 1.5), 100, backend="cuda").n == 100
+
+
+def test_values_that_change_in_place_are_read_again(machine):
+    estimator = build("wave")
+    loc = machine.cupy.asarray(np.zeros(3))
+    before = estimator(500, loc=loc)
+    loc[:] = np.array(1.0)[()]
+    agree(estimator(500, loc=loc), build("wave", "numpy")(500, loc=np.ones(3)))
+    host = np.zeros(3)
+    identical(estimator(500, loc=host), estimator(500, loc=np.zeros(3)))
+    host += 1.0
+    agree(estimator(500, loc=host), build("wave", "numpy")(500, loc=np.ones(3)))
+    assert before.merge(estimator(500, first=500, loc=np.zeros(3))).n == 1000  # knows what `loc` was then
+
+
+def test_fixed_data_are_copied_once(machine, monkeypatch):
+    monkeypatch.setattr(registers, "MOST_CONSTANTS", 0)
+    monkeypatch.setattr(registers, "fits", lambda program: True)
+    emit = registers.emit
+    monkeypatch.setattr(registers, "emit", lambda program, careful=False, by_value=True: emit(program, careful, False))
+    estimator = build("regression")
+    agree(estimator(500), build("regression", "numpy")(500), 1e-10)
+    machine.copies.clear()
+    loc = np.ones(3)
+    agree(estimator(500, loc=loc), build("regression", "numpy")(500, loc=loc), 1e-10)
+    assert max(machine.copies) < X.nbytes
+
+
+# Results on a device
+
+
+def test_gradients_stay_on_the_device(machine):
+    estimator = build("regression", output="device")
+    estimate, host = estimator(1000), build("regression")(1000)
+    for path, leaf in mg.tree.flatten(estimate.grad).items():
+        assert isinstance(leaf, machine.cupy.ndarray)
+        assert leaf.shape == np.shape(mg.tree.flatten(host.grad)[path])
+        np.testing.assert_array_equal(leaf.get(), mg.tree.flatten(host.grad)[path])
+    assert isinstance(estimate.value, float)
+    identical(estimate.to_host(), host)
+    later = estimator(500, first=1000)
+    merged = estimate.merge(later)
+    assert isinstance(merged.grad["loc"], machine.cupy.ndarray)
+    identical(merged.to_host(), host.merge(build("regression")(500, first=1000)))
+    identical(mg.Estimate.from_json(estimate.to_json()), host)
+    assert str(estimate).splitlines()[:3] == str(host).splitlines()[:3]
+
+
+def test_output_on_a_device_needs_one(machine):
+    with pytest.raises(mg.ParameterError, match="output: given 'device' with backend 'cpu'"):
+        build("wave", "cpu", output="device")
+    with pytest.raises(mg.ParameterError, match="output: given 'gpu'"):
+        build("wave", output="gpu")
+
+
+def test_a_stream_is_waited_for(machine):
+    stream = machine.cupy.cuda.Stream()
+    loc = machine.cupy.asarray(np.zeros(3))
+    machine.streams[stream.ptr].append(lambda: loc.__setitem__(slice(None), 1.0))
+    estimate = build("wave")(500, loc=loc, stream=stream)
+    agree(estimate, build("wave", "numpy")(500, loc=np.ones(3)))
+    for other in (stream.ptr, type("Theirs", (), {"cuda_stream": stream.ptr})(),
+                  type("Proto", (), {"__cuda_stream__": lambda self: (0, stream.ptr)})()):  # fmt: skip
+        agree(build("wave")(500, loc=loc, stream=other), estimate)
+    with pytest.raises(mg.ParameterError, match="stream: given 'main'"):
+        build("wave")(500, stream="main")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            CUDARuntimeError(2, "cudaErrorMemoryAllocation: no memory"),
+            r"device 0 \(Fake GPU\) is out of memory .*Gi",
+        ),
+        (CUDADriverError(700, "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"), "lost to this process"),
+        (CUDADriverError(701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources"), "more registers"),
+        (CUDADriverError(1, "CUDA_ERROR_INVALID_VALUE: invalid argument"), "a call of CUDA failed"),
+    ],
+)
+def test_errors_of_the_device(machine, fault, message):
+    estimator = build("wave")
+    before = estimator(500)
+    machine.faults.append(fault)
+    with pytest.raises(mg.BackendError, match=message):
+        estimator(500)
+    if fault.status == 700:
+        with pytest.raises(mg.BackendError, match="lost"):
+            estimator(500)
+        with pytest.raises(mg.BackendError, match=r"not available: .*lost"):
+            build("scalar")
+    else:
+        identical(estimator(500), before)
+
+
+def test_no_memory_left(monkeypatch):
+    small(monkeypatch)
+    machines.machine(monkeypatch, memory=100)
+    with pytest.raises(mg.BackendError, match=r"out of memory \(Out of memory allocating [0-9,]+ bytes"):
+        build("wave")(100_000)
+
+
+def test_auto_goes_on_without_the_device(machine):
+    estimator = build("wave", "auto", draws=10**12)
+    assert estimator.backend == "cuda"
+    machine.faults.append(CUDADriverError(719, "CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure"))
+    with pytest.warns(mg.BackendWarning, match="lost"):
+        estimate = estimator(500)
+    assert estimate.backend == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"driver": 0}, "there is no NVIDIA driver"),
+        ({"driver": 11040}, "driver is for CUDA 11.4, CuPy here for 12.9: update the driver"),
+        ({"devices": 0}, "no device that it shows"),
+    ],
+)
+def test_no_device(monkeypatch, options, message):
+    machines.machine(monkeypatch, **options)
+    with pytest.raises(mg.BackendError, match=message):
+        build("wave")
+
+
+def test_packages_that_are_missing(monkeypatch):
+    from mcgrad.backends.cuda import backend
+
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    with pytest.raises(mg.BackendError, match=r'CuPy and numba-cuda are not installed: pip install "mcgrad\[cuda\]"'):
+        build("wave")
+
+
+def test_a_machine_without_cuda_has_no_cost(monkeypatch):
+    from mcgrad.backends.cuda import backend
+
+    monkeypatch.setattr(backend, "has_driver", lambda: False)
+    assert build("wave", "auto").backend != "cuda"
+
+
+def test_an_interrupt_leaves_a_backend_that_works(machine):
+    estimator = build("wave")
+    before = estimator(20_000)
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimator(20_000, progress=interrupt)
+    identical(estimator(20_000), before)
+
+
+def test_machines_hold_what_is_asked(monkeypatch):
+    made = Machine(devices=3)
+    assert made.cupy.cuda.runtime.getDeviceCount() == 3
