@@ -180,4 +180,6 @@ REWRITES: dict[str, Callable[[Var], Var | None]] = {
     "add": _add,
     "subtract": _subtract,
     "negative": _negative,
+    "stop": lambda var: var.args[0],  # what they say is about derivatives, and those have been taken
+    "implicit": lambda var: var.args[0],
 }

@@ -100,6 +100,8 @@ sample("where", lambda x, y: build.apply("where", *positive(x), x, y), lambda x,
        (8,), ANY, (8,), ANY)  # fmt: skip
 sample("where", lambda x: build.apply("where", *positive(x), build.apply("less", x, 1.0), True),
        lambda x: np.where(x > 0, x < 1, True), (8,), ANY, smooth=False)  # fmt: skip
+elementwise("stop", ANY, meaning=lambda x: x, smooth=False)  # their derivatives are not those of what they mean
+elementwise("implicit", ANY, ANY, POSITIVE, meaning=lambda z, cdf, density: z, smooth=False)
 sample("copy", lambda x: Var("copy", (x,), None, x.shape, x.kind, x.random), lambda x: x, (3, 2), ANY)
 
 # --- structural ------------------------------------------------------------------------------------------------------

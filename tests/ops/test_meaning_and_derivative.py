@@ -58,6 +58,17 @@ def test_an_op_without_a_derivative_rule_raises_rather_than_giving_zero(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_stop_has_no_derivative_and_implicit_that_of_its_second_argument(mode):
+    x = input_("x", ())
+    at = {x: np.array([0.7])}
+    cdf, density = apply("sin", x), apply("exp", x)
+    (held,) = MODES[mode](apply("multiply", apply("stop", x), x), [x])
+    (grad,) = MODES[mode](apply("exp", apply("implicit", apply("multiply", x, x), cdf, density)), [x])
+    assert evaluate(held, at)[0] == pytest.approx(0.7)
+    assert evaluate(grad, at)[0] == pytest.approx(-np.exp(0.49) * np.cos(0.7) / np.exp(0.7))
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_ties_of_max_and_products_with_zeros(mode):
     x = input_("x", (3,))
     at = {x: np.array([2.0, 2.0, 1.0])[:, None]}

@@ -41,6 +41,8 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "reciprocal": (lambda t, y, x: neg(mul(t, mul(y, y))),),
     "absolute": (lambda t, y, x: mul(t, sign(x)),),
     "copy": (lambda t, y, x: t,),
+    "stop": (None,),
+    "implicit": (None, lambda t, y, x, cdf, density: neg(div(t, density)), None),
     "sign": (None,),
     "floor": (None,),
     "ceil": (None,),

@@ -11,6 +11,8 @@ INFIX = {
     "divide": "{} / {}",
     "negative": "-{}",
     "copy": "{}",
+    "stop": "{}",
+    "implicit": "{}",
     "less": "{} < {}",
     "less_equal": "{} <= {}",
     "equal": "{} == {}",

@@ -245,6 +245,8 @@ MEANING: dict[str, Callable[..., Array]] = {
     "trigamma": _trigamma,
     "softplus": _softplus,
     "copy": lambda var, x: x,
+    "stop": lambda var, x: x,
+    "implicit": lambda var, x, cdf, density: x,
     "reshape": lambda var, x: x.reshape(*var.shape, x.shape[-1]),
     "transpose": lambda var, x: x.transpose(*var.attrs, -1),
     "broadcast": _broadcast,
