@@ -53,7 +53,10 @@ def on_device(value: Any) -> bool:
 
 def any_on_device(values: Iterable[Any]) -> bool:
     """Whether one of some values is an array on a CUDA device."""
-    return any(type(value) is not np.ndarray and on_device(value) for value in values)
+    for value in values:
+        if type(value) is not np.ndarray and on_device(value):
+            return True
+    return False
 
 
 def adopt(name: str, value: Any) -> Any:
@@ -91,6 +94,8 @@ def all_true(answers: Iterable[Any]) -> bool:
     """Whether all of some answers are yes; those on the device are fetched at once."""
     there = []
     for answer in answers:
+        if answer is True:
+            continue
         if on_device(answer):
             there.append(answer)
         elif not answer:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises
 from mcgrad import tree
-from mcgrad.arrays import adopt, all_true, fetch, on_device, together
+from mcgrad.arrays import adopt, all_true, any_on_device, fetch, on_device, together
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -180,7 +180,7 @@ class Distribution:
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Have the family check arrays, which are all on the device if one is."""
-        self.check(dict(zip(flat, together(flat.values()), strict=True)))
+        self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
 
 
 def _names(flat: Mapping[str, object]) -> str:

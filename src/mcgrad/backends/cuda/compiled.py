@@ -28,6 +28,7 @@ class Compiled:
 
     Attributes
     ----------
+    components : int
     constants : Constants
     matrices : Matrices
         Those that last, on the devices.
@@ -35,6 +36,7 @@ class Compiled:
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
         self.emitted, self.dtype = emitted, np.dtype(dtype)
+        self.components = emitted.components
         self.constants = Constants(emitted, dtype)
         self.matrices = Matrices(emitted, self.dtype)
         self._lock = threading.Lock()

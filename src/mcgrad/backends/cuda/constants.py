@@ -6,15 +6,19 @@ write to. A value that was not computed again is the same object, which is how o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcgrad.arrays import as_dtype
 from mcgrad.backends.base import HostValues, Inputs
 from mcgrad.emit.kernel import Emitted
 from mcgrad.estimators.problem import DATA
 from mcgrad.ir.program import Var, ancestors
+
+NOTHING: tuple[list[Any], list[Any]] = ([], [])
 
 
 class Values(NamedTuple):
@@ -38,9 +42,8 @@ class Constants:
         places: dict[tuple[str, ...], list[int]] = {}
         for i, root in enumerate(self.roots):
             places.setdefault(_inputs(root), []).append(i)
-        self._groups = [
-            (paths, mine, HostValues([self.roots[i] for i in mine], dtype)) for paths, mine in places.items()
-        ]
+        self._dtype = np.dtype(dtype)
+        self._groups = [(paths, mine, self._compute(mine, dtype)) for paths, mine in places.items()]
         self._last: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
 
     def __call__(self, inputs: Inputs) -> Values:
@@ -49,16 +52,24 @@ class Constants:
         lasting = [False] * len(self.roots)
         for paths, places, compute in self._groups:
             given = [inputs[path] for path in paths]
-            known, found = self._last.get(paths, ([], []))
+            known, found = self._last.get(paths, NOTHING)
             lasts = bool(found) and all(map(is_, known, given))
             if not lasts:
-                found = compute({path: inputs[path] for path in paths})
+                found = compute(inputs)
                 lasts = all(map(_is_fixed, paths, given))
                 if lasts:
                     self._last[paths] = (given, found)
             for i, value in zip(places, found, strict=True):
                 values[i], lasting[i] = value, lasts
         return Values(values, lasting)
+
+    def _compute(self, places: list[int], dtype: str) -> Callable[[Inputs], list[Any]]:
+        """Return what computes some of the roots: for an input itself, next to nothing."""
+        roots = [self.roots[i] for i in places]
+        if len(roots) == 1 and roots[0].op == "input":
+            path = roots[0].attrs
+            return lambda inputs: [as_dtype(inputs[path], self._dtype)]
+        return HostValues(roots, dtype)
 
 
 def _inputs(root: Var) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -79,26 +78,16 @@ class Device:
     def __str__(self) -> str:
         return f"CUDA device {self.index} ({self.name})"
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make this the calling thread's device, and its errors ours."""
-        previous = None
-        try:
-            if self.lost is not None:
-                raise BackendError(self.lost)
-            previous = self._runtime.getDevice()
-            if previous != self.index:
-                self._runtime.setDevice(self.index)
-            yield
-        except Exception as error:
-            failure = self._failure(error)
-            if failure is None:
-                raise
-            raise failure from error
-        finally:
-            if previous is not None and previous != self.index:
-                with suppress(RuntimeError):  # where the device is lost, the error that said so is on its way
-                    self._runtime.setDevice(previous)
+    def current(self) -> Current:
+        """Make this the calling thread's device, and its errors ours, as long as the context is."""
+        return Current(self)
+
+    def enter(self, index: int) -> int:
+        """Make a device the calling thread's, and return the one that was."""
+        previous = int(self._runtime.getDevice())
+        if previous != index:
+            self._runtime.setDevice(index)
+        return previous
 
     def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
         """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again."""
@@ -142,7 +131,7 @@ class Device:
         free, total = self._runtime.memGetInfo()
         return int(free), int(total)
 
-    def _failure(self, error: Exception) -> BackendError | None:
+    def failure(self, error: Exception) -> BackendError | None:
         """Return what to raise for an error of CuPy, or None for others."""
         cuda = cupy().cuda
         code = getattr(error, "status", None)
@@ -160,6 +149,27 @@ class Device:
             return self.free()
         except RuntimeError:
             return 0, self.memory
+
+
+class Current:
+    """The context in which a device is the calling thread's."""
+
+    __slots__ = ("_device", "_previous")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        if self._device.lost is not None:
+            raise BackendError(self._device.lost)
+        self._previous = self._device.enter(self._device.index)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        with suppress(RuntimeError):  # where the device is lost, the error that said so is on its way
+            self._device.enter(self._previous)
+        failure = self._device.failure(error) if isinstance(error, Exception) else None
+        if failure is not None:
+            raise failure from error
 
 
 class Event:

@@ -57,6 +57,7 @@ class CudaKernel:
         self._lock = threading.Lock()
         self._turns = _turns(self.devices)
         self.fast = self.variant(False, False)
+        self.shifted = np.ones(self.fast.components, bool)
         self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
         with self.devices[0].current():
             self.fast.on(self.devices[0])
@@ -133,8 +134,7 @@ class CudaBound(Shifted):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CudaKernel, inputs: Inputs) -> None:
-        fast = kernel.fast
-        super().__init__(np.ones(fast.emitted.components, bool), fast.dtype)
+        super().__init__(kernel.shifted, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.ready: Event | None = None
         self._resident = any_on_device(inputs.values())
@@ -160,7 +160,7 @@ class CudaBound(Shifted):
                     pool.give_back(worker)
         finally:
             self.kernel.give_back(device)
-        k = compiled.emitted.components
+        k = compiled.components
         if not careful:
             return Sums(found[:k], found[k:])
         return Sums(found[:k], found[k : 2 * k], int(found[2 * k]), int(found[2 * k + 1]))

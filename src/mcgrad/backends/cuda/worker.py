@@ -105,6 +105,7 @@ class Settled:
         self._scalars = len(emitted.scalars)
         self._placed: list[Placed] = []
         if emitted.by_value:
+            self._places = [slice(first, first + var.size) for var, first in emitted.scalars]
             self._constants = sum(var.size for var, _ in emitted.scalars)
             self._arguments = Arguments(PLACES, self._constants + emitted.components, dtype, 0)
             return
@@ -119,8 +120,8 @@ class Settled:
             self._point(values, pivot, grid, device, stream)
             return self._arguments
         numbers = self._arguments.numbers
-        for (var, first), value in zip(self._emitted.scalars, values.values, strict=True):
-            numbers[first : first + var.size] = value.ravel()
+        for place, value in zip(self._places, values.values, strict=True):
+            numbers[place] = value.ravel()
         numbers[self._constants :] = pivot
         return self._arguments
 
