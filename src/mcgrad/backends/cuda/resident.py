@@ -13,6 +13,8 @@ from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Memory, Pinned
 from mcgrad.emit.kernel import Emitted
 
+ALIGNED = 4  # elements: kernels read vectors of so many
+
 
 class Numbers:
     """Constants, and the pivot after them, in the memory of one worker.
@@ -32,7 +34,7 @@ class Numbers:
 
     def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
         self._ends: list[tuple[int, int]] = [(first, first + var.size) for var, first in emitted.scalars]
-        size = max((end for _, end in self._ends), default=0)
+        size = -(-max((end for _, end in self._ends), default=0) // ALIGNED) * ALIGNED
         self._ends.append((size, size + emitted.components))
         self._dtype, self._staging = dtype, Pinned(size + emitted.components, dtype)
         self._memory = Memory(self._staging.array.nbytes)
@@ -107,7 +109,7 @@ class Placed:
         self.value = value
         self._source = source = contiguous(as_dtype(value.transpose(axes), dtype))  # alive as long as it is read
         there = on_device(source)
-        if there and source.device.id == device.index:
+        if there and source.device.id == device.index and source.data.ptr % (ALIGNED * dtype.itemsize) == 0:
             self.address = int(source.data.ptr)
             return
         self._memory = Memory(source.nbytes)
