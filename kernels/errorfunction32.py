@@ -1,4 +1,4 @@
-"""erf, erfc, ndtr and log_ndtr in float32.
+"""erf, erfc, erfcx, ndtr and log_ndtr in float32.
 
 As in float64 (`errorfunction64.py`), with a polynomial of degree 11 (Remez, relative error 5e-9). Error bounds:
 `bounds.py`.
@@ -14,6 +14,7 @@ from mcgrad.kernels.logarithm32 import log, log1p
 F = np.float32
 INF = F(np.inf)
 SQRT_HALF = F(0.70710677)
+ONE_SQRT_PI = F(0.5641896)
 K = F(2.5)
 # (1 + 2 a) erfcx(a) as a polynomial of t = (a - K) / (a + K), -1 <= t < 1
 ERFCX = (
@@ -25,7 +26,7 @@ ERF = (0.12837917, -0.37612626, 0.112835854, -0.026853811, 0.0051883273, -0.0008
 
 
 @scalar
-def erfcx(a):
+def erfcx_right(a):
     """e**(a*a) erfc(a) for a >= 0; constant from 1e18 on."""
     a = select(a > F(1e18), F(1e18), a)
     left, right = a + K, fma(F(2.0), a, F(1.0))
@@ -39,7 +40,7 @@ def erfc_right(a):
     """erfc(a) for a >= 0."""
     a = select(a > F(11.0), F(11.0), a)
     square = exact_mul(a, a)
-    return exp_pair(-square, -fma(a, a, -square), erfcx(a))
+    return exp_pair(-square, -fma(a, a, -square), erfcx_right(a))
 
 
 @scalar
@@ -57,11 +58,22 @@ def erf(x):
 
 
 @scalar
+def erfcx(x):
+    """e**(x*x) erfc(x)."""
+    size = absolute(x)
+    right = select(size > F(1e4), divide(ONE_SQRT_PI, size), erfcx_right(size))
+    capped = select(size > F(11.0), F(11.0), size)
+    square = exact_mul(capped, capped)
+    left = exp_pair(square, fma(capped, capped, -square), F(2.0)) - right
+    return select(x < F(0.0), left, right)
+
+
+@scalar
 def normal_tail(a):
     """Probability that a standard normal exceeds a >= 0."""
     a = select(a > F(15.0), F(15.0), a)
     square = exact_mul(a, a)
-    return exp_pair(F(-0.5) * square, F(-0.5) * fma(a, a, -square), F(0.5) * erfcx(a * SQRT_HALF))
+    return exp_pair(F(-0.5) * square, F(-0.5) * fma(a, a, -square), F(0.5) * erfcx_right(a * SQRT_HALF))
 
 
 @scalar
@@ -75,5 +87,5 @@ def ndtr(x):
 def log_ndtr(x):
     """Logarithm of the standard normal's distribution function, accurate in both tails."""
     size = absolute(x)
-    left = fma(F(-0.5) * x, x, log(F(0.5) * erfcx(size * SQRT_HALF)))
+    left = fma(F(-0.5) * x, x, log(F(0.5) * erfcx_right(size * SQRT_HALF)))
     return select(x < F(0.0), left, log1p(-normal_tail(size)))

@@ -1,14 +1,16 @@
 """The special functions in float64, under SciPy's names: what an emitted float64 kernel calls."""
 
-from mcgrad.kernels.errorfunction64 import erf, erfc, log_ndtr, ndtr
+from mcgrad.kernels.errorfunction64 import erf, erfc, erfcx, log_ndtr, ndtr
 from mcgrad.kernels.exponential64 import exp
 from mcgrad.kernels.gamma64 import digamma, gammaln, trigamma
 from mcgrad.kernels.intrinsics import absolute, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import LN2, log_reduced
+from mcgrad.kernels.normalquantile64 import ndtri, ndtri_exp
 
 __all__ = [
-    "digamma", "erf", "erfc", "expit", "gammaln", "log_ndtr", "logaddexp", "ndtr", "softplus", "trigamma",
+    "digamma", "erf", "erfc", "erfcx", "expit", "gammaln", "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp",
+    "softplus", "trigamma",
 ]  # fmt: skip
 
 

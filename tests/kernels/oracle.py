@@ -11,10 +11,26 @@ def log_ndtr(x):
     return mp.log(tail) if x < 0 else mp.log1p(-tail)
 
 
+def erfcx(x):
+    return 1 / (x * mp.sqrt(mp.pi)) if x > 1e40 else mp.exp(x * x) * mp.erfc(x)
+
+
+def ndtri_exp(y):
+    """Newton's method on log_ndtr, from the far tail's leading term."""
+    if y > -mp.log(2):
+        return -ndtri_exp(mp.log(-mp.expm1(y)))
+    x = -mp.sqrt(max(-2 * y - mp.log(2 * mp.pi), mp.mpf(1) / 4))
+    for _ in range(12):
+        x -= (log_ndtr(x) - y) * mp.erfc(-x / mp.sqrt(2)) * mp.sqrt(mp.pi / 2) * mp.exp(x * x / 2)
+    return x
+
+
 RIGHT = {
     "arccos": mp.acos, "arccosh": mp.acosh, "arcsin": mp.asin, "arcsinh": mp.asinh, "arctan": mp.atan,
     "arctan2": mp.atan2, "arctanh": mp.atanh, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)), "cos": mp.cos,
-    "cosh": mp.cosh, "digamma": lambda x: mp.psi(0, x), "erf": mp.erf, "erfc": mp.erfc, "exp": mp.exp,
+    "cosh": mp.cosh, "digamma": lambda x: mp.psi(0, x), "erf": mp.erf, "erfc": mp.erfc,
+    "erfcx": erfcx, "ndtri": lambda p: ndtri_exp(mp.log(p)), "ndtri_exp": ndtri_exp,
+    "exp": mp.exp,
     "exp2": lambda x: mp.mpf(2) ** x, "expit": lambda x: 1 / (1 + mp.exp(-x)), "expm1": mp.expm1,
     "gammaln": lambda x: mp.log(abs(mp.gamma(x))) if x < 1e3 else mp.loggamma(x), "hypot": mp.hypot, "log": mp.log,
     "log10": mp.log10, "log1p": mp.log1p, "log2": lambda x: mp.log(x, 2), "log_ndtr": log_ndtr,

@@ -15,6 +15,7 @@ EXTREME = {
 REFERENCE = {
     "digamma": special.digamma, "erf": special.erf, "erfc": special.erfc, "expit": special.expit,
     "gammaln": special.gammaln, "log_ndtr": special.log_ndtr, "ndtr": special.ndtr,
+    "erfcx": special.erfcx, "ndtri": special.ndtri, "ndtri_exp": special.ndtri_exp,
     "softplus": lambda x: np.logaddexp(x, np.zeros_like(x)),
     "trigamma": lambda x: special.polygamma(1, x.astype(np.float64)).astype(x.dtype),
 }  # fmt: skip

@@ -75,10 +75,14 @@ for op in ["absolute", "sign", "cbrt"]:
 for op in ["floor", "ceil"]:
     elementwise(op, (-1.9, -1.1))
     elementwise(op, (1.1, 1.9))
-for op in ["expit", "erf", "erfc", "ndtr", "log_ndtr"]:
+for op in ["expit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr"]:
     elementwise(op, ANY, meaning=getattr(sc, op))
 elementwise("expit", WIDE, meaning=sc.expit)
 elementwise("log_ndtr", (-30.0, -5.0), meaning=sc.log_ndtr)
+elementwise("erfcx", (2.0, 50.0), meaning=sc.erfcx)
+elementwise("ndtri", (0.1, 0.9), meaning=sc.ndtri)
+elementwise("ndtri_exp", (-2.0, -0.1), meaning=sc.ndtri_exp)
+elementwise("ndtri_exp", (-900.0, -10.0), meaning=sc.ndtri_exp)
 elementwise("softplus", ANY, meaning=lambda x: np.logaddexp(0, x))
 elementwise("softplus", WIDE, meaning=lambda x: np.logaddexp(0, x))
 elementwise("gammaln", POSITIVE, meaning=sc.gammaln)

@@ -320,8 +320,10 @@ case(".mT", lambda x: x.mT, (2, 3, 4))
 case(".real", lambda x: x.real * 2, (3,))
 
 # --- scipy.special ---------------------------------------------------------------------------------------------------
-for name in words("expit log_expit erf erfc ndtr log_ndtr"):
+for name in words("expit log_expit erf erfc erfcx ndtr log_ndtr"):
     case(f"scipy.special.{name}", getattr(sc, name), (4,), ANY)
+case("scipy.special.ndtri", sc.ndtri, (4,), (0.1, 0.9))
+case("scipy.special.ndtri_exp", sc.ndtri_exp, (4,), (-3.0, -0.1))
 for name in words("gammaln digamma psi entr"):
     case(f"scipy.special.{name}", getattr(sc, name), (4,))
 case("scipy.special.logit", sc.logit, (4,), (0.1, 0.9))

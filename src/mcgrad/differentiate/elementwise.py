@@ -20,10 +20,11 @@ exp, log, sqrt, sin, cos, sinh, cosh = (
     partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh"]
 )
 power, where, less, equal, sign = (partial(apply, op) for op in ["power", "where", "less", "equal", "sign"])
-expit, digamma, trigamma = (partial(apply, op) for op in ["expit", "digamma", "trigamma"])
+expit, erfcx, digamma, trigamma = (partial(apply, op) for op in ["expit", "erfcx", "digamma", "trigamma"])
 
 _2_SQRT_PI = 2 / np.sqrt(np.pi)
 _1_SQRT_2PI = 1 / np.sqrt(2 * np.pi)
+_SQRT_HALF = np.sqrt(0.5)
 _LN2 = np.log(2)
 _LN10 = np.log(10)
 
@@ -85,8 +86,11 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "logaddexp": (lambda t, y, a, b: mul(t, expit(sub(a, b))), lambda t, y, a, b: mul(t, expit(sub(b, a)))),
     "erf": (lambda t, y, x: mul(t, mul(_gauss(x), _2_SQRT_PI)),),
     "erfc": (lambda t, y, x: neg(mul(t, mul(_gauss(x), _2_SQRT_PI))),),
+    "erfcx": (lambda t, y, x: mul(t, sub(mul(mul(x, y), 2.0), _2_SQRT_PI)),),
     "ndtr": (lambda t, y, x: mul(t, mul(exp(mul(mul(x, x), -0.5)), _1_SQRT_2PI)),),
-    "log_ndtr": (lambda t, y, x: mul(t, mul(exp(sub(mul(mul(x, x), -0.5), y)), _1_SQRT_2PI)),),
+    "log_ndtr": (lambda t, y, x: div(mul(t, 2 * _1_SQRT_2PI), erfcx(mul(x, -_SQRT_HALF))),),  # density / tail
+    "ndtri": (lambda t, y, p: div(mul(t, exp(mul(mul(y, y), 0.5))), _1_SQRT_2PI),),
+    "ndtri_exp": (lambda t, y, x: mul(t, mul(erfcx(mul(y, -_SQRT_HALF)), 0.5 / _1_SQRT_2PI)),),  # tail / density
     "gammaln": (lambda t, y, x: mul(t, digamma(x)),),
     "digamma": (lambda t, y, x: mul(t, trigamma(x)),),
 }

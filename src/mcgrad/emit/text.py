@@ -24,7 +24,9 @@ INFIX = {
     "where": "select({}, {}, {})",
     "float": "select({}, real(1), real(0))",
 }
-SPECIAL = {"erf", "erfc", "gammaln", "digamma", "trigamma", "expit", "softplus", "logaddexp", "ndtr", "log_ndtr"}
+SPECIAL = frozenset(
+    "digamma erf erfc erfcx expit gammaln log_ndtr logaddexp ndtr ndtri ndtri_exp softplus trigamma".split()
+)
 
 
 START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}

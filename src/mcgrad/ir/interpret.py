@@ -241,7 +241,10 @@ MEANING: dict[str, Callable[..., Array]] = {
             "logical_xor",
         ]
     },
-    **{name: _special(name) for name in ["expit", "erf", "erfc", "ndtr", "log_ndtr", "gammaln", "digamma"]},
+    **{
+        name: _special(name)
+        for name in ["expit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr", "ndtri", "ndtri_exp", "gammaln", "digamma"]
+    },
     "trigamma": _trigamma,
     "softplus": _softplus,
     "copy": lambda var, x: x,

@@ -47,7 +47,7 @@ OPS: dict[str, Op] = {
         *_rows("elementwise", "exp exp2 log log2 log10 sin cos", cost=12),
         *_rows("elementwise", "expm1 log1p tan tanh sinh cosh cbrt hypot expit softplus logaddexp erf", cost=20),
         *_rows("elementwise", "arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
-        *_rows("elementwise", "power erfc ndtr log_ndtr gammaln digamma trigamma", cost=50),
+        *_rows("elementwise", "power erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma trigamma", cost=50),
         *_rows("elementwise", "less less_equal equal not_equal isfinite isnan", result="bool"),
         *_rows("elementwise", "logical_and logical_or logical_not logical_xor", result="bool"),
         *_rows("structural", "reshape transpose broadcast slice flip pad take concatenate", cost=0.0, linear=True),
