@@ -9,12 +9,13 @@ ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "kernels errors",
-    "tree moments references ranges strict machine arrays",
+    "triangular tree moments references ranges strict machine arrays",
     "noise",
     "table",
     "result",
     "ir",
     "trace differentiate simplify emit",
+    "implicit",
     "distributions integrand",
     "estimators compile fingerprint",
     "ptx",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mcgrad.backends.registry import register_backend
     from mcgrad.distributions import (
         Distribution,
+        Implicit,
         Joint,
         LogNormal,
         MultivariateNormal,
@@ -42,6 +43,7 @@ __all__ = [
     "Distribution",
     "Estimate",
     "Estimator",
+    "Implicit",
     "Integrand",
     "Joint",
     "LogNormal",
@@ -64,7 +66,16 @@ __all__ = [
 _HOMES = {
     "api": ["estimate"],
     "distributions": [
-        *("Distribution", "Joint", "LogNormal", "MultivariateNormal", "Normal", "Reparameterized", "Uniform"),
+        *(
+            "Distribution",
+            "Implicit",
+            "Joint",
+            "LogNormal",
+            "MultivariateNormal",
+            "Normal",
+            "Reparameterized",
+            "Uniform",
+        ),
     ],
     "backends.registry": ["register_backend"],
     "errors": [

@@ -47,13 +47,14 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
         for i in range(var.size):
             seed = np.zeros(var.size)
             seed[i] = 1.0
-            tangent = _push(value, var, const(seed.reshape(var.shape)))
+            tangent = push(value, var, const(seed.reshape(var.shape)))
             parts.append(reshape(const(0.0) if tangent is None else tangent, (1,)))
         grads.append(reshape(concatenate(parts, 0), var.shape))
     return grads
 
 
-def _push(value: Var, source: Var, seed: Var) -> Var | None:
+def push(value: Var, source: Var, seed: Var) -> Var | None:
+    """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
     tangents: dict[Var, Var] = {source: seed}
     for var in ancestors([value]):
         if var is source or not any(arg in tangents for arg in var.args):

@@ -2,6 +2,7 @@
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint
+from mcgrad.distributions.implicit import Implicit
 from mcgrad.distributions.joint import Joint
 from mcgrad.distributions.lognormal import LogNormal
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
@@ -12,6 +13,7 @@ from mcgrad.distributions.uniform import Uniform
 __all__ = [
     "Constraint",
     "Distribution",
+    "Implicit",
     "Joint",
     "LogNormal",
     "MultivariateNormal",
