@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ptx import Ptx
@@ -14,25 +15,25 @@ from tests.cuda.fake_cupy import Machine, install
 COMMON = ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean", "pointer float64"]
 
 
-def reference(emitted: Any, dtype: str) -> Any:
-    """Return a kernel that fills its partials by the reference, from the constants that it was passed."""
+def reference(emitted: Any, dtype: str, constants: Any) -> Any:
+    """Return a kernel that fills its partials by the reference, and looks at the constants that it was passed."""
     from mcgrad.kernels import reference_noise
 
     roots = [out.var for out, _ in emitted.outputs]
-    known = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
-    body = Interpreter(roots, known, dtype)
+    body = Interpreter(roots, dtype=dtype)
     noise = [var for var in body.inputs if var.op == "noise"]
     size = sum(var.size for var, _ in emitted.scalars)
+    known = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
+    host = HostValues(known, dtype)
 
-    def leaves(numbers: Any, matrices: Any) -> dict[Any, Any]:
-        found = {}
-        for (var, axes), flat in zip(emitted.matrices, matrices, strict=True):
-            shape = [var.shape[axis] for axis in axes]
-            found[var] = flat[: var.size].reshape(shape).transpose(np.argsort(axes))[..., None]
+    def check(numbers: Any, matrices: Any) -> None:
+        """The constants are those of the inputs that were bound last."""
+        values = iter(host(constants.seen))
         for var, first in emitted.scalars:
-            value = numbers[first : first + var.size].reshape(*var.shape, 1)
-            found[var] = value if var.kind == "float" else value != 0
-        return found
+            np.testing.assert_array_equal(numbers[first : first + var.size], next(values).ravel())
+        for (_, axes), flat in zip(emitted.matrices, matrices, strict=True):
+            expected = next(values).transpose(axes).ravel()
+            np.testing.assert_array_equal(flat[: expected.size], expected)
 
     def run(grid: int, threads: int, shared: int, key0: int, key1: int, start: int, stop: int, base: int,
             chunks: int, omit: bool, out: Any, *rest: Any) -> None:  # fmt: skip
@@ -45,12 +46,15 @@ def reference(emitted: Any, dtype: str) -> Any:
             assert len(pivot) == k
         else:
             numbers, pivot, matrices = rest[0][:size], rest[1][:k], rest[4:]
-        constants = leaves(numbers, matrices)
+        check(numbers, matrices)
+        given = {
+            var: np.asarray(constants.seen[var.attrs], dtype)[..., None] for var in body.inputs if var.op == "input"
+        }
         rows = out[: emitted.rows * chunks].reshape(emitted.rows, chunks)
         for chunk in range(chunks):
             first = max(start, base + chunk * emitted.chunk)
             n = min(stop, base + (chunk + 1) * emitted.chunk) - first
-            draws = dict(constants)
+            draws = dict(given)
             for var in noise:
                 stream, kind = var.attrs
                 draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
@@ -90,12 +94,18 @@ def machine(monkeypatch: Any, run: Any = reference, merge: Any = add_up, **optio
 
     def load(self: Any, device: Any) -> Any:
         dtype = str(self.dtype)
-        image = made.kernel(run(self.emitted, dtype), arguments(self.emitted, dtype))
+        image = made.kernel(run(self.emitted, dtype, self.constants), arguments(self.emitted, dtype))
         return device.load(Ptx("", "kernel", image), self.emitted.shared, keep=False)
 
     def load_merge(device: Any) -> Any:
         return device.load(Ptx("", "merge", made.kernel(merge, ["pointer float64", "int32", "pointer float64"])))
 
+    def compute(self: Any, inputs: Any) -> Any:
+        self.seen = {path: getattr(x, "_host", x) for path, x in inputs.items()}
+        return original(self, inputs)
+
+    original = compiled.Constants.__call__
+    monkeypatch.setattr(compiled.Constants, "__call__", compute)
     monkeypatch.setattr(compiled.Compiled, "_load", load)
     monkeypatch.setattr(compiled, "_merge", load_merge)
     return made

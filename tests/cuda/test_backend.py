@@ -7,9 +7,10 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.cuda import kernel as cuda_kernel
+from mcgrad.backends.cuda.backend import describe
 from mcgrad.emit import registers
 from tests.cuda import machines
-from tests.cuda.fake_cupy import CUDADriverError, CUDARuntimeError, Machine
+from tests.cuda.fake_cupy import CUDADriverError, CUDARuntimeError
 
 X = np.random.default_rng(0).standard_normal((5, 3))
 
@@ -22,11 +23,13 @@ def regression(z, *, tau, X):
     return -np.sum(np.logaddexp(0, X @ z)) - 0.5 * tau * np.sum(z**2)
 
 
+LONG = np.random.default_rng(1).standard_normal((40, 6))
 NORMAL = mg.Normal(np.array([0.1, -0.2, 0.3]), np.array([1.0, 0.5, 2.0]))
 CASES = {
     "wave": (wave, NORMAL, {"params": {"c": 0.5}}),
     "scalar": (lambda z: z**2, mg.Normal(0.3, 1.2), {}),
     "regression": (regression, NORMAL, {"params": {"tau": 0.7}, "data": {"X": X}}),
+    "blocks": (regression, mg.Normal(np.zeros(6), 0.5), {"params": {"tau": 0.7}, "data": {"X": LONG}}),
     "joint": (lambda z: z["a"] * np.exp(z["b"]), mg.Joint(a=mg.Normal(1.0, 1.0), b=mg.Uniform(0.0, 2.0)), {}),
     "full": (
         lambda z: np.sum(np.cos(z)),
@@ -195,7 +198,7 @@ def on_device(machine, value, kind):
 
 
 @pytest.mark.parametrize("kind", ["cupy", "dlpack"])
-@pytest.mark.parametrize("name", ["wave", "regression", "full"])
+@pytest.mark.parametrize("name", ["wave", "regression", "full", "blocks"])
 def test_inputs_on_the_device_stay_there(machine, name, kind):
     f, q, inputs = CASES[name]
     there = {part: {key: on_device(machine, x, kind) for key, x in inputs[part].items()} for part in inputs}
@@ -264,17 +267,26 @@ def test_values_that_change_in_place_are_read_again(machine):
     assert before.merge(estimator(500, first=500, loc=np.zeros(3))).n == 1000  # knows what `loc` was then
 
 
-def test_fixed_data_are_copied_once(machine, monkeypatch):
-    monkeypatch.setattr(registers, "MOST_CONSTANTS", 0)
-    monkeypatch.setattr(registers, "fits", lambda program: True)
-    emit = registers.emit
-    monkeypatch.setattr(registers, "emit", lambda program, careful=False, by_value=True: emit(program, careful, False))
-    estimator = build("regression")
-    agree(estimator(500), build("regression", "numpy")(500), 1e-10)
+def test_fixed_data_are_copied_once(machine):
+    estimator, theirs = build("blocks"), build("blocks", "numpy")
+    assert estimator._kernel.fast.emitted.matrices
+    assert not estimator._kernel.fast.emitted.by_value
+    agree(estimator(5000), theirs(5000), 1e-10)
+    assert max(machine.copies) >= LONG.nbytes
     machine.copies.clear()
-    loc = np.ones(3)
-    agree(estimator(500, loc=loc), build("regression", "numpy")(500, loc=loc), 1e-10)
-    assert max(machine.copies) < X.nbytes
+    agree(estimator(5000, loc=np.ones(6)), theirs(5000, loc=np.ones(6)), 1e-10)
+    assert max(machine.copies) < LONG.nbytes
+
+
+def test_parameters_in_matrices_are_copied_when_they_change(machine):
+    tril = np.tri(6) + np.eye(6)
+    q = mg.MultivariateNormal(np.zeros(6), tril)
+    ours, theirs = (
+        mg.Estimator(regression, q, params={"tau": 0.7}, data={"X": LONG}, backend=b) for b in ("cuda", "numpy")
+    )
+    assert len(ours._kernel.fast.emitted.matrices) >= 2
+    for factor in (1.0, 0.5, 1.0):
+        agree(ours(3000, scale_tril=factor * tril), theirs(3000, scale_tril=factor * tril), 1e-10)
 
 
 # Results on a device
@@ -404,6 +416,12 @@ def test_an_interrupt_leaves_a_backend_that_works(machine):
     identical(estimator(20_000), before)
 
 
-def test_machines_hold_what_is_asked(monkeypatch):
-    made = Machine(devices=3)
-    assert made.cupy.cuda.runtime.getDeviceCount() == 3
+def test_what_is_there_is_described(two):
+    described = describe()
+    assert described["CUDA"] == "driver for CUDA 12.9, CuPy for CUDA 12.9"
+    assert described["CUDA device 1"] == "Fake GPU, compute capability 9.0, 4 multiprocessors, 16 GiB"
+
+
+def test_what_is_not_there_is_described(monkeypatch):
+    machines.machine(monkeypatch, driver=0)
+    assert describe() == {"CUDA": "there is no NVIDIA driver here"}

@@ -17,7 +17,7 @@ from tests.cuda.fake_cupy import CUDADriverError
 SCALARS = {"uint32": np.uint32, "int32": np.int32, "int64": np.int64, "boolean": np.bool_}
 
 
-def simulated(emitted, dtype):
+def simulated(emitted, dtype, constants):
     """Return a kernel of the machine: the emitted one, on arguments of the types that it declares."""
     launch = simulator.kernel(emitted, dtype)
     kinds = [*machines.COMMON, *[dtype] * 300] if emitted.by_value else machines.COMMON

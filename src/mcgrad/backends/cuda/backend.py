@@ -36,8 +36,9 @@ class CudaBackend:
         return lost[0] if lost else driver.obstacle()
 
     def rates(self) -> Rates:
-        """The rates of one device."""
-        return current(RATES)
+        """The rates of one device; of the first, as soon as it is known which that is."""
+        name = _device_name()
+        return current(replace(RATES, name=f"cuda: {name}") if name else RATES)
 
     def cost(self, program: Program, draws: int, threads: int) -> Cost:
         """Seconds to load CuPy and to compile, unless that is done."""
@@ -57,6 +58,32 @@ class CudaBackend:
         """Whether a Program was compiled before, in this process or an earlier one."""
         code = emitted(program)
         return not code.natives and ptx.is_cached(code.source)
+
+
+def describe() -> dict[str, str]:
+    """Return what there is of CUDA, by name, to read."""
+    reason = CudaBackend().unavailable()
+    if reason is not None:
+        return {"CUDA": reason}
+    from mcgrad.backends.cuda import driver, faults
+
+    ours, theirs = driver.versions()
+    return {
+        "CUDA": f"driver for CUDA {faults.dotted(ours)}, CuPy for CUDA {faults.dotted(theirs)}",
+        **{
+            f"CUDA device {device.index}": f"{device.name}, compute capability {'.'.join(map(str, device.cc))}, "
+            f"{device.processors} multiprocessors, {faults.gigabytes(device.memory)}"
+            for device in driver.devices()
+        },
+    }
+
+
+def _device_name() -> str | None:
+    """Name of the first device, if it was asked for already."""
+    driver = sys.modules.get("mcgrad.backends.cuda.driver")
+    if driver is None or not driver.devices.cache_info().currsize or not driver.devices():
+        return None
+    return str(driver.devices()[0].name)
 
 
 @cache
