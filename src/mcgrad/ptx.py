@@ -19,6 +19,7 @@ from mcgrad import compile
 from mcgrad.machine import version
 
 COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink")
+MACHINE_CODE = b"\x7fELF"
 HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
 
 _lock = threading.Lock()
@@ -100,14 +101,15 @@ def _read(path: Path, cc: tuple[int, int]) -> Ptx | None:
     if _entry(text) is None:
         return None
     try:
-        return Ptx(text, str(_entry(text)), path.with_suffix(".cubin").read_bytes())
+        image = path.with_suffix(".cubin").read_bytes()
     except OSError:
-        return _linked(text, cc)
+        image = b""
+    return Ptx(text, str(_entry(text)), image) if image.startswith(MACHINE_CODE) else _linked(text, cc)
 
 
 def _write(path: Path, ptx: Ptx) -> Ptx:
     """Keep machine code, then the PTX that says it is there."""
-    if ptx.image.startswith(b"\x7fELF"):
+    if ptx.image.startswith(MACHINE_CODE):
         compile.keep(path.with_suffix(".cubin"), ptx.image)
     compile.keep(path, ptx.text.encode())
     return ptx

@@ -1,0 +1,109 @@
+"""From source to machine code without a device: how arguments are declared, and what is kept on disk."""
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad import ptx
+from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
+from mcgrad.emit import registers
+from mcgrad.kernels import merge
+
+pytest.importorskip("numba_cuda")
+CC = (9, 0)
+BYTES = {".u8": 1, ".b8": 1, ".s8": 1, ".u32": 4, ".f32": 4, ".u64": 8, ".f64": 8}
+
+
+def program(dtype="float32"):
+    return mg.Estimator(lambda z: np.sin(z), mg.Normal(0.3, 1.2), backend="numpy", dtype=dtype).program
+
+
+def declared(text):
+    """Sizes of the arguments of the entry of PTX."""
+    head = text[text.index(".entry") :]
+    return [BYTES[kind] for kind in re.findall(r"\.param\s+(?:\.align \d+ )?(\.\w+)", head[: head.index(")")])]
+
+
+def packed(form, places):
+    """Sizes of the arguments that a Struct packs."""
+    codes = re.findall(r"[IiqQ?]", form.format)
+    assert len(codes) == len(places)
+    return [{"I": 4, "i": 4, "q": 8, "Q": 8, "?": 1}[code] for code in codes]
+
+
+@pytest.mark.parametrize(("dtype", "by_value"), [("float32", True), ("float64", False)])
+def test_arguments_are_as_wide_as_the_kernel_declares(dtype, by_value):
+    emitted = registers.emit(program(dtype), by_value=by_value)
+    code = ptx.ptx(emitted.source, "kernel", CC, [])
+    constants = sum(var.size for var, _ in emitted.scalars) + emitted.components
+    rest = [np.dtype(dtype).itemsize] * constants if by_value else [8, 8]
+    assert declared(code.text) == [*packed(COMMON, PLACES), *rest]
+    assert code.image[:4] in (b"\x7fELF", b"//\n/")  # machine code, or the PTX itself where nvJitLink is missing
+
+
+def test_arguments_of_the_merge():
+    code = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
+    assert declared(code.text) == packed(MERGE, MERGE_PLACES)
+
+
+def test_the_table_leads_to_every_argument():
+    arguments = Arguments(PLACES, 3, np.dtype(np.float32), 2)
+    COMMON.pack_into(arguments.head, 0, 2**32 - 1, 7, -1, 2**62, 5, 2**31 - 1, True, 2**64 - 1)
+    arguments.numbers[:] = [1.5, 2.5, 3.5]
+    arguments.pointers[:] = [2**63, 9]
+    table = (ctypes.c_void_p * 13).from_address(arguments.address)
+    kinds = [ctypes.c_uint32] * 2 + [ctypes.c_int64] * 3 + [ctypes.c_int32, ctypes.c_bool, ctypes.c_uint64]
+    kinds += [ctypes.c_float] * 3 + [ctypes.c_uint64] * 2
+    found = [kind.from_address(address).value for kind, address in zip(kinds, table, strict=True)]
+    assert found == [2**32 - 1, 7, -1, 2**62, 5, 2**31 - 1, True, 2**64 - 1, 1.5, 2.5, 3.5, 2**63, 9]
+
+
+RUN = """
+import sys
+import numpy as np
+import mcgrad as mg
+from mcgrad import ptx
+from mcgrad.emit import registers
+
+est = mg.Estimator(lambda z: np.cos(z), mg.Normal(0.3, 1.2), backend="numpy")
+emitted = registers.emit(est.program)
+known = ptx.is_cached(emitted.source)
+light = "numba" not in sys.modules
+code = ptx.ptx(emitted.source, "kernel", (9, 0), [])
+print(known, light, "numba" in sys.modules, len(code.image), ptx.is_cached(emitted.source))
+"""
+
+
+def run(folder):
+    environment = {**os.environ, "MCGRAD_CACHE_DIR": str(folder)}
+    done = subprocess.run([sys.executable, "-W", "error", "-c", RUN], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_second_process_compiles_nothing_and_loads_no_numba(tmp_path):
+    first = run(tmp_path)
+    assert first[:3] + first[4:] == ["False", "True", "True", "True"]
+    written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert any(name.endswith(".sm_90.ptx") for name in written)
+    assert any(name.endswith(".py") for name in written)
+    assert run(tmp_path) == ["True", "True", "False", first[3], "True"]
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+
+
+def test_what_cannot_be_read_is_compiled_again(tmp_path):
+    first = run(tmp_path)
+    for path in [*tmp_path.glob("*.ptx"), *tmp_path.glob("*.cubin")]:
+        path.write_bytes(b"\xff not a kernel")
+    assert run(tmp_path)[3] == first[3]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert run(tmp_path / "file" / "cache")[0] == "False"
