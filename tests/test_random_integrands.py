@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.estimators.pathwise import pathwise
+from mcgrad.estimators.plan import plan
 from mcgrad.estimators.problem import DATA as DATA_PREFIX
 from mcgrad.estimators.problem import trace_problem
 from mcgrad.ir.build import apply, noise
@@ -25,6 +25,10 @@ LEAVES = {path: np.asarray(x, float)[..., None] for path, x in INPUTS.items()}
 
 def problem_of(text):
     return trace_problem(integrand(text), Q, {name: np.asarray(x) for name, x in PARAMS.items()}, DATA)
+
+
+def program_of(problem, wrt, dtype):
+    return plan("pathwise", None, 2, problem.own).program(problem, wrt, dtype)
 
 
 def leaves_of(problem, value, draw):
@@ -76,7 +80,7 @@ def agree(program, backend, dtype):
 @given(expressions())
 def test_emitted_source_as_plain_python(plain_backend, text):  # noqa: F811
     problem = problem_of(text)
-    agree(pathwise(problem, list(problem.params), "float64"), plain_backend, "float64")
+    agree(program_of(problem, list(problem.params), "float64"), plain_backend, "float64")
 
 
 @pytest.mark.usefixtures("low_thresholds")
@@ -89,7 +93,7 @@ def test_emitted_source_as_plain_python(plain_backend, text):  # noqa: F811
 @given(expressions(), st.booleans())
 def test_products_and_tiles_with_draws_that_are_not_finite(plain_backend, text, omit):  # noqa: F811
     problem = problem_of(text)
-    outputs = pathwise(problem, list(problem.params), "float64").outputs
+    outputs = program_of(problem, list(problem.params), "float64").outputs
     spoiler = Output("spoiler", apply("log", apply("subtract", noise(99, "uniform", ()), 0.3)))
     program = Program((*outputs, spoiler), "float64")
     inputs = {path: x[..., 0] for path, x in LEAVES.items()}
@@ -116,6 +120,6 @@ def test_machine_code(dtype, count):
     longest = sorted(set(found), key=len)[-3 * count :: 3]
     outputs = []
     for text in longest:
-        program = pathwise(problem_of(text), tuple(INPUTS)[:5], dtype)
+        program = program_of(problem_of(text), tuple(INPUTS)[:5], dtype)
         outputs += [Output(f"{out.path} of {text}", out.var) for out in program.outputs]
     agree(simplify(Program(tuple(outputs), dtype)), CpuBackend(), dtype)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.agreement import agreement
 from mcgrad.backends import registry
 from mcgrad.backends.base import Partial
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
-from mcgrad.agreement import agreement
 from mcgrad.moments import Moments
 
 

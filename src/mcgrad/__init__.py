@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from mcgrad.estimator import Estimator
     from mcgrad.integrand import Integrand
+    from mcgrad.objectives import elbo, iwae, kl
     from mcgrad.result import ConfidenceInterval, Estimate
     from mcgrad.verification import Verification, verify
 
@@ -57,7 +58,10 @@ __all__ = [
     "TraceError",
     "Uniform",
     "Verification",
+    "elbo",
     "estimate",
+    "iwae",
+    "kl",
     "noise",
     "register_backend",
     "verify",
@@ -84,6 +88,7 @@ _HOMES = {
     ],
     "estimator": ["Estimator"],
     "integrand": ["Integrand"],
+    "objectives": ["elbo", "iwae", "kl"],
     "result": ["ConfidenceInterval", "Estimate"],
     "verification": ["Verification", "verify"],
 }

@@ -10,18 +10,23 @@ import numpy.typing as npt
 from mcgrad import arguments
 from mcgrad.distributions.base import Distribution
 from mcgrad.estimator import Estimator
+from mcgrad.estimators.plan import GROUP, Method
 from mcgrad.integrand import Integrand
+from mcgrad.objectives import Objective
 from mcgrad.result import Estimate
 
 
 def estimate(
-    f: Callable[..., Any] | Integrand,
-    q: Distribution,
-    n: int,
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Distribution | None = None,
+    n: int | None = None,
     *,
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
+    method: Method = "pathwise",
+    baseline: str | None = None,
+    k: int = GROUP,
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
     backend: str = "auto",
@@ -35,12 +40,13 @@ def estimate(
 
     Parameters
     ----------
-    f : callable or Integrand
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number.
+    f : callable, Integrand or Objective
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
     q : Distribution
+        An objective knows its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
-        Number of draws, at least 2.
-    params, data, wrt, dtype, backend, threads, nonfinite, devices, output
+        Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
+    params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -70,6 +76,9 @@ def estimate(
         params=params,
         data=data,
         wrt=wrt,
+        method=method,
+        baseline=baseline,
+        k=k,
         dtype=dtype,
         backend=backend,
         threads=threads,

@@ -13,6 +13,7 @@ from mcgrad import tree
 from mcgrad.arrays import adopt, fetch, on_device
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
+from mcgrad.integrand import Integrand
 
 DTYPES = ("float32", "float64")
 OUTPUTS = ("host", "device")
@@ -32,6 +33,20 @@ def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
             return whole
     limit = f"at least {least}" if most == MOST_DRAWS else f"from {least} to {most}"
     raise ParameterError(name, shown(value), f"a whole number {limit}")
+
+
+def distribution(f: Any, q: Any) -> Distribution:
+    """Return the distribution of an integrand: the one given, or an objective's own."""
+    own = getattr(f, "q", None)
+    if not isinstance(own, Distribution):
+        if not callable(f) and not isinstance(f, Integrand):
+            raise ParameterError("f", shown(f), "a function of one draw, an Integrand, or an objective such as mg.elbo")
+        if not isinstance(q, Distribution):
+            raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
+        return q
+    if q is not None and q is not own:
+        raise ParameterError("q", shown(q), "nothing, or the distribution that the objective was made with")
+    return own
 
 
 def seed(value: Any) -> int:

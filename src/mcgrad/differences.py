@@ -11,9 +11,9 @@ import numpy as np
 
 from mcgrad import noise as noises
 from mcgrad import tree
+from mcgrad.agreement import label
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.agreement import label
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.estimator import Estimator

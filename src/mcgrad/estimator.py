@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ from mcgrad.backends.base import Kernel, Partial
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
-from mcgrad.estimators.pathwise import pathwise
-from mcgrad.estimators.problem import DATA, trace_problem
+from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
+from mcgrad.estimators.problem import DATA, Problem, trace_problem
 from mcgrad.fingerprint import fingerprint
 from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
+from mcgrad.objectives import Objective
+from mcgrad.pilot import Pilot
 from mcgrad.progress import reporting
 from mcgrad.result import Estimate
 from mcgrad.run import Reached, run, thread_count
+from mcgrad.selection import select
 
 if TYPE_CHECKING:
     from mcgrad.ir.program import Program
@@ -37,10 +41,10 @@ class Estimator:
 
     Parameters
     ----------
-    f : callable or Integrand
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number.
+    f : callable, Integrand or Objective
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
     q : Distribution
-        Its parameters may change from call to call, their shapes may not.
+        Its parameters may change from call to call, their shapes may not. An objective knows its own.
     params : dict of str to float or array, optional
         Parameters that only f has; they may change from call to call, too.
     data : dict of str to array, optional
@@ -59,6 +63,14 @@ class Estimator:
         What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN, are left
         out, or raise. They are counted in any case.
 
+    method : str or dict
+        How the gradient in q's parameters is estimated: "pathwise", "score", "measure_valued"; for objectives also
+        "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
+        says it parameter by parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. See docs/estimators.md.
+    baseline : {None, "mean", "leave_one_out", "optimal"}
+        What score functions take from f.
+    k : int
+        Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without, it takes many calls of a million
         draws for granted, so many that compiling does not count.
@@ -82,12 +94,15 @@ class Estimator:
 
     def __init__(
         self,
-        f: Callable[..., Any] | Integrand,
-        q: Distribution,
+        f: Callable[..., Any] | Integrand | Objective,
+        q: Distribution | None = None,
         *,
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
         wrt: str | Iterable[str] | None = None,
+        method: Method = "pathwise",
+        baseline: str | None = None,
+        k: int = GROUP,
         dtype: npt.DTypeLike | None = None,
         backend: str = "auto",
         threads: int | None = None,
@@ -96,10 +111,7 @@ class Estimator:
         devices: Iterable[int] | None = None,
         output: str = "host",
     ) -> None:
-        if not callable(f) and not isinstance(f, Integrand):
-            raise ParameterError("f", shown(f), "a function of one draw, or an Integrand")
-        if not isinstance(q, Distribution):
-            raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
+        q = arguments.distribution(f, q)
         registry.check_name(backend)
         self.output = _output(output, backend)
         self.nonfinite = arguments.choice("nonfinite", nonfinite, arguments.NONFINITE)
@@ -107,19 +119,25 @@ class Estimator:
         self.q = q
         self._params = arguments.parameters(params, q)
         self._data = arguments.data(data, {**q.params, **self._params})
+        if isinstance(f, Objective):
+            self._data |= f.data
         self.dtype = arguments.dtype(dtype, q, params or {}, self._data)
         self._q_values = q.validate({}, self.dtype)
         problem = trace_problem(f, q, self._params, self._data)
         self.wrt = _selected(wrt, list(problem.params))
         if isinstance(f, Integrand):
             _refuse_own(self.wrt, self._params, list(q.flat_params))
-        self.program: Program = pathwise(problem, self.wrt, self.dtype)
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
             DATA + name: contiguous(arguments.cast(name, x, self.dtype))
             for name, x in self._data.items()
             if name in problem.data
         }
+        self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
+        self.program: Program = self.plan.program(problem, self.wrt, self.dtype)
+        self.group = self.plan.group * problem.draws
+        pilot = self.plan.pilot(problem, self.wrt, self.dtype)
+        self._pilot = Pilot(pilot) if pilot else None
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work()
         inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
@@ -127,8 +145,16 @@ class Estimator:
         if not any_on_device(self._fixed_inputs.values()):
             self._identity  # noqa: B018  worked out now: host arrays may change
         prefer = CUDA if there or self.output == "device" else None
-        name = CUDA if self.output == "device" else backend
+        name = CUDA if self.output == "device" else backend if self.program.body() else "numpy"  # nothing to compile
         self._dispatched = Dispatched(name, self.program, draws, self.threads, devices, prefer)
+
+    def _planned(self, problem: Problem, method: Method, baseline: str | None, k: int) -> Plan:
+        own = [path for path in problem.own if path in self.wrt]
+        if method != AUTO:
+            return plan(method, baseline, k, problem.own)
+        if baseline is not None:
+            raise ParameterError("baseline", f"{baseline!r} with method='auto'", "None: auto chooses it, too")
+        return select(problem, own, self._values({}), k, self.dtype)
 
     @property
     def backend(self) -> str:
@@ -175,7 +201,7 @@ class Estimator:
         -------
         Estimate
         """
-        n, seed, first = _range(n, seed, first)
+        n, seed, first = _range(n, seed, first, self.group)
         if stream is not None:
             with following(stream):
                 return self(n, seed, first=first, progress=progress, **changes)
@@ -209,14 +235,14 @@ class Estimator:
         -------
         Estimate
         """
-        n, seed, first = _range(n, seed, first)
+        n, seed, first = _range(n, seed, first, self.group)
         if reached is not None and reached.stop not in self.stops(n, first):
             raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
         return self._estimate(n, seed, first, self._values({}), watch, reached)
 
     def stops(self, n: int, first: int = 0) -> set[int]:
         """Return where the chunks end that the draws first .. first + n are cut into."""
-        return {stop for _, stop in self._kernel.chunks(first, n)}
+        return {stop * self.group for _, stop in self._kernel.chunks(first // self.group, n // self.group)}
 
     @property
     def problem(self) -> str:
@@ -232,6 +258,9 @@ class Estimator:
         watch: Callable[[Reached], None] | None,
         reached: Reached | None = None,
     ) -> Estimate:
+        problem = self._problem(values)
+        if self._pilot:
+            values = {**values, **self.baselines(values, seed)}
         while True:
             running = self._dispatched.running
             try:
@@ -255,10 +284,17 @@ class Estimator:
             backend=running.backend.name,
             seconds=seconds,
             nonfinite=partial.nonfinite,
-            problem=self._problem(values),
+            problem=problem,
             omitted=self.nonfinite == "omit",
+            method=self.plan.method,
+            choice=self.plan.reason,
+            group=self.group,
             place=place if self.output == "device" else None,
         )
+
+    def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
+        """Work out the baselines that a pilot gives, by the paths of their inputs."""
+        return self._pilot({path: fetch(value) for path, value in values.items()}, seed) if self._pilot else {}
 
     def _average(
         self,
@@ -278,10 +314,12 @@ class Estimator:
 
             def told(stop: int, total: Partial) -> None:
                 if watch:
-                    watch(Reached(stop, total, time.perf_counter() - start, running.backend.name))
+                    watch(Reached(stop * self.group, total, time.perf_counter() - start, running.backend.name))
 
+            if reached:
+                reached = replace(reached, stop=reached.stop // self.group)
             bound = kernel.bind(values)
-            chunks, workers = kernel.chunks(first, n), kernel.workers(self.threads)
+            chunks, workers = kernel.chunks(first // self.group, n // self.group), kernel.workers(self.threads)
             partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", told, reached)
             return partial, time.perf_counter() - start
 
@@ -341,9 +379,13 @@ def _output(output: Any, backend: str) -> str:
     return chosen
 
 
-def _range(n: Any, seed: Any, first: Any) -> tuple[int, int, int]:
-    n = arguments.count("n", n, 2)
-    return n, arguments.seed(seed), arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
+def _range(n: Any, seed: Any, first: Any, group: int) -> tuple[int, int, int]:
+    n = arguments.count("n", n, 2 * group)
+    first = arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
+    for name, value in (("n", n), ("first", first)):
+        if value % group:
+            raise ParameterError(name, f"{value:,}", f"a multiple of {group}, the draws that are averaged together")
+    return n, arguments.seed(seed), first
 
 
 def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:

@@ -66,6 +66,12 @@ class Estimate:
         Which draws of the seed's sequence these are: from the first number up to, not including, the second.
     seconds : float
         Wall-clock time, without compilation; added up over merged estimates.
+    method : str or dict of str to str
+        The estimator of the gradient, such as "pathwise" or "score+mean"; by the parameter's path where they differ.
+    choice : str
+        Why it was chosen, under ``method="auto"``.
+    group : int
+        Draws that were averaged together: standard errors are of the means of n / group groups, which are independent.
     """
 
     __slots__ = (
@@ -76,7 +82,10 @@ class Estimate:
         "_problem",
         "_shapes",
         "backend",
+        "choice",
         "dtype",
+        "group",
+        "method",
         "n",
         "nonfinite",
         "omitted",
@@ -92,7 +101,10 @@ class Estimate:
     _problem: str | Callable[[], str]
     _shapes: Mapping[str, Shape]
     backend: str
+    choice: str
     dtype: str
+    group: int
+    method: str | dict[str, str]
     n: int
     nonfinite: int
     omitted: bool
@@ -113,6 +125,9 @@ class Estimate:
         seconds: float,
         problem: str | Callable[[], str],
         place: Place | None = None,
+        method: str | dict[str, str] = "pathwise",
+        choice: str = "",
+        group: int = 1,
     ) -> None:
         put = object.__setattr__
         put(self, "_moments", moments)
@@ -129,6 +144,9 @@ class Estimate:
         put(self, "dtype", dtype)
         put(self, "backend", backend)
         put(self, "seconds", seconds)
+        put(self, "method", method)
+        put(self, "choice", choice)
+        put(self, "group", group)
 
     @classmethod
     def from_moments(
@@ -146,6 +164,9 @@ class Estimate:
         problem: str | Callable[[], str] = "",
         omitted: bool = False,
         place: Place | None = None,
+        method: str | dict[str, str] = "pathwise",
+        choice: str = "",
+        group: int = 1,
     ) -> Self:
         """Return the estimate of one run.
 
@@ -165,11 +186,11 @@ class Estimate:
             Fingerprint of integrand, distribution, parameters and data: estimates merge where it is equal.
         place : callable, optional
             Array on the host -> array on a device, for `grad` and `grad_stderr`, which are made at once.
-        seed, dtype, backend, seconds
+        seed, dtype, backend, seconds, method, choice, group
             As the attributes.
         """
-        ranges = ((first, first + n),)
-        new = cls(moments, shapes, ranges, nonfinite, omitted, seed, dtype, backend, seconds, problem, place)
+        ranges, origin = ((first, first + n),), (method, choice, group)
+        new = cls(moments, shapes, ranges, nonfinite, omitted, seed, dtype, backend, seconds, problem, place, *origin)
         if place is not None:
             new.grad, new.grad_stderr  # noqa: B018  in the stream that is current now
         return new
@@ -197,6 +218,10 @@ class Estimate:
             self.backend,
             self.seconds,
             self._fingerprint,
+            None,
+            self.method,
+            self.choice,
+            self.group,
         )
 
     # Results
@@ -302,6 +327,8 @@ class Estimate:
             ("seeds", self.seed, other.seed),
             ("dtypes", self.dtype, other.dtype),
             ("parameters", dict(self._shapes), dict(other._shapes)),
+            ("methods", self.method, other.method),
+            ("groups of draws", self.group, other.group),
             ("treatments of non-finite draws", self.omitted, other.omitted),
             ("problems (integrand, distribution, parameters or data)", self._fingerprint, other._fingerprint),
         ):
@@ -321,6 +348,9 @@ class Estimate:
             early.seconds + late.seconds,
             early._fingerprint,
             self._place,
+            early.method,
+            early.choice,
+            early.group,
         )
 
     # Files
@@ -345,6 +375,9 @@ class Estimate:
             "backend": self.backend,
             "seed": self.seed,
             "seconds": self.seconds,
+            "method": self.method,
+            "choice": self.choice,
+            "group": self.group,
             "ranges": [list(pair) for pair in self.ranges],
             "problem": self._fingerprint,
             "shapes": {path: list(shape) for path, shape in self._shapes.items()},
@@ -381,6 +414,10 @@ class Estimate:
                 fields["backend"],
                 float(fields["seconds"]),
                 fields["problem"],
+                None,
+                fields.get("method", "pathwise"),  # results of earlier versions do not say
+                fields.get("choice", ""),
+                int(fields.get("group", 1)),
             )
             new.grad, new.grad_stderr  # noqa: B018  the shapes must go with the moments
         except (KeyError, TypeError, ValueError) as error:
@@ -409,7 +446,15 @@ class Estimate:
         speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
         time = duration(self.seconds)
         foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {time}{speed}, seed {self.seed}{first}"
-        return "\n".join([*table, "", foot, *self._warning()])
+        return "\n".join([*table, "", foot, *self._origin(), *self._warning()])
+
+    def _origin(self) -> list[str]:
+        """Say how the gradient was estimated, where that is not the plain pathwise way."""
+        if self.method == "pathwise" and not self.choice and self.group == 1:
+            return []
+        named = self.method if isinstance(self.method, str) else ", ".join(f"{p}: {m}" for p, m in self.method.items())
+        groups = f", in groups of {self.group} draws" if self.group > 1 else ""
+        return [f"gradient by {named}{groups}{f' ({self.choice})' if self.choice else ''}"]
 
     def _warning(self) -> list[str]:
         if not self.nonfinite:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments
-from mcgrad.backends import registry
 from mcgrad.agreement import BackendCheck, agreement
+from mcgrad.backends import registry
 from mcgrad.differences import STEP, Differences, GradientCheck
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown

@@ -103,4 +103,4 @@ class NumpyBound:
             components = np.arange(var.size)
             leaves[var] = draw(seed, stream, components, start, n, kernel.program.dtype).reshape(*var.shape, n)
         results = kernel.body(leaves)
-        return np.concatenate([value.reshape(-1, n) for value in results])
+        return np.concatenate([value.reshape(-1, n) for value in results]) if results else np.empty((0, n))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcgrad.agreement import agreement
 from mcgrad.checkpoint import Keeper, path_for
 from mcgrad.cli.prepare import Complete, Ready
-from mcgrad.agreement import agreement
 from mcgrad.errors import NonFiniteError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job

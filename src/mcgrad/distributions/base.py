@@ -22,7 +22,7 @@ class Distribution:
     A family sets `constraints`, passes its parameters to ``super().__init__`` and writes :meth:`transform` and
     :meth:`log_prob`. Where its event shape is not what its parameters broadcast to, it overrides
     :meth:`event_shape_of`; where its noise is not standard normal of that shape, `noise_kind` or :meth:`noise_of`;
-    and :meth:`check` where one parameter limits another.
+    :meth:`check` where one parameter limits another, and `entropy` where there is a closed form.
 
     `transform` and `log_prob` are plain NumPy on one draw and are traced: whole-array functions, ``np.where`` instead
     of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
@@ -55,6 +55,12 @@ class Distribution:
 
     log_prob: Callable[..., Any]
     """``log_prob(z, **params) -> scalar``: the log density at one draw, summed over independent components."""
+
+    entropy: Callable[..., Any] | None = None
+    """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
+
+    moving_support: ClassVar[bool] = False
+    """Whether the parameters move the ends of where the density is positive: then score functions are biased."""
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}

@@ -74,5 +74,20 @@ class Joint(Distribution):
         terms = [part.log_prob(z[name], **params.get(name, {})) for name, part in self.parts.items()]
         return sum(terms[1:], start=terms[0])
 
+    def entropy(self, **params: Any) -> Any:
+        """Return the sum of the parts' entropies.
+
+        Raises
+        ------
+        ParameterError
+            A part without a closed form.
+        """
+        terms = []
+        for name, part in self.parts.items():
+            if part.entropy is None:
+                raise ParameterError(name, f"{type(part).__name__}, whose entropy has no closed form", "another family")
+            terms.append(part.entropy(**params.get(name, {})))
+        return sum(terms[1:], start=terms[0])
+
     def __repr__(self) -> str:
         return f"Joint({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"

@@ -44,3 +44,8 @@ class LogNormal(Distribution):
         log_z = np.log(np.where(inside, z, 1.0))  # both branches of the outer where are evaluated
         normal = -0.5 * np.square((log_z - loc) / scale) - np.log(scale) - HALF_LOG_2PI
         return np.sum(np.where(inside, normal - log_z, -np.inf))
+
+    @staticmethod
+    def entropy(*, loc: Any, scale: Any) -> Any:
+        """Return the entropy, summed over the components: the normal's, and the mean of log z."""
+        return np.sum(np.log(scale) + loc + (0.5 + HALF_LOG_2PI))

@@ -51,3 +51,9 @@ class MultivariateNormal(Distribution):
         d = scale_tril.shape[0]
         log_diagonal = np.log(scale_tril[np.arange(d), np.arange(d)])
         return -0.5 * np.sum(np.square(solve_lower(scale_tril, z - loc))) - np.sum(log_diagonal) - d * HALF_LOG_2PI
+
+    @staticmethod
+    def entropy(*, loc: Any, scale_tril: Any) -> Any:
+        """Return the entropy: that of standard normals, and the logarithm of the determinant."""
+        d = scale_tril.shape[0]
+        return np.sum(np.log(scale_tril[np.arange(d), np.arange(d)])) + d * (0.5 + HALF_LOG_2PI)

@@ -39,3 +39,9 @@ class Normal(Distribution):
     def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(-0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI)
+
+    @staticmethod
+    def entropy(*, loc: Any, scale: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        log_scale = np.broadcast_to(np.log(scale), np.broadcast_shapes(np.shape(loc), np.shape(scale)))
+        return np.sum(log_scale + (0.5 + HALF_LOG_2PI))

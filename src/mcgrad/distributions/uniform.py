@@ -24,6 +24,7 @@ class Uniform(Distribution):
 
     constraints: ClassVar = {"low": real, "high": real}
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    moving_support: ClassVar[bool] = True
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
         super().__init__(low=low, high=high)
@@ -49,3 +50,8 @@ class Uniform(Distribution):
         # Not z <= high: rounding may carry a draw past `high`, but never past low + width.
         inside = (z >= low) & (z <= low + width)
         return np.sum(np.where(inside, -np.log(width), -np.inf))
+
+    @staticmethod
+    def entropy(*, low: Any, high: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(high - low))

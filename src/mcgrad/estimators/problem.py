@@ -1,9 +1,9 @@
-"""A traced problem: the integrand of the transformed noise as one expression in parameters, data and noise."""
+"""A traced problem: the integrand of the transformed noise as expressions in parameters, data and noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,54 +11,160 @@ import numpy as np
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError
 from mcgrad.integrand import Integrand
-from mcgrad.ir.build import input_
+from mcgrad.ir.build import apply, as_var, broadcast, const, input_, reduce
 from mcgrad.ir.build import noise as noise_var
 from mcgrad.ir.program import Var
+from mcgrad.ir.vmap import substitute, vmap_noise
+from mcgrad.objectives import Objective
 from mcgrad.trace.trace import trace, trace_integrand
 
 DATA = "data:"  # keeps the paths of data apart from those of parameters
 
+Params = Mapping[str, Var]  # by dotted path
 
-@dataclass(frozen=True)
+
 class Problem:
     """E f(z), z = g(phi, eps), as Vars.
 
-    Parameters
-    ----------
-    value : Var
-        f of one draw: a random scalar.
-    params : dict of str to Var
-        The parameters' inputs, by dotted path: q's, then f's own.
-    data : dict of str to Var
-        The float data's inputs, by name.
-    """
-
-    value: Var
-    params: dict[str, Var]
-    data: dict[str, Var]
-
-
-def trace_problem(
-    f: Callable[..., Any] | Integrand, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
-) -> Problem:
-    """Trace q's transform and the integrand.
+    Every parameter has two Vars, of one input. Derivatives are taken in the one in `params`; for what is built from the
+    one in `fixed` the parameter is a constant. They are the same to whoever evaluates them, and become one when the
+    Program is simplified: this is how an estimator stops derivatives.
 
     Parameters
     ----------
-    f : callable
-        ``f(z, **params, **data)`` of one draw.
+    f : callable, Integrand or Objective
     q : Distribution
     params : dict of str to float array
         The integrand's own parameters.
     data : dict of str to array
         Float arrays become inputs; integers and booleans stay as they are, so that they may index.
+
+    Attributes
+    ----------
+    params, fixed : dict of str to Var
+        The parameters' inputs, by dotted path: q's, then f's own.
+    own : tuple of str
+        The paths of q's.
+    data : dict of str to Var
+        The float data's inputs, by name.
+    draws : int
+        Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     """
-    own = {path: input_(path, array.shape) for path, array in q.flat_params.items()}
-    others = {path: input_(path, np.shape(value)) for path, value in params.items()}
-    known = {name: input_(DATA + name, x.shape) if x.dtype.kind == "f" else x for name, x in data.items()}
-    sources = noises.sources(q.noise)
-    eps = {path: noise_var(i, source.kind, source.shape) for i, (path, source) in enumerate(sources.items())}
-    z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(own) if own else {})
-    value = f.trace(z, others, known) if isinstance(f, Integrand) else trace_integrand(f, z, others, known)
-    return Problem(value, own | others, {name: x for name, x in known.items() if isinstance(x, Var)})
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | Integrand | Objective,
+        q: Distribution,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any],
+    ) -> None:
+        self.f, self.q = f, q
+        self.own, self._others = tuple(q.flat_params), tuple(params)
+        shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
+        self.params = {path: input_(path, shape) for path, shape in shapes.items()}
+        self.fixed = {path: input_(path, shape) for path, shape in shapes.items()}
+        self._known = {name: input_(DATA + name, x.shape) if x.dtype.kind == "f" else x for name, x in data.items()}
+        self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
+        self.draws = f.draws if isinstance(f, Objective) else 1
+        sources = noises.sources(q.noise)
+        self.sources = len(sources)
+        self._eps = {path: noise_var(i, x.kind, x.shape) for i, (path, x) in enumerate(sources.items())}
+        self._traced: dict[tuple[int, int, bool], Var] = {}
+        self.value = self.integrand(self.params, self.params)
+
+    @cached_property
+    def z(self) -> Any:
+        """One draw, as a tree of Vars."""
+        return trace(self.q.transform, (tree.unflatten(self._eps),), self._own_tree(self.params))
+
+    def draw(self, at: Params) -> Any:
+        """Return one draw, made with the parameters `at`: `params` or `fixed`."""
+        return self.z if at is self.params else tree.unflatten(self.frozen_tree(self.z))
+
+    def frozen(self, *roots: Var) -> list[Var]:
+        """Return the same values, constant in every parameter."""
+        return substitute(roots, {self.params[path]: self.fixed[path] for path in self.params})
+
+    def frozen_tree(self, z: Any) -> dict[str, Var]:
+        """Return the leaves of a tree by path, constant in every parameter."""
+        flat = tree.flatten(z)
+        return dict(zip(flat, self.frozen(*flat.values()), strict=True))
+
+    def integrand(self, draw: Params, inside: Params, by_draws: bool = False) -> Var:
+        """Return the integrand: a scalar.
+
+        Parameters
+        ----------
+        draw : dict of str to Var
+            The parameters that made the draw: `params`, or `fixed` for a draw that is held.
+        inside : dict of str to Var
+            The parameters of q that the integrand itself reads, as an ELBO does. Its own are always `params`.
+        by_draws : bool
+            Whether an objective shall take its entropy from the draws, even where there is a closed form.
+        """
+        key = (id(draw), id(inside), by_draws)
+        if key not in self._traced:
+            if self.draws > 1:
+                self._traced[key] = self._log_mean(self.log_weights(draw, inside))
+            else:
+                self._traced[key] = self.integrand_at(self.draw(draw), inside, by_draws)
+        return self._traced[key]
+
+    def integrand_at(self, z: Any, inside: Params, by_draws: bool = False) -> Var:
+        """Return the integrand at one draw, given as a tree of Vars."""
+        others = {path: self.params[path] for path in self._others}
+        if isinstance(self.f, Objective):
+            return self.f.trace(z, {path: inside[path] for path in self.own}, others, self._known, by_draws)
+        if isinstance(self.f, Integrand):
+            return self.f.trace(z, others, self._known)
+        return trace_integrand(self.f, z, others, self._known)
+
+    def log_weights(self, draw: Params, inside: Params) -> Var:
+        """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""
+        (weights,) = vmap_noise([self.integrand_at(self.draw(draw), inside, True)], self.draws)
+        return weights
+
+    def _log_mean(self, x: Var) -> Var:
+        """The logarithm of the mean of exponentials; the largest, which is taken out, is no function of parameters."""
+        (top,) = self.frozen(reduce("max", x, (0,)))
+        total = reduce("sum", apply("exp", apply("subtract", x, top)), (0,))
+        return apply("add", apply("log", apply("multiply", total, 1 / x.size)), top)
+
+    def log_q(self) -> Var:
+        """Return the log density of the held draw, or the sum over the draws, in the parameters of q.
+
+        Raises
+        ------
+        ParameterError
+            Where q has no log density.
+        """
+        log_q = self.log_q_at(self.draw(self.fixed), self.params)
+        if self.draws > 1:
+            log_q = reduce("sum", vmap_noise([log_q], self.draws)[0], (0,))
+        return log_q
+
+    def log_q_at(self, z: Any, at: Params) -> Var:
+        """Return the log density at a draw, given as a tree of Vars."""
+        log_prob = getattr(self.q, "log_prob", None)
+        if log_prob is None:
+            raise ParameterError(
+                "q", f"{type(self.q).__name__}, which has no log_prob", "a distribution with a density"
+            )
+        found = as_var(trace(log_prob, (z,), self._own_tree(at)))
+        return found if not found.shape else reduce("sum", found, range(len(found.shape)))
+
+    def zeros(self, path: str) -> Var:
+        """Return a gradient of zeros."""
+        return broadcast(const(0.0), self.params[path].shape)
+
+    def _own_tree(self, at: Params) -> Any:
+        return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
+
+
+def trace_problem(
+    f: Callable[..., Any] | Integrand | Objective, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
+) -> Problem:
+    """Trace q's transform and the integrand; the arguments are those of `Problem`."""
+    return Problem(f, q, params, data)

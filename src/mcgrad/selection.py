@@ -1,0 +1,175 @@
+"""method="auto": a pilot of every estimator that applies, and the choice of the one that gives most for its work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.backends.numpy import NumpyKernel
+from mcgrad.errors import ParameterError, TraceError
+from mcgrad.estimators.pathwise import jumps
+from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
+from mcgrad.estimators.problem import Problem
+from mcgrad.estimators.score import BASELINES
+from mcgrad.finish import Finisher
+from mcgrad.ir.build import noise
+from mcgrad.ir.program import Program
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.pilot import STREAMS, Pilot, elsewhere
+
+DRAWS = 8192  # of a pilot, or fewer where they are dear
+FEWEST = 1024
+BUDGET = 2e9  # multiplications of one estimator's pilot
+MOST_Z = 5.0  # beyond which two estimators' means are not of one gradient
+SEED = 0
+CANDIDATES = (
+    Choice(PATHWISE),
+    Choice("stl"),
+    Choice("dreg"),
+    Choice("measure_valued"),
+    *(Choice(SCORE, baseline) for baseline in (*BASELINES, None)),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a pilot found of one estimator.
+
+    Attributes
+    ----------
+    choice : Choice
+    moments : Moments
+        Of the value and the gradient, over groups of draws.
+    group : int
+        Draws in a group.
+    work : float
+        Multiplications a draw, as estimated.
+    """
+
+    choice: Choice
+    moments: Moments
+    group: int
+    work: float
+
+    @property
+    def variance(self) -> float:
+        """Variance of one draw, summed over the gradient."""
+        return float(np.sum(self.moments.variance[1:])) * self.group
+
+    @property
+    def efficiency(self) -> float:
+        """One over variance times work: what a given time gets."""
+        return 1.0 / (self.variance * self.work) if self.variance > 0 else np.inf
+
+
+def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
+    """Choose the estimator of the gradient in all of q's parameters.
+
+    Parameters
+    ----------
+    problem : Problem
+    wrt : sequence of str
+        Paths of q's parameters to differentiate in.
+    inputs : dict of str to array
+        Values of parameters and data.
+    k : int
+        Draws that share leave-one-out baselines.
+    dtype : {"float32", "float64"}
+
+    Raises
+    ------
+    ParameterError
+        Where no estimator applies.
+
+    Notes
+    -----
+    The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own. The work is that of
+    the Program in multiplications, not a time: so the choice is the same wherever and whenever it is made. Estimators
+    that follow the draw (pathwise, stl, dreg) are left out where the integrand may jump in it, as comparisons, floors
+    and signs do, unless the pilot's mean agrees with a score function's on the same draws to `MOST_Z` standard errors.
+    """
+    if not wrt:
+        return Plan(dict.fromkeys(problem.own, Choice(PATHWISE)), k, "no parameter of q to differentiate in")
+    values = {path: fetch(value) for path, value in inputs.items()}
+    trials: dict[Choice, Trial] = {}
+    refused: list[str] = []
+    for choice in CANDIDATES:
+        try:
+            trials[choice] = _trial(problem, wrt, choice, values, k, dtype)
+        except (ParameterError, TraceError, TypeError) as error:
+            refused.append(f"{choice}: {error}")
+    scores = [trials[choice] for choice in trials if choice.method == SCORE and choice.baseline in ("optimal", "mean")]
+    biased: list[str] = []
+    if _may_jump(problem):
+        for choice in [choice for choice in trials if choice.method in (PATHWISE, *BY_DRAWS)]:
+            z = max((_disagreement(trials[choice], score) for score in scores), default=np.inf)
+            if not z <= MOST_Z:
+                what = f"{z:.0f} standard errors from score" if scores else "f may jump, and no score to check"
+                biased.append(f"{choice} is biased: {what}" if scores else f"{choice} not taken: {what}")
+                del trials[choice]
+    usable = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.variance)}
+    if not usable:
+        detail = "; ".join([*refused, *biased]) or "the pilot was not finite"
+        raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
+    best = max(usable, key=lambda choice: usable[choice].efficiency)
+    return Plan(dict.fromkeys(problem.own, best), k, "; ".join([_reason(best, usable), *biased]))
+
+
+def _trial(
+    problem: Problem,
+    wrt: Sequence[str],
+    choice: Choice,
+    values: Mapping[str, npt.NDArray[Any]],
+    k: int,
+    dtype: str,
+) -> Trial:
+    plan = Plan(dict.fromkeys(problem.own, choice), k)
+    program = elsewhere(plan.program(problem, wrt, dtype), 2 * STREAMS)
+    pilot, group = plan.pilot(problem, wrt, dtype), plan.group * problem.draws
+    inputs = {**values, **(Pilot(pilot)(values, SEED) if pilot else {})}
+    work = max(program.work(), 1.0) / group
+    n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
+    return Trial(choice, average(program, inputs, n), group, work)
+
+
+def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) -> Moments:
+    """Interpret a Program over n draws; those that are not finite do not count."""
+    kernel = NumpyKernel(program)
+    with kernel.limits():
+        partial = kernel.bind(inputs).partial(SEED, 0, n, True)
+    return Finisher(program, {})(partial.moments, inputs)
+
+
+def _disagreement(one: Trial, other: Trial) -> float:
+    """The largest difference of a component of the gradient, in standard errors."""
+    gap = np.abs(one.moments.mean - other.moments.mean)[1:]
+    error: Float64Array = np.hypot(one.moments.stderr, other.moments.stderr)[1:]
+    with np.errstate(all="ignore"):
+        z = np.where(gap == 0, 0.0, gap / error)
+    return float(np.max(z, initial=0.0))
+
+
+def _may_jump(problem: Problem) -> bool:
+    """Whether something in the integrand, as a function of the draw, has no derivative where it jumps."""
+    flat = tree.flatten(problem.z)
+    leaves = {path: noise(-1 - i, "draw", z.shape) for i, (path, z) in enumerate(flat.items())}
+    value = problem.integrand_at(tree.unflatten(leaves), problem.params, problem.draws > 1)
+    return jumps(value, list(leaves.values()))
+
+
+def _reason(best: Choice, trials: Mapping[Choice, Trial]) -> str:
+    others = sorted((choice for choice in trials if choice != best), key=lambda choice: -trials[choice].efficiency)
+    if not others:
+        return "the only one that applies"
+    ratio = trials[best].efficiency / trials[others[0]].efficiency
+    return f"{_times(ratio)} as efficient as {others[0]}"
+
+
+def _times(ratio: float) -> str:
+    return "exact, infinitely" if not np.isfinite(ratio) else f"{ratio:.2g} times"
