@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 OPERATORS = ["add", "sub", "mul", "truediv", "pow", "matmul", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor"]
 METHODS = ["astype", "copy", "reshape", "transpose", "ravel", "diagonal", "take", "all", "any"]
@@ -84,10 +85,13 @@ def array_class(machine: Any) -> Any:
         # What it answers
 
         def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+            assert method == "__call__"
+            machine.asked.add(ufunc.__name__)
             return wrapped(getattr(ufunc, method)(*map(unwrapped, args), **kwargs))
 
         def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
             assert all(issubclass(kind, Array) for kind in types), f"{function.__name__} of {types}"
+            machine.asked.add(function.__name__)
             return wrapped(function(*map(unwrapped, args), **{name: unwrapped(x) for name, x in kwargs.items()}))
 
         def __getitem__(self, index: Any) -> Any:
@@ -126,6 +130,17 @@ def array_class(machine: Any) -> Any:
         setattr(Array, f"__{name}__", lambda self, other: wrapped(function(self._host, unwrapped(other))))
         setattr(Array, f"__r{name}__", lambda self, other: wrapped(function(unwrapped(other), self._host)))
 
+    class Special:
+        """What stands for cupyx.scipy.special."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "ndtri_exp":
+                raise AttributeError(name)
+            machine.asked.add(name)
+            function = getattr(scipy.special, name)
+            return lambda *args: wrapped(function(*map(unwrapped, args)))
+
+    Array.special = Special()
     for name in OPERATORS:
         binary(name)
     for name in METHODS:

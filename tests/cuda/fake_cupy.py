@@ -66,6 +66,7 @@ class Machine:
         self.numbers = itertools.count(100)
         self.launches: list[tuple[int, int]] = []  # device, blocks of the grid
         self.copies: list[int] = []  # bytes
+        self.asked: set[str] = set()  # functions of NumPy that arrays answered
         self.transfers = 0  # of arrays to the host
         self.faults: list[Exception] = []  # to be raised by what comes next
         self.used = [0] * max(devices, 1)
@@ -283,6 +284,7 @@ def install(machine: Machine, monkeypatch: Any) -> Machine:
     from mcgrad.backends.cuda import backend, driver, worker
 
     monkeypatch.setitem(sys.modules, "cupy", machine.cupy)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", machine.cupy.ndarray.special)
     for cached in (driver.devices, driver.obstacle, worker._workers):
         cached.cache_clear()
     monkeypatch.setattr(backend, "_missing", lambda: None)

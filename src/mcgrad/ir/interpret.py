@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import any_on_device, on_device, place, special
+from mcgrad.arrays import any_on_device, fetch, on_device, place, special
 from mcgrad.ir.program import Literal, Var, ancestors
 
 Array = npt.NDArray[Any]
@@ -97,7 +97,10 @@ def _ufunc(function: np.ufunc) -> Callable[..., Array]:
 
 def _special(name: str) -> Callable[..., Array]:
     def call(var: Var, *args: Array) -> Array:
-        found: Array = getattr(special(args[0]), name)(*args)
+        function = getattr(special(args[0]), name, None)
+        if function is None:  # CuPy lacks it
+            return place(call(var, *map(fetch, args)))
+        found: Array = function(*args)
         return found
 
     return call
