@@ -129,3 +129,53 @@ def array_at(typingctx, memory, index, shape):
         return array._getvalue()
 
     return result(memory, index, shape), codegen
+
+
+def _parts(builder, values, of):
+    """Elements of a tuple, or of a tuple of tuples, as lists."""
+    elements = [builder.extract_value(values, i) for i in range(len(of))]
+    if isinstance(of[0], types.BaseTuple):
+        return [_parts(builder, element, inner) for element, inner in zip(elements, of, strict=True)]
+    return elements
+
+
+@intrinsic
+def add_products(typingctx, sums, x, y):
+    """sums[i * len(y) + j] + x[i] * y[j] for all i and j, as a tuple like sums."""
+    if not all(isinstance(of, types.UniTuple) for of in (sums, x, y)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        s, a, b = (_parts(builder, value, of) for value, of in zip(args, signature.args, strict=True))
+        pairs = [(p, q) for p in a for q in b]
+        return context.make_tuple(builder, sums, [builder.fma(*pair, z) for pair, z in zip(pairs, s, strict=True)])
+
+    return sums(sums, x, y), codegen
+
+
+@intrinsic
+def add_moments(typingctx, sums, pivots, x, y, weights):
+    """Add the deviations d = x[i][w] * y[j][w] - pivot, and their squares, to a tuple of pairs of sums.
+
+    x and y are tuples of factors, each a tuple of its values in some draws; i and j count them, as
+    pivots[i * len(y) + j]. With weights, a tuple too, draws whose weight is zero are left out; otherwise give ().
+    """
+    masked = len(weights) > 0
+
+    def codegen(context, builder, signature, args):
+        s, p, a, b = (_parts(builder, value, of) for value, of in zip(args[:4], signature.args[:4], strict=True))
+        pairs = [(left, right) for left in a for right in b]
+        zero = ir.Constant(s[0].type, 0)
+        keep = [builder.fcmp_unordered("!=", w, zero) for w in _parts(builder, args[4], weights)] if masked else []
+        found = []
+        for n, (left, right) in enumerate(pairs):
+            total, square = s[2 * n], s[2 * n + 1]
+            minus = builder.fsub(ir.Constant(zero.type, -0.0), p[n])  # NVVM refuses fneg
+            for w, (u, v) in enumerate(zip(left, right, strict=True)):
+                d = builder.fma(u, v, minus)
+                d = builder.select(keep[w], d, zero) if masked else d
+                total, square = builder.fadd(total, d), builder.fma(d, d, square)
+            found += [total, square]
+        return context.make_tuple(builder, sums, found)
+
+    return sums(sums, pivots, x, y, weights), codegen

@@ -64,6 +64,21 @@ def store(memory, index, *values):
     memory[index : index + len(values)] = values
 
 
+def add_products(sums, x, y):
+    pairs = [(a, b) for a in x for b in y]
+    assert len(pairs) == len(sums)
+    return tuple(s + a * b for s, (a, b) in zip(sums, pairs, strict=True))
+
+
+def add_moments(sums, pivots, x, y, weights):
+    found = []
+    for n, (a, b) in enumerate((a, b) for a in x for b in y):
+        d = [u * v - pivots[n] for u, v in zip(a, b, strict=True)]
+        d = [e if w else 0 * w for e, w in zip(d, weights, strict=True)] if weights else d
+        found += [sum(d, sums[2 * n]), sum((e * e for e in d), sums[2 * n + 1])]
+    return tuple(found)
+
+
 def words(c0, c1, c2, c3, key0, key1):
     counter = tuple(np.array([c], np.uint64) for c in (c0, c1, c2, c3))
     return tuple(np.uint32(w[0]) for w in reference_noise.philox4x32(counter, (int(key0), int(key1))))
@@ -95,6 +110,7 @@ class Loader:
             "_scratch": _scratch,
         }
         self.names |= {"advance": advance, "array_at": array_at, "load2": loader(2), "load4": loader(4)}
+        self.names |= {"add_products": add_products, "add_moments": add_moments}
         self.names |= {"store2": store, "store4": store}
         for name in ("share", "add_shared"):
             self.names[name] = self.device(name)

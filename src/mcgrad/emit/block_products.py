@@ -9,6 +9,7 @@ from mcgrad.emit.tiling import Tiling
 from mcgrad.ir.program import Var
 
 MOST_INT32 = 2**31
+UNROLLED = 2  # steps of the contracted axis at once: their addresses are then constants apart
 
 
 class BlockProduct:
@@ -23,7 +24,10 @@ class BlockProduct:
         t = self.tiling
         self.matrix = context.matrix(fixed, axes, (t.batch, t.inner, t.rows), t.lead)
         self.source, self.target = resolve(operand).base, var
-        self.kind = t.kind
+        self.kind, self.name = t.kind, context.names[var]
+        self.sums = [
+            f"{self.name}_{n}" for n in range(t.block // context.shape.group)
+        ]  # tuples, of as many rows as draws
 
     def write(self) -> None:
         """Write the product, outside of a tile."""
@@ -31,32 +35,53 @@ class BlockProduct:
         self.loops()
         self.end()
 
+    @property
+    def kept(self) -> bool:
+        """Whether sums over all tiles stay in registers: a thread has one piece of work at most."""
+        return self.kind == "inner" and self.tiling.items <= self.context.shape.rows
+
     def begin(self) -> None:
         """Set sums that tiles add to, to zero."""
-        if self.kind == "inner":
+        if self.kept:
+            self._write_zeros()
+        elif self.kind == "inner":
             first = self.context.placement.partial[self.var]
-            self.context.fill_rows(first, self.tiling.partial, "real(0)", f"parts of {self.context.names[self.var]}")
+            self.context.fill_rows(first, self.tiling.partial, "real(0)", f"parts of {self.name}")
             self.context.sync()
+
+    def _write_zeros(self) -> None:
+        group = self.context.shape.group
+        zeros = ", ".join(["real(0)"] * group**2)
+        self.context.add(*(f"{sums} = ({zeros})" for sums in self.sums))
 
     def loops(self) -> None:
         """Write the products of blocks of rows."""
         context, t, add = self.context, self.tiling, self.context.add
-        add(f"# {context.names[self.var]} = {self.var.op}({self.var.attrs}), {t.block} rows a thread")
+        add(f"# {self.name} = {self.var.op}({self.var.attrs}), {t.block} rows a thread")
         step = context.split_loop("item", t.items)
         self._write_item_index()
-        row = [f"a{r}@" for r in range(t.block)]
-        add(*(f"{name} = real(0)" for name in row))
-        with context.source.block("while k < until:"):
-            add(context.loaded("z@", "z_at"))
-            for r in range(0, t.block, context.shape.group):
-                names = ", ".join(f"m{r + i}" for i in context.draws)
-                add(f"{names} = load{context.shape.group}({self.matrix}, m_at + {r})")
-            for r, name in enumerate(row):
-                add(f"{name} = {name} + m{r} * z@")
-            add(f"z_at = int32(z_at + {t.columns * context.shape.lanes})")
-            add(f"m_at = {self._index(f'm_at + {t.lead}')}", "k = int32(k + 1)")
-        self._write_results(row)
+        if not self.kept:
+            self._write_zeros()
+        unrolled = [UNROLLED] if t.inner >= 2 * UNROLLED else []
+        for times in [*unrolled, 1]:
+            if times == 1 and unrolled and self.kind != "inner" and t.splits == 1 and t.inner % UNROLLED == 0:
+                continue
+            with context.source.block(f"while k {f'+ {times - 1} ' if times > 1 else ''}< until:"):
+                for turn in range(times):
+                    self._write_step(turn)
+                add(f"z_at = int32(z_at + {times * t.columns * context.shape.lanes})")
+                add(f"m_at = {self._index(f'm_at + {times * t.lead}')}", f"k = int32(k + {times})")
+        if not self.kept:
+            self._write_results()
         context.end_loop(step)
+
+    def _write_step(self, turn: int) -> None:
+        """Multiply a vector of the operand with the rows of the thread."""
+        context, t, add, group = self.context, self.tiling, self.context.add, self.context.shape.group
+        add(f"z = load{group}(ws, z_at + {turn * t.columns * context.shape.lanes})")
+        for n, sums in enumerate(self.sums):
+            add(f"m = load{group}({self.matrix}, m_at + {turn * t.lead + n * group})")
+            add(f"{sums} = add_products({sums}, m, z)")
 
     def _index(self, text: str) -> str:
         """An index into the matrix; int32 where it cannot overflow."""
@@ -65,49 +90,68 @@ class BlockProduct:
         )
 
     def _write_item_index(self) -> None:
-        """Which rows, column, part of the contracted axis and batch a piece of work is of, and where it reads."""
+        """Which rows, part of the contracted axis, column and batch a piece of work is of, and where it reads."""
         context, t, add = self.context, self.tiling, self.context.add
-        wide = self._index("x").startswith("int64")
-        add(f"row = int32(item % {t.blocks} * {t.block})" if t.blocks > 1 else "row = int32(0)")
-        add(f"rest = int32(item // {t.blocks})")
-        size = str(t.inner)
-        if self.kind == "inner":
-            size = "int32(t1 - t0)"
-        add(f"part = int32(rest % {t.splits})" if t.splits > 1 else "part = int32(0)")
-        length = f"int32(({size} + {t.splits - 1}) // {t.splits})" if t.splits > 1 else size
-        add(f"k = int32(part * {length})", f"until = min(int32(k + {length}), int32({size}))")
-        add(
-            f"rest = int32(rest // {t.splits})",
-            f"column = int32(rest % {t.columns})",
-            f"batch = int32(rest // {t.columns})",
+        self._decode(
+            [("row", t.blocks, t.block), ("part", t.splits, 1), ("column", t.columns, 1), ("batch", t.batch, 1)]
         )
-        local = self.source in context.plan.local
-        first = context.layout.rows[self.source].offset
-        base = f"{first} + t0" if self.kind == "inner" and not local else f"{first}"
-        place = f"{base} + (batch * {t.inner} + k) * {t.columns} + column" if t.batch * t.columns > 1 else f"{base} + k"
+        size = "int32(t1 - t0)" if self.kind == "inner" else str(t.inner)
+        if t.splits > 1:
+            add(f"length = int32(({size} + {t.splits - 1}) // {t.splits})", "k = int32(part * length)")
+            add(f"until = min(int32(k + length), int32({size}))")
+        else:
+            add("k = int32(0)", f"until = int32({size})")
+        place = self._z_place("k")
         add(f"z_at = {context.where(place)}")
         k = "k + t0" if self.kind == "inner" else "k"
         number = f"batch * {t.inner} + {k}" if t.batch > 1 else k
-        if wide:
+        if self._index("").startswith("int64"):
             number = f"int64({number})"
         row = "row + t0" if self.kind == "rows" else "row"
         add(f"m_at = {self._index(f'({number}) * {t.lead} + {row}')}")
 
-    def _write_results(self, row: list[str]) -> None:
+    def _decode(self, digits: list[tuple[str, int, int]]) -> None:
+        """Write the digits of `item`, the last one first, each times a factor."""
+        rest = "item"
+        for i, (name, base, factor) in enumerate(digits):
+            if base == 1:
+                self.context.add(f"{name} = int32(0)")
+                continue
+            last = all(later == 1 for _, later, _ in digits[i + 1 :])
+            self.context.add(f"{name} = int32({rest if last else f'{rest} % {base}'} * {factor})")
+            if not last:
+                self.context.add(f"rest = int32({rest} // {base})")
+                rest = "rest"
+
+    def _z_place(self, k: str) -> str:
+        """The row of the operand for a number of the contracted axis."""
+        t, first = self.tiling, self.context.layout.rows[self.source].offset
+        tile = " + t0" if self.kind == "inner" and self.source not in self.context.plan.local else ""
+        if t.batch * t.columns > 1:
+            return f"{first} + (batch * {t.inner} + {k}) * {t.columns} + column"
+        return f"{first}{tile} + {k}"
+
+    def _sum(self, row: int) -> str:
+        """The sums of one row."""
+        group = self.context.shape.group
+        first = row % group * group
+        return ", ".join(f"{self.sums[row // group]}[{first + k}]" for k in self.context.draws)
+
+    def _store(self, index: str, row: int) -> str:
+        return f"store{self.context.shape.group}(ws, {index}, {self._sum(row)})"
+
+    def _write_results(self) -> None:
         context, t, add = self.context, self.tiling, self.context.add
         if t.partial:
             first = context.placement.partial[self.var]
-            for r, name in enumerate(row):
+            for r in range(t.block):
                 index = context.where(f"{first} + item * {t.block} + {r}")
-                if self.kind == "inner":
-                    add(
-                        f"p_at = {index}",
-                        context.loaded("y@", "p_at"),
-                        f"y@ = y@ + {name}",
-                        context.stored("p_at", "y@"),
-                    )
+                if self.kind == "inner" and not self.kept:
+                    mine = self._sum(r).split(", ")
+                    add(f"p_at = {index}", context.loaded("y@", "p_at"))
+                    add(*(f"y_{k} = y_{k} + {mine[k]}" for k in context.draws), context.stored("p_at", "y@"))
                 else:
-                    add(context.stored(index, name))
+                    add(self._store(index, r))
             return
         local = self.var in context.plan.local
         first = context.layout.rows[self.var].offset
@@ -118,8 +162,8 @@ class BlockProduct:
             if t.batch * t.columns > 1
             else f"{base} + row + {{}}"
         )
-        for r, name in enumerate(row):
-            line = context.stored(context.where(place.format(r)), name)
+        for r in range(t.block):
+            line = self._store(context.where(place.format(r)), r)
             if t.rows % t.block:
                 with context.source.block(f"if row + {r} < {limit}:"):
                     add(line)
@@ -132,9 +176,13 @@ class BlockProduct:
         if not t.partial:
             return
         add, first = context.add, context.placement.partial[self.var]
+        if self.kept:
+            add("item = ti")
+            with context.source.block(f"if item < {t.items}:"):
+                self._write_results()
         context.sync()
         rows = t.batch * t.columns * t.rows
-        add(f"# {context.names[self.var]}: sums of {t.splits} parts")
+        add(f"# {self.name}: sums of {t.splits} parts")
         step = context.split_loop("i", rows)
         add("y@ = real(0)")
         # parts lie by (batch, column, part, row); rows of the result by (batch, row, column)

@@ -28,7 +28,8 @@ from mcgrad.emit.tile import tile
 from mcgrad.ir.program import Output, Program
 
 THREADS = 256
-SHARED = 75 * 1024  # bytes of a block: three blocks on a multiprocessor of an H100, two on one of an A100
+SHARED = 80 * 1024  # bytes of a block: two blocks fit on a multiprocessor of an A100 or H100
+TOGETHER = 2  # blocks on a multiprocessor, which their registers must allow
 GLOBAL_GROUPS = 32  # of threads with different draws, where rows are in global memory
 WORK = 4e6  # multiplications of a chunk: enough that its end does not count
 MOST_TURNS = 64  # sums of float32 lose nothing that matters over so few
@@ -132,6 +133,10 @@ def _head(context: BlockContext) -> Source:
         len(context.natives),
         blocks=True,
     )
+    threads = context.shape.threads
+    source.lines.insert(
+        -2, f"LAUNCH = ({threads}, {TOGETHER})  # threads of a block, blocks at once on a multiprocessor"
+    )
     source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'pivot', 't', 'work', *matrices])}):")
     return source
 
@@ -152,27 +157,30 @@ def _write_kernel(context: BlockContext, sums: _Sums, turns: int, in_shared: boo
     for var in layout.rows:
         if var.op in ASSEMBLY:
             context.fill_rows(layout.rows[var].offset, var.size, "real(0)", f"{context.names[var]}, {var.op}")
-    with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
-        add(f"first = base + int64(chunk) * int64({lanes * turns})", "r = thread")
+    add("chunk = int32(cuda.blockIdx.x)")
+    with source.block("while chunk < chunks:"):
+        add("r = thread")
         with source.block(f"while r < {sums.size(shape)}:"):
             add("put(sums, r, real(0))", f"r = int32(r + {shape.threads})")
-        add("cuda.syncthreads()")
-        with source.block(f"for turn in range({turns}):"):
-            add(f"begin = first + int64(turn) * int64({lanes})")
+        add("cuda.syncthreads()", "turn = int32(0)")
+        with source.block(f"while turn < {turns}:"):
+            add(f"begin = base + int64(chunk) * int64({lanes * turns}) + int64(turn) * int64({lanes})")
             with source.block(f"if begin < stop and begin + int64({lanes}) > start:"):
                 _write_turn(context, sums)
+            add("turn = int32(turn + 1)")
         add("cuda.syncthreads()")
         _write_results(context, sums)
-        add("cuda.syncthreads()")
+        add("cuda.syncthreads()", "chunk = int32(chunk + int32(cuda.gridDim.x))")
 
 
 def _write_turn(context: BlockContext, sums: _Sums) -> None:
     add, shape = context.add, context.shape
-    add("d0 = begin + int64(lane)", f"group = uint64(d0) >> uint64({shape.group // 2})")
+    add(f"group = uint64(begin + int64(lane)) >> uint64({shape.group // 2})")
     add("low, high = uint32(group), uint32(group >> uint64(32))")
-    add(f"whole = start <= begin and begin + int64({shape.lanes}) <= stop")
+    add("after = int32(max(start - begin, int64(0)))", f"before = int32(min(stop - begin, int64({shape.lanes})))")
+    add(f"whole = after == 0 and before == {shape.lanes}")
     for k in context.draws:
-        add(f"inside_{k} = start <= d0 + int64({k}) and d0 + int64({k}) < stop")
+        add(f"inside_{k} = after <= lane + {k} and lane + {k} < before")
     if sums.outer:
         _write_mask(context)
     for step in context.plan.steps:
@@ -256,11 +264,12 @@ def _write_results(context: BlockContext, sums: _Sums) -> None:
             runs.append((slot, out.var.size, goal, goal + sums.components))
     if context.careful:
         runs.append((sums.counts, 1, 2 * sums.components, 2 * sums.components + 1))
+    add(f"groups = int32(int32(cuda.blockDim.x) // {shape.rows})  # {shape.groups}, but the loop is not to be unrolled")
     for slot, count, goal, squares in runs:
         add("r = thread")
         with source.block(f"while r < {count}:"):
             add("total, square, g = 0.0, 0.0, int32(0)")
-            with source.block(f"while g < {shape.groups}:"):  # each from another group on: from another bank
+            with source.block("while g < groups:"):  # each from another group on: from another bank
                 add(f"s, q = load2(sums, int32((({slot} + r) * {shape.groups} + (g + thread) % {shape.groups}) * 2))")
                 add("total, square, g = total + float64(s), square + float64(q), int32(g + 1)")
             add(f"put(out, int64(r + {goal}) * int64(chunks) + int64(chunk), total)")

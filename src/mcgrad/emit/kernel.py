@@ -107,7 +107,8 @@ def head(dtype: str, ops: Iterable[str], arguments: str, natives: int, blocks: b
     text.add("from numba import cuda, float64, int32, int64, types, uint32, uint64", "")
     text.add("from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64")
     if blocks:
-        text.add("from mcgrad.kernels.blocks import advance, array_at, dynamic_shared, load2, load4, store2, store4")
+        text.add("from mcgrad.kernels.blocks import add_moments, add_products, advance, array_at, dynamic_shared")
+        text.add("from mcgrad.kernels.blocks import load2, load4, store2, store4")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
     text.add("from mcgrad.kernels.philox import philox4x32", "")

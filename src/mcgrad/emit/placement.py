@@ -17,6 +17,7 @@ from mcgrad.emit.tiling import Kind, Tiling, tiling
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 
+SIDE = 4  # factors of x, and of y, of an outer product that a thread multiplies with each other
 SLOTS = 4  # sums that threads put together at once
 
 
@@ -63,15 +64,17 @@ def place(plan: Schedule, shape: Shape, careful: bool) -> Placement:
                     where[var] = pool.take(span.rows, time, span.until)
     for var, root in home.items():
         layout.rows[var] = Rows(layout.rows[root].offset, c_strides(squeeze(var.shape)))
+    if any(isinstance(step, OuterMoments) for step in plan.steps):
+        pool.permanent(SIDE - 1)  # factors are read in whole pieces
     layout.total = pool.total
     return layout
 
 
 def _members(plan: Schedule) -> list[tuple[Step, range]]:
-    """All steps in order, those of tiles one by one, with the times of their tile (or their own)."""
+    """All steps in order, those of tiles one by one and then their end, with the times of their tile (or their own)."""
     found: list[tuple[Step, range]] = []
     for step in plan.steps:
-        inside: list[Step] = [*step.steps] if isinstance(step, Tile) else [step]
+        inside: list[Step] = [*step.steps, Nest(())] if isinstance(step, Tile) else [step]
         times = range(len(found), len(found) + len(inside))
         found += [(inner, times) for inner in inside]
     return found
@@ -161,7 +164,8 @@ def _work_spans(plan: Schedule, shape: Shape, layout: Placement) -> tuple[dict[V
         elif isinstance(step, Product):
             layout.tilings[step.var] = chosen = tiling(step.var, shape, _kind(step.var, inside))
             if chosen.partial:
-                partials[step.var] = _Span(chosen.partial, times[0], times[-1])
+                kept = chosen.kind == "whole" or chosen.items <= shape.rows  # until the end in registers
+                partials[step.var] = _Span(chosen.partial, times[-1] if kept else times[0], times[-1])
     return carries, partials
 
 
