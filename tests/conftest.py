@@ -1,4 +1,4 @@
-"""One cache of compiled code for the whole session, empty at its start."""
+"""One cache of compiled code for the whole session, empty at its start; tests of a GPU where there is one."""
 
 import os
 import tempfile
@@ -13,3 +13,14 @@ os.environ["MCGRAD_CACHE_DIR"] = _folder.name
 def compile_cache():
     yield _folder.name
     _folder.cleanup()
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a CUDA device where there is none, and say why."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        from mcgrad.backends.cuda.backend import CudaBackend
+
+        reason = CudaBackend().unavailable()
+        for item in marked if reason else []:
+            item.add_marker(pytest.mark.skip(reason=f"no CUDA device: {reason}"))
