@@ -26,7 +26,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "pilot",
     "selection",
     "estimator info checkpoint",
-    "api job differences tune",
+    "api job differences tune comparison",
     "verification jobfile",
     "cli",
     "__main__ __init__",

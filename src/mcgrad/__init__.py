@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mcgrad import noise
     from mcgrad.api import estimate
     from mcgrad.backends.registry import register_backend
+    from mcgrad.comparison import Comparison, compare
     from mcgrad.distributions import (
         Distribution,
         Implicit,
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackendError",
     "BackendWarning",
+    "Comparison",
     "ConfidenceInterval",
     "Distribution",
     "Estimate",
@@ -58,6 +60,7 @@ __all__ = [
     "TraceError",
     "Uniform",
     "Verification",
+    "compare",
     "elbo",
     "estimate",
     "iwae",
@@ -87,6 +90,7 @@ _HOMES = {
         "TraceError",
     ],
     "estimator": ["Estimator"],
+    "comparison": ["Comparison", "compare"],
     "integrand": ["Integrand"],
     "objectives": ["elbo", "iwae", "kl"],
     "result": ["ConfidenceInterval", "Estimate"],

@@ -17,10 +17,12 @@ from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.estimator import Estimator
+from mcgrad.estimators.plan import GROUP, Method
 from mcgrad.integrand import Integrand
 from mcgrad.ir import build
 from mcgrad.ir.program import Output, Program
 from mcgrad.moments import Float64Array
+from mcgrad.objectives import Objective
 from mcgrad.simplify import simplify
 from mcgrad.trace.trace import trace
 
@@ -75,22 +77,28 @@ class Differences:
     seed : int
     step : float
         Relative to the standard deviation of what a parameter of q moves, or to the size of a parameter of f.
+    method, k
+        As for `Estimator`. The quotients are of the value, of the same draws and groups of draws.
     """
 
     def __init__(
         self,
-        f: Callable[..., Any] | Integrand,
+        f: Callable[..., Any] | Integrand | Objective,
         q: Distribution,
         params: Mapping[str, Any] | None,
         data: Mapping[str, Any] | None,
         wrt: tuple[str, ...],
         seed: int,
         step: float,
+        method: Method = "pathwise",
+        k: int = GROUP,
     ) -> None:
         common: dict[str, Any] = {"params": params, "data": data, "dtype": "float64", "backend": "numpy"}
+        common |= {"method": method, "k": k}
         full, value = Estimator(f, q, **common, wrt=wrt), Estimator(f, q, **common, wrt=())
         self.q, self.seed, self.step = q, seed, step
-        self.inputs: dict[str, Any] = full._values({})
+        values = full._values({})
+        self.inputs: dict[str, Any] = {**values, **full.baselines(values, seed)}
         self.gradient, self.value, self.draw = PerDraw(full.program), PerDraw(value.program), PerDraw(_draws(q))
         self.work = value.program.work()
         free = q.free

@@ -17,12 +17,18 @@ from mcgrad.differences import STEP, Differences, GradientCheck
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.estimator import Estimator
+from mcgrad.estimators.plan import GROUP, Method
 from mcgrad.integrand import Integrand
+from mcgrad.objectives import Objective
 
 REFERENCE = "numpy"
 BIASED = (
     "The gradient is not that of the expectation. A pathwise gradient is biased where the integrand jumps as the",
     "parameters move: look for comparisons, np.where, np.sign, np.floor and the like.",
+)
+WRONG = (
+    "The gradient is not that of the expectation. A score function needs a log_prob that is the density of what transform",
+    "draws, and ends of the support that no parameter moves; stl and dreg are pathwise, and biased where f jumps.",
 )
 NOT_FINITE = (
     "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
@@ -46,6 +52,8 @@ class Verification:
     dtype : str
         Of the backends; finite differences are float64.
     seed : int
+    method : str or dict of str to str
+        As an Estimate says it.
     """
 
     backends: tuple[BackendCheck, ...]
@@ -55,6 +63,7 @@ class Verification:
     gradient_n: int
     dtype: str
     seed: int
+    method: str | dict[str, str] = "pathwise"
 
     @property
     def ok(self) -> bool:
@@ -66,10 +75,11 @@ class Verification:
         if self.gradient:
             some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
             what = f"the same {self.gradient_n:,} draws, float64, {some} components"
-            lines += ["", f"gradient against central differences, {what}", *self._gradient_lines()]
+            by = "" if self.method == "pathwise" else f" by {self.method}"
+            lines += ["", f"gradient{by} against central differences, {what}", *self._gradient_lines()]
         wrong = [check for check in self.gradient if not check.ok]
         if any(math.isfinite(check.z) for check in wrong):
-            lines += ["", *BIASED]
+            lines += ["", *(BIASED if self.method == "pathwise" else WRONG)]
         if any(not math.isfinite(check.z) for check in wrong):
             lines += ["", *NOT_FINITE]
         return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
@@ -101,13 +111,16 @@ class Verification:
 
 
 def verify(
-    f: Callable[..., Any] | Integrand,
-    q: Distribution,
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Distribution | None = None,
     n: int = 20_000,
     *,
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
+    method: Method = "pathwise",
+    baseline: str | None = None,
+    k: int = GROUP,
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
     backends: Iterable[str] | None = None,
@@ -118,7 +131,7 @@ def verify(
 
     Parameters
     ----------
-    f, q, params, data, wrt, seed, dtype
+    f, q, params, data, wrt, method, baseline, k, seed, dtype
         As for `estimate`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
@@ -142,6 +155,10 @@ def verify(
     the same noise, on the NumPy backend in float64, with at least 4,000 draws. z is the mean of (gradient - S) over
     its standard error. A gradient that is biased because f jumps shows as a large z; it takes enough draws near the
     jump: a z of about sqrt(n / 32) where the jump is all there is.
+
+    The quotients are of the expectation, so that they judge any method: S has the same mean whatever the gradient was
+    estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
+    others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
     """
     seed = arguments.seed(seed)
     n = arguments.count("n", n, 2)
@@ -150,12 +167,15 @@ def verify(
         step = STEP
     elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
-    problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt}
-    reference = Estimator(f, q, **problem, dtype=dtype, backend=REFERENCE)
-    checks = _backends(f, q, problem, reference, backends, n, seed)
-    differences = Differences(f, q, params, data, reference.wrt, seed, float(step))
+    problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "k": k}
+    reference = Estimator(f, q, **problem, method=method, baseline=baseline, dtype=dtype, backend=REFERENCE)
+    problem |= {"method": reference.plan.method}  # what was chosen, where that was left to us
+    n -= n % reference.group
+    checks = _backends(f, reference.q, problem, reference, backends, n, seed)
+    method = reference.plan.method
+    differences = Differences(f, reference.q, params, data, reference.wrt, seed, float(step), method, k)
     gradient, used = differences.check(components, n)
-    return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed)
+    return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed, method)
 
 
 def _backends(

@@ -1,8 +1,8 @@
 """How the derivative of a density in a parameter is a constant times the difference of two densities, by family.
 
 A rule is plain NumPy: ``rule(z, u, **params) -> (constant, positive, negative)`` for a draw z of q, and a uniform u of
-its shape, independent of z. What comes back is coupled as the table says: the two draws share what they can, so that the
-difference of f is small. Where one of the two densities is q itself, its draw is z, which is evaluated anyway.
+its shape, independent of z. What comes back is coupled: the two draws share what they can, so that the difference of f
+is small. Where one of the two densities is q itself, its draw is z, which is evaluated anyway.
 
 Mohamed et al. 2020, table 1 and section 6.3; Heidergott, Vazquez-Abad and Volk-Makarewicz 2008; Pflug 1989.
 """
@@ -53,6 +53,10 @@ def _lognormal_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
 
 def _lognormal_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
     return 1.0 / scale, np.exp(loc + scale * _maxwell((np.log(z) - loc) / scale, u)), z
+
+
+def _half_normal_scale(z: Any, u: Any, *, scale: Any) -> Any:
+    return 1.0 / scale, scale * _maxwell(z / scale, u), z
 
 
 def _uniform_low(z: Any, u: Any, *, low: Any, high: Any) -> Any:
@@ -111,6 +115,7 @@ def _geometric_probs(z: Any, u: Any, *, probs: Any) -> Any:
 RULES: dict[str, dict[str, Decomposition]] = {
     "Normal": {"loc": _normal_loc, "scale": _normal_scale},
     "LogNormal": {"loc": _lognormal_loc, "scale": _lognormal_scale},
+    "HalfNormal": {"scale": _half_normal_scale},
     "Uniform": {"low": _uniform_low, "high": _uniform_high},
     "Exponential": {"rate": _exponential_rate},
     "Gamma": {"rate": _gamma_rate},
