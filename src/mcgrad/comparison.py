@@ -96,12 +96,16 @@ class Comparison:
 
     @property
     def biased(self) -> dict[str, float]:
-        """Methods that follow the draw (pathwise, stl, dreg), and how many standard errors they are from those that do
-        not, where these are more than `MOST_Z`: f jumps in the draw.
+        """Methods that follow the draw, where f jumps in it, and by how many standard errors they are off.
+
+        These are pathwise, stl and dreg, more than `MOST_Z` standard errors from a method that holds the draw.
         """
         held = [row for row in self.rows if not _follows(row.method)]
-        found = {row.method: max((_distance(row, other) for other in held), default=0.0)
-                 for row in self.rows if _follows(row.method)}  # fmt: skip
+        found = {
+            row.method: max((_distance(row, other) for other in held), default=0.0)
+            for row in self.rows
+            if _follows(row.method)
+        }
         return {method: z for method, z in found.items() if z > MOST_Z}
 
     def __str__(self) -> str:
@@ -111,20 +115,14 @@ class Comparison:
         head = ("method", "variance", "time/draw", "efficiency", "relative")
         table = [head, *(_summary(row, most, row.method in biased) for row in self.rows)]
         lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *_aligned(table)]
-        shown_ = range(len(self.components))[:MOST_ROWS]
         names = [row.method for row in self.rows]
         grads = [[f"{g:.4g} +- {e:.2g}" for g, e in zip(*_gradient(row.estimate), strict=True)] for row in self.rows]
-        lines += [
-            "",
-            *_aligned([("gradient", *names), *((self.components[i], *(g[i] for g in grads)) for i in shown_)]),
-        ]
-        parts = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
-        lines += [
-            "",
-            *_aligned([("variance", *names), *((self.components[i], *(p[i] for p in parts)) for i in shown_)]),
-        ]
-        if len(self.components) > len(shown_):
-            lines.append(f"... {len(self.components) - len(shown_):,} more components")
+        variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
+        for title, columns in (("gradient", grads), ("variance", variances)):
+            rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
+            lines += ["", *_aligned([(title, *names), *rows])]
+        if len(self.components) > MOST_ROWS:
+            lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
         lines += [f"{method} is {z:.0f} standard errors from the others: f jumps" for method, z in biased.items()]
         lines += [f"{method} does not apply: {why}" for method, why in self.refused.items()]
         return "\n".join(lines)
@@ -196,10 +194,10 @@ def compare(
 
     Notes
     -----
-    One pass over the draws, in a few pieces: each piece goes through every estimator before the next does, so that what
-    else the machine does falls on all alike. Every estimator has a kernel of its own, as it would by itself, or its time
-    would not be its own. The noise of q is the same for all; methods that average draws in groups number theirs in
-    another way (docs/draws.md). "auto" as a method is refused: it is one of the others.
+    One pass over the draws, in a few pieces: each piece goes through every estimator before the next does, so that
+    what else the machine does falls on all alike. Every estimator has a kernel of its own, as it would by itself, or
+    its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
+    theirs in another way (docs/draws.md). "auto" as a method is refused: it is one of the others.
     """
     n, seed, k = arguments.count("n", n, 2), arguments.seed(seed), arguments.count("k", k, 2)
     asked = _applicable(f) if methods is None else list(methods)

@@ -27,8 +27,8 @@ BIASED = (
     "parameters move: look for comparisons, np.where, np.sign, np.floor and the like.",
 )
 WRONG = (
-    "The gradient is not that of the expectation. A score function needs a log_prob that is the density of what transform",
-    "draws, and ends of the support that no parameter moves; stl and dreg are pathwise, and biased where f jumps.",
+    "The gradient is not that of the expectation. A score function needs a log_prob that is the density of what is",
+    "drawn, and ends of the support that no parameter moves; stl and dreg are pathwise, and biased where f jumps.",
 )
 NOT_FINITE = (
     "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
