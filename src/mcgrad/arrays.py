@@ -53,10 +53,7 @@ def on_device(value: Any) -> bool:
 
 def any_on_device(values: Iterable[Any]) -> bool:
     """Whether one of some values is an array on a CUDA device."""
-    for value in values:
-        if type(value) is not np.ndarray and on_device(value):
-            return True
-    return False
+    return any(type(value) is not np.ndarray and on_device(value) for value in values)
 
 
 def adopt(name: str, value: Any) -> Any:
@@ -111,6 +108,11 @@ def special(array: Any) -> Any:
 def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
     """Return an array of a dtype, where it is."""
     return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
+
+
+def settle() -> None:
+    """Wait until what the current stream holds is done: what was copied there may be read in any other."""
+    cupy().cuda.get_current_stream().synchronize()
 
 
 def fetch_flat(values: Iterable[Any]) -> list[npt.NDArray[Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
-from mcgrad.arrays import any_on_device, contiguous, fetch, following, place
+from mcgrad.arrays import any_on_device, contiguous, fetch, following, place, settle
 from mcgrad.backends import registry
 from mcgrad.backends.base import Kernel, Partial
 from mcgrad.dispatch import Dispatched, Running
@@ -142,6 +142,8 @@ class Estimator:
         self._work = self.program.work()
         inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
         there = any_on_device(inputs)
+        if there:
+            settle()
         if not any_on_device(self._fixed_inputs.values()):
             self._identity  # noqa: B018  worked out now: host arrays may change
         prefer = CUDA if there or self.output == "device" else None

@@ -69,6 +69,7 @@ class Machine:
         self.asked: set[str] = set()  # functions of NumPy that arrays answered
         self.transfers = 0  # of arrays to the host
         self.faults: list[Exception] = []  # to be raised by what comes next
+        self.bound: set[tuple[int, int]] = set()  # threads and the devices whose contexts they have
         self.used = [0] * max(devices, 1)
         self.local = threading.local()
         self.lock = threading.RLock()
@@ -154,6 +155,7 @@ class Machine:
                arguments: int, extra: int) -> None:  # fmt: skip
         assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
         assert gx >= 1
+        assert (threading.get_ident(), self.device) in self.bound, "a launch without a context"
         function, types = self.kernels[f]
         device = self.device
         table = (ctypes.c_void_p * len(types)).from_address(arguments)
@@ -212,6 +214,9 @@ class Stream:
     def __exit__(self, *error: object) -> None:
         self.machine.local.stack.pop()
 
+    def synchronize(self) -> None:
+        self.machine.finish(self.ptr)
+
 
 def _module(machine: Machine) -> Any:
     runtime = SimpleNamespace(
@@ -223,6 +228,7 @@ def _module(machine: Machine) -> Any:
         memGetInfo=lambda: (machine.memory - machine.used[machine.device], machine.memory),
         getDevice=lambda: machine.device,
         setDevice=machine.set_device,
+        free=lambda address: machine.bound.add((threading.get_ident(), machine.device)),
         streamCreateWithFlags=lambda flags: machine.new_stream(),
         streamSynchronize=machine.finish,
         streamWaitEvent=machine.wait_for,

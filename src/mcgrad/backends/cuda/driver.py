@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from typing import Any
 
@@ -28,11 +28,16 @@ STATIC_SHARED = 48 << 10  # bytes of shared memory that a kernel may have withou
 
 
 class Memory:
-    """Memory on a device, at `address`."""
+    """Memory on a device, at `address`.
 
-    def __init__(self, nbytes: int) -> None:
+    CuPy's pool hands out again what was given back in the same stream, where it is known to be read no more: so it has
+    to be told which stream this is for.
+    """
+
+    def __init__(self, nbytes: int, stream: int) -> None:
         self.nbytes = nbytes
-        self._held = cupy().cuda.alloc(nbytes)
+        with within(stream):
+            self._held = cupy().cuda.alloc(nbytes)
         self.address = int(self._held.ptr)
 
 
@@ -72,7 +77,7 @@ class Device:
         self.processors, self.memory = int(found["multiProcessorCount"]), int(found["totalGlobalMem"])
         self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
         self.lost: str | None = None
-        self._lock = threading.Lock()
+        self._lock, self._local = threading.Lock(), threading.local()
         self._functions: dict[Ptx, Any] = {}
 
     def __str__(self) -> str:
@@ -85,8 +90,12 @@ class Device:
     def enter(self, index: int) -> int:
         """Make a device the calling thread's, and return the one that was."""
         previous = int(self._runtime.getDevice())
-        if previous != index:
+        known: set[int] = self._local.__dict__.setdefault("known", set())
+        if previous != index or index not in known:
             self._runtime.setDevice(index)
+        if index not in known:  # a launch, by the driver's entry, needs the context that the runtime makes
+            self._runtime.free(0)
+            known.add(index)
         return previous
 
     def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
@@ -180,6 +189,12 @@ class Event:
         self.address = int(runtime.eventCreateWithFlags(NO_TIMING))
         weakref.finalize(self, runtime.eventDestroy, self.address).atexit = False
         runtime.eventRecord(self.address, current_stream())
+
+
+def within(stream: int) -> AbstractContextManager[Any]:
+    """Return the context in which a stream is CuPy's current one."""
+    context: AbstractContextManager[Any] = cupy().cuda.ExternalStream(stream)
+    return context
 
 
 def current_stream() -> int:

@@ -23,6 +23,8 @@ class Numbers:
     ----------
     emitted : Emitted
     dtype : dtype
+    stream : int
+        The worker's.
 
     Attributes
     ----------
@@ -32,12 +34,12 @@ class Numbers:
         Address of the pivot.
     """
 
-    def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
+    def __init__(self, emitted: Emitted, dtype: np.dtype[Any], stream: int) -> None:
         self._ends: list[tuple[int, int]] = [(first, first + var.size) for var, first in emitted.scalars]
         size = -(-max((end for _, end in self._ends), default=0) // ALIGNED) * ALIGNED
         self._ends.append((size, size + emitted.components))
         self._dtype, self._staging = dtype, Pinned(size + emitted.components, dtype)
-        self._memory = Memory(self._staging.array.nbytes)
+        self._memory = Memory(self._staging.array.nbytes, stream)
         self._held: list[Any] = [None] * len(self._ends)
         self.address = self._memory.address
         self.pivot = self.address + size * dtype.itemsize
@@ -112,6 +114,6 @@ class Placed:
         if there and source.device.id == device.index and source.data.ptr % (ALIGNED * dtype.itemsize) == 0:
             self.address = int(source.data.ptr)
             return
-        self._memory = Memory(source.nbytes)
+        self._memory = Memory(source.nbytes, stream)
         self.address = self._memory.address
         device.copy(self.address, source.data.ptr if there else source.ctypes.data, source.nbytes, stream)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import Values
-from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned
+from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned, within
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
 from mcgrad.backends.cuda.resident import Numbers, Placed
 
@@ -62,9 +62,7 @@ class Worker:
         function, merge = compiled.on(device)
         settled = self._settled.get(compiled)
         if settled is None:
-            settled = self._settled[compiled] = Settled(compiled)
-        if ready is not None:
-            device.after(stream, ready)
+            settled = self._settled[compiled] = Settled(compiled, stream)
         base = start // emitted.chunk * emitted.chunk
         chunks = -(-(stop - base) // emitted.chunk)
         grid = compiled.grid(device, chunks)
@@ -72,7 +70,12 @@ class Worker:
             self._totals = Pinned(emitted.rows, np.float64)
         totals = self._totals.address
         out = totals if chunks == 1 else self._room(8 * emitted.rows * chunks)
-        arguments = settled.prepare(values, pivot, grid, device, stream)
+        if ready is None:
+            arguments = settled.prepare(values, pivot, grid, device, stream)
+        else:
+            device.after(stream, ready)
+            with within(stream):  # in which arrays on the device are put in order
+                arguments = settled.prepare(values, pivot, grid, device, stream)
         COMMON.pack_into(
             arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
         )  # fmt: skip
@@ -91,14 +94,14 @@ class Worker:
         """Return where partials go."""
         if self._partials is None or self._partials.nbytes < nbytes:
             self._partials = None  # first, so that both need not fit
-            self._partials = Memory(nbytes)
+            self._partials = Memory(nbytes, self._stream)
         return self._partials.address
 
 
 class Settled:
     """What one worker keeps of one kernel: its arguments, and where they point to."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Compiled, stream: int) -> None:
         emitted, dtype = compiled.emitted, compiled.dtype
         self._emitted, self._dtype = emitted, dtype
         self._matrices, self._mine = compiled.matrices, dict[int, Placed]()
@@ -110,7 +113,7 @@ class Settled:
             self._arguments = Arguments(PLACES, self._constants + emitted.components, dtype, 0)
             return
         self._arguments = Arguments(PLACES, 0, dtype, 4 + len(emitted.matrices))
-        self._numbers = Numbers(emitted, dtype)
+        self._numbers = Numbers(emitted, dtype, stream)
         self._tables: Memory | None = None
         self._workspace: Memory | None = None
 
@@ -131,7 +134,7 @@ class Settled:
         matrices = Values(values.values[k:], values.lasting[k:])
         self._placed = self._matrices.place(matrices, self._mine, device, stream)
         tables = self._tables or self._upload(self._emitted.tables, device, stream)
-        workspace = self._room(grid)
+        workspace = self._room(grid, stream)
         self._arguments.pointers[:] = [
             self._numbers.address,
             self._numbers.pivot,
@@ -141,15 +144,15 @@ class Settled:
         ]
 
     def _upload(self, tables: npt.NDArray[Any], device: Device, stream: int) -> Memory:
-        self._tables = Memory(tables.nbytes)
+        self._tables = Memory(tables.nbytes, stream)
         device.copy(self._tables.address, tables.ctypes.data, tables.nbytes, stream)
         return self._tables
 
-    def _room(self, grid: int) -> Memory:
+    def _room(self, grid: int, stream: int) -> Memory:
         nbytes = max(self._emitted.workspace * grid, 1) * self._dtype.itemsize
         if self._workspace is None or self._workspace.nbytes < nbytes:
             self._workspace = None
-            self._workspace = Memory(nbytes)
+            self._workspace = Memory(nbytes, stream)
         return self._workspace
 
 
