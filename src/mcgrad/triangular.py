@@ -19,3 +19,19 @@ def solve_lower(tril: Any, b: Any) -> Any:
     h = d // 2
     top = solve_lower(tril[:h, :h], b[:h])
     return np.concatenate([top, solve_lower(tril[h:, h:], b[h:] - tril[h:, :h] @ top)])
+
+
+def cholesky(a: Any) -> Any:
+    """Return the lower triangular L of L @ L.T = a, for a positive definite matrix, column by column.
+
+    Written out: for a few tens of rows at most.
+    """
+    d = a.shape[0]
+    columns: list[Any] = []
+    for j in range(d):
+        below = a[j:, j]
+        for column in columns:
+            below = below - column[j:] * column[j]
+        below = below / np.sqrt(below[0])
+        columns.append(np.concatenate([np.zeros(j, below.dtype), below]) if j else below)
+    return np.stack(columns, axis=1)

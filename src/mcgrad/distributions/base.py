@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,6 +14,10 @@ from mcgrad.arrays import adopt, all_true, any_on_device, fetch, on_device, toge
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
+
+if TYPE_CHECKING:
+    from mcgrad.bijections import Bijection
+    from mcgrad.distributions.transformed import Transformed
 
 
 class Distribution:
@@ -58,6 +62,9 @@ class Distribution:
 
     entropy: Callable[..., Any] | None = None
     """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
+
+    reparameterized: ClassVar[bool] = True
+    """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
 
     moving_support: ClassVar[bool] = False
     """Whether the parameters move the ends of where the density is positive: then score functions are biased."""
@@ -167,6 +174,25 @@ class Distribution:
         new._set(**self.__dict__)
         new._set(_flat={path: a if a is self._flat[path] else _own(a) for path, a in flat.items()})
         return new
+
+    def transformed(
+        self,
+        fn: Bijection | Callable[..., Any],
+        params: Mapping[str, Any] | None = None,
+        inverse: Callable[..., Any] | None = None,
+        log_det: Callable[..., Any] | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
+    ) -> Transformed:
+        """Return the distribution of fn(z); see `Transformed` for the parameters.
+
+        Examples
+        --------
+        ``Normal(0.0, 1.0).transformed(bijections.Softplus())``,
+        ``Normal(0.0, 1.0).transformed(lambda x, *, a: np.sinh(a * x), params={"a": 0.5})``.
+        """
+        from mcgrad.distributions.transformed import Transformed  # it is a Distribution itself
+
+        return Transformed(self, fn, params, inverse, log_det, constraints)
 
     def __repr__(self) -> str:
         inside = ", ".join(

@@ -102,6 +102,7 @@ real = interval("real", -math.inf, math.inf, describe="finite")
 positive = interval("positive", 0.0, math.inf, describe="finite and > 0")
 nonnegative = interval("nonnegative", 0.0, math.inf, closed="low", describe="finite and >= 0")
 unit_interval = interval("unit_interval", 0.0, 1.0, closed="both", describe="between 0 and 1")
+open_unit_interval = interval("open_unit_interval", 0.0, 1.0, describe="between 0 and 1, neither of them")
 
 
 @lru_cache(maxsize=64)

@@ -78,7 +78,7 @@ class Reparameterized(Distribution):
         eps = tree.map(lambda source: np.full(source.shape, 0.5), self.noise)
         with np.errstate(all="ignore"):
             z = self.transform(eps, **params)
-        return tree.unflatten({path: _event_shape(path, leaf) for path, leaf in tree.flatten(z).items()})
+        return tree.unflatten({path: leaf_shape("transform", path, leaf) for path, leaf in tree.flatten(z).items()})
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return the noise as given."""
@@ -90,11 +90,12 @@ class Reparameterized(Distribution):
         return (super().signature, self.transform, self.log_prob, tuple(self.constraints.items()))
 
 
-def _event_shape(path: str, leaf: Any) -> Shape:
+def leaf_shape(function: str, path: str, leaf: Any) -> Shape:
+    """Return the shape of one array that a user's function returned; refuse what is not floats."""
     array = np.asarray(leaf)
     if not array.size or array.dtype.kind != "f":
         raise ParameterError(
-            "transform", f"one that returns {shown(leaf)}{f' for {path}' if path else ''}", "one that returns floats"
+            function, f"one that returns {shown(leaf)}{f' for {path}' if path else ''}", "one that returns floats"
         )
     return array.shape
 

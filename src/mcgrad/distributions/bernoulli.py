@@ -1,0 +1,51 @@
+"""The Bernoulli distribution, with independent components."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import open_unit_interval, real
+from mcgrad.distributions.odds import either, log_odds, probabilities
+
+
+class Bernoulli(Distribution):
+    """Bernoulli distribution: z = 1 with a probability, 0 otherwise.
+
+    Parameters
+    ----------
+    probs, logits : array_like
+        One of them: the probability of 1, between 0 and 1, or its log odds. The event shape is its shape.
+
+    Notes
+    -----
+    Draws jump as the parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. In float32
+    probabilities are rounded up to whole multiples of 2**-24.
+    """
+
+    constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    reparameterized: ClassVar[bool] = False
+
+    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
+        super().__init__(**either(probs, logits))
+
+    @staticmethod
+    def transform(eps: Any, *, probs: Any = None, logits: Any = None) -> Any:
+        """Compare noise on (0, 1) with the probability."""
+        return np.less(eps, probabilities(probs, logits)).astype(eps.dtype)
+
+    @staticmethod
+    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log probability of z, summed over the components."""
+        odds = log_odds(probs, logits)
+        return np.sum(np.where((z == 0) | (z == 1), z * odds - np.logaddexp(0.0, odds), -np.inf))
+
+    @staticmethod
+    def entropy(*, probs: Any = None, logits: Any = None) -> Any:
+        """Return the entropy, summed over the components."""
+        odds = log_odds(probs, logits)
+        return np.sum(np.logaddexp(0.0, odds) - odds * probabilities(probs, logits))

@@ -1,0 +1,56 @@
+"""The geometric distribution, with independent components."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import open_unit_interval, real
+from mcgrad.distributions.odds import either, log_odds
+
+
+class Geometric(Distribution):
+    """Geometric distribution: failures before the first success, 0, 1, 2 ...
+
+    Parameters
+    ----------
+    probs, logits : array_like
+        One of them: the probability of success, between 0 and 1, or its log odds. The event shape is its shape.
+
+    Notes
+    -----
+    z = floor(log(u) / log(1 - p)). Draws jump as the parameter moves: pathwise gradients in it are refused, and there
+    is ``method="score"``.
+    """
+
+    constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    reparameterized: ClassVar[bool] = False
+
+    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
+        super().__init__(**either(probs, logits))
+
+    @staticmethod
+    def transform(eps: Any, *, probs: Any = None, logits: Any = None) -> Any:
+        """Round an exponential down."""
+        return np.floor(np.log(eps) / _log_failure(probs, logits))
+
+    @staticmethod
+    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log probability of z, summed over the components."""
+        failure = _log_failure(probs, logits)
+        success = log_odds(probs, logits) + failure
+        return np.sum(np.where((z >= 0) & (z == np.floor(z)), z * failure + success, -np.inf))
+
+    @staticmethod
+    def entropy(*, probs: Any = None, logits: Any = None) -> Any:
+        """Return the entropy, summed over the components."""
+        failure, odds = _log_failure(probs, logits), log_odds(probs, logits)
+        return np.sum(-(odds + failure) - failure * np.exp(-odds))
+
+
+def _log_failure(probs: Any, logits: Any) -> Any:
+    return -np.logaddexp(0.0, logits) if probs is None else np.log1p(-probs)

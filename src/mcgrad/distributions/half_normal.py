@@ -1,0 +1,45 @@
+"""The half-normal distribution, with independent components."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive
+
+HALF_LOG_2_OVER_PI = 0.5 * math.log(2 / math.pi)
+
+
+class HalfNormal(Distribution):
+    """Distribution of the absolute value of a normal variable around 0: z = scale * |eps|.
+
+    Parameters
+    ----------
+    scale : array_like
+        Standard deviation of the normal, > 0. The event shape is that of `scale`.
+    """
+
+    constraints: ClassVar = {"scale": positive}
+
+    def __init__(self, scale: ArrayLike = 1.0) -> None:
+        super().__init__(scale=scale)
+
+    @staticmethod
+    def transform(eps: Any, *, scale: Any) -> Any:
+        """Scale the size of standard normal noise."""
+        return scale * np.abs(eps)
+
+    @staticmethod
+    def log_prob(z: Any, *, scale: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        inside = -0.5 * np.square(z / scale) - np.log(scale) + HALF_LOG_2_OVER_PI
+        return np.sum(np.where(z >= 0, inside, -np.inf))
+
+    @staticmethod
+    def entropy(*, scale: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(scale) + (0.5 - HALF_LOG_2_OVER_PI))

@@ -1,0 +1,49 @@
+"""The Laplace distribution, with independent components."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.shapes import broadcast
+
+LOG_2 = math.log(2)
+
+
+class Laplace(Distribution):
+    """Laplace distribution: an exponential on either side of loc.
+
+    Parameters
+    ----------
+    loc : array_like
+        Mean and median.
+    scale : array_like
+        Mean distance from `loc`, > 0. The event shape is what `loc` and `scale` broadcast to.
+    """
+
+    constraints: ClassVar = {"loc": real, "scale": positive}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        super().__init__(loc=loc, scale=scale)
+
+    @staticmethod
+    def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Take the logarithm of the nearer tail, so that both tails are equally fine."""
+        tail = np.minimum(eps, 1.0 - eps)
+        return loc - scale * (np.sign(eps - 0.5) * np.log(2.0 * tail))
+
+    @staticmethod
+    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        return np.sum(-np.abs(z - loc) / scale - np.log(2.0 * scale))
+
+    @staticmethod
+    def entropy(*, loc: Any, scale: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(broadcast(scale, loc)) + (1.0 + LOG_2))

@@ -1,0 +1,46 @@
+"""The logistic distribution, with independent components."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.shapes import broadcast
+
+
+class Logistic(Distribution):
+    """Logistic distribution: z = loc + scale * log(u / (1 - u)).
+
+    Parameters
+    ----------
+    loc : array_like
+        Mean and median.
+    scale : array_like
+        > 0; the standard deviation is pi / sqrt(3) of it. The event shape is what `loc` and `scale` broadcast to.
+    """
+
+    constraints: ClassVar = {"loc": real, "scale": positive}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        super().__init__(loc=loc, scale=scale)
+
+    @staticmethod
+    def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Shift and scale the log odds of noise on (0, 1)."""
+        return loc + scale * (np.log(eps) - np.log1p(-eps))
+
+    @staticmethod
+    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        y = (z - loc) / scale
+        return np.sum(-y - 2.0 * np.logaddexp(0.0, -y) - np.log(scale))
+
+    @staticmethod
+    def entropy(*, loc: Any, scale: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(broadcast(scale, loc)) + 2.0)

@@ -1,0 +1,98 @@
+"""Normal variables carried to the simplex, by breaking a stick or by a softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad import noise
+from mcgrad.bijections import SoftmaxCentered, StickBreaking
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.normal import Normal
+from mcgrad.errors import ParameterError
+from mcgrad.noise import NoiseSpec, Shape
+
+
+class _OnSimplex(Distribution):
+    """A normal of independent components, carried to the simplex."""
+
+    constraints: ClassVar = {"loc": real, "scale": positive}
+    _bijection: ClassVar[Any]
+
+    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
+        super().__init__(loc=loc, scale=scale)
+
+    def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
+        """Return the shape of `loc`, one longer along the last axis."""
+        shape = np.broadcast_shapes(*shapes.values()) if _broadcast(shapes) else ()
+        if not shape:
+            given = f"shapes {' and '.join(f'{path} {shape}' for path, shape in shapes.items())}"
+            raise ParameterError(", ".join(shapes), given, "shapes that broadcast to (..., K - 1)")
+        return (*shape[:-1], shape[-1] + 1)
+
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return K - 1 standard normals."""
+        return noise.normal((*event_shape[:-1], event_shape[-1] - 1))
+
+    @classmethod
+    def transform(cls, eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Shift and scale standard normal noise, and carry it to the simplex."""
+        return cls._bijection.forward(loc + scale * eps)
+
+    @classmethod
+    def log_prob(cls, z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density at z with respect to its first K - 1 components."""
+        inside = np.all((z > 0) & (z < 1), axis=-1, keepdims=True)
+        x = cls._bijection.inverse(np.where(inside, z, 1.0 / z.shape[-1]))
+        density = Normal.log_prob(x, loc=loc, scale=scale) - cls._bijection.log_det(x)
+        return np.where(np.all(inside), density, -np.inf)
+
+
+class LogisticNormal(_OnSimplex):
+    """Logistic-normal distribution on the simplex, as torch.distributions has it: a stick, broken by normals.
+
+    z[k] is expit(x[k] - log(K - 1 - k)) of what z[0] ... z[k - 1] have left of 1, x = loc + scale * eps.
+
+    Parameters
+    ----------
+    loc : array_like, shape (..., K - 1)
+    scale : array_like
+        > 0. The event shape is (..., K), (..., K - 1) being what both broadcast to.
+
+    See Also
+    --------
+    SoftmaxNormal : Aitchison's, by a softmax.
+    """
+
+    _bijection: ClassVar[Any] = StickBreaking()
+
+
+class SoftmaxNormal(_OnSimplex):
+    """Logistic-normal distribution on the simplex, as Aitchison has it: z = softmax([loc + scale * eps, 0]).
+
+    Parameters
+    ----------
+    loc : array_like, shape (..., K - 1)
+        Means of log(z[k] / z[K - 1]).
+    scale : array_like
+        Their standard deviations, > 0. The event shape is (..., K), (..., K - 1) being what both broadcast to.
+
+    Notes
+    -----
+    Aitchison and Shen, *Logistic-normal distributions: some properties and uses*, 1980. With a covariance:
+    ``MultivariateNormal(loc, scale_tril).transformed(bijections.SoftmaxCentered())``.
+    """
+
+    _bijection: ClassVar[Any] = SoftmaxCentered()
+
+
+def _broadcast(shapes: Mapping[str, Shape]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""The Pareto distribution, with independent components."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive
+from mcgrad.special import log_ndtr
+
+
+class Pareto(Distribution):
+    """Pareto distribution: z = scale * e**(E / alpha), E standard exponential.
+
+    Parameters
+    ----------
+    scale : array_like
+        Where the support begins, > 0.
+    alpha : array_like
+        The tail's exponent, > 0. The event shape is what `scale` and `alpha` broadcast to.
+
+    Notes
+    -----
+    E z**k is finite for k < alpha, and standard errors of it mean something for k < alpha / 2. The noise is normal
+    rather than uniform: in float32 the tail begins to lack at a probability of 3e-11 instead of 6e-8.
+    """
+
+    constraints: ClassVar = {"scale": positive, "alpha": positive}
+    moving_support: ClassVar[bool] = True
+
+    def __init__(self, scale: ArrayLike, alpha: ArrayLike) -> None:
+        super().__init__(scale=scale, alpha=alpha)
+
+    @staticmethod
+    def transform(eps: Any, *, scale: Any, alpha: Any) -> Any:
+        """Make an exponential of normal noise, and exponentiate."""
+        return scale * np.exp(-log_ndtr(-eps) / alpha)
+
+    @staticmethod
+    def log_prob(z: Any, *, scale: Any, alpha: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        inside = z >= scale
+        y = np.where(inside, z / scale, 1.0)
+        return np.sum(np.where(inside, np.log(alpha / scale) - (alpha + 1.0) * np.log(y), -np.inf))
+
+    @staticmethod
+    def entropy(*, scale: Any, alpha: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(scale / alpha) + 1.0 / alpha + 1.0)

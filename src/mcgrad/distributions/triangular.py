@@ -1,0 +1,60 @@
+"""The triangular distribution, with independent components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import FloatArray, real
+from mcgrad.distributions.shapes import broadcast, refuse_unless
+
+
+class Triangular(Distribution):
+    """Triangular distribution on (low, high): a density of two straight lines that meet above peak.
+
+    Parameters
+    ----------
+    low, high : array_like
+        The ends, low < high.
+    peak : array_like
+        The mode, low <= peak <= high. The event shape is what all three broadcast to.
+    """
+
+    constraints: ClassVar = {"low": real, "high": real, "peak": real}
+    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    moving_support: ClassVar[bool] = True
+
+    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5) -> None:
+        super().__init__(low=low, high=high, peak=peak)
+
+    def check(self, flat: Mapping[str, FloatArray]) -> None:
+        """Refuse low >= high, and a peak outside of them."""
+        low, high, peak = flat["low"], flat["high"], flat["peak"]
+        good = (low < high) & (low <= peak) & (peak <= high)
+        refuse_unless(good, flat, "low < high and low <= peak <= high")
+
+    @staticmethod
+    def transform(eps: Any, *, low: Any, high: Any, peak: Any) -> Any:
+        """Take the root of the part of the area on the noise's side of the peak."""
+        width = high - low
+        left = eps < (peak - low) / width
+        root = np.sqrt(width * np.where(left, eps * (peak - low), (1.0 - eps) * (high - peak)))
+        return np.where(left, low + root, high - root)
+
+    @staticmethod
+    def log_prob(z: Any, *, low: Any, high: Any, peak: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        left = z < peak
+        height = np.where(left, (z - low) / np.where(left, peak - low, 1.0), 1.0)
+        height = np.where(z > peak, (high - z) / np.where(z > peak, high - peak, 1.0), height)
+        inside = (z >= low) & (z <= high) & (height > 0)
+        return np.sum(np.where(inside, np.log(2.0 * np.where(inside, height, 1.0) / (high - low)), -np.inf))
+
+    @staticmethod
+    def entropy(*, low: Any, high: Any, peak: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(np.log(0.5 * broadcast(high - low, peak)) + 0.5)

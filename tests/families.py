@@ -1,0 +1,226 @@
+"""Families of distributions: parameters, and moments whose gradients are known because they are plain functions.
+
+A row is added for a family as one call of `family`: what the tests of families do with it follows from the row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.special as sc
+import scipy.stats as st
+
+import mcgrad as mg
+
+
+@dataclass(frozen=True)
+class Family:
+    """E f(z), z ~ q, is `moment` of q's parameters, whose gradient follows by differences.
+
+    Parameters
+    ----------
+    name : str
+    q : mg.Distribution
+    f : callable
+        Of one draw; of finite variance.
+    moment : callable
+        ``moment(**params)``, smooth, in float64.
+    scipy : callable or None
+        ``scipy(**params)``: a frozen distribution of SciPy, or of any object with logpdf or logpmf.
+    pathwise : bool
+        Whether parameters can be differentiated in by the pathwise estimator.
+    """
+
+    name: str
+    q: mg.Distribution
+    f: Callable[..., Any]
+    moment: Callable[..., Any]
+    scipy: Callable[..., Any] | None = None
+    pathwise: bool = True
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def family(
+    name: str,
+    q: mg.Distribution,
+    f: Callable[..., Any],
+    moment: Callable[..., Any],
+    scipy: Callable[..., Any] | None = None,
+    pathwise: bool = True,
+) -> None:
+    """List a family."""
+    FAMILIES[name] = Family(name, q, f, moment, scipy, pathwise)
+
+
+def total(z: Any) -> Any:
+    """Sum all components and their squares: two moments at once."""
+    return np.sum(z) + np.sum(np.square(z))
+
+
+def normal_mean(f: Callable[[Any], Any]) -> Any:
+    """E f(x), x standard normal, by Gauss and Hermite; f takes the nodes along a new last axis."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    return np.sum(f(nodes) * weights, axis=-1) / math.sqrt(2 * math.pi)
+
+
+def uniform_mean(f: Callable[[Any], Any]) -> Any:
+    """E f(u), u uniform on (0, 1), by tanh-sinh quadrature; f takes u and 1 - u along a new last axis."""
+    t = np.arange(-4.0, 4.0, 1 / 64)
+    x = 0.5 * math.pi * np.sinh(t)
+    u, weights = sc.expit(2 * x), (math.pi / 64) * np.cosh(t) * sc.expit(2 * x) * sc.expit(-2 * x)
+    return np.sum(f(u, sc.expit(-2 * x)) * weights, axis=-1)
+
+
+LOC, SCALE = np.array([0.3, -0.5]), np.array([0.6, 1.1])
+EULER = 0.5772156649015329
+TRIL = np.array([[0.7, 0.0, 0.0], [-0.4, 1.3, 0.0], [0.2, 0.9, 0.5]])
+COLUMN = np.array([[0.8, 0.0], [0.3, 0.6]])
+FACTOR = np.array([[0.5, -0.2], [0.1, 0.7], [-0.6, 0.3]])
+
+
+def _locscale(mean: float, variance: float) -> Callable[..., Any]:
+    """E sum(z + z**2) of loc + scale * x, x of a mean and a variance."""
+    return lambda loc, scale: np.sum(
+        np.broadcast_to(
+            loc + scale * mean + (loc + scale * mean) ** 2 + scale**2 * variance,
+            np.broadcast_shapes(np.shape(loc), np.shape(scale)),
+        )
+    )
+
+
+family("Exponential", mg.Exponential(SCALE), total, lambda rate: np.sum(1 / rate + 2 / rate**2),
+       lambda rate: st.expon(scale=1 / rate))  # fmt: skip
+family("Laplace", mg.Laplace(LOC, 0.7), total, _locscale(0.0, 2.0), st.laplace)
+family("Logistic", mg.Logistic(LOC, SCALE), total, _locscale(0.0, math.pi**2 / 3), st.logistic)
+family("Gumbel", mg.Gumbel(LOC, SCALE), total, _locscale(EULER, math.pi**2 / 6), st.gumbel_r)
+family("Cauchy", mg.Cauchy(LOC, SCALE), lambda z: np.sum(np.cos(z)), lambda loc, scale: np.sum(np.exp(-scale) * np.cos(loc)),
+       st.cauchy)  # fmt: skip
+family("HalfNormal", mg.HalfNormal(SCALE), total, lambda scale: np.sum(scale * math.sqrt(2 / math.pi) + scale**2),
+       lambda scale: st.halfnorm(scale=scale))  # fmt: skip
+family("HalfCauchy", mg.HalfCauchy(SCALE), lambda z: np.sum(np.cos(z)), lambda scale: np.sum(np.exp(-scale)),
+       lambda scale: st.halfcauchy(scale=scale))  # fmt: skip
+family("Weibull", mg.Weibull(SCALE, [1.4, 2.5]), total,
+       lambda scale, concentration: np.sum(scale * sc.gamma(1 + 1 / concentration) + scale**2 * sc.gamma(1 + 2 / concentration)),
+       lambda scale, concentration: st.weibull_min(concentration, scale=scale))  # fmt: skip
+family("Pareto", mg.Pareto(SCALE, [5.0, 9.0]), lambda z: np.sum(z),
+       lambda scale, alpha: np.sum(scale * alpha / (alpha - 1)), lambda scale, alpha: st.pareto(alpha, scale=scale))  # fmt: skip
+family("GeneralizedPareto", mg.GeneralizedPareto([0.3, -0.5, 0.2], [0.6, 1.1, 0.9], [0.15, -0.4, 0.0]), lambda z: np.sum(z),
+       lambda loc, scale, concentration: np.sum(loc + scale / (1 - concentration)),
+       lambda loc, scale, concentration: st.genpareto(concentration, loc, scale))  # fmt: skip
+family("InverseGaussian", mg.InverseGaussian([0.8, 1.5], [2.0, 3.0]), total,
+       lambda loc, concentration: np.sum(loc + loc**2 + loc**3 / concentration),
+       lambda loc, concentration: st.invgauss(loc / concentration, scale=concentration))  # fmt: skip
+family("Kumaraswamy", mg.Kumaraswamy([0.8, 2.0], [1.5, 0.7]), total,
+       lambda concentration1, concentration0: sum(
+           np.sum(concentration0 * sc.beta(1 + k / concentration1, concentration0)) for k in (1, 2)))  # fmt: skip
+family("LogitNormal", mg.LogitNormal(LOC, SCALE), total,
+       lambda loc, scale: np.sum(normal_mean(lambda x: (lambda y: y + y * y)(sc.expit(loc[:, None] + scale[:, None] * x)))))  # fmt: skip
+family("SinhArcsinh", mg.SinhArcsinh(LOC, SCALE, [0.3, -0.2], [0.8, 1.2]), np.sum,
+       lambda loc, scale, skewness, tailweight: np.sum(loc + 2 * scale / np.sinh(tailweight * math.asinh(2)) * normal_mean(
+           lambda x: np.sinh((np.arcsinh(x) + skewness[:, None]) * tailweight[:, None]))))  # fmt: skip
+family("Triangular", mg.Triangular([-1.0, 0.0], [2.0, 1.5], [0.5, 1.2]), total,
+       lambda low, high, peak: np.sum((low + high + peak) / 3 + ((low + high + peak) / 3) ** 2 + (
+           low**2 + high**2 + peak**2 - low * high - low * peak - high * peak) / 18),
+       lambda low, high, peak: st.triang((peak - low) / (high - low), low, high - low))  # fmt: skip
+
+
+def _truncated(loc: Any, scale: Any, low: Any = -np.inf, high: Any = np.inf) -> Any:
+    a, b = (low - loc) / scale, (high - loc) / scale
+    flip = a > 0
+    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    area = sc.ndtr(b) - sc.ndtr(a)
+    density = [np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) for x in (a, b)]
+    first = (density[0] - density[1]) / area
+    second = (
+        1
+        + sum(
+            sign * np.where(np.isinf(x), 0.0, np.nan_to_num(x) * d)
+            for sign, x, d in ((1, a, density[0]), (-1, b, density[1]))
+        )
+        / area
+    )
+    first = np.where(flip, -first, first)
+    return np.sum(loc + scale * first + loc**2 + 2 * loc * scale * first + scale**2 * second)
+
+
+def _truncnorm(loc: Any, scale: Any, low: Any = -np.inf, high: Any = np.inf) -> Any:
+    return st.truncnorm((low - loc) / scale, (high - loc) / scale, loc, scale)
+
+
+family("TruncatedNormal", mg.TruncatedNormal([0.3, -0.5, 0.0, 0.0], [0.6, 1.1, 1.0, 0.5], [-0.2, -3.0, 1.5, -9.0], [1.0, 0.5, 2.0, -3.0]),
+       total, _truncated, _truncnorm)  # fmt: skip
+family("TruncatedNormal, below", mg.TruncatedNormal([0.3, 0.0, 0.0], [0.6, 1.1, 1.0], low=[-0.2, -30.0, 8.0]), total, _truncated,
+       _truncnorm)  # fmt: skip
+family(
+    "TruncatedNormal, above",
+    mg.TruncatedNormal([0.3, 0.0], [0.6, 1.1], high=[0.4, -5.0]),
+    total,
+    _truncated,
+    _truncnorm,
+)
+family("LowRankMultivariateNormal", mg.LowRankMultivariateNormal([0.3, -0.5, 0.2], FACTOR, [0.5, 0.9, 1.2]),
+       lambda z: np.sum(z) + np.square(z[0] + 2 * z[1] - z[2]),
+       lambda loc, cov_factor, cov_diag: np.sum(loc) + (W3 @ loc) ** 2 + W3 @ (cov_factor @ cov_factor.T + np.diag(cov_diag)) @ W3,
+       lambda loc, cov_factor, cov_diag: st.multivariate_normal(loc, cov_factor @ cov_factor.T + np.diag(cov_diag)))  # fmt: skip
+W3 = np.array([1.0, 2.0, -1.0])
+family("MatrixNormal", mg.MatrixNormal(np.linspace(-1, 1, 6).reshape(3, 2), TRIL, COLUMN), lambda z: np.square(np.sum(z[0]) - z[2, 1]),
+       lambda loc, scale_row, scale_column: (np.sum(M32 * loc)) ** 2 + np.sum(np.square(scale_row.T @ M32 @ scale_column)),
+       lambda loc, scale_row, scale_column: st.matrix_normal(loc, scale_row @ scale_row.T, scale_column @ scale_column.T))  # fmt: skip
+M32 = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, -1.0]])
+
+
+def _softmax_normal(loc: Any, scale: Any) -> Any:
+    """Of two components: the first is a logit-normal."""
+    return normal_mean(lambda x: sc.expit(loc + scale * x) ** 2)
+
+
+family("LogisticNormal", mg.LogisticNormal([0.4], [0.9]), lambda z: z[0] * z[0], _softmax_normal)
+family("LogisticNormal of 3", mg.LogisticNormal([0.4, -0.3], [0.9, 0.5]), lambda z: z[2],
+       lambda loc, scale: np.prod(normal_mean(lambda x: sc.expit(-(loc - np.log([2.0, 1.0]))[:, None] - scale[:, None] * x))))  # fmt: skip
+family("SoftmaxNormal", mg.SoftmaxNormal([0.4], [0.9]), lambda z: z[0] * z[0], _softmax_normal)
+
+
+def _relaxed(temperature: Any, logits: Any) -> Any:
+    def square(u: Any, v: Any) -> Any:
+        return sc.expit((np.expand_dims(logits, -1) + np.log(u) - np.log(v)) / np.expand_dims(temperature, -1)) ** 2
+
+    return np.sum(uniform_mean(square))
+
+
+family("RelaxedBernoulli", mg.RelaxedBernoulli([0.5, 1.2], probs=[0.3, 0.8]), lambda z: np.sum(z * z),
+       lambda temperature, probs: _relaxed(temperature, sc.logit(probs)))  # fmt: skip
+family("RelaxedBernoulli of logits", mg.RelaxedBernoulli(0.3, logits=[-0.5, 1.0]), lambda z: np.sum(z * z), _relaxed)
+family("RelaxedOneHotCategorical", mg.RelaxedOneHotCategorical(0.7, probs=[0.3, 0.8]), lambda z: z[0] * z[0],
+       lambda temperature, probs: _relaxed(temperature, np.log(probs[0] / probs[1])))  # fmt: skip
+family("RelaxedOneHotCategorical of logits", mg.RelaxedOneHotCategorical(0.4, logits=[[0.2, -0.3], [0.0, 1.0]]),
+       lambda z: np.sum(np.square(z[:, 0])),
+       lambda temperature, logits: _relaxed(temperature * np.ones(2), logits[:, 0] - logits[:, 1]))  # fmt: skip
+family("Transformed", mg.Normal(LOC, SCALE).transformed(mg.bijections.Exp()), np.sum, lambda loc, scale: np.sum(np.exp(loc + 0.5 * scale**2)),
+       lambda loc, scale: st.lognorm(scale, scale=np.exp(loc)))  # fmt: skip
+family("Transformed by parameters", mg.Normal(LOC, SCALE).transformed(lambda x, *, a: np.sinh(a * x), params={"a": 0.7}), np.sum,
+       lambda loc, scale, a: np.sum(np.exp(0.5 * (a * scale) ** 2) * np.sinh(a * loc)))  # fmt: skip
+
+# --- discrete: the gradient is the business of other estimators ------------------------------------------------------
+family("Bernoulli", mg.Bernoulli([0.3, 0.8]), total, lambda probs: np.sum(2 * probs), st.bernoulli, pathwise=False)
+family("Bernoulli of logits", mg.Bernoulli(logits=[-0.5, 1.0]), total, lambda logits: np.sum(2 * sc.expit(logits)),
+       lambda logits: st.bernoulli(sc.expit(logits)), pathwise=False)  # fmt: skip
+family("Geometric", mg.Geometric([0.3, 0.8]), total,
+       lambda probs: np.sum((1 - probs) / probs + (1 - probs) * (2 - probs) / probs**2),
+       lambda probs: st.geom(probs, loc=-1), pathwise=False)  # fmt: skip
+family("Geometric of logits", mg.Geometric(logits=[0.5, -1.0]), np.sum, lambda logits: np.sum(np.exp(-logits)),
+       lambda logits: st.geom(sc.expit(logits), loc=-1), pathwise=False)  # fmt: skip
+family("Categorical", mg.Categorical([[1.0, 2.0, 3.0], [0.2, 0.2, 0.6]]), total,
+       lambda probs: np.sum(probs @ [0.0, 2.0, 6.0] / probs.sum(-1)), pathwise=False)  # fmt: skip
+family("OneHotCategorical", mg.OneHotCategorical(logits=[0.1, 0.5, -0.3]), lambda z: z[0] + 2 * z[1] - 3 * z[2],
+       lambda logits: sc.softmax(logits) @ [1.0, 2.0, -3.0],
+       lambda logits: st.multinomial(1, sc.softmax(logits)), pathwise=False)  # fmt: skip
+family("Binomial", mg.Binomial(40, probs=[0.1, 0.6]), total,
+       lambda probs: np.sum(40 * probs + (40 * probs) ** 2 + 40 * probs * (1 - probs)),
+       lambda probs: st.binom(40, probs), pathwise=False)  # fmt: skip
+family("Poisson", mg.Poisson([0.4, 30.0]), total, lambda rate: np.sum(2 * rate + rate**2), st.poisson, pathwise=False)
