@@ -26,6 +26,7 @@ from sass_emulator.operands import (
 
 RELATIONS = {"LT": operator.lt, "EQ": operator.eq, "LE": operator.le, "GT": operator.gt, "GE": operator.ge}
 LOGIC = {"AND": np.logical_and, "OR": np.logical_or, "XOR": np.logical_xor}
+SCALE = {f"{way}{2**i}": F32(2.0**i if way == "M" else 2.0**-i) for way in "MD" for i in (1, 2, 3)}  # of products
 ROUND = {"TRUNC": np.trunc, "FLOOR": np.floor, "CEIL": np.ceil}
 SPECIAL = {
     "RCP": lambda x: 1 / x,
@@ -42,7 +43,9 @@ SPECIAL = {
 def float_operation(count, function, wide=False):
     def make(ins):
         args, write = [real(ins, i + 1, wide) for i in range(count)], (to_pair if wide else to)(ins)
-        scale = F32(4.0) if "M4" in ins.parts else None
+        if not {*ins.parts} <= {*SCALE, "FTZ", "RM", "RP"}:
+            raise NotImplementedError(ins)
+        scale = next((SCALE[p] for p in ins.parts if p in SCALE), None)
         if wide:
             return lambda s: write(s, function(*(a(s) for a in args)))
         if scale is not None:
@@ -77,6 +80,8 @@ def _relation(name):
 
 def float_compare(wide):
     def make(ins):
+        if ins.parts[0] in ("MAX", "MIN"):
+            return _extreme_compare(ins, wide)
         compare, logic = _relation(ins.parts[0]), LOGIC[ins.parts[-1]]
         first, second = to_truth(ins.operands[0]), to_truth(ins.operands[1])
         a, b, p = real(ins, 2, wide), real(ins, 3, wide), truth(ins.operands[4])
@@ -89,6 +94,27 @@ def float_compare(wide):
         return run
 
     return make
+
+
+def _extreme_compare(ins, wide):
+    """DSETP.MAX p, q, a, b: whether a is the one; and whether b is no number, so that it has to be made quiet."""
+    first, second = to_truth(ins.operands[0]), to_truth(ins.operands[1])
+    a, b = real(ins, 2, wide), real(ins, 3, wide)
+    better = np.greater if ins.parts[0] == "MAX" else np.less
+
+    def run(s):
+        none = np.isnan(b(s))
+        first(s, better(a(s), b(s)) | none)
+        second(s, none)
+
+    return run
+
+
+def set_float(ins):
+    """FSET.BF d, a, b, p: one where a comparison holds, else zero."""
+    compare, logic = _relation(next(p for p in ins.parts if p != "BF")), LOGIC[ins.parts[-1]]
+    a, b, p, write = real(ins, 1), real(ins, 2), truth(ins.operands[3]), to(ins)
+    return lambda s: write(s, logic(compare(a(s), b(s)), p(s)).astype(F32).view(U32))
 
 
 def choose_float(ins):

@@ -85,7 +85,7 @@ def _inverted(ins, i):
 def imad(ins):
     start, _, carries, given = split(ins)
     if "WIDE" in ins.parts or "HI" in ins.parts:
-        return _imad_wide(ins, start)
+        return _imad_wide(ins, start, carries, given)
     a, b, c, write = integer(ins, start), integer(ins, start + 1), integer(ins, start + 2), to(ins)
 
     def run(s):
@@ -99,14 +99,21 @@ def imad(ins):
     return run
 
 
-def _imad_wide(ins, start):
+def _imad_wide(ins, start, carries, given):
     read = integer if "U32" in ins.parts else signed
     a, b, c = read(ins, start), read(ins, start + 1), integer(ins, start + 2, wide=True)
     high, write = "HI" in ins.parts, (to if "HI" in ins.parts else to_pair)(ins)
 
     def run(s):
-        total = a(s).astype(U64) * b(s).astype(U64) + c(s)
+        added = c(s)
+        total = a(s).astype(U64) * b(s).astype(U64) + added
+        over = total < added
+        for carry in given:
+            total = total + carry(s).astype(U64)
+            over = over | (carry(s) & (total == U64(0)))
         write(s, (total >> U64(32)).astype(U32) if high else total)
+        for carry in carries:
+            carry(s, over)
 
     return run
 

@@ -16,6 +16,7 @@ OPERATIONS = {
     "DFMA": floats.float_operation(3, floats.fma64, wide=True),
     "FSETP": floats.float_compare(wide=False),
     "DSETP": floats.float_compare(wide=True),
+    "FSET": floats.set_float,
     "FSEL": floats.choose_float,
     "FMNMX": floats.extreme_float,
     "MUFU": floats.special,
