@@ -9,6 +9,7 @@ from importlib import metadata
 
 from mcgrad.backends import rates, registry
 from mcgrad.backends.base import Backend
+from mcgrad.backends.cuda.backend import describe
 from mcgrad.backends.rates import Rated
 from mcgrad.compile import CACHE_VARIABLE, cache_folder
 from mcgrad.machine import available_processors, processor
@@ -35,6 +36,7 @@ def info() -> dict[str, str]:
         "BLAS": _blas(),
         "cache": _cache(),
         **{f"backend {name}": _backend(backend) for name, backend in registry.backends().items()},
+        **describe(),
         "backend auto": "the one that takes least by these rates",
         "rates": _rates(),
     }
