@@ -22,8 +22,11 @@ import numpy as np
 from mcgrad.differentiate.modes import push, reverse
 from mcgrad.errors import ParameterError
 from mcgrad.ir.build import apply, broadcast, concatenate, const, reshape, slice_
+from mcgrad.ir.build import table as build_table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.table import Table
+from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 from mcgrad.triangular import solve_lower
 
@@ -108,3 +111,18 @@ def _jacobian(value: Var, z: Var) -> list[Var]:
     """Rows of the Jacobian of a value in z, both in C order."""
     flat = reshape(value, (value.size,))
     return [reverse(reshape(slice_(flat, [(i, i + 1, 1)]), ()), [z])[0] for i in range(value.size)]
+
+
+def look_up(table: Table, x: Any) -> Any:
+    """Return the table's arrays of the elements of x, shape ``(*x.shape, *table.shape)``.
+
+    Raises
+    ------
+    TraceError
+        An x that differs from draw to draw: tables are made once for all draws.
+    """
+    if not isinstance(x, Tracer):
+        return table(np.asarray(x))
+    if x._var.random:
+        raise refusal(f"{table} of a traced value", "it is made on the host, of parameters that no draw changes")
+    return Tracer(build_table(x._var, table))

@@ -10,7 +10,7 @@ from mcgrad.ir.ops import OPS
 from tests.ops.problems import ALL_SAMPLES, MODES, OP_SAMPLES, central_differences, evaluate, weighted
 from tests.ops.samples import SAMPLES
 
-ELSEWHERE = {"input", "const", "noise", "native_value", "native_gradient"}  # leaves, and tests/test_integrand.py
+ELSEWHERE = {"input", "const", "noise", "table", "native_value", "native_gradient"}  # see test_table, test_integrand
 
 
 def leaves_of(sample, seed=0):
@@ -66,6 +66,8 @@ def test_stop_has_no_derivative_and_implicit_that_of_its_second_argument(mode):
     (grad,) = MODES[mode](apply("exp", apply("implicit", apply("multiply", x, x), cdf, density)), [x])
     assert evaluate(held, at)[0] == pytest.approx(0.7)
     assert evaluate(grad, at)[0] == pytest.approx(-np.exp(0.49) * np.cos(0.7) / np.exp(0.7))
+    (none,) = MODES[mode](apply("add", x, apply("stop", apply("trigamma", x))), [x])  # no rule is needed there
+    assert evaluate(none, at)[0] == 1.0
 
 
 @pytest.mark.parametrize("mode", MODES)

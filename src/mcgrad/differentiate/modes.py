@@ -56,13 +56,27 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
 def push(value: Var, source: Var, seed: Var) -> Var | None:
     """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
     tangents: dict[Var, Var] = {source: seed}
+    carriers = _carriers(value)
     for var in ancestors([value]):
-        if var is source or not any(arg in tangents for arg in var.args):
+        if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
         tangent = jvp(var, [tangents.get(arg) for arg in var.args])
         if tangent is not None:
             tangents[var] = tangent
     return tangents.get(value)
+
+
+def _carriers(value: Var) -> set[Var]:
+    """The Vars whose derivative reaches a value: not those behind a `stop`, which need no rule."""
+    found, stack = {value}, [value]
+    while stack:
+        var = stack.pop()
+        args = var.args if OPS[var.op].result == "float" else ()
+        if var.op in ELEMENTWISE:
+            args = tuple(arg for arg, rule in zip(args, _rules(var), strict=False) if rule)
+        stack += (new := [arg for arg in args if arg not in found])
+        found.update(new)
+    return found
 
 
 def jvp(var: Var, ts: Sequence[Var | None]) -> Var | None:

@@ -24,6 +24,7 @@ from mcgrad.ir.build import (
     scan,
     scatter_add,
     slice_,
+    table,
     take,
     transpose,
 )
@@ -166,6 +167,17 @@ def _einsum_reverse(ct: Var, var: Var) -> list[Var]:
     return cts
 
 
+# --- tables ----------------------------------------------------------------------------------------------------------
+def _slope(var: Var) -> Var:
+    if var.attrs.derivative is None:
+        raise TypeError(f"table {var.attrs} has no derivative rule")
+    return table(var.args[0], var.attrs.derivative)
+
+
+def _trailing(var: Var) -> range:
+    return range(len(var.args[0].shape), len(var.shape))
+
+
 # --- the user's own Numba functions ----------------------------------------------------------------------------------
 def _gradient(var: Var) -> Var:
     return native("native_gradient", var.attrs, var.args, var.args[0].shape)
@@ -187,6 +199,7 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
     "einsum": _einsum_forward,
+    "table": lambda ts, var: apply("multiply", expand(_only(ts), _trailing(var), var.shape), _slope(var)),
     "native_value": _native_forward,
 }
 
@@ -208,5 +221,6 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "cumprod": _cumprod_reverse,
     "linear_recurrence": _recurrence_reverse,
     "einsum": _einsum_reverse,
+    "table": lambda ct, var: [reduce("sum", apply("multiply", ct, _slope(var)), _trailing(var))],
     "native_value": lambda ct, var: [apply("multiply", ct, _gradient(var))],
 }

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Literal, Shape, Var
+from mcgrad.ir.table import Table
 
 Operand = Var | npt.ArrayLike
 
@@ -250,6 +251,11 @@ def einsum(subscripts: str, *args: Var) -> Var:
         pair for labels, x in zip(inputs.split(","), args, strict=True) for pair in zip(labels, x.shape, strict=True)
     )
     return _make("einsum", tuple(args), subscripts, tuple(extents[label] for label in output), "float")
+
+
+def table(x: Var, what: Table) -> Var:
+    """Look up an array for each element; `x` must not depend on the draw."""
+    return _make("table", (x,), what, (*x.shape, *what.shape), "float")
 
 
 def native(op: str, function: Any, args: Sequence[Var], shape: Shape) -> Var:

@@ -183,6 +183,12 @@ def _einsum(var: Var, *args: Array) -> Array:
     return product
 
 
+def _table(var: Var, x: Array) -> Array:
+    found = var.attrs(np.moveaxis(fetch(x), -1, 0))
+    found = np.moveaxis(found, 0, -1)
+    return place(found) if on_device(x) else found
+
+
 def _native(var: Var, *args: Array) -> Array:
     draws = max(arg.shape[-1] for arg in args)
     full = [np.ascontiguousarray(np.moveaxis(np.broadcast_to(arg, (*arg.shape[:-1], draws)), -1, 0)) for arg in args]
@@ -272,6 +278,7 @@ MEANING: dict[str, Callable[..., Array]] = {
     "cumprod": _scan(np.cumprod),
     "linear_recurrence": _linear_recurrence,
     "einsum": _einsum,
+    "table": _table,
     "native_value": _native,
     "native_gradient": _native,
 }

@@ -2,7 +2,7 @@
 
 Every interpretation (meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is *elementwise*
 (any number of arguments of one shape), *structural* (moves elements, computes nothing), a *reduction*, a *scan*, a
-*contraction*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
+*contraction*, a *table*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Op:
     Parameters
     ----------
     name : str
-    group : {"leaf", "elementwise", "structural", "reduction", "scan", "contraction", "native"}
+    group : {"leaf", "elementwise", "structural", "reduction", "scan", "contraction", "table", "native"}
     result : {"float", "bool"}
     cost : float
         Rough cost of one element, in units of one multiplication. The cost model reads it, nothing else.
@@ -57,6 +57,8 @@ OPS: dict[str, Op] = {
         Op("cumsum", "scan", linear=True),
         *_rows("scan", "cumprod linear_recurrence"),
         Op("einsum", "contraction"),
+        # an array made by the host of each number of a draw-independent array
+        Op("table", "table", cost=0.0),
         *_rows("native", "native_value native_gradient", cost=20.0),
     ]
 }

@@ -137,6 +137,7 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
         args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
     ),
     "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs + 1),
+    "table": lambda var, args, extent: build.table(args[0], var.attrs),
     "sum": _reduce,
     "prod": _reduce,
     "max": _reduce,
