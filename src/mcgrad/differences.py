@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,9 @@ from mcgrad.backends.base import HostValues
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
-from mcgrad.estimator import Estimator
-from mcgrad.estimators.plan import GROUP, Method
-from mcgrad.integrand import Integrand
 from mcgrad.ir import build
 from mcgrad.ir.program import Output, Program
 from mcgrad.moments import Float64Array
-from mcgrad.objectives import Objective
 from mcgrad.simplify import simplify
 from mcgrad.trace.trace import trace
 
@@ -70,56 +66,49 @@ class Differences:
 
     Parameters
     ----------
-    f, q, params, data
-        As for `Estimator`.
-    wrt : tuple of str
-        Paths of the parameters of the gradient.
+    q : Distribution
+    gradient, value : Program
+        Of the value and the gradient, and of the value alone, from the same noise, in float64.
+    inputs : dict of str to array
+        Values of all that the Programs read.
     seed : int
     step : float
         Relative to the standard deviation of what a parameter of q moves, or to the size of a parameter of f.
-    method, k
-        As for `Estimator`. The quotients are of the value, of the same draws and groups of draws.
     """
 
     def __init__(
         self,
-        f: Callable[..., Any] | Integrand | Objective,
         q: Distribution,
-        params: Mapping[str, Any] | None,
-        data: Mapping[str, Any] | None,
-        wrt: tuple[str, ...],
+        gradient: Program,
+        value: Program,
+        inputs: Mapping[str, Any],
         seed: int,
-        step: float,
-        method: Method = "pathwise",
-        k: int = GROUP,
+        step: float = STEP,
     ) -> None:
-        common: dict[str, Any] = {"params": params, "data": data, "dtype": "float64", "backend": "numpy"}
-        common |= {"method": method, "k": k}
-        full, value = Estimator(f, q, **common, wrt=wrt), Estimator(f, q, **common, wrt=())
-        self.q, self.seed, self.step = q, seed, step
-        values = full._values({})
-        self.inputs: dict[str, Any] = {**values, **full.baselines(values, seed)}
-        self.gradient, self.value, self.draw = PerDraw(full.program), PerDraw(value.program), PerDraw(_draws(q))
-        self.work = value.program.work()
+        self.q, self.inputs, self.seed, self.step = q, inputs, seed, step
+        self.gradient, self.value, self.draw = PerDraw(gradient), PerDraw(value), PerDraw(_draws(q))
+        self.work = value.work()
         free = q.free
         self.components: list[Component] = []
         self._rows: dict[Component, int] = {}
         row = 1
-        for out in full.program.outputs[1:]:
+        for out in gradient.outputs[1:]:
             for index in np.ndindex(out.var.shape):
                 if out.path not in free or free[out.path][index]:
                     self.components.append((out.path, index))
                     self._rows[out.path, index] = row
                 row += 1
 
-    def check(self, most: int, n: int) -> tuple[tuple[GradientCheck, ...], int]:
+    def check(self, most: int, n: int, budget: float = BUDGET) -> tuple[tuple[GradientCheck, ...], int]:
         """Look at `most` components, chosen at random where there are more; return also the number of draws.
 
         Parameters
         ----------
         most : int
         n : int
-            Draws to use, within `FEW`, `MANY` and `BUDGET`.
+            Draws to use, within `FEW`, `MANY` and the budget.
+        budget : float
+            Multiplications in all.
         """
         chosen = self.components
         if len(chosen) > most:
@@ -127,7 +116,7 @@ class Differences:
             chosen = [chosen[i] for i in sorted(picked)]
         if not chosen:
             return (), 0
-        affordable = BUDGET / (4 * len(chosen) * max(self.work, 1.0))
+        affordable = budget / (4 * len(chosen) * max(self.work, 1.0))
         n = max(min(n, int(affordable), MANY), FEW)
         grads = self.gradient(self.inputs, self.seed, n)
         size = math.sqrt(float(np.mean(np.square(grads[0]))))

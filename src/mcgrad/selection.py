@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
+from mcgrad.differences import Differences
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.pathwise import jumps
 from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
@@ -28,6 +29,8 @@ FEWEST = 1024
 BUDGET = 2e9  # multiplications of one estimator's pilot
 MOST_Z = 5.0  # beyond which two estimators' means are not of one gradient
 SEED = 0
+COMPONENTS = 8  # of the gradient, that are held against finite differences
+FOLLOW = (PATHWISE, *BY_DRAWS)
 CANDIDATES = (
     Choice(PATHWISE),
     Choice("stl"),
@@ -91,8 +94,9 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     -----
     The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own. The work is that of
     the Program in multiplications, not a time: so the choice is the same wherever and whenever it is made. Estimators
-    that follow the draw (pathwise, stl, dreg) are left out where the integrand may jump in it, as comparisons, floors
-    and signs do, unless the pilot's mean agrees with a score function's on the same draws to `MOST_Z` standard errors.
+    that follow the draw (pathwise, stl, dreg) are checked where the integrand may jump in it, as comparisons, floors
+    and signs do. They are left out where the pilot's mean is more than `MOST_Z` standard errors from that of one that
+    holds the draw (score, measure-valued), or from finite differences on the same draws, which see smaller jumps.
     """
     if not wrt:
         return Plan(dict.fromkeys(problem.own, Choice(PATHWISE)), k, "no parameter of q to differentiate in")
@@ -104,14 +108,12 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
             trials[choice] = _trial(problem, wrt, choice, values, k, dtype)
         except (ParameterError, TraceError, TypeError) as error:
             refused.append(f"{choice}: {error}")
-    scores = [trials[choice] for choice in trials if choice.method == SCORE and choice.baseline in ("optimal", "mean")]
     biased: list[str] = []
     if _may_jump(problem):
-        for choice in [choice for choice in trials if choice.method in (PATHWISE, *BY_DRAWS)]:
-            z = max((_disagreement(trials[choice], score) for score in scores), default=np.inf)
-            if not z <= MOST_Z:
-                what = f"{z:.0f} standard errors from score" if scores else "f may jump, and no score to check"
-                biased.append(f"{choice} is biased: {what}" if scores else f"{choice} not taken: {what}")
+        for choice in [choice for choice in trials if choice.method in FOLLOW]:
+            why = _bias(problem, wrt, choice, trials, values, k)
+            if why:
+                biased.append(f"{choice} is biased: {why}")
                 del trials[choice]
     usable = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.variance)}
     if not usable:
@@ -136,6 +138,27 @@ def _trial(
     work = max(program.work(), 1.0) / group
     n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
     return Trial(choice, average(program, inputs, n), group, work)
+
+
+def _bias(
+    problem: Problem,
+    wrt: Sequence[str],
+    choice: Choice,
+    trials: Mapping[Choice, Trial],
+    values: Mapping[str, npt.NDArray[Any]],
+    k: int,
+) -> str:
+    """Say how an estimator that follows the draw is seen to be biased, or nothing."""
+    held = {other: _disagreement(trials[choice], trials[other]) for other in trials if other.method not in FOLLOW}
+    far = max(held, key=lambda other: held[other], default=None)
+    if far is not None and held[far] > MOST_Z:
+        return f"{held[far]:.0f} standard errors from {far}"
+    plan = Plan(dict.fromkeys(problem.own, choice), k)
+    full, value = (plan.program(problem, paths, "float64") for paths in (wrt, ()))
+    wide = {path: np.asarray(x, np.float64) for path, x in values.items()}
+    checks, _ = Differences(problem.q, full, value, wide, SEED).check(COMPONENTS, DRAWS, BUDGET)
+    off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
+    return f"{off:.0f} standard errors from finite differences" if off else ""
 
 
 def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) -> Moments:

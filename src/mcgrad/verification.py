@@ -173,9 +173,16 @@ def verify(
     n -= n % reference.group
     checks = _backends(f, reference.q, problem, reference, backends, n, seed)
     method = reference.plan.method
-    differences = Differences(f, reference.q, params, data, reference.wrt, seed, float(step), method, k)
+    differences = _differences(f, problem | {"wrt": reference.wrt}, seed, float(step), reference.q)
     gradient, used = differences.check(components, n)
     return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed, method)
+
+
+def _differences(f: Any, problem: dict[str, Any], seed: int, step: float, q: Distribution) -> Differences:
+    common: dict[str, Any] = {**problem, "dtype": "float64", "backend": REFERENCE}
+    full, value = Estimator(f, q, **common), Estimator(f, q, **{**common, "wrt": ()})
+    inputs = full._values({})
+    return Differences(q, full.program, value.program, {**inputs, **full.baselines(inputs, seed)}, seed, step)
 
 
 def _backends(
