@@ -74,6 +74,13 @@ def test_a_part_of_the_gradient(method):
         assert np.abs(z_scores(est, {wrt: form.grad[wrt]})).max() < MOST_Z
 
 
+TRIALS = 5
+
+
+def probability(probs=None, logits=None):
+    return 1 / (1 + np.exp(-logits)) if probs is None else probs
+
+
 SCIPY = {
     "Normal": lambda loc, scale: scipy.stats.norm(loc, scale),
     "LogNormal": lambda loc, scale: scipy.stats.lognorm(scale, scale=np.exp(loc)),
@@ -85,10 +92,20 @@ SCIPY = {
     "Weibull": lambda concentration, scale: scipy.stats.weibull_min(concentration, scale=scale),
     "Laplace": lambda loc, scale: scipy.stats.laplace(loc, scale),
     "Poisson": lambda rate: scipy.stats.poisson(rate),
-    "Bernoulli": lambda probs: scipy.stats.bernoulli(probs),
-    "Geometric": lambda probs: scipy.stats.geom(probs, loc=-1),
+    "Bernoulli": lambda **p: scipy.stats.bernoulli(probability(**p)),
+    "Binomial": lambda **p: scipy.stats.binom(TRIALS, probability(**p)),
+    "Geometric": lambda **p: scipy.stats.geom(probability(**p), loc=-1),
 }
-VALUES = {"loc": 0.3, "scale": 0.8, "low": -0.5, "high": 1.5, "rate": 1.7, "concentration": 2.4, "probs": 0.35}
+VALUES = {
+    "loc": 0.3,
+    "scale": 0.8,
+    "low": -0.5,
+    "high": 1.5,
+    "rate": 1.7,
+    "concentration": 2.4,
+    "probs": 0.35,
+    "logits": -0.4,
+}
 TABLE = [
     (family, parameter)
     for family, rules in RULES.items()
@@ -104,8 +121,9 @@ def wiggle(z):
 @pytest.mark.parametrize(("family", "parameter"), TABLE)
 def test_decompositions_against_quadrature(family, parameter):
     """And the score, where the support does not move: the two have nothing in common but the draws."""
-    names = list(RULES[family]) + (["concentration"] if family in ("Gamma", "InverseGamma", "Weibull") else [])
-    values = {name: VALUES[name] for name in dict.fromkeys(names) if name in VALUES}
+    odd = {"probs", "logits"} - {parameter}  # either of the two
+    names = [*RULES[family], *(["concentration"] if family in ("Gamma", "InverseGamma", "Weibull") else [])]
+    values = {name: VALUES[name] for name in names if name not in odd}
     h = 1e-3
 
     def expectation(by):
@@ -113,7 +131,7 @@ def test_decompositions_against_quadrature(family, parameter):
         return dist.expect(wiggle)
 
     exact = (8 * (expectation(h) - expectation(-h)) - (expectation(2 * h) - expectation(-2 * h))) / (12 * h)
-    q = getattr(distributions, family)(**values)
+    q = getattr(distributions, family)(**values, **({"total_count": TRIALS} if family == "Binomial" else {}))
     for method in ("measure_valued", *(["score"] if not q.moving_support else [])):
         est = mg.estimate(wiggle, q, 40_000, wrt=parameter, method=method, backend="numpy")
         assert abs(est.grad[parameter] - exact) < MOST_Z * est.grad_stderr[parameter] + 1e-7

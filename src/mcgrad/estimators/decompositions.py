@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,13 +104,35 @@ def _bernoulli_probs(z: Any, u: Any, *, probs: Any) -> Any:
 
 
 def _bernoulli_logits(z: Any, u: Any, *, logits: Any) -> Any:
-    p = 1.0 / (1.0 + np.exp(-logits))
-    return p * (1.0 - p), 1.0 + 0.0 * z, 0.0 * z
+    return _slope(logits), 1.0 + 0.0 * z, 0.0 * z
+
+
+def _binomial_probs(z: Any, u: Any, *, probs: Any, total_count: int) -> Any:
+    others = _without_one(z, u, total_count)
+    return total_count + 0.0 * probs, others + 1.0, others
+
+
+def _binomial_logits(z: Any, u: Any, *, logits: Any, total_count: int) -> Any:
+    others = _without_one(z, u, total_count)
+    return total_count * _slope(logits), others + 1.0, others
+
+
+def _without_one(z: Any, u: Any, total_count: int) -> Any:
+    """Successes in all trials but one, chosen at random."""
+    return z - np.where(u * total_count < z, 1.0, 0.0)
 
 
 def _geometric_probs(z: Any, u: Any, *, probs: Any) -> Any:
-    again = np.floor(np.log(u) / np.log1p(-probs))
-    return 1.0 / probs, z, z + 1.0 + again
+    return 1.0 / probs, z, z + 1.0 + np.floor(np.log(u) / np.log1p(-probs))
+
+
+def _geometric_logits(z: Any, u: Any, *, logits: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, logits)), z, z + 1.0 + np.floor(-np.log(u) / np.logaddexp(0.0, logits))
+
+
+def _slope(logits: Any) -> Any:
+    """Derivative of a probability in its log odds."""
+    return np.exp(-np.logaddexp(0.0, logits) - np.logaddexp(0.0, -logits))
 
 
 RULES: dict[str, dict[str, Decomposition]] = {
@@ -124,7 +147,8 @@ RULES: dict[str, dict[str, Decomposition]] = {
     "Laplace": {"loc": _laplace_loc, "scale": _laplace_scale},
     "Poisson": {"rate": _poisson_rate},
     "Bernoulli": {"probs": _bernoulli_probs, "logits": _bernoulli_logits},
-    "Geometric": {"probs": _geometric_probs},
+    "Binomial": {"probs": _binomial_probs, "logits": _binomial_logits},
+    "Geometric": {"probs": _geometric_probs, "logits": _geometric_logits},
 }
 
 
@@ -133,7 +157,10 @@ def decomposition(q: Distribution, parameter: str) -> Decomposition | None:
     name = type(q).__name__
     if getattr(distributions, name, None) is not type(q):
         return None
-    return RULES.get(name, {}).get(parameter)
+    rule = RULES.get(name, {}).get(parameter)
+    if rule is not None and isinstance(q, distributions.Binomial):
+        return partial(rule, total_count=q.total_count)
+    return rule
 
 
 def known() -> list[str]:
