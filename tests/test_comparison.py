@@ -136,6 +136,14 @@ def test_auto_takes_pathwise_where_it_is_best():
     assert "biased" not in kink.plan.reason  # written with a comparison, but continuous
 
 
+def test_auto_chooses_for_each_part():
+    q = mg.Joint(a=mg.Normal(np.zeros(3), 1.0), b=mg.Bernoulli(np.array([0.3, 0.6])))
+    est = mg.estimate(lambda z: np.sum(z["b"]) * np.sum(np.sin(z["a"])), q, 4000, method="auto", backend="numpy")
+    assert est.method == {"a.loc": "pathwise", "a.scale": "pathwise", "b.probs": "measure_valued"}
+    assert est.choice.startswith("a: ")
+    assert "; b: " in est.choice
+
+
 def test_auto_takes_the_landing_where_q_is_the_target():
     est = mg.estimate(mg.elbo(log_joint, mg.Normal(np.ones(2), np.ones(2))), n=1000, method="auto", backend="numpy")
     assert est.method == "stl"

@@ -17,7 +17,7 @@ from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.pathwise import jumps
 from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
 from mcgrad.estimators.problem import Problem
-from mcgrad.estimators.score import BASELINES
+from mcgrad.estimators.score import BASELINES, part_of
 from mcgrad.finish import Finisher
 from mcgrad.ir.build import noise
 from mcgrad.ir.program import Program
@@ -72,7 +72,7 @@ class Trial:
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
-    """Choose the estimator of the gradient in all of q's parameters.
+    """Choose the estimator of the gradient in q's parameters, one for each part of a Joint.
 
     Parameters
     ----------
@@ -98,9 +98,22 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     and signs do. They are left out where the pilot's mean is more than `MOST_Z` standard errors from that of one that
     holds the draw (score, measure-valued), or from finite differences on the same draws, which see smaller jumps.
     """
-    if not wrt:
-        return Plan(dict.fromkeys(problem.own, Choice(PATHWISE)), k, "no parameter of q to differentiate in")
     values = {path: fetch(value) for path, value in inputs.items()}
+    parts: dict[str, list[str]] = {}
+    for path in wrt:
+        parts.setdefault(part_of(problem.q, path)[1], []).append(path)
+    choices, reasons = dict.fromkeys(problem.own, Choice(PATHWISE)), []
+    for part, paths in parts.items():
+        best, reason = _best(problem, paths, values, k, dtype)
+        choices |= dict.fromkeys([path for path in problem.own if part_of(problem.q, path)[1] == part], best)
+        reasons.append(f"{part}: {reason}" if len(parts) > 1 else reason)
+    return Plan(choices, k, "; ".join(reasons) or "no parameter of q to differentiate in")
+
+
+def _best(
+    problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
+) -> tuple[Choice, str]:
+    """Choose for the parameters of one part of q, and say why."""
     trials: dict[Choice, Trial] = {}
     refused: list[str] = []
     for choice in CANDIDATES:
@@ -120,7 +133,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
         detail = "; ".join([*refused, *biased]) or "the pilot was not finite"
         raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
     best = max(usable, key=lambda choice: usable[choice].efficiency)
-    return Plan(dict.fromkeys(problem.own, best), k, "; ".join([_reason(best, usable), *biased]))
+    return best, "; ".join([_reason(best, usable), *biased])
 
 
 def _trial(
