@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.cuda import compiled
 from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.emit import registers
 from tests.cuda import machines
 from tests.cuda.fake_cupy import CUDADriverError, CUDARuntimeError
 
+LOAD = compiled.Compiled._load
 X = np.random.default_rng(0).standard_normal((5, 3))
 
 
@@ -55,6 +57,7 @@ def two(monkeypatch):
 def small(monkeypatch):
     monkeypatch.setattr(registers, "THREADS", 32)
     monkeypatch.setattr(registers, "TURNS", 1)
+    monkeypatch.setattr(cuda_kernel, "FILL", 1)
     monkeypatch.setattr(cuda_kernel, "AT_ONCE", 1e5)
     monkeypatch.setattr(cuda_kernel, "SLAB", cuda_kernel.Cut(most=1e5, least=1e4, chunks=8))
 
@@ -402,6 +405,16 @@ def test_a_machine_without_cuda_has_no_cost(monkeypatch):
 
     monkeypatch.setattr(backend, "has_driver", lambda: False)
     assert build("wave", "auto").backend != "cuda"
+
+
+def test_a_kernel_that_does_not_compile(machine, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("no such target")
+
+    monkeypatch.setattr(compiled.Compiled, "_load", LOAD)
+    monkeypatch.setattr(compiled.ptx, "ptx", refuse)
+    with pytest.raises(mg.BackendError, match=r"does not compile for CUDA device 0 .*no such target"):
+        build("wave")
 
 
 def test_an_interrupt_leaves_a_backend_that_works(machine):

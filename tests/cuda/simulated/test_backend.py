@@ -46,6 +46,7 @@ def add_up(grid, threads, shared, partials, chunks, totals):
 def machine(monkeypatch):
     monkeypatch.setattr(registers, "THREADS", 32)
     monkeypatch.setattr(registers, "TURNS", 1)
+    monkeypatch.setattr(cuda_kernel, "FILL", 1)
     monkeypatch.setattr(cuda_kernel, "AT_ONCE", 1e4)
     monkeypatch.setattr(cuda_kernel, "SLAB", cuda_kernel.Cut(most=2e4, least=1e4, chunks=4))
     return machines.machine(monkeypatch, run=simulated, devices=2)

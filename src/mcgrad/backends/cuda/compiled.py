@@ -61,7 +61,10 @@ class Compiled:
         emitted = self.emitted
         if emitted.shared > device.shared:
             raise BackendError(f"{device} has {device.shared:,} bytes of shared memory a block, not {emitted.shared:,}")
-        code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.natives)
+        try:
+            code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.natives)
+        except Exception as error:  # Numba's, NVVM's: a user's function that is not for GPUs, a device of another age
+            raise BackendError(f"the kernel does not compile for {device}: {type(error).__name__}: {error}") from error
         return device.load(code, emitted.shared, keep=not emitted.natives)
 
 

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,6 +31,7 @@ from mcgrad.ir.program import Program
 STREAMS = 2  # of a device: one is being merged and waited for while the other runs
 AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: not worth a look at a first chunk
 SLAB = Cut(most=4e11, least=4e10, chunks=16)  # some ten milliseconds; two, where there is not much to do
+FILL = 264  # chunks of a slab, however much work they are: two for each multiprocessor of a large GPU
 MOST_CHUNKS = 1 << 16  # of a slab
 MOST_PARTIALS = 1 << 26  # bytes, of a slab
 
@@ -93,7 +95,8 @@ class CudaKernel:
         if n * self.work <= AT_ONCE and n + self.block <= most:
             return [(first, first + n)]
         slabs: list[tuple[int, int]] = []
-        for start, stop in split(n, first, self.block, self.work, SLAB):
+        cut = replace(SLAB, least=max(SLAB.least, FILL * self.block * self.work))
+        for start, stop in split(n, first, self.block, self.work, cut):
             edges = [start, *range((start // self.block) * self.block + most, stop, most), stop]
             slabs += pairwise(edges)
         return slabs
