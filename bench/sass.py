@@ -33,10 +33,14 @@ def noise_alone(z):
     return z
 
 
+def noise_problem():
+    """The ceiling: normals that are added up, with their squares, and nothing else."""
+    return Problem("noise", noise_alone, {"loc": 0.0, "scale": 1.0}, ("loc",), problems()["scalar"].draws)
+
+
 def cases():
-    """The test problems, and the ceiling: normals that are added up, with their squares, and nothing else."""
-    bare = Problem("noise", noise_alone, {"loc": 0.0, "scale": 1.0}, ("loc",), problems()["scalar"].draws)
-    return {"noise": bare, **problems()}
+    """The test problems, and the ceiling."""
+    return {"noise": noise_problem(), **problems()}
 
 
 def estimator(problem, dtype):

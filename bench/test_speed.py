@@ -2,14 +2,18 @@
 
 pytest bench --benchmark-only --benchmark-disable-gc
 pytest bench --benchmark-only -k "scalar and float32"
+pytest bench --benchmark-only -m gpu                       # device times, where there is one
 """
 
 import os
 
+import gpu
 import numpy as np
 import peers
 import pytest
+from check import DRAWS
 from compare import Peer
+from peers.gpu import PEERS
 from problems import problems
 
 THREADS = int(os.environ.get("MCGRAD_BENCH_THREADS", "2"))
@@ -40,6 +44,35 @@ def test_gradient(benchmark, crew, problem, dtype, name):
     benchmark.pedantic(peer.ask, ("round",), _one_call(problem, dtype), rounds=7, iterations=1)
     benchmark.extra_info["draws_per_second"] = problem.draws[dtype] / benchmark.stats["min"]
     peer.ask("drop", problem=problem.name, dtype=dtype)
+
+
+@pytest.fixture(scope="session")
+def gpu_crew():
+    """Worker processes on the GPU by peer, started when first asked for."""
+    started = {}
+    yield started
+    for peer in started.values():
+        peer.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", list(PEERS))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("problem", problems().values(), ids=lambda p: p.name)
+def test_gradient_on_a_gpu(benchmark, gpu_crew, problem, dtype, name):
+    if gpu.graphics() is None:
+        pytest.skip("nvidia-smi shows no GPU")
+    if name not in gpu_crew:
+        gpu_crew[name] = gpu.Peer(name, dry=False)
+    peer = gpu_crew[name]
+    if peer.unavailable:
+        pytest.skip(peer.unavailable)
+    ready = peer.ask("prepare", problem=problem.name, dtype=dtype, budget=8, check=DRAWS)
+    if "totals" not in ready:
+        pytest.skip(ready["failed"])
+    benchmark.group = f"GPU, {problem.name} {dtype}"
+    done = benchmark.pedantic(peer.ask, ("round",), {"calls": 5, "seed": 1}, rounds=3, iterations=1)
+    benchmark.extra_info["draws_per_second"] = ready["draws"] / min(done["times"])
 
 
 def _one_call(problem, dtype):

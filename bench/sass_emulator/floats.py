@@ -43,8 +43,11 @@ SPECIAL = {
 def float_operation(count, function, wide=False):
     def make(ins):
         args, write = [real(ins, i + 1, wide) for i in range(count)], (to_pair if wide else to)(ins)
-        if not {*ins.parts} <= {*SCALE, "FTZ", "RM", "RP"}:
+        if not {*ins.parts} <= {*SCALE, "FTZ", "RM", "RP", "SAT"}:
             raise NotImplementedError(ins)
+        if function is fma32 and {"RM", "SAT"} & {*ins.parts}:
+            exact = fma32_down if "RM" in ins.parts else fma32_saturated
+            return lambda s: write(s, exact(*(a(s) for a in args)).view(U32))
         scale = next((SCALE[p] for p in ins.parts if p in SCALE), None)
         if wide:
             return lambda s: write(s, function(*(a(s) for a in args)))
@@ -57,6 +60,18 @@ def float_operation(count, function, wide=False):
 
 def fma32(a, b, c):
     return (a.astype(F64) * b.astype(F64) + c.astype(F64)).astype(F32)
+
+
+def fma32_down(a, b, c):
+    """Rounded towards minus infinity."""
+    exact = a.astype(F64) * b.astype(F64) + c.astype(F64)
+    near = exact.astype(F32)
+    return np.where(near > exact, np.nextafter(near, F32(-np.inf)), near)
+
+
+def fma32_saturated(a, b, c):
+    """Between 0 and 1; 0 for what is no number."""
+    return np.clip(np.nan_to_num(fma32(a, b, c), nan=0.0), F32(0), F32(1))
 
 
 def fma64(a, b, c):

@@ -1,0 +1,100 @@
+"""One library on the GPU, in a process of its own; told what to do by lines of JSON, as `worker.py` is."""
+
+import json
+import os
+import sys
+import time
+
+from peers import UnavailableError
+from peers import gpu as peers
+from problems import problems
+from sass import noise_problem
+
+SHORT = 0.05  # seconds that a timed call takes, at least
+
+
+def cases():
+    """The problems, and the bare noise."""
+    return problems() | {"noise": noise_problem()}
+
+
+def rounds_for(job, seconds):
+    """How many rounds take about so long."""
+    rounds = 1
+    while True:
+        took = job.seconds(2, rounds)
+        if took > seconds / 2 or rounds >= 2**14:
+            return max(1, round(rounds * seconds / took)) if took < seconds else rounds
+        rounds *= 4
+
+
+class Worker:
+    """Keeps the job that was prepared last."""
+
+    def __init__(self, name):
+        self.version, self.jobs = peers.load(name)
+        self.job, self.rounds = None, 1
+
+    def prepare(self, problem, dtype, budget, check):
+        """Compile; take the fastest of the variants that can be tried in so many seconds; answer for the check."""
+        start, best, refused, draws, totals = time.perf_counter(), 0.0, [], 0, None
+        for number, make in enumerate(self.jobs(cases()[problem], dtype)):
+            if number and self.job and time.perf_counter() - start > budget:
+                break
+            try:
+                job = make()
+                found = job.run(1, -(-check // job.chunk))
+                rounds = rounds_for(job, SHORT)
+                rate = job.chunk * rounds / min(job.seconds(3, rounds) for _ in range(2))
+            except Exception as error:
+                refused.append(f"variant {number}: {type(error).__name__}: {error}"[:300])
+                continue
+            if rate > best:
+                best, self.job, self.rounds, variant = rate, job, rounds, number
+                draws, totals = job.chunk * -(-check // job.chunk), found
+        if totals is None:
+            raise RuntimeError("; ".join(refused) or "no variant")
+        totals = {k: [None if x is None else x.tolist() for x in map(_array, pair)] for k, pair in totals.items()}
+        took = time.perf_counter() - start
+        more = {"seconds": took, "variant": variant, "refused": refused, "draws": self.job.chunk * self.rounds}
+        return {"totals": totals, "checked": draws, **more}
+
+    def round(self, calls, seed):
+        """Device times of some calls."""
+        return {"times": [self.job.seconds(seed + i, self.rounds) for i in range(calls)]}
+
+    def drop(self):
+        """Forget the job."""
+        self.job = None
+        return {"dropped": True}
+
+
+def _array(x):
+    import numpy as np
+
+    return None if x is None else np.asarray(x, np.float64)
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr
+
+    def answer(message):
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    try:
+        worker = Worker(sys.argv[1])
+    except UnavailableError as error:
+        return answer({"unavailable": str(error)})
+    answer({"version": worker.version})
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer(getattr(worker, request.pop("do"))(**request))
+        except Exception as error:
+            answer({"failed": f"{type(error).__name__}: {error}"[:500]})
+
+
+if __name__ == "__main__":
+    main()
