@@ -94,40 +94,106 @@ def _locscale(mean: float, variance: float) -> Callable[..., Any]:
     )
 
 
-family("Exponential", mg.Exponential(SCALE), total, lambda rate: np.sum(1 / rate + 2 / rate**2),
-       lambda rate: st.expon(scale=1 / rate))  # fmt: skip
+family(
+    "Exponential",
+    mg.Exponential(SCALE),
+    total,
+    lambda rate: np.sum(1 / rate + 2 / rate**2),
+    lambda rate: st.expon(scale=1 / rate),
+)
 family("Laplace", mg.Laplace(LOC, 0.7), total, _locscale(0.0, 2.0), st.laplace)
 family("Logistic", mg.Logistic(LOC, SCALE), total, _locscale(0.0, math.pi**2 / 3), st.logistic)
 family("Gumbel", mg.Gumbel(LOC, SCALE), total, _locscale(EULER, math.pi**2 / 6), st.gumbel_r)
-family("Cauchy", mg.Cauchy(LOC, SCALE), lambda z: np.sum(np.cos(z)), lambda loc, scale: np.sum(np.exp(-scale) * np.cos(loc)),
-       st.cauchy)  # fmt: skip
-family("HalfNormal", mg.HalfNormal(SCALE), total, lambda scale: np.sum(scale * math.sqrt(2 / math.pi) + scale**2),
-       lambda scale: st.halfnorm(scale=scale))  # fmt: skip
-family("HalfCauchy", mg.HalfCauchy(SCALE), lambda z: np.sum(np.cos(z)), lambda scale: np.sum(np.exp(-scale)),
-       lambda scale: st.halfcauchy(scale=scale))  # fmt: skip
-family("Weibull", mg.Weibull(SCALE, [1.4, 2.5]), total,
-       lambda scale, concentration: np.sum(scale * sc.gamma(1 + 1 / concentration) + scale**2 * sc.gamma(1 + 2 / concentration)),
-       lambda scale, concentration: st.weibull_min(concentration, scale=scale))  # fmt: skip
-family("Pareto", mg.Pareto(SCALE, [5.0, 9.0]), lambda z: np.sum(z),
-       lambda scale, alpha: np.sum(scale * alpha / (alpha - 1)), lambda scale, alpha: st.pareto(alpha, scale=scale))  # fmt: skip
-family("GeneralizedPareto", mg.GeneralizedPareto([0.3, -0.5, 0.2], [0.6, 1.1, 0.9], [0.15, -0.4, 0.0]), lambda z: np.sum(z),
-       lambda loc, scale, concentration: np.sum(loc + scale / (1 - concentration)),
-       lambda loc, scale, concentration: st.genpareto(concentration, loc, scale))  # fmt: skip
-family("InverseGaussian", mg.InverseGaussian([0.8, 1.5], [2.0, 3.0]), total,
-       lambda loc, concentration: np.sum(loc + loc**2 + loc**3 / concentration),
-       lambda loc, concentration: st.invgauss(loc / concentration, scale=concentration))  # fmt: skip
-family("Kumaraswamy", mg.Kumaraswamy([0.8, 2.0], [1.5, 0.7]), total,
-       lambda concentration1, concentration0: sum(
-           np.sum(concentration0 * sc.beta(1 + k / concentration1, concentration0)) for k in (1, 2)))  # fmt: skip
-family("LogitNormal", mg.LogitNormal(LOC, SCALE), total,
-       lambda loc, scale: np.sum(normal_mean(lambda x: (lambda y: y + y * y)(sc.expit(loc[:, None] + scale[:, None] * x)))))  # fmt: skip
-family("SinhArcsinh", mg.SinhArcsinh(LOC, SCALE, [0.3, -0.2], [0.8, 1.2]), np.sum,
-       lambda loc, scale, skewness, tailweight: np.sum(loc + 2 * scale / np.sinh(tailweight * math.asinh(2)) * normal_mean(
-           lambda x: np.sinh((np.arcsinh(x) + skewness[:, None]) * tailweight[:, None]))))  # fmt: skip
-family("Triangular", mg.Triangular([-1.0, 0.0], [2.0, 1.5], [0.5, 1.2]), total,
-       lambda low, high, peak: np.sum((low + high + peak) / 3 + ((low + high + peak) / 3) ** 2 + (
-           low**2 + high**2 + peak**2 - low * high - low * peak - high * peak) / 18),
-       lambda low, high, peak: st.triang((peak - low) / (high - low), low, high - low))  # fmt: skip
+family(
+    "Cauchy",
+    mg.Cauchy(LOC, SCALE),
+    lambda z: np.sum(np.cos(z)),
+    lambda loc, scale: np.sum(np.exp(-scale) * np.cos(loc)),
+    st.cauchy,
+)
+family(
+    "HalfNormal",
+    mg.HalfNormal(SCALE),
+    total,
+    lambda scale: np.sum(scale * math.sqrt(2 / math.pi) + scale**2),
+    lambda scale: st.halfnorm(scale=scale),
+)
+family(
+    "HalfCauchy",
+    mg.HalfCauchy(SCALE),
+    lambda z: np.sum(np.cos(z)),
+    lambda scale: np.sum(np.exp(-scale)),
+    lambda scale: st.halfcauchy(scale=scale),
+)
+family(
+    "Weibull",
+    mg.Weibull(SCALE, [1.4, 2.5]),
+    total,
+    lambda scale, concentration: np.sum(
+        scale * sc.gamma(1 + 1 / concentration) + scale**2 * sc.gamma(1 + 2 / concentration)
+    ),
+    lambda scale, concentration: st.weibull_min(concentration, scale=scale),
+)
+family(
+    "Pareto",
+    mg.Pareto(SCALE, [5.0, 9.0]),
+    lambda z: np.sum(z),
+    lambda scale, alpha: np.sum(scale * alpha / (alpha - 1)),
+    lambda scale, alpha: st.pareto(alpha, scale=scale),
+)
+family(
+    "GeneralizedPareto",
+    mg.GeneralizedPareto([0.3, -0.5, 0.2], [0.6, 1.1, 0.9], [0.15, -0.4, 0.0]),
+    lambda z: np.sum(z),
+    lambda loc, scale, concentration: np.sum(loc + scale / (1 - concentration)),
+    lambda loc, scale, concentration: st.genpareto(concentration, loc, scale),
+)
+family(
+    "InverseGaussian",
+    mg.InverseGaussian([0.8, 1.5], [2.0, 3.0]),
+    total,
+    lambda loc, concentration: np.sum(loc + loc**2 + loc**3 / concentration),
+    lambda loc, concentration: st.invgauss(loc / concentration, scale=concentration),
+)
+family(
+    "Kumaraswamy",
+    mg.Kumaraswamy([0.8, 2.0], [1.5, 0.7]),
+    total,
+    lambda concentration1, concentration0: sum(
+        np.sum(concentration0 * sc.beta(1 + k / concentration1, concentration0)) for k in (1, 2)
+    ),
+)
+family(
+    "LogitNormal",
+    mg.LogitNormal(LOC, SCALE),
+    total,
+    lambda loc, scale: np.sum(
+        normal_mean(lambda x: (lambda y: y + y * y)(sc.expit(loc[:, None] + scale[:, None] * x)))
+    ),
+)
+family(
+    "SinhArcsinh",
+    mg.SinhArcsinh(LOC, SCALE, [0.3, -0.2], [0.8, 1.2]),
+    np.sum,
+    lambda loc, scale, skewness, tailweight: np.sum(
+        loc
+        + 2
+        * scale
+        / np.sinh(tailweight * math.asinh(2))
+        * normal_mean(lambda x: np.sinh((np.arcsinh(x) + skewness[:, None]) * tailweight[:, None]))
+    ),
+)
+family(
+    "Triangular",
+    mg.Triangular([-1.0, 0.0], [2.0, 1.5], [0.5, 1.2]),
+    total,
+    lambda low, high, peak: np.sum(
+        (low + high + peak) / 3
+        + ((low + high + peak) / 3) ** 2
+        + (low**2 + high**2 + peak**2 - low * high - low * peak - high * peak) / 18
+    ),
+    lambda low, high, peak: st.triang((peak - low) / (high - low), low, high - low),
+)
 
 
 def _truncated(loc: Any, scale: Any, low: Any = -np.inf, high: Any = np.inf) -> Any:
@@ -153,10 +219,20 @@ def _truncnorm(loc: Any, scale: Any, low: Any = -np.inf, high: Any = np.inf) -> 
     return st.truncnorm((low - loc) / scale, (high - loc) / scale, loc, scale)
 
 
-family("TruncatedNormal", mg.TruncatedNormal([0.3, -0.5, 0.0, 0.0], [0.6, 1.1, 1.0, 0.5], [-0.2, -3.0, 1.5, -9.0], [1.0, 0.5, 2.0, -3.0]),
-       total, _truncated, _truncnorm)  # fmt: skip
-family("TruncatedNormal, below", mg.TruncatedNormal([0.3, 0.0, 0.0], [0.6, 1.1, 1.0], low=[-0.2, -30.0, 8.0]), total, _truncated,
-       _truncnorm)  # fmt: skip
+family(
+    "TruncatedNormal",
+    mg.TruncatedNormal([0.3, -0.5, 0.0, 0.0], [0.6, 1.1, 1.0, 0.5], [-0.2, -3.0, 1.5, -9.0], [1.0, 0.5, 2.0, -3.0]),
+    total,
+    _truncated,
+    _truncnorm,
+)
+family(
+    "TruncatedNormal, below",
+    mg.TruncatedNormal([0.3, 0.0, 0.0], [0.6, 1.1, 1.0], low=[-0.2, -30.0, 8.0]),
+    total,
+    _truncated,
+    _truncnorm,
+)
 family(
     "TruncatedNormal, above",
     mg.TruncatedNormal([0.3, 0.0], [0.6, 1.1], high=[0.4, -5.0]),
@@ -164,14 +240,23 @@ family(
     _truncated,
     _truncnorm,
 )
-family("LowRankMultivariateNormal", mg.LowRankMultivariateNormal([0.3, -0.5, 0.2], FACTOR, [0.5, 0.9, 1.2]),
-       lambda z: np.sum(z) + np.square(z[0] + 2 * z[1] - z[2]),
-       lambda loc, cov_factor, cov_diag: np.sum(loc) + (W3 @ loc) ** 2 + W3 @ (cov_factor @ cov_factor.T + np.diag(cov_diag)) @ W3,
-       lambda loc, cov_factor, cov_diag: st.multivariate_normal(loc, cov_factor @ cov_factor.T + np.diag(cov_diag)))  # fmt: skip
+family(
+    "LowRankMultivariateNormal",
+    mg.LowRankMultivariateNormal([0.3, -0.5, 0.2], FACTOR, [0.5, 0.9, 1.2]),
+    lambda z: np.sum(z) + np.square(z[0] + 2 * z[1] - z[2]),
+    lambda loc, cov_factor, cov_diag: (
+        np.sum(loc) + (W3 @ loc) ** 2 + W3 @ (cov_factor @ cov_factor.T + np.diag(cov_diag)) @ W3
+    ),
+    lambda loc, cov_factor, cov_diag: st.multivariate_normal(loc, cov_factor @ cov_factor.T + np.diag(cov_diag)),
+)
 W3 = np.array([1.0, 2.0, -1.0])
-family("MatrixNormal", mg.MatrixNormal(np.linspace(-1, 1, 6).reshape(3, 2), TRIL, COLUMN), lambda z: np.square(np.sum(z[0]) - z[2, 1]),
-       lambda loc, scale_row, scale_column: (np.sum(M32 * loc)) ** 2 + np.sum(np.square(scale_row.T @ M32 @ scale_column)),
-       lambda loc, scale_row, scale_column: st.matrix_normal(loc, scale_row @ scale_row.T, scale_column @ scale_column.T))  # fmt: skip
+family(
+    "MatrixNormal",
+    mg.MatrixNormal(np.linspace(-1, 1, 6).reshape(3, 2), TRIL, COLUMN),
+    lambda z: np.square(np.sum(z[0]) - z[2, 1]),
+    lambda loc, scale_row, scale_column: (np.sum(M32 * loc)) ** 2 + np.sum(np.square(scale_row.T @ M32 @ scale_column)),
+    lambda loc, scale_row, scale_column: st.matrix_normal(loc, scale_row @ scale_row.T, scale_column @ scale_column.T),
+)
 M32 = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, -1.0]])
 
 
@@ -181,8 +266,14 @@ def _softmax_normal(loc: Any, scale: Any) -> Any:
 
 
 family("LogisticNormal", mg.LogisticNormal([0.4], [0.9]), lambda z: z[0] * z[0], _softmax_normal)
-family("LogisticNormal of 3", mg.LogisticNormal([0.4, -0.3], [0.9, 0.5]), lambda z: z[2],
-       lambda loc, scale: np.prod(normal_mean(lambda x: sc.expit(-(loc - np.log([2.0, 1.0]))[:, None] - scale[:, None] * x))))  # fmt: skip
+family(
+    "LogisticNormal of 3",
+    mg.LogisticNormal([0.4, -0.3], [0.9, 0.5]),
+    lambda z: z[2],
+    lambda loc, scale: np.prod(
+        normal_mean(lambda x: sc.expit(-(loc - np.log([2.0, 1.0]))[:, None] - scale[:, None] * x))
+    ),
+)
 family("SoftmaxNormal", mg.SoftmaxNormal([0.4], [0.9]), lambda z: z[0] * z[0], _softmax_normal)
 
 
@@ -193,34 +284,128 @@ def _relaxed(temperature: Any, logits: Any) -> Any:
     return np.sum(uniform_mean(square))
 
 
-family("RelaxedBernoulli", mg.RelaxedBernoulli([0.5, 1.2], probs=[0.3, 0.8]), lambda z: np.sum(z * z),
-       lambda temperature, probs: _relaxed(temperature, sc.logit(probs)))  # fmt: skip
+family(
+    "RelaxedBernoulli",
+    mg.RelaxedBernoulli([0.5, 1.2], probs=[0.3, 0.8]),
+    lambda z: np.sum(z * z),
+    lambda temperature, probs: _relaxed(temperature, sc.logit(probs)),
+)
 family("RelaxedBernoulli of logits", mg.RelaxedBernoulli(0.3, logits=[-0.5, 1.0]), lambda z: np.sum(z * z), _relaxed)
-family("RelaxedOneHotCategorical", mg.RelaxedOneHotCategorical(0.7, probs=[0.3, 0.8]), lambda z: z[0] * z[0],
-       lambda temperature, probs: _relaxed(temperature, np.log(probs[0] / probs[1])))  # fmt: skip
-family("RelaxedOneHotCategorical of logits", mg.RelaxedOneHotCategorical(0.4, logits=[[0.2, -0.3], [0.0, 1.0]]),
-       lambda z: np.sum(np.square(z[:, 0])),
-       lambda temperature, logits: _relaxed(temperature * np.ones(2), logits[:, 0] - logits[:, 1]))  # fmt: skip
-family("Transformed", mg.Normal(LOC, SCALE).transformed(mg.bijections.Exp()), np.sum, lambda loc, scale: np.sum(np.exp(loc + 0.5 * scale**2)),
-       lambda loc, scale: st.lognorm(scale, scale=np.exp(loc)))  # fmt: skip
-family("Transformed by parameters", mg.Normal(LOC, SCALE).transformed(lambda x, *, a: np.sinh(a * x), params={"a": 0.7}), np.sum,
-       lambda loc, scale, a: np.sum(np.exp(0.5 * (a * scale) ** 2) * np.sinh(a * loc)))  # fmt: skip
+family(
+    "RelaxedOneHotCategorical",
+    mg.RelaxedOneHotCategorical(0.7, probs=[0.3, 0.8]),
+    lambda z: z[0] * z[0],
+    lambda temperature, probs: _relaxed(temperature, np.log(probs[0] / probs[1])),
+)
+family(
+    "RelaxedOneHotCategorical of logits",
+    mg.RelaxedOneHotCategorical(0.4, logits=[[0.2, -0.3], [0.0, 1.0]]),
+    lambda z: np.sum(np.square(z[:, 0])),
+    lambda temperature, logits: _relaxed(temperature * np.ones(2), logits[:, 0] - logits[:, 1]),
+)
+family(
+    "Transformed",
+    mg.Normal(LOC, SCALE).transformed(mg.bijections.Exp()),
+    np.sum,
+    lambda loc, scale: np.sum(np.exp(loc + 0.5 * scale**2)),
+    lambda loc, scale: st.lognorm(scale, scale=np.exp(loc)),
+)
+family(
+    "Transformed by parameters",
+    mg.Normal(LOC, SCALE).transformed(
+        lambda x, *, a: np.sinh(a * x),
+        params={"a": 0.7},
+        inverse=lambda y, *, a: np.arcsinh(y) / a,
+        log_det=lambda x, *, a: np.sum(np.log(a * np.cosh(a * x))),
+    ),
+    np.sum,
+    lambda loc, scale, a: np.sum(np.exp(0.5 * (a * scale) ** 2) * np.sinh(a * loc)),
+)
 
 # --- discrete: the gradient is the business of other estimators ------------------------------------------------------
-family("Bernoulli", mg.Bernoulli([0.3, 0.8]), total, lambda probs: np.sum(2 * probs), st.bernoulli, pathwise=False)
-family("Bernoulli of logits", mg.Bernoulli(logits=[-0.5, 1.0]), total, lambda logits: np.sum(2 * sc.expit(logits)),
-       lambda logits: st.bernoulli(sc.expit(logits)), pathwise=False)  # fmt: skip
-family("Geometric", mg.Geometric([0.3, 0.8]), total,
-       lambda probs: np.sum((1 - probs) / probs + (1 - probs) * (2 - probs) / probs**2),
-       lambda probs: st.geom(probs, loc=-1), pathwise=False)  # fmt: skip
-family("Geometric of logits", mg.Geometric(logits=[0.5, -1.0]), np.sum, lambda logits: np.sum(np.exp(-logits)),
-       lambda logits: st.geom(sc.expit(logits), loc=-1), pathwise=False)  # fmt: skip
-family("Categorical", mg.Categorical([[1.0, 2.0, 3.0], [0.2, 0.2, 0.6]]), total,
-       lambda probs: np.sum(probs @ [0.0, 2.0, 6.0] / probs.sum(-1)), pathwise=False)  # fmt: skip
-family("OneHotCategorical", mg.OneHotCategorical(logits=[0.1, 0.5, -0.3]), lambda z: z[0] + 2 * z[1] - 3 * z[2],
-       lambda logits: sc.softmax(logits) @ [1.0, 2.0, -3.0],
-       lambda logits: st.multinomial(1, sc.softmax(logits)), pathwise=False)  # fmt: skip
-family("Binomial", mg.Binomial(40, probs=[0.1, 0.6]), total,
-       lambda probs: np.sum(40 * probs + (40 * probs) ** 2 + 40 * probs * (1 - probs)),
-       lambda probs: st.binom(40, probs), pathwise=False)  # fmt: skip
-family("Poisson", mg.Poisson([0.4, 30.0]), total, lambda rate: np.sum(2 * rate + rate**2), st.poisson, pathwise=False)
+family(
+    "Bernoulli",
+    mg.Bernoulli([0.3, 0.8]),
+    total,
+    lambda probs: np.sum(2 * probs),
+    lambda probs: st.bernoulli(probs),
+    pathwise=False,
+)
+family(
+    "Bernoulli of logits",
+    mg.Bernoulli(logits=[-0.5, 1.0]),
+    total,
+    lambda logits: np.sum(2 * sc.expit(logits)),
+    lambda logits: st.bernoulli(sc.expit(logits)),
+    pathwise=False,
+)
+family(
+    "Geometric",
+    mg.Geometric([0.3, 0.8]),
+    total,
+    lambda probs: np.sum((1 - probs) / probs + (1 - probs) * (2 - probs) / probs**2),
+    lambda probs: st.geom(probs, loc=-1),
+    pathwise=False,
+)
+family(
+    "Geometric of logits",
+    mg.Geometric(logits=[0.5, -1.0]),
+    np.sum,
+    lambda logits: np.sum(np.exp(-logits)),
+    lambda logits: st.geom(sc.expit(logits), loc=-1),
+    pathwise=False,
+)
+family(
+    "Categorical",
+    mg.Categorical([[1.0, 2.0, 3.0], [0.2, 0.2, 0.6]]),
+    total,
+    lambda probs: np.sum(probs @ [0.0, 2.0, 6.0] / probs.sum(-1)),
+    pathwise=False,
+)
+family(
+    "OneHotCategorical",
+    mg.OneHotCategorical(logits=[0.1, 0.5, -0.3]),
+    lambda z: z[0] + 2 * z[1] - 3 * z[2],
+    lambda logits: sc.softmax(logits) @ [1.0, 2.0, -3.0],
+    lambda logits: st.multinomial(1, sc.softmax(logits)),
+    pathwise=False,
+)
+family(
+    "Binomial",
+    mg.Binomial(40, probs=[0.1, 0.6]),
+    total,
+    lambda probs: np.sum(40 * probs + (40 * probs) ** 2 + 40 * probs * (1 - probs)),
+    lambda probs: st.binom(40, probs),
+    pathwise=False,
+)
+family(
+    "Poisson",
+    mg.Poisson([0.4, 30.0]),
+    total,
+    lambda rate: np.sum(2 * rate + rate**2),
+    lambda rate: st.poisson(rate),
+    pathwise=False,
+)
+
+
+def moment(row: Family) -> float:
+    """Return the exact moment."""
+    return float(row.moment(**{path: np.asarray(x, np.float64) for path, x in row.q.params.items()}))
+
+
+def gradient(row: Family) -> dict[str, Any]:
+    """Return the exact gradient of the moment, by differences of fourth order; 0 where entries are not free."""
+    params = {path: np.array(x, np.float64) for path, x in row.q.params.items()}
+    found = {}
+    for path, x in params.items():
+        grad = np.zeros(x.shape)
+        for index in np.ndindex(x.shape):
+            h = 1e-3 * max(1.0, abs(x[index]))
+            near = []
+            for k in (-2, -1, 1, 2):
+                moved = x.copy()
+                moved[index] += k * h
+                near.append(float(row.moment(**{**params, path: moved})))
+            grad[index] = (8 * (near[2] - near[1]) - (near[3] - near[0])) / (12 * h)
+        found[path] = np.where(row.q.free[path], grad, 0.0) if path in row.q.free else grad
+    return found
