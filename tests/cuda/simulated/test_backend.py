@@ -9,7 +9,8 @@ from numba import cuda
 
 import mcgrad as mg
 from mcgrad.backends.cuda import kernel as cuda_kernel
-from mcgrad.emit import registers
+from mcgrad.emit import blocks, registers
+from mcgrad.emit.threads import Shape
 from mcgrad.kernels import merge
 from tests.cuda import machines, simulator
 from tests.cuda.fake_cupy import CUDADriverError
@@ -114,3 +115,26 @@ def test_a_failure_in_a_launch_is_ours(machine):
     machine.faults.append(CUDADriverError(719, "CUDA_ERROR_LAUNCH_FAILED"))
     with pytest.raises(mg.BackendError, match="lost"):
         estimator(100)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_kernels_of_blocks(machine, monkeypatch, shared):
+    def logistic(z, *, tau, X):
+        return -np.sum(np.logaddexp(0, X @ z)) - 0.5 * tau * np.sum(z**2)
+
+    def emit(program, careful=False, by_value=True):
+        return blocks.emit(program, careful)
+
+    monkeypatch.setattr(blocks, "choose_shape", lambda *plan: (Shape(3, 1, 2), shared))
+    monkeypatch.setattr(blocks, "MOST_TURNS", 2)
+    monkeypatch.setattr(cuda_kernel, "emit", emit)
+    data = {"X": np.random.default_rng(0).standard_normal((5, 3))}
+    ours, theirs = (
+        mg.Estimator(logistic, mg.Normal(np.zeros(3), 0.5), params={"tau": 0.7}, data=data, backend=backend)
+        for backend in ("cuda", "numpy")
+    )
+    assert bool(ours._kernel.fast.emitted.workspace) != shared
+    n = ours._kernel.block + 10
+    np.testing.assert_allclose(leaves(ours(n)), leaves(theirs(n)), rtol=1e-10, atol=1e-12)
+    loc = machine.cupy.asarray(np.ones(3))
+    np.testing.assert_allclose(leaves(ours(10, loc=loc)), leaves(theirs(10, loc=np.ones(3))), rtol=1e-10, atol=1e-12)
