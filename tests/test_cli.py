@@ -115,6 +115,18 @@ def test_comparison_with_the_reference(folder, capsys):
     assert "reference" not in capsys.readouterr().out
 
 
+def test_method(folder, capsys):
+    job(folder, integrand='"model.py:jump"', method='"score"', baseline='"leave_one_out"', k="4", n_compare="402")
+    assert main(["run", "job.toml", "--verify"]) == 0
+    assert "gradient by score+leave_one_out, in groups of 4 draws" in capsys.readouterr().out
+    read = mg.Estimate.from_json((folder / "results/job.json").read_text())
+    assert (read.method, read.group, read.n) == ("score+leave_one_out", 4, 500)
+    job(folder, method='{ scale = "score+mean" }')
+    assert main(["run", "job.toml"]) == 0
+    read = mg.Estimate.from_json((folder / "results/job.json").read_text())
+    assert read.method == {"loc": "pathwise", "scale": "score+mean"}
+
+
 def test_verify_decides_the_exit_status(folder, capsys):
     assert main(["run", "job.toml", "--verify", "--backend", "numpy"]) == 0
     assert capsys.readouterr().out.rstrip().rpartition("\n\n")[0].endswith("ok")
@@ -192,6 +204,11 @@ def test_reparameterized_params_and_data(folder, capsys):
         ({"n_compare": "0"}, "n_compare", "0", "at least 2"),
         ({"wrt": '["mean"]'}, "wrt", "'mean'", "loc, scale"),
         ({"wrt": "1"}, "wrt", "1", "a list"),
+        ({"method": '"reinforce"'}, "method", "'reinforce'", "'score'"),
+        ({"method": "1"}, "method", "1", "a table"),
+        ({"method": '{ mean = "score" }'}, "method", "'mean'", "loc, scale"),
+        ({"method": '"score"', "baseline": '"median"'}, "baseline", "'median'", "'leave_one_out'"),
+        ({"k": "1"}, "k", "1", "at least 2"),
         ({"name": '"a/b"'}, "name", "'a/b'", "a name"),
         ({"out": '""'}, "out", "''", "a path"),
         ({"integrand": '"f"'}, "integrand", "'f'", "FILE.py:NAME"),

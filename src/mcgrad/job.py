@@ -66,6 +66,10 @@ class Job:
     backend : str
     threads : int
     nonfinite : str
+    method : str or dict of str to str
+    baseline : str or None
+    k : int
+        As for `Estimator`.
     compare : bool
         Whether to compare with the NumPy reference, over `n_compare` draws.
     n_compare : int
@@ -86,6 +90,9 @@ class Job:
     backend: str
     threads: int
     nonfinite: str
+    method: str | dict[str, str]
+    baseline: str | None
+    k: int
     compare: bool
     n_compare: int
     out: Path
@@ -93,7 +100,8 @@ class Job:
     @property
     def problem(self) -> dict[str, Any]:
         """The keywords that `Estimator` and `verify` share."""
-        return {"params": self.params, "data": self.data, "wrt": self.wrt, "dtype": self.dtype}
+        how = {"method": self.method, "baseline": self.baseline, "k": self.k}
+        return {"params": self.params, "data": self.data, "wrt": self.wrt, "dtype": self.dtype, **how}
 
     def estimator(self, backend: str | None = None) -> Estimator:
         """Compile the job, for another backend than its own if one is given."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcgrad import arguments, distributions, noise
+from mcgrad import arguments, distributions, noise, tree
 from mcgrad.backends import registry
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
+from mcgrad.estimators.plan import GROUP, PATHWISE
 from mcgrad.integrand import Integrand
 from mcgrad.job import Job, Place
 from mcgrad.references import References
@@ -32,6 +33,9 @@ KEYS = (
     "backend",
     "threads",
     "nonfinite",
+    "method",
+    "baseline",
+    "k",
     "compare",
     "n_compare",
     "out",
@@ -216,6 +220,9 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
             "backend": registry.check_name(table.get("backend", registry.AUTO)),
             "threads": thread_count(table.get("threads")),
             "nonfinite": arguments.choice("nonfinite", table.get("nonfinite", "propagate"), arguments.NONFINITE),
+            "method": _method(table.get("method", PATHWISE)),
+            "baseline": table.get("baseline"),
+            "k": arguments.count("k", table.get("k", GROUP), 2),
             "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
             "n_compare": arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
             "out": references.folder / out,
@@ -237,6 +244,14 @@ def _wrt(given: Any) -> list[str] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ParameterError("wrt", shown(given), 'a list of parameters\' names, such as ["loc"]')
     return names
+
+
+def _method(given: Any) -> str | dict[str, str]:
+    """Return one name, or names by parameter; what they may be the estimator says."""
+    names = tree.flatten(given) if isinstance(given, Mapping) else {"": given}
+    if not names or not all(isinstance(name, str) for name in names.values()):
+        raise ParameterError("method", shown(given), 'a name such as "score", or a table of such by parameter')
+    return names if isinstance(given, Mapping) else str(given)
 
 
 def _distribution(key: str, given: Any, references: References) -> Distribution:

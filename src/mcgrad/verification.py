@@ -170,7 +170,7 @@ def verify(
     problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "k": k}
     reference = Estimator(f, q, **problem, method=method, baseline=baseline, dtype=dtype, backend=REFERENCE)
     problem |= {"method": reference.plan.method}  # what was chosen, where that was left to us
-    n -= n % reference.group
+    n = max(n // reference.group, 2) * reference.group
     checks = _backends(f, reference.q, problem, reference, backends, n, seed)
     method = reference.plan.method
     differences = _differences(f, problem | {"wrt": reference.wrt}, seed, float(step), reference.q)

@@ -122,12 +122,13 @@ def _estimated(
 def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> None:
     """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
     reference = job.estimator(REFERENCE)
-    reference(2, job.seed)
-    right = reference(job.n_compare, job.seed)
-    found = agreement(right, estimator(job.n_compare, job.seed))
+    n = max(job.n_compare // estimator.group, 2) * estimator.group
+    reference(2 * estimator.group, job.seed)
+    right = reference(n, job.seed)
+    found = agreement(right, estimator(n, job.seed))
     speed = estimate.draws_per_second / right.draws_per_second
     say(
-        f"\nagainst the {REFERENCE} reference on the same first {job.n_compare:,} draws: largest difference "
+        f"\nagainst the {REFERENCE} reference on the same first {n:,} draws: largest difference "
         f"{found.z:.2g} standard errors, {found.ulps:.3g} ulps ({found.worst}){'' if found.ok else ': NOT OK'}\n"
         f"the reference took {duration(right.seconds)} ({right.draws_per_second:.3g} draws/s); "
         f"{estimator.backend} is {speed:.3g} times as fast",
