@@ -24,6 +24,7 @@ from mcgrad.ptx import Ptx
 NON_BLOCKING = 1  # of a stream: it does not wait for the default one
 NO_TIMING = 2  # of an event
 COPY = 4  # from wherever to wherever: addresses say
+POOL = "mcgrad-"  # how the names of the threads begin that call backends
 STATIC_SHARED = 48 << 10  # bytes of shared memory that a kernel may have without asking
 
 
@@ -87,9 +88,9 @@ class Device:
         """Make this the calling thread's device, and its errors ours, as long as the context is."""
         return Current(self)
 
-    def enter(self, index: int) -> int:
-        """Make a device the calling thread's, and return the one that was."""
-        previous = int(self._runtime.getDevice())
+    def enter(self) -> int:
+        """Make this the calling thread's device, and return the one that was."""
+        index, previous = self.index, int(self._runtime.getDevice())
         known: set[int] = self._local.__dict__.setdefault("known", set())
         if previous != index or index not in known:
             self._runtime.setDevice(index)
@@ -97,6 +98,11 @@ class Device:
             self._runtime.free(0)
             known.add(index)
         return previous
+
+    def leave(self, previous: int) -> None:
+        """Make the calling thread's device what it was; threads of our own stay, lest another device gets a context."""
+        if previous != self.index and not threading.current_thread().name.startswith(POOL):
+            self._runtime.setDevice(previous)
 
     def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
         """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again."""
@@ -171,11 +177,11 @@ class Current:
     def __enter__(self) -> None:
         if self._device.lost is not None:
             raise BackendError(self._device.lost)
-        self._previous = self._device.enter(self._device.index)
+        self._previous = self._device.enter()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         with suppress(RuntimeError):  # where the device is lost, the error that said so is on its way
-            self._device.enter(self._previous)
+            self._device.leave(self._previous)
         failure = self._device.failure(error) if isinstance(error, Exception) else None
         if failure is not None:
             raise failure from error
