@@ -48,6 +48,8 @@ if TYPE_CHECKING:
         Triangular,
         TruncatedNormal,
         Uniform,
+        VonMises,
+        VonMisesFisher,
         Weibull,
     )
     from mcgrad.errors import (
@@ -117,6 +119,8 @@ __all__ = [
     "TruncatedNormal",
     "Uniform",
     "Verification",
+    "VonMises",
+    "VonMisesFisher",
     "Weibull",
     "bijections",
     "compare",
@@ -168,6 +172,8 @@ _HOMES = {
         "Triangular",
         "TruncatedNormal",
         "Uniform",
+        "VonMises",
+        "VonMisesFisher",
         "Weibull",
     ],
     "backends.registry": ["register_backend"],

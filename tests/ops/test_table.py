@@ -1,4 +1,4 @@
-"""A table holds an array for each number: made in float64 on the host, differentiable where it says so, in any dtype."""
+"""A table holds an array for each number: made in float64 on the host, differentiable where it says so."""
 
 import numpy as np
 import pytest

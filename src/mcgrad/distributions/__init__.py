@@ -33,6 +33,8 @@ from mcgrad.distributions.transformed import Transformed
 from mcgrad.distributions.triangular import Triangular
 from mcgrad.distributions.truncated_normal import TruncatedNormal
 from mcgrad.distributions.uniform import Uniform
+from mcgrad.distributions.von_mises import VonMises
+from mcgrad.distributions.von_mises_fisher import VonMisesFisher
 from mcgrad.distributions.weibull import Weibull
 
 __all__ = [
@@ -73,5 +75,7 @@ __all__ = [
     "Triangular",
     "TruncatedNormal",
     "Uniform",
+    "VonMises",
+    "VonMisesFisher",
     "Weibull",
 ]

@@ -40,7 +40,7 @@ OPS: dict[str, Op] = {
         # input: a parameter, or data, by its path. const: a literal array. noise: (stream, kind), the only random leaf.
         *_rows("leaf", "input const noise", cost=0.0),
         *_rows("elementwise", "add subtract negative copy", linear=True),
-        # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both are z once differentiated
+        # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`
         *_rows("elementwise", "stop implicit", cost=0.0),
         *_rows("elementwise", "multiply absolute sign floor ceil minimum maximum where float"),
         *_rows("elementwise", "divide reciprocal sqrt", cost=4),

@@ -36,7 +36,7 @@ class Table:
         """Return the arrays of all elements of x, shape ``(*x.shape, *shape)``, in its dtype."""
         x = np.asarray(x)
         rows = [np.asarray(self.function(float(value), *self.given)) for value in x.ravel()]
-        return np.stack(rows).reshape(*x.shape, *self.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        return np.stack(rows).reshape((*x.shape, *self.shape)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
 
     def __repr__(self) -> str:
         return f"{self.function.__name__}{self.given or ''}"
