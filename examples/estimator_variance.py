@@ -1,8 +1,9 @@
 """Which estimator of a gradient has the least variance? Figures 2 and 3 of Mohamed et al. 2020, redrawn.
 
 The gradient of E f(z; k), z ~ Normal(mu = 1, sigma = 1), in mu (figure 2) and in sigma (figure 3), for three functions
-of a number k: the variance of one draw of the score function, of the pathwise gradient, and of the measure-valued one with
-coupled draws. None is the best of all: pathwise gradients suffer where f changes fast, score functions where f is large.
+of a number k: the variance of one draw of the score function, of the pathwise gradient, and of the measure-valued one
+with coupled draws. None is the best for all: pathwise gradients suffer where f changes fast, score functions where f is
+large. (In mu, at k = mu, the two measure-valued draws have the same square: their variance is zero.)
 
     python examples/estimator_variance.py [--n DRAWS] [--plot FILE]
 
@@ -48,7 +49,8 @@ def plot(found, path):
     for row, (parameter, symbol) in zip(figure.subplots(2, 3), PARAMETERS.items(), strict=True):
         for axes, (name, (_, ks)) in zip(row, FUNCTIONS.items(), strict=True):
             for method, label in METHODS.items():
-                axes.plot(ks, found[name][method][parameter], "o-", markersize=3, label=label)
+                y = np.array(found[name][method][parameter])
+                axes.plot(ks, np.where(y > 1e-12, y, np.nan), "o-", markersize=3, label=label)
             axes.set(yscale="log", xscale="linear" if ks[0] < 0 else "log", title=name if parameter == "loc" else "")
             axes.set_xlabel("k")
         row[0].set_ylabel(f"variance of the gradient in {symbol}")

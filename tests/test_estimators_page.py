@@ -1,0 +1,25 @@
+"""The code of docs/estimators.md runs, in order and in one namespace."""
+
+import re
+from pathlib import Path
+
+from mcgrad.estimators.decompositions import RULES
+from mcgrad.estimators.plan import ESTIMATORS
+from mcgrad.estimators.score import BASELINES
+
+TEXT = (Path(__file__).parent.parent / "docs" / "estimators.md").read_text()
+
+
+def test_blocks_run():
+    blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 4
+    namespace = {}
+    for code in blocks:
+        exec(compile(code, "estimators.md", "exec"), namespace)
+
+
+def test_it_lists_what_there_is():
+    for name in (*ESTIMATORS, *BASELINES):
+        assert f'`"{name}"`' in TEXT
+    for family in RULES:
+        assert f"\n| {family} |" in TEXT
