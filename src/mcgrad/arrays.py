@@ -76,9 +76,10 @@ def adopt(name: str, value: Any) -> Any:
         raise ParameterError(name, given, "a dense array of real numbers on a CUDA device") from None
 
 
-def place(array: npt.NDArray[Any]) -> Any:
-    """Return a copy on the current device."""
-    return cupy().asarray(array)
+def place(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy on the current device: CuPy's, but for its type as good as NumPy's."""
+    placed: npt.NDArray[Any] = cupy().asarray(array)
+    return placed
 
 
 def fetch(array: Any) -> npt.NDArray[Any]:
