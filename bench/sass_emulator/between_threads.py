@@ -17,6 +17,8 @@ from sass_emulator.operands import (
     truth,
 )
 
+MEMORIES = {"S": "shared", "L": "local"}  # by the last letter of LDS, STL, ...
+
 
 def special_register(ins):
     name, write = ins.operands[1], to(ins)
@@ -41,14 +43,14 @@ def _narrow(ins):
 def load(ins):
     _narrow(ins)
     kind, row = register(ins.operands[0])
-    at, words, memory = address(ins, 1), _words(ins), "shared" if ins.base == "LDS" else "device"
+    at, words, memory = address(ins, 1), _words(ins), MEMORIES.get(ins.base[-1], "device")
     return lambda s: s.load(memory, at(s), kind, row, words)
 
 
 def store(ins):
     _narrow(ins)
     kind, row = register(ins.operands[1])
-    at, words, memory = address(ins, 0), _words(ins), "shared" if ins.base == "STS" else "device"
+    at, words, memory = address(ins, 0), _words(ins), MEMORIES.get(ins.base[-1], "device")
     return lambda s: s.store(memory, at(s), kind, row, words)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from sass_emulator.operands import U32, U64
 
 RUNNING, AT_SYNC, AT_WARP, AT_BARRIER, DONE = range(5)
+STACK = 1 << 12  # bytes of each thread's own memory
 SEVERAL = 63  # warps; a block has no more than 32
 
 
@@ -44,6 +45,7 @@ class Block:
         self.truths = {"P": np.zeros((8, threads), bool), "UP": np.zeros((8, threads), bool)}
         self.truths["P"][7] = self.truths["UP"][7] = True
         self.banks, self.memory = banks, {"device": memory, "shared": np.zeros(shared // 4 + 1024, U32)}
+        self.memory["local"] = np.zeros(threads * STACK // 4, U32)
         self.at = np.full(threads, code.entry)
         self.state = np.zeros(threads, np.int8)
         self.gathering, self.waits_for = {}, np.zeros(threads, np.int8)
@@ -80,6 +82,8 @@ class Block:
     def _places(self, memory, address):
         """Index of the first word of every thread's access."""
         words = self.memory[memory]
+        if memory == "local":
+            address = np.broadcast_to(address, self.threads) + U64(STACK) * np.arange(self.threads, dtype=U64)
         place = np.broadcast_to(address, self.threads).astype(np.int64)
         if memory == "shared":
             place = place & 0xFFFFFF

@@ -9,6 +9,7 @@ LINE = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P[0-6T])\s+)?([A-Z][\w.]*
 CONTROL_BITS = re.compile(r"^\s+/\* 0x([0-9a-f]{16}) \*/$")  # of the instruction above
 LABEL = re.compile(r"([.$\w]+):\s*$")
 SECTION = re.compile(r"\s+\.section\s+\.text\.([^,\s]+)")
+REMARK = re.compile(r"\s*\(\*.*?\*\)")  # such as that a register is spilled
 SPACING = 1 << 20  # of the addresses of functions
 
 
@@ -44,7 +45,7 @@ class Code:
             elif label := LABEL.match(line):
                 pending.append(label[1])
             elif found := LINE.match(line):
-                address, guard, kind, operands = base + int(found[1], 16), found[2], found[3], found[4]
+                address, guard, kind, operands = base + int(found[1], 16), found[2], found[3], REMARK.sub("", found[4])
                 labels |= dict.fromkeys(pending, address)
                 pending = []
                 lines.append((address, guard, kind, [x.strip() for x in operands.split(",")] if operands else []))

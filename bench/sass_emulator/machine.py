@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from sass_emulator.block import AT_BARRIER, AT_SYNC, AT_WARP, DONE, RUNNING, Block
+from sass_emulator.block import AT_BARRIER, AT_SYNC, AT_WARP, DONE, RUNNING, STACK, Block
 from sass_emulator.code import Code
 from sass_emulator.operands import U32, is_predicate, register, truth, unsigned_name
 from sass_emulator.operations import OPERATIONS
@@ -52,6 +52,7 @@ class Machine:
         bank, start = bytearray(4096), PARAMETERS[self.major]
         bank[0:12] = np.array([threads, 1, 1], U32).tobytes()
         bank[12:24] = np.array([max(blocks) + 1, 1, 1], U32).tobytes()
+        bank[0x28:0x2C] = np.array([STACK], U32).tobytes()  # where a thread's stack begins, downwards
         bank[start : start + len(arguments)] = arguments
         executed, self.hazards = Counter(), set()
         for number in blocks:

@@ -46,7 +46,7 @@ OPERATIONS = {
     **dict.fromkeys(("R2P", "UR2UP"), between_threads.unpack_predicates),
     **dict.fromkeys(("S2R", "S2UR"), between_threads.special_register),
     **dict.fromkeys(("LDC", "ULDC"), between_threads.load_constant),
-    **dict.fromkeys(("LDS", "LDG", "LD"), between_threads.load),
-    **dict.fromkeys(("STS", "STG", "ST"), between_threads.store),
+    **dict.fromkeys(("LDS", "LDG", "LDL", "LD"), between_threads.load),
+    **dict.fromkeys(("STS", "STG", "STL", "ST"), between_threads.store),
     **dict.fromkeys(("NOP", "BMOV", "YIELD", "MEMBAR", "ERRBAR", "DEPBAR", "CCTL"), between_threads.nothing),
 }
