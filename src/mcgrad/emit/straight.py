@@ -96,7 +96,8 @@ class Straight:
         names = _named(label, var.shape)
         if group == "elementwise":
             for index in np.ndindex(var.shape):
-                lines.add(f"{names[index]} = {expression(var.op, [arg[index] for arg in args], self.templates)}")
+                here = [str(arg[index]) for arg in args]
+                lines.add(f"{names[index]} = {expression(var.op, here, self.templates)}")
         elif var.op == "scatter_add":
             terms: dict[int, list[str]] = {i: [] for i in range(var.size)}
             for i, name in zip(var.attrs.array.ravel().tolist(), args[0].ravel(), strict=True):
@@ -136,10 +137,10 @@ class Straight:
         if function not in self.natives:
             self.natives.append(function)
         label, call = self._label[var], f"native{self.natives.index(function)}"
-        arrays = []
+        arrays: list[str] = []
         for i, (arg, names) in enumerate(zip(var.args, args, strict=True)):
             if i and not arg.shape:
-                arrays.append(names[()])
+                arrays.append(str(names[()]))
                 continue
             array = f"{label}_{i}"
             arrays.append(array if i == 0 else f"{array}.reshape({arg.shape})")
