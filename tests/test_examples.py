@@ -111,3 +111,35 @@ def test_batch(example, tmp_path, capsys):
         assert all(abs(est.grad[path] - exact[path]) < 5 * est.grad_stderr[path] for path in est.grad)
     assert main(["run", str(EXAMPLES / "batch" / "strikes.toml"), *options, "--resume"]) == 0
     assert "3 jobs: 3 complete already" in capsys.readouterr().out
+
+
+def test_estimator_variance(example, tmp_path, capsys):
+    """The variances that have closed forms: z-scores would need kurtoses, so 5% of 40,000 draws."""
+    variance = example("estimator_variance.py")
+    png = tmp_path / "out" / "variance.png"
+    found = variance.main(["--n", "40000", "--backend", "numpy", "--plot", str(png)])
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert "measure-valued, coupled" in capsys.readouterr().out
+    name = next(iter(found))
+    ks = variance.FUNCTIONS[name][1]
+    np.testing.assert_allclose(found[name]["pathwise"]["loc"], 4.0, rtol=0.05)
+    np.testing.assert_allclose(found[name]["pathwise"]["scale"], 4 * (1 - ks) ** 2 + 8, rtol=0.05)
+    rayleigh = (1 - ks) ** 2 * 16 * (2 - np.pi / 2) / (2 * np.pi)  # of c (f(mu + W) - f(mu - W)) = 4 c (mu - k) W
+    np.testing.assert_allclose(found[name]["measure_valued"]["loc"], rayleigh, rtol=0.05, atol=1e-12)
+
+
+def test_breast_cancer_estimators(example, tmp_path):
+    estimators = example("breast_cancer/estimators.py")
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{estimators.START}\nold\n{estimators.END}\n\nafter\n")
+    found = estimators.main(["--n", "1600", "--backend", "numpy", "--markdown", str(page)])
+    for one in found.values():
+        base = one["pathwise"].variance
+        assert one["stl"].variance.sum() < 1.1 * base.sum()
+        assert one["score"].variance.sum() > 20 * one["score+mean"].variance.sum() / 10 > 10 * base.sum()
+        assert one.biased == {}
+    text = page.read_text()
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("| `measure_valued` |") == 2
