@@ -220,7 +220,7 @@ REFUSED = [
     (lambda: mg.Categorical([1.0, 0.0]), "probs", "0.0 at [1]", "> 0"),
     (lambda: mg.Binomial(0, 0.5), "total_count", "0", "whole number from 1"),
     (lambda: mg.Binomial(2.5, 0.5), "total_count", "2.5", "whole number from 1"),
-    (lambda: mg.Poisson(20_000.0), "rate", "20000.0", "10,000"),
+    (lambda: mg.Poisson(2e6), "rate", "2000000.0", "1,000,000"),
     (lambda: mg.Poisson(3.0).with_params(rate=100.0), "rate", "100.0", "max_rate=..."),
     (lambda: mg.Poisson(3.0, max_rate=-1), "max_rate", "-1", "> 0"),
 ]

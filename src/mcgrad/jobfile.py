@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcgrad import arguments, distributions, noise, tree
+from mcgrad import arguments, bijections, distributions, noise, tree
 from mcgrad.backends import registry
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
@@ -45,6 +45,7 @@ FAMILIES: dict[str, type[Distribution]] = {
     for name, family in vars(distributions).items()
     if inspect.isclass(family) and issubclass(family, Distribution) and family is not Distribution
 }
+FUNCTIONS = ("transform", "log_prob", "inverse", "log_det", "cdf", "sampler")
 COMPARED = 20_000
 
 
@@ -278,8 +279,12 @@ def _distribution(key: str, given: Any, references: References) -> Distribution:
     values: dict[str, Any] = {}
     for name, value in table.items():
         path = f"{key}.{name}"
-        if name in ("transform", "log_prob"):
+        if name in FUNCTIONS:
             values[name] = references.python(path, value, "a function")
+        elif name == "fn":
+            values[name] = _bijection(path, value, references)
+        elif name == "base" or (isinstance(value, Mapping) and "family" in value):
+            values[name] = _distribution(path, value, references)
         elif name == "noise":
             values[name] = _noise(path, value)
         elif name == "params":
@@ -288,6 +293,13 @@ def _distribution(key: str, given: Any, references: References) -> Distribution:
             values[name] = references.value(path, value)
     with _prefixed(key):
         return FAMILIES[family](**values)
+
+
+def _bijection(key: str, given: Any, references: References) -> Any:
+    found = getattr(bijections, given, None) if isinstance(given, str) else None
+    if inspect.isclass(found) and issubclass(found, bijections.Bijection):
+        return found()
+    return references.python(key, given, "a function, a bijection, or a bijection's name, such as Exp")
 
 
 def _names(key: str, family: str, table: Mapping[str, Any]) -> None:

@@ -1,21 +1,58 @@
-"""Counts by inversion of a table: one uniform is compared with each of the cumulative probabilities.
+"""Counts by inversion of a table: one uniform is compared with cumulative probabilities around the mean.
 
-No draw changes the table, so it is computed once, and a draw costs a comparison and an addition for each entry.
+The host makes the table, in float64 and once for all draws; a draw costs a comparison and an addition for each entry.
+What lies outside of the table has a probability below 1e-16, and is never drawn.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from mcgrad.special import softmax
+from mcgrad.implicit import look_up, stop
+from mcgrad.ir.table import Array, Table
+
+DEVIATIONS = 9.0  # to either side of the mean
 
 
-def invert(eps: Any, log_weights: Any) -> Any:
-    """Return how many cumulative probabilities are below the noise; 0 ... K - 1 for K weights along the last axis."""
-    cdf = np.cumsum(softmax(log_weights, axis=-1), axis=-1)[..., :-1]
-    return np.sum(np.less(cdf, eps[..., None]).astype(cdf.dtype), axis=-1)
+def poisson_width(max_rate: float) -> int:
+    """Return how many cumulative probabilities a Poisson distribution of at most this rate needs."""
+    return math.ceil(2 * DEVIATIONS * math.sqrt(max_rate)) + 32
+
+
+def poisson_row(rate: float, width: int) -> Array:
+    """Return a count, and the probabilities of at most that, of at most the next ..."""
+    from scipy.special import pdtr
+
+    start = max(0.0, math.floor(rate - DEVIATIONS * math.sqrt(rate)))
+    return np.concatenate([[start], pdtr(start + np.arange(width), rate)])
+
+
+def binomial_width(total_count: int) -> int:
+    """Return the same for a binomial distribution."""
+    return min(total_count, math.ceil(DEVIATIONS * math.sqrt(total_count)) + 32)
+
+
+def binomial_row(probability: float, total_count: int, width: int) -> Array:
+    """Return the same row for a binomial distribution."""
+    from scipy.special import bdtr
+
+    start = min(max(0, math.floor(total_count * probability) - width // 2), total_count - width)
+    return np.concatenate([[start], bdtr(start + np.arange(width), total_count, probability)])
+
+
+def binomial_row_of_logits(logits: float, total_count: int, width: int) -> Array:
+    """Return the same, by the log odds of success."""
+    return binomial_row(1.0 / (1.0 + math.exp(-logits)) if logits > -700 else 0.0, total_count, width)
+
+
+def invert(eps: Any, table: Table, param: Any) -> Any:
+    """Return the first count plus how many of the row's probabilities are below the noise."""
+    rows = look_up(table, stop(param))
+    below = np.less(rows[..., 1:], eps[..., None])
+    return rows[..., 0] + np.sum(below.astype(rows.dtype), axis=-1)
 
 
 def is_count(z: Any) -> Any:
