@@ -37,7 +37,8 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
 
 def refuse_jumps(problem: Problem, wrt: Sequence[str]) -> None:
     """Refuse parameters that reach the draw through nothing but comparisons, floors and the like."""
-    leaves = list(tree.flatten(problem.z).values())
+    read = _noise(problem.value)
+    leaves = [leaf for leaf in tree.flatten(problem.z).values() if read & _noise(leaf)]  # an entropy may read no draw
     for path in wrt:
         param = problem.params[path]
         if path in problem.own and _reaches(param, leaves, smoothly=False) and not _reaches(param, leaves):
@@ -66,6 +67,10 @@ def _reaches(source: Var, leaves: Sequence[Var], smoothly: bool = True) -> bool:
         if any(arg in reached and rule is not None for arg, rule in zip(var.args, rules, strict=True)):
             reached.add(var)
     return any(leaf in reached for leaf in leaves)
+
+
+def _noise(var: Var) -> set[Var]:
+    return {source for source in ancestors([var]) if source.op == "noise"}
 
 
 def _rules(var: Var) -> Sequence[object]:
