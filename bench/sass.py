@@ -24,6 +24,7 @@ from throughput import CHIPS, CLASSES, bound, kind, resident
 import mcgrad as mg
 from mcgrad import ptx
 from mcgrad.emit import cuda
+from mcgrad.machine import version
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 7
@@ -171,10 +172,10 @@ def instructions(rows):
 def text(rows, left_out, date):
     """The results as Markdown."""
     chips = "; ".join(f"{chip.name} (sm_{cc[0]}{cc[1]})" for cc, chip in CHIPS.items())
-    tools = ", ".join(machine_code.version(name) for name in machine_code.PACKAGES)
+    tools = ", ".join([*map(machine_code.version, machine_code.PACKAGES), f"numba-cuda {version('numba-cuda')}"])
     parts = [
         f"# Machine code of the kernels, {date}",
-        f"{tools}; {ptx.versions()}. Bounds for {chips}. Nothing here was measured on a device.",
+        f"{tools}. Bounds for {chips}. Nothing here was measured on a device.",
         "How to read it, and how it was made: `../README.md`, GPU.",
         resources(rows),
         "Instructions executed for a draw, by all threads together, over a whole chunk, its sums included:",
