@@ -213,6 +213,26 @@ def test_signal_to_noise_grows_with_k_where_the_plain_gradient_loses_it():
     assert ratios["dreg"][1] * 2 < ratios["dreg"][2]
 
 
+def test_a_log_joint_of_numba_functions():
+    numba = pytest.importorskip("numba")
+    value = numba.njit(lambda z: -0.5 * (z[0] - 1.0) ** 2)
+
+    @numba.njit
+    def value_and_grad(z, grad):
+        grad[0] = 1.0 - z[0]
+        return -0.5 * (z[0] - 1.0) ** 2
+
+    native = mg.Integrand(value=value, value_and_grad=value_and_grad)
+    for method in ("pathwise", "stl", "score"):
+        one, two = (
+            mg.estimate(mg.elbo(f, mg.Normal(0.3, 0.5)), n=200, method=method, backend="numpy")
+            for f in (native, lambda z: -0.5 * (z - 1.0) ** 2)
+        )
+        assert one.grad["loc"] == pytest.approx(two.grad["loc"], rel=1e-12)
+    with pytest.raises(mg.ParameterError, match="wrt: given a, in which an Integrand gives no gradient"):
+        mg.estimate(mg.elbo(native, mg.Normal()), n=200, params={"a": 1.0}, wrt="a")
+
+
 def test_what_would_be_biased_is_refused():
     bound_ = mg.iwae(log_joint, mg.Normal(), 4)
     with pytest.raises(mg.ParameterError, match="'stl', biased for a bound of 4 draws; accepted: 'dreg'"):

@@ -34,7 +34,7 @@ def family(share):
 def compare(share, n, **options):
     """Compare all estimators of the gradient in q's parameters."""
     objective = mg.elbo(log_joint, family(share))
-    options = {"dtype": "float32", **options}
+    options = {"dtype": "float32", "threads": 1, **options}  # one: what else runs disturbs it less
     return mg.compare(objective, n=n, params={"tau": 1.0}, data=model.data(), wrt=["loc", "scale"], **options)
 
 

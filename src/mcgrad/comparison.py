@@ -197,7 +197,8 @@ def compare(
     One pass over the draws, in a few pieces: each piece goes through every estimator before the next does, so that
     what else the machine does falls on all alike. Every estimator has a kernel of its own, as it would by itself, or
     its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
-    theirs in another way (docs/draws.md). "auto" as a method is refused: it is one of the others.
+    theirs in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
+    it is one of the others.
     """
     n, seed, k = arguments.count("n", n, 2), arguments.seed(seed), arguments.count("k", k, 2)
     asked = _applicable(f) if methods is None else list(methods)

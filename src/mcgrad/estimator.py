@@ -125,7 +125,7 @@ class Estimator:
         self._q_values = q.validate({}, self.dtype)
         problem = trace_problem(f, q, self._params, self._data)
         self.wrt = _selected(wrt, list(problem.params))
-        if isinstance(f, Integrand):
+        if isinstance(getattr(f, "log_joint", f), Integrand):
             _refuse_own(self.wrt, self._params, list(q.flat_params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
@@ -139,7 +139,7 @@ class Estimator:
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
         self._finish = Finisher(self.program, q.free)
-        self._work = self.program.work()
+        self._work = self.program.work() / self.group
         inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
         there = any_on_device(inputs)
         if there:
@@ -148,7 +148,7 @@ class Estimator:
             self._identity  # noqa: B018  worked out now: host arrays may change
         prefer = CUDA if there or self.output == "device" else None
         name = CUDA if self.output == "device" else backend if self.program.body() else "numpy"  # nothing to compile
-        self._dispatched = Dispatched(name, self.program, draws, self.threads, devices, prefer)
+        self._dispatched = Dispatched(name, self.program, draws and draws // self.group, self.threads, devices, prefer)
 
     def _planned(self, problem: Problem, method: Method, baseline: str | None, k: int) -> Plan:
         own = [path for path in problem.own if path in self.wrt]
@@ -347,6 +347,7 @@ class Estimator:
                 f"threads: {self.threads}, dtype: {self.dtype}",
                 *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
                 f"work: about {self._work:,.0f} multiplications a draw",
+                f"gradient by {self.plan.method}{f' ({self.plan.reason})' if self.plan.reason else ''}",
                 "",
                 str(self.program),
                 "",
