@@ -31,6 +31,11 @@ from mcgrad.trace.tracer import Tracer
 from mcgrad.triangular import solve_lower
 
 
+def is_traced(x: Any) -> bool:
+    """Whether x is being traced, rather than a plain array."""
+    return isinstance(x, Tracer)
+
+
 def stop(x: Any) -> Any:
     """Return x as a constant: its value, and no derivative."""
     return Tracer(apply("stop", x._var)) if isinstance(x, Tracer) else x
@@ -126,3 +131,17 @@ def look_up(table: Table, x: Any) -> Any:
     if x._var.random:
         raise refusal(f"{table} of a traced value", "it is made on the host, of parameters that no draw changes")
     return Tracer(build_table(x._var, table))
+
+
+def slope(y: Any, x: Any) -> Any:
+    """Differentiate each element of y in the element of x that it is a function of; 0 where there is none.
+
+    Parameters
+    ----------
+    y : Tracer
+        Element by element a function of x, perhaps with more axes in front.
+    x : Tracer
+        What :func:`stop` has returned, say.
+    """
+    found = push(y._var, x._var, broadcast(const(1.0), x.shape))
+    return Tracer(broadcast(const(0.0) if found is None else found, y.shape))

@@ -22,6 +22,7 @@ from mcgrad.distributions.logit_normal import LogitNormal
 from mcgrad.distributions.lognormal import LogNormal
 from mcgrad.distributions.low_rank_multivariate_normal import LowRankMultivariateNormal
 from mcgrad.distributions.matrix_normal import MatrixNormal
+from mcgrad.distributions.mixture import MixtureSameFamily
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.normal import Normal
 from mcgrad.distributions.pareto import Pareto
@@ -61,6 +62,7 @@ __all__ = [
     "LogitNormal",
     "LowRankMultivariateNormal",
     "MatrixNormal",
+    "MixtureSameFamily",
     "MultivariateNormal",
     "Normal",
     "OneHotCategorical",

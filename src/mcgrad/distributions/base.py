@@ -63,6 +63,13 @@ class Distribution:
     entropy: Callable[..., Any] | None = None
     """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
 
+    cdf: Callable[..., Any] | None = None
+    """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
+    None. Plain NumPy, traced and differentiated: mixtures need it."""
+
+    survival: Callable[..., Any] | None = None
+    """``survival(z, **params)``: 1 - cdf without its cancellation, or None."""
+
     reparameterized: ClassVar[bool] = True
     """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
 

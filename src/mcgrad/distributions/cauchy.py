@@ -48,6 +48,16 @@ class Cauchy(Distribution):
         return np.sum(-np.log1p(np.square((z - loc) / scale)) - np.log(math.pi * scale))
 
     @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return np.arctan2(1.0, (loc - z) / scale) / math.pi
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return np.arctan2(1.0, (z - loc) / scale) / math.pi
+
+    @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(np.log(broadcast(scale, loc)) + LOG_4PI)

@@ -41,6 +41,16 @@ class Exponential(Distribution):
         return np.sum(np.where(z >= 0, np.log(rate) - rate * z, -np.inf))
 
     @staticmethod
+    def cdf(z: Any, *, rate: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return -np.expm1(-rate * np.maximum(z, 0.0))
+
+    @staticmethod
+    def survival(z: Any, *, rate: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return np.exp(-rate * np.maximum(z, 0.0))
+
+    @staticmethod
     def entropy(*, rate: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(1.0 - np.log(rate))

@@ -47,6 +47,16 @@ class Gumbel(Distribution):
         return np.sum(-y - np.exp(-y) - np.log(scale))
 
     @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return np.exp(-np.exp((loc - z) / scale))
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return -np.expm1(-np.exp((loc - z) / scale))
+
+    @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(np.log(broadcast(scale, loc)) + (1.0 + EULER))

@@ -44,6 +44,18 @@ class Laplace(Distribution):
         return np.sum(-np.abs(z - loc) / scale - np.log(2.0 * scale))
 
     @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        tail = 0.5 * np.exp(-np.abs(z - loc) / scale)
+        return np.where(z < loc, tail, 1.0 - tail)
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        tail = 0.5 * np.exp(-np.abs(z - loc) / scale)
+        return np.where(z < loc, 1.0 - tail, tail)
+
+    @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(np.log(broadcast(scale, loc)) + (1.0 + LOG_2))

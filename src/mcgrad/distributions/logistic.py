@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
+from mcgrad.special import expit
 
 
 class Logistic(Distribution):
@@ -39,6 +40,16 @@ class Logistic(Distribution):
         """Return the log density at z, summed over the components."""
         y = (z - loc) / scale
         return np.sum(-y - 2.0 * np.logaddexp(0.0, -y) - np.log(scale))
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return expit((z - loc) / scale)
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return expit((loc - z) / scale)
 
     @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:

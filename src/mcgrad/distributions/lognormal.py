@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.special import ndtr
 
 
 class LogNormal(Distribution):
@@ -44,6 +45,18 @@ class LogNormal(Distribution):
         log_z = np.log(np.where(inside, z, 1.0))  # both branches of the outer where are evaluated
         normal = -0.5 * np.square((log_z - loc) / scale) - np.log(scale) - HALF_LOG_2PI
         return np.sum(np.where(inside, normal - log_z, -np.inf))
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        log_z = np.log(np.maximum(z, 0.0))
+        return ndtr((log_z - loc) / scale)
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        log_z = np.log(np.maximum(z, 0.0))
+        return ndtr((loc - log_z) / scale)
 
     @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:

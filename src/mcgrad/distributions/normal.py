@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.special import ndtr
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -39,6 +40,16 @@ class Normal(Distribution):
     def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(-0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI)
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return ndtr((z - loc) / scale)
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return ndtr((loc - z) / scale)
 
     @staticmethod
     def entropy(*, loc: Any, scale: Any) -> Any:

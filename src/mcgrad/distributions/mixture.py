@@ -1,0 +1,173 @@
+"""Mixtures of components of one family, with pathwise gradients in the weights, too."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad import noise as noises
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.categorical import log_probabilities
+from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
+from mcgrad.distributions.multivariate_normal import MultivariateNormal
+from mcgrad.distributions.odds import either
+from mcgrad.distributions.rosenblatt import factorized_path, normal_path
+from mcgrad.errors import ParameterError, shown
+from mcgrad.implicit import stop
+from mcgrad.noise import Noise, NoiseSpec, Shape
+from mcgrad.special import logsumexp
+
+
+class MixtureSameFamily(Distribution):
+    """Mixture of K distributions of one family.
+
+    Parameters
+    ----------
+    components : Distribution, or sequence of them
+        One distribution whose first axis counts the components, as ``Normal(loc, scale)`` with loc of shape (K,) or
+        (K, d), of a family with a `cdf`; or a sequence of K of one family and one shape. `MultivariateNormal` comes as
+        a sequence.
+    probs, logits : array_like, shape (K,)
+        One of them: weights > 0, or their logarithms. They are normalized, and gradients are those of the normalized
+        weights, as in torch.distributions.
+
+    Raises
+    ------
+    ParameterError
+        Families without a `cdf`, components that differ in family or shape, another number of weights.
+
+    Notes
+    -----
+    A uniform chooses the component, which is a jump; the pathwise derivative does not go through it. It is that of the
+    distributional transform (Graves 2016; Figurnov et al. 2018, section 4; Jankowiak and Karaletsos 2019), coordinate
+    by coordinate: F_i is the mixture of the components' distribution functions of z_i given z_1 .. z_{i-1}, with
+    weights updated by the density of those, and the path solves J dz = -dF with the triangular J = dF/dz. So with the
+    parameters draws flow from one component to the other through the density between them: where that is next to
+    nothing the gradient in the weights has a large variance, and where it is nothing it is wrong.
+
+    The gradients with respect to parameters of stacked components have a first axis of length K:
+    ``est.grad["components"]["loc"][k]``.
+    """
+
+    def __init__(
+        self,
+        components: Distribution | Sequence[Distribution],
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+    ) -> None:
+        weights = either(probs, logits)
+        family, event, params = _stacked(components)
+        constraints: dict[str, Constraint] = {"probs": positive, "logits": real}
+        for path, constraint in family.constraints.items():
+            stacked = family is MultivariateNormal and path == "scale_tril"
+            constraints[f"components.{path}"] = _each(constraint) if stacked else constraint
+        self._set(family=family, constraints=constraints, _event=event)
+        super().__init__(**weights, components=params)
+
+    family: type[Distribution]
+    _event: Shape
+
+    def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
+        """Return the shape of one component's draw."""
+        name = "probs" if "probs" in shapes else "logits"
+        count = max(shape[0] for path, shape in shapes.items() if path != name and len(shape) == 1 + len(self._event))
+        if shapes[name] != (count,):
+            raise ParameterError(name, f"shape {shapes[name]}", f"shape ({count},), one for each component")
+        return self._event
+
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return a uniform that chooses, and the noise of one component."""
+        return {"choice": noises.uniform(), "draw": Noise(self.family.noise_kind, event_shape)}
+
+    @property
+    def signature(self) -> Hashable:
+        """As for every distribution, and the family."""
+        return (super().signature, self.family)
+
+    def transform(self, eps: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Draw from the component that the uniform chooses; differentiate the distributional transform."""
+        log_weights = log_probabilities(probs, logits)
+        ends = np.cumsum(np.exp(log_weights))[:-1]  # the last one is 1, but for rounding
+        before, after = np.concatenate([[-1.0], ends]), np.concatenate([ends, [2.0]])
+        hit = (before <= eps["choice"]) & (eps["choice"] < after)
+        if self.family is MultivariateNormal:
+            draws = components["loc"] + np.einsum("kij,j->ki", components["scale_tril"], eps["draw"])
+        else:
+            draws = self.family.transform(eps["draw"], **components)
+        z = stop(np.sum(np.where(np.reshape(hit, (-1, *(1,) * len(self._event))), draws, 0.0), axis=0))
+        path = normal_path if self.family is MultivariateNormal else factorized_path
+        return path(self.family, z, log_weights, components)
+
+    def log_prob(self, z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log density at z."""
+        log_weights = log_probabilities(probs, logits)
+        each = [self.family.log_prob(z, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
+        return logsumexp(np.stack(each) + log_weights)
+
+    def _component(self, components: Mapping[str, Any], k: int) -> dict[str, Any]:
+        """Return the parameters of one component."""
+        if self.family is MultivariateNormal:
+            return {name: x[k] for name, x in components.items()}
+        axes = 1 + len(self._event)
+        return {name: x[min(k, np.shape(x)[0] - 1)] if np.ndim(x) == axes else x for name, x in components.items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.family.__name__}, {super().__repr__().split('(', 1)[1]}"
+
+
+def _stacked(given: Any) -> tuple[type[Distribution], Shape, dict[str, Any]]:
+    """Return the family, the shape of one draw, and the parameters of all components."""
+    if isinstance(given, Distribution):
+        family = type(given)
+        _check_family(family, single=True)
+        if not given.event_shape:
+            accepted = "a first axis that counts the components, as in Normal([0.0, 1.0], 1.0)"
+            raise ParameterError("components", f"{given!r} of event shape ()", accepted)
+        return family, given.event_shape[1:], given.params
+    if not isinstance(given, Sequence) or not given or not all(isinstance(part, Distribution) for part in given):
+        raise ParameterError("components", shown(given), "a distribution, or a sequence of them")
+    family, first = type(given[0]), given[0]
+    _check_family(family, single=False)
+    for part in given:
+        if type(part) is not family or part.shapes != first.shapes:
+            accepted = f"a {family.__name__} with parameters of the same shapes as the first"
+            raise ParameterError("components", repr(part), accepted)
+    event = first.event_shape
+    return family, event, {
+        name: np.stack([_level(part.flat_params[name], family, len(event)) for part in given]) for name in first.shapes
+    }  # fmt: skip
+
+
+def _level(x: FloatArray, family: type[Distribution], axes: int) -> FloatArray:
+    """Give a parameter as many axes as the draw, so that one in front of them counts components."""
+    return x if family is MultivariateNormal else x.reshape((1,) * (axes - x.ndim) + x.shape)
+
+
+def _check_family(family: type[Distribution], single: bool) -> None:
+    if family is MultivariateNormal and single:
+        raise ParameterError("components", "one MultivariateNormal", "a sequence of them")
+    if family is not MultivariateNormal and family.cdf is None:
+        raise ParameterError(
+            "components", f"{family.__name__}, which has no cdf", "MultivariateNormal, or a family with a cdf"
+        )
+
+
+def _each(constraint: Constraint) -> Constraint:
+    """Return the constraint of a stack of arrays that all satisfy one."""
+
+    def check(stack: FloatArray) -> Any:
+        return stack.ndim > 1 and all(bool(constraint.check(array)) for array in stack)
+
+    def wrong(stack: FloatArray) -> Any:
+        assert constraint.wrong is not None
+        return np.stack([constraint.wrong(array) for array in stack])
+
+    def free(shape: Shape) -> Any:
+        mask = constraint.free(shape[1:])
+        return None if mask is None else np.broadcast_to(mask, shape)
+
+    return replace(constraint, check=check, wrong=wrong, free=free)
