@@ -58,6 +58,9 @@ _ALL32, _ALL64 = _log(-37, 38), _log(-307, 308)
 _WIDE32, _WIDE64 = _signed(-37, 38), _signed(-307, 308)
 _GAMMA = (_log(-5, 10), Range(0.1, 3.0), Range(2.0, 12.0))
 _REFLECTED = Range(-10.0, 0.0)
+_QUANTILE32, _QUANTILE64 = (
+    tuple((a, Range(-e, e)) for a in (_log(-6, 0), Range(0.5, 20.0), _log(1, 6))) for e in (6.6, 8.8)
+)
 
 BOUNDS = {
     "exp": _each(1.5, (Range(-87.0, 88.7), _UNIT), (Range(-708.0, 709.7), _UNIT)),
@@ -103,6 +106,10 @@ BOUNDS = {
     # absolute near -log 2, where the quantile is 0; elsewhere a rounding of the logarithm is one of the quantile
     "ndtri_exp": _both(5.0, Range(-5.0, 0.0), Range(-1e3, -1.0), Range(-1e6, -1e3), Range(-1e-3, 0.0),
                        floor32=2e-7, floor64=4e-16),
+    # y in absolute terms where it is near 0; its slopes have no zeros
+    "gamma_log_ratio": {32: (Bound(10.0, _QUANTILE32, 5e-7),), 64: (Bound(300.0, _QUANTILE64, 5e-14),)},
+    "gamma_slope_a": {32: (Bound(8.0, _QUANTILE32),), 64: (Bound(3e4, _QUANTILE64),)},
+    "gamma_slope_e": {32: (Bound(8.0, _QUANTILE32),), 64: (Bound(3e4, _QUANTILE64),)},
     "gammaln": _either(_both(5.0, *_GAMMA), _both(5.0, _REFLECTED, floor32=1e-6, floor64=2e-15)),
     "digamma": _both(6.0, *_GAMMA, _REFLECTED, floor32=1e-6, floor64=2e-15),
     "trigamma": _both(6.0, *_GAMMA, _REFLECTED),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mcgrad.kernels.exponential32 import cosh, exp, exp2, expm1, sinh, tanh
-from mcgrad.kernels.intrinsics import absolute, divide, floor, select
+from mcgrad.kernels.intrinsics import absolute, bits_float32, copysign, divide, float_bits32, floor, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import arccosh, arcsinh, arctanh, log, log1p, log2, log10
 from mcgrad.kernels.power32 import cbrt, hypot, power, sqrt
@@ -12,13 +12,13 @@ from mcgrad.kernels.trigonometric32 import arccos, arcsin, arctan, arctan2, cos,
 __all__ = [
     "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil", "cos", "cosh",
     "exp", "exp2", "expm1", "floor", "hypot", "isfinite", "isnan", "log", "log1p", "log2", "log10", "maximum",
-    "minimum", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    "minimum", "nextafter", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 __all__ = [
     "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil", "cos", "cosh",
     "exp", "exp2", "expm1", "floor", "hypot", "isfinite", "isnan", "log", "log1p", "log2", "log10", "maximum",
-    "minimum", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    "minimum", "nextafter", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 F = np.float32
@@ -65,3 +65,12 @@ def isfinite(x):
 def isnan(x):
     """Whether x is NaN."""
     return x != x
+
+
+@scalar
+def nextafter(x, y):
+    """Take the next number from x towards y."""
+    bits = float_bits32(x)
+    outwards = select((y > x) == (x > F(0.0)), np.int32(1), np.int32(-1))
+    moved = select(x == F(0.0), copysign(F(1.4012985e-45), y), bits_float32(np.int32(bits + outwards)))
+    return select(x == y, y, select((x == x) & (y == y), moved, x + y))

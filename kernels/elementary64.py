@@ -3,7 +3,7 @@
 import numpy as np
 
 from mcgrad.kernels.exponential64 import cosh, exp, exp2, expm1, sinh, tanh
-from mcgrad.kernels.intrinsics import absolute, floor, select
+from mcgrad.kernels.intrinsics import absolute, bits_float64, copysign, float_bits64, floor, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import arccosh, arcsinh, arctanh, log, log1p, log2, log10
 from mcgrad.kernels.power64 import cbrt, hypot, power, sqrt
@@ -12,7 +12,7 @@ from mcgrad.kernels.trigonometric64 import arccos, arcsin, arctan, arctan2, cos,
 __all__ = [
     "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "ceil", "cos", "cosh",
     "exp", "exp2", "expm1", "floor", "hypot", "isfinite", "isnan", "log", "log1p", "log2", "log10", "maximum",
-    "minimum", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    "minimum", "nextafter", "power", "reciprocal", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 INF = np.inf
@@ -58,3 +58,12 @@ def isfinite(x):
 def isnan(x):
     """Whether x is NaN."""
     return x != x
+
+
+@scalar
+def nextafter(x, y):
+    """Take the next number from x towards y."""
+    bits = float_bits64(x)
+    outwards = select((y > x) == (x > 0.0), np.int64(1), np.int64(-1))
+    moved = select(x == 0.0, copysign(5e-324, y), bits_float64(np.int64(bits + outwards)))
+    return select(x == y, y, select((x == x) & (y == y), moved, x + y))

@@ -5,14 +5,15 @@ import numpy as np
 from mcgrad.kernels.errorfunction32 import erf, erfc, erfcx, log_ndtr, ndtr
 from mcgrad.kernels.exponential32 import exp
 from mcgrad.kernels.gamma32 import digamma, gammaln, trigamma
+from mcgrad.kernels.gammaquantile32 import gamma_log_ratio, gamma_slope_a, gamma_slope_e
 from mcgrad.kernels.intrinsics import absolute, divide, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import LN2, log_reduced
 from mcgrad.kernels.normalquantile32 import ndtri, ndtri_exp
 
 __all__ = [
-    "digamma", "erf", "erfc", "erfcx", "expit", "gammaln", "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp",
-    "softplus", "trigamma",
+    "digamma", "erf", "erfc", "erfcx", "expit", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "gammaln",
+    "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp", "softplus", "trigamma",
 ]  # fmt: skip
 
 F = np.float32

@@ -3,14 +3,15 @@
 from mcgrad.kernels.errorfunction64 import erf, erfc, erfcx, log_ndtr, ndtr
 from mcgrad.kernels.exponential64 import exp
 from mcgrad.kernels.gamma64 import digamma, gammaln, trigamma
+from mcgrad.kernels.gammaquantile64 import gamma_log_ratio, gamma_slope_a, gamma_slope_e
 from mcgrad.kernels.intrinsics import absolute, select
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import LN2, log_reduced
 from mcgrad.kernels.normalquantile64 import ndtri, ndtri_exp
 
 __all__ = [
-    "digamma", "erf", "erfc", "erfcx", "expit", "gammaln", "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp",
-    "softplus", "trigamma",
+    "digamma", "erf", "erfc", "erfcx", "expit", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "gammaln",
+    "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp", "softplus", "trigamma",
 ]  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def test_log_prob_is_scipys(name):
         assert row.q.log_prob(z, **row.q.params) == pytest.approx(np.sum(density(z)), rel=1e-10, abs=1e-10)
 
 
-TOGETHER = ("OneHot", "Matrix")  # families whose components depend on each other
+TOGETHER = ("OneHot", "Matrix", "Dirichlet", "VonMisesFisher")  # families whose components depend on each other
 ALONE = [
     name
     for name in PATHWISE
@@ -163,7 +163,8 @@ OFF = {
     "Exponential": -0.1, "HalfNormal": -0.1, "HalfCauchy": -0.1, "Weibull": -0.1, "Pareto": 0.1, "Kumaraswamy": 1.5,
     "GeneralizedPareto": -0.6, "InverseGaussian": -0.1, "LogitNormal": 1.5, "Triangular": 1.6, "Transformed": -0.1,
     "TruncatedNormal": 1.1, "TruncatedNormal, below": -0.5, "TruncatedNormal, above": 0.5, "LogisticNormal": 1.5,
-    "SoftmaxNormal": -0.5, "RelaxedBernoulli": -0.1, "RelaxedOneHotCategorical": 1.1, "Bernoulli": 0.5,
+    "SoftmaxNormal": -0.5, "Gamma": -0.1, "Chi2": -0.1, "InverseGamma": -0.1, "Beta": 1.5, "FisherSnedecor": -0.1,
+    "Dirichlet": -0.1, "RelaxedBernoulli": -0.1, "RelaxedOneHotCategorical": 1.1, "Bernoulli": 0.5,
     "Geometric": 1.5, "Binomial": 41.0, "Poisson": -1.0, "Categorical": 3.0, "OneHotCategorical": 2.0,
 }  # fmt: skip
 

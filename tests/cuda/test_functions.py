@@ -11,8 +11,9 @@ from mcgrad.kernels.intrinsics import exact_mul
 from mcgrad.kernels.philox import philox4x32
 from mcgrad.ptx import translate
 
-BINARY = {"arctan2", "hypot", "logaddexp", "maximum", "minimum", "power"}
-EXACT = ["absolute", "ceil", "floor", "maximum", "minimum", "sign"]
+GAMMA = {"gamma_log_ratio", "gamma_slope_a", "gamma_slope_e"}
+BINARY = {"arctan2", "hypot", "logaddexp", "maximum", "minimum", "nextafter", "power"} | GAMMA
+EXACT = ["absolute", "ceil", "floor", "maximum", "minimum", "nextafter", "sign"]
 CC = pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
 
 

@@ -11,7 +11,8 @@ from mcgrad.kernels.intrinsics import prefer_vector_width
 from mcgrad.kernels.jit import LOOP
 
 FLOATS = {32: np.float32, 64: np.float64}
-BINARY = {"arctan2", "hypot", "logaddexp", "maximum", "minimum", "power"}
+GAMMA = {"gamma_log_ratio", "gamma_slope_a", "gamma_slope_e"}
+BINARY = {"arctan2", "hypot", "logaddexp", "maximum", "minimum", "nextafter", "power"} | GAMMA
 NAMES = elementary64.__all__ + special64.__all__
 
 

@@ -11,7 +11,7 @@ from .loops import FLOATS, NAMES, evaluate
 from .oracle import error_ratio, sample
 
 POINTS = 200
-EXACT = {"absolute", "ceil", "floor", "isfinite", "isnan", "maximum", "minimum", "sign"}
+EXACT = {"absolute", "ceil", "floor", "isfinite", "isnan", "maximum", "minimum", "nextafter", "sign"}
 BITS = pytest.mark.parametrize("bits", [32, 64])
 
 

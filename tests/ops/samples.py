@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import scipy.special as sc
 
@@ -45,6 +46,18 @@ def elementwise(op: str, *domains: Domain, meaning: Callable[..., Any] | None = 
 
 def positive(*args: Var) -> list[Var]:
     return [build.apply("less", 0.0, x) for x in args]
+
+
+def gamma_slope_e(a: Any, e: Any) -> Any:
+    z = sc.gammaincinv(a, sc.ndtr(e))
+    return np.exp(-0.5 * e * e - a * np.log(z) + z + sc.gammaln(a)) / np.sqrt(2 * np.pi)
+
+
+@np.vectorize
+def gamma_slope_a(a: float, e: float) -> float:
+    z = mp.mpf(float(sc.gammaincinv(a, sc.ndtr(e))))
+    slope = mp.diff(lambda a: mp.gammainc(a, 0, z, regularized=True), a)
+    return float(-slope * mp.gamma(a) * mp.exp(z) * z**-a)
 
 
 # --- elementwise -----------------------------------------------------------------------------------------------------
@@ -87,6 +100,11 @@ elementwise("softplus", ANY, meaning=lambda x: np.logaddexp(0, x))
 elementwise("softplus", WIDE, meaning=lambda x: np.logaddexp(0, x))
 elementwise("gammaln", POSITIVE, meaning=sc.gammaln)
 elementwise("digamma", POSITIVE, meaning=sc.digamma)
+elementwise("gamma_log_ratio", POSITIVE, ANY, meaning=lambda a, e: np.log(sc.gammaincinv(a, sc.ndtr(e)) / (1 + a)))
+elementwise("gamma_log_ratio", (20.0, 30.0), ANY, meaning=lambda a, e: np.log(sc.gammaincinv(a, sc.ndtr(e)) / (1 + a)))
+elementwise("gamma_slope_e", POSITIVE, ANY, meaning=gamma_slope_e, smooth=False)
+elementwise("gamma_slope_a", POSITIVE, ANY, meaning=gamma_slope_a, smooth=False)
+elementwise("nextafter", ANY, POSITIVE)
 elementwise("trigamma", POSITIVE, meaning=lambda x: sc.polygamma(1, x), smooth=False)
 for op in ["less", "less_equal", "equal", "not_equal"]:
     elementwise(op, ANY, ANY, smooth=False)

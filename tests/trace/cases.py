@@ -112,6 +112,7 @@ case("np.remainder", lambda x, y: x % y, (3,), (4.2, 4.8), (3,), (2.2, 2.4))
 case("np.remainder", lambda x: x % 1, (3,), (-1.8, -1.2))
 case("np.floor_divide", lambda x: np.add(*divmod(x, 1)), (3,), (-1.8, -1.2))
 case("np.copysign", np.copysign, (3,), (3,), (-2.0, -0.5))
+case("np.nextafter", np.nextafter, (3,), (3,), (-2.0, -0.5))
 case("np.heaviside", lambda x: np.heaviside(x, 0.5), (3,))
 case("np.heaviside", lambda x: np.heaviside(x, 0.5), (3,), (-2.0, -0.5))
 for name in words("less less_equal equal not_equal greater greater_equal"):

@@ -44,6 +44,7 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "copy": (lambda t, y, x: t,),
     "stop": (None,),
     "implicit": (None, lambda t, y, x, cdf, density: neg(div(t, density)), None),
+    "nextafter": (lambda t, y, x, towards: t, None),
     "sign": (None,),
     "floor": (None,),
     "ceil": (None,),
@@ -91,6 +92,10 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "log_ndtr": (lambda t, y, x: div(mul(t, 2 * _1_SQRT_2PI), erfcx(mul(x, -_SQRT_HALF))),),  # density / tail
     "ndtri": (lambda t, y, p: div(mul(t, exp(mul(mul(y, y), 0.5))), _1_SQRT_2PI),),
     "ndtri_exp": (lambda t, y, x: mul(t, mul(erfcx(mul(y, -_SQRT_HALF)), 0.5 / _1_SQRT_2PI)),),  # tail / density
+    "gamma_log_ratio": (
+        lambda t, y, a, e: mul(t, sub(apply("gamma_slope_a", a, e), apply("reciprocal", add(1.0, a)))),
+        lambda t, y, a, e: mul(t, apply("gamma_slope_e", a, e)),
+    ),
     "gammaln": (lambda t, y, x: mul(t, digamma(x)),),
     "digamma": (lambda t, y, x: mul(t, trigamma(x)),),
 }

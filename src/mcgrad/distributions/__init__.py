@@ -2,11 +2,14 @@
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.bernoulli import Bernoulli
+from mcgrad.distributions.beta import Beta, FisherSnedecor
 from mcgrad.distributions.binomial import Binomial
 from mcgrad.distributions.categorical import Categorical, OneHotCategorical
 from mcgrad.distributions.cauchy import Cauchy, HalfCauchy
 from mcgrad.distributions.constraints import Constraint
+from mcgrad.distributions.dirichlet import Dirichlet
 from mcgrad.distributions.exponential import Exponential
+from mcgrad.distributions.gamma import Chi2, Gamma, InverseGamma
 from mcgrad.distributions.generalized_pareto import GeneralizedPareto
 from mcgrad.distributions.geometric import Geometric
 from mcgrad.distributions.gumbel import Gumbel
@@ -30,6 +33,7 @@ from mcgrad.distributions.poisson import Poisson
 from mcgrad.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from mcgrad.distributions.reparameterized import Reparameterized
 from mcgrad.distributions.sinh_arcsinh import SinhArcsinh
+from mcgrad.distributions.student_t import MultivariateStudentT, StudentT
 from mcgrad.distributions.transformed import Transformed
 from mcgrad.distributions.triangular import Triangular
 from mcgrad.distributions.truncated_normal import TruncatedNormal
@@ -40,18 +44,24 @@ from mcgrad.distributions.weibull import Weibull
 
 __all__ = [
     "Bernoulli",
+    "Beta",
     "Binomial",
     "Categorical",
     "Cauchy",
+    "Chi2",
     "Constraint",
+    "Dirichlet",
     "Distribution",
     "Exponential",
+    "FisherSnedecor",
+    "Gamma",
     "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
     "HalfNormal",
     "Implicit",
+    "InverseGamma",
     "InverseGaussian",
     "Joint",
     "Kumaraswamy",
@@ -64,6 +74,7 @@ __all__ = [
     "MatrixNormal",
     "MixtureSameFamily",
     "MultivariateNormal",
+    "MultivariateStudentT",
     "Normal",
     "OneHotCategorical",
     "Pareto",
@@ -73,6 +84,7 @@ __all__ = [
     "Reparameterized",
     "SinhArcsinh",
     "SoftmaxNormal",
+    "StudentT",
     "Transformed",
     "Triangular",
     "TruncatedNormal",

@@ -25,6 +25,7 @@ INFIX = {
     "float": "select({}, real(1), real(0))",
 }
 SPECIAL = frozenset(
+    "gamma_log_ratio gamma_slope_a gamma_slope_e "
     "digamma erf erfc erfcx expit gammaln log_ndtr logaddexp ndtr ndtri ndtri_exp softplus trigamma".split()
 )
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device, fetch, on_device, place, special
+from mcgrad.ir import gamma
 from mcgrad.ir.program import Literal, Var, ancestors
 
 Array = npt.NDArray[Any]
@@ -110,6 +111,16 @@ def _trigamma(var: Var, x: Array) -> Array:
     wide = x.astype(np.float64)
     found: Array = special(x).polygamma(np.ones_like(wide), wide).astype(x.dtype)
     return found
+
+
+def _gamma(function: Callable[[Array, Array], Array]) -> Callable[..., Array]:
+    def call(var: Var, a: Array, e: Array) -> Array:
+        if on_device(a) or on_device(e):
+            return place(call(var, fetch(a), fetch(e)))
+        found: Array = function(a, e).astype(a.dtype)
+        return found
+
+    return call
 
 
 def _softplus(var: Var, x: Array) -> Array:
@@ -210,6 +221,7 @@ MEANING: dict[str, Callable[..., Array]] = {
             "ceil",
             "minimum",
             "maximum",
+            "nextafter",
             "where",
             "divide",
             "reciprocal",
@@ -255,6 +267,9 @@ MEANING: dict[str, Callable[..., Array]] = {
         for name in ["expit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr", "ndtri", "ndtri_exp", "gammaln", "digamma"]
     },
     "trigamma": _trigamma,
+    "gamma_log_ratio": _gamma(gamma.log_ratio),
+    "gamma_slope_a": _gamma(gamma.slope_a),
+    "gamma_slope_e": _gamma(gamma.slope_e),
     "softplus": _softplus,
     "copy": lambda var, x: x,
     "stop": lambda var, x: x,

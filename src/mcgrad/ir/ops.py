@@ -42,11 +42,13 @@ OPS: dict[str, Op] = {
         *_rows("elementwise", "add subtract negative copy", linear=True),
         # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`
         *_rows("elementwise", "stop implicit", cost=0.0),
-        *_rows("elementwise", "multiply absolute sign floor ceil minimum maximum where float"),
+        *_rows("elementwise", "multiply absolute sign floor ceil minimum maximum nextafter where float"),
         *_rows("elementwise", "divide reciprocal sqrt", cost=4),
         *_rows("elementwise", "exp exp2 log log2 log10 sin cos", cost=12),
         *_rows("elementwise", "expm1 log1p tan tanh sinh cosh cbrt hypot expit softplus logaddexp erf", cost=20),
         *_rows("elementwise", "arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
+        # log(z/(1 + a)) of the gamma quantile z at the normal score e, and the slopes of log z in a and in e
+        *_rows("elementwise", "gamma_log_ratio gamma_slope_a gamma_slope_e", cost=200),
         *_rows("elementwise", "power erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma trigamma", cost=50),
         *_rows("elementwise", "less less_equal equal not_equal isfinite isnan", result="bool"),
         *_rows("elementwise", "logical_and logical_or logical_not logical_xor", result="bool"),

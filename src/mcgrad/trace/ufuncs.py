@@ -97,7 +97,7 @@ UFUNCS: dict[str, Builder] = {
     # the ops themselves
     **_ops("divide reciprocal power sqrt cbrt exp expm1 exp2 log log1p log2 log10 logaddexp hypot"),
     **_ops("sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh"),
-    **_ops("absolute sign floor ceil"),
+    **_ops("absolute sign floor ceil nextafter"),
     **_ops("less less_equal equal not_equal isfinite isnan logical_and logical_or logical_not logical_xor"),
     # arithmetic
     "add":           _or_logical("add", "logical_or"),

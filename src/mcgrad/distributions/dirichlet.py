@@ -1,0 +1,67 @@
+"""The Dirichlet distribution, on the simplex."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive
+from mcgrad.errors import ParameterError
+from mcgrad.gammafunctions import gamma_log_ratio, log_height
+from mcgrad.noise import Shape
+from mcgrad.special import digamma, gammaln, softmax
+
+
+class Dirichlet(Distribution):
+    """Dirichlet distribution: gamma variables over their sum, along the last axis.
+
+    Parameters
+    ----------
+    concentration : array_like, shape (..., K)
+        > 0. The event shape is that of `concentration`.
+
+    Notes
+    -----
+    z is the softmax of the logarithms of gamma variables, each the quantile of its own noise. What rounds to 0 becomes
+    the smallest number of the dtype. The density is with respect to the first K - 1 components.
+    """
+
+    constraints: ClassVar = {"concentration": positive}
+
+    def __init__(self, concentration: ArrayLike) -> None:
+        super().__init__(concentration=concentration)
+
+    def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
+        """Return the shape of `concentration`."""
+        shape = shapes["concentration"]
+        if not shape or shape[-1] < 2:
+            raise ParameterError("concentration", f"shape {shape}", "shape (..., K) with K of 2 or more")
+        return shape
+
+    @staticmethod
+    def transform(eps: Any, *, concentration: Any) -> Any:
+        """Divide gamma variables by their sum."""
+        scale = (1.0 + concentration) / np.sum(1.0 + concentration, axis=-1, keepdims=True)
+        z = softmax(gamma_log_ratio(concentration, eps) + np.log(scale), axis=-1)
+        return np.nextafter(z, 1.0)
+
+    @staticmethod
+    def log_prob(z: Any, *, concentration: Any) -> Any:
+        """Return the log density at z, summed over all axes but the last."""
+        inside = z > 0
+        log_z = np.log(np.where(inside, z, 1.0))
+        total = np.sum(concentration, axis=-1)
+        mean = concentration / np.sum(concentration, axis=-1, keepdims=True)
+        mass = concentration * (log_z - np.log(mean)) + log_height(concentration)
+        return np.sum(np.where(inside, mass - log_z, -np.inf)) - np.sum(log_height(total))
+
+    @staticmethod
+    def entropy(*, concentration: Any) -> Any:
+        """Return the entropy, summed over all axes but the last."""
+        total, extent = np.sum(concentration, axis=-1), concentration.shape[-1]
+        each = gammaln(concentration) - (concentration - 1.0) * digamma(concentration)
+        return np.sum(each) + np.sum((total - extent) * digamma(total) - gammaln(total))

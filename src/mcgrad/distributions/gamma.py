@@ -1,0 +1,135 @@
+"""The gamma distribution and two that are made of it, with independent components."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import positive
+from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
+from mcgrad.special import digamma, gammaln
+
+
+class Gamma(Distribution):
+    """Gamma distribution: density rate**a z**(a - 1) exp(-rate z) / Gamma(a), a being the concentration.
+
+    Parameters
+    ----------
+    concentration : array_like
+        a > 0.
+    rate : array_like
+        > 0. The event shape is what both broadcast to.
+
+    Notes
+    -----
+    z is the quantile at Phi(eps), so draws move smoothly with the concentration, by the implicit derivative: see
+    :func:`mcgrad.gammafunctions.gamma_log_ratio`. What is smaller than any number of the dtype, as most draws of a
+    concentration of 1e-6 are, becomes the smallest one, so that its logarithm is finite.
+    """
+
+    constraints: ClassVar = {"concentration": positive, "rate": positive}
+
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
+        super().__init__(concentration=concentration, rate=rate)
+
+    @staticmethod
+    def transform(eps: Any, *, concentration: Any, rate: Any) -> Any:
+        """Take the quantile at standard normal noise."""
+        z = np.exp(gamma_log_ratio(concentration, eps)) * ((1.0 + concentration) / rate)
+        return np.nextafter(z, np.inf)
+
+    @staticmethod
+    def log_prob(z: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        inside = z > 0
+        z = np.where(inside, z, 1.0)
+        return np.sum(np.where(inside, log_mass(z, concentration, rate) - np.log(z), -np.inf))
+
+    @staticmethod
+    def entropy(*, concentration: Any, rate: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(gamma_entropy(concentration) - np.log(rate))
+
+
+class Chi2(Distribution):
+    """Chi-squared distribution: Gamma(df/2, 1/2).
+
+    Parameters
+    ----------
+    df : array_like
+        Degrees of freedom, > 0; not only whole numbers. The event shape is that of `df`.
+    """
+
+    constraints: ClassVar = {"df": positive}
+
+    def __init__(self, df: ArrayLike) -> None:
+        super().__init__(df=df)
+
+    @staticmethod
+    def transform(eps: Any, *, df: Any) -> Any:
+        """Take the quantile at standard normal noise."""
+        return Gamma.transform(eps, concentration=0.5 * df, rate=0.5)
+
+    @staticmethod
+    def log_prob(z: Any, *, df: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        return Gamma.log_prob(z, concentration=0.5 * df, rate=0.5)
+
+    @staticmethod
+    def entropy(*, df: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return Gamma.entropy(concentration=0.5 * df, rate=0.5)
+
+
+class InverseGamma(Distribution):
+    """Distribution of 1/x for a gamma variable x: density rate**a z**(-a - 1) exp(-rate/z) / Gamma(a).
+
+    Parameters
+    ----------
+    concentration : array_like
+        a > 0.
+    rate : array_like
+        > 0, the scale of z. The event shape is what both broadcast to.
+
+    Notes
+    -----
+    E z is infinite for a concentration of 1 and below. Below about 0.1 in float32 and 0.01 in float64 some draws are
+    larger than any number of the dtype: these are infinite, and counted as such.
+    """
+
+    constraints: ClassVar = {"concentration": positive, "rate": positive}
+
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
+        super().__init__(concentration=concentration, rate=rate)
+
+    @staticmethod
+    def transform(eps: Any, *, concentration: Any, rate: Any) -> Any:
+        """Take the quantile at standard normal noise, of the other sign."""
+        z = np.exp(-gamma_log_ratio(concentration, eps)) * (rate / (1.0 + concentration))
+        return np.nextafter(z, np.inf)
+
+    @staticmethod
+    def log_prob(z: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return the log density at z, summed over the components."""
+        inside = z > 0
+        z = np.where(inside, z, 1.0)
+        mass = log_mass(1.0 / z, concentration, rate)
+        return np.sum(np.where(inside, mass - np.log(z), -np.inf))
+
+    @staticmethod
+    def entropy(*, concentration: Any, rate: Any) -> Any:
+        """Return the entropy, summed over the components."""
+        return np.sum(gamma_entropy(concentration) + np.log(rate) - 2.0 * digamma(concentration))
+
+
+def log_mass(z: Any, a: Any, rate: Any) -> Any:
+    """Return the logarithm of z times the Gamma(a, rate) density at z > 0."""
+    return a * log_below_one(z * (rate / a), np.log(z) + np.log(rate / a)) + log_height(a)
+
+
+def gamma_entropy(a: Any) -> Any:
+    """Return the entropy of Gamma(a, 1)."""
+    return a + gammaln(a) + (1.0 - a) * digamma(a)

@@ -1,0 +1,67 @@
+"""Functions of the gamma family for transforms and densities, in plain NumPy: they may be traced.
+
+`gamma_log_ratio` is the draw itself. The others are pieces of log densities, written so that they keep their digits for
+concentrations from 1e-6 to 1e6, in float32 too, where differences of `gammaln` have none left.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mcgrad.ir import gamma
+from mcgrad.ir.build import apply
+from mcgrad.special import gammaln
+from mcgrad.trace.arguments import operand
+from mcgrad.trace.tracer import Tracer, unwrap
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+LARGE = 20.0  # from here on Stirling's series has float64's digits
+
+
+def gamma_log_ratio(concentration: Any, score: Any) -> Any:
+    """Return log(z / (1 + a)), z being the Gamma(a, 1) draw of a standard normal score.
+
+    Parameters
+    ----------
+    concentration : array_like
+        a > 0; it may depend on the draw.
+    score : array_like
+        Standard normal noise e: z is where the distribution function of Gamma(a, 1) is Phi(e).
+
+    Notes
+    -----
+    Differentiable in both: the derivative in a at a fixed score is the implicit one, -(dF/da)/p (Figurnov, Mohamed and
+    Mnih, *Implicit reparameterization gradients*, 2018; Jankowiak and Obermeyer, *Pathwise derivatives beyond the
+    reparameterization trick*, 2018). The logarithm keeps small a, where z itself is too small for a float, and 1 + a
+    the digits of large a, where z/a is close to 1. Compiled kernels hold scores to 6.7 in float32 and 9 in float64,
+    which noise does not reach.
+    """
+    if isinstance(concentration, Tracer) or isinstance(score, Tracer):
+        return Tracer(apply("gamma_log_ratio", operand(unwrap(concentration)), operand(unwrap(score))))
+    return gamma.log_ratio(concentration, score).astype(np.result_type(concentration, score, np.float32))
+
+
+def log_height(a: Any) -> Any:
+    """Return a log a - a - log Gamma(a): the logarithm of a times the Gamma(a, 1) density at a."""
+    large = a > LARGE
+    b = np.where(large, a, LARGE)  # either branch is finite whatever is taken
+    square = 1.0 / np.square(b)
+    series = sum((term * square**k for k, term in enumerate(STIRLING[1:], 1)), start=STIRLING[0]) / b
+    c = np.where(large, 1.0, a)
+    return np.where(large, 0.5 * np.log(b) - HALF_LOG_2PI - series, c * np.log(c) - c - gammaln(c))
+
+
+def log_below_one(ratio: Any, log_ratio: Any) -> Any:
+    """Return log x - (x - 1) from x and log x, to the digits that it has where x is close to 1."""
+    rest = ratio - 1.0
+    near = np.abs(rest) < 0.5
+    return np.where(near, np.log1p(np.where(near, rest, 0.0)), log_ratio) - rest
+
+
+def log_rising(a: Any, c: Any) -> Any:
+    """Return log(Gamma(a + c) / Gamma(a)) for a, c > 0."""
+    return a * np.log1p(c / a) + c * np.log(a + c) - c + (log_height(a) - log_height(a + c))
