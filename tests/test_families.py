@@ -182,6 +182,23 @@ def test_log_prob_is_minus_infinity_off_the_support_and_its_gradient_finite(name
     assert all(np.isfinite(x).all() for x in found)
 
 
+DISTRIBUTED = [name for name, row in FAMILIES.items() if row.q.cdf is not None and "Transformed" not in name]
+
+
+@pytest.mark.parametrize("name", DISTRIBUTED)
+def test_the_distribution_function_integrates_the_density(name):
+    """Its slope, and that of 1 - survival, element by element."""
+    q, rng = FAMILIES[name].q, np.random.default_rng(6)
+    for _ in range(10):
+        z = q.transform(draw_noise(q, rng), **q.params)
+        h = 1e-4 * np.minimum(np.abs(z), np.abs(1 - z))
+        for function in (q.cdf, q.survival):
+            y = [function(z + k * h, **q.params) for k in (-2, -1, 1, 2)]
+            slope = np.abs(8 * (y[2] - y[1]) - (y[3] - y[0])) / (12 * h)
+            assert np.sum(np.log(slope)) == pytest.approx(q.log_prob(z, **q.params), rel=1e-5, abs=1e-5)
+        np.testing.assert_allclose(q.cdf(z, **q.params) + q.survival(z, **q.params), 1.0, rtol=1e-13)
+
+
 ENTROPIES = [name for name, row in FAMILIES.items() if row.q.entropy is not None]
 
 

@@ -25,6 +25,8 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 digamma = _function("digamma")
+erf = _function("erf")
+erfc = _function("erfc")
 erfcx = _function("erfcx")
 expit = _function("expit")
 gammaln = _function("gammaln")

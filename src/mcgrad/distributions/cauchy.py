@@ -93,6 +93,16 @@ class HalfCauchy(Distribution):
         return np.sum(np.where(z >= 0, inside, -np.inf))
 
     @staticmethod
+    def cdf(z: Any, *, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return np.arctan(np.maximum(z, 0.0) / scale) * (2.0 / math.pi)
+
+    @staticmethod
+    def survival(z: Any, *, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return np.arctan2(1.0, np.maximum(z, 0.0) / scale) * (2.0 / math.pi)
+
+    @staticmethod
     def entropy(*, scale: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(np.log(2.0 * math.pi * scale))

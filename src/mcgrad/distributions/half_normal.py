@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
+from mcgrad.special import erf, erfc
 
+SQRT_HALF = math.sqrt(0.5)
 HALF_LOG_2_OVER_PI = 0.5 * math.log(2 / math.pi)
 
 
@@ -38,6 +40,16 @@ class HalfNormal(Distribution):
         """Return the log density at z, summed over the components."""
         inside = -0.5 * np.square(z / scale) - np.log(scale) + HALF_LOG_2_OVER_PI
         return np.sum(np.where(z >= 0, inside, -np.inf))
+
+    @staticmethod
+    def cdf(z: Any, *, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return erf(np.maximum(z, 0.0) / scale * SQRT_HALF)
+
+    @staticmethod
+    def survival(z: Any, *, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return erfc(np.maximum(z, 0.0) / scale * SQRT_HALF)
 
     @staticmethod
     def entropy(*, scale: Any) -> Any:

@@ -14,7 +14,7 @@ from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.implicit import implicit, stop
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import erfcx
+from mcgrad.special import erfcx, ndtr
 
 SQRT_HALF, SQRT_2PI = math.sqrt(0.5), math.sqrt(2 * math.pi)
 
@@ -70,3 +70,25 @@ class InverseGaussian(Distribution):
         exponent = -0.5 * concentration * np.square(safe / loc - 1.0) / safe
         density = 0.5 * np.log(concentration) - 1.5 * np.log(safe) - HALF_LOG_2PI + exponent
         return np.sum(np.where(inside, density, -np.inf))
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, concentration: Any) -> Any:
+        """Return the distribution function, element by element."""
+        near, far = _areas(z, loc, concentration)
+        return ndtr(near) + far
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, concentration: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        near, far = _areas(z, loc, concentration)
+        return ndtr(-near) - far
+
+
+def _areas(z: Any, loc: Any, concentration: Any) -> tuple[Any, Any]:
+    """The bound of the first normal probability, and the second, with its factor."""
+    inside = z > 0
+    safe = np.where(inside, z, 1.0)
+    root = np.sqrt(concentration / safe)
+    near = root * (safe / loc - 1.0)
+    far = 0.5 * np.exp(-0.5 * np.square(near)) * erfcx(SQRT_HALF * root * (safe / loc + 1.0))
+    return np.where(inside, near, -np.inf), np.where(inside, far, 0.0)

@@ -49,8 +49,25 @@ class Kumaraswamy(Distribution):
         return np.sum(np.where(inside, density + (concentration0 - 1.0) * rest, -np.inf))
 
     @staticmethod
+    def cdf(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return -np.expm1(_log_survival(z, concentration1, concentration0))
+
+    @staticmethod
+    def survival(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return np.exp(_log_survival(z, concentration1, concentration0))
+
+    @staticmethod
     def entropy(*, concentration1: Any, concentration0: Any) -> Any:
         """Return the entropy, summed over the components."""
         harmonic = digamma(concentration0 + 1.0) + EULER
         shapes = (1.0 - 1.0 / concentration0) + (1.0 - 1.0 / concentration1) * harmonic
         return np.sum(shapes - np.log(concentration1 * concentration0))
+
+
+def _log_survival(z: Any, concentration1: Any, concentration0: Any) -> Any:
+    inside = (z > 0) & (z < 1)
+    log_z = np.log(np.where(inside, z, 0.5))
+    found = concentration0 * np.log(-np.expm1(concentration1 * log_z))
+    return np.where(inside, found, np.where(z < 0.5, 0.0, -np.inf))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
-from mcgrad.special import expit
+from mcgrad.special import expit, ndtr
 
 
 class LogitNormal(Distribution):
@@ -42,3 +42,21 @@ class LogitNormal(Distribution):
         log_z, log_rest = np.log(safe), np.log1p(-safe)
         normal = -0.5 * np.square((log_z - log_rest - loc) / scale) - np.log(scale) - HALF_LOG_2PI
         return np.sum(np.where(inside, normal - log_z - log_rest, -np.inf))
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return ndtr(_quantile(z, loc, scale))
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return ndtr(-_quantile(z, loc, scale))
+
+
+def _quantile(z: Any, loc: Any, scale: Any) -> Any:
+    """The standard normal's, of the same probability."""
+    inside = (z > 0) & (z < 1)
+    safe = np.where(inside, z, 0.5)
+    found = (np.log(safe) - np.log1p(-safe) - loc) / scale
+    return np.where(inside, found, np.where(z < 0.5, -np.inf, np.inf))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.special import ndtr
 
 ARCSINH_2 = math.asinh(2.0)
 
@@ -55,3 +56,19 @@ class SinhArcsinh(Distribution):
         angle = np.arcsinh(y) / tailweight - skewness
         log_slope = np.logaddexp(angle, -angle) - np.log(2.0 * tailweight * unit) - np.log(np.hypot(1.0, y))
         return np.sum(log_slope - 0.5 * np.square(np.sinh(angle)) - HALF_LOG_2PI)
+
+    @staticmethod
+    def cdf(z: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return ndtr(np.sinh(_angle(z, loc, scale, skewness, tailweight)))
+
+    @staticmethod
+    def survival(z: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return ndtr(-np.sinh(_angle(z, loc, scale, skewness, tailweight)))
+
+
+def _angle(z: Any, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
+    """Arcsinh of the noise that gives z."""
+    unit = scale * 2.0 / np.sinh(ARCSINH_2 * tailweight)
+    return np.arcsinh((z - loc) / unit) / tailweight - skewness

@@ -43,6 +43,22 @@ class Weibull(Distribution):
         return np.sum(np.where(inside, density, -np.inf))
 
     @staticmethod
+    def cdf(z: Any, *, scale: Any, concentration: Any) -> Any:
+        """Return the distribution function, element by element."""
+        return -np.expm1(-_hazard(z, scale, concentration))
+
+    @staticmethod
+    def survival(z: Any, *, scale: Any, concentration: Any) -> Any:
+        """Return 1 - cdf, element by element."""
+        return np.exp(-_hazard(z, scale, concentration))
+
+    @staticmethod
     def entropy(*, scale: Any, concentration: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(EULER * (1.0 - 1.0 / concentration) + np.log(scale / concentration) + 1.0)
+
+
+def _hazard(z: Any, scale: Any, concentration: Any) -> Any:
+    """(z / scale)**concentration, and 0 below 0."""
+    inside = z > 0
+    return np.where(inside, np.exp(concentration * np.log(np.where(inside, z / scale, 1.0))), 0.0)
