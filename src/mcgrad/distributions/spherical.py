@@ -268,7 +268,7 @@ def angle(n: Any, concentration: Any, m: int) -> Any:
     """
     rows = look_up(tables(m)[0], concentration)
     size = np.clip(np.abs(n) if m == 0 else n, 0.0 if m == 0 else -LARGEST, 0.9999 * LARGEST)[..., None]
-    hit = np.where((rows[..., 0] <= size) & (size < rows[..., 1]), 1.0, 0.0)
+    hit = np.where((rows[..., 0] <= size) & (size < rows[..., 1]), np.ones_like(rows[..., 0]), 0.0)
     row = hit @ rows[..., 2:] if np.ndim(concentration) == 0 else (hit[..., None, :] @ rows[..., 2:])[..., 0, :]
     y = (size - row[..., 0:1]) * row[..., 1:2]
     both = np.reshape(row[..., 2:], (*np.shape(row)[:-1], 2, TERMS))

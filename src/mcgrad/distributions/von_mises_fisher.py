@@ -65,7 +65,7 @@ class VonMisesFisher(Distribution):
         length = np.sqrt(np.sum(np.square(eps[1:])))
         tangent = np.where(length > 0.0, eps[1:] / np.where(length > 0.0, length, 1.0), (d - 1) ** -0.5)
         # the reflection that takes -side e1 to the mean: along e1 + side mean, whose length cannot vanish
-        side = np.where(mean[0] < 0.0, -1.0, 1.0)
+        side = np.where(mean[0] < 0.0, -1.0, np.ones_like(mean[0]))
         sine = np.sin(theta) * tangent
         first = -side * np.cos(theta)
         along = np.concatenate([1.0 + side * mean[:1], side * mean[1:]])
