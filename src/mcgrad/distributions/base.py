@@ -73,8 +73,8 @@ class Distribution:
     reparameterized: ClassVar[bool] = True
     """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
 
-    moving_support: ClassVar[bool] = False
-    """Whether the parameters move the ends of where the density is positive: then score functions are biased."""
+    moving_support: ClassVar[tuple[str, ...]] = ()
+    """Names of the parameters that move the ends of where the density is positive: scores in them are biased."""
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}

@@ -33,7 +33,7 @@ class GeneralizedPareto(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "concentration": real}
-    moving_support: ClassVar[bool] = True
+    moving_support: ClassVar[tuple[str, ...]] = ("loc", "scale", "concentration")
 
     def __init__(self, loc: ArrayLike, scale: ArrayLike, concentration: ArrayLike) -> None:
         super().__init__(loc=loc, scale=scale, concentration=concentration)

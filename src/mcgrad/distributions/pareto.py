@@ -29,7 +29,7 @@ class Pareto(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive, "alpha": positive}
-    moving_support: ClassVar[bool] = True
+    moving_support: ClassVar[tuple[str, ...]] = ("scale",)
 
     def __init__(self, scale: ArrayLike, alpha: ArrayLike) -> None:
         super().__init__(scale=scale, alpha=alpha)

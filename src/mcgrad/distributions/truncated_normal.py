@@ -36,7 +36,7 @@ class TruncatedNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "low": real, "high": real}
-    moving_support: ClassVar[bool] = True
+    moving_support: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def __init__(
         self, loc: ArrayLike, scale: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None

@@ -24,7 +24,7 @@ class Uniform(Distribution):
 
     constraints: ClassVar = {"low": real, "high": real}
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
-    moving_support: ClassVar[bool] = True
+    moving_support: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
         super().__init__(low=low, high=high)

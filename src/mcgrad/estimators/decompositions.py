@@ -76,8 +76,8 @@ def _gamma_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any:
     return concentration / rate, z, z - np.log(u) / rate
 
 
-def _inverse_gamma_scale(z: Any, u: Any, *, concentration: Any, scale: Any) -> Any:
-    return concentration / scale, z, 1.0 / (1.0 / z - np.log(u) / scale)
+def _inverse_gamma_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any:
+    return concentration / rate, z, 1.0 / (1.0 / z - np.log(u) / rate)
 
 
 def _weibull_scale(z: Any, u: Any, *, concentration: Any, scale: Any) -> Any:
@@ -142,7 +142,7 @@ RULES: dict[str, dict[str, Decomposition]] = {
     "Uniform": {"low": _uniform_low, "high": _uniform_high},
     "Exponential": {"rate": _exponential_rate},
     "Gamma": {"rate": _gamma_rate},
-    "InverseGamma": {"scale": _inverse_gamma_scale},
+    "InverseGamma": {"rate": _inverse_gamma_rate},
     "Weibull": {"scale": _weibull_scale},
     "Laplace": {"loc": _laplace_loc, "scale": _laplace_scale},
     "Poisson": {"rate": _poisson_rate},

@@ -102,8 +102,8 @@ def averaged(roots: Sequence[Var], k: int) -> list[Var]:
 def refuse_moving_support(q: Distribution, wrt: Sequence[str]) -> None:
     """Refuse parameters that move the ends of where the density is positive: the score misses what happens there."""
     for path in wrt:
-        part = part_of(q, path)[0]
-        if part.moving_support:
+        part, _, name = part_of(q, path)
+        if name.rpartition(".")[2] in part.moving_support:
             given = (
                 f"a parameter of {type(part).__name__} that moves where the density is positive: its score is biased"
             )
