@@ -62,9 +62,9 @@ def log_probability(e, tail):
 
 
 @scalar
-def coordinates(a, log_p):
-    """(log r, 1 - r, s, log s, x, y of the low and of the high surface)."""
-    log_r = log_p / a
+def coordinates(a, b, log_p):
+    """(log r, 1 - r, s, log s, x, y of the low and of the high surface); b = 1/a."""
+    log_r = log_p * b
     t = -expm1(log_r)
     s = clamped(-log_positive(t), 0.0, MOST_S)
     log_s = log_positive(select(s < 4.0, 4.0, s))
@@ -81,10 +81,9 @@ def edges(a, e, y):
 @scalar
 def gamma_log_ratio(a, e):
     """Logarithm of z/(1 + a)."""
-    score = clamped(e, -MOST_SCORE, MOST_SCORE)
-    log_r, _, s, log_s, x, y_low, y_high = coordinates(a, log_probability(score, tail(score)[0]))
+    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
+    log_r, _, s, log_s, x, y_low, y_high = coordinates(a, b, log_probability(score, tail(score)[0]))
     small = select(s < 4.0, log_r + low(x, y_low), log_s + high(x, y_high))
-    b = 1.0 / a
     return edges(a, e, select(a > SPLIT_A, large(SPLIT_A * b, score * square_root(b) * LARGE_SCALE), small))
 
 
@@ -98,9 +97,8 @@ def growth(s, t, y_slope_low, y_slope_high):
 @scalar
 def gamma_slope_a(a, e):
     """Slope of log z in a, at fixed e."""
-    score = clamped(e, -MOST_SCORE, MOST_SCORE)
-    log_r, t, s, _, x, y_low, y_high = coordinates(a, log_probability(score, tail(score)[0]))
-    b = 1.0 / a
+    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
+    log_r, t, s, _, x, y_low, y_high = coordinates(a, b, log_probability(score, tail(score)[0]))
     rest = (1.0 + select(s < 4.0, low_x(x, y_low), high_x(x, y_high))) / (1.0 + a)
     small = fma(-log_r * b, growth(s, t, low_y(x, y_low), high_y(x, y_high)), rest)
     x, y = SPLIT_A * b, score * square_root(b) * LARGE_SCALE
@@ -111,10 +109,9 @@ def gamma_slope_a(a, e):
 @scalar
 def gamma_slope_e(a, e):
     """Slope of log z in e: the normal density at e over that of log z; 0 beyond the scores that are held."""
-    score = clamped(e, -MOST_SCORE, MOST_SCORE)
+    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
     probability, density, mills = tail(score)
-    _, t, s, _, x, y_low, y_high = coordinates(a, log_probability(score, probability))
-    b = 1.0 / a
+    _, t, s, _, x, y_low, y_high = coordinates(a, b, log_probability(score, probability))
     hazard = select(score < 0.0, 1.0 / mills, density / (1.0 - probability))
     small = hazard * b * growth(s, t, low_y(x, y_low), high_y(x, y_high))
     root = square_root(b)
