@@ -84,6 +84,10 @@ def test_derivatives_of_a_truncated_normal_far_out():
                 assert abs(est.grad[path] - slope) < 5 * est.grad_stderr[path]
 
 
+def test_verify_takes_steps_that_heavy_tails_do_not_widen():
+    assert mg.verify(lambda z: np.sum(np.cos(z)), mg.Cauchy([0.3, -0.5], [0.6, 1.1]), 4000, backends=["numpy"]).ok
+
+
 def test_infinite_bounds_are_none():
     q = mg.TruncatedNormal(0.3, 1.2, -np.inf, np.inf)
     assert list(q.params) == ["loc", "scale"]

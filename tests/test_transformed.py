@@ -111,6 +111,8 @@ def test_copies_and_parameters_that_change():
     moved = q.with_params(loc=LOC + 1)
     np.testing.assert_array_equal(moved.base.params["loc"], LOC + 1)
     assert moved.signature == q.signature
+    assert q.reparameterized
+    assert not mg.Joint(a=q, b=mg.Poisson(3.0).transformed(np.sqrt)).reparameterized
     assert repr(mg.Normal(0.0, 1.0).transformed(bijections.Exp())) == "Normal(loc=0.0, scale=1.0).transformed(Exp())"
 
 

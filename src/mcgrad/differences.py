@@ -161,7 +161,10 @@ class Differences:
         tiny, few = 1e-6 * size, 256
         here, there = (self.draw(self._moved(component, by), self.seed, few) for by in (0.0, tiny))
         with np.errstate(all="ignore"):
-            spread = here.std(axis=1)
+            deviation, (low, high) = here.std(axis=1), np.quantile(here, [0.25, 0.75], axis=1)
+            spread = np.where(
+                high > low, np.minimum(deviation, high - low), deviation
+            )  # heavy tails deviate by anything
             speed = np.sqrt(np.mean(np.square((there - here) / tiny), axis=1))
             usable = (speed > 0) & (spread > 0) & np.isfinite(speed) & np.isfinite(spread)
         step = self.step * (float(np.min(spread[usable] / speed[usable])) if usable.any() else size)

@@ -36,6 +36,7 @@ class Joint(Distribution):
                 raise ParameterError(name, shown(part), "a distribution")
         constraints = {f"{name}.{path}": c for name, part in parts.items() for path, c in part.constraints.items()}
         self._set(parts=parts, constraints=constraints)
+        self._set(reparameterized=all(part.reparameterized for part in parts.values()))
         super().__init__(**{name: part.params for name, part in parts.items()})
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> dict[str, Any]:

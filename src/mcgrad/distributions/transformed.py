@@ -79,7 +79,7 @@ class Transformed(Distribution):
         self._set(_forward=fn.forward if isinstance(fn, Bijection) else fn)
         self._set(_inverse=fn.inverse if isinstance(fn, Bijection) else inverse)
         self._set(_log_det=fn.log_det if isinstance(fn, Bijection) else log_det)
-        self._set(moving_support=base.moving_support)
+        self._set(moving_support=base.moving_support, reparameterized=base.reparameterized)
         super().__init__(**base.params, **own)
 
     def _split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
