@@ -45,7 +45,8 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
     arguments = ", ".join(values) if by_value else "c, pivot"
     source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives))
-    together = 3 if _registers(program) <= FEW_REGISTERS else 2
+    few = _registers(program) <= FEW_REGISTERS  # two loops take some more
+    together = 3 if few else 2
     source.lines.insert(
         -2, f"LAUNCH = ({THREADS}, {together})  # threads of a block, blocks at once on a multiprocessor"
     )
@@ -59,7 +60,7 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
             source.add(*(f"c{i} = at(c, int32({i}))" for i in range(len(straight.constants))))
             source.add(*(f"p{i} = at(pivot, int32({i}))" for i in range(count)))
         with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
-            _write_chunk(source, straight, group, careful)
+            _write_chunk(source, straight, group, careful, few and not careful)
     return Emitted(
         source=str(source),
         threads=THREADS,
@@ -99,7 +100,8 @@ def _values(kind: str, names: list[str]) -> list[str]:
     return [f"{names[0]} = uniform(a, b)", f"{names[1]} = uniform(c, d)"]
 
 
-def _write_chunk(source: Source, straight: Straight, group: int, careful: bool) -> None:
+def _write_chunk(source: Source, straight: Straight, group: int, careful: bool, apart: bool) -> None:
+    """Write what is done for a chunk; `apart` has a loop for whole chunks, which looks at no ends."""
     count = len(straight.outputs)
     sums = [f"{letter}{i}" for letter in "sq" for i in range(count)]
     source.add(f"{' = '.join(sums)} = real(0)")
@@ -109,18 +111,19 @@ def _write_chunk(source: Source, straight: Straight, group: int, careful: bool) 
     source.add(f"first = base + int64(chunk) * int64({chunk})")
     source.add(f"whole = start <= first and first + int64({chunk}) <= stop")
     source.add(f"group = uint64(first) >> uint64({group // 2})", "high = uint32(group >> uint64(32))")
-    with source.block(f"for turn in range({TURNS}):"):
-        source.add(f"place = int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)")
-        source.add(f"d0 = first + int64(place) * int64({group})")
+    if apart:
+        with source.block("if whole:"), source.block(f"for turn in range({TURNS}):"):
+            _write_turn(source, straight, group)
+            _write_draws(source, straight, group)
+    with source.block("else:" if apart else "if True:"), source.block(f"for turn in range({TURNS}):"):
+        source.add(f"d0 = first + int64(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)) * int64({group})")
         with source.block(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
-            noise = [f"{name}_{k}" for k in range(group) for name in straight.noise]
-            source.add(f"{', '.join(noise)}, = noise(uint32(uint32(group) + uint32(place)), high, key0, key1)")
-            if careful:
+            _write_turn(source, straight, group)
+            if apart or careful:
                 _write_one_by_one(source, straight, group, careful)
             else:
                 with source.block(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
-                    for k in range(group):
-                        _write_draw(source, straight, [f"{name}_{k}" for name in straight.noise], k)
+                    _write_draws(source, straight, group)
                 with source.block("else:"):
                     _write_one_by_one(source, straight, group, careful)
     for row, name in enumerate(sums):
@@ -131,11 +134,20 @@ def _write_chunk(source: Source, straight: Straight, group: int, careful: bool) 
     source.add("cuda.syncthreads()")
 
 
-def _write_draw(source: Source, straight: Straight, noise: list[str], k: int | str = "") -> None:
-    """Write one draw: its outputs, then the sums."""
-    outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
-    source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
-    _write_sums(source, outputs)
+def _write_turn(source: Source, straight: Straight, group: int) -> None:
+    """Write the noise of the group of draws that a thread takes in a turn."""
+    noise = [f"{name}_{k}" for k in range(group) for name in straight.noise]
+    source.add(f"place = uint32(group) + uint32(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x))")
+    source.add(f"{', '.join(noise)}, = noise(uint32(place), high, key0, key1)")
+
+
+def _write_draws(source: Source, straight: Straight, group: int) -> None:
+    """Write the draws of a group: outputs, then sums."""
+    for k in range(group):
+        noise = [f"{name}_{k}" for name in straight.noise]
+        outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
+        source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
+        _write_sums(source, outputs)
 
 
 def _write_sums(source: Source, outputs: list[str]) -> None:
