@@ -65,12 +65,12 @@ def test_pieces_agree_with_the_solver_everywhere(m):
 
 def test_von_mises_fisher_in_five_dimensions():
     est = mg.estimate(
-        lambda z, *, mean: mean @ z, mg.VonMisesFisher(MEAN, 2.0), 400_000, data={"mean": MEAN}, backend="cpu"
+        lambda z, *, mean: mean @ z, mg.VonMisesFisher(MEAN, 2.0), 200_000, data={"mean": MEAN}, backend="numpy"
     )
     ratio = sc.iv(2.5, 2.0) / sc.iv(1.5, 2.0)
     assert abs(est.value - ratio) < MOST * est.stderr
     assert abs(est.grad["concentration"] - 0.1473886868) < MOST * est.grad_stderr["concentration"]
-    assert est.grad_stderr["concentration"] < 5e-4
+    assert est.grad_stderr["concentration"] < 7e-4
     assert np.all(np.abs(est.grad["mean_direction"]) < MOST * est.grad_stderr["mean_direction"])
 
 

@@ -18,7 +18,7 @@ from mcgrad.distributions.odds import either
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.errors import ParameterError, shown
 from mcgrad.implicit import stop
-from mcgrad.noise import Noise, NoiseSpec, Shape
+from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp
 
 
@@ -60,16 +60,17 @@ class MixtureSameFamily(Distribution):
         logits: ArrayLike | None = None,
     ) -> None:
         weights = either(probs, logits)
-        family, event, params = _stacked(components)
+        family, event, noise, params = _stacked(components)
         constraints: dict[str, Constraint] = {"probs": positive, "logits": real}
         for path, constraint in family.constraints.items():
             stacked = family is MultivariateNormal and path == "scale_tril"
             constraints[f"components.{path}"] = _each(constraint) if stacked else constraint
-        self._set(family=family, constraints=constraints, _event=event)
+        self._set(family=family, constraints=constraints, _event=event, _noise=noise)
         super().__init__(**weights, components=params)
 
     family: type[Distribution]
     _event: Shape
+    _noise: NoiseSpec
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of one component's draw."""
@@ -81,7 +82,7 @@ class MixtureSameFamily(Distribution):
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return a uniform that chooses, and the noise of one component."""
-        return {"choice": noises.uniform(), "draw": Noise(self.family.noise_kind, event_shape)}
+        return {"choice": noises.uniform(), "draw": self._noise}
 
     @property
     def signature(self) -> Hashable:
@@ -119,15 +120,15 @@ class MixtureSameFamily(Distribution):
         return f"{type(self).__name__}({self.family.__name__}, {super().__repr__().split('(', 1)[1]}"
 
 
-def _stacked(given: Any) -> tuple[type[Distribution], Shape, dict[str, Any]]:
-    """Return the family, the shape of one draw, and the parameters of all components."""
+def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str, Any]]:
+    """Return the family, the shape and the noise of one draw, and the parameters of all components."""
     if isinstance(given, Distribution):
         family = type(given)
         _check_family(family, single=True)
         if not given.event_shape:
             accepted = "a first axis that counts the components, as in Normal([0.0, 1.0], 1.0)"
             raise ParameterError("components", f"{given!r} of event shape ()", accepted)
-        return family, given.event_shape[1:], given.params
+        return family, given.event_shape[1:], given.noise_of(given.event_shape[1:]), given.params
     if not isinstance(given, Sequence) or not given or not all(isinstance(part, Distribution) for part in given):
         raise ParameterError("components", shown(given), "a distribution, or a sequence of them")
     family, first = type(given[0]), given[0]
@@ -136,10 +137,9 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, dict[str, Any]]:
         if type(part) is not family or part.shapes != first.shapes:
             accepted = f"a {family.__name__} with parameters of the same shapes as the first"
             raise ParameterError("components", repr(part), accepted)
-    event = first.event_shape
-    return family, event, {
-        name: np.stack([_level(part.flat_params[name], family, len(event)) for part in given]) for name in first.shapes
-    }  # fmt: skip
+    axes = len(first.event_shape)
+    params = {name: np.stack([_level(part.flat_params[name], family, axes) for part in given]) for name in first.shapes}
+    return family, first.event_shape, first.noise, params
 
 
 def _level(x: FloatArray, family: type[Distribution], axes: int) -> FloatArray:

@@ -160,7 +160,7 @@ class Angle:
             new = r * np.exp(-step)
             inside = (np.minimum(small, large) <= new) & (new <= np.maximum(small, large))
             r = np.where(inside, new, 0.5 * (small + large))
-            if (np.abs(step) < 1e-15).all():
+            if (np.abs(step) < 1e-8).all():
                 break
         part = self._integrals(outer, r, far, self.mean)[1]
         rate = np.where(from_low, self._less[panel] - part, self._more[panel + 1] + part)
