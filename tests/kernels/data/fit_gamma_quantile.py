@@ -1,11 +1,12 @@
 """Write kernels/gammasurface32.py and kernels/gammasurface64.py: Chebyshev series of two variables as powers.
 
-    python tests/kernels/data/fit_gamma_quantile.py          # some minutes
+    python tests/kernels/data/fit_gamma_quantile.py [FOLDER]        # some minutes; kernels/ by default
 
 Values of 30 digits on grids of Chebyshev nodes give the coefficients of the double series. What is below CUT goes, and
 each power of y keeps as many powers of x as the rest needs. With these cuts the slopes, too, are as accurate as wanted.
 """
 
+import sys
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -18,6 +19,11 @@ A = mp.log(17)
 MOST_S = {32: 29, 64: 47}
 MOST_ETA = {32: 1.75, 64: 2.25}
 CUT = {32: 1e-9, 64: 3e-15}
+DOCSTRING = '''"""Rows of coefficients of the float{bits} gamma quantile (`gammaquantile{bits}.py`), for `surface`.
+
+Made by tests/kernels/data/fit_gamma_quantile.py from quantiles of 30 digits; Chebyshev series, cut at {cut}.
+"""
+'''
 
 
 def low(x, s):
@@ -99,27 +105,23 @@ def text(name, rows, bits):
     return "\n".join([*lines, ")  # fmt: skip"])
 
 
-def main():
+def main(folder):
     with Pool(2) as pool:
         for bits in (32, 64):
             notes = {
-                "LOW": "log(z/(1 + a)) - log r, of x = 2 log(1 + a)/log(17) - 1 and y = s/2 - 1, for a <= 16 and s <= 4",
+                "LOW": "log(z/(1 + a)) - log r, of x = 2 log(1 + a)/log(17) - 1 and y = s/2 - 1, for a <= 16, s <= 4",
                 "HIGH": "log(z/(1 + a)) - log s, of the same x and y = (2 log s - log(4 S))/log(S/4), for s > 4; "
                 f"S = {MOST_S[bits]}",
                 "LARGE": f"log(z/(1 + a)), of x = 16/a and y = e/sqrt(a)/{MOST_ETA[bits]}, for a > 16",
             }
-            parts = [
-                f'"""Polynomials of the float{bits} gamma quantile (`gammaquantile{bits}.py`): rows of coefficients, for '
-                f"`surface`.\n\nMade by tests/kernels/data/fit_gamma_quantile.py from quantiles of 30 digits; Chebyshev "
-                f'series, cut at {CUT[bits]}.\n"""\n'
-            ]
+            parts = [DOCSTRING.format(bits=bits, cut=CUT[bits])]
             for name, (function, x_range, y_range, n, m, shifted) in surfaces(bits).items():
                 points = [(x, y) for x in nodes(n, *x_range) for y in nodes(m, *y_range)]
                 values = np.array(pool.starmap(function, points, chunksize=4), dtype=object).reshape(n, m)
                 series = to_chebyshev(n) @ values @ to_chebyshev(m).T
                 parts += [f"# {notes[name]}", text(name, cut(series, CUT[bits], shifted), bits)]
-            (KERNELS / f"gammasurface{bits}.py").write_text("\n".join(parts) + "\n")
+            (folder / f"gammasurface{bits}.py").write_text("\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else KERNELS)
