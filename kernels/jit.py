@@ -9,6 +9,8 @@ other liberties are left out: NaN and infinity keep their meaning, and sums keep
 would break vectorisation.
 """
 
+from types import FunctionType
+
 from numba import njit
 
 LOOP = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
@@ -19,12 +21,28 @@ def scalar(function):
     return njit(inline="always")(function)
 
 
+_lanes = {}
+
+
 def lane(function):
     """Compile a scalar function once, for a kernel that may call it in many places; LLVM inlines the machine code.
 
-    Numba's own inlining costs tens of milliseconds at each place, LLVM's next to nothing. Python itself cannot
-    call the result. An intrinsic is returned as it is.
+    So it is with the scalar functions that it calls. Numba's own inlining costs tens of milliseconds at each place,
+    LLVM's next to nothing. Python itself cannot call the result. An intrinsic is returned as it is.
     """
-    if not hasattr(function, "py_func"):
+    python = getattr(function, "py_func", None)
+    if python is None:
         return function
-    return njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)(function.py_func)
+    if function not in _lanes:
+        scope = {**python.__globals__, **{name: lane(called) for name, called in _scalars(python).items()}}
+        copy = FunctionType(python.__code__, scope, python.__name__)
+        _lanes[function] = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)(copy)
+    return _lanes[function]
+
+
+def _scalars(python):
+    """Scalar functions that a function calls, by name."""
+    found = {name: python.__globals__.get(name) for name in python.__code__.co_names}
+    return {
+        name: value for name, value in found.items() if getattr(value, "targetoptions", {}).get("inline") == "always"
+    }
