@@ -8,7 +8,7 @@ from numba import njit
 
 from mcgrad.kernels import elementary64, special64
 from mcgrad.kernels.intrinsics import prefer_vector_width
-from mcgrad.kernels.jit import LOOP
+from mcgrad.kernels.jit import LOOP, lane
 
 FLOATS = {32: np.float32, 64: np.float64}
 GAMMA = {"gamma_log_ratio", "gamma_slope_a", "gamma_slope_e"}
@@ -26,7 +26,7 @@ def function(name, bits):
 
 @cache
 def loop(name, bits):
-    scalar = function(name, bits)
+    scalar = lane(function(name, bits))  # as an emitted kernel calls it
     if name in BINARY:
 
         def run(x, y, out):
