@@ -54,5 +54,5 @@ def test_ci_runs_the_command_of_this_page():
     commands = re.findall(r"^python3 -m venv \.venv && .*$", TEXT, re.MULTILINE)
     assert len(commands) == 2
     assert commands[0].endswith("mcgrad run examples/breast_cancer/job.toml")
-    assert commands[1].endswith("python -m pytest")
+    assert commands[1].endswith("python -m pytest -n auto")
     assert "grep" in (ROOT / ".ci" / "run").read_text()
