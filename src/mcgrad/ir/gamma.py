@@ -72,7 +72,8 @@ def _log_quantile(a: Array, e: Array) -> Array:
     score = np.abs(e)
     tail, left = special.ndtr(-score), e < 0
     log_probability = np.where(left, special.log_ndtr(-score), np.log1p(-tail))
-    y = log_probability / a + _log_gamma_ratio(a)  # where z is small, z**a / Gamma(a + 1) times a series is Phi(e)
+    # where z is small: z**a / Gamma(a + 1) times a series is Phi(e)
+    y: Array = log_probability / a + _log_gamma_ratio(a)
     small = y < -3.0
     if small.any():
         at, start = a[small], y[small]
