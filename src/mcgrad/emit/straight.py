@@ -19,6 +19,7 @@ from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Program, Var
 
 Names = npt.NDArray[Any]  # of str, of the shape of a Var
+COSTLY, LONG = 200, 40  # an op of that cost is as long as that many lines
 
 
 class Straight:
@@ -159,7 +160,9 @@ class Straight:
 def size(program: Program) -> int:
     """How many lines of straight code a Program makes, roughly."""
     return sum(
-        max(var.size, *(arg.size for arg in var.args)) if var.args else var.size
+        (LONG if OPS[var.op].cost >= COSTLY else 1) * max(var.size, *(arg.size for arg in var.args))
+        if var.args
+        else var.size
         for var in expand(program).body()
         if OPS[var.op].group != "structural"
     )
