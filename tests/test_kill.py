@@ -10,7 +10,13 @@ import pytest
 
 import mcgrad as mg
 
-RUN = [sys.executable, "-c", "import sys; from mcgrad.cli import main; sys.exit(main())", "run", "batch.toml"]
+MAIN = """
+import signal, sys
+from mcgrad.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
+sys.exit(main())
+"""
+RUN = [sys.executable, "-c", MAIN, "run", "batch.toml"]
 MODEL = """
 import numpy as np
 

@@ -25,7 +25,8 @@ def test_every_op_is_computed_on_the_device(machine):
         (host,) = interpret([root], at, "float64")
         machine.transfers = 0
         (there,) = interpret([root], {var: machine.cupy.asarray(x) for var, x in at.items()}, "float64")
-        assert (machine.transfers > 0) == sample.id.startswith("ndtri_exp"), sample.id  # which CuPy lacks
+        lacking = sample.id.startswith(("ndtri_exp", "gamma_"))  # which CuPy has not: a way through the host
+        assert (machine.transfers > 0) == lacking, sample.id
         np.testing.assert_array_equal(there.get(), host, err_msg=sample.id)
     assert len(machine.asked) > 50
 

@@ -21,7 +21,7 @@ GROUP = {"float32": 4, "float64": 2}  # draws that share a call of Philox; one t
 BOOLEAN = {"isfinite", "isnan"}
 ARGUMENTS = "key0, key1, start, stop, base, chunks, omit, out"  # of every kernel
 TYPES = (
-    ", ".join(f"types.{x}" for x in "uint32 uint32 int64 int64 int64 int32 boolean".split())
+    ", ".join(f"types.{x}" for x in ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean"])
     + ", pointer(types.float64)"
 )
 
