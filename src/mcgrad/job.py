@@ -113,6 +113,7 @@ class Job:
                 backend=backend or self.backend,
                 threads=self.threads,
                 nonfinite=self.nonfinite,
+                draws=self.n,
             )
 
     @contextmanager
