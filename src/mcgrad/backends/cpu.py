@@ -107,7 +107,7 @@ class CpuKernel:
     """A Program compiled for the CPU, in a fast variant and, once draws are not finite, a careful one."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.work = program, program.work()
         self.fast = Compiled(_emitted(program), program.dtype)
         self.block = self.fast.emitted.lanes
 
@@ -118,7 +118,7 @@ class CpuKernel:
 
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
         """Cut at blocks of lanes."""
-        return split(n, first, self.block, self.program.work())
+        return split(n, first, self.block, self.work)
 
     def workers(self, threads: int) -> int:
         """As many as there are: the chunk function runs without the GIL."""

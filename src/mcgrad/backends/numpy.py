@@ -44,7 +44,7 @@ class NumpyKernel:
     """A Program to interpret."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.work = program, program.work()
         self.outputs = [out.var for out in program.outputs if out.var.random]
         self.hoisted = [var for var in program.hoisted() if not var.is_const]
         self.noise = program.noise()
@@ -55,7 +55,7 @@ class NumpyKernel:
 
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
         """Cut at batches."""
-        return split(n, first, self.block, self.program.work())
+        return split(n, first, self.block, self.work)
 
     def workers(self, threads: int) -> int:
         """As many as there are: NumPy lets go of the interpreter now and then."""
