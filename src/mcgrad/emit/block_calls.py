@@ -10,12 +10,9 @@ def write_call(context: BlockContext, var: Var) -> None:
     """Gather each draw into an array, call the function, scatter what it gives."""
     add, source, shape, lanes = context.add, context.source, context.shape, context.shape.lanes
     z, *rest = var.args
-    function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
-    if function not in context.natives:
-        context.natives.append(function)
-    call, name = f"native{context.natives.index(function)}", context.names[var]
+    (call, own), name = context.native(var), context.names[var]
     first, target = context.first_of(z), context.first_of(var)
-    add(f"# {name}: {function.__name__}, draw by draw")
+    add(f"# {name}: {own}, draw by draw")
     args = []
     for i, arg in enumerate(rest):
         start, extents = context.scalar_offset(arg), f"({', '.join(map(str, arg.shape))},)"

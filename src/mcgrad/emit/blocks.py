@@ -131,11 +131,8 @@ def _head(context: BlockContext) -> Source:
         needed(program.body()),
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
         len(context.natives),
+        (context.shape.threads, TOGETHER),
         blocks=True,
-    )
-    threads = context.shape.threads
-    source.lines.insert(
-        -2, f"LAUNCH = ({threads}, {TOGETHER})  # threads of a block, blocks at once on a multiprocessor"
     )
     source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'pivot', 't', 'work', *matrices])}):")
     return source

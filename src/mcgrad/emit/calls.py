@@ -11,12 +11,9 @@ def write_call(context: Context, var: Var) -> None:
     """Gather each lane's draw into an array, call the function, scatter what it gives."""
     lanes, add = context.layout.lanes, context.source.add
     z, *rest = var.args
-    function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
-    if function not in context.natives:
-        context.natives.append(function)
-    call, load = f"native{context.natives.index(function)}", context.load(resolve(z).base)
+    (call, own), load = context.native(var), context.load(resolve(z).base)
     first, target = context.first_of(z), context.first_of(var)
-    add(f"# {context.names[var]}: {function.__name__}, lane by lane")
+    add(f"# {context.names[var]}: {own}, lane by lane")
     args = []
     for i, arg in enumerate(rest):
         start, shape = context.scalar_offset(arg), f"({', '.join(map(str, arg.shape))},)"

@@ -68,6 +68,13 @@ class Context:
         """Width of the floats, as text."""
         return self.plan.program.dtype[-2:]
 
+    def native(self, var: Var) -> tuple[str, str]:
+        """The user's function that an equation calls: its name here, and its own."""
+        function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
+        if function not in self.natives:
+            self.natives.append(function)
+        return f"native{self.natives.index(function)}", function.__name__
+
     def scalar_offset(self, var: Var) -> int:
         """Where a draw-independent Var starts in `c`."""
         if var not in self.scalars:

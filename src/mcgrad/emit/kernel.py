@@ -87,7 +87,9 @@ def templates(dtype: str) -> dict[str, str]:
     return {op: text for op, text in INFIX.items() if op != "divide"} if dtype == "float32" else INFIX
 
 
-def head(dtype: str, ops: Iterable[str], arguments: str, natives: int, blocks: bool = False) -> Source:
+def head(
+    dtype: str, ops: Iterable[str], arguments: str, natives: int, launch: tuple[int, int], blocks: bool = False
+) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
     Parameters
@@ -99,6 +101,8 @@ def head(dtype: str, ops: Iterable[str], arguments: str, natives: int, blocks: b
         Types of the kernel's arguments after those that all kernels share.
     natives : int
         Number of the user's own functions.
+    launch : (int, int)
+        Threads of a block, and how many blocks should find room on a multiprocessor at once.
     blocks : bool
         Whether the kernel is one of `blocks`.
     """
@@ -121,7 +125,8 @@ def head(dtype: str, ops: Iterable[str], arguments: str, natives: int, blocks: b
         home = "cuda32" if bits == "32" else "special64" if op in SPECIAL else "elementary64"
         text.add(f"{op} = subroutine({home}.{op}{', types.boolean' if op in BOOLEAN else ''})")
     text.add(*(f"native{i} = subroutine(native{i}, real_type)" for i in range(natives)))
-    text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")", "", "")
+    text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")")
+    text.add(f"LAUNCH = {launch}  # threads of a block, blocks at once on a multiprocessor", "", "")
     return text
 
 

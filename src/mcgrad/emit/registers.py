@@ -7,7 +7,7 @@ theirs in float64 in a fixed order.
 
 from __future__ import annotations
 
-from mcgrad.emit.kernel import ARGUMENTS, GROUP, Emitted, head, needed, offsets, templates
+from mcgrad.emit.kernel import ARGUMENTS, GROUP, Emitted, from_words, head, needed, offsets, templates
 from mcgrad.emit.straight import Straight, size
 from mcgrad.emit.text import Source
 from mcgrad.ir.program import Program
@@ -44,12 +44,9 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
     values = [*straight.constants, *(f"p{i}" for i in range(count))]
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
     arguments = ", ".join(values) if by_value else "c, pivot"
-    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives))
     few = _registers(program) <= FEW_REGISTERS  # two loops take some more
-    together = 3 if few else 2
-    source.lines.insert(
-        -2, f"LAUNCH = ({THREADS}, {together})  # threads of a block, blocks at once on a multiprocessor"
-    )
+    launch = THREADS, 3 if few else 2
+    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * careful
@@ -83,21 +80,10 @@ def _write_noise(source: Source, straight: Straight, group: int) -> None:
             stream, kind = var.attrs
             mine = [names[k][j] for k in range(group)]
             source.add(f"a, b, c, d = words(uint32({component}), high, uint32({stream}), low, key0, key1)")
-            source.add(*_values(kind, mine))
+            source.add(*from_words(kind, "a, b, c, d", mine))
         source.add(f"return ({', '.join(name for row in names for name in row)},)")
     total = group * len(straight.noise)
     source.add("", "", f"noise = subroutine(noise, types.UniTuple(real_type, {total}))", "", "")
-
-
-def _values(kind: str, names: list[str]) -> list[str]:
-    """Lines that turn the words a, b, c, d into the noise of a group."""
-    if kind == "normal" and len(names) == 4:
-        return [f"{names[0]}, {names[1]} = normal_pair(a, b)", f"{names[2]}, {names[3]} = normal_pair(c, d)"]
-    if kind == "normal":
-        return [f"{names[0]}, {names[1]} = normal_pair(a, b, c, d)"]
-    if len(names) == 4:
-        return [f"{name} = uniform({word})" for name, word in zip(names, "abcd", strict=True)]
-    return [f"{names[0]} = uniform(a, b)", f"{names[1]} = uniform(c, d)"]
 
 
 def _write_chunk(source: Source, straight: Straight, group: int, careful: bool, apart: bool) -> None:
