@@ -172,7 +172,7 @@ def _entropy(q: Distribution, z: Any, own: Mapping[str, Var], by_draws: bool) ->
         return _total(terms)
     if q.entropy is not None and not by_draws:
         return as_var(trace(q.entropy, (), _params(own)))
-    return apply("negative", _log_prob(q, z, own))
+    return apply("negative", _log_density(q, z, own))
 
 
 def _divergence(
@@ -186,11 +186,11 @@ def _divergence(
     form = None if by_draws else closed_form(q, p)
     if form is not None:
         return as_var(trace(form, (_params(own), _params(reference)), {}))
-    return apply("subtract", _log_prob(q, z, own), _log_prob(p, z, reference))
+    return apply("subtract", _log_density(q, z, own), _log_density(p, z, reference))
 
 
-def _log_prob(q: Distribution, z: Any, own: Mapping[str, Var]) -> Var:
-    return as_var(trace(q.log_prob, (z,), _params(own)))
+def _log_density(q: Distribution, z: Any, own: Mapping[str, Var]) -> Var:
+    return as_var(trace(q.log_density, (z,), _params(own)))
 
 
 def _total(terms: list[Var]) -> Var:

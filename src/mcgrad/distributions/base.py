@@ -20,16 +20,59 @@ if TYPE_CHECKING:
     from mcgrad.distributions.transformed import Transformed
 
 
+class LogProb:
+    """The attribute `log_prob` of distributions and of families: the log density at a value, as users call it.
+
+    Of a distribution it is a method: ``q.log_prob(z)``, or with parameters, all of them, other than its own. Of a
+    family whose density needs nothing but parameters it is a function: ``Normal.log_prob(z, loc=0.0, scale=1.0)``.
+
+    Parameters
+    ----------
+    density : callable or descriptor, optional
+        What the class wrote as its `log_density`, which subclasses may call by ``super().log_prob``; by default
+        whatever `log_density` the instance has.
+    """
+
+    def __init__(self, density: Any = None) -> None:
+        self._density = density
+
+    def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
+        density = owner.log_density if instance is None else instance.log_density
+        if hasattr(self._density, "__get__"):
+            density = self._density.__get__(instance, owner)
+
+        def log_prob(z: Any, **params: Any) -> Any:
+            """Return the log density at z, summed over the components.
+
+            Parameters
+            ----------
+            z : array_like, or nested dict of them
+                One value, of the event shape or one that broadcasts with the parameters.
+            **params
+                The parameters; by default, where there are none here, those of the distribution.
+
+            Raises
+            ------
+            ParameterError
+                A distribution without a density.
+            """
+            if instance is not None and not params:
+                params = instance.params
+            return density(tree.map(_value, z), **params)
+
+        return log_prob
+
+
 class Distribution:
     """A distribution q_phi that a transform of fixed noise draws from: z = g(phi, eps).
 
     A family sets `constraints`, passes its parameters to ``super().__init__`` and writes :meth:`transform` and
-    :meth:`log_prob`. Where its event shape is not what its parameters broadcast to, it overrides
+    `log_density`. Where its event shape is not what its parameters broadcast to, it overrides
     :meth:`event_shape_of`; where its noise is not standard normal of that shape, `noise_kind` or :meth:`noise_of`;
     :meth:`check` where one parameter limits another, and `entropy` where there is a closed form.
 
-    `transform` and `log_prob` are plain NumPy on one draw and are traced: whole-array functions, ``np.where`` instead
-    of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
+    `transform` and `log_density` are plain NumPy on one draw and are traced: whole-array functions, ``np.where``
+    instead of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
 
     Instances do not change. They are given values, not references: arrays are copied, and `params` is read-only.
 
@@ -57,8 +100,11 @@ class Distribution:
     transform: Callable[..., Any]
     """``transform(eps, **params) -> z``: one draw of the noise to one draw, differentiable in both."""
 
-    log_prob: Callable[..., Any]
-    """``log_prob(z, **params) -> scalar``: the log density at one draw, summed over independent components."""
+    log_density: Callable[..., Any]
+    """``log_density(z, **params) -> scalar``: the log density at one draw, summed over independent components; refused
+    where a class has none. A class that writes `log_prob` in its place, with the same arguments, is read alike."""
+
+    log_prob = LogProb()
 
     entropy: Callable[..., Any] | None = None
     """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
@@ -75,6 +121,14 @@ class Distribution:
 
     moving_support: ClassVar[tuple[str, ...]] = ()
     """Names of the parameters that move the ends of where the density is positive: scores in them are biased."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "log_prob" in own and "log_density" not in own:
+            cls.log_density = own["log_prob"]
+        if "log_density" in own:
+            cls.log_prob = LogProb(own["log_density"])
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
@@ -220,6 +274,21 @@ class Distribution:
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Have the family check arrays, which are all on the device if one is."""
         self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
+
+
+def _no_density(q: Any, *args: Any, **params: Any) -> Any:
+    given = f"{type(q).__name__}, which has no log_density" if isinstance(q, Distribution) else "no log_density"
+    raise ParameterError("q", given, "a distribution with a density")
+
+
+Distribution.log_density = _no_density  # a method that subclasses may replace by a static one
+
+
+def _value(z: Any) -> Any:
+    """Numbers, and lists and arrays of whole ones, as an array of floats; all else, as what is traced, as it is."""
+    if isinstance(z, bool | int | float | list | tuple) or (isinstance(z, np.ndarray) and z.dtype.kind in "biu"):
+        return np.asarray(z, np.float64)
+    return z
 
 
 def _names(flat: Mapping[str, object]) -> str:

@@ -39,7 +39,7 @@ class Bernoulli(Distribution):
         return np.less(eps, probabilities(probs, logits)).astype(eps.dtype)
 
     @staticmethod
-    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the components."""
         odds = log_odds(probs, logits)
         return np.sum(np.where((z == 0) | (z == 1), z * odds - np.logaddexp(0.0, odds), -np.inf))

@@ -44,7 +44,7 @@ class Beta(Distribution):
         return np.nextafter(expit(log_odds(eps, concentration1, concentration0)), 0.5)
 
     @staticmethod
-    def log_prob(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
+    def log_density(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = (z > 0) & (z < 1)
         z = np.where(inside, z, 0.5)
@@ -90,7 +90,7 @@ class FisherSnedecor(Distribution):
         return np.nextafter(np.exp(ratio) * ((1.0 + 2.0 / df1) / (1.0 + 2.0 / df2)), np.inf)
 
     @staticmethod
-    def log_prob(z: Any, *, df1: Any, df2: Any) -> Any:
+    def log_density(z: Any, *, df1: Any, df2: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         z = np.where(inside, z, 1.0)

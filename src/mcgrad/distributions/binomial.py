@@ -62,7 +62,7 @@ class Binomial(Distribution):
         table = Table(function, (self.total_count, width), (1 + width,))
         return invert(eps, table, probs if logits is None else logits)
 
-    def log_prob(self, z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(self, z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the components."""
         n, odds = self.total_count, log_odds(probs, logits)
         inside = is_count(z) & (z <= n)

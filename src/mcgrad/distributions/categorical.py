@@ -64,7 +64,7 @@ class Categorical(_Categories):
         return np.sum(_exceeded(eps, probs, logits), axis=-1)
 
     @staticmethod
-    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the independent draws."""
         log_p = log_probabilities(probs, logits)
         here = z[..., None] == np.arange(float(log_p.shape[-1]))
@@ -96,7 +96,7 @@ class OneHotCategorical(_Categories):
         return np.concatenate([ends + 1.0, steps], axis=-1) - np.concatenate([steps, ends], axis=-1)
 
     @staticmethod
-    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the independent draws."""
         log_p = log_probabilities(probs, logits)
         inside = np.all((z == 0) | (z == 1), axis=-1) & (np.sum(z, axis=-1) == 1)

@@ -43,7 +43,7 @@ class Cauchy(Distribution):
         return loc + scale * (np.sign(eps) / np.tan(math.pi * ndtr(-np.abs(eps))))
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(-np.log1p(np.square((z - loc) / scale)) - np.log(math.pi * scale))
 
@@ -87,7 +87,7 @@ class HalfCauchy(Distribution):
         return scale * np.abs(1.0 / np.tan(math.pi * ndtr(-np.abs(eps))))  # rounding makes some tangents negative
 
     @staticmethod
-    def log_prob(z: Any, *, scale: Any) -> Any:
+    def log_density(z: Any, *, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = -np.log1p(np.square(z / scale)) - np.log(0.5 * math.pi * scale)
         return np.sum(np.where(z >= 0, inside, -np.inf))

@@ -50,7 +50,7 @@ class Dirichlet(Distribution):
         return np.nextafter(z, 1.0)
 
     @staticmethod
-    def log_prob(z: Any, *, concentration: Any) -> Any:
+    def log_density(z: Any, *, concentration: Any) -> Any:
         """Return the log density at z, summed over all axes but the last."""
         inside = z > 0
         log_z = np.log(np.where(inside, z, 1.0))

@@ -36,7 +36,7 @@ class Exponential(Distribution):
         return -np.log(eps) / rate
 
     @staticmethod
-    def log_prob(z: Any, *, rate: Any) -> Any:
+    def log_density(z: Any, *, rate: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(np.where(z >= 0, np.log(rate) - rate * z, -np.inf))
 

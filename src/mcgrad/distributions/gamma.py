@@ -42,7 +42,7 @@ class Gamma(Distribution):
         return np.nextafter(z, np.inf)
 
     @staticmethod
-    def log_prob(z: Any, *, concentration: Any, rate: Any) -> Any:
+    def log_density(z: Any, *, concentration: Any, rate: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         z = np.where(inside, z, 1.0)
@@ -74,9 +74,9 @@ class Chi2(Distribution):
         return Gamma.transform(eps, concentration=0.5 * df, rate=0.5)
 
     @staticmethod
-    def log_prob(z: Any, *, df: Any) -> Any:
+    def log_density(z: Any, *, df: Any) -> Any:
         """Return the log density at z, summed over the components."""
-        return Gamma.log_prob(z, concentration=0.5 * df, rate=0.5)
+        return Gamma.log_density(z, concentration=0.5 * df, rate=0.5)
 
     @staticmethod
     def entropy(*, df: Any) -> Any:
@@ -112,7 +112,7 @@ class InverseGamma(Distribution):
         return np.nextafter(z, np.inf)
 
     @staticmethod
-    def log_prob(z: Any, *, concentration: Any, rate: Any) -> Any:
+    def log_density(z: Any, *, concentration: Any, rate: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         z = np.where(inside, z, 1.0)

@@ -45,7 +45,7 @@ class GeneralizedPareto(Distribution):
         return loc + scale * (exponential * _relative_expm1(concentration * exponential))
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:
         """Return the log density at z, summed over the components."""
         y = (z - loc) / scale
         t = concentration * y

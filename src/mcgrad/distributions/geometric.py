@@ -39,7 +39,7 @@ class Geometric(Distribution):
         return np.floor(np.log(eps) / _log_failure(probs, logits))
 
     @staticmethod
-    def log_prob(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the components."""
         failure = _log_failure(probs, logits)
         success = log_odds(probs, logits) + failure

@@ -41,7 +41,7 @@ class Gumbel(Distribution):
         return loc - scale * np.log(-np.log(eps))
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         y = (z - loc) / scale
         return np.sum(-y - np.exp(-y) - np.log(scale))

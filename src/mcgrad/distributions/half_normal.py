@@ -36,7 +36,7 @@ class HalfNormal(Distribution):
         return scale * np.abs(eps)
 
     @staticmethod
-    def log_prob(z: Any, *, scale: Any) -> Any:
+    def log_density(z: Any, *, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = -0.5 * np.square(z / scale) - np.log(scale) + HALF_LOG_2_OVER_PI
         return np.sum(np.where(z >= 0, inside, -np.inf))

@@ -63,7 +63,7 @@ class InverseGaussian(Distribution):
         return loc * implicit(w, -slope * phi, 1.0)
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, concentration: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, concentration: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         safe = np.where(inside, z, 1.0)

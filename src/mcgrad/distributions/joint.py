@@ -70,9 +70,9 @@ class Joint(Distribution):
         """Transform each part's noise with its parameters."""
         return {name: part.transform(eps[name], **params.get(name, {})) for name, part in self.parts.items()}
 
-    def log_prob(self, z: Mapping[str, Any], **params: Any) -> Any:
+    def log_density(self, z: Mapping[str, Any], **params: Any) -> Any:
         """Return the sum of the parts' log densities."""
-        terms = [part.log_prob(z[name], **params.get(name, {})) for name, part in self.parts.items()]
+        terms = [part.log_density(z[name], **params.get(name, {})) for name, part in self.parts.items()]
         return sum(terms[1:], start=terms[0])
 
     def entropy(self, **params: Any) -> Any:

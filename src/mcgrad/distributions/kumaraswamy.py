@@ -40,7 +40,7 @@ class Kumaraswamy(Distribution):
         return np.exp(np.log(-np.expm1(np.log(eps) / concentration0)) / concentration1)
 
     @staticmethod
-    def log_prob(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
+    def log_density(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = (z > 0) & (z < 1)
         log_z = np.log(np.where(inside, z, 0.5))

@@ -39,7 +39,7 @@ class Laplace(Distribution):
         return loc - scale * (np.sign(eps - 0.5) * np.log(2.0 * tail))
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(-np.abs(z - loc) / scale - np.log(2.0 * scale))
 

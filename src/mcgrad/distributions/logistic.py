@@ -36,7 +36,7 @@ class Logistic(Distribution):
         return loc + scale * (np.log(eps) - np.log1p(-eps))
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         y = (z - loc) / scale
         return np.sum(-y - 2.0 * np.logaddexp(0.0, -y) - np.log(scale))

@@ -44,11 +44,11 @@ class _OnSimplex(Distribution):
         return cls._bijection.forward(loc + scale * eps)
 
     @classmethod
-    def log_prob(cls, z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(cls, z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z with respect to its first K - 1 components."""
         inside = np.all((z > 0) & (z < 1), axis=-1, keepdims=True)
         x = cls._bijection.inverse(np.where(inside, z, 1.0 / z.shape[-1]))
-        density = Normal.log_prob(x, loc=loc, scale=scale) - cls._bijection.log_det(x)
+        density = Normal.log_density(x, loc=loc, scale=scale) - cls._bijection.log_det(x)
         return np.where(np.all(inside), density, -np.inf)
 
 

@@ -35,7 +35,7 @@ class LogitNormal(Distribution):
         return expit(loc + scale * eps)
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = (z > 0) & (z < 1)
         safe = np.where(inside, z, 0.5)

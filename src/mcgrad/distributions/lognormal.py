@@ -39,7 +39,7 @@ class LogNormal(Distribution):
         return np.exp(loc + scale * eps)
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         log_z = np.log(np.where(inside, z, 1.0))  # both branches of the outer where are evaluated

@@ -61,7 +61,7 @@ class LowRankMultivariateNormal(Distribution):
         return loc + cov_factor @ eps["factor"] + np.sqrt(cov_diag) * eps["diag"]
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
         """Return the log density at z."""
         d = cov_factor.shape[0]
         scaled = cov_factor / np.sqrt(cov_diag)[:, None]

@@ -53,7 +53,7 @@ class MatrixNormal(Distribution):
         return loc + scale_row @ eps @ scale_column.T
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale_row: Any, scale_column: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale_row: Any, scale_column: Any) -> Any:
         """Return the log density at z."""
         eps = solve_lower(scale_column, solve_lower(scale_row, z - loc).T)
         n, p = loc.shape

@@ -103,10 +103,10 @@ class MixtureSameFamily(Distribution):
         path = normal_path if self.family is MultivariateNormal else factorized_path
         return path(self.family, z, log_weights, components)
 
-    def log_prob(self, z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(self, z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
         """Return the log density at z."""
         log_weights = log_probabilities(probs, logits)
-        each = [self.family.log_prob(z, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
+        each = [self.family.log_density(z, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
         return logsumexp(np.stack(each) + log_weights)
 
     def _component(self, components: Mapping[str, Any], k: int) -> dict[str, Any]:

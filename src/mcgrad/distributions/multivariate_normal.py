@@ -46,7 +46,7 @@ class MultivariateNormal(Distribution):
         return loc + scale_tril @ eps
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale_tril: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale_tril: Any) -> Any:
         """Return the log density at z."""
         d = scale_tril.shape[0]
         log_diagonal = np.log(scale_tril[np.arange(d), np.arange(d)])

@@ -37,7 +37,7 @@ class Normal(Distribution):
         return loc + scale * eps
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         return np.sum(-0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI)
 

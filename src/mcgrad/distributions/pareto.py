@@ -40,7 +40,7 @@ class Pareto(Distribution):
         return scale * np.exp(-log_ndtr(-eps) / alpha)
 
     @staticmethod
-    def log_prob(z: Any, *, scale: Any, alpha: Any) -> Any:
+    def log_density(z: Any, *, scale: Any, alpha: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z >= scale
         y = np.where(inside, z / scale, 1.0)

@@ -70,7 +70,7 @@ class Poisson(Distribution):
         return invert(eps, Table(poisson_row, (width,), (1 + width,)), rate)
 
     @staticmethod
-    def log_prob(z: Any, *, rate: Any) -> Any:
+    def log_density(z: Any, *, rate: Any) -> Any:
         """Return the log probability of z, summed over the components."""
         inside = is_count(z)
         safe = np.where(inside, z, 0.0)

@@ -46,7 +46,7 @@ class RelaxedBernoulli(Distribution):
         return expit((log_odds(probs, logits) + (np.log(eps) - np.log1p(-eps))) / temperature)
 
     @staticmethod
-    def log_prob(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
         """Return the log density at z, summed over the components."""
         inside = (z > 0) & (z < 1)
         safe = np.where(inside, z, 0.5)
@@ -96,7 +96,7 @@ class RelaxedOneHotCategorical(Distribution):
         return softmax((log_weights(probs, logits) - np.log(-np.log(eps))) / temperature, axis=-1)
 
     @staticmethod
-    def log_prob(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+    def log_density(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
         """Return the log density at z, summed over the independent draws."""
         k = z.shape[-1]
         inside = np.all((z > 0) & (z < 1), axis=-1)

@@ -63,7 +63,7 @@ class Reparameterized(Distribution):
             if path not in known:
                 raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(known))
         self._set(transform=transform, noise=noise, constraints=dict(constraints or {}))
-        self._set(log_prob=log_prob or _no_log_prob)
+        self._set(log_density=log_prob or _no_log_prob)
         super().__init__(**params)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
@@ -87,7 +87,7 @@ class Reparameterized(Distribution):
     @property
     def signature(self) -> Hashable:
         """As for every distribution, and the functions and constraints given."""
-        return (super().signature, self.transform, self.log_prob, tuple(self.constraints.items()))
+        return (super().signature, self.transform, self.log_density, tuple(self.constraints.items()))
 
 
 def leaf_shape(function: str, path: str, leaf: Any) -> Shape:

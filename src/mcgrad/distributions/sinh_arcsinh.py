@@ -49,7 +49,7 @@ class SinhArcsinh(Distribution):
         return loc + scale * 2.0 / np.sinh(ARCSINH_2 * tailweight) * bent
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
         """Return the log density at z, summed over the components."""
         unit = scale * 2.0 / np.sinh(ARCSINH_2 * tailweight)
         y = (z - loc) / unit

@@ -54,7 +54,7 @@ class StudentT(Distribution):
         return loc + scale * (eps["normal"] * stretch(eps["chi2"], df))
 
     @staticmethod
-    def log_prob(z: Any, *, df: Any, loc: Any, scale: Any) -> Any:
+    def log_density(z: Any, *, df: Any, loc: Any, scale: Any) -> Any:
         """Return the log density at z, summed over the components."""
         square = np.square((z - loc) / scale) / df
         norm = log_rising(0.5 * df, 0.5) - 0.5 * np.log(df) - HALF_LOG_PI - np.log(scale)
@@ -99,7 +99,7 @@ class MultivariateStudentT(Distribution):
         return loc + (scale_tril @ eps["normal"]) * stretch(eps["chi2"], df)
 
     @staticmethod
-    def log_prob(z: Any, *, df: Any, loc: Any, scale_tril: Any) -> Any:
+    def log_density(z: Any, *, df: Any, loc: Any, scale_tril: Any) -> Any:
         """Return the log density at z."""
         d = scale_tril.shape[0]
         square = np.sum(np.square(solve_lower(scale_tril, z - loc))) / df

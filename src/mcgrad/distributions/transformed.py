@@ -114,7 +114,7 @@ class Transformed(Distribution):
         base, own = self._split(params)
         return self._forward(self.base.transform(eps, **base), **own)
 
-    def log_prob(self, z: Any, **params: Any) -> Any:
+    def log_density(self, z: Any, **params: Any) -> Any:
         """Return the log density at z.
 
         Raises
@@ -130,11 +130,11 @@ class Transformed(Distribution):
         inside = getattr(self.fn, "inside", None)
         if inside is None:
             x = inverse(z, **own)
-            return self.base.log_prob(x, **base) - log_det(x, **own)
+            return self.base.log_density(x, **base) - log_det(x, **own)
         mask = inside(z)
         somewhere = self._forward(np.zeros(self.base.event_shape, z.dtype))  # for both sides of where are evaluated
         x = inverse(np.where(mask, z, somewhere), **own)
-        return np.where(np.all(mask), self.base.log_prob(x, **base) - log_det(x, **own), -np.inf)
+        return np.where(np.all(mask), self.base.log_density(x, **base) - log_det(x, **own), -np.inf)
 
     def __repr__(self) -> str:
         name = repr(self.fn) if isinstance(self.fn, Bijection) else getattr(self.fn, "__name__", repr(self.fn))

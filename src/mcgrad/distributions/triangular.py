@@ -46,7 +46,7 @@ class Triangular(Distribution):
         return np.where(left, low + root, high - root)
 
     @staticmethod
-    def log_prob(z: Any, *, low: Any, high: Any, peak: Any) -> Any:
+    def log_density(z: Any, *, low: Any, high: Any, peak: Any) -> Any:
         """Return the log density at z, summed over the components."""
         left = z < peak
         height = np.where(left, (z - low) / np.where(left, peak - low, 1.0), 1.0)

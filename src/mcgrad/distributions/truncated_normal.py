@@ -71,7 +71,7 @@ class TruncatedNormal(Distribution):
         return z if high is None else np.minimum(z, high)
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
+    def log_density(z: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
         """Return the log density at z, summed over the components."""
         normal = -0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI
         inside = normal - _log_area(loc, scale, low, high)

@@ -44,7 +44,7 @@ class Uniform(Distribution):
         return low + (high - low) * eps
 
     @staticmethod
-    def log_prob(z: Any, *, low: Any, high: Any) -> Any:
+    def log_density(z: Any, *, low: Any, high: Any) -> Any:
         """Return the log density at z, summed over the components."""
         width = high - low
         # Not z <= high: rounding may carry a draw past `high`, but never past low + width.

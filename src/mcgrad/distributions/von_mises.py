@@ -42,7 +42,7 @@ class VonMises(Distribution):
         return loc + angle(eps, concentration, 0)
 
     @staticmethod
-    def log_prob(z: Any, *, loc: Any, concentration: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, concentration: Any) -> Any:
         """Return the log density at z, summed over the components."""
         log_mass = look_up(tables(0)[1], concentration) + math.log(2)
         return np.sum(-2.0 * concentration * np.square(np.sin(0.5 * (z - loc))) - log_mass)

@@ -73,7 +73,7 @@ class VonMisesFisher(Distribution):
         return np.concatenate([np.reshape(first - along[0] * share, (1,)), sine - along[1:] * share])
 
     @staticmethod
-    def log_prob(z: Any, *, mean_direction: Any, concentration: Any) -> Any:
+    def log_density(z: Any, *, mean_direction: Any, concentration: Any) -> Any:
         """Return the log density at a unit vector z, relative to the sphere's area."""
         d = np.shape(mean_direction)[0]
         log_mass = look_up(tables(d - 2)[1], concentration)

@@ -35,7 +35,7 @@ class Weibull(Distribution):
         return scale * (-np.log(eps)) ** (1.0 / concentration)
 
     @staticmethod
-    def log_prob(z: Any, *, scale: Any, concentration: Any) -> Any:
+    def log_density(z: Any, *, scale: Any, concentration: Any) -> Any:
         """Return the log density at z, summed over the components."""
         inside = z > 0
         log_y = np.log(np.where(inside, z / scale, 1.0))

@@ -11,7 +11,6 @@ import numpy as np
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import ParameterError
 from mcgrad.integrand import Integrand
 from mcgrad.ir.build import apply, as_var, broadcast, const, input_, reduce
 from mcgrad.ir.build import noise as noise_var
@@ -147,12 +146,7 @@ class Problem:
 
     def log_q_at(self, z: Any, at: Params) -> Var:
         """Return the log density at a draw, given as a tree of Vars."""
-        log_prob = getattr(self.q, "log_prob", None)
-        if log_prob is None:
-            raise ParameterError(
-                "q", f"{type(self.q).__name__}, which has no log_prob", "a distribution with a density"
-            )
-        found = as_var(trace(log_prob, (z,), self._own_tree(at)))
+        found = as_var(trace(self.q.log_density, (z,), self._own_tree(at)))
         return found if not found.shape else reduce("sum", found, range(len(found.shape)))
 
     def zeros(self, path: str) -> Var:

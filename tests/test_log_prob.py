@@ -1,0 +1,79 @@
+"""`log_prob` is the log density at a value: of a distribution, of a family, and of a class that the user writes."""
+
+import numpy as np
+import pytest
+import scipy.stats as st
+
+import mcgrad as mg
+from mcgrad import noise
+from mcgrad.distributions import Distribution, Joint, Normal
+from mcgrad.distributions.constraints import positive, real
+
+
+class Tempered(Normal):
+    """A user's class that writes log_prob, with the one of its base inside."""
+
+    def log_prob(self, z, **params):
+        return 0.5 * super().log_prob(z, **params)
+
+
+class Written(Distribution):
+    """A user's class of the time before log_density: a static log_prob."""
+
+    constraints = {"loc": real, "scale": positive}  # noqa: RUF012
+
+    @staticmethod
+    def transform(eps, *, loc, scale):
+        return loc + scale * eps
+
+    @staticmethod
+    def log_prob(z, *, loc, scale):
+        return np.sum(-0.5 * ((z - loc) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi))
+
+
+class Silent(Distribution):
+    @staticmethod
+    def transform(eps, *, loc):
+        return loc + eps
+
+
+@pytest.mark.parametrize("z", [0.3, 2, np.float64(0.3), np.array(0.3), [0.3, -1.0], (1, 2), np.array([1, 2])])
+def test_numbers_lists_and_arrays_at_the_parameters_of_the_distribution(z):
+    q = mg.Normal(0.5, 2.0)
+    right = st.norm(0.5, 2.0).logpdf(np.asarray(z, float)).sum()
+    assert q.log_prob(z) == pytest.approx(right, rel=1e-14)
+    assert mg.Normal.log_prob(z, loc=0.5, scale=2.0) == pytest.approx(right, rel=1e-14)
+    assert q.log_prob(z, loc=0.0, scale=1.0) == pytest.approx(st.norm.logpdf(np.asarray(z, float)).sum(), rel=1e-14)
+
+
+def test_joints_take_dicts_and_keep_their_own_parameters():
+    q = Joint(a=mg.Normal(0.5, 2.0), b=mg.Exponential(3.0))
+    right = st.norm(0.5, 2.0).logpdf(1.5) + st.expon(scale=1 / 3).logpdf(0.2)
+    assert q.log_prob({"a": 1.5, "b": 0.2}) == pytest.approx(right, rel=1e-14)
+
+
+@pytest.mark.parametrize("family", [Tempered, Written, Normal])
+def test_a_users_class_with_a_log_prob_has_scores(family):
+    """d/dloc E z^2 = 2 loc; tempered, the score is half of the right one, and so is the gradient."""
+    q = family(loc=0.7, scale=1.3) if family is not Written else Written(loc=0.7, scale=1.3)
+    at = st.norm(0.7, 1.3).logpdf(0.1) * (0.5 if family is Tempered else 1.0)
+    assert q.log_prob(np.array(0.1), **q.params) == pytest.approx(at, rel=1e-13)
+    est = mg.estimate(lambda z: z**2, q, 20_000, method="score+mean", backend="numpy")
+    right = 0.7 if family is Tempered else 1.4
+    assert abs(est.grad["loc"] - right) < 5 * est.grad_stderr["loc"]
+
+
+def test_what_a_user_gives_as_log_prob_is_it():
+    params = {"a": 0.4}
+    density = lambda z, *, a: -0.5 * np.square(z - a) - 0.5 * np.log(2 * np.pi)  # noqa: E731
+    q = mg.Reparameterized(lambda eps, *, a: a + eps, params, noise.normal(), log_prob=density)
+    assert q.log_prob(1.0) == pytest.approx(st.norm(0.4).logpdf(1.0), rel=1e-14)
+    est = mg.estimate(lambda z: z**2, q, 20_000, method="score+mean", backend="numpy")
+    assert abs(est.grad["a"] - 0.8) < 5 * est.grad_stderr["a"]
+
+
+def test_without_a_density_the_refusal_names_the_family():
+    with pytest.raises(mg.ParameterError, match="Silent"):
+        Silent(loc=0.0).log_prob(0.0)
+    with pytest.raises(mg.ParameterError, match="Silent"):
+        mg.estimate(lambda z: z, Silent(loc=0.0), 100, method="score", backend="numpy")
