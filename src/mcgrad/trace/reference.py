@@ -35,10 +35,12 @@ NOTES = {
 INTRODUCTION = """\
 # NumPy functions that can be traced
 
-An integrand is plain NumPy code of one draw. mcgrad calls it once with stand-ins for the arrays, which record what is
-done with them; everything listed here is recorded, differentiated and compiled. Anything else raises a `TraceError`
-that names the call, the line of your code and what to write instead. Shapes are fixed while tracing, so Python's `if`,
-`for` and `len` over *shapes* work as they are; over *values* they do not: use `np.where` for `if z > 0`.
+An integrand is plain NumPy code of one draw. mcgrad calls it with stand-ins for the arrays, which record what is done
+with them; everything listed here is recorded, differentiated and compiled. Anything else raises a `TraceError` that
+names the call, the line of your code and what to write instead. It calls your function twice and refuses one that does
+not do the same both times: random numbers drawn inside it, say, which one Program for all draws would freeze. Shapes
+are fixed while tracing, so Python's `if`, `for` and `len` over *shapes* work as they are; over *values* they do not:
+use `np.where` for `if z > 0`.
 
 This page is written by `mcgrad.trace.reference` from the tables that the tracer itself uses.
 """

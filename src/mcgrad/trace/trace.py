@@ -13,12 +13,22 @@ from mcgrad.ir import build
 from mcgrad.ir.program import Var, ancestors
 from mcgrad.trace import intercept
 from mcgrad.trace.arguments import operand
+from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten
+
+PURE = (
+    "a function may depend on its arguments alone, as its draws share one Program. Random numbers belong in q, "
+    "mg.Joint(z=q, noise=mg.Normal(0.0, 1.0)), where each draw has its own; counters, iterators and what else changes "
+    "from call to call have to be read outside and given in params= or data="
+)
 
 
 def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Call `function` on Tracers and return its result as a tree of Vars.
+
+    A function that may hold state is traced twice, and both results have to be the same Program: what it reads besides
+    its arguments is constant in the Program, so random numbers or a counter inside it would be frozen.
 
     Parameters
     ----------
@@ -34,9 +44,23 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     Raises
     ------
     TraceError
-        Code that cannot be traced, or a result that is not made of real arrays. What the function itself raises
-        passes through, with a note of the shapes it was called with.
+        Code that cannot be traced, a result that is not made of real arrays, or another Program at the second trace.
+        What the function itself raises passes through, with a note of the shapes it was called with.
     """
+    found = _traced(function, args, kwargs)
+    if not has_state(function):
+        return found
+    try:
+        differs = difference(found, _traced(function, args, kwargs))
+    except Exception as error:
+        raised = f"raises {type(error).__name__} ({error}) when it is called a second time"
+        raise _at(function, f"{_name(function)} {raised}, after a first call without an error; {PURE}") from error
+    if differs:
+        raise _at(function, f"{_name(function)} is not the same function at each call: {differs}; {PURE}")
+    return found
+
+
+def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     traced = tuple(_wrapped(tree) for tree in args)
     named = {name: _wrapped(tree) for name, tree in kwargs.items()}
     imported = intercept.loaded()
@@ -172,7 +196,7 @@ def _at(f: Callable[..., Any], message: str) -> TraceError:
 
 def _name(f: Callable[..., Any]) -> str:
     name = getattr(f, "__name__", type(f).__name__)
-    return "the function" if name == "<lambda>" else str(name)
+    return "the function" if name == "<lambda>" or name.startswith("_") else str(name)
 
 
 def _shapes(args: tuple[Any, ...]) -> str:
