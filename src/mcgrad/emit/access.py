@@ -138,7 +138,7 @@ def _through_table(var: Var, inner: Access) -> Access:
         table = np.flip(rows, var.attrs)
     else:
         table = rows.reshape(var.shape)
-    table = np.ascontiguousarray(table)
+    table = np.array(table, np.int64, order="C")  # np.ascontiguousarray would give a single row an axis
     affine = _affine(table)
     if affine is not None:
         return Access(inner.base, var.shape, *affine)
