@@ -105,6 +105,12 @@ def parameter(name: str, value: Any, shape: tuple[int, ...] | None = None) -> np
     return array
 
 
+def fitting(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return an array as it is; refuse numbers that are finite, but not in the dtype that runs."""
+    cast(name, array, dtype)
+    return array
+
+
 def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """Return an array in the dtype that runs; refuse numbers that are finite, but not in that dtype."""
     if array.dtype == dtype:

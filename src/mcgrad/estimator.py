@@ -9,12 +9,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
 from mcgrad.arrays import any_on_device, contiguous, fetch, following, place, settle
 from mcgrad.backends import registry
-from mcgrad.backends.base import Kernel, Partial
+from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
@@ -129,12 +130,14 @@ class Estimator:
             _refuse_own(self.wrt, self._params, list(q.flat_params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
-            DATA + name: contiguous(arguments.cast(name, x, self.dtype))
+            DATA + name: contiguous(arguments.fitting(name, x, self.dtype))
             for name, x in self._data.items()
             if name in problem.data
         }
         self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)
+        self._wide = wide_inputs(self.program)
+        self._fixed_inputs = {path: self._narrowed(path, x) for path, x in self._fixed_inputs.items()}
         self.group = self.plan.group * problem.draws
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
@@ -169,7 +172,11 @@ class Estimator:
 
     @cached_property
     def _identity(self) -> bytes:
-        return fingerprint(self.program, {name: fetch(array) for name, array in self._fixed_inputs.items()})
+        return fingerprint(self.program, {path: fetch(array) for path, array in self._fixed_inputs.items()})
+
+    def _narrowed(self, path: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return data in the dtype that runs, or in float64, where arithmetic that no draw changes reads them."""
+        return arguments.cast(path.removeprefix(DATA), array, WIDE if path in self._wide else self.dtype)
 
     def __call__(
         self,
@@ -336,7 +343,7 @@ class Estimator:
     def _digest(self, params: Iterable[npt.NDArray[Any]]) -> str:
         digest = hashlib.blake2b(self._identity, digest_size=16)
         for value in params:
-            digest.update(fetch(value).tobytes())
+            digest.update(np.asarray(fetch(value), WIDE).tobytes())  # equal numbers in whatever dtype
         return digest.hexdigest()
 
     def explain(self) -> str:
@@ -358,7 +365,7 @@ class Estimator:
     def _values(self, changes: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         """All inputs by path, the changes checked and put in."""
         if not changes:
-            return {**self._q_values, **self._cast(self._params), **self._fixed_inputs}
+            return {**self._q_values, **self._fitting(self._params), **self._fixed_inputs}
         own = {name: value for name, value in changes.items() if name not in self._params}
         for name in own:
             if name not in self.q.params:
@@ -369,10 +376,10 @@ class Estimator:
             if name in self._params:
                 others[name] = arguments.parameter(name, value, self._params[name].shape)
         q_values = self.q.validate(own, self.dtype) if own else self._q_values
-        return {**q_values, **self._cast(others), **self._fixed_inputs}
+        return {**q_values, **self._fitting(others), **self._fixed_inputs}
 
-    def _cast(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        return {name: arguments.cast(name, value, self.dtype) for name, value in params.items()}
+    def _fitting(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return {name: arguments.fitting(name, value, self.dtype) for name, value in params.items()}
 
 
 def _output(output: Any, backend: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import fetch_flat
-from mcgrad.backends.base import HostValues, Inputs
+from mcgrad.backends.base import WIDE, HostValues, Inputs
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
@@ -41,7 +41,7 @@ class Finisher:
             if out.scale is not None:
                 roots.append(out.scale)
                 self._places.append((place, True))
-        self._host = HostValues(roots, "float64" if program.dtype == "float64" else "float32")
+        self._host = HostValues(roots, WIDE)
         self._plain = not roots and not self._fixed.any()
 
     def __call__(self, moments: Moments, inputs: Inputs) -> Moments:
@@ -55,7 +55,7 @@ class Finisher:
             for (place, is_factor), flat in zip(self._places, values, strict=True):
                 if is_factor:
                     mean[place] *= flat
-                    m2[place] *= np.square(flat.astype(np.float64))
+                    m2[place] *= np.square(flat)
                 else:
                     mean[place] = flat
         mean[self._fixed] = m2[self._fixed] = 0.0

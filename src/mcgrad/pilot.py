@@ -51,8 +51,7 @@ class Pilot:
         with np.errstate(all="ignore"):
             for path in [path for path in found if path.endswith(SQUARES)]:
                 found[path.removesuffix(SQUARES)] /= found.pop(path)
-        dtype = self.program.dtype
-        return {path: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0).astype(dtype) for path, x in found.items()}
+        return {path: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for path, x in found.items()}
 
 
 def elsewhere(program: Program, streams: int = STREAMS) -> Program:

@@ -9,6 +9,7 @@ import numpy as np
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
 from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.program import Program
 from mcgrad.ptx import Ptx
 from tests.cuda.fake_cupy import Machine, install
 
@@ -20,11 +21,12 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
     from mcgrad.kernels import reference_noise
 
     roots = [out.var for out, _ in emitted.outputs]
-    body = Interpreter(roots, dtype=dtype)
-    noise = [var for var in body.inputs if var.op == "noise"]
     size = sum(var.size for var, _ in emitted.scalars)
     known = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
     host = HostValues(known, dtype)
+    hoisted = [var for var in Program(tuple(out for out, _ in emitted.outputs), dtype).hoisted() if not var.is_const]
+    body, constant = Interpreter(roots, hoisted, dtype), HostValues(hoisted, dtype)
+    noise = [var for var in body.inputs if var.op == "noise"]
 
     def check(numbers: Any, matrices: Any) -> None:
         """The constants are those of the inputs that were bound last."""
@@ -47,9 +49,7 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
         else:
             numbers, pivot, matrices = rest[0][:size], rest[1][:k], rest[4:]
         check(numbers, matrices)
-        given = {
-            var: np.asarray(constants.seen[var.attrs], dtype)[..., None] for var in body.inputs if var.op == "input"
-        }
+        given = {var: value[..., None] for var, value in zip(hoisted, constant(constants.seen), strict=True)}
         rows = out[: emitted.rows * chunks].reshape(emitted.rows, chunks)
         for chunk in range(chunks):
             first = max(start, base + chunk * emitted.chunk)

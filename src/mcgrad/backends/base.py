@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from mcgrad.arrays import as_dtype, together
 from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.program import Program, Var
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Program, Var, ancestors
 from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
-Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path
+Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path, in the dtypes they were given in
+WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +115,61 @@ class Backend(Protocol):
 
 
 class HostValues:
-    """Evaluates draw-independent Vars from the inputs, once for each binding: on the device, if an input is there."""
+    """Evaluates draw-independent Vars from the inputs, once for each binding: on the device, if an input is there.
+
+    Arithmetic is in float64 in either dtype, on inputs as they were given, and each root is rounded once. Roots that
+    only move elements of inputs have the dtype throughout: no copy of large data is made in float64 for them.
+
+    Parameters
+    ----------
+    roots : list of Var
+    dtype : str
+        What the values are rounded to.
+    """
 
     def __init__(self, roots: list[Var], dtype: str) -> None:
-        self._interpreter = Interpreter(roots, dtype=dtype)
         self._dtype = np.dtype(dtype)
-        self._leaves = [var for var in self._interpreter.inputs if not var.random]
+        computed = computed_roots(roots) if dtype != WIDE else roots
+        moved = [root for root in roots if root not in set(computed)]
+        self._parts = [_Evaluation(part, work) for part, work in ((computed, WIDE), (moved, dtype)) if part]
+        order = {root: place for place, root in enumerate([*computed, *moved])}
+        self._order = [order[root] for root in roots]
 
     def __call__(self, inputs: Inputs) -> list[Array]:
         """Return the values of the roots, without an axis of draws."""
+        if self._dtype == WIDE:
+            return [value for part in self._parts for value in part(inputs)]
+        values = [value for part in self._parts for value in part(inputs)]
+        with np.errstate(over="ignore", under="ignore"):
+            return [as_dtype(values[place], self._dtype) for place in self._order]
+
+
+class _Evaluation:
+    """Vars evaluated in one dtype."""
+
+    def __init__(self, roots: list[Var], dtype: str) -> None:
+        self._interpreter, self._dtype = Interpreter(roots, dtype=dtype), np.dtype(dtype)
+        self._leaves = [var for var in self._interpreter.inputs if not var.random]
+
+    def __call__(self, inputs: Inputs) -> list[Array]:
         given = together(inputs[var.attrs] for var in self._leaves)
-        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
+        with np.errstate(over="ignore", under="ignore"):
+            leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
         return [value[..., 0] for value in self._interpreter(leaves)]
+
+
+def computed_roots(roots: Iterable[Var]) -> list[Var]:
+    """Return those of some draw-independent Vars that take arithmetic, each once: others only move elements."""
+    moving: set[Var] = set()
+    for var in ancestors(roots):
+        if OPS[var.op].group in ("leaf", "structural") and moving.issuperset(var.args):
+            moving.add(var)
+    return [root for root in dict.fromkeys(roots) if root not in moving]
+
+
+def wide_inputs(program: Program) -> set[str]:
+    """Return the paths of the inputs that go into draw-independent arithmetic."""
+    return {var.attrs for var in ancestors(computed_roots(program.hoisted())) if var.op == "input"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,12 +200,12 @@ class Distribution:
         changes : nested dict
             New values for any subset of the parameters, of the shapes they have.
         dtype : float32, float64 or None
-            Converts to that dtype, and checks the values as they are then (1e-60 is not positive in float32).
+            Checks the values as they are in that dtype (1e-60 is not positive in float32).
 
         Returns
         -------
         dict of str to array
-            May share memory with what was given.
+            In the dtypes they were given in. May share memory with what was given.
 
         Raises
         ------
@@ -220,12 +220,9 @@ class Distribution:
             if array.shape != self.shapes[path]:
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
-        for path, array in flat.items():
-            if dtype is not None and array.dtype != dtype:
-                with np.errstate(over="ignore", under="ignore"):
-                    flat[path] = array.astype(dtype)
-        self._constrain({path: array for path, array in flat.items() if array is not self._flat[path]})
-        self._check(flat)
+        rounded = flat if dtype is None else {path: _rounded(array, dtype) for path, array in flat.items()}
+        self._constrain({path: array for path, array in rounded.items() if array is not self._flat[path]})
+        self._check(rounded)
         return flat
 
     def with_params(self, /, **changes: Any) -> Self:
@@ -300,6 +297,13 @@ def _own(array: FloatArray) -> FloatArray:
     if isinstance(copy, np.ndarray):  # on a device there is no such flag
         copy.flags.writeable = False
     return copy
+
+
+def _rounded(array: FloatArray, dtype: DTypeLike) -> FloatArray:
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", under="ignore"):
+        return array.astype(dtype)
 
 
 def _float_array(path: str, value: Any) -> FloatArray:

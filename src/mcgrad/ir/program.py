@@ -88,7 +88,7 @@ class Program:
     ----------
     outputs : tuple of Output
     dtype : {"float32", "float64"}
-        All arithmetic is in this dtype.
+        Of all arithmetic on random Vars. What no draw changes is computed in float64, and rounded once.
     """
 
     outputs: tuple[Output, ...]
