@@ -152,7 +152,8 @@ def kl(q: Distribution, p: Distribution) -> Kl:
     Notes
     -----
     In closed form where one is known for the two families (part by part for two Joints): its standard error is zero.
-    Otherwise, and for ``method="stl"``, from the draws.
+    Otherwise, and for ``method="stl"``, from the draws. Closed forms are infinite where q has draws outside the support
+    of p. Which pairs have one is in docs/distributions.md.
     """
     return Kl(q, p)
 

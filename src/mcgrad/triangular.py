@@ -21,6 +21,16 @@ def solve_lower(tril: Any, b: Any) -> Any:
     return np.concatenate([top, solve_lower(tril[h:, h:], b[h:] - tril[h:, :h] @ top)])
 
 
+def solve_upper(tril: Any, b: Any) -> Any:
+    """Return the x of tril.T @ x = b by back substitution in halves."""
+    d = tril.shape[0]
+    if d == 1:
+        return b / tril[0]
+    h = d // 2
+    below = solve_upper(tril[h:, h:], b[h:])
+    return np.concatenate([solve_upper(tril[:h, :h], b[:h] - tril[h:, :h].T @ below), below])
+
+
 def cholesky(a: Any) -> Any:
     """Return the lower triangular L of L @ L.T = a, for a positive definite matrix, column by column.
 

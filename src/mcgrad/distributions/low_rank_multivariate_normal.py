@@ -14,7 +14,7 @@ from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.triangular import cholesky, solve_lower
+from mcgrad.triangular import cholesky, solve_lower, solve_upper
 
 
 class LowRankMultivariateNormal(Distribution):
@@ -63,30 +63,38 @@ class LowRankMultivariateNormal(Distribution):
     @staticmethod
     def log_density(z: Any, *, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
         """Return the log density at z."""
-        d = cov_factor.shape[0]
-        scaled = cov_factor / np.sqrt(cov_diag)[:, None]
-        own = (z - loc) / np.sqrt(cov_diag)
-        tril = _capacitance(scaled)
-        common = solve_lower(tril, scaled.T @ own)
-        return (
-            -0.5 * (np.sum(np.square(own)) - np.sum(np.square(common)))
-            - _half_log_det(tril, cov_diag)
-            - d * (HALF_LOG_2PI)
-        )
+        squares = np.sum(np.square(whiten(z - loc, cov_factor, cov_diag)))
+        return -0.5 * squares - half_log_determinant(cov_factor, cov_diag) - cov_factor.shape[0] * HALF_LOG_2PI
 
     @staticmethod
     def entropy(*, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
         """Return the entropy: that of standard normals, and half the logarithm of the determinant."""
-        tril = _capacitance(cov_factor / np.sqrt(cov_diag)[:, None])
-        return _half_log_det(tril, cov_diag) + cov_factor.shape[0] * (0.5 + HALF_LOG_2PI)
+        return half_log_determinant(cov_factor, cov_diag) + cov_factor.shape[0] * (0.5 + HALF_LOG_2PI)
+
+
+def whiten(columns: Any, cov_factor: Any, cov_diag: Any) -> Any:
+    """Return y of r + d rows with y^T y = x^T (covariance)^-1 x, for a vector or each of several columns x.
+
+    With W = cov_factor / sqrt(cov_diag) and u = x / sqrt(cov_diag) that is the least |u - W s|^2 + |s|^2, at
+    (1 + W^T W) s = W^T u: the sum of squares that ridge regression leaves. Woodbury's identity gives the same number as
+    |u|^2 - u^T W s, a difference of large numbers where cov_diag is small.
+    """
+    root = np.sqrt(cov_diag)
+    scaled = cov_factor / root[:, None]
+    own = columns / (root if columns.ndim == 1 else root[:, None])
+    tril = _capacitance(scaled)
+    common = solve_upper(tril, solve_lower(tril, scaled.T @ own))
+    return np.concatenate([own - scaled @ common, common])
+
+
+def half_log_determinant(cov_factor: Any, cov_diag: Any) -> Any:
+    """Return half the logarithm of the covariance's determinant, by the lemma of determinants."""
+    r = cov_factor.shape[1]
+    tril = _capacitance(cov_factor / np.sqrt(cov_diag)[:, None])
+    return np.sum(np.log(tril[np.arange(r), np.arange(r)])) + 0.5 * np.sum(np.log(cov_diag))
 
 
 def _capacitance(scaled: Any) -> Any:
     """Cholesky factor of 1 + W^T W, shape (r, r)."""
     r = scaled.shape[1]
     return cholesky(scaled.T @ scaled + np.where(np.eye(r, dtype=bool), 1.0, 0.0).astype(scaled.dtype))
-
-
-def _half_log_det(tril: Any, cov_diag: Any) -> Any:
-    r = tril.shape[0]
-    return np.sum(np.log(tril[np.arange(r), np.arange(r)])) + 0.5 * np.sum(np.log(cov_diag))
