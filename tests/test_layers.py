@@ -16,7 +16,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "ir",
     "trace differentiate simplify emit",
     "implicit special",
-    "gammafunctions",
+    "gammafunctions supports",
     "bijections",
     "distributions integrand",
     "arguments",

@@ -133,7 +133,7 @@ def test_decompositions_against_quadrature(family, parameter):
 
     exact = (8 * (expectation(h) - expectation(-h)) - (expectation(2 * h) - expectation(-2 * h))) / (12 * h)
     q = getattr(distributions, family)(**values, **({"total_count": TRIALS} if family == "Binomial" else {}))
-    for method in ("measure_valued", *(["score"] if parameter not in q.moving_support else [])):
+    for method in ("measure_valued", *(["score"] if parameter not in q.support.moving else [])):
         est = mg.estimate(wiggle, q, 40_000, wrt=parameter, method=method, backend="numpy")
         assert abs(est.grad[parameter] - exact) < MOST_Z * est.grad_stderr[parameter] + 1e-7
 
@@ -143,7 +143,7 @@ def test_the_score_of_every_family(name):
     """Of parameters that do not move the support; measure-valued gradients of those that have a rule."""
     row = FAMILIES[name]
     exact = tree.flatten(gradient(row))
-    scores = [path for path in exact if path not in row.q.moving_support]
+    scores = [path for path in exact if path not in row.q.support.moving]
     rules = [path for path in exact if decomposition(row.q, path)]
     for wrt, method in ((scores, "score+mean"), (rules, "measure_valued")):
         if wrt:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.errors import ParameterError, shown
 from mcgrad.special import expit, log_expit, logsumexp, softmax
+from mcgrad.supports import Support
 
 
 class Bijection:
@@ -28,14 +30,14 @@ class Bijection:
     log_det : callable or None
         ``log_det(x, **params) -> scalar``: the logarithm of the absolute value of the determinant of dy/dx, at x. Only
         densities need it.
-    inside : callable or None
-        ``inside(y) -> mask``, to be broadcast with y: where y is what some x is mapped to; None for everywhere.
+    image : Support
+        What y may be; everything where a subclass does not say.
     """
 
     forward: Callable[..., Any]
     inverse: Callable[..., Any] | None = None
     log_det: Callable[..., Any] | None = None
-    inside: Callable[..., Any] | None = None
+    image: Support = supports.real
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -43,6 +45,8 @@ class Bijection:
 
 class Exp(Bijection):
     """y = e**x, onto the positive numbers."""
+
+    image = supports.positive
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -59,14 +63,11 @@ class Exp(Bijection):
         """Return the log determinant at x."""
         return np.sum(x)
 
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where y is positive."""
-        return y > 0
-
 
 class Sigmoid(Bijection):
     """y = 1 / (1 + e**-x), onto (0, 1)."""
+
+    image = supports.unit_interval
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -83,14 +84,11 @@ class Sigmoid(Bijection):
         """Return the log determinant at x."""
         return np.sum(log_expit(x) + log_expit(-x))
 
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where y is between 0 and 1."""
-        return (y > 0) & (y < 1)
-
 
 class Softplus(Bijection):
     """y = log(1 + e**x), onto the positive numbers."""
+
+    image = supports.positive
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -107,14 +105,11 @@ class Softplus(Bijection):
         """Return the log determinant at x."""
         return np.sum(log_expit(x))
 
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where y is positive."""
-        return y > 0
-
 
 class Tanh(Bijection):
     """y = tanh(x), onto (-1, 1)."""
+
+    image = supports.interval(-1.0, 1.0)
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -130,11 +125,6 @@ class Tanh(Bijection):
     def log_det(x: Any) -> Any:
         """Return the log determinant at x: 2 (log 2 - x - softplus(-2 x)), summed."""
         return np.sum(2.0 * (math.log(2.0) - x - np.logaddexp(0.0, -2.0 * x)))
-
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where y is between -1 and 1."""
-        return (y > -1) & (y < 1)
 
 
 class Affine(Bijection):
@@ -179,6 +169,8 @@ class StickBreaking(Bijection):
     The parts are expit(x[k] - log(K - 1 - k)), so that x = 0 is the centre, as in torch.distributions.
     """
 
+    image = supports.simplex
+
     @staticmethod
     def forward(x: Any) -> Any:
         """Break, in logarithms."""
@@ -197,14 +189,11 @@ class StickBreaking(Bijection):
         part, _, rest = _broken(x)
         return np.sum(part + rest)
 
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where all components are between 0 and 1."""
-        return np.all((y > 0) & (y < 1), axis=-1, keepdims=True)
-
 
 class SoftmaxCentered(Bijection):
     """R**(K - 1) onto the simplex of K components: softmax of x with a 0 behind it, as in TFP."""
+
+    image = supports.simplex
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -220,11 +209,6 @@ class SoftmaxCentered(Bijection):
     def log_det(x: Any) -> Any:
         """Return the log determinant at x, of the first K - 1 components: the sum of the logarithms of all K."""
         return np.sum(x) - (x.shape[-1] + 1) * np.sum(logsumexp(_with_zero(x), axis=-1))
-
-    @staticmethod
-    def inside(y: Any) -> Any:
-        """Say where all components are between 0 and 1."""
-        return np.all((y > 0) & (y < 1), axis=-1, keepdims=True)
 
 
 def _centre(x: Any) -> Any:

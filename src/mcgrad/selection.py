@@ -13,11 +13,12 @@ from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.differences import Differences
+from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.pathwise import jumps
 from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
 from mcgrad.estimators.problem import Problem
-from mcgrad.estimators.score import BASELINES, part_of
+from mcgrad.estimators.score import BASELINES
 from mcgrad.finish import Finisher
 from mcgrad.ir.build import noise
 from mcgrad.ir.program import Program

@@ -14,6 +14,7 @@ from mcgrad.arrays import adopt, all_true, any_on_device, fetch, on_device, toge
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
+from mcgrad.supports import Support, unstated
 
 if TYPE_CHECKING:
     from mcgrad.bijections import Bijection
@@ -119,8 +120,9 @@ class Distribution:
     reparameterized: ClassVar[bool] = True
     """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
 
-    moving_support: ClassVar[tuple[str, ...]] = ()
-    """Names of the parameters that move the ends of where the density is positive: scores in them are biased."""
+    support: Support = unstated
+    """Where the density is positive, and which parameters move its ends: "score", "stl" and "dreg" are refused in
+    those."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

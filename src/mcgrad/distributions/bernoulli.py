@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.odds import either, log_odds, probabilities
@@ -27,6 +28,7 @@ class Bernoulli(Distribution):
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    support = supports.counts(1)
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
@@ -30,6 +30,7 @@ class Beta(Distribution):
     """
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}
+    support = supports.unit_interval
 
     def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike) -> None:
         super().__init__(concentration1=concentration1, concentration0=concentration0)
@@ -75,6 +76,7 @@ class FisherSnedecor(Distribution):
     """
 
     constraints: ClassVar = {"df1": positive, "df2": positive}
+    support = supports.positive
 
     def __init__(self, df1: ArrayLike, df2: ArrayLike) -> None:
         super().__init__(df1=df1, df2=df2)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.counts import binomial_row, binomial_row_of_logits, binomial_width, invert, is_count
@@ -16,6 +17,7 @@ from mcgrad.distributions.odds import either, log_odds
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.table import Table
 from mcgrad.special import gammaln
+from mcgrad.supports import Support
 
 MOST = 1_000_000
 
@@ -49,6 +51,11 @@ class Binomial(Distribution):
             raise ParameterError("total_count", shown(total_count), f"a whole number from 1 to {MOST:,}")
         self._set(total_count=count)
         super().__init__(**either(probs, logits))
+
+    @property
+    def support(self) -> Support:  # type: ignore[override]
+        """Whole numbers up to that of the trials."""
+        return supports.counts(self.total_count)
 
     @property
     def signature(self) -> Hashable:

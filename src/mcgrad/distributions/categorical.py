@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.odds import either, log_weights
 from mcgrad.errors import ParameterError
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp, softmax
+from mcgrad.supports import Support
 
 
 class _Categories(Distribution):
@@ -54,6 +55,11 @@ class Categorical(_Categories):
     weights are rounded to about 1e-7.
     """
 
+    @property
+    def support(self) -> Support:  # type: ignore[override]
+        """The categories' numbers."""
+        return supports.counts(_checked(self.shapes)[-1] - 1)
+
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the leading axes."""
         return _checked(shapes)[:-1]
@@ -83,6 +89,8 @@ class OneHotCategorical(_Categories):
     -----
     As for :class:`Categorical`.
     """
+
+    support = supports.indicator
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of the weights."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
@@ -33,6 +34,7 @@ class Cauchy(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    support = supports.real
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, scale=scale)
@@ -77,6 +79,7 @@ class HalfCauchy(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive}
+    support = supports.nonnegative
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:
         super().__init__(scale=scale)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.errors import ParameterError
@@ -31,6 +32,7 @@ class Dirichlet(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive}
+    support = supports.simplex
 
     def __init__(self, concentration: ArrayLike) -> None:
         super().__init__(concentration=concentration)

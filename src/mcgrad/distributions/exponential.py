@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 
@@ -25,6 +26,7 @@ class Exponential(Distribution):
     """
 
     constraints: ClassVar = {"rate": positive}
+    support = supports.nonnegative
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, rate: ArrayLike = 1.0) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
@@ -31,6 +32,7 @@ class Gamma(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
+    support = supports.positive
 
     def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
         super().__init__(concentration=concentration, rate=rate)
@@ -64,6 +66,7 @@ class Chi2(Distribution):
     """
 
     constraints: ClassVar = {"df": positive}
+    support = supports.positive
 
     def __init__(self, df: ArrayLike) -> None:
         super().__init__(df=df)
@@ -101,6 +104,7 @@ class InverseGamma(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
+    support = supports.positive
 
     def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
         super().__init__(concentration=concentration, rate=rate)

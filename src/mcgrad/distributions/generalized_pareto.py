@@ -7,10 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.special import log_ndtr
+
+
+def _upper_end(*, loc: Any, scale: Any, concentration: Any) -> Any:
+    """Loc - scale / c for c < 0, where the density vanishes for c > -1 and its score has a variance for c > -1/2."""
+    bounded = concentration < 0
+    return np.where(bounded, loc - scale / np.where(bounded, concentration, -1.0), np.inf)
 
 
 class GeneralizedPareto(Distribution):
@@ -33,7 +40,7 @@ class GeneralizedPareto(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "concentration": real}
-    moving_support: ClassVar[tuple[str, ...]] = ("loc", "scale", "concentration")
+    support = supports.interval("loc", _upper_end, closed=True, moving=("loc", "scale", "concentration"))
 
     def __init__(self, loc: ArrayLike, scale: ArrayLike, concentration: ArrayLike) -> None:
         super().__init__(loc=loc, scale=scale, concentration=concentration)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.special import erf, erfc
@@ -26,6 +27,7 @@ class HalfNormal(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive}
+    support = supports.nonnegative
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:
         super().__init__(scale=scale)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -42,6 +42,7 @@ class InverseGaussian(Distribution):
     """
 
     constraints: ClassVar = {"loc": positive, "concentration": positive}
+    support = supports.positive
 
     def __init__(self, loc: ArrayLike, concentration: ArrayLike) -> None:
         super().__init__(loc=loc, concentration=concentration)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
+from mcgrad.supports import Support
 
 
 class Joint(Distribution):
@@ -62,6 +65,11 @@ class Joint(Distribution):
         return type(self)(**{name: part.with_params(**changes.get(name, {})) for name, part in self.parts.items()})
 
     @property
+    def support(self) -> Support:  # type: ignore[override]
+        """The parts' supports side by side."""
+        return _joined(self.parts)
+
+    @property
     def signature(self) -> Hashable:
         """The signatures of the parts."""
         return (type(self), tuple((name, part.signature) for name, part in self.parts.items()))
@@ -92,3 +100,27 @@ class Joint(Distribution):
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
+
+
+def part_of(q: Distribution, path: str) -> tuple[Distribution, str, str]:
+    """Return the part of a Joint that a parameter belongs to, the part's path, and the parameter's name in it."""
+    prefix: list[str] = []
+    while isinstance(q, Joint):
+        head, _, path = path.partition(".")
+        q, prefix = q.parts[head], [*prefix, head]
+    return q, ".".join(prefix), path
+
+
+def _joined(parts: Mapping[str, Distribution]) -> Support:
+    """Return the support of independent parts."""
+
+    def inside(z: Any, **params: Any) -> Any:
+        masks = [np.all(part.support.inside(z[name], **params.get(name, {}))) for name, part in parts.items()]
+        return np.all(np.stack(masks))
+
+    return Support(
+        "; ".join(f"{name}: {part.support.describe}" for name, part in parts.items()),
+        inside,
+        moving=tuple(f"{name}.{path}" for name, part in parts.items() for path in part.support.moving),
+        discrete=all(part.support.discrete for part in parts.values()),
+    )

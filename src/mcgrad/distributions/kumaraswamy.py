@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
@@ -29,6 +30,7 @@ class Kumaraswamy(Distribution):
     """
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}
+    support = supports.unit_interval
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
@@ -25,6 +26,7 @@ class Logistic(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    support = supports.real
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:

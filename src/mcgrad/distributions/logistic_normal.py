@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.bijections import SoftmaxCentered, StickBreaking
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
@@ -21,6 +21,7 @@ class _OnSimplex(Distribution):
     """A normal of independent components, carried to the simplex."""
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    support = supports.simplex
     _bijection: ClassVar[Any]
 
     def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -37,6 +37,7 @@ class LowRankMultivariateNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "cov_factor": real, "cov_diag": positive}
+    support = supports.real
 
     def __init__(self, loc: ArrayLike, cov_factor: ArrayLike, cov_diag: ArrayLike) -> None:
         super().__init__(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)

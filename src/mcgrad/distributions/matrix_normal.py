@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import lower_cholesky, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -35,6 +36,7 @@ class MatrixNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale_row": lower_cholesky, "scale_column": lower_cholesky}
+    support = supports.real
 
     def __init__(self, loc: ArrayLike, scale_row: ArrayLike, scale_column: ArrayLike) -> None:
         super().__init__(loc=loc, scale_row=scale_row, scale_column=scale_column)

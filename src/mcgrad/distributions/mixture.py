@@ -14,12 +14,13 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.categorical import log_probabilities
 from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
-from mcgrad.distributions.odds import either
+from mcgrad.distributions.odds import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.errors import ParameterError, shown
 from mcgrad.implicit import stop
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp
+from mcgrad.supports import Support
 
 
 class MixtureSameFamily(Distribution):
@@ -115,6 +116,19 @@ class MixtureSameFamily(Distribution):
             return {name: x[k] for name, x in components.items()}
         axes = 1 + len(self._event)
         return {name: x[min(k, np.shape(x)[0] - 1)] if np.ndim(x) == axes else x for name, x in components.items()}
+
+    @property
+    def support(self) -> Support:  # type: ignore[override]
+        """The union of the components' supports."""
+        each = self.family.support
+
+        def inside(z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+            count = np.shape(log_weights(probs, logits))[0]
+            masks = [np.all(each.inside(z, **self._component(components, k))) for k in range(count)]
+            return np.any(np.stack(masks))
+
+        moving = tuple(f"components.{path}" for path in each.moving)
+        return Support(each.describe, inside, moving=moving, discrete=each.discrete)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.family.__name__}, {super().__repr__().split('(', 1)[1]}"

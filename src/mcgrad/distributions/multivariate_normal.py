@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import lower_cholesky, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -29,6 +30,7 @@ class MultivariateNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale_tril": lower_cholesky}
+    support = supports.real
 
     def __init__(self, loc: ArrayLike, scale_tril: ArrayLike) -> None:
         super().__init__(loc=loc, scale_tril=scale_tril)

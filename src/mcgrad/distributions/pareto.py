@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.special import log_ndtr
@@ -29,7 +30,7 @@ class Pareto(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive, "alpha": positive}
-    moving_support: ClassVar[tuple[str, ...]] = ("scale",)
+    support = supports.interval("scale", closed=True)
 
     def __init__(self, scale: ArrayLike, alpha: ArrayLike) -> None:
         super().__init__(scale=scale, alpha=alpha)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive
 from mcgrad.distributions.counts import invert, is_count, poisson_row, poisson_width
@@ -39,6 +40,7 @@ class Poisson(Distribution):
     """
 
     constraints: ClassVar = {"rate": positive}
+    support = supports.counts()
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
     max_rate: float

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, positive, real
 from mcgrad.distributions.odds import either, log_odds, log_weights
@@ -35,6 +36,7 @@ class RelaxedBernoulli(Distribution):
     """
 
     constraints: ClassVar = {"temperature": positive, "probs": open_unit_interval, "logits": real}
+    support = supports.unit_interval
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
@@ -76,6 +78,7 @@ class RelaxedOneHotCategorical(Distribution):
     """
 
     constraints: ClassVar = {"temperature": positive, "probs": positive, "logits": real}
+    support = supports.simplex
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:

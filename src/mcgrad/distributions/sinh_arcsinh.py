@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -36,6 +37,7 @@ class SinhArcsinh(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "skewness": real, "tailweight": positive}
+    support = supports.real
 
     def __init__(
         self, loc: ArrayLike, scale: ArrayLike, skewness: ArrayLike = 0.0, tailweight: ArrayLike = 1.0

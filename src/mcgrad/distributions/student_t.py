@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise
+from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import lower_cholesky, positive, real
 from mcgrad.errors import ParameterError
@@ -40,6 +40,7 @@ class StudentT(Distribution):
     """
 
     constraints: ClassVar = {"df": positive, "loc": real, "scale": positive}
+    support = supports.real
 
     def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(df=df, loc=loc, scale=scale)
@@ -76,6 +77,7 @@ class MultivariateStudentT(Distribution):
     """
 
     constraints: ClassVar = {"df": positive, "loc": real, "scale_tril": lower_cholesky}
+    support = supports.real
 
     def __init__(self, df: ArrayLike, loc: ArrayLike, scale_tril: ArrayLike) -> None:
         super().__init__(df=df, loc=loc, scale_tril=scale_tril)

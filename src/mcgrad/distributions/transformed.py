@@ -7,13 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from mcgrad import tree
+from mcgrad import supports, tree
 from mcgrad.bijections import Bijection
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint, FloatArray
+from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
+from mcgrad.supports import Support
 
 
 class Transformed(Distribution):
@@ -79,7 +81,7 @@ class Transformed(Distribution):
         self._set(_forward=fn.forward if isinstance(fn, Bijection) else fn)
         self._set(_inverse=fn.inverse if isinstance(fn, Bijection) else inverse)
         self._set(_log_det=fn.log_det if isinstance(fn, Bijection) else log_det)
-        self._set(moving_support=base.moving_support, reparameterized=base.reparameterized)
+        self._set(reparameterized=base.reparameterized)
         super().__init__(**base.params, **own)
 
     def _split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,6 +111,17 @@ class Transformed(Distribution):
         functions = (self.fn, self._inverse, self._log_det)
         return (super().signature, self.base.signature, functions, tuple(self.constraints.items()))
 
+    @property
+    def _image(self) -> Support:
+        """What the map maps all numbers to."""
+        return self.fn.image if isinstance(self.fn, Bijection) else supports.real
+
+    @property
+    def support(self) -> Support:  # type: ignore[override]
+        """What the map makes of the base's support; a parameter of the map may move its ends."""
+        own = {path: array for path, array in self._flat.items() if path.partition(".")[0] in self._own}
+        return image(self.base, self._forward, self._inverse, self._image, own, self.constraints)
+
     def transform(self, eps: Any, **params: Any) -> Any:
         """Transform the noise as the base does, and map the draw."""
         base, own = self._split(params)
@@ -127,11 +140,10 @@ class Transformed(Distribution):
             name = "inverse" if inverse is None else "log_det"
             raise ParameterError(name, "none", f"transformed(fn, {name}=...) where an estimator needs the density")
         base, own = self._split(params)
-        inside = getattr(self.fn, "inside", None)
-        if inside is None:
+        if self._image is supports.real:
             x = inverse(z, **own)
             return self.base.log_density(x, **base) - log_det(x, **own)
-        mask = inside(z)
+        mask = self._image.inside(z)
         somewhere = self._forward(np.zeros(self.base.event_shape, z.dtype))  # for both sides of where are evaluated
         x = inverse(np.where(mask, z, somewhere), **own)
         return np.where(np.all(mask), self.base.log_density(x, **base) - log_det(x, **own), -np.inf)

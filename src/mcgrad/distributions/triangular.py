@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.distributions.shapes import broadcast, refuse_unless
@@ -25,8 +26,8 @@ class Triangular(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real, "peak": real}
+    support = supports.interval("low", "high")
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
-    moving_support: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5) -> None:
         super().__init__(low=low, high=high, peak=peak)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -36,7 +37,7 @@ class TruncatedNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "low": real, "high": real}
-    moving_support: ClassVar[tuple[str, ...]] = ("low", "high")
+    support = supports.interval("low", "high", closed=True)
 
     def __init__(
         self, loc: ArrayLike, scale: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None

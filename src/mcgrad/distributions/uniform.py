@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.errors import ParameterError
@@ -23,8 +24,9 @@ class Uniform(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real}
+    # Not z <= high: rounding may carry a draw past `high`, but never past low + width.
+    support = supports.interval("low", lambda low, high: low + (high - low), closed=True, moving=("low", "high"))
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
-    moving_support: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
         super().__init__(low=low, high=high)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import nonnegative, real
 from mcgrad.distributions.spherical import angle, tables
@@ -32,6 +33,10 @@ class VonMises(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "concentration": nonnegative}
+    # The density is periodic, so it is not cut off at the ends; but draws jump there, from one to the other.
+    support = supports.Support(
+        "loc - pi < z < loc + pi", ends=lambda loc, concentration: (loc - math.pi, loc + math.pi), moving=("loc",)
+    )
 
     def __init__(self, loc: ArrayLike = 0.0, concentration: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, concentration=concentration)

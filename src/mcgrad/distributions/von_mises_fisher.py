@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, nonnegative, real
 from mcgrad.distributions.spherical import angle, tables
@@ -38,6 +39,7 @@ class VonMisesFisher(Distribution):
     """
 
     constraints: ClassVar = {"mean_direction": real, "concentration": nonnegative}
+    support = supports.sphere
 
     def __init__(self, mean_direction: ArrayLike, concentration: ArrayLike = 1.0) -> None:
         super().__init__(mean_direction=mean_direction, concentration=concentration)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
@@ -24,6 +25,7 @@ class Weibull(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive, "concentration": positive}
+    support = supports.positive
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, scale: ArrayLike, concentration: ArrayLike) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.differentiate.modes import gradient
 from mcgrad.differentiate.structural import unbroadcast
+from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
 from mcgrad.estimators.decompositions import Decomposition, decomposition, known
 from mcgrad.estimators.problem import Problem
-from mcgrad.estimators.score import part_of
 from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape
 from mcgrad.ir.program import Var
 from mcgrad.ir.vmap import substitute, vmap

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcgrad.differentiate.modes import gradient, sum_of
-from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.joint import Joint
-from mcgrad.errors import ParameterError
 from mcgrad.estimators.problem import Problem
+from mcgrad.estimators.score_mean import require_zero_mean
 from mcgrad.ir.build import apply, broadcast, input_, reduce
 from mcgrad.ir.program import Output, Var
 from mcgrad.ir.vmap import vmap_noise
@@ -36,7 +34,7 @@ def score(problem: Problem, wrt: Sequence[str], baseline: str | None = None) -> 
     2004; Ranganath, Gerrish and Blei 2014, section 3.2. Where f itself reads phi, as an ELBO does, its own derivative
     is added.
     """
-    refuse_moving_support(problem.q, wrt)
+    require_zero_mean(problem, wrt, "score")
     params = [problem.params[path] for path in wrt]
     held = problem.integrand(problem.fixed, problem.params)
     (weight,) = problem.frozen(held)
@@ -65,7 +63,7 @@ def leave_one_out(problem: Problem, wrt: Sequence[str], k: int) -> list[Var]:
     The k baselines make it sum_i (f_i - mean f) s_i / (k - 1). Unbiased, as each baseline is independent of its draw:
     Mnih and Rezende 2016; Kool, van Hoof and Welling 2019.
     """
-    refuse_moving_support(problem.q, wrt)
+    require_zero_mean(problem, wrt, "score")
     held = problem.integrand(problem.fixed, problem.params)
     held, weight, log_q = vmap_noise([held, *problem.frozen(held), problem.log_q()], k)
     center = apply("multiply", reduce("sum", weight, (0,)), 1 / k)
@@ -97,26 +95,6 @@ def averaged(roots: Sequence[Var], k: int) -> list[Var]:
     if k == 1:
         return list(roots)
     return [apply("multiply", reduce("sum", x, (0,)), 1 / k) for x in vmap_noise(roots, k)]
-
-
-def refuse_moving_support(q: Distribution, wrt: Sequence[str]) -> None:
-    """Refuse parameters that move the ends of where the density is positive: the score misses what happens there."""
-    for path in wrt:
-        part, _, name = part_of(q, path)
-        if name.rpartition(".")[2] in part.moving_support:
-            given = (
-                f"a parameter of {type(part).__name__} that moves where the density is positive: its score is biased"
-            )
-            raise ParameterError(path, given, 'method="pathwise" or method="measure_valued"')
-
-
-def part_of(q: Distribution, path: str) -> tuple[Distribution, str, str]:
-    """Return the part of a Joint that a parameter belongs to, the part's path, and the parameter's name in it."""
-    prefix: list[str] = []
-    while isinstance(q, Joint):
-        head, _, path = path.partition(".")
-        q, prefix = q.parts[head], [*prefix, head]
-    return q, ".".join(prefix), path
 
 
 def total(terms: Sequence[Var]) -> Var:

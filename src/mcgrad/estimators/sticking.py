@@ -8,6 +8,7 @@ from mcgrad.differentiate.modes import gradient
 from mcgrad.errors import ParameterError
 from mcgrad.estimators.pathwise import refuse_jumps
 from mcgrad.estimators.problem import Problem
+from mcgrad.estimators.score_mean import require_zero_mean
 from mcgrad.ir.build import apply, broadcast, reduce
 from mcgrad.ir.program import Var
 from mcgrad.objectives import Objective
@@ -33,6 +34,7 @@ def stl(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     if problem.draws > 1:
         raise ParameterError("method", f"'stl', biased for a bound of {problem.draws} draws", "'dreg'")
     refuse_jumps(problem, wrt)
+    require_zero_mean(problem, wrt, "stl")
     value = problem.integrand(problem.params, problem.fixed, by_draws=True)
     return gradient(value, [problem.params[path] for path in wrt])
 
@@ -57,6 +59,7 @@ def dreg(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     if problem.draws == 1:
         return stl(problem, wrt)
     refuse_jumps(problem, wrt)
+    require_zero_mean(problem, wrt, "dreg")
     log_w = problem.log_weights(problem.params, problem.fixed)
     (held,) = problem.frozen(log_w)
     raw = apply("exp", apply("subtract", held, reduce("max", held, (0,))))
