@@ -100,10 +100,12 @@ REFUSED = [
     (lambda: call(10, scale=-1.0), "scale", "-1.0", "> 0"),
     (lambda: call(10, loc=np.array([0.0, NAN, 0.0])), "loc", r"nan at \[1\]", "finite"),
     (lambda: call(10, loc=0.0), "loc", r"shape \(\)", r"shape \(3,\)"),
-    (lambda: call(10, mu=0.0), "mu", "no parameter's name", "loc, scale"),
+    (lambda: call(10, mu=0.0), "mu", "no name of a parameter", "loc, scale"),
     (lambda: build(backend="numpy")(10, tau=NAN), "tau", "nan", "finite"),
     (lambda: build(backend="numpy")(10, tau=[1.0]), "tau", r"shape \(1,\)", r"shape \(\)"),
-    (lambda: build(backend="numpy")(10, X=np.ones(3)), "X", "no parameter's name", "loc, scale, tau"),
+    (lambda: build(backend="numpy")(10, X=np.ones(4)), "X", r"shape \(4,\)", r"shape \(3,\)"),
+    (lambda: build(backend="numpy")(10, Y=np.ones(3)), "Y", "no name of a parameter or of data", "loc, scale, tau, X"),
+    (lambda: build(data={"X": np.arange(3)}, backend="numpy")(10, X=np.arange(3)), "X", "int64 .*code", "float"),
 ]
 
 

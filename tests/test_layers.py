@@ -10,7 +10,7 @@ FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "kernels errors",
     "triangular tree moments references ranges strict machine arrays",
-    "noise",
+    "noise reals",
     "table",
     "result",
     "ir",

@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import adopt, fetch, on_device
+from mcgrad.arrays import contiguous, fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.integrand import Integrand
+from mcgrad.reals import real_array, whole
 
 DTYPES = ("float32", "float64")
+ADAPTING = (bool, int, float, list, tuple)  # have no width of their own
+NUMBERS = "a number or an array of floats or integers"
 OUTPUTS = ("host", "device")
 NONFINITE = ("propagate", "omit", "raise")
 RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
@@ -65,8 +68,8 @@ def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
 def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the dtype asked for, or the one NumPy would give the inputs (Python floats adapt to arrays)."""
     if value is None:
-        given = [adopt("params", x) if on_device(x) else x for x in [*tree.flatten(params).values(), *data.values()]]
-        arrays = [x for x in given if isinstance(x, np.ndarray | np.generic) or on_device(x)]
+        leaves = {**tree.flatten(params), **data} if params else data
+        arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
         kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
         wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
         return "float64" if wide else "float32"
@@ -80,7 +83,7 @@ def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[
 
 
 def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, npt.NDArray[Any]]:
-    """Return the integrand's own parameters as float arrays, by name."""
+    """Return the integrand's own parameters as float arrays, by dotted path."""
     given = _mapping("params", given)
     own = set(q.params) if isinstance(q.params, Mapping) else set()
     for name in [*own, *given]:
@@ -89,19 +92,18 @@ def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, np
     for name in given:
         if name in own:
             raise ParameterError(name, "in params, and a parameter of the distribution", "each name once; rename one")
-    return {name: parameter(name, value) for name, value in given.items()}
+    return {path: parameter(path, value) for path, value in tree.flatten(given).items()} if given else {}
 
 
-def parameter(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """Return one parameter of the integrand as a finite float array."""
-    array = _array(name, value, "iuf")
+    array = real_array(path, value, f"{NUMBERS}, not empty", "iuf", refused="eg")
     array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
-    if shape is not None and array.shape != shape:
-        raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
+    _same_shape(path, array, shape)
     if not np.isfinite(array).all():
         array = fetch(array)
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ParameterError(name, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
+        raise ParameterError(path, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
     return array
 
 
@@ -124,14 +126,34 @@ def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     return new
 
 
-def data(given: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Return the data as arrays of floats, integers or booleans, by name; only floats may stay on a device."""
+def data(given: Mapping[str, Any] | None, params: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the data by name: floats as they were given, which may be on a device; copies of integers and booleans."""
     given = _mapping("data", given)
     for name in given:
         if name in params:
             raise ParameterError(name, "in data and in params", "each name once; rename one")
-    arrays = {name: _array(name, value, "biuf") for name, value in given.items()}
-    return {name: array if array.dtype.kind == "f" else fetch(array) for name, array in arrays.items()}
+    return {name: datum(name, value) for name, value in given.items()}
+
+
+def datum(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """Return one array of data, checked."""
+    array = real_array(name, value, f"{NUMBERS} or booleans, not empty", "biuf")
+    _same_shape(name, array, shape)
+    return array if array.dtype.kind == "f" else whole(name, fetch(array))
+
+
+def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return a read-only copy in the dtype that runs and in C order, where the array is."""
+    new = cast(name, array, dtype)
+    new = array.copy() if new is array else contiguous(new)
+    if isinstance(new, np.ndarray):  # on a device there is no such flag
+        new.flags.writeable = False
+    return new
+
+
+def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None) -> None:
+    if shape is not None and array.shape != shape:
+        raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
 
 
 def _mapping(name: str, given: Any) -> Mapping[str, Any]:
@@ -140,14 +162,3 @@ def _mapping(name: str, given: Any) -> Mapping[str, Any]:
     if not isinstance(given, Mapping) or not all(isinstance(key, str) and key.isidentifier() for key in given):
         raise ParameterError(name, shown(given), "a dict of names to numbers or arrays")
     return given
-
-
-def _array(name: str, value: Any, kinds: str) -> npt.NDArray[Any]:
-    accepted = "a number or an array of floats or integers" + (" or booleans" if "b" in kinds else "")
-    try:
-        array = adopt(name, value) if on_device(value) else np.asarray(value)
-    except (TypeError, ValueError):  # rows of unequal length
-        raise ParameterError(name, shown(value), accepted) from None
-    if array.dtype.kind not in kinds or array.size == 0:
-        raise ParameterError(name, shown(array if array.size else value), f"{accepted}, not empty")
-    return array

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
-from mcgrad.arrays import any_on_device, contiguous, fetch, following, place, settle
+from mcgrad.arrays import any_on_device, contiguous, fetch, following, on_device, place, settle
 from mcgrad.backends import registry
 from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
@@ -21,7 +21,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
 from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
 from mcgrad.estimators.problem import DATA, Problem, trace_problem
-from mcgrad.fingerprint import fingerprint
+from mcgrad.fingerprint import program_hash, with_data
 from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
 from mcgrad.objectives import Objective
@@ -46,10 +46,11 @@ class Estimator:
         ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
     q : Distribution
         Its parameters may change from call to call, their shapes may not. An objective knows its own.
-    params : dict of str to float or array, optional
-        Parameters that only f has; they may change from call to call, too.
+    params : nested dict of str to float or array, optional
+        Parameters that only f has; they may change from call to call, too. Their gradient nests as they do.
     data : dict of str to array, optional
-        Float arrays, or integers and booleans (which may index); fixed.
+        Float arrays, which may change from call to call, or integers and booleans, which may index and may not. An
+        Estimator keeps a copy. Integers of any width reach f as int64, whose arithmetic does not wrap. NaN stays NaN.
     wrt : str or iterable of str, optional
         Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
         ``()`` for the value alone.
@@ -119,25 +120,26 @@ class Estimator:
         self.threads = thread_count(threads)
         self.q = q
         self._params = arguments.parameters(params, q)
-        self._data = arguments.data(data, {**q.params, **self._params})
-        if isinstance(f, Objective):
-            self._data |= f.data
-        self.dtype = arguments.dtype(dtype, q, params or {}, self._data)
+        self._data = arguments.data(data, {**q.params, **(params or {})})
+        known = self._data | f.data if isinstance(f, Objective) else self._data
+        self.dtype = arguments.dtype(dtype, q, params or {}, known)
         self._q_values = q.validate({}, self.dtype)
-        problem = trace_problem(f, q, self._params, self._data)
+        problem = trace_problem(f, q, self._params, known)
         self.wrt = _selected(wrt, list(problem.params))
         if isinstance(getattr(f, "log_joint", f), Integrand):
             _refuse_own(self.wrt, self._params, list(q.flat_params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
-            DATA + name: contiguous(arguments.fitting(name, x, self.dtype))
-            for name, x in self._data.items()
-            if name in problem.data
+            DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
         }
         self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)
         self._wide = wide_inputs(self.program)
-        self._fixed_inputs = {path: self._narrowed(path, x) for path, x in self._fixed_inputs.items()}
+        self._fixed_inputs = {
+            path: arguments.owned(path.removeprefix(DATA), x, self._width(path))
+            for path, x in self._fixed_inputs.items()
+        }
+        self._data = {name: self._fixed_inputs.get(DATA + name, x) for name, x in self._data.items()}
         self.group = self.plan.group * problem.draws
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
@@ -147,8 +149,6 @@ class Estimator:
         there = any_on_device(inputs)
         if there:
             settle()
-        if not any_on_device(self._fixed_inputs.values()):
-            self._identity  # noqa: B018  worked out now: host arrays may change
         prefer = CUDA if there or self.output == "device" else None
         name = CUDA if self.output == "device" else backend if self.program.body() else "numpy"  # nothing to compile
         self._dispatched = Dispatched(name, self.program, draws and draws // self.group, self.threads, devices, prefer)
@@ -171,12 +171,19 @@ class Estimator:
         return self._dispatched.running.kernel
 
     @cached_property
-    def _identity(self) -> bytes:
-        return fingerprint(self.program, {path: fetch(array) for path, array in self._fixed_inputs.items()})
+    def _program_hash(self) -> hashlib.blake2b:
+        return program_hash(self.program)
 
-    def _narrowed(self, path: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return data in the dtype that runs, or in float64, where arithmetic that no draw changes reads them."""
-        return arguments.cast(path.removeprefix(DATA), array, WIDE if path in self._wide else self.dtype)
+    @cached_property
+    def _identity(self) -> bytes:
+        return self._identified(self._fixed_inputs)
+
+    def _identified(self, data: Mapping[str, npt.NDArray[Any]]) -> bytes:
+        return with_data(self._program_hash, {path: fetch(array) for path, array in data.items()})
+
+    def _width(self, path: str) -> str:
+        """Return the dtype of data: the one that runs, or float64, where arithmetic that no draw changes reads them."""
+        return WIDE if path in self._wide else self.dtype
 
     def __call__(
         self,
@@ -204,7 +211,8 @@ class Estimator:
             Of CUDA, from CuPy, PyTorch or anything with ``__cuda_stream__``: what it holds is done before parameters
             on a device are read, and gradients for the device are made in it. Default: CuPy's current stream.
         **changes
-            New values for any subset of the parameters, of the same shapes; those of a Joint as dicts.
+            New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
+            of a Joint and what else is nested as dicts. `Estimate.merge` tells other data from the same.
 
         Returns
         -------
@@ -256,7 +264,8 @@ class Estimator:
     @property
     def problem(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        return self._digest(value for path, value in self._values({}).items() if not path.startswith(DATA))
+        problem = self._problem(self._values({}))
+        return problem if isinstance(problem, str) else problem()
 
     def _estimate(
         self,
@@ -335,13 +344,19 @@ class Estimator:
     def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
         """Return the fingerprint; of arrays on a device a way to work it out when somebody asks, from copies there."""
         params = [value for path, value in values.items() if not path.startswith(DATA)]
+        given = {path: values[path] for path in self._fixed_inputs}
+        if all(given[path] is own for path, own in self._fixed_inputs.items()):
+            given = self._fixed_inputs
         if not any_on_device(values.values()):
-            return self._digest(params)
-        copies = [value.copy() for value in params]
-        return lambda: self._digest(copies)
+            return self._digest(params, given)
+        params = [value.copy() for value in params]
+        if given is not self._fixed_inputs:
+            given = {path: value.copy() for path, value in given.items()}
+        return lambda: self._digest(params, given)
 
-    def _digest(self, params: Iterable[npt.NDArray[Any]]) -> str:
-        digest = hashlib.blake2b(self._identity, digest_size=16)
+    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Mapping[str, npt.NDArray[Any]]) -> str:
+        identity = self._identity if data is self._fixed_inputs else self._identified(data)
+        digest = hashlib.blake2b(identity, digest_size=16)
         for value in params:
             digest.update(np.asarray(fetch(value), WIDE).tobytes())  # equal numbers in whatever dtype
         return digest.hexdigest()
@@ -366,17 +381,31 @@ class Estimator:
         """All inputs by path, the changes checked and put in."""
         if not changes:
             return {**self._q_values, **self._fitting(self._params), **self._fixed_inputs}
-        own = {name: value for name, value in changes.items() if name not in self._params}
-        for name in own:
-            if name not in self.q.params:
-                known = ", ".join([*self.q.params, *self._params])
-                raise ParameterError(name, "no parameter's name", known)
-        others = dict(self._params)
+        own: dict[str, Any] = {}
+        others, data = dict(self._params), dict(self._fixed_inputs)
         for name, value in changes.items():
-            if name in self._params:
-                others[name] = arguments.parameter(name, value, self._params[name].shape)
+            if name in self.q.params:
+                own[name] = value
+            elif name in self._data:
+                data[DATA + name] = self._datum(name, value)
+            else:
+                for path, leaf in tree.flatten({name: value}).items():
+                    if path not in self._params:
+                        known = ", ".join([*self.q.params, *self._params, *self._data])
+                        raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
+                    others[path] = arguments.parameter(path, leaf, self._params[path].shape)
         q_values = self.q.validate(own, self.dtype) if own else self._q_values
-        return {**q_values, **self._fitting(others), **self._fixed_inputs}
+        return {**q_values, **self._fitting(others), **data}
+
+    def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
+        """Return other data of the shape that they had; only what is an input of the Program may change."""
+        path = DATA + name
+        if path not in self._fixed_inputs:
+            given = f"other data, but {self._data[name].dtype} data may index and are part of the compiled code"
+            raise ParameterError(name, given, "data that are floats from the start, or another Estimator")
+        array = arguments.fitting(name, arguments.datum(name, value, self._data[name].shape), self.dtype)
+        array = arguments.cast(name, array, self._width(path))
+        return array.copy() if on_device(array) else contiguous(array)
 
     def _fitting(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {name: arguments.fitting(name, value, self.dtype) for name, value in params.items()}

@@ -15,8 +15,8 @@ from mcgrad.integrand import Integrand
 from mcgrad.ir.program import Literal, Program, Var
 
 
-def fingerprint(program: Program, data: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Hash a Program, with every literal array in it, and the data it will read."""
+def program_hash(program: Program) -> hashlib.blake2b:
+    """Hash a Program, with every literal array in it; `with_data` goes on from there."""
     digest = hashlib.blake2b(digest_size=16)
     number: dict[Var, int] = {}
     for var in program.equations():
@@ -30,6 +30,12 @@ def fingerprint(program: Program, data: Mapping[str, npt.NDArray[Any]]) -> bytes
         digest.update(f"{var.op}{[number[arg] for arg in var.args]}{attrs}{var.shape};".encode())
     outputs = [(out.path, number[out.var], None if out.scale is None else number[out.scale]) for out in program.outputs]
     digest.update(f"{outputs}{program.dtype}".encode())
+    return digest
+
+
+def with_data(begun: hashlib.blake2b, data: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return the fingerprint of a Program and the data that it reads, by name, in C order and in host memory."""
+    digest = begun.copy()
     for name, array in data.items():
         digest.update(f"{name}{array.shape}".encode())
         digest.update(array.data.cast("B"))

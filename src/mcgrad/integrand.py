@@ -20,7 +20,8 @@ class Integrand:
     ----------
     value : numba function
         ``value(z, *params, *data) -> float``. `z` is a one-dimensional contiguous array of the draw's elements in
-        C order; parameters, then data, follow in the order in which ``mg.estimate`` was given them, scalars as numbers.
+        C order; parameters, then data, follow in the order in which ``mg.estimate`` was given them, scalars as numbers
+        and nested dicts of parameters leaf by leaf.
     value_and_grad : numba function
         ``value_and_grad(z, grad, *params, *data) -> float``: writes df/dz into `grad`, an array like z, and returns f.
 

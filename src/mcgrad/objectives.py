@@ -76,7 +76,7 @@ class Elbo(Objective):
         if isinstance(self.log_joint, Integrand):
             log_p = self.log_joint.trace(z, others, data)
         else:
-            log_p = trace_integrand(self.log_joint, z, others, data)
+            log_p = trace_integrand(self.log_joint, z, tree.unflatten(others), data)
         return apply("add", log_p, _entropy(self.q, z, own, by_draws))
 
 

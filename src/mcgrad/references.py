@@ -93,7 +93,7 @@ class References:
             return entries[name]
 
     def values(self, key: str, given: Any) -> Any:
-        """Return a dict of values: a table of them, or "FILE.py:NAME", a dict or a function that returns one."""
+        """Return a dict of values: nested tables, or "FILE.py:NAME", a dict or a function that returns one."""
         if isinstance(given, str):
             found = self.python(key, given, "a dict or a function that returns one")
             found = found() if callable(found) else found
@@ -102,7 +102,10 @@ class References:
             return dict(found)
         if not isinstance(given, Mapping):
             raise ParameterError(key, shown(given), 'a table, or "FILE.py:NAME", a function that returns a dict')
-        return {name: self.value(f"{key}.{name}", value) for name, value in given.items()}
+        return {
+            name: (self.values if isinstance(value, Mapping) else self.value)(f"{key}.{name}", value)
+            for name, value in given.items()
+        }
 
     def _path(self, key: str, file: str, accepted: str) -> Path:
         path = (self.folder / file).resolve()

@@ -10,11 +10,14 @@ from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises
 from mcgrad import tree
-from mcgrad.arrays import adopt, all_true, any_on_device, fetch, on_device, together
+from mcgrad.arrays import all_true, any_on_device, fetch, together
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError
 from mcgrad.noise import Noise, NoiseSpec, Shape
+from mcgrad.reals import real_array
 from mcgrad.supports import Support, unstated
+
+REAL = "a real number or an array of float32, float64 or integers, not empty"
 
 if TYPE_CHECKING:
     from mcgrad.bijections import Bijection
@@ -314,15 +317,5 @@ def _float_array(path: str, value: Any) -> FloatArray:
         return value
     if type(value) is float:
         return np.array(value)
-    if on_device(value):
-        value = adopt(path, value)
-    accepted = "a real number or an array of float32, float64 or integers, not empty"
-    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
-        raise ParameterError(path, "a masked array", accepted)
-    try:
-        array = value if on_device(value) else np.asarray(value)
-    except (ValueError, TypeError):  # rows of unequal length, or an object that refuses to become an array
-        raise ParameterError(path, shown(value), accepted) from None
-    if not array.size or array.dtype.kind not in "iuf" or array.dtype.char in "eg":
-        raise ParameterError(path, shown(value), accepted)
+    array = real_array(path, value, REAL, "iuf", refused="eg")
     return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64, copy=False)

@@ -36,7 +36,7 @@ class Problem:
     f : callable, Integrand or Objective
     q : Distribution
     params : dict of str to float array
-        The integrand's own parameters.
+        The integrand's own parameters, by dotted path.
     data : dict of str to array
         Float arrays become inputs; integers and booleans stay as they are, so that they may index.
 
@@ -118,7 +118,7 @@ class Problem:
             return self.f.trace(z, {path: inside[path] for path in self.own}, others, self._known, by_draws)
         if isinstance(self.f, Integrand):
             return self.f.trace(z, others, self._known)
-        return trace_integrand(self.f, z, others, self._known)
+        return trace_integrand(self.f, z, tree.unflatten(others), self._known)
 
     def log_weights(self, draw: Params, inside: Params) -> Var:
         """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""

@@ -1,7 +1,8 @@
 """What no draw changes: the constants and the matrices of a kernel, computed again only where an input is another one.
 
-An input is known again by its identity, where it cannot have changed: data, which are fixed, and arrays that nobody may
-write to. A value that was not computed again is the same object, which is how others know that they have it already.
+An input is known again by its identity, where it cannot have changed: read-only arrays in host memory, and data on a
+device, of which an Estimator makes its own copies. A value that was not computed again is the same object, which is how
+others know that they have it already.
 """
 
 from __future__ import annotations
@@ -78,6 +79,6 @@ def _inputs(root: Var) -> tuple[str, ...]:
 
 
 def _is_fixed(path: str, array: Any) -> bool:
-    if path.startswith(DATA):
-        return True
-    return type(array) is np.ndarray and array.base is None and not array.flags.writeable
+    if type(array) is np.ndarray:
+        return array.base is None and not array.flags.writeable
+    return path.startswith(DATA)

@@ -1,0 +1,77 @@
+"""What the user gives as numbers becomes an array without losing anything, or is refused with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import adopt, on_device
+from mcgrad.errors import ParameterError, shown
+
+UNMASKED = "an array without a mask: x.filled(value), or x.data with weights that are 0 where it is masked"
+DETACHED = "a tensor without requires_grad: x.detach(), as mcgrad makes the gradient, est.grad, itself"
+DENSE = "a dense array, x.toarray()"
+NARROWER = "float64: x.astype(np.float64)"
+SIGNED = "integers up to 2**63 - 1"
+
+
+def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = "g") -> npt.NDArray[Any]:
+    """Return numbers as an array, sharing memory where they are one: NumPy's, or CuPy's for those on a device.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter, for the error.
+    value : array_like
+    accepted : str
+        What is, in words.
+    kinds : str
+        Kinds of dtype that are accepted, as ``np.dtype.kind`` has them.
+    refused : str
+        Those of their dtypes that are not, as ``np.dtype.char``.
+
+    Raises
+    ------
+    ParameterError
+        Not such an array, an empty one, or one that would lose a mask, a derivative, or digits.
+    """
+    if getattr(value, "requires_grad", False) is True:
+        raise ParameterError(name, f"{shown(value)}, a tensor that requires grad", DETACHED)
+    if _masked(value):
+        raise ParameterError(name, "a masked array", UNMASKED)
+    try:
+        array: npt.NDArray[Any] = adopt(name, value) if on_device(value) else np.asarray(value)
+    except ParameterError:
+        raise
+    except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
+        reason = "" if isinstance(value, list | tuple) else f", which is no NumPy array ({_first_line(error)})"
+        raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None
+    if hasattr(value, "toarray") and array.dtype.kind == "O":
+        raise ParameterError(name, f"a sparse {type(value).__name__}", DENSE)
+    if array.dtype.kind not in kinds or array.size == 0:
+        raise ParameterError(name, shown(array if array.shape else value), accepted)
+    if array.dtype.char in refused:
+        raise ParameterError(name, shown(value), NARROWER if array.dtype.char == "g" else accepted)
+    return array
+
+
+def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy of integers as int64, in which arithmetic on narrow ones does not wrap; booleans as they are."""
+    if array.dtype.kind == "u" and int(array.max()) > np.iinfo(np.int64).max:
+        raise ParameterError(name, f"{array.max()}", SIGNED)
+    copy = np.array(array, bool if array.dtype.kind == "b" else np.int64)
+    copy.flags.writeable = False
+    return copy
+
+
+def _masked(value: Any) -> bool:
+    """Whether a masked array is the value, or in nested lists."""
+    if isinstance(value, list | tuple):
+        return any(_masked(part) for part in value)
+    return isinstance(value, np.ndarray) and hasattr(value, "mask")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
