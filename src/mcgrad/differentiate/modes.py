@@ -6,7 +6,7 @@ import numpy as np
 
 from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.differentiate.structural import FORWARD, REVERSE, zeros_like
-from mcgrad.ir.build import apply, concatenate, const, rebuild, reshape
+from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, ancestors, cost
 
@@ -134,12 +134,20 @@ def _rules(var: Var) -> tuple:  # type: ignore[type-arg]
 
 
 def sum_of(terms: Sequence[Var]) -> Var | None:
-    """Sum of Vars; None for no terms."""
-    if not terms:
-        return None
-    total = terms[0]
-    for term in terms[1:]:
-        total = apply("add", total, term)
+    """Sum of Vars, those that are padded alike before they are padded; None for no terms."""
+    sums: dict[object, Var] = {}
+    for term in terms:
+        key = term.attrs if term.op == "pad" else None
+        before = sums.get(key)
+        if before is None:
+            sums[key] = term
+        elif key is None:
+            sums[key] = apply("add", before, term)
+        else:
+            sums[key] = pad(apply("add", before.args[0], term.args[0]), key)
+    total: Var | None = None
+    for term in sums.values():
+        total = term if total is None else apply("add", total, term)
     return total
 
 

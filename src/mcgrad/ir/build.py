@@ -92,7 +92,7 @@ def fill_value(x: Var) -> float | None:
 
 
 def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
-    """Identities that hold for every float, NaN and infinities included."""
+    """Identities that hold for every float, NaN and infinities included, without a rounding more."""
     if op in ("add", "multiply"):
         unit = 0.0 if op == "add" else 1.0
         for x, y in (args, args[::-1]):
@@ -108,8 +108,6 @@ def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
         return apply("negative", args[1])
     if op == "divide" and is_fill(args[1], 1.0):
         return args[0]
-    if op == "divide" and args[0].random and not args[1].random and not is_fill(args[0], 1.0):
-        return apply("multiply", args[0], apply("reciprocal", args[1]))  # one division on the host, none in the kernel
     if op == "negative" and args[0].op == "negative":
         return args[0].args[0]
     if op == "power":
@@ -122,6 +120,11 @@ def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
 
 
 def _power(x: Var, y: Var) -> Var | None:
+    """Products for whole powers up to 16: none is farther from 1 than the power itself, or its reciprocal, is.
+
+    So they overflow where the power does, but for reciprocals below the least normal number, which become 0. The
+    error is at most half a unit for each factor, as much as the rounding of x makes already.
+    """
     exponent = fill_value(y)
     if exponent is None or exponent != int(exponent) or abs(exponent) > 16:
         return apply("sqrt", x) if exponent == 0.5 else None

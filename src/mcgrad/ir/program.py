@@ -161,6 +161,8 @@ def cost(var: Var) -> float:
         return 30.0 * var.size
     if op.name == "einsum":
         return 0.1 * contraction_size(var)
+    if op.name == "divide" and not var.args[1].random:
+        return float(var.size)  # becomes a product with the reciprocal
     elements = max((arg.size for arg in var.args), default=0) if op.group in ("reduction", "native") else var.size
     return op.cost * elements
 
