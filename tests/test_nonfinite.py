@@ -35,7 +35,7 @@ def test_propagate_makes_the_affected_components_nan_and_counts(estimators):
     assert np.isnan([est.value, est.stderr]).all()
     assert est.grad["shift"] == 4.0  # does not depend on the draw
     assert est.grad_stderr["shift"] == 0.0
-    assert np.isfinite(est.grad["loc"])  # 1 / z
+    assert np.isnan([est.grad["loc"], est.grad_stderr["loc"]]).all()  # 1 / z is finite, but of no draw with a value
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_value_alone(estimators):
@@ -96,7 +96,7 @@ def test_one_element_of_an_outer_product(backend):
     tril = np.diag(np.linspace(0.5, 1.0, d))
 
     def f(z):
-        return np.sum(z**2) + np.sqrt(z[3])
+        return np.sum(z**2) + np.sqrt(z[3] ** 2 * (z[3] > 0))  # a value everywhere, a gradient above zero
 
     loc = np.where(np.arange(d) == 3, 1.0, 0.0)
     kept = loc[3] + tril[3, 3] * normals(SEED, 0, [3], 0, N, np.float64)[0] > 0
@@ -115,3 +115,71 @@ def test_merging_adds_the_counts(backend):
     whole = run(N, SEED)
     assert merged.nonfinite == whole.nonfinite
     assert merged.value == pytest.approx(whole.value, rel=1e-12)
+
+
+CONSTANTS = {  # integrand and its constant: what makes every draw NaN or infinite
+    "a factor": (lambda z, *, c: z / c, 0.0),
+    "a factor that is NaN": (lambda z, *, c: np.log(c) * z, -1.0),
+    "a summand": (lambda z, *, c: np.log(c) + np.sin(z), -1.0),
+    "a product that overflows": (lambda z, *, c: (c * z) * c, 1e200),
+    "NaN in data": (lambda z, *, c: np.sum(c * z), np.array([1.0, np.nan])),
+}
+
+
+@pytest.mark.parametrize(("name", "backend"), [*((name, "numpy") for name in CONSTANTS), ("a summand", "cpu")])
+def test_a_constant_that_is_not_finite_is_part_of_every_draw(name, backend):
+    f, c = CONSTANTS[name]
+    q, run = mg.Normal(0.5, 1.0), {"data": {"c": c}, "backend": backend}
+    with pytest.raises(mg.NonFiniteError, match="1,000 of 1,000 draws"):
+        mg.estimate(f, q, 1000, nonfinite="raise", **run)
+    for nonfinite in ("propagate", "omit"):
+        est = mg.estimate(f, q, 1000, nonfinite=nonfinite, **run)
+        assert est.nonfinite == est.n == 1000
+        errors = [est.stderr, *est.grad_stderr.values()]
+        assert np.isnan([est.value, *est.grad.values(), *errors]).all()
+    assert "none is left" in str(est)
+
+
+def test_a_constant_gradient_that_is_infinite_leaves_the_value_alone():
+    est = mg.estimate(lambda z, *, p: z + np.sqrt(p), mg.Normal(0.5, 1.0), 1000, params={"p": 0.0}, backend="numpy")
+    assert (est.grad["p"], est.grad["loc"], est.nonfinite) == (np.inf, 1.0, 1000)
+    assert abs(est.value - 0.5) < 5 * est.stderr
+
+
+@pytest.mark.parametrize(
+    "divergence",
+    [mg.kl(mg.Uniform(0.0, 2.0), mg.Uniform(0.0, 1.0)), mg.kl(mg.Uniform(0.0, 2.0), mg.Uniform(0.5, 3.0))],
+)
+def test_an_infinite_divergence_is_infinite(divergence):
+    run = mg.Estimator(divergence, backend="numpy")
+    est = run(1000)
+    assert (est.value, est.nonfinite) == (np.inf, 1000)
+    assert np.isnan([*est.grad.values(), *est.grad_stderr.values()]).all()
+    for again in (est.merge(run(500, first=1000)), mg.Estimate.from_json(est.to_json())):
+        assert again.value == np.inf
+        assert np.isnan([*again.grad.values()]).all()
+    assert "inf" in str(est)
+    with pytest.raises(mg.NonFiniteError, match="1,000 of 1,000"):
+        mg.estimate(divergence, n=1000, nonfinite="raise")
+    assert np.isnan(mg.estimate(divergence, n=1000, nonfinite="omit").value)  # no draw is left
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["pathwise", "score", "score+leave_one_out"])
+def test_a_draw_without_a_value_has_no_gradient(method, dtype):
+    run = mg.Estimator(np.log, mg.Normal(6.0, 1.0), method=method, backend="numpy", dtype=dtype)
+    clean, spoiled = run(1000, SEED), run(1000, SEED, loc=0.5)
+    assert clean.nonfinite == 0 < spoiled.nonfinite
+    assert np.isfinite([clean.value, *clean.grad.values()]).all()
+    assert np.isnan([spoiled.value, *spoiled.grad.values(), *spoiled.grad_stderr.values()]).all()
+
+
+def test_a_spoiled_part_spoils_what_it_is_merged_with():
+    run = mg.Estimator(np.log, mg.Normal(3.0, 1.0), backend="numpy")
+    parts = [run(100, SEED, first=first) for first in range(0, 2000, 100)]
+    spoiled = [part.nonfinite > 0 for part in parts]
+    assert 0 < sum(spoiled) < len(parts)
+    clean, bad = parts[spoiled.index(False)], parts[spoiled.index(True)]
+    for merged in (clean.merge(bad), bad.merge(clean)):
+        assert merged.nonfinite == bad.nonfinite
+        assert np.isnan([merged.value, merged.grad["loc"], merged.grad_stderr["scale"]]).all()

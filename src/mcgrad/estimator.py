@@ -62,8 +62,8 @@ class Estimator:
     threads : int, optional
         Default: $MCGRAD_NUM_THREADS, or all processors this process may use. The result does not depend on it.
     nonfinite : {"propagate", "omit", "raise"}
-        What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN, are left
-        out, or raise. They are counted in any case.
+        What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN (a value
+        that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
 
     method : str or dict
         How the gradient in q's parameters is estimated: "pathwise", "score", "measure_valued"; for objectives also
@@ -287,13 +287,14 @@ class Estimator:
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
                 reached = None  # another backend cuts its chunks elsewhere
+        partial = self._finish.estimate(partial, values, self.nonfinite == "omit")
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(
                 f"{partial.nonfinite:,} of {n:,} draws had a value or gradient that is not finite; "
                 'nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
             )
         return Estimate.from_moments(
-            self._finish(partial.moments, values),
+            partial.moments,
             shapes=self._shapes,
             n=n,
             first=first,

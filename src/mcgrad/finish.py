@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import fetch_flat
-from mcgrad.backends.base import WIDE, HostValues, Inputs
+from mcgrad.backends.base import WIDE, HostValues, Inputs, Partial
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
@@ -60,3 +60,41 @@ class Finisher:
                     mean[place] = flat
         mean[self._fixed] = m2[self._fixed] = 0.0
         return Moments(moments.count, mean, m2)
+
+    def estimate(self, partial: Partial, inputs: Inputs, omit: bool) -> Partial:
+        """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
+
+        Parameters
+        ----------
+        partial : Partial
+            Of the random outputs.
+        inputs : mapping from path to array
+        omit : bool
+            Whether non-finite draws are left out of `partial`.
+
+        Notes
+        -----
+        A constant output that is not finite, or a factor that makes one so, is part of every draw: every draw is
+        counted. Then, with `omit`, none is left and all components are NaN. A constant output stays what it is, as an
+        infinite divergence is; a random one is NaN. Where the value of a draw is not finite its gradient does not
+        count either: all components that depend on the draws are NaN, and all of them where that is every draw.
+        """
+        before, moments = partial.moments, self(partial.moments, inputs)
+        if np.isfinite(moments.mean).all():
+            return Partial(moments, partial.nonfinite)
+        count, nonfinite = before.count, partial.nonfinite
+        mean, m2 = moments.mean.copy(), moments.m2.copy()
+        every = ~np.isfinite(mean)  # what is not finite in every draw
+        every[self._random] &= np.isfinite(before.mean)
+        spoiled = self._random & ~np.isfinite(mean)
+        if every.any():
+            nonfinite = count + (nonfinite if omit else 0)
+            count = 0 if omit else count
+        if not count or every[0] or (spoiled[0] and nonfinite == count):
+            spoiled[1:] = True
+            spoiled[0] |= not count
+        elif spoiled[0]:
+            spoiled |= self._random
+        spoiled &= ~self._fixed
+        mean[spoiled] = m2[spoiled] = np.nan
+        return Partial(Moments(count, mean, m2), nonfinite)

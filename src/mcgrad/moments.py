@@ -96,7 +96,7 @@ class Moments:
         count = self.count + other.count
         share = other.count / count
         with np.errstate(invalid="ignore", over="ignore"):
-            delta = other.mean - self.mean
+            delta = np.where(other.mean == self.mean, 0.0, other.mean - self.mean)  # equal infinities have none
             mean = self.mean + share * delta
             m2 = self.m2 + other.m2 + (self.count * share) * np.square(delta)
         return Moments(count, mean, m2)

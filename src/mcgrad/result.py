@@ -53,7 +53,9 @@ class Estimate:
     n : int
         Draws asked for, those that were not finite included.
     nonfinite : int
-        Draws whose value or gradient was not finite. Unless they were omitted, the components they spoil are NaN.
+        Draws whose value or gradient was not finite. Unless they were omitted, the components they spoil are NaN; a
+        value that is not finite spoils all components that depend on the draws. What no draw changes stays as it is:
+        an infinite divergence in closed form is infinite, with n such draws.
     omitted : bool
         Whether such draws were left out.
     dtype : str
@@ -228,8 +230,8 @@ class Estimate:
 
     @property
     def value(self) -> float:
-        """Estimate of E f(z); NaN where a draw spoiled it."""
-        return _finite_or_nan(float(self._moments.mean[0]))
+        """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
+        return float(_shown(self._moments)[0])
 
     @property
     def stderr(self) -> float:
@@ -240,8 +242,7 @@ class Estimate:
     def grad(self) -> dict[str, Any]:
         """Estimate of the gradient, shaped like the parameters."""
         if self._grad is None:
-            mean = self._moments.mean
-            object.__setattr__(self, "_grad", self._shaped(np.where(np.isfinite(mean), mean, np.nan)))
+            object.__setattr__(self, "_grad", self._shaped(_shown(self._moments)))
         return dict(tree.unflatten(self._grad or {}))
 
     @property
@@ -440,8 +441,7 @@ class Estimate:
         return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        mean = self._moments.mean
-        table = lines(np.where(np.isfinite(mean), mean, np.nan), self._moments.stderr, self._shapes)
+        table = lines(_shown(self._moments), self._moments.stderr, self._shapes)
         first = f", first draw {self.first:,}" if self.first else ""
         speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
         time = duration(self.seconds)
@@ -462,9 +462,14 @@ class Estimate:
         one = self.nonfinite == 1
         start = f"{self.nonfinite:,} {'draw' if one else 'draws'} had a value or gradient that is not finite"
         if self.omitted:
-            return [f"{start} and {'was' if one else 'were'} left out: the estimate is of the other draws only."]
+            left = "the estimate is of the other draws only" if self._moments.count else "none is left"
+            return [f"{start} and {'was' if one else 'were'} left out: {left}."]
+        if self.nonfinite * self.group == self.n:
+            return [f"{start}: that is all of them."]
         return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
 
 
-def _finite_or_nan(x: float) -> float:
-    return x if math.isfinite(x) else math.nan
+def _shown(moments: Moments) -> Float64Array:
+    """Return the means: infinite ones only where every draw is the same, NaN where infinite draws met others."""
+    mean = moments.mean
+    return np.where(np.isfinite(mean) | (moments.m2 == 0.0), mean, np.nan)
