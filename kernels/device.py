@@ -7,10 +7,11 @@ has a device address. Its blocks have whole warps.
 import inspect
 from functools import partial
 
-from numba import cuda, float64, int32, int64, types
+from numba import float64, int32, int64, types
 from numba.extending import intrinsic
 
 from mcgrad.kernels.lanes import _pointer
+from mcgrad.kernels.target import cuda
 
 WARP = 32
 ALL = 0xFFFFFFFF  # every lane of a warp

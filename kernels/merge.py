@@ -1,8 +1,9 @@
 """The kernel that adds up what the chunks of a launch found, in an order that depends on their number alone."""
 
-from numba import cuda, float64, int32, int64, types
+from numba import float64, int32, int64, types
 
 from mcgrad.kernels.device import add_shared, at, share
+from mcgrad.kernels.target import cuda
 
 THREADS, WARPS = 256, 8
 SIGNATURE = types.void(types.CPointer(types.float64), types.int32, types.CPointer(types.float64))

@@ -15,7 +15,7 @@ from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
 
 Q = mg.Normal(0.3, 1.2)
 PROGRAM = mg.Estimator(np.sin, Q, backend="numpy").program
-MISSING = 'CuPy is not installed: pip install "mcgrad[cuda]"'
+MISSING = 'CuPy is not installed: pip install "cupy-cuda12x"'
 
 
 class Fake:

@@ -9,7 +9,9 @@ ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "kernels errors",
-    "triangular tree moments references ranges strict machine arrays",
+    "triangular tree moments references ranges strict machine",
+    "packages",
+    "arrays",
     "noise reals",
     "table",
     "result",

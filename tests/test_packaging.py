@@ -1,13 +1,17 @@
 """What is published holds all of it: sdist, from it a wheel, from that an installation that imports the kernels."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from mcgrad import packages
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path.relative_to(ROOT / "kernels").name for path in (ROOT / "kernels").glob("*.py"))
@@ -35,7 +39,7 @@ def archives(tmp_path_factory):
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
-    (tree,) = [path for path in folder.glob("mcgrad-*") if path.is_dir()]
+    (tree,) = [path for path in folder.glob("monte_carlo_gradients-*") if path.is_dir()]
     run("-c", BUILD, "build_wheel", str(folder), cwd=tree)
     (wheel,) = folder.glob("*.whl")
     return sdist, wheel
@@ -68,3 +72,26 @@ def test_an_installation_works(archives, tmp_path):
         "print(mg.estimate(lambda z: z**2, mg.Normal(), 1000, backend='numpy').n)"
     )
     assert run("-c", code, str(tmp_path), cwd=tmp_path).split() == ["1000"]
+
+
+def test_remedies_name_what_the_extras_install():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == packages.DISTRIBUTION
+    extras = project["optional-dependencies"]
+    assert [list(packages.CUDA[12]), list(packages.CUDA[13])] == [extras["cuda"], extras["cuda13"]]
+    assert packages.PLOT in extras["plot"]
+    assert packages.install(*packages.CUDA[13]) == 'pip install "cupy-cuda13x>=13.6,<15" "numba-cuda[cu13]>=0.30"'
+
+
+def test_nothing_tells_users_to_install_the_other_project():
+    """`mcgrad` in an index of packages is another project; what is ours there has another name."""
+    files = [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "bench").rglob("*"),
+    ]
+    wrong = [
+        path for path in files if path.is_file() and re.search(rb"install [^\n`&]*\bmcgrad\b(?!/)", path.read_bytes())
+    ]
+    assert wrong == []

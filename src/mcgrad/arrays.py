@@ -7,16 +7,17 @@ arrays answer NumPy's functions, so that code for NumPy arrays serves both; what
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad import packages
 from mcgrad.errors import BackendError, ParameterError, shown
 
-REMEDY = 'pip install "mcgrad[cuda]"'
+CUPY = ("cupy", "cupyx", "cupy_backends", "cuda")  # where the errors of CuPy's calls are defined
 DLPACK_CUDA = (2, 13)  # device types: its own memory, and managed memory
 
 
@@ -31,8 +32,34 @@ def cupy() -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise BackendError(f"CuPy, which holds the memory of GPUs, does not import ({error}): {REMEDY}") from None
+        raise BackendError(
+            f"CuPy, which holds the memory of GPUs, does not import ({error}): {packages.cuda()}"
+        ) from None
     return cupy
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Raise a BackendError with the remedy where CuPy fails as it computes with arrays on a device."""
+    try:
+        yield
+    except Exception as error:
+        found = failure(error)
+        if found is None:
+            raise
+        raise found from error
+
+
+def failure(error: Exception) -> BackendError | None:
+    """Return what to raise for an error of CuPy's own computations, or None for others."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError) or "libnvrtc" in said or type(error).__name__ == "DynamicLibNotFoundError":
+        remedy = f"CuPy calls libraries of CUDA: {packages.cuda_libraries()}"
+    elif type(error).__module__.partition(".")[0] in CUPY:
+        remedy = "nvidia-smi may say whether the device is well"
+    else:
+        return None
+    return BackendError(f"CuPy fails at a computation on the device ({said}). {remedy}; arrays of the host do without")
 
 
 def on_device(value: Any) -> bool:
@@ -86,6 +113,14 @@ def fetch(array: Any) -> npt.NDArray[Any]:
     """Return an array in host memory: itself, or a copy of one on a device."""
     host: npt.NDArray[Any] = array.get() if on_device(array) else array
     return host
+
+
+def fetch_all(values: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return arrays in host memory, by name; BackendError where the device does not give them back."""
+    if not any_on_device(values.values()):
+        return dict(values)
+    with computing():
+        return {name: fetch(value) for name, value in values.items()}
 
 
 def all_true(answers: Iterable[Any]) -> bool:
@@ -151,10 +186,29 @@ def following(stream: Any) -> AbstractContextManager[Any]:
     """
     if stream is None:
         return nullcontext()
-    library = cupy()
-    if isinstance(stream, library.cuda.Stream | library.cuda.ExternalStream):
+    if isinstance(stream, cupy().cuda.Stream):
         return stream  # type: ignore[no-any-return]
-    return library.cuda.ExternalStream(_address(stream))  # type: ignore[no-any-return]
+    return stream_at(_address(stream), stream)
+
+
+class Foreign:
+    """A stream that others made, by the protocol that CuPy 14 takes streams by; it keeps their object alive."""
+
+    __slots__ = ("_address", "_owner")
+
+    def __init__(self, address: int, owner: Any) -> None:
+        self._address, self._owner = address, owner
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._address
+
+
+def stream_at(address: int, owner: Any = None) -> AbstractContextManager[Any]:
+    """Return CuPy's object for a stream that CuPy did not make: the context in which it is the current one."""
+    kind = cupy().cuda
+    if hasattr(kind.Stream, "from_external"):  # from CuPy 14 on, which deprecates the other
+        return kind.Stream.from_external(Foreign(address, owner))  # type: ignore[no-any-return]
+    return kind.ExternalStream(address)  # type: ignore[no-any-return]
 
 
 def _address(stream: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import arguments, tree
+from mcgrad import arguments, packages, tree
 from mcgrad.agreement import label
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, TraceError, shown
@@ -138,12 +138,12 @@ class Comparison:
         Returns
         -------
         matplotlib Figure
-            Needs matplotlib: ``pip install mcgrad[plot]``.
+            Needs matplotlib.
         """
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise ImportError("Comparison.plot needs matplotlib: pip install mcgrad[plot]") from None
+            raise ImportError(f"Comparison.plot needs matplotlib: {packages.install(packages.PLOT)}") from None
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         x = np.arange(len(self.components))

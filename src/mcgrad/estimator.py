@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
-from mcgrad.arrays import any_on_device, contiguous, fetch, following, on_device, place, settle
+from mcgrad.arrays import any_on_device, computing, contiguous, fetch, fetch_all, following, on_device, place, settle
 from mcgrad.backends import registry
 from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
@@ -283,11 +283,12 @@ class Estimator:
             running = self._dispatched.running
             try:
                 partial, seconds = self._average(running, n, seed, first, values, watch, reached)
+                partial = self._finish.estimate(partial, values, self.nonfinite == "omit")
                 break
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
+                values = fetch_all(values)
                 reached = None  # another backend cuts its chunks elsewhere
-        partial = self._finish.estimate(partial, values, self.nonfinite == "omit")
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(
                 f"{partial.nonfinite:,} of {n:,} draws had a value or gradient that is not finite; "
@@ -313,7 +314,7 @@ class Estimator:
 
     def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
         """Work out the baselines that a pilot gives, by the paths of their inputs."""
-        return self._pilot({path: fetch(value) for path, value in values.items()}, seed) if self._pilot else {}
+        return self._pilot(fetch_all(values), seed) if self._pilot else {}
 
     def _average(
         self,
@@ -327,7 +328,7 @@ class Estimator:
     ) -> tuple[Partial, float]:
         kernel = running.kernel
         if not getattr(kernel, "takes_device_arrays", False):
-            values = {path: fetch(value) for path, value in values.items()}
+            values = fetch_all(values)
         with kernel.limits():
             start = time.perf_counter() - (reached.seconds if reached else 0.0)
 
@@ -350,9 +351,10 @@ class Estimator:
             given = self._fixed_inputs
         if not any_on_device(values.values()):
             return self._digest(params, given)
-        params = [value.copy() for value in params]
-        if given is not self._fixed_inputs:
-            given = {path: value.copy() for path, value in given.items()}
+        with computing():
+            params = [value.copy() for value in params]
+            if given is not self._fixed_inputs:
+                given = {path: value.copy() for path, value in given.items()}
         return lambda: self._digest(params, given)
 
     def _digest(self, params: Iterable[npt.NDArray[Any]], data: Mapping[str, npt.NDArray[Any]]) -> str:

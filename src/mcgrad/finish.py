@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import fetch_flat
+from mcgrad.arrays import computing, fetch_flat
 from mcgrad.backends.base import WIDE, HostValues, Inputs, Partial
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -50,7 +50,8 @@ class Finisher:
             return moments
         mean, m2 = np.zeros(self.size), np.zeros(self.size)
         mean[self._random], m2[self._random] = moments.mean, moments.m2
-        values = fetch_flat(self._host(inputs)) if self._places else []
+        with computing():
+            values = fetch_flat(self._host(inputs)) if self._places else []
         with np.errstate(all="ignore"):
             for (place, is_factor), flat in zip(self._places, values, strict=True):
                 if is_factor:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from importlib import metadata
 
+from mcgrad import __version__, packages
 from mcgrad.backends import rates, registry
 from mcgrad.backends.base import Backend
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.backends.rates import Rated
 from mcgrad.compile import CACHE_VARIABLE, cache_folder
-from mcgrad.machine import available_processors, processor
+from mcgrad.machine import available_processors, processor, version
 from mcgrad.run import THREADS_VARIABLE, thread_count
 
-PACKAGES = ("mcgrad", "numpy", "numba", "llvmlite", "scipy", "numba-cuda", "cupy-cuda12x")
+REQUIRED = ("numpy", "numba", "llvmlite", "scipy")
+OPTIONAL = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x")
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "neon", "sve")
 
 
@@ -58,12 +59,11 @@ def _rates() -> str:
 def _versions() -> Iterator[tuple[str, str]]:
     system = f"{platform.python_implementation()}, {platform.system()}, {platform.machine()}"
     yield "Python", f"{platform.python_version()} ({system})"
-    for name in PACKAGES:
-        try:
-            yield name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            if name in ("mcgrad", "numpy", "numba", "llvmlite", "scipy"):
-                yield name, "not installed"
+    yield "mcgrad", __version__
+    for name in (*REQUIRED, *OPTIONAL):
+        found = version(name)
+        if found != packages.ABSENT or name in REQUIRED:
+            yield name, found
 
 
 def _features() -> str:

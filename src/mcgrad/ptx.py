@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcgrad import compile
+from mcgrad import compile, packages
+from mcgrad.errors import BackendError
 from mcgrad.machine import version
 
 COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink")
@@ -78,12 +79,32 @@ def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[
     """Compile a Python function of numbers and pointers as a kernel.
 
     `launch` holds the threads of a block, and how many blocks should find room on a multiprocessor at once.
-    """
-    from numba import cuda
 
-    target: Any = cuda
-    text, _ = target.compile(function, signature, device=False, abi="numba", cc=cc, output="ptx", launch_bounds=launch)
+    Raises
+    ------
+    BackendError
+        The installed numba-cuda does not work, or nvJitLink does not take what NVVM makes: with the remedy.
+    """
+    try:
+        from mcgrad.kernels.target import cuda
+
+        target: Any = cuda
+        options = {"device": False, "abi": "numba", "cc": cc, "output": "ptx", "launch_bounds": launch}
+        text, _ = target.compile(function, signature, **options)
+    except (AttributeError, ImportError) as error:  # of its modules, with a NumPy or a Numba that it was not made for
+        raise BackendError(_incompatible(error)) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "DynamicLibNotFoundError":
+            raise
+        raise BackendError(f"numba-cuda finds no compiler of NVIDIA's ({error}): {packages.cuda()}") from error
     return _linked(text if isinstance(text, str) else text.decode(), cc)
+
+
+def _incompatible(error: Exception) -> str:
+    """Say that numba-cuda does not work with what else is installed."""
+    found = ", ".join(f"{name} {version(name)}" for name in ("numba-cuda", "numpy", "numba", "cuda-bindings"))
+    remedy = f"{packages.cuda()} {packages.WITH_CUDA}"
+    return f"numba-cuda does not work with the packages here ({error}; {found}). These work together: {remedy}"
 
 
 def _kept(path: Path, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
@@ -139,19 +160,38 @@ def _linked(text: str, cc: tuple[int, int]) -> Ptx:
 
 
 def _link(text: bytes, architecture: str) -> bytes | None:
+    """Return machine code; None where nvJitLink, or what it is called by, is missing."""
     try:
         from cuda.bindings import nvjitlink
 
-        handle = nvjitlink.create(2, [architecture, "-O3"])
+        nvjitlink.version()
     except (ImportError, RuntimeError):  # the bindings, or the library that they load
         return None
+    handle = 0
     try:
+        handle = nvjitlink.create(2, [architecture, "-O3"])
         nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel")
         nvjitlink.complete(handle)
         image = bytearray(nvjitlink.get_linked_cubin_size(handle))
         nvjitlink.get_linked_cubin(handle, image)
         return bytes(image)
-    except nvjitlink.nvJitLinkError:  # older than the PTX
-        return None
+    except nvjitlink.nvJitLinkError as error:
+        raise BackendError(_unlinked(nvjitlink, handle, text, architecture, error)) from error
     finally:
-        nvjitlink.destroy(handle)
+        if handle:
+            nvjitlink.destroy(handle)
+
+
+def _unlinked(nvjitlink: Any, handle: int, text: bytes, architecture: str, error: Exception) -> str:
+    """Say what nvJitLink does not take, in its own words: as a rule it is older than what wrote the PTX."""
+    made = re.search(rb"^\.version\s+(\S+)", text, re.MULTILINE)
+    log = bytearray(nvjitlink.get_error_log_size(handle)) if handle else bytearray()
+    if log:
+        nvjitlink.get_error_log(handle, log)
+    said = " ".join(log.rstrip(b"\0").decode(errors="replace").split()) or str(error)
+    library = ".".join(map(str, nvjitlink.version()))
+    written = made.group(1).decode() if made else "unknown"
+    return (
+        f"nvJitLink {library} does not compile the kernel's PTX, of version {written}, for "
+        f"{architecture.removeprefix('-arch=')} ({said}). It must be as new as NVVM: {packages.nvjitlink()}"
+    )

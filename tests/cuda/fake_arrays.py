@@ -86,10 +86,12 @@ def array_class(machine: Any) -> Any:
 
         def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
             assert method == "__call__"
+            fault()
             machine.asked.add(ufunc.__name__)
             return wrapped(getattr(ufunc, method)(*map(unwrapped, args), **kwargs))
 
         def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+            fault()
             assert all(issubclass(kind, Array) for kind in types), f"{function.__name__} of {types}"
             machine.asked.add(function.__name__)
             return wrapped(function(*map(unwrapped, args), **{name: unwrapped(x) for name, x in kwargs.items()}))
@@ -110,6 +112,10 @@ def array_class(machine: Any) -> Any:
             return f"Array({self._host!r})"
 
         __hash__ = None  # type: ignore[assignment]
+
+    def fault() -> None:
+        if machine.array_faults:
+            raise machine.array_faults.pop(0)
 
     def unwrapped(value: Any) -> Any:
         if isinstance(value, Array):

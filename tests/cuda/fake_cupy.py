@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import sys
 import threading
+import warnings
 from collections import deque
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -45,6 +46,16 @@ class OutOfMemoryError(MemoryError):
     pass
 
 
+class CompileException(Exception):  # noqa: N818 - CuPy's name
+    pass
+
+
+CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"  # by which errors of CuPy are told from others
+CUDADriverError.__module__ = "cupy_backends.cuda.api.driver"
+OutOfMemoryError.__module__ = "cupy.cuda.memory"
+CompileException.__module__ = "cupy.cuda.compiler"
+
+
 class Machine:
     """Devices, memory and streams, and the module that stands for CuPy.
 
@@ -55,10 +66,12 @@ class Machine:
         Bytes of each.
     driver : int
         Version of CUDA that the driver is for; 0 for no driver.
+    release : int
+        Major version of CuPy: 14 takes streams by the protocol, and deprecates what 13 takes them by.
     """
 
-    def __init__(self, devices: int = 1, memory: int = 1 << 34, driver: int = 12090) -> None:
-        self.devices, self.memory, self.driver = devices, memory, driver
+    def __init__(self, devices: int = 1, memory: int = 1 << 34, driver: int = 12090, release: int = 14) -> None:
+        self.devices, self.memory, self.driver, self.release = devices, memory, driver, release
         self.blocks: dict[int, tuple[Any, int | None]] = {}  # address: bytes, device (None for the host)
         self.kernels: dict[int, tuple[Any, list[str]]] = {}
         self.streams: dict[int, deque[Any]] = {0: deque()}
@@ -69,6 +82,7 @@ class Machine:
         self.asked: set[str] = set()  # functions of NumPy that arrays answered
         self.transfers = 0  # of arrays to the host
         self.faults: list[Exception] = []  # to be raised by what comes next
+        self.array_faults: list[Exception] = []  # to be raised by the next computation with arrays
         self.bound: set[tuple[int, int]] = set()  # threads and the devices whose contexts they have
         self.used = [0] * max(devices, 1)
         self.local = threading.local()
@@ -254,11 +268,21 @@ def _module(machine: Machine) -> Any:
 
     class External(Stream):
         def __init__(self, ptr: int) -> None:
+            if machine.release >= 14:
+                warnings.warn("ExternalStream is deprecated. Use Stream.from_external()", DeprecationWarning, 2)
             super().__init__(machine, ptr)
 
     class New(Stream):
         def __init__(self) -> None:
             super().__init__(machine, machine.new_stream())
+
+    def from_external(cls: Any, theirs: Any) -> Stream:
+        made = cls.__new__(cls)
+        Stream.__init__(made, machine, theirs.__cuda_stream__()[1])
+        return made
+
+    if machine.release >= 14:
+        New.from_external = classmethod(from_external)
 
     def current() -> Stream:
         stack = getattr(machine.local, "stack", [])

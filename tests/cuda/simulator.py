@@ -88,7 +88,9 @@ class Loader:
     """One namespace for a kernel and all device functions it calls: the simulator puts its `cuda` into it."""
 
     def __init__(self, dtype: str) -> None:
-        from numba import cuda, float64, int32, int64, types, uint32, uint64
+        from numba import float64, int32, int64, types, uint32, uint64
+
+        from mcgrad.kernels.target import cuda
 
         self.real = np.dtype(dtype).type
         self.names: dict[str, Any] = {
@@ -170,7 +172,7 @@ def dynamic_shared(dtype):
 
 def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:
     """Return the kernel: call it as `kernel(grid, *arguments)`."""
-    from numba import cuda
+    from mcgrad.kernels.target import cuda
 
     function = cuda.jit(Loader(dtype).load(emitted.source, emitted.natives)["kernel"])
 

@@ -75,5 +75,5 @@ def test_without_cupy_the_remedy_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(BackendError, match=r'pip install "mcgrad\[cuda\]"'):
+    with pytest.raises(BackendError, match=r'pip install "cupy-cuda1[23]x'):
         arrays.cupy()

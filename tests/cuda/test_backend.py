@@ -11,7 +11,7 @@ from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.emit import registers
 from tests.cuda import machines
-from tests.cuda.fake_cupy import CUDADriverError, CUDARuntimeError
+from tests.cuda.fake_cupy import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
 
 LOAD = compiled.Compiled._load
 X = np.random.default_rng(0).standard_normal((5, 3))
@@ -343,6 +343,10 @@ def test_a_stream_is_waited_for(machine):
             r"device 0 \(Fake GPU\) is out of memory .*Gi",
         ),
         (CUDADriverError(700, "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access"), "lost to this process"),
+        (CUDADriverError(714, "CUDA_ERROR_HARDWARE_STACK_ERROR: hardware stack error"), "lost to this process"),
+        (CUDADriverError(715, "CUDA_ERROR_ILLEGAL_INSTRUCTION: an illegal instruction"), "lost to this process"),
+        (CUDADriverError(226, "CUDA_ERROR_CONTAINED: a contained error"), "lost to this process"),
+        (CUDADriverError(222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: too new"), "pip install --upgrade nvidia-nvjitlink"),
         (CUDADriverError(701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: too many resources"), "more registers"),
         (CUDADriverError(1, "CUDA_ERROR_INVALID_VALUE: invalid argument"), "a call of CUDA failed"),
     ],
@@ -353,13 +357,83 @@ def test_errors_of_the_device(machine, fault, message):
     machine.faults.append(fault)
     with pytest.raises(mg.BackendError, match=message):
         estimator(500)
-    if fault.status == 700:
+    if "lost" in message:
         with pytest.raises(mg.BackendError, match="lost"):
             estimator(500)
         with pytest.raises(mg.BackendError, match=r"not available: .*lost"):
             build("scalar")
     else:
         identical(estimator(500), before)
+
+
+def test_cupy_before_14(monkeypatch):
+    small(monkeypatch)
+    machine = machines.machine(monkeypatch, release=13)
+    assert not hasattr(machine.cupy.cuda.Stream, "from_external")
+    stream = machine.cupy.cuda.Stream()
+    ours = build("wave", data={}, params={"c": machine.cupy.asarray(0.5)})
+    agree(ours(3000, stream=stream.ptr), build("wave", "numpy")(3000))
+
+
+NO_CUBLAS = ImportError('Failure finding "libcublasLt.so.12": No such file')
+NOT_COMPILED = CompileException("nvrtc: error: failed to open nvrtc-builtins")
+
+
+def exponent(z, *, c):
+    return np.sum(z) * np.exp(c) + np.sum(z * np.cos(c))  # a factor behind the mean, a constant of the kernel
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (NO_CUBLAS, r'libcublasLt.*pip install "cupy-cuda1[23]x\[ctk\]'),
+        (NOT_COMPILED, "CuPy fails at a computation on the device .*nvrtc-builtins"),
+        (OutOfMemoryError("Out of memory allocating 8 bytes."), "device 0 .*out of memory"),
+        (CUDARuntimeError(715, "cudaErrorIllegalInstruction: an illegal instruction"), "lost to this process"),
+    ],
+)
+def test_errors_of_cupy_as_constants_are_computed(machine, fault, message):
+    c = machine.cupy.asarray(0.5)
+    expected = mg.estimate(exponent, NORMAL, 500, params={"c": 0.5}, backend="numpy")
+    named = mg.Estimator(exponent, NORMAL, params={"c": c}, backend="cuda")
+    machine.array_faults.append(fault)
+    with pytest.raises(mg.BackendError, match=message):
+        named(500)
+    if fault is not NO_CUBLAS:
+        return
+    agree(named(500), expected)
+    auto = mg.Estimator(exponent, NORMAL, params={"c": c}, backend="auto")
+    assert auto.backend == "cuda"
+    machine.array_faults.append(fault)
+    with pytest.warns(mg.BackendWarning, match="libcublasLt"):
+        estimate = auto(500)
+    assert estimate.backend != "cuda"
+    agree(estimate, expected)
+
+
+def test_errors_of_cupy_as_factors_are_computed(machine, monkeypatch):
+    """After the run, where constants are put behind the means: auto computes again elsewhere."""
+    auto = mg.Estimator(exponent, NORMAL, params={"c": machine.cupy.asarray(0.5)}, backend="auto")
+    run = auto._average
+
+    def then_fail(*arguments):
+        found = run(*arguments)
+        if arguments[0].backend.name == "cuda":
+            machine.array_faults.append(NOT_COMPILED)
+        return found
+
+    monkeypatch.setattr(auto, "_average", then_fail)
+    with pytest.warns(mg.BackendWarning, match="nvrtc-builtins"):
+        estimate = auto(500)
+    assert estimate.backend != "cuda"
+    agree(estimate, mg.estimate(exponent, NORMAL, 500, params={"c": 0.5}, backend="numpy"))
+
+
+def test_errors_of_cupy_as_parameters_are_checked(machine):
+    loc = machine.cupy.asarray(np.zeros(3))
+    machine.array_faults.append(NOT_COMPILED)
+    with pytest.raises(mg.BackendError, match="nvrtc-builtins"):
+        mg.Normal(loc, 1.0)
 
 
 def test_no_memory_left(monkeypatch):
@@ -396,7 +470,7 @@ def test_packages_that_are_missing(monkeypatch):
     from mcgrad.backends.cuda import backend
 
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    with pytest.raises(mg.BackendError, match=r'CuPy and numba-cuda are not installed: pip install "mcgrad\[cuda\]"'):
+    with pytest.raises(mg.BackendError, match=r'CuPy and numba-cuda are not installed: pip install "cupy-cuda1[23]x'):
         build("wave")
 
 

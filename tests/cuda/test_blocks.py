@@ -52,7 +52,7 @@ def bench(name, dtype):
 
 
 def compiled(emitted, cc):
-    from numba import cuda
+    from mcgrad.kernels.target import cuda
 
     module = ModuleType("emitted")
     module.__dict__.update({f"native{i}": function for i, function in enumerate(emitted.natives)})

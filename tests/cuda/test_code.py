@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import ptx
+from mcgrad import packages, ptx
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
 from mcgrad.emit import registers
 from mcgrad.kernels import merge
@@ -68,7 +68,7 @@ RUN = """
 import sys
 import numpy as np
 import mcgrad as mg
-from mcgrad import ptx
+from mcgrad import packages, ptx
 from mcgrad.emit import registers
 
 est = mg.Estimator(lambda z: np.cos(z), mg.Normal(0.3, 1.2), backend="numpy")
@@ -107,3 +107,82 @@ def test_what_cannot_be_read_is_compiled_again(tmp_path):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     assert run(tmp_path / "file" / "cache")[0] == "False"
+
+
+# Packages that do not go together
+
+
+FRESH = """
+import warnings
+warnings.simplefilter("error")
+import numpy as np
+np.__dict__.pop("row_stack", None)
+import mcgrad.ptx as ptx
+from mcgrad.kernels import merge
+print(ptx.function_ptx(merge.merge, merge.SIGNATURE, (9, 0)).entry)
+"""
+
+
+def test_a_numpy_without_row_stack_and_warnings_as_errors(tmp_path):
+    """NumPy 2.5 removed what numba-cuda 0.30 overloads, and deprecates how it makes a NaT."""
+    environment = {**os.environ, "MCGRAD_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "merge" in done.stdout
+
+
+def kernel(n, out):
+    out[0] = n
+
+
+def signature():
+    from numba import types
+
+    return types.void(types.int32, types.CPointer(types.int32))
+
+
+def test_a_numba_cuda_that_does_not_load_names_versions_and_remedy(monkeypatch):
+    from mcgrad.kernels.target import cuda
+
+    def broken(*arguments, **options):
+        raise AttributeError("module 'numpy' has no attribute 'in1d'")
+
+    monkeypatch.setattr(cuda, "compile", broken)
+    with pytest.raises(mg.BackendError, match=r"in1d.*numba-cuda 0\..*numpy \d.*pip install .*numba-cuda\[cu1"):
+        ptx.translate(kernel, signature(), CC)
+
+
+def test_missing_compilers_name_the_remedy(monkeypatch):
+    from mcgrad.kernels.target import cuda
+
+    class DynamicLibNotFoundError(RuntimeError):
+        pass
+
+    def missing(*arguments, **options):
+        raise DynamicLibNotFoundError('Failure finding "libnvrtc.so.12"')
+
+    monkeypatch.setattr(cuda, "compile", missing)
+    with pytest.raises(mg.BackendError, match=r"libnvrtc.*pip install .*numba-cuda\[cu1"):
+        ptx.translate(kernel, signature(), CC)
+
+
+def test_ptx_of_a_newer_version_than_the_linkers_is_refused():
+    pytest.importorskip("cuda.bindings.nvjitlink")
+    newer = b".version 99.9\n.target sm_90\n.address_size 64\n.visible .entry k() { ret; }\n"
+    with pytest.raises(mg.BackendError, match=r"nvJitLink \d.*version 99.9.*pip install --upgrade nvidia-nvjitlink"):
+        ptx._link(newer, "-arch=sm_90")
+    with pytest.raises(mg.BackendError, match=r"nvJitLink .* for sm_190"):
+        ptx._link(newer.replace(b"99.9", b"8.0"), "-arch=sm_190")
+
+
+def test_remedies_name_the_packages_of_the_stack(monkeypatch):
+    installed = {}
+    monkeypatch.setattr(packages, "version", lambda name: installed.get(name, packages.ABSENT))
+    monkeypatch.setattr(packages, "driver", lambda: 13010)
+    assert "cupy-cuda13x" in packages.cuda()
+    installed["cuda-bindings"] = "12.9.4"
+    assert packages.nvjitlink().endswith("nvidia-nvjitlink-cu12")
+    installed["cupy-cuda13x"] = "14.2.0"
+    assert "numba-cuda[cu13]" in packages.cuda()
+    assert packages.nvjitlink().endswith("nvidia-nvjitlink")
+    assert "cupy-cuda12x" in packages.cuda(11)

@@ -31,10 +31,11 @@ SEED, FIRST = 2**40 + 7, 2**33 + 5
 def launch(body, scope, arguments, *arrays):
     """Run the lines of a kernel of `n` threads on arrays of a device: pointers `a0`, `a1`, ... of given types."""
     import cupy
-    from numba import cuda, int32, types, uint32, uint64
+    from numba import int32, types, uint32, uint64
 
     from mcgrad.backends.cuda.driver import devices
     from mcgrad.backends.cuda.launch import Arguments
+    from mcgrad.kernels.target import cuda
 
     scope = {"at": at, "put": put, "cuda": cuda, "int32": int32, "uint32": uint32, "uint64": uint64, **scope}
     names = ", ".join(f"a{i}" for i in range(len(arrays)))

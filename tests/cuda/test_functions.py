@@ -19,7 +19,9 @@ CC = pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
 
 def everything(bits):
     """A kernel that calls every function of a dtype once."""
-    from numba import cuda, types, uint32
+    from numba import types, uint32
+
+    from mcgrad.kernels.target import cuda
 
     kind = types.float32 if bits == 32 else types.float64
     modules = (cuda32,) if bits == 32 else (elementary64, special64)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises
 from mcgrad import tree
-from mcgrad.arrays import all_true, any_on_device, fetch, together
+from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -268,14 +268,17 @@ class Distribution:
 
     def _constrain(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse the first array that its constraint does not accept."""
-        answers = {path: self._constraint(path).check(array) for path, array in flat.items()}
-        if not all_true(answers.values()):
+        with computing():
+            answers = {path: self._constraint(path).check(array) for path, array in flat.items()}
+            accepted = all_true(answers.values())
+        if not accepted:
             path = next(path for path, answer in answers.items() if not answer)
             raise self._constraint(path).refuse(path, fetch(flat[path]))
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Have the family check arrays, which are all on the device if one is."""
-        self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
+        with computing():
+            self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
 
 
 def _no_density(q: Any, *args: Any, **params: Any) -> Any:

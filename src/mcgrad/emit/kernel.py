@@ -108,14 +108,15 @@ def head(
     """
     bits, text = dtype[-2:], Source()
     text.add("import numpy as np")
-    text.add("from numba import cuda, float64, int32, int64, types, uint32, uint64", "")
+    text.add("from numba import float64, int32, int64, types, uint32, uint64", "")
     text.add("from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64")
     if blocks:
         text.add("from mcgrad.kernels.blocks import add_moments, add_products, advance, array_at, dynamic_shared")
         text.add("from mcgrad.kernels.blocks import load2, load4, store2, store4")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
-    text.add("from mcgrad.kernels.philox import philox4x32", "")
+    text.add("from mcgrad.kernels.philox import philox4x32")
+    text.add("from mcgrad.kernels.target import cuda", "")
     text.add(f"real, real_type, pointer = np.float{bits}, types.float{bits}, types.CPointer")
     text.add("words = subroutine(philox4x32, types.UniTuple(types.uint32, 4))")
     text.add(f"normal_pair = subroutine(noise{bits}.normal_pair, types.UniTuple(real_type, 2))")

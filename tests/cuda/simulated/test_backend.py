@@ -5,13 +5,13 @@ from types import FunctionType
 
 import numpy as np
 import pytest
-from numba import cuda
 
 import mcgrad as mg
 from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.emit import blocks, registers
 from mcgrad.emit.threads import Shape
 from mcgrad.kernels import merge
+from mcgrad.kernels.target import cuda
 from tests.cuda import machines, simulator
 from tests.cuda.fake_cupy import CUDADriverError
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 
-from mcgrad import ptx
-from mcgrad.arrays import REMEDY
+from mcgrad import packages, ptx
 from mcgrad.backends.base import NEVER, Cost
 from mcgrad.backends.cuda.kernel import CudaKernel, emitted
 from mcgrad.backends.rates import Rates, current
@@ -100,4 +99,4 @@ def _missing() -> str | None:
     lacking = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if not lacking:
         return None
-    return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed: {REMEDY}"
+    return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed: {packages.cuda()}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,14 +63,25 @@ class Compiled:
         emitted = self.emitted
         if emitted.shared > device.shared:
             raise BackendError(f"{device} has {device.shared:,} bytes of shared memory a block, not {emitted.shared:,}")
-        try:
+        with compiling(device):
             code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.natives)
-        except Exception as error:  # Numba's, NVVM's: a user's function that is not for GPUs, a device of another age
-            raise BackendError(f"the kernel does not compile for {device}: {type(error).__name__}: {error}") from error
         return device.load(code, emitted.shared, keep=not emitted.natives)
 
 
-def _merge(device: Device) -> Any:
-    from mcgrad.kernels import merge
+@contextmanager
+def compiling(device: Device) -> Iterator[None]:
+    """Raise a BackendError where Numba or NVVM fail: at a user's function that is not for GPUs, say."""
+    try:
+        yield
+    except BackendError as error:
+        raise BackendError(f"the kernel does not compile for {device}: {error}") from error
+    except Exception as error:
+        raise BackendError(f"the kernel does not compile for {device}: {type(error).__name__}: {error}") from error
 
-    return device.load(ptx.function_ptx(merge.merge, merge.SIGNATURE, device.cc))
+
+def _merge(device: Device) -> Any:
+    with compiling(device):
+        from mcgrad.kernels import merge
+
+        code = ptx.function_ptx(merge.merge, merge.SIGNATURE, device.cc)
+    return device.load(code)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import cupy
+from mcgrad import arrays
+from mcgrad.arrays import cupy, stream_at
 from mcgrad.backends.cuda import faults
 from mcgrad.errors import BackendError
 from mcgrad.ptx import Ptx
@@ -187,6 +189,13 @@ class Current:
             raise failure from error
 
 
+@contextmanager
+def computing() -> Iterator[None]:
+    """Raise a BackendError with the remedy where CuPy fails as it computes on its current device."""
+    with arrays.computing(), devices()[int(cupy().cuda.runtime.getDevice())].current():
+        yield
+
+
 class Event:
     """What the current stream holds now."""
 
@@ -199,8 +208,7 @@ class Event:
 
 def within(stream: int) -> AbstractContextManager[Any]:
     """Return the context in which a stream is CuPy's current one."""
-    context: AbstractContextManager[Any] = cupy().cuda.ExternalStream(stream)
-    return context
+    return stream_at(stream)
 
 
 def current_stream() -> int:

@@ -172,7 +172,8 @@ class CudaBound(Shifted):
         with self._lock:
             if careful not in self._values:
                 compiled = self.kernel.variant(careful, self._resident)
-                self._values[careful] = compiled, compiled.constants(self.inputs)
-                if self._resident or current_stream():
-                    self.ready = Event()
+                with driver.computing() if self._resident else nullcontext():
+                    self._values[careful] = compiled, compiled.constants(self.inputs)
+                    if self._resident or current_stream():
+                        self.ready = Event()
             return self._values[careful]
