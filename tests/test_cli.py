@@ -357,3 +357,27 @@ def test_interrupt(folder):
     assert "of 1,000,000,000 draws are kept; --resume goes on from there" in error
     assert "Traceback" not in error
     assert os.listdir(folder / "results") == [checkpoint.name]
+
+
+def test_python_m_mcgrad(folder):
+    run = [sys.executable, "-m", "mcgrad", "--version"]
+    found = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == f"mcgrad {mg.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "status"), [(["explain", "job.toml"], 141), (["info"], 141), (["run", "job.toml"], 1)]
+)
+def test_a_reader_that_has_gone_ends_it_quietly(folder, args, status):
+    """As in `mcgrad explain job.toml | head`: rich, which prints for `run`, ends it with 1."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mcgrad", *args], cwd=folder, stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (status, "")

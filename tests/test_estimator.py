@@ -152,3 +152,23 @@ def test_estimators_of_one_program_share_one_compilation():
     before = dict(compile._loaded)
     mg.estimate(PROBLEMS["scalar"]["f"], mg.Normal(1.3, 0.2), N, backend="cpu")
     assert compile._loaded == before
+
+
+def test_repr_says_what_it_is():
+    def log_joint(z, *, net, X):
+        return np.sum(X @ z) * net["w"]
+
+    q, X = mg.Normal(np.zeros(3), np.float64(2.0)), np.ones((5, 3))
+    run = mg.Estimator(log_joint, q, params={"net": {"w": 1.0}}, data={"X": X}, wrt=["loc", "net"], backend="numpy")
+    assert repr(run) == (
+        "Estimator(log_joint, Normal(loc=<float64 (3,)>, scale=2.0), params={net.w: ()}, data={X: (5, 3)}, "
+        "wrt=(loc, net.w), method='pathwise', dtype=float64, backend=numpy)"
+    )
+    q = mg.Normal(0.0, 1.0)
+    bound = mg.Estimator(mg.iwae(lambda z: -(z**2), q, 4), wrt=(), method={"loc": "dreg"}, backend="numpy")
+    assert repr(bound) == (
+        "Estimator(iwae(<lambda>, Normal(loc=0.0, scale=1.0), k=4), wrt=(), "
+        "method={'loc': 'dreg', 'scale': 'pathwise'}, dtype=float64, backend=numpy)"
+    )
+    assert repr(mg.elbo(log_joint, q)) == "elbo(log_joint, Normal(loc=0.0, scale=1.0))"
+    assert repr(mg.kl(q, mg.Normal(1.0, 1.0))) == "kl(Normal(loc=0.0, scale=1.0), Normal(loc=1.0, scale=1.0))"

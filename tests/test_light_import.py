@@ -31,3 +31,10 @@ def test_the_numpy_backend_does_without_numba():
 def test_auto_loads_no_backend_that_it_does_not_take():
     loaded = fresh("import sys, mcgrad as mg; mg.estimate(lambda z: z**2, mg.Normal(), 200_000); print(*sys.modules)")
     assert [name for name in ("numba", "llvmlite", "cupy", "scipy", "rich") if name in loaded] == []
+
+
+def test_dir_shows_the_public_names():
+    import mcgrad
+
+    assert [name for name in dir(mcgrad) if not name.startswith("__")] == sorted(mcgrad.__all__)
+    assert all(getattr(mcgrad, name) is not None for name in mcgrad.__all__)

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from mcgrad import table
 from mcgrad.errors import MergeError, ParameterError
 from mcgrad.moments import Moments
 from mcgrad.result import Estimate
@@ -39,10 +40,13 @@ def test_estimates_do_not_change():
     est = make()
     with pytest.raises(AttributeError, match="does not change"):
         est.n = 3
-    with pytest.raises(ValueError, match="read-only"):
-        est.grad["tau"][0] = 0.0
-    est.grad["tau"] = None
-    assert est.grad["tau"] is not None
+    before = est.to_json()
+    for given in (est.grad, est.grad_stderr, est.confidence_interval().grad):
+        given["a"]["loc"] *= 2 if isinstance(given["a"]["loc"], np.ndarray) else 1
+        given["tau"] = None
+    est.grad["tau"] += 1.0
+    assert est.to_json() == before
+    np.testing.assert_array_equal(est.grad["a"]["loc"], Estimate.from_json(before).grad["a"]["loc"])
 
 
 def test_confidence_interval_covers_what_it_should():
@@ -207,3 +211,26 @@ def test_any_magnitude_prints(scale, mean):
     est = Estimate.from_moments(moments, shapes={}, n=100, seed=0, dtype="float64", backend="cpu", seconds=0.0)
     assert "value" in str(est)
     assert max(map(len, str(est).splitlines())) < 120
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "printed"),
+    [
+        (0.0, 0.0, ["0", "0"]),
+        (-0.0, 0.0, ["0", "0"]),
+        (1.0, 0.0, ["1", "0"]),
+        (-2.5, 0.0, ["-2.5", "0"]),
+        (1 / 3, 0.0, ["0.3333333333", "0"]),
+        (1e-300, 0.0, ["1e-300", "0"]),
+        (0.0, 0.25, ["0.00", "0.25", "[-0.49,", "0.49]"]),
+        (-0.0001, 0.25, ["0.00", "0.25", "[-0.49,", "0.49]"]),
+        (1.0, 1e-18, ["1", "1e-18"]),  # less than the last digit of the estimate
+        (1e15, 0.03, ["1000000000000000", "0.03"]),
+        (math.nan, math.nan, ["nan", "nan"]),
+        (3.0, math.inf, ["3", "inf"]),
+    ],
+)
+def test_numbers_print_plainly(mean, error, printed):
+    x = np.array([[mean], [0.5]])
+    _, row, _ = table.lines(x[:, 0], np.array([error, 0.1]), {"a": ()})
+    assert row.split()[1:] == printed

@@ -52,6 +52,11 @@ def distribution(f: Any, q: Any) -> Distribution:
     return own
 
 
+def called(f: Any) -> str:
+    """Name a function in a repr."""
+    return str(getattr(f, "__qualname__", None) or repr(f)).rpartition("<locals>.")[2]
+
+
 def seed(value: Any) -> int:
     """Return a seed."""
     return count("seed", value, 0, (1 << 64) - 1)

@@ -118,7 +118,7 @@ class Estimator:
         self.output = _output(output, backend)
         self.nonfinite = arguments.choice("nonfinite", nonfinite, arguments.NONFINITE)
         self.threads = thread_count(threads)
-        self.q = q
+        self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
         self._params = arguments.parameters(params, q)
         self._data = arguments.data(data, {**q.params, **(params or {})})
         known = self._data | f.data if isinstance(f, Objective) else self._data
@@ -363,6 +363,20 @@ class Estimator:
         for value in params:
             digest.update(np.asarray(fetch(value), WIDE).tobytes())  # equal numbers in whatever dtype
         return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        params = "".join(f", {path}: {array.shape}" for path, array in self._params.items())
+        data = "".join(f", {name}: {array.shape}" for name, array in self._data.items())
+        given = [
+            self._name,
+            *([f"params={{{params[2:]}}}"] if params else []),
+            *([f"data={{{data[2:]}}}"] if data else []),
+            f"wrt=({', '.join(self.wrt)})",
+            f"method={self.plan.method!r}",
+            f"dtype={self.dtype}",
+            f"backend={self.backend}",
+        ]
+        return f"Estimator({', '.join(given)})"
 
     def explain(self) -> str:
         """Return the Program, the backend and the source that runs, to read."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mcgrad import tree
-from mcgrad.arguments import count
+from mcgrad.arguments import called, count
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.divergence import closed_form
 from mcgrad.distributions.joint import Joint
@@ -43,6 +43,9 @@ class Objective:
             raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
         self.q, self.draws, self.data = q, draws, {}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.q!r})"
+
     def trace(
         self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
     ) -> Var:
@@ -69,6 +72,10 @@ class Elbo(Objective):
             raise ParameterError("log_joint", shown(log_joint), "a function of one draw, or an Integrand")
         self.log_joint = log_joint
 
+    def __repr__(self) -> str:
+        inside = f"{called(self.log_joint)}, {self.q!r}"
+        return f"elbo({inside})" if self.draws == 1 else f"iwae({inside}, k={self.draws})"
+
     def trace(
         self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
     ) -> Var:
@@ -91,6 +98,9 @@ class Kl(Objective):
             raise ParameterError("p", f"event shape {p.event_shape}", f"event shape {q.event_shape}, as q's")
         self.p = p
         self.data = {REFERENCE + path: array for path, array in p.flat_params.items()}
+
+    def __repr__(self) -> str:
+        return f"kl({self.q!r}, {self.p!r})"
 
     def trace(
         self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool

@@ -44,9 +44,10 @@ class ConfidenceInterval:
 class Estimate:
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
-    Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, read-only float64 arrays
-    for the rest; `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes. Of an Estimator with
-    ``output="device"`` these two are CuPy's float64 arrays throughout; all else, and all that is written, is the same.
+    Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, float64 arrays for the rest;
+    `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes, copies to do with as you like. Of an
+    Estimator with ``output="device"`` these two are CuPy's float64 arrays throughout, always the same ones; all else,
+    and all that is written, is the same.
 
     Attributes
     ----------
@@ -243,14 +244,20 @@ class Estimate:
         """Estimate of the gradient, shaped like the parameters."""
         if self._grad is None:
             object.__setattr__(self, "_grad", self._shaped(_shown(self._moments)))
-        return dict(tree.unflatten(self._grad or {}))
+        return self._handed_out(self._grad)
 
     @property
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
         if self._grad_stderr is None:
             object.__setattr__(self, "_grad_stderr", self._shaped(self._moments.stderr))
-        return dict(tree.unflatten(self._grad_stderr or {}))
+        return self._handed_out(self._grad_stderr)
+
+    def _handed_out(self, flat: dict[str, Any] | None) -> dict[str, Any]:
+        """Return nested dicts, of copies that may be written to: on a device a copy would need the right stream."""
+        if self._place is None:
+            flat = {path: x if isinstance(x, float) else x.copy() for path, x in (flat or {}).items()}
+        return dict(tree.unflatten(flat or {}))
 
     @property
     def first(self) -> int:
@@ -294,7 +301,6 @@ class Estimate:
 
     def _shaped(self, components: Float64Array) -> dict[str, Any]:
         """Return the components after the first, shaped like the parameters, by dotted path."""
-        components.flags.writeable = False
         placed = components if self._place is None else self._place(components)
         flat: dict[str, Any] = {}
         start = 1

@@ -59,7 +59,9 @@ def _digits(mean: float, error: float) -> tuple[str, str, str]:
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{mean:.6g}", f"{error:.2g}", ""
     if error == 0:
-        return f"{mean:.10g}", "0", ""
+        return f"{mean + 0.0:.10g}", "0", ""  # -0.0 is 0
+    if error < math.ulp(mean):
+        return f"{mean:.17g}", f"{error:.2g}", ""  # all the digits that a float has
     decimals = 1 - math.floor(math.log10(error))
     if decimals <= 12 and max(abs(mean), error) < 1e9:
         places = max(decimals, 0)

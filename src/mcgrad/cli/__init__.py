@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from mcgrad.errors import McgradError, ParameterError
 
-OK, OFF, REFUSED, INTERRUPTED = 0, 1, 2, 130
+OK, OFF, REFUSED, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +24,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 where some job failed or ``--verify`` found something off; 2 where no job has a result; 130 after Ctrl-C.
+        0; 1 where some job failed or ``--verify`` found something off; 2 where no job has a result; 130 after Ctrl-C;
+        141, as after SIGPIPE, where the reader of a pipe has gone, as in ``mcgrad explain JOB.toml | head``.
     """
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # here, where it can still be answered for, rather than as the interpreter ends
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left in their buffers goes nowhere
+        return UNREAD
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
     try:
         return _command(args)

@@ -99,6 +99,8 @@ class _Batch:
             else:
                 report = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
                 ok, state = run_job(found, self.settings, report, self.lines.say, _warn), board.DONE
+        except BrokenPipeError:  # the reader of what is printed has gone: no fault of the job
+            raise
         except Exception as error:  # the user's own functions may raise anything
             self.fail(i, error)
         else:
