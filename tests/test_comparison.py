@@ -24,7 +24,7 @@ def log_joint(z):
 def test_every_method_sees_the_same_draws():
     found = mg.compare(smooth, mg.Normal(0.3, 1.2), 8000, seed=5, backend="numpy")
     assert [row.method for row in found.rows] == [
-        *("pathwise", "score", "measure_valued", "score+mean", "score+leave_one_out", "score+optimal"),
+        *("pathwise", "score", "measure_valued", "difference", "score+mean", "score+leave_one_out", "score+optimal"),
     ]
     assert found.components == ("loc", "scale")
     exact = np.cos(0.3) * np.exp(-0.72)

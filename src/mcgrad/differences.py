@@ -12,13 +12,12 @@ import numpy as np
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.agreement import label
-from mcgrad.backends.base import HostValues
-from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
 from mcgrad.ir.program import Output, Program
 from mcgrad.moments import Float64Array
+from mcgrad.perdraw import PerDraw
 from mcgrad.simplify import simplify
 from mcgrad.trace.trace import trace
 
@@ -179,37 +178,6 @@ class Differences:
         except ParameterError:
             return False
         return True
-
-
-class PerDraw:
-    """The outputs of a float64 Program draw by draw, rather than their means."""
-
-    def __init__(self, program: Program) -> None:
-        self.program, self.kernel = program, NumpyKernel(program)
-        fixed = [out.var for out in program.outputs if not out.var.random]
-        scales = [out.scale for out in program.outputs if out.scale is not None]
-        self.host, self.fixed = HostValues(fixed + scales, program.dtype), len(fixed)
-
-    def __call__(self, inputs: Mapping[str, Any], seed: int, n: int) -> Float64Array:
-        """Return the outputs of the draws 0 .. n, shape (components, n)."""
-        host = self.host(inputs)
-        random = iter(self._random(inputs, seed, n) if self.kernel.outputs else ())
-        fixed, scales = iter(host[: self.fixed]), iter(host[self.fixed :])
-        blocks: list[Float64Array] = []
-        for out in self.program.outputs:
-            if out.var.random:
-                rows: Float64Array = np.stack([next(random) for _ in range(out.var.size)])
-            else:
-                rows = np.repeat(next(fixed).reshape(-1, 1), n, axis=1)
-            with np.errstate(all="ignore"):
-                blocks.append(rows if out.scale is None else rows * next(scales).reshape(-1, 1))
-        return np.concatenate(blocks)
-
-    def _random(self, inputs: Mapping[str, Any], seed: int, n: int) -> Float64Array:
-        bound, block = self.kernel.bind(inputs), self.kernel.block
-        return np.concatenate(
-            [bound.samples(seed, start, min(start + block, n)) for start in range(0, n, block)], axis=1
-        )
 
 
 def _draws(q: Distribution) -> Program:

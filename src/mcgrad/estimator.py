@@ -30,6 +30,7 @@ from mcgrad.progress import reporting
 from mcgrad.result import Estimate
 from mcgrad.run import Reached, run, thread_count
 from mcgrad.selection import select
+from mcgrad.steps import Steps
 
 if TYPE_CHECKING:
     from mcgrad.ir.program import Program
@@ -126,8 +127,6 @@ class Estimator:
         self._q_values = q.validate({}, self.dtype)
         problem = trace_problem(f, q, self._params, known)
         self.wrt = _selected(wrt, list(problem.params))
-        if isinstance(getattr(f, "log_joint", f), Integrand):
-            _refuse_own(self.wrt, self._params, list(q.flat_params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
             DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
@@ -143,6 +142,8 @@ class Estimator:
         self.group = self.plan.group * problem.draws
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
+        moved = self.plan.moved(self.wrt)
+        self._steps = Steps(problem, moved, self.dtype) if moved else None
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work() / self.group
         inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
@@ -156,7 +157,8 @@ class Estimator:
     def _planned(self, problem: Problem, method: Method, baseline: str | None, k: int) -> Plan:
         own = [path for path in problem.own if path in self.wrt]
         if method != AUTO:
-            return plan(method, baseline, k, problem.own)
+            others = [path for path in problem.params if path not in problem.own]
+            return plan(method, baseline, k, problem.own, others, self.wrt)
         if baseline is not None:
             raise ParameterError("baseline", f"{baseline!r} with method='auto'", "None: auto chooses it, too")
         return select(problem, own, self._values({}), k, self.dtype)
@@ -277,7 +279,7 @@ class Estimator:
         reached: Reached | None = None,
     ) -> Estimate:
         problem = self._problem(values)
-        if self._pilot:
+        if self._pilot or self._steps:
             values = {**values, **self.baselines(values, seed)}
         while True:
             running = self._dispatched.running
@@ -313,8 +315,10 @@ class Estimator:
         )
 
     def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
-        """Work out the baselines that a pilot gives, by the paths of their inputs."""
-        return self._pilot(fetch_all(values), seed) if self._pilot else {}
+        """Work out what pilots give, baselines and the places of differences, by the paths of their inputs."""
+        here = fetch_all(values) if self._pilot or self._steps else {}
+        found = self._pilot(here, seed) if self._pilot else {}
+        return {**found, **(self._steps(here) if self._steps else {})}
 
     def _average(
         self,
@@ -453,11 +457,3 @@ def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, .
         return tree.select(paths, wrt)
     except ParameterError as error:
         raise ParameterError("wrt", error.given, error.accepted) from None
-
-
-def _refuse_own(wrt: Iterable[str], own: Mapping[str, Any], others: list[str]) -> None:
-    """Refuse to differentiate an Integrand in its own parameters: it gives the gradient in the draw alone."""
-    names = [path for path in wrt if path in own]
-    if names:
-        given = f"{', '.join(names)}, in which an Integrand gives no gradient"
-        raise ParameterError("wrt", given, f"any of {', '.join(others)}" if others else "()")

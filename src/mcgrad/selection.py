@@ -15,7 +15,7 @@ from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.differences import Differences
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
-from mcgrad.estimators.pathwise import jumps
+from mcgrad.estimators.jumps import flat_between
 from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
 from mcgrad.estimators.problem import Problem
 from mcgrad.estimators.score import BASELINES
@@ -103,12 +103,12 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     parts: dict[str, list[str]] = {}
     for path in wrt:
         parts.setdefault(part_of(problem.q, path)[1], []).append(path)
-    choices, reasons = dict.fromkeys(problem.own, Choice(PATHWISE)), []
+    choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
     for part, paths in parts.items():
         best, reason = _best(problem, paths, values, k, dtype)
         choices |= dict.fromkeys([path for path in problem.own if part_of(problem.q, path)[1] == part], best)
         reasons.append(f"{part}: {reason}" if len(parts) > 1 else reason)
-    return Plan(choices, k, "; ".join(reasons) or "no parameter of q to differentiate in")
+    return Plan(choices, tuple(wrt), k, "; ".join(reasons) or "no parameter of q to differentiate in")
 
 
 def _best(
@@ -147,7 +147,7 @@ def _trial(
     k: int,
     dtype: str,
 ) -> Trial:
-    plan = Plan(dict.fromkeys(problem.own, choice), k)
+    plan = Plan(dict.fromkeys(problem.own, choice), k=k)
     program = elsewhere(plan.program(problem, wrt, dtype), 2 * STREAMS)
     pilot, group = plan.pilot(problem, wrt, dtype), plan.group * problem.draws
     inputs = {**values, **(Pilot(pilot)(values, SEED) if pilot else {})}
@@ -169,7 +169,7 @@ def _bias(
     far = max(held, key=lambda other: held[other], default=None)
     if far is not None and held[far] > MOST_Z:
         return f"{held[far]:.0f} standard errors from {far}"
-    plan = Plan(dict.fromkeys(problem.own, choice), k)
+    plan = Plan(dict.fromkeys(problem.own, choice), k=k)
     full, value = (plan.program(problem, paths, "float64") for paths in (wrt, ()))
     wide = {path: np.asarray(x, np.float64) for path, x in values.items()}
     checks, _ = Differences(problem.q, full, value, wide, SEED).check(COMPONENTS, DRAWS, BUDGET)
@@ -199,7 +199,7 @@ def _may_jump(problem: Problem) -> bool:
     flat = tree.flatten(problem.z)
     leaves = {path: noise(-1 - i, "draw", z.shape) for i, (path, z) in enumerate(flat.items())}
     value = problem.integrand_at(tree.unflatten(leaves), problem.params, problem.draws > 1)
-    return jumps(value, list(leaves.values()))
+    return any(flat_between(leaf, [value]) for leaf in leaves.values())
 
 
 def _reason(best: Choice, trials: Mapping[Choice, Trial]) -> str:

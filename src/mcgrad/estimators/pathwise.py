@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcgrad import tree
-from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.differentiate.modes import gradient
 from mcgrad.errors import ParameterError
+from mcgrad.estimators.jumps import reaches
 from mcgrad.estimators.problem import Problem
+from mcgrad.integrand import Integrand
 from mcgrad.ir.program import Var, ancestors
 
 
@@ -24,7 +25,8 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     Raises
     ------
     ParameterError
-        A parameter that draws follow in jumps alone, as the probability of a discrete distribution.
+        A parameter that draws follow in jumps alone, as the probability of a discrete distribution; a parameter that
+        only an Integrand has.
 
     Notes
     -----
@@ -32,6 +34,7 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     d/dphi f(g(phi, eps)) is unbiased where f is continuous, and differentiable almost everywhere.
     """
     refuse_jumps(problem, wrt)
+    _refuse_native(problem, wrt)
     return gradient(problem.value, [problem.params[path] for path in wrt])
 
 
@@ -41,40 +44,20 @@ def refuse_jumps(problem: Problem, wrt: Sequence[str]) -> None:
     leaves = [leaf for leaf in tree.flatten(problem.z).values() if read & _noise(leaf)]  # an entropy may read no draw
     for path in wrt:
         param = problem.params[path]
-        if path in problem.own and _reaches(param, leaves, smoothly=False) and not _reaches(param, leaves):
+        if path in problem.own and reaches(param, leaves, smoothly=False) and not reaches(param, leaves):
             given = "a parameter in which draws jump, so that the pathwise gradient is no gradient"
             raise ParameterError(path, given, f'another method, such as method="score" or method={{"{path}": "score"}}')
 
 
-def jumps(value: Var, leaves: Sequence[Var]) -> bool:
-    """Whether a value may jump as the leaves move: whether a comparison, a floor or the like reads them."""
-    reached = set(leaves)
-    for var in ancestors([value]):
-        on = [arg in reached for arg in var.args]
-        if any(on):
-            rules = _rules(var)
-            if any(here and rule is None for here, rule in zip(on, rules, strict=True)) and var.op != "float":
-                return True
-            reached.add(var)
-    return False
-
-
-def _reaches(source: Var, leaves: Sequence[Var], smoothly: bool = True) -> bool:
-    """Whether a leaf depends on the source; with `smoothly`, along a way that has a derivative."""
-    reached = {source}
-    for var in ancestors(leaves):
-        rules = _rules(var) if smoothly else var.args
-        if any(arg in reached and rule is not None for arg, rule in zip(var.args, rules, strict=True)):
-            reached.add(var)
-    return any(leaf in reached for leaf in leaves)
+def _refuse_native(problem: Problem, wrt: Sequence[str]) -> None:
+    """Refuse the own parameters of an Integrand: it gives the gradient in the draw alone."""
+    names = [path for path in wrt if path not in problem.own]
+    if names and isinstance(getattr(problem.f, "log_joint", problem.f), Integrand):
+        given = f"{', '.join(names)}, in which an Integrand gives no gradient"
+        others = f"any of {', '.join(problem.own)}, or " if problem.own else ""
+        raise ParameterError("wrt", given, f'{others}method={{"{names[0]}": "difference"}}')
 
 
 def _noise(var: Var) -> set[Var]:
     return {source for source in ancestors([var]) if source.op == "noise"}
 
-
-def _rules(var: Var) -> Sequence[object]:
-    """For each argument None where the op has no derivative in it."""
-    if var.kind == "bool":
-        return [None] * len(var.args)
-    return ELEMENTWISE.get(var.op, var.args)

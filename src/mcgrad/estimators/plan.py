@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcgrad import tree
-from mcgrad.differentiate.modes import gradient
 from mcgrad.errors import ParameterError, shown
+from mcgrad.estimators.difference import difference
 from mcgrad.estimators.measure_valued import measure_valued
 from mcgrad.estimators.pathwise import pathwise
 from mcgrad.estimators.problem import Problem
@@ -18,7 +18,7 @@ from mcgrad.ir.program import Output, Program, Var
 from mcgrad.simplify import simplify
 
 VALUE = "value"
-PATHWISE, SCORE, AUTO, LEAVE_ONE_OUT = "pathwise", "score", "auto", "leave_one_out"
+PATHWISE, SCORE, DIFFERENCE, AUTO, LEAVE_ONE_OUT = "pathwise", "score", "difference", "auto", "leave_one_out"
 GROUP = 8  # draws that share their baselines, where nothing else is asked for
 ESTIMATORS: dict[str, Callable[[Problem, Sequence[str]], list[Var]]] = {
     PATHWISE: pathwise,
@@ -26,8 +26,10 @@ ESTIMATORS: dict[str, Callable[[Problem, Sequence[str]], list[Var]]] = {
     "measure_valued": measure_valued,
     "stl": stl,
     "dreg": dreg,
+    DIFFERENCE: difference,
 }
 BY_DRAWS = ("stl", "dreg")  # take the entropy from the draws
+OF_INTEGRAND = (PATHWISE, DIFFERENCE)  # apply to parameters that only the integrand has
 
 Method = str | Mapping[str, str]  # one for all parameters, or by the names of some
 
@@ -50,7 +52,9 @@ class Plan:
     Parameters
     ----------
     choices : dict of str to Choice
-        For each parameter of q, by dotted path.
+        For each parameter of q and of the integrand, by dotted path.
+    wrt : tuple of str
+        Paths of the parameters to differentiate in.
     k : int
         Draws that share their leave-one-out baselines.
     reason : str
@@ -58,13 +62,17 @@ class Plan:
     """
 
     choices: dict[str, Choice]
+    wrt: tuple[str, ...] = ()
     k: int = GROUP
     reason: str = ""
 
     @property
     def method(self) -> str | dict[str, str]:
-        """One estimator if all parameters have the same, else by path; a baseline stands after a plus."""
-        names = {path: str(choice) for path, choice in self.choices.items()}
+        """One estimator if all parameters have the same, else by path; a baseline stands after a plus.
+
+        Of the parameters to differentiate in, if there are any.
+        """
+        names = {path: str(self.choices[path]) for path in self.wrt or self.choices}
         distinct = set(names.values())
         return names if len(distinct) > 1 else next(iter(distinct), PATHWISE)
 
@@ -75,17 +83,15 @@ class Plan:
         ----------
         problem : Problem
         wrt : sequence of str
-            Paths of the parameters to differentiate in. Those that only the integrand has are differentiated directly.
+            Paths of the parameters to differentiate in.
         dtype : {"float32", "float64"}
         """
         k = self.group
         by_draws = any(choice.method in BY_DRAWS for choice in self.choices.values()) and problem.draws == 1
         value = problem.integrand(problem.params, problem.params, by_draws)
         grads: dict[str, Var] = {}
-        for choice, paths in self._together(problem, wrt).items():
-            if choice is None:
-                found = averaged(gradient(value, [problem.params[path] for path in paths]), k)
-            elif choice.baseline == LEAVE_ONE_OUT:
+        for choice, paths in self._together(wrt).items():
+            if choice.baseline == LEAVE_ONE_OUT:
                 found = leave_one_out(problem, paths, k)
             elif choice.method == SCORE:
                 found = averaged(score(problem, paths, choice.baseline), k)
@@ -107,20 +113,21 @@ class Plan:
         """Draws that are averaged inside one draw of the Program, besides those of the integrand itself."""
         return self.k if any(choice.baseline == LEAVE_ONE_OUT for choice in self.choices.values()) else 1
 
-    def _together(self, problem: Problem, wrt: Sequence[str]) -> dict[Choice | None, list[str]]:
-        """The paths that share an estimator, which one derivation serves; None for the integrand's own.
+    def moved(self, wrt: Sequence[str]) -> list[str]:
+        """The paths whose gradient is a central difference."""
+        return [path for path in wrt if self.choices[path].method == DIFFERENCE]
 
-        These go with what is pathwise, if anything is: one derivation is less work than two.
-        """
-        plain = Choice(PATHWISE)
-        directly = plain if any(self.choices.get(path) == plain for path in wrt) else None
-        groups: dict[Choice | None, list[str]] = {}
+    def _together(self, wrt: Sequence[str]) -> dict[Choice, list[str]]:
+        """The paths that share an estimator, which one derivation serves."""
+        groups: dict[Choice, list[str]] = {}
         for path in wrt:
-            groups.setdefault(self.choices[path] if path in problem.own else directly, []).append(path)
+            groups.setdefault(self.choices[path], []).append(path)
         return groups
 
 
-def plan(method: Any, baseline: Any, k: int, paths: Iterable[str]) -> Plan:
+def plan(
+    method: Any, baseline: Any, k: int, own: Iterable[str], others: Iterable[str] = (), wrt: Iterable[str] = ()
+) -> Plan:
     """Read what the user asks for.
 
     Parameters
@@ -131,30 +138,38 @@ def plan(method: Any, baseline: Any, k: int, paths: Iterable[str]) -> Plan:
         Of all score functions that do not name theirs.
     k : int
         At least 2.
-    paths : iterable of str
-        The parameters of q.
+    own, others : iterable of str
+        The parameters of q, and those that only the integrand has. Others are "pathwise" or "difference".
+    wrt : iterable of str
+        The parameters to differentiate in.
 
     Raises
     ------
     ParameterError
         Names `method`, `baseline` or `k`.
     """
-    paths = tuple(paths)
+    own, others = tuple(own), tuple(others)
     if baseline is not None and baseline not in BASELINES:
         raise ParameterError("baseline", shown(baseline), " or ".join(map(repr, (None, *BASELINES))))
+    choices = dict.fromkeys([*own, *others], Choice(PATHWISE))
     if isinstance(method, Mapping):
-        choices = dict.fromkeys(paths, Choice(PATHWISE))
         for name, one in method.items():
             try:
-                found = tree.select(paths, str(name))
+                found = tree.select([*own, *others], str(name))
             except ParameterError as error:
                 raise ParameterError("method", error.given, error.accepted) from None
-            choices |= dict.fromkeys(found, choice(one, baseline))
+            chosen = choice(one, baseline)
+            for path in found:
+                if path in others and chosen.method not in OF_INTEGRAND:
+                    given = f"{str(chosen)!r} for {path}, a parameter that only the integrand has"
+                    raise ParameterError("method", given, " or ".join(map(repr, OF_INTEGRAND)))
+            choices |= dict.fromkeys(found, chosen)
     else:
-        choices = dict.fromkeys(paths, choice(method, baseline))
+        chosen = choice(method, baseline)
+        choices |= dict.fromkeys(own if chosen.method not in OF_INTEGRAND else choices, chosen)
     if baseline is not None and not any(one.method == SCORE for one in choices.values()):
         raise ParameterError("baseline", f"{baseline!r} with method={shown(method)}", "a baseline with method='score'")
-    return Plan(choices, k)
+    return Plan(choices, tuple(wrt), k)
 
 
 def choice(method: Any, baseline: str | None = None) -> Choice:

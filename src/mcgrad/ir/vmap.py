@@ -66,6 +66,8 @@ def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
 def _mapped(var: Var, new: Mapping[Var, Var], extent: int) -> Var:
     if var.op == "einsum":
         return _einsum(var, [(new.get(arg, arg), arg in new) for arg in var.args])
+    if OPS[var.op].group == "native":
+        return _native(var, [(new.get(arg, arg), arg in new) for arg in var.args], extent)
     args = tuple(new[arg] if arg in new else _repeated(arg, extent) for arg in var.args)
     if OPS[var.op].group == "elementwise":
         return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
@@ -113,16 +115,18 @@ def _einsum(var: Var, args: Sequence[tuple[Var, bool]]) -> Var:
     return build.einsum(f"{','.join(terms)}->{label}{output}", *(x for x, _ in args))
 
 
-def _native(var: Var, args: Args, extent: int) -> Var:
+def _native(var: Var, args: Sequence[tuple[Var, bool]], extent: int) -> Var:
     """A user's function takes one draw: call it once for each."""
     calls = []
     for k in range(extent):
-        one = [build.reshape(build.slice_(x, [(k, k + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
-               for x in args]  # fmt: skip
-        rest = [arg if not arg.random else x for arg, x in zip(var.args[1:], one[1:], strict=True)]
-        call = build.native(var.op, var.attrs, [one[0], *rest], var.shape)
-        calls.append(build.reshape(call, (1, *var.shape)))
+        rows = [_element(x, k) if mapped else x for x, mapped in args]
+        calls.append(build.reshape(build.native(var.op, var.attrs, rows, var.shape), (1, *var.shape)))
     return build.concatenate(calls, 0)
+
+
+def _element(x: Var, k: int) -> Var:
+    """Element k along the first axis."""
+    return build.reshape(build.slice_(x, [(k, k + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
 
 
 RULES: dict[str, Callable[[Var, Args, int], Var]] = {
@@ -145,6 +149,4 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
     "cumsum": _scan,
     "cumprod": _scan,
     "linear_recurrence": _recurrence,
-    "native_value": _native,
-    "native_gradient": _native,
 }

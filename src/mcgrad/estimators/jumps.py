@@ -1,0 +1,61 @@
+"""Where a value may jump: the ops without a derivative (comparisons, floors, signs) between it and a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcgrad.differentiate.elementwise import ELEMENTWISE
+from mcgrad.ir.build import apply
+from mcgrad.ir.program import Var, ancestors
+
+CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
+RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
+
+
+def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
+    """Whether a root depends on the source; with `smoothly`, along a way that has a derivative."""
+    reached = {source}
+    for var in ancestors(roots):
+        rules = _rules(var) if smoothly else var.args
+        if any(arg in reached and rule is not None for arg, rule in zip(var.args, rules, strict=True)):
+            reached.add(var)
+    return any(root in reached for root in roots)
+
+
+def flat_between(source: Var, roots: Sequence[Var]) -> list[Var]:
+    """Return the Vars through which roots follow the source in jumps, as draws decide: comparisons, floors and signs.
+
+    What no draw changes is left out: `floor(k)` jumps at single values of k, and has the derivative zero at all others,
+    as the expectation has.
+    """
+    reached, found = {source}, []
+    for var in ancestors(roots):
+        on = [arg in reached for arg in var.args]
+        if any(on):
+            reached.add(var)
+            if var.random and any(_is_flat(var, i) for i, here in enumerate(on) if here):
+                found.append(var)
+    return found
+
+
+def flat_arguments(root: Var, source: Var) -> list[Var]:
+    """Return the random numbers that decide jumps of a root: where one of them crosses zero, or a whole number."""
+    found = []
+    for var in flat_between(source, [root]):
+        first, *others = var.args
+        found.append(apply("subtract", first, others[0]) if others else first)
+    return [var for var in found if var.random]
+
+
+def _is_flat(var: Var, argument: int) -> bool:
+    """Whether an equation jumps as one of its arguments, a float, moves."""
+    if var.args[argument].kind != "float" or var.op in (*CONTINUOUS, *RARE):
+        return False
+    return _rules(var)[argument] is None
+
+
+def _rules(var: Var) -> Sequence[object]:
+    """For each argument None where the op has no derivative in it."""
+    if var.kind == "bool":
+        return [None] * len(var.args)
+    return ELEMENTWISE.get(var.op, var.args)
