@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 
 import mcgrad as mg
 from mcgrad import tree
@@ -116,3 +117,17 @@ def test_the_inverse_gaussians_derivative_is_that_of_its_quantile(phi):
         (w,), (got,) = interpret([z, slope], leaves, "float64")
         exact = -mp.diff(lambda x, w=w: cdf(mp.mpf(w), x), phi) / mp.diff(lambda x: cdf(x, mp.mpf(phi)), mp.mpf(w))
         assert got == pytest.approx(float(exact), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_derivative_of_erfcx_far_out(dtype):
+    """-1 / (sqrt(pi) x^2) (1 - 3 / (2 x^2) + 15 / (4 x^4) - ...): its two terms cancel."""
+    x = np.array([3.0, 4.99, 5.01, 8.0, 1e2, 1e4, 1e8])
+    exact = [
+        -0.054372260007172871, -0.021413829965709128, -0.021252201304526948, -0.0086165078814177303,
+        -5.6410497625993185e-5, -5.6418957508491275e-9, -5.641895835477562e-17,
+    ]  # fmt: skip
+    var = input_("x", (7,))
+    value = trace(lambda x: np.sum(scipy.special.erfcx(x)), (var,), {})
+    (slope,) = interpret([reverse(value, [var])[0]], {var: x.astype(dtype)[:, None]}, dtype)
+    np.testing.assert_allclose(slope[:, 0], exact, rtol=6e-6 if dtype == "float32" else 4e-12)

@@ -13,7 +13,16 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.distributions.shapes import refuse_unless
-from mcgrad.special import log_ndtr, ndtri_exp
+from mcgrad.distributions.truncation import (
+    FAR,
+    HALF_ROOT,
+    MILLS,
+    Bounds,
+    distance,
+    log_narrow_area,
+    share,
+)
+from mcgrad.special import erfcx, log_ndtr, ndtri_exp
 
 
 class TruncatedNormal(Distribution):
@@ -31,9 +40,10 @@ class TruncatedNormal(Distribution):
 
     Notes
     -----
-    All in logarithms of tails, on the side where the tail is smaller: bounds may lie far out, up to about 100 `scale`
-    from `loc` in float32 and 1e5 in float64, where what rounding does to a draw has grown to 1e-3 of their spread.
-    The noise is normal: with bounds that hardly matter, z is loc + scale * eps.
+    Bounds may lie as far out, and as close together, as numbers of the dtype can: a draw is made of its distance from
+    the nearer bound where both are more than 4 `scale` from `loc` on one side, and of its share of the way between the
+    bounds where these are closer than 0.04 `scale`. Elsewhere it is found by logarithms of tails, on the side where the
+    tail is smaller. The noise is normal: with bounds that hardly matter, z is loc + scale * eps.
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "low": real, "high": real}
@@ -54,33 +64,84 @@ class TruncatedNormal(Distribution):
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
         """Go from the noise's share of the normal's area to the same share of the area between the bounds."""
-        below, above = log_ndtr(eps), log_ndtr(-eps)
         if low is None and high is None:
             return loc + scale * eps
         if high is None:
-            x = -ndtri_exp(log_ndtr((loc - low) / scale) + above)
-        elif low is None:
-            x = ndtri_exp(log_ndtr((high - loc) / scale) + below)
-        else:
-            a, b = (low - loc) / scale, (high - loc) / scale
-            left = np.logaddexp(log_ndtr(a) + above, log_ndtr(b) + below)
-            right = np.logaddexp(log_ndtr(-a) + above, log_ndtr(-b) + below)
-            size = ndtri_exp(np.minimum(left, right))
-            x = np.where(left < right, size, -size)
-        z = loc + scale * x
-        z = z if low is None else np.maximum(z, low)  # rounding is all there is to cut off
-        return z if high is None else np.minimum(z, high)
+            return low + scale * _above((low - loc) / scale, eps)
+        if low is None:
+            return high - scale * _above((loc - high) / scale, -eps)
+        return _between(eps, loc, scale, low, high)
 
     @staticmethod
     def log_density(z: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
         """Return the log density at z, summed over the components."""
-        normal = -0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI
-        inside = normal - _log_area(loc, scale, low, high)
-        if low is not None:
-            inside = np.where(z >= low, inside, -np.inf)
-        if high is not None:
-            inside = np.where(z <= high, inside, -np.inf)
-        return np.sum(inside)
+        if low is None or high is None:
+            inside = _log_normal((z - loc) / scale)
+            if low is not None:
+                inside = np.where(z >= low, _log_density_above((low - loc) / scale, (z - low) / scale), -np.inf)
+            if high is not None:
+                inside = np.where(z <= high, _log_density_above((loc - high) / scale, (high - z) / scale), -np.inf)
+            return np.sum(inside - np.log(scale))
+        return np.sum(np.where((z >= low) & (z <= high), _log_density_between(z, loc, scale, low, high), -np.inf))
+
+
+def _above(a: Any, eps: Any) -> Any:
+    """Return how far above a a standard normal variable is that is known to be."""
+    above = log_ndtr(-eps)
+    far = a > FAR
+    central = np.where(far, 0.0, a)
+    x = -ndtri_exp(log_ndtr(-central) + above)
+    return np.where(far, distance(np.where(far, a, FAR), -above), np.maximum(x - central, 0.0))
+
+
+def _between(eps: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
+    """Return a normal variable between two bounds."""
+    below, above = log_ndtr(eps), log_ndtr(-eps)
+    bounds = Bounds.of(loc, scale, low, high)
+    near_side, other_side = np.where(bounds.above, above, below), np.where(bounds.above, below, above)
+    d = np.minimum(distance(bounds.near, -np.logaddexp(near_side, other_side - bounds.log_tail)), bounds.width)
+    z = np.where(bounds.above, low + scale * d, high - scale * d)
+
+    s = share(np.exp(below), bounds.slope, bounds.square)
+    z = np.where(bounds.narrow, low + (high - low) * s, z)
+
+    central = np.logical_not(bounds.narrow | bounds.far)
+    a, b = np.where(central, (low - loc) / scale, -1.0), np.where(central, (high - loc) / scale, 1.0)
+    left = np.logaddexp(log_ndtr(a) + above, log_ndtr(b) + below)
+    right = np.logaddexp(log_ndtr(-a) + above, log_ndtr(-b) + below)
+    size = ndtri_exp(np.minimum(left, right))
+    z = np.where(central, loc + scale * np.where(left < right, size, -size), z)
+    return np.minimum(np.maximum(z, low), high)  # rounding is all there is to cut off
+
+
+def _log_density_above(a: Any, d: Any) -> Any:
+    """Return the log density of the standard normal above a, at a + d."""
+    far = a > FAR
+    near = np.where(far, a, FAR)
+    central = np.where(far, 0.0, a)
+    return np.where(far, _log_far(near, d), _log_normal(central + d) - log_ndtr(-central))
+
+
+def _log_density_between(z: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
+    bounds = Bounds.of(loc, scale, low, high)
+    d = np.where(bounds.above, z - low, high - z) / scale
+    far = _log_far(bounds.near, d) - np.log(-np.expm1(-bounds.log_tail)) - np.log(scale)
+    t = (z - low) / (high - low) - 0.5
+    narrow = -t * (bounds.slope + 0.5 * bounds.square * t) - log_narrow_area(bounds.slope, bounds.square)
+    found = np.where(bounds.far, far, narrow - np.log(high - low))
+    central = np.logical_not(bounds.narrow | bounds.far)
+    a, b = np.where(central, (low - loc) / scale, -1.0), np.where(central, (high - loc) / scale, 1.0)
+    x = np.where(central, (z - loc) / scale, 0.0)
+    return np.where(central, _log_normal(x) - _log_area(a, b) - np.log(scale), found)
+
+
+def _log_normal(x: Any) -> Any:
+    return -0.5 * np.square(x) - HALF_LOG_2PI
+
+
+def _log_far(a: Any, d: Any) -> Any:
+    """Return the log density of the standard normal above a > 0, at a + d."""
+    return -d * (a + 0.5 * d) - np.log(MILLS * erfcx(a * HALF_ROOT))
 
 
 def _is_none(bound: Any) -> bool:
@@ -88,14 +149,8 @@ def _is_none(bound: Any) -> bool:
     return bound is None or (isinstance(bound, float | np.floating | np.ndarray) and bool(np.all(np.isinf(bound))))
 
 
-def _log_area(loc: Any, scale: Any, low: Any, high: Any) -> Any:
-    """Logarithm of the standard normal's area between the bounds."""
-    if low is None:
-        return 0.0 if high is None else log_ndtr((high - loc) / scale)
-    a = (low - loc) / scale
-    if high is None:
-        return log_ndtr(-a)
-    b = (high - loc) / scale
+def _log_area(a: Any, b: Any) -> Any:
+    """Logarithm of the standard normal's area between a and b."""
     right = a + b > 0
     larger = log_ndtr(np.where(right, -a, b))
     return larger + np.log(-np.expm1(log_ndtr(np.where(right, -b, a)) - larger))
