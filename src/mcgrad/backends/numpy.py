@@ -10,6 +10,7 @@ import numpy as np
 from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, split
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.threads import one_blas_thread
+from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -94,13 +95,8 @@ class NumpyBound:
 
     def samples(self, seed: int, start: int, stop: int) -> Array:
         """Return every random output component of each draw, shape (components, draws)."""
-        from mcgrad.kernels import reference_noise
-
         kernel, n, leaves = self.kernel, stop - start, dict(self.values)
         for var in kernel.noise:
-            stream, kind = var.attrs
-            draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
-            components = np.arange(var.size)
-            leaves[var] = draw(seed, stream, components, start, n, kernel.program.dtype).reshape(*var.shape, n)
+            leaves[var] = draws(var, seed, start, stop, kernel.program.dtype)
         results = kernel.body(leaves)
         return np.concatenate([value.reshape(-1, n) for value in results]) if results else np.empty((0, n))

@@ -50,6 +50,8 @@ class Problem:
         The float data's inputs, by name.
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
+    biases : dict of str to Bias or None
+        Means of scores that are not zero, as far as an estimator has looked (`score_mean`).
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Problem:
         self.fixed = {path: input_(path, shape) for path, shape in shapes.items()}
         self._known = {name: input_(DATA + name, x.shape) if x.dtype.kind == "f" else x for name, x in data.items()}
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
+        self.biases: dict[str, Any] = {}
         self.draws = f.draws if isinstance(f, Objective) else 1
         sources = noises.sources(q.noise)
         self.sources = len(sources)

@@ -1,21 +1,29 @@
-"""What `score`, `stl` and `dreg` need of a density: that the mean of its score, d log q / d phi, is zero.
+"""What `score`, `stl` and `dreg` need of a density: scores s = d log q / d phi with E[h(z) s] = d/dphi E[h(z)].
 
-It is not where a parameter moves an end of the support at which the density is not zero: then the derivative of the
-integral of q, which is zero, has a term at that end.
+For h = 1 it says that the mean of the score is zero. It is not so where a parameter moves an end of the support at
+which the density is not zero: the right side has a term at that end, which the left side lacks. It is not so, either,
+where the log density is not that of the draws. Of our own families it is known which parameters move an end; what users
+write is tried on draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcgrad.distributions.joint import part_of
+from mcgrad.bijections import Bijection
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.joint import Joint, part_of
+from mcgrad.distributions.mixture import MixtureSameFamily
+from mcgrad.distributions.reparameterized import Reparameterized
+from mcgrad.distributions.transformed import Transformed
 from mcgrad.errors import ParameterError
 from mcgrad.estimators.decompositions import decomposition
 from mcgrad.estimators.problem import Problem
+from mcgrad.estimators.score_pilot import Bias, biases
 
 
 def require_zero_mean(problem: Problem, wrt: Sequence[str], method: str) -> None:
-    """Refuse parameters in which the mean of the score is not zero.
+    """Refuse parameters in which scores do not give the derivatives of expectations.
 
     Parameters
     ----------
@@ -29,15 +37,30 @@ def require_zero_mean(problem: Problem, wrt: Sequence[str], method: str) -> None
     ------
     ParameterError
         Names the first such parameter.
+
+    Notes
+    -----
+    Densities that users write are tried on draws (`score_pilot.py`), at the parameters that q has.
     """
+    moving = problem.q.support.moving
     for path in wrt:
-        if path in problem.q.support.moving:
-            part, _, name = part_of(problem.q, path)
-            given = (
-                f"a parameter of {type(part).__name__} that moves an end of its support ({part.support.describe}), "
-                f"so that {method!r} is biased: the mean of the score d log q / d {name} is not zero there"
+        if path in moving:
+            part = part_of(problem.q, path)[0]
+            raise ParameterError(
+                path,
+                f"a parameter of {type(part).__name__} that moves an end of its support ({part.support.describe}), so "
+                f"that {method!r} is biased: it takes no account of the density there",
+                _others(problem, path),
             )
-            raise ParameterError(path, given, _others(problem, path))
+    written = [path for path in wrt if not _is_known(part_of(problem.q, path)[0])]
+    for path, bias in _biases(problem, written).items():
+        part = part_of(problem.q, path)[0]
+        raise ParameterError(
+            path,
+            f"a parameter of {type(part).__name__} in which {method!r} is biased: {bias}; the log density is not "
+            "that of the draws, or the parameter moves an end of the support",
+            f"{_others(problem, path)}, or the density of the draws",
+        )
 
 
 def _others(problem: Problem, path: str) -> str:
@@ -45,3 +68,24 @@ def _others(problem: Problem, path: str) -> str:
     part, _, name = part_of(problem.q, path)
     others = ["pathwise", *(["measure_valued"] if decomposition(part, name) and problem.draws == 1 else [])]
     return " or ".join(f'method="{other}"' for other in others)
+
+
+def _is_known(q: Distribution) -> bool:
+    """Whether a density is ours, in all its parts."""
+    if isinstance(q, Joint):
+        return all(_is_known(part) for part in q.parts.values())
+    if isinstance(q, Transformed):
+        return isinstance(q.fn, Bijection) and _is_ours(type(q.fn)) and _is_known(q.base)
+    return not isinstance(q, Reparameterized) and _is_ours(q.family if isinstance(q, MixtureSameFamily) else type(q))
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("mcgrad.")
+
+
+def _biases(problem: Problem, paths: Sequence[str]) -> dict[str, Bias]:
+    """Return what a pilot finds wrong; it looks at each parameter of a Problem once."""
+    new = [path for path in paths if path not in problem.biases]
+    if new:
+        problem.biases.update({**dict.fromkeys(new), **biases(problem.q, new)})
+    return {path: bias for path in paths if (bias := problem.biases[path])}
