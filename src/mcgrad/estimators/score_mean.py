@@ -66,7 +66,8 @@ def require_zero_mean(problem: Problem, wrt: Sequence[str], method: str) -> None
 def _others(problem: Problem, path: str) -> str:
     """Return the methods that do not need it."""
     part, _, name = part_of(problem.q, path)
-    others = ["pathwise", *(["measure_valued"] if decomposition(part, name) and problem.draws == 1 else [])]
+    rule = decomposition(part, name) and problem.draws == 1
+    others = ["pathwise", *(["measure_valued"] if rule else []), "difference"]
     return " or ".join(f'method="{other}"' for other in others)
 
 

@@ -13,7 +13,7 @@ from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.differentiate.modes import gradient, sum_of
 from mcgrad.distributions.base import Distribution
-from mcgrad.estimators.pathwise import jumps
+from mcgrad.estimators.jumps import flat_between
 from mcgrad.estimators.problem import Problem
 from mcgrad.ir.build import apply, input_, noise, reduce
 from mcgrad.ir.draws import draws
@@ -104,7 +104,7 @@ class _Pilot:
         and the same at both infinities, so that it does not jump where z has a pole.
         """
         params = self.problem.params
-        smooth = [path for path in scores if not any(jumps(z, [params[path]]) for z in self.leaves.values())]
+        smooth = [path for path in scores if not flat_between(params[path], list(self.leaves.values()))]
         terms = []
         for path, z in self.leaves.items():
             t = apply("divide", apply("subtract", z, input_(CENTER + path, z.shape)), input_(WIDTH + path, z.shape))
