@@ -63,10 +63,12 @@ def _share(program: Program) -> tuple[Program, bool]:
     for var in ancestors(program.roots()):
         args = tuple(new[arg] for arg in var.args)
         rebuilt = var if args == var.args else rebuild(var, args)
-        rewrite = EXACT.get(rebuilt.op) or (None if steps(rebuilt) else ROUNDED.get(rebuilt.op))
+        jumps = steps(rebuilt)
+        rewrite = EXACT.get(rebuilt.op) or (None if jumps else ROUNDED.get(rebuilt.op))
         result = (rewrite(rebuilt) if rewrite else None) or _small(rebuilt)
         rewritten |= result is not None
         new[var] = intern(result or rebuilt)
+        steps(new[var])
     outputs = tuple(
         Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs
     )

@@ -1,11 +1,23 @@
 """Forward and reverse mode, and which of them a Program is better off with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mcgrad.differentiate.elementwise import ELEMENTWISE
-from mcgrad.differentiate.structural import FORWARD, REVERSE, zeros_like
+from mcgrad.differentiate.structural import FORWARD, REVERSE, expand, zeros_like
+from mcgrad.differentiate.zeros import (
+    BRANCH,
+    CHOSEN,
+    FORWARD_ZEROS,
+    MIXING,
+    NONE,
+    REPEATING,
+    REVERSE_ZEROS,
+    finite,
+    is_guarded,
+    past,
+)
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, ancestors, cost
@@ -56,13 +68,17 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
 def push(value: Var, source: Var, seed: Var) -> Var | None:
     """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
     tangents: dict[Var, Var] = {source: seed}
+    zeros: dict[Var, int] = {}  # what kind of zeros a tangent may have
+    few = source.size > 1  # the seed has zeros
     carriers = _carriers(value)
     for var in ancestors([value]):
         if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
-        tangent = jvp(var, [tangents.get(arg) for arg in var.args])
+        kind = max(zeros.get(arg, NONE) for arg in var.args)
+        guarded = CHOSEN if few and not var.random else kind  # costs nothing where no draw changes anything
+        tangent = jvp(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
-            tangents[var] = tangent
+            tangents[var], zeros[var] = tangent, max(kind, FORWARD_ZEROS.get(var.op, NONE))
     return tangents.get(value)
 
 
@@ -79,12 +95,12 @@ def _carriers(value: Var) -> set[Var]:
     return found
 
 
-def jvp(var: Var, ts: Sequence[Var | None]) -> Var | None:
-    """Tangent of one equation; a tangent of None is zero."""
+def jvp(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
+    """Tangent of one equation; a tangent of None is zero, and others may have zeros of some kind."""
     if var.op in ELEMENTWISE:
         terms = [
-            rule(t, var, *var.args)
-            for rule, t in zip(_rules(var), ts, strict=True)
+            _term(rule, t, var, i, kind)
+            for i, (rule, t) in enumerate(zip(_rules(var), ts, strict=True))
             if t is not None and rule is not None
         ]
         return sum_of(terms)
@@ -105,28 +121,44 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
         if any(arg in active for arg in var.args):
             active.add(var)
     terms: dict[Var, list[Var]] = {value: [const(1.0)]}
+    zeros: dict[Var, int] = {}  # what kind of zeros a cotangent may have
     for var in reversed(order):
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])
             assert ct is not None
-            contributions = vjp(var, ct)
+            contributions = vjp(var, ct, zeros.get(var, NONE))
+            kind = max(zeros.get(var, NONE), REVERSE_ZEROS.get(var.op, NONE))
             if any(arg in active for arg in var.args[len(contributions) :]):
                 raise TypeError(f"{var.op} has no derivative rule in all its arguments")
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     terms.setdefault(arg, []).append(contribution)
+                    zeros[arg] = max(kind, zeros.get(arg, NONE))
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
 
 
-def vjp(var: Var, ct: Var) -> Sequence[Var | None]:
-    """Cotangents of the arguments of one equation."""
+def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
+    """Cotangents of the arguments of one equation, whose own may have zeros of some kind."""
     if var.op in ELEMENTWISE:
-        return [None if rule is None else rule(ct, var, *var.args) for rule in _rules(var)]
+        return [None if rule is None else _term(rule, ct, var, i, kind) for i, rule in enumerate(_rules(var))]
     if OPS[var.op].result == "bool":
         return [None] * len(var.args)
     if var.op not in REVERSE:
         raise TypeError(f"{var.op} has no derivative rule")
-    return REVERSE[var.op](ct, var)
+    if kind == BRANCH and var.op in MIXING:
+        var = rebuild(var, tuple(map(finite, var.args)))
+    cts = REVERSE[var.op](ct, var)
+    if kind == BRANCH and var.op in REPEATING:
+        return [
+            past(expand(ct, var.attrs, var.args[0].shape) if var.op != "native_value" else ct, term) for term in cts
+        ]
+    return cts
+
+
+def _term(rule: Callable[..., Var], t: Var, var: Var, i: int, kind: int) -> Var:
+    """The share of one argument in a derivative, zero where t is so, if t may have zeros and the rule a pole."""
+    term = rule(t, var, *var.args)
+    return past(t, term) if is_guarded(var, i, kind) else term
 
 
 def _rules(var: Var) -> tuple:  # type: ignore[type-arg]

@@ -100,6 +100,12 @@ def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
                 return x
             if op == "multiply" and is_fill(y, -1.0):
                 return apply("negative", x)
+    if op == "where":
+        condition = args[0]
+        while condition.op == "broadcast":
+            condition = condition.args[0]
+        if condition.is_const and condition.size and len(np.unique(condition.attrs.array)) == 1:
+            return args[1] if condition.attrs.array.flat[0] else args[2]
     if op == "add" and args[1].op == "negative":
         return apply("subtract", args[0], args[1].args[0])
     if op == "subtract" and is_fill(args[1], 0.0):

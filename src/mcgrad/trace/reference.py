@@ -19,6 +19,10 @@ NOTES = {
     "np.floor, np.ceil, np.trunc, np.sign": "have derivative zero; comparisons and logic have none",
     "outer": "of any ufunc of two arguments: `np.add.outer(x, y)`",
     "np.where": "with three arguments",
+    "np.where, np.select": "a branch not taken adds nothing to the gradient, whatever its derivative is there: "
+    "`np.where(z > 0, np.sqrt(z), 0)` needs no second `where` inside the root",
+    "np.maximum, np.minimum, np.clip, np.max, np.min": "what is not taken adds nothing to the gradient, even where its "
+    "derivative is infinite: that of `np.sqrt(np.maximum(z, 0))` is 0 at z < 0",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",

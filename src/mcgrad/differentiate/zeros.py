@@ -1,0 +1,63 @@
+"""Derivatives that are exactly zero stay zero where a rule would multiply them by an infinity or NaN.
+
+`where(z > 0, sqrt(z), 0)` gives its first branch a cotangent of zero where z < 0, and the rule of the root multiplies
+it by 1 / (2 sqrt(z)), which is NaN there. Below a `where` a zero is therefore selected past every rule that is not
+linear; elsewhere, below what gives zeros to elements that were not chosen (extrema, slices), past rules with a pole.
+Where no such op lies on the way nothing is added.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcgrad.ir.build import apply
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Var
+
+NONE, CHOSEN, BRANCH = 0, 1, 2
+"""How zeros may come about: not at all; as elements that were not chosen; as a branch not taken, with any values."""
+
+REVERSE_ZEROS = {"where": BRANCH, **dict.fromkeys(["minimum", "maximum", "min", "max", "slice", "take"], CHOSEN)}
+FORWARD_ZEROS = dict.fromkeys(
+    ["where", "minimum", "maximum", "min", "max", "pad", "concatenate", "scatter_add"], CHOSEN
+)
+POLES = {  # a derivative is infinite, or NaN, at arguments where the value is finite, or at the end of what it accepts
+    "arccos", "arccosh", "arcsin", "arctan2", "arctanh", "cbrt", "digamma", "divide", "gammaln", "hypot", "log",
+    "log10", "log1p", "log2", "ndtri", "ndtri_exp", "power", "reciprocal", "sqrt", "implicit",
+}  # fmt: skip
+MIXING = {"cumprod", "linear_recurrence", "einsum"}  # add up products of cotangents with other elements' values
+REPEATING = {"prod", "max", "min", "native_value"}  # multiply one cotangent with something for each element
+SELECTING = {"minimum", "maximum", "where", "nextafter"}  # multiply by nothing
+
+
+def past(t: Var, term: Var) -> Var:
+    """Return a term that is proportional to t, element by element, or zero where t is exactly zero."""
+    return apply("where", apply("equal", t, 0.0), 0.0, term)
+
+
+def is_guarded(var: Var, i: int, kind: int) -> bool:
+    """Whether zeros of this kind need a way past the rule of an elementwise op in its argument i."""
+    if kind == NONE or var.op in SELECTING or OPS[var.op].linear:
+        return False
+    others = var.args  # what a zero is multiplied with is made of these
+    if var.op == "multiply":
+        others = (var.args[1 - i],)
+    elif var.op == "divide" and i == 0:
+        others = var.args[1:]
+    if all(_is_ordinary(other, nonzero=var.op == "divide") for other in others):
+        return False
+    return kind == BRANCH or var.op in POLES
+
+
+def _is_ordinary(var: Var, nonzero: bool) -> bool:
+    """Whether values are finite, and not zero where that matters: literals, and noise."""
+    while OPS[var.op].group == "structural" and len(var.args) == 1 and var.op != "pad":
+        var = var.args[0]
+    if var.is_const:
+        return bool(np.all(np.isfinite(var.attrs.array)) and not (nonzero and np.any(var.attrs.array == 0)))
+    return var.op == "noise" and not nonzero
+
+
+def finite(var: Var) -> Var:
+    """Return what a draw changes with zeros for infinities and NaN, for sums and recurrences that zeros go into."""
+    return apply("where", apply("isfinite", var), var, 0.0) if var.random else var
