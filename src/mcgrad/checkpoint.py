@@ -20,7 +20,7 @@ from mcgrad.run import Reached
 from mcgrad.save import write
 from mcgrad.strict import strict
 
-FORMAT = "mcgrad.Checkpoint/1"
+FORMAT = "mcgrad.Checkpoint/2"
 SHARE = 0.01  # of the time, at most, goes into writing
 
 
@@ -122,7 +122,7 @@ def to_json(identity: Identity, reached: Reached) -> str:
         "stop": reached.stop,
         "seconds": reached.seconds,
         "nonfinite": reached.partial.nonfinite,
-        "moments": {"count": moments.count, "mean": moments.mean.tolist(), "m2": moments.m2.tolist()},
+        "moments": {"count": moments.count, "mean": moments.mean.tolist(), "norm": moments.norm.tolist()},
     }
     return _signed(strict(fields))
 
@@ -147,8 +147,8 @@ def read(path: Path, identity: Identity) -> Reached:
         raise ParameterError(str(path), "a damaged file, or none of this format", "a checkpoint, whole")
     _refuse_other(path, fields, asdict(identity))
     parts = fields["moments"]
-    mean, m2 = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2"))
-    partial = Partial(Moments(parts["count"], mean, m2), fields["nonfinite"])
+    mean, norm = (np.array([float(x) for x in parts[name]]) for name in ("mean", "norm"))
+    partial = Partial(Moments(parts["count"], mean, norm), fields["nonfinite"])
     return Reached(fields["stop"], partial, fields["seconds"], fields["backend"])
 
 

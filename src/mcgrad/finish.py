@@ -48,19 +48,19 @@ class Finisher:
         """Return the moments of all outputs, in order."""
         if self._plain:
             return moments
-        mean, m2 = np.zeros(self.size), np.zeros(self.size)
-        mean[self._random], m2[self._random] = moments.mean, moments.m2
+        mean, norm = np.zeros(self.size), np.zeros(self.size)
+        mean[self._random], norm[self._random] = moments.mean, moments.norm
         with computing():
             values = fetch_flat(self._host(inputs)) if self._places else []
         with np.errstate(all="ignore"):
             for (place, is_factor), flat in zip(self._places, values, strict=True):
                 if is_factor:
                     mean[place] *= flat
-                    m2[place] *= np.square(flat)
+                    norm[place] *= np.abs(flat)
                 else:
                     mean[place] = flat
-        mean[self._fixed] = m2[self._fixed] = 0.0
-        return Moments(moments.count, mean, m2)
+        mean[self._fixed] = norm[self._fixed] = 0.0
+        return Moments(moments.count, mean, norm)
 
     def estimate(self, partial: Partial, inputs: Inputs, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
@@ -84,7 +84,7 @@ class Finisher:
         if np.isfinite(moments.mean).all():
             return Partial(moments, partial.nonfinite)
         count, nonfinite = before.count, partial.nonfinite
-        mean, m2 = moments.mean.copy(), moments.m2.copy()
+        mean, norm = moments.mean.copy(), moments.norm.copy()
         every = ~np.isfinite(mean)  # what is not finite in every draw
         every[self._random] &= np.isfinite(before.mean)
         spoiled = self._random & ~np.isfinite(mean)
@@ -97,5 +97,5 @@ class Finisher:
         elif spoiled[0]:
             spoiled |= self._random
         spoiled &= ~self._fixed
-        mean[spoiled] = m2[spoiled] = np.nan
-        return Partial(Moments(count, mean, m2), nonfinite)
+        mean[spoiled] = norm[spoiled] = np.nan
+        return Partial(Moments(count, mean, norm), nonfinite)

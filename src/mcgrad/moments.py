@@ -1,16 +1,20 @@
-"""Count, mean and second central moment of several components at once, and how parts of a sample merge."""
+"""Count, mean and scatter of several components at once, and how parts of a sample merge."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Float64Array: TypeAlias = NDArray[np.float64]
+
+
+SMALL = 1e-280  # sums of squares below have lost digits to numbers that are no longer normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +27,14 @@ class Moments:
         Number of draws.
     mean : array of float64, shape (K,)
         Mean of each component; NaN where `count` is 0.
-    m2 : array of float64, shape (K,)
-        Sum of squared deviations from the mean.
+    norm : array of float64, shape (K,)
+        Root of the sum of squared deviations from the mean: the Euclidean norm of the deviations.
 
     Notes
     -----
     The deviations are always taken from a mean near theirs, so a mean that is a million times the standard deviation
-    costs no digits of it. NaN and infinities make the component they are in NaN or infinite, without a warning, and
+    costs no digits of it. The norm is kept rather than its square, which would overflow for values beyond 1e154 and
+    vanish below 1e-162. NaN and infinities make the component they are in NaN or infinite, without a warning, and
     leave the others alone.
 
     References
@@ -41,7 +46,7 @@ class Moments:
 
     count: int
     mean: Float64Array
-    m2: Float64Array
+    norm: Float64Array
 
     @classmethod
     def of(cls, samples: ArrayLike) -> Self:
@@ -50,44 +55,50 @@ class Moments:
         count = x.shape[-1]
         if not count:
             return cls(0, np.full(len(x), np.nan), np.full(len(x), np.nan))
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = x.mean(axis=-1)
-            deviations = x - mean[:, None]
-            slip = deviations.mean(axis=-1)  # what rounding left in the mean
-            return cls(count, mean + slip, np.square(deviations).sum(axis=-1) - count * np.square(slip))
+        mean, m2 = _two_passes(x)
+        norm = np.sqrt(m2)
+        odd = ~((m2 >= SMALL) & (m2 < np.inf))  # NaN, too: a sum may have overflown
+        if odd.any():
+            top = np.abs(x[odd]).max(axis=-1)
+            exponent = np.where(np.isfinite(top), np.frexp(top)[1], 0)
+            scaled_mean, scaled_m2 = _two_passes(np.ldexp(x[odd], -exponent[:, None]))
+            mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
+        return cls(count, mean, norm)
 
     @classmethod
-    def pool(cls, counts: ArrayLike, means: ArrayLike, m2s: ArrayLike) -> Self:
+    def pool(cls, counts: ArrayLike, means: ArrayLike, norms: ArrayLike) -> Self:
         """Return the moments of parts put together.
 
         Parameters
         ----------
         counts : array_like of int, shape (P,)
             Draws of each part; parts without draws are passed over, whatever their moments say.
-        means, m2s : array_like, shape (P, K)
+        means, norms : array_like, shape (P, K)
             Moments of each part.
 
         Notes
         -----
         The sums run in an order that only P and K determine.
         """
-        counts, means, m2s = np.asarray(counts), np.asarray(means, np.float64), np.asarray(m2s, np.float64)
+        counts, means, norms = np.asarray(counts), np.asarray(means, np.float64), np.asarray(norms, np.float64)
         if not counts.all():
-            means, m2s, counts = means[counts > 0], m2s[counts > 0], counts[counts > 0]
+            means, norms, counts = means[counts > 0], norms[counts > 0], counts[counts > 0]
         if len(counts) <= 1:
-            return cls(int(counts[0]), means[0], m2s[0]) if len(counts) else cls.of(np.empty((means.shape[1], 0)))
+            return cls(int(counts[0]), means[0], norms[0]) if len(counts) else cls.of(np.empty((means.shape[1], 0)))
         count = int(counts.sum())
         with np.errstate(invalid="ignore", over="ignore"):
             weights = counts / count
             mean = means[0] + np.einsum("p,pk->k", weights, means - means[0])
             deviations = means - mean
-            m2 = m2s.sum(axis=0) + count * np.einsum("p,pk,pk->k", weights, deviations, deviations)
-        return cls(count, mean, m2)
+            between = np.sqrt(counts)[:, None] * np.abs(deviations)
+            norm = np.hypot.reduce(np.concatenate([norms, between]), axis=0)
+            norm += 0.0 * deviations.sum(axis=0)  # NaN where a mean is infinite: hypot(inf, nan) is inf
+        return cls(count, mean, norm)
 
     @classmethod
     def combine(cls, parts: Sequence[Moments]) -> Self:
         """Return the moments of parts put together, in the order given; at least one part."""
-        return cls.pool([part.count for part in parts], [part.mean for part in parts], [part.m2 for part in parts])
+        return cls.pool([part.count for part in parts], [part.mean for part in parts], [part.norm for part in parts])
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both samples together."""
@@ -95,21 +106,40 @@ class Moments:
             return self if self.count else other
         count = self.count + other.count
         share = other.count / count
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             delta = np.where(other.mean == self.mean, 0.0, other.mean - self.mean)  # equal infinities have none
             mean = self.mean + share * delta
-            m2 = self.m2 + other.m2 + (self.count * share) * np.square(delta)
-        return Moments(count, mean, m2)
+            between = math.sqrt(self.count * share) * np.abs(delta)
+            norm = np.hypot(np.hypot(self.norm, other.norm), between) + 0.0 * delta  # NaN where delta is infinite
+        return Moments(count, mean, norm)
+
+    @cached_property
+    def m2(self) -> Float64Array:
+        """Sum of squared deviations, shape (K,); infinite or zero where float64 has no such number."""
+        with np.errstate(over="ignore", under="ignore"):
+            return np.square(self.norm)
 
     @cached_property
     def variance(self) -> Float64Array:
         """Sample variance of one draw, shape (K,); NaN below two draws."""
         if self.count < 2:
-            return np.full_like(self.m2, np.nan)
+            return np.full_like(self.norm, np.nan)
         return self.m2 / (self.count - 1)
 
     @cached_property
     def stderr(self) -> Float64Array:
         """Standard error of the mean, shape (K,); NaN below two draws."""
-        error: NDArray[Any] = np.sqrt(np.maximum(self.variance, 0.0) / max(self.count, 1))
-        return error
+        if self.count < 2:
+            return np.full_like(self.norm, np.nan)
+        return self.norm / math.sqrt((self.count - 1) * self.count)
+
+
+def _two_passes(x: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the means of rows, and their sums of squared deviations."""
+    count = x.shape[-1]
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        mean = x.mean(axis=-1)
+        deviations = x - mean[:, None]
+        slip = deviations.mean(axis=-1)  # what rounding left in the mean
+        m2 = np.square(deviations).sum(axis=-1) - count * np.square(slip)
+        return mean + slip, np.maximum(m2, 0.0)

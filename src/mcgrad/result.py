@@ -391,7 +391,7 @@ class Estimate:
             "moments": {
                 "count": self._moments.count,
                 "mean": self._moments.mean.tolist(),
-                "m2": self._moments.m2.tolist(),
+                "norm": self._moments.norm.tolist(),
             },
         }
 
@@ -409,9 +409,10 @@ class Estimate:
             raise ParameterError("format", shown(given), repr(FORMAT))
         try:
             parts = fields["moments"]
-            mean, m2 = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2"))
+            squared = "norm" not in parts  # results of earlier versions have sums of squares
+            mean, norm = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2" if squared else "norm"))
             new = cls(
-                Moments(int(parts["count"]), mean, m2),
+                Moments(int(parts["count"]), mean, np.sqrt(norm) if squared else norm),
                 {path: tuple(shape) for path, shape in fields["shapes"].items()},
                 tuple((start, stop) for start, stop in fields["ranges"]),
                 fields["nonfinite"],
@@ -478,4 +479,4 @@ class Estimate:
 def _shown(moments: Moments) -> Float64Array:
     """Return the means: infinite ones only where every draw is the same, NaN where infinite draws met others."""
     mean = moments.mean
-    return np.where(np.isfinite(mean) | (moments.m2 == 0.0), mean, np.nan)
+    return np.where(np.isfinite(mean) | (moments.norm == 0.0), mean, np.nan)

@@ -12,9 +12,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad.backends.base import CORE, Array, Cost, HostValues, Inputs, split
 from mcgrad.backends.rates import Rates, current
+from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.compile import is_compiled, load
@@ -116,6 +118,11 @@ class CpuKernel:
         """The variant that looks at every draw."""
         return Compiled(emit(self.program, careful=True), self.program.dtype)
 
+    @cached_property
+    def rescaled(self) -> CpuKernel:
+        """The variant whose outputs are multiplied by inputs."""
+        return CpuKernel(rescaled(self.program))
+
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
         """Cut at blocks of lanes."""
         return split(n, first, self.block, self.work)
@@ -149,6 +156,10 @@ class CpuBound(Shifted):
     def careful_arguments(self) -> tuple[Array, list[Array]]:
         """Draw-independent arguments of the careful variant."""
         return self.kernel.careful.arguments(self.inputs)
+
+    def rescaled(self, exponents: npt.NDArray[np.int64]) -> CpuBound:
+        """Bind the variant for it."""
+        return CpuBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
     def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
         """Call the chunk function."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.base import Array, Partial
+from mcgrad.backends.rescaled import RANGES, exponents, put_back
 from mcgrad.moments import Moments
 
-FAR = 100.0  # squared distance of a mean from zero, in variances, beyond which the first chunk is averaged again
+FAR = 10.0  # distance of a mean from zero, in standard deviations, beyond which the first chunk is averaged again
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +43,52 @@ class Shifted(ABC):
 
     def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
         self._shifted, self._dtype = shifted, dtype
+        self._range = RANGES[dtype.name]
         self._center: Array | None = None  # mean of the first chunk
         self._pivot: Array | None = None
+        self._rescaled: dict[bytes, Shifted] = {}
 
     @abstractmethod
     def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
         """Add up over the draws start .. stop; `careful` counts non-finite draws, and leaves them out with `omit`."""
 
+    @abstractmethod
+    def rescaled(self, exponents: npt.NDArray[np.int64]) -> Shifted:
+        """Return the same with each component multiplied by a power of two: by another kernel."""
+
     def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average over the draws start .. stop; the first call must return before any other is made."""
         with np.errstate(invalid="ignore", over="ignore"):
             if self._center is None:
-                first = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
+                first = self._in_range(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
                 self._center = first.moments.mean
                 if self._is_accurate(first.moments):
                     return first
             if self._pivot is None:
                 self._pivot = self._near(self._center)
-            return self._about(self._pivot, seed, start, stop, omit)
+            return self._in_range(self._pivot, seed, start, stop, omit)
+
+    def _in_range(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average about a pivot, and again in powers of two what has squares beyond the range of the sums."""
+        found = self._about(pivot, seed, start, stop, omit)
+        norm = found.moments.norm
+        if norm.min(initial=1.0) >= math.sqrt((stop - start) * self._range.least) and norm.max(initial=0.0) < np.inf:
+            return found
+        chosen = exponents(found, self._range, omit)
+        if not chosen.any():
+            return found
+        key = chosen.tobytes()
+        other = self._rescaled.get(key)
+        if other is None:
+            other = self._rescaled.setdefault(key, self.rescaled(chosen))
+        return put_back(found, other._alone(seed, start, stop, omit).moments, chosen)
+
+    def _alone(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over some draws about a pivot of their own."""
+        found = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
+        if self._is_accurate(found.moments):
+            return found
+        return self._about(self._near(found.moments.mean), seed, start, stop, omit)
 
     def _about(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
         found = self.sums(seed, start, stop, pivot, careful=False, omit=omit)
@@ -74,7 +104,7 @@ class Shifted(ABC):
 
     def _is_accurate(self, moments: Moments) -> bool:
         """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
-        far = moments.m2 * FAR < moments.count * np.square(moments.mean)
+        far = moments.norm * FAR < math.sqrt(moments.count) * np.abs(moments.mean)
         return not (far & self._shifted).any()
 
 
@@ -82,4 +112,4 @@ def _moments(count: int, found: Sums, pivot: Array) -> Moments:
     if not count:
         return Moments(0, np.full_like(found.sums, np.nan), np.full_like(found.sums, np.nan))
     mean = found.sums / count
-    return Moments(count, pivot + mean, np.maximum(found.squares - found.sums * mean, 0.0))
+    return Moments(count, pivot + mean, np.sqrt(np.maximum(found.squares - found.sums * mean, 0.0)))

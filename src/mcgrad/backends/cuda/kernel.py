@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device
 from mcgrad.backends.base import Array, Cut, Inputs, split
@@ -22,6 +24,7 @@ from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
+from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.emit.cuda import emit
 from mcgrad.emit.kernel import Emitted
@@ -74,6 +77,11 @@ class CudaKernel:
                 found = self._variants[careful, resident] = Compiled(code, self.program.dtype)
             return found
 
+    @cached_property
+    def rescaled(self) -> CudaKernel:
+        """The variant whose outputs are multiplied by inputs, on the same devices."""
+        return CudaKernel(rescaled(self.program), self.devices)
+
     def on(self, devices: Iterable[int]) -> CudaKernel:
         """Return the same kernel for some devices, by number; ParameterError for one that is not there."""
         visible = driver.devices()
@@ -87,6 +95,7 @@ class CudaKernel:
         other = copy.copy(self)
         other.devices = tuple(visible[i] for i in indices)
         other._turns = _turns(other.devices)
+        other.__dict__.pop("rescaled", None)
         return other
 
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
@@ -144,6 +153,10 @@ class CudaBound(Shifted):
         self._lock = threading.Lock()
         self._values: dict[bool, tuple[Compiled, Values]] = {}
         self._bound(False)
+
+    def rescaled(self, exponents: npt.NDArray[np.int64]) -> CudaBound:
+        """Bind the variant for it."""
+        return CudaBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
     def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
         """Launch the kernel on a device that has nothing else to do."""
