@@ -37,10 +37,9 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
     ParameterError
         Not such an array, an empty one, or one that would lose a mask, a derivative, or digits.
     """
-    if getattr(value, "requires_grad", False) is True:
-        raise ParameterError(name, f"{shown(value)}, a tensor that requires grad", DETACHED)
-    if _masked(value):
-        raise ParameterError(name, "a masked array", UNMASKED)
+    found = obstacle(value)
+    if found:
+        raise ParameterError(name, *found)
     try:
         array: npt.NDArray[Any] = adopt(name, value) if on_device(value) else np.asarray(value)
     except ParameterError:
@@ -48,13 +47,22 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
     except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
         reason = "" if isinstance(value, list | tuple) else f", which is no NumPy array ({_first_line(error)})"
         raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None
-    if hasattr(value, "toarray") and array.dtype.kind == "O":
-        raise ParameterError(name, f"a sparse {type(value).__name__}", DENSE)
     if array.dtype.kind not in kinds or array.size == 0:
         raise ParameterError(name, shown(array if array.shape else value), accepted)
     if array.dtype.char in refused:
         raise ParameterError(name, shown(value), NARROWER if array.dtype.char == "g" else accepted)
     return array
+
+
+def obstacle(value: Any) -> tuple[str, str] | None:
+    """Say what would be lost if a value became a NumPy array, and the way out, in words, or return None."""
+    if getattr(value, "requires_grad", False) is True:
+        return f"{shown(value)}, a tensor that requires grad", DETACHED
+    if _masked(value):
+        return "a masked array", UNMASKED
+    if not isinstance(value, np.ndarray) and hasattr(value, "toarray") and hasattr(value, "nnz"):
+        return f"a sparse {type(value).__name__}", DENSE
+    return None
 
 
 def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
-from mcgrad.ir.program import Var
+from mcgrad.ir.program import Var, ancestors
+from mcgrad.trace.foreign import refuse_operand
 from mcgrad.trace.refuse import refusal
 
 DTYPES = {"float": np.dtype(np.float64), "bool": np.dtype(np.bool_)}
@@ -22,15 +23,31 @@ def operand(value: Any) -> Var:
         parts = [operand(part) for part in value]
         shape = np.broadcast_shapes(*(part.shape for part in parts))
         return build.concatenate([build.reshape(build.broadcast(p, shape), (1, *shape)) for p in parts], 0)
+    if type(value) not in (float, int, bool):
+        refuse_operand(value)
     try:
         array = np.asarray(value)
         return build.const(array)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
         if isinstance(value, np.ndarray | list | tuple | np.generic):
             given = f"an array of dtype {array.dtype}" if "array" in locals() else "a nested sequence"
         else:
             given = type(value).__name__
         raise refusal(f"{given} as an operand", "accepted are real numbers, booleans and arrays of them") from error
+
+
+def index_remedy(*values: Any) -> str | None:
+    """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw."""
+    for value in values:
+        if isinstance(value, Var) and not value.random:
+            inputs = sorted({str(var.attrs) for var in ancestors([value]) if var.op == "input"})
+            data = [path.partition(":")[2] for path in inputs if ":" in path]
+            if inputs and len(data) == len(inputs):
+                names = " and ".join(data)
+                return f"{names} is float data, and only integers may index: data={{{data[0]!r}: x.astype(int)}}"
+            if inputs:
+                return f"{' and '.join(inputs)} is a parameter; integers that index are data, data={{'i': [0, 2]}}"
+    return None
 
 
 def holds_var(value: Any) -> bool:

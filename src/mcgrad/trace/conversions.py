@@ -6,16 +6,16 @@ import math
 import re
 from typing import Any, NoReturn
 
-from mcgrad.trace.refuse import refusal, user_expression, user_stores
+from mcgrad.ir.program import Var
+from mcgrad.trace.arguments import index_remedy
+from mcgrad.trace.foreign import WHOLE, remedy, renamed
+from mcgrad.trace.refuse import crossed, refusal, user_expression, user_stores
 
 CALL = re.compile(r"(?:\w+\.)*(\w+)\(.*\)", re.DOTALL)
-RENAMED = {"pow": "np.power", "fsum": "np.sum", "sumprod": "np.dot", "fmod": "np.mod", "dist": "np.linalg.norm",
-           "lgamma": "scipy.special.gammaln", "erf": "scipy.special.erf", "erfc": "scipy.special.erfc",
-           "asin": "np.arcsin", "acos": "np.arccos", "atan": "np.arctan", "atan2": "np.arctan2", "asinh": "np.arcsinh",
-           "acosh": "np.arccosh", "atanh": "np.arctanh"}  # fmt: skip
 CHOICES = {"max": "np.maximum(a, b) or np.max(x)", "min": "np.minimum(a, b) or np.min(x)", "any": "np.any(x)",
            "all": "np.all(x)", "abs": "np.abs(x)"}  # fmt: skip
 DIFFERS = "its value differs from draw to draw"
+NOISE = "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0))"
 INDEX = f"{DIFFERS}: shapes and indices must be known while tracing; np.where chooses by value"
 STACK = "build the array with np.stack or np.concatenate"
 
@@ -24,19 +24,22 @@ class Conversions:
     """Refuses float(z), bool(z) and the like with what to write instead."""
 
     __slots__ = ()
+    _var: Var
 
     def __float__(self) -> NoReturn:
         if user_stores():
             raise refusal("storing a traced value in a NumPy array", STACK)
+        _refuse_library()
         called = _called()
         if called is not None and hasattr(math, called[1]):
-            raise refusal(called[0], f"use {RENAMED.get(called[1], f'np.{called[1]}')}")
+            raise refusal(called[0], f"use {renamed(called[1])}")
         raise refusal(called[0] if called else "float(z)", f"{DIFFERS}: leave out float() and compute with z itself")
 
     def __int__(self) -> NoReturn:
         raise refusal(_text("int(z)"), f"{DIFFERS}: use np.floor, or np.where to choose by value")
 
     def __bool__(self) -> NoReturn:
+        _refuse_library()
         called = _called()
         if called is not None and called[1] in CHOICES:
             raise refusal(called[0], f"use {CHOICES[called[1]]}")
@@ -48,7 +51,15 @@ class Conversions:
         )
 
     def __index__(self) -> NoReturn:
-        raise refusal("a traced value as an index, a size or a count", INDEX)
+        raise refusal("a traced value as an index, a size or a count", self._index_remedy())
+
+    def _index_remedy(self) -> str:
+        return index_remedy(self._var) or INDEX
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            raise refusal(_text("formatting z"), f"{DIFFERS}; print(z) shows its shape")
+        return repr(self)
 
     def __complex__(self) -> NoReturn:
         raise refusal(_text("complex(z)"), "compute with the real and the imaginary part as two real arrays")
@@ -77,14 +88,27 @@ class Conversions:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         if user_stores():
             raise refusal("storing a traced value in a NumPy array", STACK)
-        text, called = user_expression() or "", _called()
+        text, called, library = user_expression() or "", _called(), crossed()
+        if library is not None:
+            raise refusal(f"making a NumPy array of a traced value in {text or library}", remedy(library))
         if text.endswith("]") and not text.startswith("["):
-            raise refusal(f"{text} with a traced index", INDEX)
+            raise refusal(f"{text} with a traced index", self._index_remedy())
+        if called and "vectorize" in called[0]:
+            raise refusal(called[0], WHOLE)
+        if called and "random" in called[0]:
+            raise refusal(called[0], NOISE)
         raise refusal(
             f"making a NumPy array of a traced value{f' in {called[0]}' if called else ''}",
             "use it as it is; build arrays with np.stack or np.concatenate instead of np.array([...]), np.asarray or "
             "filling one element by element",
         )
+
+
+def _refuse_library() -> None:
+    """Refuse another library's function that wants one number, by the user's call of it."""
+    library = crossed()
+    if library not in (None, "python"):
+        raise refusal(user_expression() or str(library), remedy(str(library)))
 
 
 def _called() -> tuple[str, str] | None:

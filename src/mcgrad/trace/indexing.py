@@ -8,7 +8,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import holds_var, index_of
+from mcgrad.trace.arguments import holds_var, index_of, index_remedy
 from mcgrad.trace.refuse import refusal
 
 
@@ -24,8 +24,10 @@ def getitem(x: Var, key: Any) -> Var:
     """
     keys = key if isinstance(key, tuple) else (key,)
     if any(holds_var(k) for k in keys):
-        raise refusal("indexing with a traced array", "use np.where(condition, a, b), or sum with weights, to choose "
-                      "by value")  # fmt: skip
+        raise refusal(
+            "indexing with a traced array",
+            index_remedy(*keys) or "use np.where(condition, a, b), or sum with weights, to choose by value",
+        )
     if all(k is None or k is Ellipsis or isinstance(k, slice) or is_integer(k) for k in keys):
         return _basic(x, keys)
     return build.take(x, index_of(x)[key])

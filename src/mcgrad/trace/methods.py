@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from mcgrad.ir.program import Var
 from mcgrad.trace import elementwise, products, reductions, shaping
 from mcgrad.trace.arguments import as_dtype
+from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
 
 
 def _reshape(x: Var, *shape: Any) -> Var:
@@ -62,9 +65,25 @@ REMEDIES: dict[str, str] = {
     "item": "compute with the array itself",
     "tolist": "iterate over the array itself, or index it",
     "fill": "use np.full_like",
-    "sort": "sorting is not supported; np.max, np.min and np.where choose by value",
-    "argsort": "sorting is not supported; np.max, np.min and np.where choose by value",
-    "argmax": "use np.max, or np.where(x == np.max(x), a, b)",
-    "argmin": "use np.min, or np.where(x == np.min(x), a, b)",
-    "nonzero": "how many elements it finds depends on the draw; use np.where(condition, a, b)",
+    "pow": "use z ** p or np.power",
+    "at": "build a new array with np.where(mask, value, z) or np.concatenate",
+    "view": "use .reshape",
+    "unsqueeze": "use z[..., None] or np.expand_dims",
+    "permute": "use .transpose",
+    "dim": "use .ndim",
+    "sigmoid": "use scipy.special.expit",
+    "norm": "use np.linalg.norm",
+    "iloc": "index it as a NumPy array",
+    "loc": "index it as a NumPy array",
 }
+
+
+def otherwise(name: str) -> str:
+    """Say what to write for an attribute that an array does not have, as tensors of other libraries do."""
+    if name in ("detach", "numpy", "cpu", "to", "to_numpy", "values", "block_until_ready", "requires_grad"):
+        return "leave it out: what f is given takes NumPy's functions as it is"
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    if callable(getattr(np, name, None)):
+        return f"use np.{name}"
+    return "it is not among the supported methods and attributes, which docs/numpy.md lists"

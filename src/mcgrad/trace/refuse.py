@@ -9,10 +9,10 @@ import sys
 from itertools import islice
 from types import FrameType
 
-import numpy as np
-
-import mcgrad.ir
 from mcgrad.errors import TraceError
+
+LIBRARIES = ("mcgrad", "numpy", "scipy", "pandas", "torch", "jax", "jaxlib", "numba", "sympy", "xarray", "tensorflow")
+STANDARD = os.path.dirname(os.__file__) + os.sep
 
 
 def refusal(call: str, remedy: str) -> TraceError:
@@ -23,15 +23,33 @@ def refusal(call: str, remedy: str) -> TraceError:
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost frame that is not the tracer's, NumPy's or SciPy's."""
-    folders = [os.path.dirname(__file__), os.path.dirname(mcgrad.ir.__file__), os.path.dirname(np.__file__)]
-    if "scipy" in sys.modules:
-        folders.append(os.path.dirname(sys.modules["scipy"].__file__ or ""))
-    inner = tuple(folder + os.sep for folder in folders if folder)
+    """Return the innermost frame that is not mcgrad's, Python's or another library's."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(inner):
+    while frame is not None and owner(frame.f_code.co_filename) is not None:
         frame = frame.f_back
     return frame
+
+
+def owner(filename: str) -> str | None:
+    """Return which of the known libraries a file belongs to, or None for one of the user's own."""
+    for name in LIBRARIES:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and filename.startswith(os.path.dirname(file) + os.sep):
+            return name
+    if filename.startswith("<frozen ") or (filename.startswith(STANDARD) and "site-packages" not in filename):
+        return "python"
+    return None
+
+
+def crossed() -> str | None:
+    """Return the library whose code stands between the user's code and the Tracer, if there is one besides NumPy."""
+    frame, found = sys._getframe(1), None
+    while frame is not None and (name := owner(frame.f_code.co_filename)) is not None:
+        if name == "numpy" and f"{os.sep}ma{os.sep}" in frame.f_code.co_filename:
+            name = "numpy.ma"
+        found = name if name not in ("mcgrad", "numpy") else found
+        frame = frame.f_back  # type: ignore[assignment]
+    return found if frame is not None else None
 
 
 def user_stores() -> bool:
@@ -43,9 +61,12 @@ def user_stores() -> bool:
 def user_expression() -> str | None:
     """Return the text of the expression that the user's code is evaluating, where it stands on one line."""
     frame = user_frame()
-    if frame is None:
-        return None
-    position = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
+    return None if frame is None else expression(frame, frame.f_lasti)
+
+
+def expression(frame: FrameType, instruction: int) -> str | None:
+    """Return the text of the expression that an instruction of a frame belongs to, where it stands on one line."""
+    position = next(islice(frame.f_code.co_positions(), instruction // 2, None), None)
     if position is None or None in position or position[0] != position[1]:
         return None
     line, _, start, stop = position

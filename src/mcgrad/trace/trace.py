@@ -13,6 +13,7 @@ from mcgrad.ir import build
 from mcgrad.ir.program import Var, ancestors
 from mcgrad.trace import intercept
 from mcgrad.trace.arguments import operand
+from mcgrad.trace.foreign import from_elsewhere, refuse_untraceable
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten
@@ -47,6 +48,7 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         Code that cannot be traced, a result that is not made of real arrays, or another Program at the second trace.
         What the function itself raises passes through, with a note of the shapes it was called with.
     """
+    refuse_untraceable(function)
     found = _traced(function, args, kwargs)
     if not has_state(function):
         return found
@@ -76,9 +78,9 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     except TraceError:
         raise
     except Exception as error:
-        refused = _refused(error)
+        refused = _refused(error) or from_elsewhere(error)
         if refused is not None:
-            raise refused from None
+            raise refused from error
         error.add_note(f"mcgrad: raised while tracing {_name(function)} with {_shapes(args)}")
         raise
     return _unwrapped(result, function)
@@ -142,6 +144,7 @@ def trace_integrand(
         Untraceable code, or a result that is not one real number for each draw, or that does not depend on z.
     """
     params, data = dict(params or {}), dict(data or {})
+    refuse_untraceable(f)
     _check_signature(f, z, params, data)
     result = trace(f, (z,), {**params, **data})
     if not isinstance(result, Var):
@@ -169,8 +172,13 @@ def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], d
     accepted = {p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     names = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
+    unnamed = {p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_ONLY}
     for group, given in (("params", params), ("data", data)):
         for name in given:
+            if name in unnamed and names[:1] != [name]:
+                raise ParameterError(
+                    f"{group}[{name!r}]", f"a name that {_name(f)} takes by position alone", "f(z, *, name), without /"
+                )
             if names[:1] == [name] and name in accepted:
                 raise ParameterError(f"{group}[{name!r}]", "the name of the draw in f", "another name")
             if not takes_any and name not in accepted:

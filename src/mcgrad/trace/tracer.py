@@ -13,14 +13,15 @@ import numpy as np
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
 from mcgrad.trace import special
-from mcgrad.trace.arguments import DTYPES, operand
+from mcgrad.trace.arguments import DTYPES, index_remedy, operand
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.functions import BUILDERS
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
-from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES
+from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES, otherwise
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
+from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
@@ -97,8 +98,7 @@ class Tracer(Operators, Conversions):
             return Tracer(ATTRIBUTES[name](self._var))
         if name.startswith("__"):
             raise AttributeError(name)
-        error = refusal(f".{name}", REMEDIES.get(name, "it is not among the supported methods and attributes, which "
-                                                       "docs/numpy.md lists"))  # fmt: skip
+        error = refusal(f".{name}", REMEDIES.get(name) or otherwise(name))
         raise NoAttributeError(error.message, error.filename, error.lineno)
 
     def __copy__(self) -> Tracer:
@@ -117,7 +117,7 @@ class Tracer(Operators, Conversions):
             method, {}
         )
         if name not in table:
-            raise refusal(shown, UNKNOWN)
+            raise refusal(shown, FUNCTIONS.get(name, UNKNOWN) if method == "__call__" else UNKNOWN)
         builder = table[name]
         if method in ("__call__", "outer"):
             _only_defaults(shown, kwargs)
@@ -128,7 +128,7 @@ class Tracer(Operators, Conversions):
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         shown = _function_name(func)
         if func not in BUILDERS:
-            raise refusal(shown, REMEDIES.get(func.__name__, UNKNOWN))
+            raise refusal(shown, FUNCTIONS.get(func.__name__, UNKNOWN))
         return call(shown, BUILDERS[func], args, kwargs)
 
 
@@ -173,7 +173,8 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
     for name, value in arguments.items():
         if name in STATIC and _holds_tracer(value):
-            raise refusal(f"{shown} with a traced value for {name}=", "it must be known while tracing")
+            remedy = index_remedy(unwrap(value)) if name == "indices" else None
+            raise refusal(f"{shown} with a traced value for {name}=", remedy or "it must be known while tracing")
     return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
 
 

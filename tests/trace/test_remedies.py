@@ -1,0 +1,110 @@
+"""What cannot be traced yet is refused with the call, the line and what to write instead, which is right."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import scipy.special as sc
+
+from mcgrad.errors import TraceError
+from mcgrad.ir import build
+from mcgrad.trace.functions import FUNCTIONS, resolve
+from mcgrad.trace.remedies import REMEDIES
+from mcgrad.trace.special import FUNCTIONS as SPECIAL_FUNCTIONS
+from mcgrad.trace.special import UFUNCS as SPECIAL_UFUNCS
+from mcgrad.trace.trace import trace
+from mcgrad.trace.ufuncs import UFUNCS
+
+X = np.linspace(-2.0, 2.0, 3)
+GRID = np.arange(3.0)
+LATER = [  # the call, and words of the remedy
+    (lambda z: np.interp(z[0], GRID, GRID), "np.interp", "np.clip"),
+    (lambda z: np.sort(z), "np.sort", "np.max"),
+    (lambda z: z.sort(), ".sort", "np.max"),
+    (lambda z: np.median(z), "np.median", "sorting"),
+    (lambda z: np.quantile(z, 0.1), "np.quantile", "sorting"),
+    (lambda z: np.cross(z, X), "np.cross", "np.stack([a[1] * b[2]"),
+    (lambda z: np.vander(z), "np.vander", "x[:, None] ** np.arange(n)[::-1]"),
+    (lambda z: np.meshgrid(z, z), "np.meshgrid", "x[None, :] and y[:, None]"),
+    (lambda z: np.nan_to_num(z), "np.nan_to_num", "np.where(np.isfinite(x), x, 0.0)"),
+    (lambda z: np.array([z[0], 1.0]), "np.array([z[0], 1.0])", "np.stack"),
+    (lambda z: np.argmax(z), "np.argmax", "np.where(x == np.max(x), a, b)"),
+    (lambda z: z.argmin(), ".argmin", "np.where(x == np.max(x), a, b)"),
+    (lambda z: np.round(z), "np.round", "np.floor(z + 0.5)"),
+    (lambda z: z.round(), ".round", "np.floor(z + 0.5)"),
+    (lambda z: np.rint(z), "np.rint", "np.floor(z + 0.5)"),
+    (lambda z: np.convolve(z, X), "np.convolve", "shifted slices"),
+    (lambda z: np.take_along_axis(z, np.array([0, 2]), 0), "np.take_along_axis", "x[np.arange(n), indices]"),
+    (lambda z: sc.gamma(z), "scipy.special.gamma", "np.exp(scipy.special.gammaln(z))"),
+    (lambda z: sc.erfinv(z), "scipy.special.erfinv", "scipy.special.ndtri"),
+    (lambda z: np.linalg.solve(np.eye(3), z), "np.linalg.solve", "data="),
+    (lambda z: np.linalg.inv(np.outer(z, z)), "np.linalg.inv", "data="),
+    (lambda z: np.linalg.det(np.outer(z, z)), "np.linalg.det", "write out"),
+    (lambda z: np.linalg.cholesky(np.outer(z, z)), "np.linalg.cholesky", "data="),
+    (lambda z: np.linspace(z[0], z[1], 4), "np.linspace", "np.linspace(0.0, 1.0, n)"),
+    (lambda z: np.searchsorted(X, z), "np.searchsorted", "np.sum(edges <= x)"),
+    (lambda z: np.histogram(z), "np.histogram", "each bin"),
+    (lambda z: np.cov(z[:, None]), "np.cov", "center"),
+    (lambda z: np.gradient(z), "np.gradient", "np.diff"),
+    (lambda z: np.insert(z, 0, 1.0), "np.insert", "np.concatenate"),
+    (lambda z: np.piecewise(z, [z < 0], [0, 1]), "np.piecewise", "np.where"),
+    (lambda z: np.apply_along_axis(np.sum, 0, z), "np.apply_along_axis", "np.stack"),
+    (lambda z: np.nansum(z), "np.nansum", "np.where"),
+    (lambda z: np.fft.fft(z), "np.fft.fft", "matrix of sines"),
+]
+
+
+@pytest.mark.parametrize(("f", "call", "remedy"), LATER, ids=[call for _, call, _ in LATER])
+def test_refused_with_what_to_write_instead(f, call, remedy):
+    with pytest.raises(TraceError) as caught:
+        trace(f, (build.noise(0, "normal", (3,)),), {})
+    assert call in caught.value.message
+    assert remedy in caught.value.message
+    assert "not among the supported" not in caught.value.message
+    assert (caught.value.filename, call.rpartition(".")[2].partition("(")[0] in caught.value.line) == (__file__, True)
+
+
+def test_the_table_names_what_exists_and_is_not_supported():
+    supported = {*(name.rpartition(".")[2] for name in FUNCTIONS), *UFUNCS, *SPECIAL_FUNCTIONS, *SPECIAL_UFUNCS}
+    gone = {"round_", "softplus"}  # of older NumPy, and of newer SciPy
+    missing = []
+    for name in REMEDIES:
+        places = (resolve(name), resolve(f"linalg.{name}"), resolve(f"fft.{name}"), getattr(sc, name, None))
+        if all(place is None for place in places) and name not in gone:
+            missing.append(name)
+    assert missing == []
+    assert sorted(supported & (REMEDIES.keys() - {"log1p"})) == []
+
+
+def test_remedies_call_only_what_is_supported():
+    supported = {*FUNCTIONS, *UFUNCS}
+    named = {name for text in REMEDIES.values() for name in re.findall(r"\bnp\.(\w+)\(", text)}
+    assert named - supported - {"abs", "arange", "linspace"} == set()
+
+
+def test_remedies_are_right():
+    rng = np.random.default_rng(0)
+    a, b, x = rng.normal(size=(3, 3))
+    xp, fp = np.array([-1.0, 0.0, 2.0, 2.5]), np.array([1.0, -1.0, 0.5, 3.0])
+    for at in (-3.0, -0.5, 1.0, 2.2, 9.0):
+        ours = fp[0] + np.sum(np.diff(fp) / np.diff(xp) * np.clip(at - xp[:-1], 0, np.diff(xp)))
+        np.testing.assert_allclose(ours, np.interp(at, xp, fp))
+    cross = np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+    np.testing.assert_allclose(cross, np.cross(a, b))
+    np.testing.assert_allclose(x[:, None] ** np.arange(3)[::-1], np.vander(x))
+    np.testing.assert_array_equal(np.sum(np.sort(a)[:, None] <= x, axis=0), np.searchsorted(np.sort(a), x, "right"))
+    rows = rng.normal(size=(2, 9))
+    centered = rows - rows.mean(1, keepdims=True)
+    np.testing.assert_allclose(centered @ centered.T / 8, np.cov(rows))
+    y, w, n = rng.normal(size=9), rng.normal(size=3), 7
+    np.testing.assert_allclose(sum(w[k] * y[k : k + n] for k in range(len(w))), np.correlate(y, w, "valid"))
+    np.testing.assert_allclose((y[2:] - y[:-2]) / 2, np.gradient(y)[1:-1])
+    np.testing.assert_allclose(a[0] + (b[0] - a[0]) * np.linspace(0.0, 1.0, 5), np.linspace(a[0], b[0], 5))
+    u = np.array([0.3, -0.7])
+    np.testing.assert_allclose(sc.ndtri((u + 1) / 2) / np.sqrt(2), sc.erfinv(u))
+    np.testing.assert_allclose(-sc.ndtri((1 - u) / 2) / np.sqrt(2), sc.erfcinv(1 - u))
+    np.testing.assert_allclose(np.exp(sc.gammaln(2.5)), sc.gamma(2.5))
+    np.testing.assert_allclose(np.where(np.abs(x) <= 0.5, x**2 / 2, 0.5 * (np.abs(x) - 0.25)), sc.huber(0.5, x))
+    np.testing.assert_allclose(np.expm1(x) / x, sc.exprel(x))
