@@ -20,7 +20,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.implicit import stop
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp
-from mcgrad.supports import Support
+from mcgrad.supports import Support, unstated
 
 
 class MixtureSameFamily(Distribution):
@@ -120,7 +120,7 @@ class MixtureSameFamily(Distribution):
     @property
     def support(self) -> Support:  # type: ignore[override]
         """The union of the components' supports."""
-        each = self.family.support
+        each = self.family.support if isinstance(self.family.support, Support) else unstated  # of an instance alone
 
         def inside(z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
             count = np.shape(log_weights(probs, logits))[0]

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcgrad import supports
+from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.distributions.shapes import broadcast, refuse_unless
+from mcgrad.supports import Support
 
 
 class Triangular(Distribution):
@@ -26,7 +28,6 @@ class Triangular(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real, "peak": real}
-    support = supports.interval("low", "high")
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5) -> None:
@@ -37,6 +38,13 @@ class Triangular(Distribution):
         low, high, peak = flat["low"], flat["high"], flat["peak"]
         good = (low < high) & (low <= peak) & (peak <= high)
         refuse_unless(good, flat, "low < high and low <= peak <= high")
+
+    @property
+    def support(self) -> Support:  # type: ignore[override]
+        """Between the ends; where the peak is one of them it moves as the peak does, and there the density jumps."""
+        low, high, peak = (fetch(self.flat_params[name]) for name in ("low", "high", "peak"))
+        at_an_end = bool(np.any((peak == low) | (peak == high)))
+        return supports.interval("low", "high", moving=("low", "high", *(["peak"] if at_an_end else [])))
 
     @staticmethod
     def transform(eps: Any, *, low: Any, high: Any, peak: Any) -> Any:

@@ -23,7 +23,8 @@ from mcgrad.moments import Moments
 from mcgrad.simplify import simplify
 
 DRAWS = 16384  # or fewer where they are dear
-FEWEST = 1024
+FEWEST = 256
+MIDDLE = 1024  # draws whose quartiles say where a draw lies
 BUDGET = 1e8  # multiplications
 AGAIN = 4  # times as many draws have to confirm what is found
 MOST_Z = 5.0
@@ -155,7 +156,7 @@ class _Pilot:
     def _places(self) -> dict[str, Array]:
         """Return where the components of a draw lie, and how far they scatter: medians, and distances of quartiles."""
         found: dict[str, Array] = {}
-        (drawn,) = _blocks(list(self.leaves.values()), self.values, FEWEST, FEWEST) if self.leaves else ([],)
+        (drawn,) = _blocks(list(self.leaves.values()), self.values, MIDDLE, MIDDLE) if self.leaves else ([],)
         for path, z in zip(self.leaves, drawn, strict=True):
             low, middle, high = np.nan_to_num(np.quantile(z, [0.25, 0.5, 0.75], axis=-1))
             found[CENTER + path], found[WIDTH + path] = middle, np.where(high > low, high - low, 1.0)
@@ -175,7 +176,7 @@ def _blocks(
     inputs = {var: values[var.attrs][..., None] for var in run.inputs if var.op == "input"}
     moved = {var: noise(var.attrs[0] + STREAMS, var.attrs[1], var.shape) for var in run.inputs if var.op == "noise"}
     largest = max(var.size for var in ancestors(roots))
-    block = block or int(np.clip(BLOCK_BYTES // (8 * largest), 64, n))
+    block = block or int(np.clip(BLOCK_BYTES // (8 * largest), 4, n))
     for start in range(0, n, block):
         stop = min(start + block, n)
         leaves = {var: draws(source, SEED, start, stop, "float64") for var, source in moved.items()}
