@@ -23,9 +23,9 @@ from mcgrad.moments import Moments
 from mcgrad.simplify import simplify
 
 DRAWS = 16384  # or fewer where they are dear
-FEWEST = 256
+FEWEST = 512
 MIDDLE = 1024  # draws whose quartiles say where a draw lies
-BUDGET = 1e8  # multiplications
+BUDGET = 2e7  # multiplications
 AGAIN = 4  # times as many draws have to confirm what is found
 MOST_Z = 5.0
 SEED = 0
