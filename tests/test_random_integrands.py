@@ -28,7 +28,7 @@ def problem_of(text):
 
 
 def program_of(problem, wrt, dtype):
-    return plan("pathwise", None, 2, problem.own).program(problem, wrt, dtype)
+    return plan("pathwise", None, 2, problem.own, PARAMS).program(problem, wrt, dtype)
 
 
 def leaves_of(problem, value, draw):
