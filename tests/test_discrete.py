@@ -6,6 +6,8 @@ import scipy.special as sc
 import scipy.stats as st
 
 import mcgrad as mg
+from mcgrad import tree
+from mcgrad.distributions.thresholds import is_below, minus_log, split
 from mcgrad.jobfile import _distribution
 from mcgrad.references import References
 from tests.families import FAMILIES, gradient
@@ -31,8 +33,8 @@ def test_each_count_is_as_frequent_as_it_should_be(name, dtype):
     """By chi-square over bins of at least 20 draws: a false alarm in 10**5."""
     q, right = COUNTS[name]
     n = 20_000
-    eps = np.random.default_rng(5).uniform(2.0**-25, 1.0, n).astype(dtype)
-    eps = np.minimum(eps, 1 - 2.0**-24).astype(dtype)
+    rng = np.random.default_rng(5)
+    eps = tree.map(lambda source: rng.uniform(2.0**-25, 1 - 2.0**-24, n).astype(dtype), q.noise)
     ((path, value),) = q.params.items()
     z = q.transform(eps, **{path: np.full(1, value, dtype)})  # all draws at once, as one event
     assert z.dtype == dtype
@@ -54,6 +56,52 @@ def test_the_pathwise_gradient_is_refused_and_the_score_right(name):
     est = mg.estimate(row.f, row.q, 200_000, method="score", seed=1, backend="numpy")
     right = gradient(row)[path]
     assert np.all(np.abs(est.grad[path] - right) < 5 * est.grad_stderr[path] + 1e-9)
+
+
+STEP = 2.0**-24
+
+
+@DTYPES
+def test_rare_events_are_as_frequent_as_they_should_be(dtype):
+    """At two uniforms next to a threshold, to either side: a threshold of 24 bits would be elsewhere."""
+    for p in (1e-9, 3.7e-8, 0.3 + 1e-9, 1 - 1e-9):
+        whole, rest = (float(x) for x in divmod(p / STEP, 1))
+        parts = [np.array(x).astype(dtype) for x in split(np.float64(p))]
+        for sign, right in ((-1, True), (1, False)):
+            coarse = np.array(max(STEP * whole, STEP / 2), dtype)  # half a step is what stands for none
+            fine = np.array(rest * (1 + sign * 1e-6), dtype)
+            assert is_below({"coarse": coarse, "fine": fine}, parts) == right
+        others = np.array([[STEP * (whole + 1), 1e-7], [max(STEP * (whole - 1), 0), 1 - 1e-7]], dtype)
+        found = is_below({"coarse": others[:, 0], "fine": others[:, 1]}, parts)
+        assert list(found) == [False, whole > 0]
+
+
+@DTYPES
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_rare_categories(dtype, backend):
+    n, rare = 2_000_000, 1e-4
+    q = mg.Joint(
+        a=mg.Categorical(np.r_[np.full(30, (1 - rare) / 30), np.full(30, rare / 30)]), b=mg.Bernoulli(rare),
+        c=mg.Geometric(1 - rare),
+    )  # fmt: skip
+
+    def f(z):
+        weights = {"a": (29, 1.0), "b": (0, 2.0), "c": (0, 4.0)}
+        return sum(np.where(z[name] > most, weight, 0.0) for name, (most, weight) in weights.items())
+
+    est = mg.estimate(f, q, n, method="score", wrt=(), dtype=dtype, backend=backend, seed=3)
+    assert abs(est.value - 7 * rare) < 5 * est.stderr
+
+
+@DTYPES
+def test_geometric_draws_far_out(dtype):
+    """Of the exponential that is rounded down, at both ends of the uniform."""
+    coarse, fine = np.array([STEP / 2, 1 - STEP, STEP / 2], dtype), np.array([1e-6, 1 - 1e-4, 0.5], dtype)
+    lower = (np.array([0, 2**24 - 1, 0]) + fine.astype(float)) * STEP
+    upper = (np.array([2**24 - 1, 0, 2**24 - 1]) + (1 - fine.astype(float))) * STEP
+    right = np.where(lower < 0.5, -np.log(lower), -np.log1p(-upper))
+    tolerance = 1e-6 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(minus_log({"coarse": coarse, "fine": fine}), right, rtol=tolerance)
 
 
 def test_other_gradients_than_the_discrete_ones_are_pathwise():

@@ -164,7 +164,8 @@ def test_far_tails_keep_their_digits():
         eps = {"choice": np.array(0.3), "draw": np.array(8.0 * sign)}
         moved = mg.Reparameterized(
             lambda u, *, loc, eps=eps: mixture.transform(
-                {"choice": u, "draw": eps["draw"] + 0.0 * u}, probs=P[:2], components={"loc": loc, "scale": np.ones(2)}
+                {"choice": u, "draw": eps["draw"] + 0.0 * u, "fine": u},
+                probs=P[:2], components={"loc": loc, "scale": np.ones(2)},
             ),
             {"loc": np.zeros(2)}, mg.noise.uniform(),
         )  # fmt: skip

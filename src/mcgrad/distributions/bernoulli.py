@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,8 @@ from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.odds import either, log_odds, probabilities
+from mcgrad.distributions.thresholds import is_below, split, two_uniforms
+from mcgrad.noise import NoiseSpec
 
 
 class Bernoulli(Distribution):
@@ -23,22 +25,25 @@ class Bernoulli(Distribution):
 
     Notes
     -----
-    Draws jump as the parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. In float32
-    probabilities are rounded up to whole multiples of 2**-24.
+    Draws jump as the parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. They are
+    as frequent as they should be for probabilities down to 1e-12 in float32, and those of 0 down to 1e-12 in float64.
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
     support = supports.counts(1)
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
 
     def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
         super().__init__(**either(probs, logits))
 
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return two uniforms for each component."""
+        return two_uniforms(event_shape)
+
     @staticmethod
     def transform(eps: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Compare noise on (0, 1) with the probability."""
-        return np.less(eps, probabilities(probs, logits)).astype(eps.dtype)
+        return is_below(eps, split(probabilities(probs, logits))).astype(eps["fine"].dtype)
 
     @staticmethod
     def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,8 +14,10 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.counts import binomial_row, binomial_row_of_logits, binomial_width, invert, is_count
 from mcgrad.distributions.odds import either, log_odds
+from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.table import Table
+from mcgrad.noise import NoiseSpec
 from mcgrad.special import gammaln
 from mcgrad.supports import Support
 
@@ -40,7 +42,6 @@ class Binomial(Distribution):
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
     total_count: int
 
@@ -62,11 +63,15 @@ class Binomial(Distribution):
         """As for every distribution, and the number of trials."""
         return (super().signature, self.total_count)
 
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return two uniforms for each component."""
+        return two_uniforms(event_shape)
+
     def transform(self, eps: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Invert the distribution function at noise on (0, 1)."""
         function = binomial_row if logits is None else binomial_row_of_logits
         width = binomial_width(self.total_count)
-        table = Table(function, (self.total_count, width), (1 + width,))
+        table = Table(function, (self.total_count, width), (1 + 2 * width,))
         return invert(eps, table, probs if logits is None else logits)
 
     def log_density(self, z: Any, *, probs: Any = None, logits: Any = None) -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
+from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.odds import either, log_weights
+from mcgrad.distributions.thresholds import along, is_below, split, two_uniforms
 from mcgrad.errors import ParameterError
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp, softmax
@@ -22,15 +23,14 @@ class _Categories(Distribution):
     """Weights of K categories along the last axis; independent draws along the others."""
 
     constraints: ClassVar = {"probs": positive, "logits": real}
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
 
     def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
         super().__init__(**either(probs, logits))
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
-        """Return one uniform for each draw."""
-        return noise.uniform(next(iter(self.shapes.values()))[:-1])
+        """Return two uniforms for each draw."""
+        return two_uniforms(next(iter(self.shapes.values()))[:-1])
 
     @staticmethod
     def entropy(*, probs: Any = None, logits: Any = None) -> Any:
@@ -51,8 +51,8 @@ class Categorical(_Categories):
     Notes
     -----
     Traced code cannot index by a draw; `OneHotCategorical` chooses by a product, ``z @ values``. Draws jump as the
-    parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. In float32 the cumulative
-    weights are rounded to about 1e-7.
+    parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. Categories are drawn as
+    often as they should be down to probabilities of 1e-12, in float32 too: cumulative weights are summed in float64.
     """
 
     @property
@@ -127,4 +127,4 @@ def _checked(shapes: Mapping[str, Shape]) -> Shape:
 def _exceeded(eps: Any, probs: Any, logits: Any) -> Any:
     """1 for each of the first K - 1 cumulative probabilities that is below the noise, 0 for the others."""
     cdf = np.cumsum(softmax(log_weights(probs, logits), axis=-1), axis=-1)[..., :-1]
-    return np.less(cdf, np.asarray(eps)[..., None] if isinstance(eps, float) else eps[..., None]).astype(cdf.dtype)
+    return np.logical_not(is_below(along(eps), split(cdf))).astype(cdf.dtype)

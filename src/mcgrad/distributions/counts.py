@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.distributions.thresholds import along, is_below, split
 from mcgrad.implicit import look_up, stop
 from mcgrad.ir.table import Array, Table
 
@@ -23,11 +24,11 @@ def poisson_width(max_rate: float) -> int:
 
 
 def poisson_row(rate: float, width: int) -> Array:
-    """Return a count, and the probabilities of at most that, of at most the next ..."""
+    """Return a count, and the probabilities of at most that, of at most the next ..., in their two parts."""
     from scipy.special import pdtr
 
     start = max(0.0, math.floor(rate - DEVIATIONS * math.sqrt(rate)))
-    return np.concatenate([[start], pdtr(start + np.arange(width), rate)])
+    return _row(start, pdtr(start + np.arange(width), rate))
 
 
 def binomial_width(total_count: int) -> int:
@@ -40,7 +41,7 @@ def binomial_row(probability: float, total_count: int, width: int) -> Array:
     from scipy.special import bdtr
 
     start = min(max(0, math.floor(total_count * probability) - width // 2), total_count - width)
-    return np.concatenate([[start], bdtr(start + np.arange(width), total_count, probability)])
+    return _row(start, bdtr(start + np.arange(width), total_count, probability))
 
 
 def binomial_row_of_logits(logits: float, total_count: int, width: int) -> Array:
@@ -48,11 +49,16 @@ def binomial_row_of_logits(logits: float, total_count: int, width: int) -> Array
     return binomial_row(1.0 / (1.0 + math.exp(-logits)) if logits > -700 else 0.0, total_count, width)
 
 
+def _row(start: float, cumulative: Array) -> Array:
+    return np.concatenate([[start], *split(cumulative)])
+
+
 def invert(eps: Any, table: Table, param: Any) -> Any:
     """Return the first count plus how many of the row's probabilities are below the noise."""
     rows = look_up(table, stop(param))
-    below = np.less(rows[..., 1:], eps[..., None])
-    return rows[..., 0] + np.sum(below.astype(rows.dtype), axis=-1)
+    width = rows.shape[-1] // 2
+    passed = np.logical_not(is_below(along(eps), (rows[..., 1 : 1 + width], rows[..., 1 + width :])))
+    return rows[..., 0] + np.sum(passed.astype(rows.dtype), axis=-1)
 
 
 def is_count(z: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,8 @@ from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.odds import either, log_odds
+from mcgrad.distributions.thresholds import minus_log, two_uniforms
+from mcgrad.noise import NoiseSpec
 
 
 class Geometric(Distribution):
@@ -23,22 +25,25 @@ class Geometric(Distribution):
 
     Notes
     -----
-    z = floor(log(u) / log(1 - p)). Draws jump as the parameter moves: pathwise gradients in it are refused, and there
-    is ``method="score"``.
+    z = floor(log(u) / log(1 - p)) for a u of 48 bits and more; from 2**24 on, float32 does not have all whole numbers.
+    Draws jump as the parameter moves: pathwise gradients in it are refused, and there is ``method="score"``.
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
     support = supports.counts()
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
 
     def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
         super().__init__(**either(probs, logits))
 
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return two uniforms for each component."""
+        return two_uniforms(event_shape)
+
     @staticmethod
     def transform(eps: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Round an exponential down."""
-        return np.floor(np.log(eps) / _log_failure(probs, logits))
+        return np.floor(minus_log(eps) / -_log_failure(probs, logits))
 
     @staticmethod
     def log_density(z: Any, *, probs: Any = None, logits: Any = None) -> Any:

@@ -16,6 +16,7 @@ from mcgrad.distributions.constraints import Constraint, FloatArray, positive, r
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.odds import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
+from mcgrad.distributions.thresholds import is_below, split
 from mcgrad.errors import ParameterError, shown
 from mcgrad.implicit import stop
 from mcgrad.noise import NoiseSpec, Shape
@@ -82,8 +83,8 @@ class MixtureSameFamily(Distribution):
         return self._event
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
-        """Return a uniform that chooses, and the noise of one component."""
-        return {"choice": noises.uniform(), "draw": self._noise}
+        """Return a uniform that chooses, the noise of one component, and what the uniform leaves out."""
+        return {"choice": noises.uniform(), "draw": self._noise, "fine": noises.uniform()}
 
     @property
     def signature(self) -> Hashable:
@@ -94,8 +95,8 @@ class MixtureSameFamily(Distribution):
         """Draw from the component that the uniform chooses; differentiate the distributional transform."""
         log_weights = log_probabilities(probs, logits)
         ends = np.cumsum(np.exp(log_weights))[:-1]  # the last one is 1, but for rounding
-        before, after = np.concatenate([[-1.0], ends]), np.concatenate([ends, [2.0]])
-        hit = (before <= eps["choice"]) & (eps["choice"] < after)
+        below = is_below({"coarse": eps["choice"], "fine": eps["fine"]}, split(ends))
+        hit = np.concatenate([below, np.array([True])]) & np.concatenate([np.array([True]), np.logical_not(below)])
         if self.family is MultivariateNormal:
             draws = components["loc"] + np.einsum("kij,j->ki", components["scale_tril"], eps["draw"])
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,8 +14,10 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive
 from mcgrad.distributions.counts import invert, is_count, poisson_row, poisson_width
 from mcgrad.distributions.shapes import refuse_unless
+from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.table import Table
+from mcgrad.noise import NoiseSpec
 from mcgrad.special import gammaln
 
 MOST = 1_000_000.0
@@ -35,13 +37,12 @@ class Poisson(Distribution):
     Notes
     -----
     By inversion of a table of cumulative probabilities within 9 standard deviations of the mean: a draw takes as many
-    comparisons, 18 sqrt(max_rate) + 32. In float32 they are rounded to multiples of 2**-24. Draws jump as the rate
-    moves: pathwise gradients in it are refused, and there is ``method="score"``.
+    comparisons, 18 sqrt(max_rate) + 32. Draws jump as the rate moves: pathwise gradients in it are refused, and there
+    is ``method="score"``.
     """
 
     constraints: ClassVar = {"rate": positive}
     support = supports.counts()
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     reparameterized: ClassVar[bool] = False
     max_rate: float
 
@@ -66,10 +67,14 @@ class Poisson(Distribution):
         """As for every distribution, and the length of the table."""
         return (super().signature, self.max_rate)
 
+    def noise_of(self, event_shape: Any) -> NoiseSpec:
+        """Return two uniforms for each component."""
+        return two_uniforms(event_shape)
+
     def transform(self, eps: Any, *, rate: Any) -> Any:
         """Invert the distribution function at noise on (0, 1)."""
         width = poisson_width(self.max_rate)
-        return invert(eps, Table(poisson_row, (width,), (1 + width,)), rate)
+        return invert(eps, Table(poisson_row, (width,), (1 + 2 * width,)), rate)
 
     @staticmethod
     def log_density(z: Any, *, rate: Any) -> Any:
