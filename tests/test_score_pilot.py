@@ -64,6 +64,20 @@ def flow(log_det):
     )  # fmt: skip
 
 
+def turned():
+    """A square that turns: by symmetry means of functions of one component stay as they are, and so does the score."""
+
+    def turn(x, *, angle):
+        return np.stack([np.cos(angle) * x[0] - np.sin(angle) * x[1], np.sin(angle) * x[0] + np.cos(angle) * x[1]])
+
+    return mg.Uniform([-1.0, -1.0], 1.0).transformed(
+        turn,
+        params={"angle": 0.0},
+        inverse=lambda y, *, angle: turn(y, angle=-angle),
+        log_det=lambda x, *, angle: 0.0 * angle,
+    )
+
+
 class Sinh(mg.bijections.Bijection):
     """A user's map, with an inverse that is not its own."""
 
@@ -80,6 +94,7 @@ BIASED = [
     (implicit(), "a", "the same in each"),
     (flow(lambda x, *, a: 0.0 * a), "a", "standard errors|the same in each"),
     (mg.Normal(0.3, 0.8).transformed(Sinh()), "loc", "d log q / d loc .* standard errors"),
+    (turned(), "angle", "h.z. d log q / d angle .* standard errors"),
     (mg.Joint(x=mg.Normal(), y=folded()), "y.a", "d log q / d y.a .* standard errors"),
 ]
 

@@ -23,7 +23,7 @@ from mcgrad.moments import Moments
 from mcgrad.simplify import simplify
 
 DRAWS = 16384  # or fewer where they are dear
-FEWEST = 512
+FEWEST = 256
 MIDDLE = 1024  # draws whose quartiles say where a draw lies
 BUDGET = 2e7  # multiplications
 AGAIN = 4  # times as many draws have to confirm what is found
@@ -32,6 +32,7 @@ SEED = 0
 STREAMS = 3 << 16  # noise sources are numbered from here on: no estimate, and no other pilot, has draws in common
 ROUNDING = 1e-10  # of a score that is the same in all draws
 BLOCK_BYTES = 1 << 24  # of the largest intermediate values, roughly
+GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly: weights of the components of a draw
 CENTER, WIDTH = "center:", "width:"  # before the paths of the parts of a draw
 
 Array = npt.NDArray[Any]
@@ -99,19 +100,10 @@ class _Pilot:
         self.work, self.program = max(program.work(), 1.0), program
 
     def _gaps(self, scores: Mapping[str, Var]) -> list[tuple[str, str, Var]]:
-        """Make h(z) s - dh(z)/dphi for the parameters that draws follow smoothly.
-
-        h is the sum of (1 + t) / (1 + t**2) over the components, centred and scaled: bounded, neither even nor odd,
-        and the same at both infinities, so that it does not jump where z has a pole.
-        """
+        """Make h(z) s - dh(z)/dphi for the parameters that draws follow smoothly."""
         params = self.problem.params
         smooth = [path for path in scores if not flat_between(params[path], list(self.leaves.values()))]
-        terms = []
-        for path, z in self.leaves.items():
-            t = apply("divide", apply("subtract", z, input_(CENTER + path, z.shape)), input_(WIDTH + path, z.shape))
-            each = apply("divide", apply("add", t, 1.0), apply("add", apply("multiply", t, t), 1.0))
-            terms.append(reduce("sum", each, range(len(z.shape))))
-        h = sum_of(terms)
+        h = self._smooth_function()
         if h is None or not smooth:
             return []
         try:
@@ -127,6 +119,24 @@ class _Pilot:
             )
             for path, slope in zip(smooth, slopes, strict=True)
         ]
+
+    def _smooth_function(self) -> Var | None:
+        """Make h(z): of each component by itself, and of a weighted sum of all, which sees what turns them.
+
+        It is made of (1 + t) / (1 + t**2), which is bounded, neither even nor odd, and the same at both infinities, so
+        that it does not jump where z has a pole.
+        """
+        size = sum(z.size for z in self.leaves.values())
+        terms, sums, first = [], [], 0
+        for path, z in self.leaves.items():
+            t = apply("divide", apply("subtract", z, input_(CENTER + path, z.shape)), input_(WIDTH + path, z.shape))
+            weights = (0.5 + 2.0 * np.mod(0.25 + GOLDEN * np.arange(first, first + z.size), 1.0)) / np.sqrt(size)
+            each = apply("multiply", _bump(t), 1.0 / np.sqrt(size))
+            terms.append(reduce("sum", each, range(len(z.shape))))
+            sums.append(reduce("sum", apply("multiply", t, weights.reshape(z.shape)), range(len(z.shape))))
+            first += z.size
+        along = sum_of(sums)
+        return None if along is None else sum_of([*terms, _bump(along)])
 
     def biases(self, n: int) -> dict[str, Bias]:
         """Return the means that are more than `MOST_Z` standard errors from zero over n draws."""
@@ -161,6 +171,10 @@ class _Pilot:
             low, middle, high = np.nan_to_num(np.quantile(z, [0.25, 0.5, 0.75], axis=-1))
             found[CENTER + path], found[WIDTH + path] = middle, np.where(high > low, high - low, 1.0)
         return found
+
+
+def _bump(t: Var) -> Var:
+    return apply("divide", apply("add", t, 1.0), apply("add", apply("multiply", t, t), 1.0))
 
 
 def _total(z: Any) -> Any:
