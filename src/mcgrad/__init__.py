@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcgrad import bijections, noise
+    from mcgrad import bijections, noise, supports
     from mcgrad.api import estimate
     from mcgrad.backends.registry import register_backend
     from mcgrad.comparison import Comparison, compare
@@ -148,6 +148,7 @@ __all__ = [
     "kl",
     "noise",
     "register_backend",
+    "supports",
     "verify",
 ]
 
@@ -219,7 +220,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("bijections", "noise"):
+    if name in ("bijections", "noise", "supports"):
         return import_module(f"mcgrad.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'mcgrad' has no attribute {name!r}")
