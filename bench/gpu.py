@@ -19,16 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from check import DRAWS, largest_z, reference
+from check import DRAWS, largest_z
+from clock import Clock, graphics
 from compare import device as processor
 from gpu_worker import cases
 from peers.gpu import PEERS
+from references import expected
 from throughput import CHIPS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ORDER = ["noise", "scalar", "rosenbrock10", "chain100", "logistic", "asian", "fullcov50"]
-PROCESSORS = {"H100 PCIe": 114, "H100": 132, "H200": 132, "A100": 108}
 PLAIN, WITH = ("torch", "jax", "cupy"), ("torch-se", "jax-se", "cupy-se")  # without and with standard errors
 
 
@@ -66,70 +67,55 @@ class Peer:
         self.process.wait()
 
 
-def graphics():
-    """Name, clock now and at most (MHz), and driver of the first GPU, as nvidia-smi says; None without one."""
-    query = ["nvidia-smi", "--query-gpu=name,clocks.sm,clocks.max.sm,driver_version", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    name, now, most, driver = (x.strip() for x in said.splitlines()[0].split(","))
-    return {"name": name, "clock": float(now), "most": float(most), "driver": driver}
-
-
 def bounds(card):
     """Most draws a second of each problem and dtype on a card: those of the newest SASS table, at its highest clock."""
     tables = sorted(RESULTS.glob("sass-*.json"))
-    processors = next((n for name, n in PROCESSORS.items() if name in card["name"]), None) if card else None
-    if not tables or processors is None:
+    chip = CHIPS.get(tuple(card["cc"])) if card and "cc" in card else None
+    if not tables or chip is None or not card["most"]:
         return {}
-    cc = (8, 0) if "A100" in card["name"] else (9, 0)
-    chip = CHIPS[cc]
-    faster = processors * card["most"] * 1e6 / (chip.processors * chip.clock)
+    faster = card["processors"] * card["most"] * 1e6 / (chip.processors * chip.clock)
     rows = json.loads(tables[-1].read_text())["rows"]
-    return {(r["problem"], r["dtype"]): r["bound"] * faster for r in rows if r["cc"] == f"sm_{cc[0]}{cc[1]}"}
+    return {(r["problem"], r["dtype"]): r["bound"] * faster for r in rows if r["cc"] == f"sm_{chip.cc[0]}{chip.cc[1]}"}
 
 
-def expected_of(problem):
-    """Mean and variance of value and gradient over many float64 draws."""
-    if problem.name == "noise":
-        return {"": (np.float64(0), np.float64(1))}
-    return reference(problem)
-
-
-def checked(problem, ready, expected):
+def checked(problem, ready, known):
     """Largest z-score of an answer's means, and the largest relative error of its variances, or None."""
     n, totals = ready["checked"], ready["totals"]
     value, grads = totals[""][0] / n, {k: np.asarray(x[0]) / n for k, x in totals.items() if k}
-    z = largest_z(replace(problem, draws={"": n}), "", (value, grads), expected)
+    z = largest_z(replace(problem, draws={"": n}), "", (value, grads), known)
     errors = []
-    for name, (_, variance) in expected.items():
+    for name, (_, variance) in known.items():
         sums, squares = totals[name]
         if squares is not None:
-            found, known = np.asarray(squares) / n - (np.asarray(sums) / n) ** 2, np.asarray(variance)
-            errors.append(np.max(np.abs(found - known)[known > 0] / known[known > 0], initial=0.0))
+            found, right = np.asarray(squares) / n - (np.asarray(sums) / n) ** 2, np.asarray(variance)
+            errors.append(np.max(np.abs(found - right)[right > 0] / right[right > 0], initial=0.0))
     return z, float(max(errors)) if errors else None
 
 
-def prepare(problem, dtype, crew, expected, budget, check):
-    """Compile in all processes at once; return the peers that can be timed, and rows, also of those that cannot."""
+def prepare(problem, dtype, crew, known, budget, check):
+    """Compile in all processes at once, then calibrate one after the other.
+
+    Returns the peers that can be timed, and rows, also of those that cannot.
+    """
+    what = {"problem": problem.name, "dtype": dtype, "budget": budget, "check": check}
     with ThreadPoolExecutor(len(crew)) as pool:
-        asked = [
-            pool.submit(p.ask, "prepare", problem=problem.name, dtype=dtype, budget=budget, check=check) for p in crew
-        ]
-        answers = [future.result() for future in asked]
+        compiled = list(pool.map(lambda peer: peer.ask("compile", **what), crew))
     able, rows = [], []
-    for peer, ready in zip(crew, answers, strict=True):
+    for peer, made in zip(crew, compiled, strict=True):
+        ready = made if "variants" not in made else peer.ask("tune", check=check)
         row = {"problem": problem.name, "dtype": dtype, "peer": peer.name}
         if "totals" not in ready:
             row["reason"] = ready.get("failed") or ready.get("unavailable")
             print(f"  {peer.name:9} {row['reason']}", flush=True)
         else:
-            z, spread = checked(problem, ready, expected)
-            row |= {"z": z, "variance_error": spread, "compile_s": ready["seconds"], "variant": ready["variant"]}
-            row |= {"refused": ready["refused"], "draws": ready["draws"], "wrong": z > 6 or (spread or 0) > 0.3}
+            z, spread = checked(problem, ready, known)
+            row |= {"z": z, "variance_error": spread, "compile_s": made["seconds"], "variants": made["variants"]}
+            row |= {name: ready[name] for name in ("variant", "chunk", "draws")}
+            row |= {"refused": made["refused"] + ready["refused"], "wrong": z > 6 or (spread or 0) > 0.3}
             print(
-                f"  {peer.name:9} z {z:.1f}{' WRONG' * row['wrong']}, {ready['seconds']:.0f} s to compile", flush=True
+                f"  {peer.name:9} z {z:.1f}{' WRONG' * row['wrong']}, {made['seconds']:.0f} s to compile, "
+                f"variant {row['variant']} of {row['variants']}, chunks of {row['chunk']:,}",
+                flush=True,
             )
             able.append((peer, row))
         rows.append(row)
@@ -137,15 +123,20 @@ def prepare(problem, dtype, crew, expected, budget, check):
 
 
 def time_them(able, rounds, calls):
-    """A B C A B C ...: best and median of all calls."""
-    times = {peer.name: [] for peer, _ in able}
-    for k in range(rounds):
-        for peer, _ in able:
-            times[peer.name] += peer.ask("round", calls=calls, seed=100 * (k + 1)).get("times", [])
+    """A B C A B C ...: best and median of all calls, and the clock while they ran."""
+    times, clocks = {peer.name: [] for peer, _ in able}, {peer.name: [] for peer, _ in able}
+    with Clock() as clock:
+        for k in range(rounds):
+            for peer, _ in able:
+                before = len(clock.samples)
+                times[peer.name] += peer.ask("round", calls=calls, seed=100 * (k + 1)).get("times", [])
+                clocks[peer.name].append(clock.summary(before).get("clock"))
     for peer, row in able:
         if times[peer.name]:
             row["best"] = row["draws"] / min(times[peer.name])
             row["median"] = row["draws"] / statistics.median(times[peer.name])
+        seen = [x for x in clocks[peer.name] if x is not None]
+        row["clock"] = statistics.median(seen) if seen else None
 
 
 def ratio(rates, names):
@@ -178,7 +169,8 @@ def text(result, limits):
     parts = [
         f"# GPU: {result['device']}, {result['date']}",
         f"{versions}. Draws a second, best of the calls; device time by events (JAX: wall time of calls of at least "
-        "50 ms, to their end). `-se` computes sums of squares, too, as mcgrad does. How: `../README.md`.",
+        "50 ms, to their end); every peer by the fastest of its variants and chunks. `-se` computes sums of squares, "
+        "too, as mcgrad does. How: `../README.md`.",
         table(result["rows"], limits),
     ]
     failed = [f"- {r['problem']} {r['dtype']} {r['peer']}: {r['reason']}" for r in result["rows"] if "reason" in r]
@@ -201,9 +193,11 @@ def options():
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--calls", type=int, default=2, help="of each peer in a round")
     parser.add_argument("--variants", type=float, default=8, help="seconds after which a peer tries no other variant")
+    parser.add_argument("--check", type=int, default=DRAWS, help="draws of the answers that are checked, at least")
     parser.add_argument("--minutes", type=float, default=7.5, help="after which no other problem is begun")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU, to see whether everything runs")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where results go")
+    parser.add_argument("--name", help="of the result files; default gpu-<date>-<device>")
     return parser.parse_args()
 
 
@@ -212,7 +206,7 @@ def main():
     card = None if args.dry_run else graphics()
     if card is None and not args.dry_run:
         sys.exit("nvidia-smi shows no GPU here (--dry-run runs on the CPU)")
-    name, limits = card["name"] if card else processor(), bounds(card)
+    name = card["name"] if card else processor()
     with ThreadPoolExecutor(len(args.peers)) as pool:
         crew = list(pool.map(lambda name: Peer(name, args.dry_run), args.peers))
     result = {
@@ -225,8 +219,12 @@ def main():
     }
     print(name, result["versions"], result["unavailable"], sep="\n", flush=True)
     crew = [peer for peer in crew if not peer.unavailable]
+    if card:
+        ours = next((peer for peer in crew if peer.name == "mcgrad"), None)
+        card |= ours.ask("device") if ours else {}
+    limits = bounds(card)
     short = re.sub(r"\W+", "-", name.replace("NVIDIA", "").strip()).lower()
-    stem = args.folder / f"gpu-{result['date']}-{'dry-run' if args.dry_run else short}"
+    stem = args.folder / (args.name or f"gpu-{result['date']}-{'dry-run' if args.dry_run else short}")
     for dtype in args.dtype:
         for problem in (cases()[name] for name in args.problems):
             if (time.perf_counter() - start) / 60 > args.minutes:
@@ -234,13 +232,11 @@ def main():
                 continue
             print(f"{problem.name} {dtype}", flush=True)
             mine = [peer for peer in crew if problem.name != "noise" or peer.name == "mcgrad"]
-            able, rows = prepare(problem, dtype, mine, expected_of(problem), args.variants, DRAWS)
+            able, rows = prepare(problem, dtype, mine, expected(problem), args.variants, args.check)
             time_them(able, args.rounds, args.calls)
             result["rows"] += rows
             for peer in mine:
                 peer.ask("drop")
-            if card:
-                result["card"]["clock after"] = graphics()["clock"]
             write(result, limits, stem)
     for peer in crew:
         peer.close()

@@ -29,43 +29,61 @@ def rounds_for(job, seconds):
 
 
 class Worker:
-    """Keeps the job that was prepared last."""
+    """Keeps the jobs that were compiled last, and of them the fastest."""
 
     def __init__(self, name):
         self.version, self.jobs = peers.load(name)
-        self.job, self.rounds = None, 1
+        self.compiled, self.job, self.rounds = [], None, 1
 
-    def prepare(self, problem, dtype, budget, check):
-        """Compile; take the fastest of the variants that can be tried in so many seconds; answer for the check."""
-        start, best, refused, draws, totals = time.perf_counter(), 0.0, [], 0, None
+    def device(self):
+        """What the driver says of the device: of a slice of one, what belongs to the slice."""
+        from mcgrad.backends.cuda.driver import devices
+
+        first = devices()[0]
+        return {"name": first.name, "cc": first.cc, "processors": first.processors}
+
+    def compile(self, problem, dtype, budget, check):
+        """Compile and run as many variants as can be tried in so many seconds; other peers may work meanwhile."""
+        start, self.compiled, refused = time.perf_counter(), [], []
         for number, make in enumerate(self.jobs(cases()[problem], dtype)):
-            if number and self.job and time.perf_counter() - start > budget:
+            if self.compiled and time.perf_counter() - start > budget:
                 break
             try:
                 job = make()
-                found = job.run(1, -(-check // job.chunk))
+                self.compiled.append((number, job, job.run(1, -(-check // job.chunk))))
+            except Exception as error:
+                refused.append(f"variant {number}: {type(error).__name__}: {error}"[:300])
+        if not self.compiled:
+            raise RuntimeError("; ".join(refused) or "no variant")
+        return {"seconds": time.perf_counter() - start, "variants": len(self.compiled), "refused": refused}
+
+    def tune(self, check):
+        """Keep the fastest of what was compiled, and answer for the check; nobody else may use the device meanwhile."""
+        best, refused = 0.0, []
+        for number, job, totals in self.compiled:
+            try:
                 rounds = rounds_for(job, SHORT)
                 rate = job.chunk * rounds / min(job.seconds(3, rounds) for _ in range(2))
             except Exception as error:
                 refused.append(f"variant {number}: {type(error).__name__}: {error}"[:300])
                 continue
             if rate > best:
-                best, self.job, self.rounds, variant = rate, job, rounds, number
-                draws, totals = job.chunk * -(-check // job.chunk), found
-        if totals is None:
-            raise RuntimeError("; ".join(refused) or "no variant")
+                best, self.job, self.rounds, kept = rate, job, rounds, (number, totals)
+        self.compiled = []
+        if not best:
+            raise RuntimeError("; ".join(refused))
+        chunk, (number, totals) = self.job.chunk, kept
         totals = {k: [None if x is None else x.tolist() for x in map(_array, pair)] for k, pair in totals.items()}
-        took = time.perf_counter() - start
-        more = {"seconds": took, "variant": variant, "refused": refused, "draws": self.job.chunk * self.rounds}
-        return {"totals": totals, "checked": draws, **more}
+        more = {"variant": number, "chunk": chunk, "draws": chunk * self.rounds, "refused": refused}
+        return {"totals": totals, "checked": chunk * -(-check // chunk), **more}
 
     def round(self, calls, seed):
         """Device times of some calls."""
         return {"times": [self.job.seconds(seed + i, self.rounds) for i in range(calls)]}
 
     def drop(self):
-        """Forget the job."""
-        self.job = None
+        """Forget the jobs."""
+        self.job, self.compiled = None, []
         return {"dropped": True}
 
 

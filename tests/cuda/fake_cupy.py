@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import sys
 import threading
+import time
 import warnings
 from collections import deque
 from importlib.machinery import ModuleSpec
@@ -151,7 +152,11 @@ class Machine:
     def record(self, event: int, stream: int) -> None:
         mark = SimpleNamespace(done=False, stream=stream)
         self.events[event] = mark
-        self.do(stream, lambda: setattr(mark, "done", True))
+
+        def work() -> None:
+            mark.done, mark.time = True, time.perf_counter()
+
+        self.do(stream, work)
 
     def wait_for(self, stream: int, event: int) -> None:
         mark = self.events[event]
@@ -232,6 +237,20 @@ class Stream:
         self.machine.finish(self.ptr)
 
 
+class Event:
+    """An event that remembers when the device came to it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.ptr = machine, next(machine.numbers)
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.machine.record(self.ptr, stream.ptr if stream else 0)
+
+    def synchronize(self) -> None:
+        mark = self.machine.events[self.ptr]
+        self.machine.finish(mark.stream, mark)
+
+
 def _module(machine: Machine) -> Any:
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
@@ -298,6 +317,8 @@ def _module(machine: Machine) -> Any:
         driver=driver,
         Module=Module,
         Stream=New,
+        Event=lambda: Event(machine),
+        get_elapsed_time=lambda a, b: 1000 * (machine.events[b.ptr].time - machine.events[a.ptr].time),
         ExternalStream=External,
         get_current_stream=current,
     )

@@ -3,11 +3,13 @@
 A thread of the written kernels takes a draw, whose normals lie a column apart; what is added up is kept in rows.
 """
 
+from functools import partial
+
 import cupy
 import numpy as np
 from problems import HORIZON, STEPS, STRIKE
 
-from peers.gpu import Job, chunk_of, paired, squared
+from peers.gpu import Job, chunks_of, paired, squared
 
 if not cupy.cuda.runtime.getDeviceCount():
     raise RuntimeError("cupy sees no CUDA device")
@@ -155,11 +157,10 @@ MAKERS = {
 
 
 def jobs(problem, dtype, errors):
-    return [lambda: _job(problem, dtype, errors)]
+    return [partial(_job, problem, dtype, errors, chunk) for chunk in chunks_of(problem)]
 
 
-def _job(problem, dtype, errors):
-    chunk = chunk_of(problem)
+def _job(problem, dtype, errors, chunk):
     step = MAKERS[problem.f.__name__](problem, dtype, chunk)
     squares = cupy.ReductionKernel("T x", "float64 y", "(double)x * x", "a + b", "y = a", "0", "squares")
 

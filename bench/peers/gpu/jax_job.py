@@ -7,7 +7,7 @@ import os
 import time
 from functools import partial
 
-from peers.gpu import ON_DEVICE, Job, chunk_of, paired, squared
+from peers.gpu import ON_DEVICE, Job, chunks_of, paired, squared
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -66,9 +66,10 @@ RULES = {f.__name__: f for f in (wave, rosenbrock, log_joint, asian_call, asian_
 def jobs(problem, dtype, errors):
     rules = [problem.f.__name__] + ["asian_call_matmul"] * (problem.name == "asian")
     return [
-        partial(_job, problem, dtype, errors, RULES[rule], generator)
+        partial(_job, problem, dtype, errors, RULES[rule], generator, chunk)
         for rule in rules
         for generator in ("threefry2x32", "rbg")
+        for chunk in chunks_of(problem)
     ]
 
 
@@ -116,8 +117,7 @@ def _sums_and_squares(problem, rule, q, params, data):
     return step
 
 
-def _job(problem, dtype, errors, rule, generator):
-    chunk = chunk_of(problem)
+def _job(problem, dtype, errors, rule, generator, chunk):
     q, params, data = problem.cast(dtype)
     step = (_sums_and_squares if errors else _sums)(problem, rule, q, params, data)
     shape = (problem.noise, chunk)

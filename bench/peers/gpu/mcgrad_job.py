@@ -1,5 +1,6 @@
 """mcgrad's CUDA backend through its public interface. Device time: from the first launch to the end of the last."""
 
+import os
 import time
 
 import numpy as np
@@ -7,35 +8,41 @@ import numpy as np
 import mcgrad as mg
 from peers.gpu import ON_DEVICE, Job
 
+CHUNK = int(os.environ.get("BENCH_CHUNK", 2**20))  # draws; fewer in a rehearsal, whose device is NumPy
 VERSION = f"mcgrad {mg.__version__}"
 
 
 class Launches:
-    """Events around every launch that the CUDA backend makes."""
+    """Events around every launch that the CUDA backend makes, as long as the context is."""
 
-    def __init__(self):
+    def __enter__(self):
         from mcgrad.backends.cuda.driver import Device
 
         self.pairs, self._launch = [], Device.launch
-        launches = self
+        launches, original = self, Device.launch
 
         def launch(device, function, grid, threads, shared, arguments, stream):
-            before, after = launches.event(stream), None
-            launches._launch(device, function, grid, threads, shared, arguments, stream)
-            after = launches.event(stream)
-            launches.pairs.append((before, after))
+            before = launches.event(stream)
+            original(device, function, grid, threads, shared, arguments, stream)
+            launches.pairs.append((before, launches.event(stream)))
 
         Device.launch = launch
+        return self
+
+    def __exit__(self, *error):
+        from mcgrad.backends.cuda.driver import Device
+
+        Device.launch = self._launch
 
     def event(self, stream):
         import cupy
 
         event = cupy.cuda.Event()
-        event.record(cupy.cuda.ExternalStream(stream))
+        cupy.cuda.runtime.eventRecord(event.ptr, stream)
         return event
 
     def seconds(self):
-        """Between the earliest start and the latest end of the launches so far, which are then forgotten."""
+        """Between the earliest start and the latest end of the launches."""
         import cupy
 
         first = self.pairs[0][0]
@@ -43,23 +50,21 @@ class Launches:
             after.synchronize()
         starts = [cupy.cuda.get_elapsed_time(first, before) for before, _ in self.pairs]
         ends = [cupy.cuda.get_elapsed_time(first, after) for _, after in self.pairs]
-        self.pairs = []
         return (max(ends) - min(starts)) / 1000
 
 
-def estimator(problem, dtype):
+def estimator(problem, dtype, backend="cuda" if ON_DEVICE else "cpu"):
     """The compiled estimator of a problem."""
     q = mg.MultivariateNormal(**problem.q) if "scale_tril" in problem.q else mg.Normal(**problem.q)
     more = {"params": problem.params, "data": problem.data, "wrt": problem.wrt, "dtype": dtype}
-    return mg.Estimator(problem.f, q, backend="cuda" if ON_DEVICE else "cpu", **more)
+    return mg.Estimator(problem.f, q, backend=backend, **more)
 
 
 def jobs(problem, dtype, errors):
-    chunk = 2**20 if ON_DEVICE else 4096
+    chunk = CHUNK if ON_DEVICE else 4096
 
     def job():
         compiled = estimator(problem, dtype)
-        launches = Launches() if ON_DEVICE else None
 
         def run(seed, rounds):
             n = chunk * rounds
@@ -72,11 +77,13 @@ def jobs(problem, dtype, errors):
             return totals
 
         def seconds(seed, rounds):
-            if launches:
-                launches.pairs = []
+            if ON_DEVICE:
+                with Launches() as launches:
+                    compiled(chunk * rounds, seed=seed)
+                return launches.seconds()
             start = time.perf_counter()
             compiled(chunk * rounds, seed=seed)
-            return launches.seconds() if launches else time.perf_counter() - start
+            return time.perf_counter() - start
 
         return Job(chunk, run, seconds)
 

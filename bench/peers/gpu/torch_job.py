@@ -6,13 +6,14 @@ are spread over the draws. Then everything is squared in the same graph. This as
 
 import os
 import time
+from functools import partial
 from types import FunctionType
 
 import numpy as np
 import torch
 from problems import HORIZON, STEPS, STRIKE
 
-from peers.gpu import ON_DEVICE, Job, chunk_of, paired, squared
+from peers.gpu import ON_DEVICE, Job, chunks_of, paired, squared
 
 if ON_DEVICE and not torch.cuda.is_available():
     raise RuntimeError("torch sees no CUDA device")
@@ -121,11 +122,16 @@ def sums_and_squares(problem, rule, q, params, data):
 
 def jobs(problem, dtype, errors):
     rules = [problem.f.__name__] + ["asian_call_matmul"] * (problem.name == "asian")
-    return [lambda r=r, i=i: _job(problem, dtype, errors, RULES[r], i) for r in rules for i in (True, False)]
+    return [
+        partial(_job, problem, dtype, errors, RULES[rule], inside, chunk)
+        for rule in rules
+        for inside in (True, False)
+        for chunk in chunks_of(problem)
+    ]
 
 
-def _job(problem, dtype, errors, rule, inside):
-    kind, chunk = getattr(torch, dtype), chunk_of(problem)
+def _job(problem, dtype, errors, rule, inside, chunk):
+    kind = getattr(torch, dtype)
     q, params, data = ({k: torch.tensor(x, device=DEVICE) for k, x in part.items()} for part in problem.cast(dtype))
     step, shape = (sums_and_squares if errors else sums)(problem, rule, q, params, data), (problem.noise, chunk)
 
