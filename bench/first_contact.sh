@@ -14,13 +14,14 @@ mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}
-end=$((SECONDS + 575))  # the report takes the rest
+patience=${BENCH_PATIENCE:-1} # by which limits are multiplied: for a rehearsal on a machine that does other work, too
+end=$((SECONDS + 575 * patience)) # the report takes the rest
 export MCGRAD_CACHE_DIR=$work/cache XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONUNBUFFERED=1
 export PYTHONPATH=$PWD/bench${PYTHONPATH:+:$PYTHONPATH}
 
 # step NAME SECONDS FILE COMMAND...: its output is added to FILE, how it ended to the list of steps
 step() {
-    local name=$1 limit=$2 file=$3 start=$SECONDS status=0 left=$((end - SECONDS)) ended
+    local name=$1 limit=$(($2 * patience)) file=$3 start=$SECONDS status=0 left=$((end - SECONDS)) ended
     shift 3
     ((limit < left)) || limit=$left
     if ((limit < 5)); then

@@ -1,4 +1,4 @@
-"""What `bench/first_contact.sh` does with its steps, by a stand-in for Python that notes them; the page it closes with."""
+"""What `bench/first_contact.sh` does with its steps, by a stand-in for Python that notes them; and its last page."""
 
 import json
 import os
@@ -16,7 +16,9 @@ echo "$*" >>"$LOG"
 case "$*" in
 *report.py*) cp "${@: -1}/steps" "$STEPS" ;;
 *"$FAILING"*) echo "it fails"; exit 3 ;;
-*gpu.py*) for word in "$@"; do [[ $before == --folder ]] && echo '{"rows": []}' >"$word/peers.json"; before=$word; done ;;
+*gpu.py*)
+    for word in "$@"; do [[ $before == --folder ]] && echo '{"rows": []}' >"$word/peers.json"; before=$word; done
+    ;;
 *speed.py*) echo '{}' >"${@: -1}" ;;
 esac
 echo "done: $*"
