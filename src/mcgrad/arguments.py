@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,10 @@ from mcgrad.arrays import contiguous, fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.integrand import Integrand
+from mcgrad.reals import MOST_DRAWS as MOST_DRAWS
+from mcgrad.reals import count as count
 from mcgrad.reals import real_array, whole
+from mcgrad.reals import seed as seed
 
 DTYPES = ("float32", "float64")
 ADAPTING = (bool, int, float, list, tuple)  # have no width of their own
@@ -22,20 +24,6 @@ NUMBERS = "a number or an array of floats or integers"
 OUTPUTS = ("host", "device")
 NONFINITE = ("propagate", "omit", "raise")
 RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
-MOST_DRAWS = 1 << 62
-
-
-def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
-    """Return a whole number in range; 1e6 is one."""
-    if not isinstance(value, bool | np.bool_):
-        try:
-            whole = operator.index(value)
-        except TypeError:
-            whole = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else -1
-        if least <= whole <= most:
-            return whole
-    limit = f"at least {least}" if most == MOST_DRAWS else f"from {least} to {most}"
-    raise ParameterError(name, shown(value), f"a whole number {limit}")
 
 
 def distribution(f: Any, q: Any) -> Distribution:
@@ -55,11 +43,6 @@ def distribution(f: Any, q: Any) -> Distribution:
 def called(f: Any) -> str:
     """Name a function in a repr."""
     return str(getattr(f, "__qualname__", None) or repr(f)).rpartition("<locals>.")[2]
-
-
-def seed(value: Any) -> int:
-    """Return a seed."""
-    return count("seed", value, 0, (1 << 64) - 1)
 
 
 def choice(name: str, value: Any, accepted: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,25 @@ DETACHED = "a tensor without requires_grad: x.detach(), as mcgrad makes the grad
 DENSE = "a dense array, x.toarray()"
 NARROWER = "float64: x.astype(np.float64)"
 SIGNED = "integers up to 2**63 - 1"
+MOST_DRAWS = 1 << 62
+
+
+def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
+    """Return a whole number in range; 1e6 is one."""
+    if not isinstance(value, bool | np.bool_):
+        try:
+            whole = operator.index(value)
+        except TypeError:
+            whole = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else -1
+        if least <= whole <= most:
+            return whole
+    limit = f"at least {least}" if most == MOST_DRAWS else f"from {least} to {most}"
+    raise ParameterError(name, shown(value), f"a whole number {limit}")
+
+
+def seed(value: Any) -> int:
+    """Return a seed."""
+    return count("seed", value, 0, (1 << 64) - 1)
 
 
 def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = "g") -> npt.NDArray[Any]:

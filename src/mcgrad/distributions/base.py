@@ -12,9 +12,10 @@ from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
-from mcgrad.errors import ParameterError
+from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
-from mcgrad.reals import real_array
+from mcgrad.reals import MOST_DRAWS, count, real_array
+from mcgrad.reals import seed as seed_of
 from mcgrad.supports import Support, unstated
 
 REAL = "a real number or an array of float32, float64 or integers, not empty"
@@ -46,23 +47,34 @@ class LogProb:
             density = self._density.__get__(instance, owner)
 
         def log_prob(z: Any, **params: Any) -> Any:
-            """Return the log density at z, summed over the components.
+            """Return the log density at z, summed over the components of the event.
 
             Parameters
             ----------
             z : array_like, or nested dict of them
-                One value, of the event shape or one that broadcasts with the parameters.
+                Of a distribution: values of its event shape, with any axes before those. Of a family: one value, whose
+                components are summed.
             **params
                 The parameters; by default, where there are none here, those of the distribution.
+
+            Returns
+            -------
+            A number, or an array of the shape of the leading axes.
 
             Raises
             ------
             ParameterError
                 A distribution without a density.
             """
-            if instance is not None and not params:
-                params = instance.params
-            return density(tree.map(_value, z), **params)
+            if instance is None:
+                return density(tree.map(_value, z), **params)
+            from mcgrad.distributions import batches  # which traces
+
+            event_shape = instance.event_shape
+            if params:
+                shapes = {path: np.shape(x) for path, x in tree.flatten(params).items()}
+                event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
+            return batches.log_prob(density, event_shape, tree.map(_value, z), params or instance.params)
 
         return log_prob
 
@@ -237,6 +249,33 @@ class Distribution:
         new._set(**self.__dict__)
         new._set(_flat={path: a if a is self._flat[path] else _own(a) for path, a in flat.items()})
         return new
+
+    def sample(self, n: int, seed: int = 0, *, first: int = 0, dtype: DTypeLike | None = None) -> Any:
+        """Return draws, as plain NumPy arrays.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at least 1.
+        seed : int
+            0 <= seed < 2**64.
+        first : int
+            Index of the first draw.
+        dtype : {"float32", "float64"}, optional
+            Default: the distribution's.
+
+        Returns
+        -------
+        array of shape (n, *event_shape), or nested dict of them
+            The draws that an estimate over this seed and range sees, to the last few digits.
+        """
+        from mcgrad.distributions import batches  # which traces
+
+        n, first = count("n", n, 1), count("first", first, 0, MOST_DRAWS)
+        name = np.dtype(self.dtype if dtype is None else dtype).name
+        if name not in ("float32", "float64"):
+            raise ParameterError("dtype", shown(dtype), "'float32' or 'float64'")
+        return batches.sample(self, n, seed_of(seed), first, name)
 
     def transformed(
         self,

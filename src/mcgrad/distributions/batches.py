@@ -1,0 +1,153 @@
+"""Many values at once: draws of a distribution, and its log density along leading axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import noise as noises
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.errors import ParameterError
+from mcgrad.ir import build
+from mcgrad.ir.draws import draws
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.program import Output, Program, Var
+from mcgrad.ir.vmap import vmap
+from mcgrad.noise import Shape
+from mcgrad.simplify import simplify
+from mcgrad.trace.arguments import operand
+from mcgrad.trace.trace import trace
+from mcgrad.trace.tracer import Tracer, unwrap
+
+if TYPE_CHECKING:
+    from mcgrad.distributions.base import Distribution
+
+Array = npt.NDArray[Any]
+BLOCK_BYTES = 1 << 24  # of the largest intermediate value, roughly
+
+
+def sample(q: Distribution, n: int, seed: int, first: int, dtype: str) -> Any:
+    """Return draws first .. first + n of a seed, n on the first axis: those that an estimate over them sees."""
+    sources = noises.sources(q.noise)
+    eps = {path: build.noise(i, source.kind, source.shape) for i, (path, source) in enumerate(sources.items())}
+    params = {path: build.input_(path, array.shape) for path, array in q.flat_params.items()}
+    z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
+    roots = {path: build.as_var(leaf) for path, leaf in tree.flatten(z).items()}
+    program = simplify(Program(tuple(Output(path, root) for path, root in roots.items()), dtype))
+    leaves = {params[path]: fetch(array) for path, array in q.flat_params.items()}
+    noise = program.noise()
+    found = _evaluated(
+        [output.var for output in program.outputs],
+        leaves,
+        lambda start, stop: {var: draws(var, seed, first + start, first + stop, dtype) for var in noise},
+        n,
+        dtype,
+    )
+    return tree.unflatten(dict(zip(roots, found, strict=True)))
+
+
+def log_prob(density: Callable[..., Any], event_shape: Any, z: Any, params: Mapping[str, Any]) -> Any:
+    """Return the log density at z, which may have any axes before those of the event.
+
+    Parameters
+    ----------
+    density : callable
+        Of one value.
+    event_shape : tuple of int, or nested dict of them
+    z : array or Tracer, or nested dict of them
+    params : nested dict of arrays or Tracers
+
+    Returns
+    -------
+    A number or an array of the shape of the leading axes; a Tracer where something traced goes in.
+    """
+    events = tree.flatten(event_shape)
+    values = tree.flatten(z)
+    if values.keys() != events.keys():
+        given, wanted = (", ".join(path or "one array" for path in paths) for paths in (values, events))
+        raise ParameterError("z", given, wanted)
+    batch = _batch_shape(values, events)
+    if not batch:
+        return density(z, **params)
+    if any(isinstance(x, Tracer) for x in [*values.values(), *tree.flatten(params or {"": 0}).values()]):
+        return _traced(density, events, values, params, batch)
+    rows = {path: np.broadcast_to(np.asarray(x), batch + events[path]) for path, x in values.items()}
+    places = {path: build.noise(i, "normal", shape) for i, (path, shape) in enumerate(events.items())}
+    flat = {path: np.asarray(fetch(x)) for path, x in tree.flatten(params).items()} if params else {}
+    inputs = {path: build.input_(path, x.shape) for path, x in flat.items()}
+    root = _scalar(trace(density, (tree.unflatten(places),), tree.unflatten(inputs) if inputs else {}))
+    n = int(np.prod(batch))
+    columns = {places[path]: np.moveaxis(x.reshape(n, *events[path]), 0, -1) for path, x in rows.items()}
+    (found,) = _evaluated(
+        [root],
+        {inputs[path]: x for path, x in flat.items()},
+        lambda start, stop: {var: x[..., start:stop].astype(np.float64) for var, x in columns.items()},
+        n,
+        "float64",
+    )
+    narrow = all(np.asarray(x).dtype == np.float32 for x in [*values.values(), *flat.values()])
+    return found.reshape(batch).astype(np.float32 if narrow else np.float64)
+
+
+def _batch_shape(values: Mapping[str, Any], events: Mapping[str, Shape]) -> Shape:
+    """Return what z has before the axes of the event: one shape for all its parts."""
+    batches = []
+    for path, x in values.items():
+        event, shape = events[path], np.shape(x) if not isinstance(x, Tracer) else x.shape
+        leading = len(shape) - len(event)
+        own = shape[max(leading, 0) :]
+        if any(extent not in (1, wanted) for extent, wanted in zip(own[::-1], event[::-1], strict=False)):
+            wanted = ", ".join(map(str, event))
+            raise ParameterError(f"z.{path}" if path else "z", f"shape {shape}", f"shape (..., {wanted})")
+        batches.append(tuple(shape[: max(leading, 0)]))
+    try:
+        return np.broadcast_shapes(*batches)
+    except ValueError:
+        given = " and ".join(f"{path} {batch}" for path, batch in zip(values, batches, strict=True))
+        raise ParameterError("z", f"leading axes {given}", "leading axes that broadcast") from None
+
+
+def _traced(
+    density: Callable[..., Any], events: Mapping[str, Shape], values: Mapping[str, Any], params: Any, batch: Shape
+) -> Tracer:
+    n = int(np.prod(batch))
+    places = {path: build.input_(f"z:{path}", shape) for path, shape in events.items()}
+    named = tree.map(unwrap, params) if params else {}
+    root = _scalar(trace(density, (tree.unflatten(places),), named))
+    mapped = {}
+    for path, shape in events.items():
+        x = build.broadcast(build.apply("float", operand(unwrap(values[path]))), batch + shape)
+        mapped[places[path]] = build.reshape(x, (n, *shape))
+    (found,) = vmap([root], mapped, n)
+    return Tracer(build.reshape(found, batch))
+
+
+def _scalar(density: Any) -> Var:
+    root = build.apply("float", build.as_var(density))
+    return root if not root.shape else build.reduce("sum", root, range(len(root.shape)))
+
+
+def _evaluated(
+    roots: Sequence[Var],
+    inputs: Mapping[Var, Array],
+    leaves: Callable[[int, int], Mapping[Var, Array]],
+    n: int,
+    dtype: str,
+) -> list[Array]:
+    """Evaluate roots for n values of some leaves, block by block, with n on the first axis of what is returned."""
+    program = Program(tuple(Output(str(i), root) for i, root in enumerate(roots)), dtype)
+    hoisted = [var for var in program.hoisted() if not var.is_const]
+    once = Interpreter(hoisted)({var: x.astype(np.float64)[..., None] for var, x in inputs.items()})
+    known = {var: x.astype(dtype) for var, x in zip(hoisted, once, strict=True)}
+    body = Interpreter(roots, hoisted, dtype)
+    block = max(BLOCK_BYTES // (8 * max(var.size for var in program.equations())), 1)
+    found = [np.empty((n, *root.shape), dtype) for root in roots]
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        for whole, part in zip(found, body({**known, **leaves(start, stop)}), strict=True):
+            whole[start:stop] = np.moveaxis(part, -1, 0)
+    return found
