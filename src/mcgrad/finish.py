@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +52,7 @@ class Finisher:
             return moments
         mean, norm = np.zeros(self.size), np.zeros(self.size)
         mean[self._random], norm[self._random] = moments.mean, moments.norm
-        with computing():
-            values = fetch_flat(self._host(inputs)) if self._places else []
+        values = self._constants(inputs) if self._places else []
         with np.errstate(all="ignore"):
             for (place, is_factor), flat in zip(self._places, values, strict=True):
                 if is_factor:
@@ -61,6 +62,10 @@ class Finisher:
                     mean[place] = flat
         mean[self._fixed] = norm[self._fixed] = 0.0
         return Moments(moments.count, mean, norm)
+
+    def _constants(self, inputs: Inputs) -> list[npt.NDArray[Any]]:
+        with computing():
+            return fetch_flat(self._host(inputs))
 
     def estimate(self, partial: Partial, inputs: Inputs, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
@@ -81,8 +86,8 @@ class Finisher:
         count either: all components that depend on the draws are NaN, and all of them where that is every draw.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
-        if np.isfinite(moments.mean).all():
-            return Partial(moments, partial.nonfinite)
+        if math.isfinite(np.add.reduce(moments.mean)):
+            return partial if moments is before else Partial(moments, partial.nonfinite)
         count, nonfinite = before.count, partial.nonfinite
         mean, norm = moments.mean.copy(), moments.norm.copy()
         every = ~np.isfinite(mean)  # what is not finite in every draw

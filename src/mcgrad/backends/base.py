@@ -129,19 +129,20 @@ class HostValues:
 
     def __init__(self, roots: list[Var], dtype: str) -> None:
         self._dtype = np.dtype(dtype)
-        computed = computed_roots(roots) if dtype != WIDE else roots
-        moved = [root for root in roots if root not in set(computed)]
-        self._parts = [_Evaluation(part, work) for part, work in ((computed, WIDE), (moved, dtype)) if part]
-        order = {root: place for place, root in enumerate([*computed, *moved])}
-        self._order = [order[root] for root in roots]
+        computed = set(computed_roots(roots)) if dtype != WIDE else set()
+        self._computed = _Evaluation([root for root in roots if root in computed], WIDE)
+        self._others = _Evaluation([root for root in roots if root not in computed], dtype)
+        self._places = [root in computed for root in roots] if computed else []
 
     def __call__(self, inputs: Inputs) -> list[Array]:
         """Return the values of the roots, without an axis of draws."""
-        if self._dtype == WIDE:
-            return [value for part in self._parts for value in part(inputs)]
-        values = [value for part in self._parts for value in part(inputs)]
+        others = self._others(inputs)
+        if not self._places:
+            return others
+        wide, moved = self._computed(inputs), iter(others)
         with np.errstate(over="ignore", under="ignore"):
-            return [as_dtype(values[place], self._dtype) for place in self._order]
+            computed = iter([as_dtype(value, self._dtype) for value in wide])
+        return [next(computed if place else moved) for place in self._places]
 
 
 class _Evaluation:
@@ -153,8 +154,7 @@ class _Evaluation:
 
     def __call__(self, inputs: Inputs) -> list[Array]:
         given = together(inputs[var.attrs] for var in self._leaves)
-        with np.errstate(over="ignore", under="ignore"):
-            leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
+        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
         return [value[..., 0] for value in self._interpreter(leaves)]
 
 

@@ -40,7 +40,7 @@ class Range(NamedTuple):
     up: int
 
 
-RANGES = {"float32": Range(1e-33, 1e-9, -80, 100), "float64": Range(1e-290, 1e-128, -600, 600)}
+RANGES = {4: Range(1e-33, 1e-9, -80, 100), 8: Range(1e-290, 1e-128, -600, 600)}  # by bytes of a number
 
 
 def rescaled(program: Program) -> Program:

@@ -43,7 +43,7 @@ class Shifted(ABC):
 
     def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
         self._shifted, self._dtype = shifted, dtype
-        self._range = RANGES[dtype.name]
+        self._range = RANGES[dtype.itemsize]
         self._center: Array | None = None  # mean of the first chunk
         self._pivot: Array | None = None
         self._rescaled: dict[bytes, Shifted] = {}
@@ -70,9 +70,8 @@ class Shifted(ABC):
 
     def _in_range(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average about a pivot, and again in powers of two what has squares beyond the range of the sums."""
-        found = self._about(pivot, seed, start, stop, omit)
-        norm = found.moments.norm
-        if norm.min(initial=1.0) >= math.sqrt((stop - start) * self._range.least) and norm.max(initial=0.0) < np.inf:
+        found, plain = self._about(pivot, seed, start, stop, omit)
+        if plain:
             return found
         chosen = exponents(found, self._range, omit)
         if not chosen.any():
@@ -85,17 +84,19 @@ class Shifted(ABC):
 
     def _alone(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average over some draws about a pivot of their own."""
-        found = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
+        found, _ = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
         if self._is_accurate(found.moments):
             return found
-        return self._about(self._near(found.moments.mean), seed, start, stop, omit)
+        return self._about(self._near(found.moments.mean), seed, start, stop, omit)[0]
 
-    def _about(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
+    def _about(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
+        """Average about a pivot, and say whether all sums are finite and no square has vanished."""
         found = self.sums(seed, start, stop, pivot, careful=False, omit=omit)
-        if np.isfinite(found.sums).all() and np.isfinite(found.squares).all():
-            return Partial(_moments(stop - start, found, pivot))
+        if math.isfinite(np.add.reduce(found.sums) + np.add.reduce(found.squares)):
+            plain = np.minimum.reduce(found.squares, initial=math.inf) >= (stop - start) * self._range.least
+            return Partial(_moments(stop - start, found, pivot)), bool(plain)
         found = self.sums(seed, start, stop, pivot, careful=True, omit=omit)
-        return Partial(_moments(found.used, found, pivot), found.nonfinite)
+        return Partial(_moments(found.used, found, pivot), found.nonfinite), False
 
     def _near(self, mean: Array) -> Array:
         """Return a pivot: near the mean, no sum of squares loses digits."""

@@ -237,7 +237,7 @@ class Distribution:
             if array.shape != self.shapes[path]:
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
-        rounded = flat if dtype is None else {path: _rounded(array, dtype) for path, array in flat.items()}
+        rounded = flat if dtype is None else _rounded(flat, np.dtype(dtype))
         self._constrain({path: array for path, array in rounded.items() if array is not self._flat[path]})
         self._check(rounded)
         return flat
@@ -346,11 +346,15 @@ def _own(array: FloatArray) -> FloatArray:
     return copy
 
 
-def _rounded(array: FloatArray, dtype: DTypeLike) -> FloatArray:
-    if array.dtype == dtype:
-        return array
+def _rounded(flat: dict[str, FloatArray], dtype: np.dtype[Any]) -> dict[str, FloatArray]:
+    """Return arrays as they are in a dtype; those that have it already are the same objects."""
+    for array in flat.values():
+        if array.dtype != dtype:
+            break
+    else:
+        return flat
     with np.errstate(over="ignore", under="ignore"):
-        return array.astype(dtype)
+        return {path: array.astype(dtype, copy=False) for path, array in flat.items()}
 
 
 def _float_array(path: str, value: Any) -> FloatArray:
