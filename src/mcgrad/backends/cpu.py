@@ -82,7 +82,7 @@ class Compiled:
         none, nothing = np.empty(0), np.empty(0, self.dtype)
         self.function(
             np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
-            np.zeros(2, np.int64), False, self.blas, *[nothing] * len(self.emitted.matrices),
+            np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
         )  # fmt: skip
 
     def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
@@ -92,7 +92,7 @@ class Compiled:
         for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
             c[offset : offset + var.size] = value.ravel()
         matrices = [
-            np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1)
+            _read_only(np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1))
             for (_, axes), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
         ]
         return c, matrices
@@ -103,6 +103,13 @@ class Compiled:
         if found is None:
             found = self._local.workspace = _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
         return found
+
+
+def _read_only(array: Array) -> Array:
+    """Return a view that cannot be written to: a type of its own for Numba, and that of data, which are not copied."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 class CpuKernel:
