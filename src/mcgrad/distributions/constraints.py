@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mcgrad.arrays import on_device
+from mcgrad.arrays import fetch, on_device
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Shape
 
@@ -130,10 +130,23 @@ def _lower_triangle(shape: Shape) -> Mask:
     return np.tri(shape[-1], dtype=bool)
 
 
+def _is_positive_definite(array: FloatArray) -> bool:
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        return False
+    host = fetch(array).astype(np.float64)
+    try:
+        return bool(np.isfinite(np.linalg.cholesky(0.5 * (host + host.T))).all() and np.isfinite(host).all())
+    except np.linalg.LinAlgError:
+        return False
+
+
 lower_cholesky = Constraint(
     "lower_cholesky",
     _is_lower_cholesky,
     "a square matrix, finite, > 0 on the diagonal and 0 above it",
     _wrong_in_lower_cholesky,
     _lower_triangle,
+)
+positive_definite = Constraint(
+    "positive_definite", _is_positive_definite, "a square matrix, finite, symmetric and positive definite"
 )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.covariance import lower
 from mcgrad.distributions.low_rank_multivariate_normal import (
     LowRankMultivariateNormal,
     half_log_determinant,
@@ -45,9 +46,13 @@ def _scale(ours: Any, theirs: Any) -> Any:
 
 def any_covariance(first: type[Distribution], second: type[Distribution]) -> Callable[[Params, Params], Any]:
     """Return the divergence of two families of normal vectors, of which one at least is correlated."""
-    if LowRankMultivariateNormal in (first, second):
-        return lambda q, p: _factors(first, q, second, p)
-    return lambda q, p: _triangular(first, q, second, p)
+    form = _factors if LowRankMultivariateNormal in (first, second) else _triangular
+    return lambda q, p: form(first, _factored(first, q), second, _factored(second, p))
+
+
+def _factored(family: type[Distribution], x: Params) -> Params:
+    """Have the factor of a covariance, whatever it was given by."""
+    return {"loc": x["loc"], "scale_tril": lower(x)} if family is MultivariateNormal else x
 
 
 def _triangular(first: type[Distribution], q: Params, second: type[Distribution], p: Params) -> Any:

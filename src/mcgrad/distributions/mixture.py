@@ -152,6 +152,9 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str
         if type(part) is not family or part.shapes != first.shapes:
             accepted = f"a {family.__name__} with parameters of the same shapes as the first"
             raise ParameterError("components", repr(part), accepted)
+        if family is MultivariateNormal and "scale_tril" not in part.shapes:
+            accepted = "MultivariateNormal(loc, scale_tril=np.linalg.cholesky(covariance))"
+            raise ParameterError("components", repr(part), accepted)
     axes = len(first.event_shape)
     params = {name: np.stack([_level(part.flat_params[name], family, axes) for part in given]) for name in first.shapes}
     return family, first.event_shape, first.noise, params

@@ -1,4 +1,4 @@
-"""The normal distribution with any covariance, by the Cholesky factor of the covariance."""
+"""The normal distribution with any covariance, by its Cholesky factor, by itself or by its inverse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.constraints import lower_cholesky, real
+from mcgrad.distributions.constraints import lower_cholesky, positive_definite, real
+from mcgrad.distributions.covariance import lower, one_of, shape_of
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Shape
@@ -24,38 +25,63 @@ class MultivariateNormal(Distribution):
     ----------
     loc : array_like, shape (d,)
         Mean.
-    scale_tril : array_like, shape (d, d)
-        Lower triangular, > 0 on the diagonal; the covariance is ``scale_tril @ scale_tril.T``. Its gradient is zero
-        above the diagonal.
+    scale_tril, covariance_matrix, precision_matrix : array_like, shape (d, d)
+        One of them. `scale_tril` is lower triangular, > 0 on the diagonal, and the covariance is
+        ``scale_tril @ scale_tril.T``; its gradient is zero above the diagonal. `covariance_matrix`, or its inverse
+        `precision_matrix`, is symmetric and positive definite; its gradient is symmetric, as in torch: a step along it
+        leaves it symmetric. Of what a call gives only the symmetric part counts.
+
+    Notes
+    -----
+    Draws are the same for a covariance, its inverse and its factor. The factor of a covariance is computed element by
+    element, once a call, and needs some d^2 equations: for more than a few tens of rows give `scale_tril`.
     """
 
-    constraints: ClassVar = {"loc": real, "scale_tril": lower_cholesky}
+    constraints: ClassVar = {
+        "loc": real,
+        "scale_tril": lower_cholesky,
+        "covariance_matrix": positive_definite,
+        "precision_matrix": positive_definite,
+    }
     support = supports.real
 
-    def __init__(self, loc: ArrayLike, scale_tril: ArrayLike) -> None:
-        super().__init__(loc=loc, scale_tril=scale_tril)
+    def __init__(
+        self,
+        loc: ArrayLike,
+        scale_tril: ArrayLike | None = None,
+        covariance_matrix: ArrayLike | None = None,
+        precision_matrix: ArrayLike | None = None,
+    ) -> None:
+        matrices = {
+            "scale_tril": scale_tril,
+            "covariance_matrix": covariance_matrix,
+            "precision_matrix": precision_matrix,
+        }
+        super().__init__(loc=loc, **one_of(**matrices))
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (d,)."""
-        loc, scale_tril = shapes["loc"], shapes["scale_tril"]
-        if loc != scale_tril[:1]:
-            raise ParameterError("loc", f"shape {loc} with scale_tril of shape {scale_tril}", f"shape {scale_tril[:1]}")
+        loc, (name, matrix) = shapes["loc"], shape_of(shapes)
+        if loc != matrix[:1]:
+            raise ParameterError("loc", f"shape {loc} with {name} of shape {matrix}", f"shape {matrix[:1]}")
         return loc
 
     @staticmethod
-    def transform(eps: Any, *, loc: Any, scale_tril: Any) -> Any:
+    def transform(eps: Any, *, loc: Any, **matrix: Any) -> Any:
         """Shift standard normal noise and give it the covariance."""
-        return loc + scale_tril @ eps
+        return loc + lower(matrix) @ eps
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale_tril: Any) -> Any:
+    def log_density(z: Any, *, loc: Any, **matrix: Any) -> Any:
         """Return the log density at z."""
-        d = scale_tril.shape[0]
-        log_diagonal = np.log(scale_tril[np.arange(d), np.arange(d)])
-        return -0.5 * np.sum(np.square(solve_lower(scale_tril, z - loc))) - np.sum(log_diagonal) - d * HALF_LOG_2PI
+        tril = lower(matrix)
+        d = tril.shape[0]
+        log_diagonal = np.log(tril[np.arange(d), np.arange(d)])
+        return -0.5 * np.sum(np.square(solve_lower(tril, z - loc))) - np.sum(log_diagonal) - d * HALF_LOG_2PI
 
     @staticmethod
-    def entropy(*, loc: Any, scale_tril: Any) -> Any:
+    def entropy(*, loc: Any, **matrix: Any) -> Any:
         """Return the entropy: that of standard normals, and the logarithm of the determinant."""
-        d = scale_tril.shape[0]
-        return np.sum(np.log(scale_tril[np.arange(d), np.arange(d)])) + d * (0.5 + HALF_LOG_2PI)
+        tril = lower(matrix)
+        d = tril.shape[0]
+        return np.sum(np.log(tril[np.arange(d), np.arange(d)])) + d * (0.5 + HALF_LOG_2PI)
