@@ -206,6 +206,18 @@ def test_sound_scores_are_not_refused(name, monkeypatch):
         assert score_pilot.biases(q, list(q.flat_params)) == {}
 
 
+def test_draws_that_are_not_finite_do_not_count():
+    q = own(
+        lambda eps, *, s: s * np.exp(1e3 * eps),
+        lambda z, *, s: -0.5 * (np.log(z / s) / 1e3) ** 2 - np.log(z),
+        "normal",
+        s=1.0,
+    )
+    assert score_pilot.biases(q, ["s"]) == {}  # draws are 0 or infinite but for the fewest
+    q = own(lambda eps, *, s: s * eps, lambda z, *, s: np.sqrt(-np.square(z) - s), "normal", s=1.0)
+    assert score_pilot.biases(q, ["s"]) == {}  # no draw has a score
+
+
 def test_a_right_density_where_draws_jump_has_the_right_gradient():
     est = mg.estimate(square, chosen(), 40_000, method="score+mean", backend="numpy")
     assert abs(est.grad["p"]) < MOST_Z * est.grad_stderr["p"]  # both components have one mean square

@@ -81,8 +81,9 @@ def biases(q: Distribution, paths: Sequence[str]) -> dict[str, Bias]:
     """
     pilot = _Pilot(q, paths)
     n = int(np.clip(BUDGET / pilot.work, FEWEST, DRAWS))
-    suspects = pilot.biases(n)
-    return _Pilot(q, list(suspects)).biases(AGAIN * n) if suspects else {}
+    with np.errstate(all="ignore"):
+        suspects = pilot.biases(n)
+        return _Pilot(q, list(suspects)).biases(AGAIN * n) if suspects else {}
 
 
 class _Pilot:
@@ -156,8 +157,7 @@ class _Pilot:
             place = slice(start, start := start + var.size)
             mean, stderr = moments.mean[place], moments.stderr[place]
             counts = (np.abs(mean) > least) & self.free.get(path, np.ones(var.shape, bool)).ravel()
-            with np.errstate(all="ignore"):
-                z = np.where(counts, np.abs(mean) / stderr, 0.0)
+            z = np.where(counts, np.abs(mean) / stderr, 0.0)
             i = int(np.argmax(z))
             if z[i] > MOST_Z and path not in found:
                 found[path] = Bias(of, float(mean[i]), float(stderr[i]), moments.count)
