@@ -33,7 +33,7 @@ ELEMENTWISE = [
     *("np.where({} > {}, {}, t)", "np.arctan2({}, 1 + {} ** 2)", "np.logaddexp({}, {})", "np.hypot({}, 1 + {} ** 2)"),
     *("1e4 * ({} * 1e-4)", "({} + 90.0) - 90.0", "(lambda x: x / 0.3 * 0.3)({})", "(lambda x: np.maximum(x, x))({})"),
     *("(lambda x: np.where(x > 0, np.sqrt(x), t))({})", "(lambda x: np.where(x < 0.5, 0.2, np.log(x) * x))({})"),
-    *("(lambda x, y: np.where(x > y, y / np.sqrt(x - y), y))({}, {})", "np.minimum(np.sqrt(np.maximum({}, 0)), 0.9)"),
+    *("(lambda x, y: np.where(x > y, y / np.sqrt(x - y), y))({}, {})", "np.tanh(np.sqrt(np.maximum({} - 0.01, 0)))"),
     *("(lambda x: np.where(x > 0, 1 / (x + 0.1), np.exp(1e3 * x)))({})", "np.clip({}, 0.0, 1.0) ** 1.5"),
     *("sc.xlogy(c[0], 1 + {} ** 2)", "np.expm1(np.tanh({}))", "np.sinh(np.tanh({}))", "sc.log_ndtr({})"),
 ]
