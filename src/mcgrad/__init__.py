@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from mcgrad.errors import (
         BackendError,
         BackendWarning,
+        JumpWarning,
         McgradError,
         MergeError,
         NonFiniteError,
@@ -106,6 +107,7 @@ __all__ = [
     "InverseGamma",
     "InverseGaussian",
     "Joint",
+    "JumpWarning",
     "Kumaraswamy",
     "Laplace",
     "LogNormal",
@@ -206,8 +208,8 @@ _HOMES = {
     ],
     "backends.registry": ["register_backend"],
     "errors": [
-        *("BackendError", "BackendWarning", "McgradError", "MergeError", "NonFiniteError", "ParameterError"),
-        "TraceError",
+        *("BackendError", "BackendWarning", "JumpWarning", "McgradError", "MergeError", "NonFiniteError"),
+        *("ParameterError", "TraceError"),
     ],
     "estimator": ["Estimator"],
     "comparison": ["Comparison", "compare"],

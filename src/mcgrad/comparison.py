@@ -16,6 +16,7 @@ from mcgrad.agreement import label
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.estimator import Estimator
+from mcgrad.estimators.jump_check import without_jump_warnings
 from mcgrad.estimators.plan import BY_DRAWS, ESTIMATORS, GROUP, PATHWISE, SCORE
 from mcgrad.estimators.score import BASELINES
 from mcgrad.integrand import Integrand
@@ -211,7 +212,8 @@ def compare(
         if name == "auto":
             raise ParameterError("methods", "'auto'", "the methods that it chooses from")
         try:
-            estimators[name] = Estimator(f, q, method=method, **common)
+            with without_jump_warnings():
+                estimators[name] = Estimator(f, q, method=method, **common)
         except (ParameterError, TraceError) as error:
             if methods is not None:
                 raise

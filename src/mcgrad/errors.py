@@ -1,4 +1,4 @@
-"""The errors that mcgrad raises, and its one warning.
+"""The errors that mcgrad raises, and its warnings.
 
 Every error is a :class:`McgradError` and also the built-in error a caller would expect, so that
 ``except ValueError`` works as it does for NumPy.
@@ -85,6 +85,10 @@ class BackendError(McgradError, RuntimeError):
 
 class BackendWarning(UserWarning):
     """A backend that ``backend="auto"`` would have taken is missing or failed; the next best one runs."""
+
+
+class JumpWarning(UserWarning):
+    """A pathwise gradient that is biased where f, or the transform of q, jumps as a parameter moves."""
 
 
 class MergeError(McgradError, ValueError):

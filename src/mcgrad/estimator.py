@@ -19,6 +19,7 @@ from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
+from mcgrad.estimators.jump_check import check_jumps
 from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
 from mcgrad.estimators.problem import DATA, Problem, trace_problem
 from mcgrad.fingerprint import program_hash, with_data
@@ -132,6 +133,8 @@ class Estimator:
             DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
         }
         self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
+        if method != AUTO:  # there a pilot has looked for jumps
+            check_jumps(problem, self.plan.direct(self.wrt))
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)
         self._wide = wide_inputs(self.program)
         self._fixed_inputs = {

@@ -42,10 +42,18 @@ class NumpyBackend:
 
 
 class NumpyKernel:
-    """A Program to interpret."""
+    """A Program to interpret.
 
-    def __init__(self, program: Program) -> None:
+    Parameters
+    ----------
+    program : Program
+    noise_dtype : {"float32", "float64"}, optional
+        Whose noise it reads, if not that of its own dtype: the draws of a float32 Program, in float64.
+    """
+
+    def __init__(self, program: Program, noise_dtype: str | None = None) -> None:
         self.program, self.work = program, program.work()
+        self.noise_dtype = noise_dtype or program.dtype
         self.outputs = [out.var for out in program.outputs if out.var.random]
         self.hoisted = [var for var in program.hoisted() if not var.is_const]
         self.noise = program.noise()
@@ -97,6 +105,7 @@ class NumpyBound:
         """Return every random output component of each draw, shape (components, draws)."""
         kernel, n, leaves = self.kernel, stop - start, dict(self.values)
         for var in kernel.noise:
-            leaves[var] = draws(var, seed, start, stop, kernel.program.dtype)
+            eps = draws(var, seed, start, stop, kernel.noise_dtype)
+            leaves[var] = eps.astype(kernel.program.dtype, copy=False)
         results = kernel.body(leaves)
         return np.concatenate([value.reshape(-1, n) for value in results]) if results else np.empty((0, n))

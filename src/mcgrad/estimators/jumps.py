@@ -22,18 +22,18 @@ def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
     return any(root in reached for root in roots)
 
 
-def flat_between(source: Var, roots: Sequence[Var]) -> list[Var]:
-    """Return the Vars through which roots follow the source in jumps, as draws decide: comparisons, floors and signs.
+def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[Var]:
+    """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs.
 
-    What no draw changes is left out: `floor(k)` jumps at single values of k, and has the derivative zero at all others,
-    as the expectation has.
+    With `drawn`, those where draws decide: `floor(k)` jumps at single values of k, and has the derivative zero at all
+    others, as the expectation has.
     """
     reached, found = {source}, []
     for var in ancestors(roots):
         on = [arg in reached for arg in var.args]
         if any(on):
             reached.add(var)
-            if var.random and any(_is_flat(var, i) for i, here in enumerate(on) if here):
+            if (var.random or not drawn) and any(_is_flat(var, i) for i, here in enumerate(on) if here):
                 found.append(var)
     return found
 

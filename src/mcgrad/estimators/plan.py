@@ -115,13 +115,17 @@ class Plan:
 
     def moved(self, wrt: Sequence[str]) -> list[str]:
         """The paths whose gradient is a central difference."""
-        return [path for path in wrt if self.choices[path].method == DIFFERENCE]
+        return [path for path in wrt if path in self.choices and self.choices[path].method == DIFFERENCE]
+
+    def direct(self, wrt: Sequence[str]) -> list[str]:
+        """The paths whose gradient is pathwise: derivatives of the value itself."""
+        return [path for path in wrt if self.choices[path].method == PATHWISE]
 
     def _together(self, wrt: Sequence[str]) -> dict[Choice, list[str]]:
         """The paths that share an estimator, which one derivation serves."""
         groups: dict[Choice, list[str]] = {}
         for path in wrt:
-            groups.setdefault(self.choices[path], []).append(path)
+            groups.setdefault(self.choices.get(path, Choice(PATHWISE)), []).append(path)
         return groups
 
 

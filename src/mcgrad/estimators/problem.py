@@ -17,6 +17,7 @@ from mcgrad.ir.build import noise as noise_var
 from mcgrad.ir.program import Var
 from mcgrad.ir.vmap import substitute, vmap_noise
 from mcgrad.objectives import Objective
+from mcgrad.trace.lines import Line, noted_in
 from mcgrad.trace.trace import trace, trace_integrand
 
 DATA = "data:"  # keeps the paths of data apart from those of parameters
@@ -52,6 +53,10 @@ class Problem:
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     biases : dict of str to Bias or None
         Means of scores that are not zero, as far as an estimator has looked (`score_mean`).
+    lines : dict of Var to (str, int)
+        Where in the user's code the equations were made at which draw and integrand jump.
+    values : dict of str to array
+        What parameters and float data were at first, by the paths of their inputs.
     """
 
     def __init__(
@@ -74,12 +79,20 @@ class Problem:
         self.sources = len(sources)
         self._eps = {path: noise_var(i, x.kind, x.shape) for i, (path, x) in enumerate(sources.items())}
         self._traced: dict[tuple[int, int, bool], Var] = {}
+        self.lines: dict[Var, Line] = {}
+        self.values = {**q.flat_params, **params, **{DATA + name: x for name, x in data.items() if name in self.data}}
         self.value = self.integrand(self.params, self.params)
 
     @cached_property
     def z(self) -> Any:
         """One draw, as a tree of Vars."""
-        return trace(self.q.transform, (tree.unflatten(self._eps),), self._own_tree(self.params))
+        with noted_in(self.lines):
+            return trace(self.q.transform, (tree.unflatten(self._eps),), self._own_tree(self.params))
+
+    @cached_property
+    def single(self) -> Var:
+        """The integrand at one draw, also where it takes several."""
+        return self.value if self.draws == 1 else self.integrand_at(self.z, self.params, True)
 
     def draw(self, at: Params) -> Any:
         """Return one draw, made with the parameters `at`: `params` or `fixed`."""
@@ -117,11 +130,12 @@ class Problem:
     def integrand_at(self, z: Any, inside: Params, by_draws: bool = False) -> Var:
         """Return the integrand at one draw, given as a tree of Vars."""
         others = {path: self.params[path] for path in self._others}
-        if isinstance(self.f, Objective):
-            return self.f.trace(z, {path: inside[path] for path in self.own}, others, self._known, by_draws)
-        if isinstance(self.f, Integrand):
-            return self.f.trace(z, others, self._known)
-        return trace_integrand(self.f, z, tree.unflatten(others), self._known)
+        with noted_in(self.lines):
+            if isinstance(self.f, Objective):
+                return self.f.trace(z, {path: inside[path] for path in self.own}, others, self._known, by_draws)
+            if isinstance(self.f, Integrand):
+                return self.f.trace(z, others, self._known)
+            return trace_integrand(self.f, z, tree.unflatten(others), self._known)
 
     def log_weights(self, draw: Params, inside: Params) -> Var:
         """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""

@@ -18,6 +18,7 @@ from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.functions import BUILDERS
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
+from mcgrad.trace.lines import noted
 from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES, otherwise
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
@@ -122,7 +123,8 @@ class Tracer(Operators, Conversions):
         if method in ("__call__", "outer"):
             _only_defaults(shown, kwargs)
             vars_ = [operand(x) for x in unwrap(inputs)]
-            return Tracer((outer(builder) if method == "outer" else builder)(*vars_))
+            result = (outer(builder) if method == "outer" else builder)(*vars_)
+            return Tracer(noted(result, vars_) if name in UFUNCS else result)
         return call(shown, builder, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

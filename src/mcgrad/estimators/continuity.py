@@ -1,0 +1,79 @@
+"""Whether a comparison makes the integrand jump, or only bend: as in `where(S > K, S - K, 0)`, which is continuous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import fetch
+from mcgrad.ir.build import broadcast, const, rebuild
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.vmap import substitute
+
+DRAWS = 16  # at which the two sides of a comparison are compared
+
+
+def is_continuous(root: Var, comparison: Var, values: Mapping[str, npt.NDArray[Any]]) -> bool:
+    """Whether a root is the same on both sides of a comparison, where the numbers compared are equal.
+
+    Parameters
+    ----------
+    root, comparison : Var
+    values : dict of str to array
+        Values of the inputs, by path.
+
+    Notes
+    -----
+    One of the numbers takes the place of the other in the whole root, and the comparison is once true and once false.
+    Both are evaluated for some noise. A root that has the number in another form, as the square of what is compared,
+    is taken to jump.
+    """
+    if comparison.op not in ("less", "less_equal"):
+        return False
+    shared = _shared(root)
+    sides = [_inner(shared[arg]) for arg in comparison.args]
+    for held, replaced in (sides, sides[::-1]):
+        if replaced.is_const or held.size > replaced.size or replaced in set(ancestors([held])):
+            continue
+        place = {replaced: broadcast(held, replaced.shape)}
+        both = []
+        for answer in (True, False):
+            known = {shared[comparison]: const(np.full(comparison.shape, answer))}
+            both += substitute([shared[root]], {**place, **known})
+        if _agree(both, values):
+            return True
+    return False
+
+
+def _shared(root: Var) -> dict[Var, Var]:
+    """Each equation of a root, with equal ones as one."""
+    new: dict[Var, Var] = {}
+    seen: dict[object, Var] = {}
+    for var in ancestors([root]):
+        args = tuple(new[arg] for arg in var.args)
+        again = var if args == var.args else rebuild(var, args)
+        new[var] = seen.setdefault((again.op, again.args, again.attrs, again.shape, again.kind), again)
+    return new
+
+
+def _agree(roots: Sequence[Var], values: Mapping[str, npt.NDArray[Any]]) -> bool:
+    """Whether two Vars have the same finite values."""
+    interpreter, rng = Interpreter(roots), np.random.default_rng(0)
+    leaves: dict[Var, npt.NDArray[Any]] = {}
+    for var in interpreter.inputs:
+        shape = (*var.shape, DRAWS)
+        if var.op == "noise":
+            leaves[var] = rng.standard_normal(shape) if var.attrs[1] == "normal" else rng.uniform(size=shape)
+        else:
+            leaves[var] = np.asarray(fetch(values[var.attrs]), np.float64)[..., None]
+    one, other = interpreter(leaves)
+    with np.errstate(all="ignore"):
+        return bool(np.all(np.abs(one - other) <= 1e-9 * (np.abs(one) + np.abs(other))))
+
+
+def _inner(var: Var) -> Var:
+    return var.args[0] if var.op == "broadcast" else var

@@ -1,0 +1,61 @@
+"""Where in the user's code the equations were made that jump: comparisons, floors and signs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+
+import mcgrad.ir
+from mcgrad.ir.program import Var
+from mcgrad.trace.refuse import owner
+
+Line = tuple[str, int]  # file and line
+
+FOLDERS = tuple(os.path.dirname(file) + os.sep for file in (__file__, mcgrad.ir.__file__))
+JUMPING = ("less", "less_equal", "floor", "ceil", "sign")  # ops whose lines are kept
+_table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
+
+
+@contextmanager
+def noted_in(table: dict[Var, Line]) -> Iterator[None]:
+    """Put the lines of what is traced inside into a table."""
+    token = _table.set(table)
+    try:
+        yield
+    finally:
+        _table.reset(token)
+
+
+def noted(result: Var, arguments: Sequence[Var]) -> Var:
+    """Note the line that runs now for those equations between arguments and result that jump; return the result."""
+    table = _table.get()
+    if table is None:
+        return result
+    known, stack = set(arguments), [result]
+    while stack:
+        var = stack.pop()
+        if var in known:
+            continue
+        known.add(var)
+        stack += var.args
+        if var.op in JUMPING and var not in table and (line := _user_line()) is not None:
+            table[var] = line
+    return result
+
+
+def _user_line() -> Line | None:
+    """Return the line of the user's code that runs now, or None where it is code of mcgrad's, such as a family's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        library = owner(file)
+        if library is None:
+            return file, frame.f_lineno
+        if library == "mcgrad" and not file.startswith(FOLDERS):
+            return None
+        frame = frame.f_back
+    return None
