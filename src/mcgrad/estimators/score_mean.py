@@ -48,8 +48,8 @@ def require_zero_mean(problem: Problem, wrt: Sequence[str], method: str) -> None
             part = part_of(problem.q, path)[0]
             raise ParameterError(
                 path,
-                f"a parameter of {type(part).__name__} that moves an end of its support ({part.support.describe}), so "
-                f"that {method!r} is biased: it takes no account of the density there",
+                f"a parameter of {type(part).__name__} that moves an end of its support ({part.support.describe}), "
+                f"so that {method!r} is biased, or, where the density falls to zero there, its variance infinite",
                 _others(problem, path),
             )
     written = [path for path in wrt if not _is_known(part_of(problem.q, path)[0])]

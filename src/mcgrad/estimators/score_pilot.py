@@ -122,7 +122,7 @@ class _Pilot:
         ]
 
     def _smooth_function(self) -> Var | None:
-        """Make h(z): of each component by itself, and of a weighted sum of all, which sees what turns them.
+        """Make h(z): of each component by itself, and of a weighted sum of all, whose mean changes where supports turn.
 
         It is made of (1 + t) / (1 + t**2), which is bounded, neither even nor odd, and the same at both infinities, so
         that it does not jump where z has a pole.
