@@ -15,6 +15,24 @@ ENTROPIES = {
     "Beta": (mg.Beta(1e6, 1e6), -6.528537765145302, "concentration1", -2.499998750238319e-07),
     "Dirichlet": (mg.Dirichlet([1e6, 1e6, 2e6]), -14.096796307712793, "concentration", -1.2499975099444782e-07),
 }
+EXTREMES = [
+    mg.Normal(0.1, 1e-30),
+    mg.LogNormal(50.1, 1e-3),
+    mg.Laplace(0.1, 1e-20),
+    mg.Cauchy(0.1, 1e20),
+    mg.Gamma(1e-3, 2.0),
+    mg.Beta(1e5, 3e5),
+    mg.Dirichlet([1e5, 2e5, 1.0]),
+    mg.Weibull(1e3, 2.0),
+    mg.Gumbel(0.1, 1e-10),
+    mg.Chi2(1e6),
+    mg.Exponential(1e-20),
+    mg.Pareto(1e-10, 1e5),
+    mg.Kumaraswamy(1e3, 1e3),
+    mg.VonMises(0.1, 1e5),
+    mg.MultivariateNormal(np.zeros(3), np.diag([1e-10, 1.0, 1e10])),
+    mg.GeneralizedPareto(0.0, 1.0, 1e-6),
+]
 BACKENDS = ["cpu", "numpy"]
 
 
@@ -26,6 +44,19 @@ def test_entropies_of_large_concentrations(name, dtype):
     tolerance = 2e-7 if dtype == "float32" else 1e-9
     assert est.value == pytest.approx(entropy, rel=tolerance)
     assert np.ravel(est.grad[path])[0] == pytest.approx(slope, rel=tolerance)
+
+
+@pytest.mark.parametrize("q", EXTREMES, ids=lambda q: type(q).__name__)
+def test_entropies_at_the_ends_of_parameters(q):
+    """What float32 rounds is the parameter, where it is read in each draw: not what the entropy is computed from."""
+    wide, narrow = (
+        mg.estimate(mg.elbo(lambda z: 0.0 * np.sum(z), q), n=64, dtype=dtype, backend="numpy", seed=3)
+        for dtype in ("float64", "float32")
+    )
+    assert (wide.stderr, narrow.stderr) == (0.0, 0.0)
+    assert narrow.value == pytest.approx(wide.value, rel=2e-7)
+    for path, slope in wide.grad.items():
+        np.testing.assert_allclose(narrow.grad[path], slope, rtol=2e-7, atol=1e-30)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

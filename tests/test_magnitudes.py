@@ -89,6 +89,18 @@ def test_the_bits_do_not_depend_on_threads_and_parts_merge():
     np.testing.assert_allclose(components(merged), components(whole), rtol=1e-9)
 
 
+def test_auto_chooses_alike_at_every_scale():
+    def chosen(scale):
+        q, run = mg.Normal(0.3, 1.2), {"data": {"s": scale}, "backend": "numpy", "method": "auto"}
+        return mg.estimate(lambda z, *, s: np.maximum(s * np.sin(z), -9 * s), q, 100, **run)
+
+    right = chosen(1.0)
+    assert "times as efficient" in right.choice
+    for scale in (1e-200, 1e200):
+        est = chosen(scale)
+        assert (est.method, est.choice) == (right.method, right.choice)
+
+
 def test_results_are_written_and_read():
     est = estimator("numpy")(N, s=1e200)
     again = mg.Estimate.from_json(est.to_json())

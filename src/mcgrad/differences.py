@@ -16,7 +16,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
 from mcgrad.ir.program import Output, Program
-from mcgrad.moments import Float64Array
+from mcgrad.moments import Float64Array, Moments
 from mcgrad.perdraw import PerDraw
 from mcgrad.simplify import simplify
 from mcgrad.trace.trace import trace
@@ -118,7 +118,7 @@ class Differences:
         affordable = budget / (4 * len(chosen) * max(self.work, 1.0))
         n = max(min(n, int(affordable), MANY), FEW)
         grads = self.gradient(self.inputs, self.seed, n)
-        size = math.sqrt(float(np.mean(np.square(grads[0]))))
+        size = _size(grads[0])
         return tuple(self._check(component, grads[self._rows[component]], size, n) for component in chosen), n
 
     def _check(self, component: Component, grad: Float64Array, size: float, n: int) -> GradientCheck:
@@ -134,7 +134,7 @@ class Differences:
             gap = grad - quotient
             rounding = 64 * np.finfo(np.float64).eps * size / h
             truncation = 0.01 * abs(float(np.mean(near - far)))
-            stderr = math.hypot(float(np.std(gap, ddof=1)) / math.sqrt(n), rounding + truncation)
+            stderr = math.hypot(float(Moments.of(gap[None]).stderr[0]), rounding + truncation)
             mean = float(np.mean(gap))
         finite = math.isfinite(mean) and math.isfinite(stderr)
         z = (mean / stderr if mean else 0.0) if finite else math.inf
@@ -188,3 +188,9 @@ def _draws(q: Distribution) -> Program:
     z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
     outputs = tuple(Output(path, build.as_var(leaf)) for path, leaf in tree.flatten(z).items())
     return simplify(Program(outputs, "float64"))
+
+
+def _size(x: Float64Array) -> float:
+    """Return the root mean square of numbers whose squares may overflow, or vanish."""
+    moments = Moments.of(x[None])
+    return math.hypot(float(moments.mean[0]), float(moments.deviation[0]))

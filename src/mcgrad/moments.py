@@ -127,6 +127,13 @@ class Moments:
         return self.m2 / (self.count - 1)
 
     @cached_property
+    def deviation(self) -> Float64Array:
+        """Sample standard deviation of one draw, shape (K,); NaN below two draws."""
+        if self.count < 2:
+            return np.full_like(self.norm, np.nan)
+        return self.norm / math.sqrt(self.count - 1)
+
+    @cached_property
     def stderr(self) -> Float64Array:
         """Standard error of the mean, shape (K,); NaN below two draws."""
         if self.count < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,14 +63,10 @@ class Trial:
     work: float
 
     @property
-    def variance(self) -> float:
-        """Variance of one draw, summed over the gradient."""
-        return float(np.sum(self.moments.variance[1:])) * self.group
-
-    @property
-    def efficiency(self) -> float:
-        """One over variance times work: what a given time gets."""
-        return 1.0 / (self.variance * self.work) if self.variance > 0 else np.inf
+    def error(self) -> float:
+        """Standard error of the gradient, all components together, that a unit of work gets."""
+        spread = float(np.hypot.reduce(self.moments.deviation[1:]))  # a variance may overflow, or vanish
+        return spread * math.sqrt(self.group * self.work)
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
@@ -131,11 +128,12 @@ def _best(
             if why:
                 biased.append(f"{choice} is biased: {why}")
                 del trials[choice]
-    usable = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.variance)}
+    usable = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.error)}
     if not usable:
-        detail = "; ".join([*refused, *biased]) or "the pilot was not finite"
+        spoiled = [f"{choice}: draws of the pilot were not finite" for choice in trials]
+        detail = "; ".join([*refused, *biased, *spoiled])
         raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
-    best = max(usable, key=lambda choice: usable[choice].efficiency)
+    best = min(usable, key=lambda choice: usable[choice].error)
     return best, "; ".join([_reason(best, usable), *biased])
 
 
@@ -203,11 +201,11 @@ def _may_jump(problem: Problem) -> bool:
 
 
 def _reason(best: Choice, trials: Mapping[Choice, Trial]) -> str:
-    others = sorted((choice for choice in trials if choice != best), key=lambda choice: -trials[choice].efficiency)
+    others = sorted((choice for choice in trials if choice != best), key=lambda choice: trials[choice].error)
     if not others:
         return "the only one that applies"
-    ratio = trials[best].efficiency / trials[others[0]].efficiency
-    return f"{_times(ratio)} as efficient as {others[0]}"
+    mine, next_best = trials[best].error, trials[others[0]].error
+    return f"{_times((next_best / mine) ** 2 if mine else np.inf)} as efficient as {others[0]}"
 
 
 def _times(ratio: float) -> str:

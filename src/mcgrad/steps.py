@@ -159,7 +159,7 @@ class Steps:
             points = places[POINTS + path]
             places[WIDTHS + path] = np.stack([points[0] - points[1], points[2] - points[3]])
         found = _means(self._quotients, {**inputs, **places})
-        size = np.sqrt(np.square(found.mean[0]) + found.variance[0])
+        size = np.hypot(found.mean[0], found.deviation[0])
         too_large, start = {}, 1
         for m in self.moves:
             count = len(m.index)
@@ -167,9 +167,9 @@ class Steps:
             start += 3 * count
             with np.errstate(all="ignore"):
                 seen = np.maximum(np.abs(found.mean[gap]) - 3 * found.stderr[gap], 0.0)
-                bias = 0.5 * np.square(seen) / (np.abs(found.mean[near]) + seen)
+                bias = 0.5 * seen * (seen / (np.abs(found.mean[near]) + seen))
                 rounding = 8 * np.finfo(self.dtype).eps * size / steps[m.path]
-                biased = bias > np.maximum(SHARE * np.sqrt(found.variance[best]), rounding)
+                biased = bias > np.maximum(SHARE * found.deviation[best], rounding)
             bad = (seen > 0) & biased | (np.isfinite(size) & ~np.isfinite(found.mean[best]))
             too_large[m.path] = bad & (steps[m.path] / 2 > self._least(centers[m.path]))
         return too_large
