@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import adopt, on_device
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, TraceError, shown
 
 UNMASKED = "an array without a mask: x.filled(value), or x.data with weights that are 0 where it is masked"
 DETACHED = "a tensor without requires_grad: x.detach(), as mcgrad makes the gradient, est.grad, itself"
 DENSE = "a dense array, x.toarray()"
 NARROWER = "float64: x.astype(np.float64)"
+FIXED = (
+    "a distribution, params and data are made of numbers that no draw changes. For a density with traced parameters "
+    "call the family's, mg.Normal.log_prob(x, loc=m, scale=s), which sums over all components"
+)
 SIGNED = "integers up to 2**63 - 1"
 MOST_DRAWS = 1 << 62
 
@@ -64,6 +68,8 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
         array: npt.NDArray[Any] = adopt(name, value) if on_device(value) else np.asarray(value)
     except ParameterError:
         raise
+    except TraceError as error:
+        raise TraceError(f"{name} cannot be a traced value; {FIXED}", error.filename, error.lineno) from None
     except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
         reason = "" if isinstance(value, list | tuple) else f", which is no NumPy array ({_first_line(error)})"
         raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None

@@ -124,7 +124,7 @@ def verify(
     k: int = GROUP,
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
-    backends: Iterable[str] | None = None,
+    backends: str | Iterable[str] | None = None,
     step: float | None = None,
     components: int = 32,
 ) -> Verification:
@@ -136,7 +136,7 @@ def verify(
         As for `estimate`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
-    backends : iterable of str, optional
+    backends : str or iterable of str, optional
         Default: all that can run here.
     step : float, optional
         Step of the finite differences: relative to the standard deviation of what the parameter moves, for q's
@@ -192,11 +192,12 @@ def _backends(
     q: Distribution,
     problem: dict[str, Any],
     reference: Estimator,
-    asked: Iterable[str] | None,
+    asked: str | Iterable[str] | None,
     n: int,
     seed: int,
 ) -> tuple[BackendCheck, ...]:
     known = registry.backends()
+    asked = [asked] if isinstance(asked, str) else asked
     names = list(known) if asked is None else [registry.find(name).name for name in asked]
     right = reference(n, seed)
     checks = []

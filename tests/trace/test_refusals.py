@@ -142,7 +142,9 @@ def test_in_place_operators_rebind():
 def test_shape_mismatch_is_numpys_error_with_a_note():
     with pytest.raises(ValueError, match="shape mismatch") as caught:
         trace(lambda z: z + np.zeros(2), (build.noise(0, "normal", (3,)),), {})
-    assert caught.value.__notes__ == ["mcgrad: raised while tracing the function with z of shape (3,)"]
+    assert caught.value.__notes__ == [
+        "mcgrad: raised while tracing the function with z of shape (3,): one draw, without an axis of draws"
+    ]
 
 
 def test_errors_of_the_users_code_pass_through():

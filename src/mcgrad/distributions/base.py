@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -142,6 +144,8 @@ class Distribution:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = vars(cls)
+        if "__init__" in own:
+            cls.__init__ = _naming(own["__init__"])  # type: ignore[method-assign]
         if "log_prob" in own and "log_density" not in own:
             cls.log_density = own["log_prob"]
         if "log_density" in own:
@@ -296,6 +300,14 @@ class Distribution:
 
         return Transformed(self, fn, params, inverse, log_det, constraints)
 
+    def __getattr__(self, name: str) -> Any:
+        """Say where a parameter is, for who looks for it as an attribute."""
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_"):
+            has = f"q.params[{name!r}]" if name in self._flat else "q.params, q.sample(n), q.log_prob(z)"
+            message += f": there is {has}"
+        raise AttributeError(message, name=name, obj=self)
+
     def __repr__(self) -> str:
         inside = ", ".join(
             f"{path}={float(a) if a.ndim == 0 else f'<{a.dtype} {a.shape}>'}" for path, a in self._flat.items()
@@ -318,6 +330,25 @@ class Distribution:
         """Have the family check arrays, which are all on the device if one is."""
         with computing():
             self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
+
+
+def _naming(init: Callable[..., None]) -> Callable[..., None]:
+    """Have arguments that a family does not take refused by name, with those that it takes."""
+
+    @wraps(init)
+    def checked(self: Distribution, /, *args: Any, **kwargs: Any) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # not of this call, but from inside
+            family, parameters = type(self).__name__, inspect.signature(init).parameters
+            unknown = [name for name in kwargs if name not in parameters]
+            given = f"{unknown[0]}=" if unknown else str(error).partition("() ")[2]
+            takes = [f"**{name}" if p.kind is p.VAR_KEYWORD else name for name, p in parameters.items()]
+            raise ParameterError(family, given, ", ".join(takes[1:])) from None
+
+    return checked
 
 
 def _no_density(q: Any, *args: Any, **params: Any) -> Any:

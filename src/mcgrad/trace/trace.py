@@ -209,4 +209,5 @@ def _name(f: Callable[..., Any]) -> str:
 
 def _shapes(args: tuple[Any, ...]) -> str:
     shapes = {path: var.shape for tree in args[:1] for path, var in flatten(tree).items() if isinstance(var, Var)}
-    return " and ".join(f"z{f'[{path!r}]' if path else ''} of shape {shape}" for path, shape in shapes.items())
+    draws = " and ".join(f"z{f'[{path!r}]' if path else ''} of shape {shape}" for path, shape in shapes.items())
+    return f"{draws}: one draw, without an axis of draws" if draws else "no draw"
