@@ -133,9 +133,9 @@ class Estimator:
             DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
         }
         self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
+        self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
         if method != AUTO:  # there a pilot has looked for jumps
             check_jumps(problem, self.plan.direct(self.wrt))
-        self.program: Program = self.plan.program(problem, self.wrt, self.dtype)
         self._wide = wide_inputs(self.program)
         self._fixed_inputs = {
             path: arguments.owned(path.removeprefix(DATA), x, self._width(path))
