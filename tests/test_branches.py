@@ -71,6 +71,11 @@ INTEGRANDS = {
     "norms": lambda z: where(z[0] > 0, np.linalg.norm(np.maximum(z[0], 0) * np.ones(3)), 0.0) + z[1],
     "select": lambda z: np.sum(np.select([z > 1, z > 0], [np.log(z), z**0.5 - 1], z - 1)),
     "an element of roots": lambda z: where(z[0] > 0, np.sqrt(z)[0], 0.0) + np.log(z**2 * np.array([1, 0, 1]))[2],
+    "an exponential that overflows, unread": lambda z: np.exp(z * np.array([1, 1e5, 1]))[0] + z[1],
+    "a minimum of exponentials": lambda z: (
+        np.minimum(np.exp(1e5 * z[0]) * z[1] ** 2, 0.7) + np.minimum(np.exp(1e5 * z[1]), 2)
+    ),
+    "every other element": lambda z: np.sum(np.sqrt(np.repeat(np.abs(z), 2) * np.array([1, 0, 1, 0, 1, 0]))[::2]),
     "elements taken": lambda z: np.sum(np.log(np.abs(z) * np.array([1, 0, 1]))[[0, 2, 0]]),
     "roots of a path from zero": lambda z: np.sum(np.sqrt(np.concatenate([[0.0], np.cumsum(z**2)]))),
     "roots of a padded path": lambda z: np.sum(np.sqrt(np.pad(np.cumsum(z**2), (1, 1)))),

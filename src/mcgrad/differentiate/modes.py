@@ -14,6 +14,7 @@ from mcgrad.differentiate.zeros import (
     NONE,
     REPEATING,
     REVERSE_ZEROS,
+    Unread,
     finite,
     is_guarded,
     past,
@@ -122,18 +123,21 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
             active.add(var)
     terms: dict[Var, list[Var]] = {value: [const(1.0)]}
     zeros: dict[Var, int] = {}  # what kind of zeros a cotangent may have
+    unread = Unread()
     for var in reversed(order):
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])
             assert ct is not None
-            contributions = vjp(var, ct, zeros.get(var, NONE))
-            kind = max(zeros.get(var, NONE), REVERSE_ZEROS.get(var.op, NONE))
+            kind = BRANCH if unread.some(var) else zeros.get(var, NONE)
+            contributions = vjp(var, ct, kind)
+            kind = max(kind, REVERSE_ZEROS.get(var.op, NONE))
             if any(arg in active for arg in var.args[len(contributions) :]):
                 raise TypeError(f"{var.op} has no derivative rule in all its arguments")
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     terms.setdefault(arg, []).append(contribution)
                     zeros[arg] = max(kind, zeros.get(arg, NONE))
+                    unread.read(var, arg)
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
 
 

@@ -1,14 +1,15 @@
 """Derivatives that are exactly zero stay zero where a rule would multiply them by an infinity or NaN.
 
 `where(z > 0, sqrt(z), 0)` gives its first branch a cotangent of zero where z < 0, and the rule of the root multiplies
-it by 1 / (2 sqrt(z)), which is NaN there. Below a `where` a zero is therefore selected past every rule that is not
-linear; elsewhere, below what gives zeros to elements that were not chosen (extrema, slices), past rules with a pole.
-Where no such op lies on the way nothing is added.
+it by 1 / (2 sqrt(z)), which is NaN there. Below a `where`, and below a minimum, which also passes over infinities, a
+zero is therefore selected past every rule that is not linear, and so it is where slices leave out elements that
+nothing else reads; below a maximum past rules with a pole. Where no such op lies on the way nothing is added.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad.ir.build import apply
 from mcgrad.ir.ops import OPS
@@ -17,7 +18,7 @@ from mcgrad.ir.program import Var
 NONE, CHOSEN, BRANCH = 0, 1, 2
 """How zeros may come about: not at all; as elements that were not chosen; as a branch not taken, with any values."""
 
-REVERSE_ZEROS = {"where": BRANCH, **dict.fromkeys(["minimum", "maximum", "min", "max", "slice", "take"], CHOSEN)}
+REVERSE_ZEROS = {"where": BRANCH, "minimum": BRANCH, "min": BRANCH, "maximum": CHOSEN, "max": CHOSEN}
 FORWARD_ZEROS = dict.fromkeys(
     ["where", "minimum", "maximum", "min", "max", "pad", "concatenate", "scatter_add"], CHOSEN
 )
@@ -28,6 +29,29 @@ POLES = {  # a derivative is infinite, or NaN, at arguments where the value is f
 MIXING = {"cumprod", "linear_recurrence", "einsum"}  # add up products of cotangents with other elements' values
 REPEATING = {"prod", "max", "min", "native_value"}  # multiply one cotangent with something for each element
 SELECTING = {"minimum", "maximum", "where", "nextafter"}  # multiply by nothing
+
+
+class Unread:
+    """Finds elements that nothing reads: of Vars of which derivatives come from slices and takes alone."""
+
+    def __init__(self) -> None:
+        self._read: dict[Var, npt.NDArray[np.bool_]] = {}
+        self._whole: set[Var] = set()
+
+    def read(self, var: Var, arg: Var) -> None:
+        """Note that a derivative comes to an argument from an equation."""
+        if var.op not in ("slice", "take"):
+            self._whole.add(arg)
+        elif arg not in self._whole:
+            read = self._read.setdefault(arg, np.zeros(arg.shape, bool))
+            if var.op == "slice":
+                read[tuple(slice(*bounds) for bounds in var.attrs)] = True
+            else:
+                read.flat[var.attrs.array.ravel()] = True
+
+    def some(self, var: Var) -> bool:
+        """Whether there are any, when all that read the Var were noted."""
+        return var not in self._whole and var in self._read and not self._read[var].all()
 
 
 def past(t: Var, term: Var) -> Var:
