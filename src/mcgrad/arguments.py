@@ -85,7 +85,7 @@ def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, np
 
 def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """Return one parameter of the integrand as a finite float array."""
-    array = real_array(path, value, f"{NUMBERS}, not empty", "iuf", refused="eg")
+    array = real_array(path, value, f"{NUMBERS}, not empty, or a dict of them", "iuf", refused="eg")
     array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
     _same_shape(path, array, shape)
     if not np.isfinite(array).all():

@@ -45,7 +45,8 @@ class Estimator:
     Parameters
     ----------
     f : callable, Integrand or Objective
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make. It
+        is called twice with stand-ins for arrays, and must do the same both times: no random numbers, no state.
     q : Distribution
         Its parameters may change from call to call, their shapes may not. An objective knows its own.
     params : nested dict of str to float or array, optional

@@ -281,6 +281,32 @@ def test_fixed_data_are_copied_once(machine):
     assert max(machine.copies) < LONG.nbytes
 
 
+@pytest.mark.parametrize("name", ["regression", "blocks"])
+@pytest.mark.parametrize("there", [True, False])
+def test_data_are_the_estimators_own_and_may_change_for_a_call(machine, name, there):
+    """In registers and in blocks, from the host and on the device; filled again in place, too."""
+    f, q, inputs = CASES[name]
+    mine = inputs["data"]["X"].copy()
+    put = machine.cupy.asarray if there else np.array
+    given = put(mine)
+    ours = mg.Estimator(f, q, params=inputs["params"], data={"X": given}, backend="cuda")
+    before, theirs = ours(3000), build(name, "numpy")
+    given[:] = put(0.5 * mine)
+    identical(ours(3000), before)
+    agree(before, theirs(3000), 1e-10)
+    batch = put(mine)
+    for factor in (2.0, 3.0):
+        batch[:] = put(factor * mine)
+        changed = ours(3000, X=batch)
+        agree(changed, theirs(3000, X=factor * mine), 1e-10)
+        identical(ours(3000), before)
+        with pytest.raises(mg.MergeError, match="data"):
+            changed.merge(ours(3000, first=3000))
+    late = ours(3000, first=3000, X=batch)
+    batch[:] = put(0.0 * mine)
+    assert changed.merge(late).n == 6000  # knows what the data were then
+
+
 def test_parameters_in_matrices_are_copied_when_they_change(machine):
     tril = np.tri(6) + np.eye(6)
     q = mg.MultivariateNormal(np.zeros(6), tril)
