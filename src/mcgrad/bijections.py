@@ -39,8 +39,36 @@ class Bijection:
     log_det: Callable[..., Any] | None = None
     image: Support = supports.real
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same map: of one class, with equal attributes."""
+        if type(self) is not type(other):
+            return NotImplemented
+        mine, theirs = vars(self), vars(other)
+        return mine.keys() == theirs.keys() and all(np.array_equal(x, theirs[name]) for name, x in mine.items())
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class Written(Bijection):
+    """A map that the user writes as functions.
+
+    Parameters
+    ----------
+    forward, inverse, log_det : callable
+        The last two may be None.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        inverse: Callable[..., Any] | None = None,
+        log_det: Callable[..., Any] | None = None,
+    ) -> None:
+        self.forward, self.inverse, self.log_det = forward, inverse, log_det
 
 
 class Exp(Bijection):

@@ -96,11 +96,9 @@ def exp_excess(x: Any) -> Any:
     return np.where(near, log_excess(1.0 + difference, difference), np.expm1(safe) - safe)
 
 
-def log_below_one(ratio: Any, log_ratio: Any) -> Any:
-    """Return log x - (x - 1) from x and log x, to the digits that it has where x is close to 1."""
-    rest = ratio - 1.0
-    near = np.abs(rest) < 0.5
-    return np.where(near, np.log1p(np.where(near, rest, 0.0)), log_ratio) - rest
+def log_below_one(log_x: Any) -> Any:
+    """Return log x - (x - 1) from log x."""
+    return log_x - np.expm1(log_x)
 
 
 def log_rising(a: Any, c: Any) -> Any:

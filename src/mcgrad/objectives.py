@@ -9,6 +9,7 @@ from mcgrad import tree
 from mcgrad.arguments import called, count
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.divergence import closed_form
+from mcgrad.distributions.draw import Draw
 from mcgrad.distributions.joint import Joint
 from mcgrad.errors import ParameterError, shown
 from mcgrad.integrand import Integrand
@@ -47,13 +48,13 @@ class Objective:
         return f"{type(self).__name__}({self.q!r})"
 
     def trace(
-        self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
     ) -> Var:
         """Return the integrand at one draw.
 
         Parameters
         ----------
-        z : tree of Var
+        draw : Draw
         own, others : dict of str to Var
             Parameters of q by dotted path, and those of the user's function.
         data : dict of str to Var or array
@@ -77,14 +78,14 @@ class Elbo(Objective):
         return f"elbo({inside})" if self.draws == 1 else f"iwae({inside}, k={self.draws})"
 
     def trace(
-        self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
     ) -> Var:
         """Return log p(x, z) + H(q), or log p(x, z) - log q(z) where H is not known or not wanted."""
         if isinstance(self.log_joint, Integrand):
-            log_p = self.log_joint.trace(z, others, data)
+            log_p = self.log_joint.trace(draw.z, others, data)
         else:
-            log_p = trace_integrand(self.log_joint, z, tree.unflatten(others), data)
-        return apply("add", log_p, _entropy(self.q, z, own, by_draws))
+            log_p = trace_integrand(self.log_joint, draw.z, tree.unflatten(others), data)
+        return apply("add", log_p, _entropy(self.q, draw, own, by_draws))
 
 
 class Kl(Objective):
@@ -103,11 +104,11 @@ class Kl(Objective):
         return f"kl({self.q!r}, {self.p!r})"
 
     def trace(
-        self, z: Any, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
     ) -> Var:
         """Return the divergence where a closed form is known and wanted, else log q(z) - log p(z)."""
         reference = {path: data[REFERENCE + path] for path in self.p.flat_params}
-        return _divergence(self.q, self.p, z, own, reference, by_draws)
+        return _divergence(self.q, self.p, draw, own, reference, by_draws)
 
 
 def elbo(log_joint: Callable[..., Any] | Integrand, q: Distribution) -> Elbo:
@@ -177,31 +178,27 @@ def _inside(name: str, flat: Mapping[str, Var]) -> dict[str, Var]:
     return {path[len(name) + 1 :]: x for path, x in flat.items() if path.startswith(f"{name}.")}
 
 
-def _entropy(q: Distribution, z: Any, own: Mapping[str, Var], by_draws: bool) -> Var:
+def _entropy(q: Distribution, draw: Draw, own: Mapping[str, Var], by_draws: bool) -> Var:
     if isinstance(q, Joint):
-        terms = [_entropy(part, z[name], _inside(name, own), by_draws) for name, part in q.parts.items()]
+        terms = [_entropy(part, draw.part(name), _inside(name, own), by_draws) for name, part in q.parts.items()]
         return _total(terms)
     if q.entropy is not None and not by_draws:
         return as_var(trace(q.entropy, (), _params(own)))
-    return apply("negative", _log_density(q, z, own))
+    return apply("negative", draw.log_density(q, q, own))
 
 
 def _divergence(
-    q: Distribution, p: Distribution, z: Any, own: Mapping[str, Var], reference: Mapping[str, Var], by_draws: bool
+    q: Distribution, p: Distribution, draw: Draw, own: Mapping[str, Var], reference: Mapping[str, Var], by_draws: bool
 ) -> Var:
     if isinstance(q, Joint) and isinstance(p, Joint):
         return _total([
-            _divergence(part, p.parts[name], z[name], _inside(name, own), _inside(name, reference), by_draws)
+            _divergence(part, p.parts[name], draw.part(name), _inside(name, own), _inside(name, reference), by_draws)
             for name, part in q.parts.items()
         ])  # fmt: skip
     form = None if by_draws else closed_form(q, p)
     if form is not None:
         return as_var(trace(form, (_params(own), _params(reference)), {}))
-    return apply("subtract", _log_density(q, z, own), _log_density(p, z, reference))
-
-
-def _log_density(q: Distribution, z: Any, own: Mapping[str, Var]) -> Var:
-    return as_var(trace(q.log_density, (z,), _params(own)))
+    return apply("subtract", draw.log_density(q, q, own), draw.log_density(p, q, reference))
 
 
 def _total(terms: list[Var]) -> Var:

@@ -14,6 +14,7 @@ from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.differences import Differences
+from mcgrad.distributions.draw import Draw
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.jumps import flat_between
@@ -196,7 +197,7 @@ def _may_jump(problem: Problem) -> bool:
     """Whether something in the integrand, as a function of the draw, has no derivative where it jumps."""
     flat = tree.flatten(problem.z)
     leaves = {path: noise(-1 - i, "draw", z.shape) for i, (path, z) in enumerate(flat.items())}
-    value = problem.integrand_at(tree.unflatten(leaves), problem.params, problem.draws > 1)
+    value = problem.integrand_at(Draw(tree.unflatten(leaves)), problem.params, problem.draws > 1)
     return any(flat_between(leaf, [value]) for leaf in leaves.values())
 
 

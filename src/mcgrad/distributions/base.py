@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
+from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -35,20 +36,26 @@ class LogProb:
 
     Parameters
     ----------
-    density : callable or descriptor, optional
-        What the class wrote as its `log_density`, which subclasses may call by ``super().log_prob``; by default
-        whatever `log_density` the instance has.
+    home : type, optional
+        The class whose `log_density` and `chart` it reads, so that ``super().log_prob`` is that of the base; by default
+        those of the instance.
     """
 
-    def __init__(self, density: Any = None) -> None:
-        self._density = density
+    def __init__(self, home: type[Distribution] | None = None) -> None:
+        self._home = home
 
     def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
-        density = owner.log_density if instance is None else instance.log_density
-        if hasattr(self._density, "__get__"):
-            density = self._density.__get__(instance, owner)
+        subject = owner if instance is None else instance
+        density, chart = subject.log_density, subject.chart
+        home = self._home
+        if home is not None and inspect.getattr_static(owner, "log_density") is not vars(home)["log_density"]:
+            density, chart = vars(home)["log_density"].__get__(instance, owner), home.chart  # by super()
 
-        def log_prob(z: Any, **params: Any) -> Any:
+        def at_value(z: Any, /, **params: Any) -> Any:
+            found, inside = density(chart.coordinates(z), **params), chart.inside(z)
+            return found if inside is True else np.where(inside, found, -np.inf)
+
+        def log_prob(z: Any, /, **params: Any) -> Any:
             """Return the log density at z, summed over the components of the event.
 
             Parameters
@@ -69,14 +76,14 @@ class LogProb:
                 A distribution without a density.
             """
             if instance is None:
-                return density(tree.map(_value, z), **params)
+                return at_value(tree.map(_value, z), **params)
             from mcgrad.distributions import batches  # which traces
 
             event_shape = instance.event_shape
             if params:
                 shapes = {path: np.shape(x) for path, x in tree.flatten(params).items()}
                 event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
-            return batches.log_prob(density, event_shape, tree.map(_value, z), params or instance.params)
+            return batches.log_prob(at_value, event_shape, tree.map(_value, z), params or instance.params)
 
         return log_prob
 
@@ -87,7 +94,8 @@ class Distribution:
     A family sets `constraints`, passes its parameters to ``super().__init__`` and writes :meth:`transform` and
     `log_density`. Where its event shape is not what its parameters broadcast to, it overrides
     :meth:`event_shape_of`; where its noise is not standard normal of that shape, `noise_kind` or :meth:`noise_of`;
-    :meth:`check` where one parameter limits another, and `entropy` where there is a closed form.
+    :meth:`check` where one parameter limits another, and `entropy` where there is a closed form. Where draws round to
+    what the density cannot be computed from, it names a `chart` and writes `coordinates`.
 
     `transform` and `log_density` are plain NumPy on one draw and are traced: whole-array functions, ``np.where``
     instead of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
@@ -118,9 +126,17 @@ class Distribution:
     transform: Callable[..., Any]
     """``transform(eps, **params) -> z``: one draw of the noise to one draw, differentiable in both."""
 
+    coordinates: Callable[..., Any] | None = None
+    """``coordinates(eps, **params) -> x``: the coordinates of the draw that `transform` makes, in `chart`, before they
+    round; None where they are those of z. A class with a `transform` of its own has none but its own."""
+
+    chart: Chart = VALUE
+    """What `log_density` is computed from: coordinates of a value. By default the value itself."""
+
     log_density: Callable[..., Any]
-    """``log_density(z, **params) -> scalar``: the log density at one draw, summed over independent components; refused
-    where a class has none. A class that writes `log_prob` in its place, with the same arguments, is read alike."""
+    """``log_density(x, **params) -> scalar``: the log density of z at its coordinates, summed over independent
+    components; refused where a class has none. A class that writes `log_prob(z, **params)` in its place is read alike,
+    with z itself for its coordinates."""
 
     log_prob = LogProb()
 
@@ -146,10 +162,12 @@ class Distribution:
         own = vars(cls)
         if "__init__" in own:
             cls.__init__ = _naming(own["__init__"])  # type: ignore[method-assign]
+        if "transform" in own and "coordinates" not in own:
+            cls.coordinates = None
         if "log_prob" in own and "log_density" not in own:
-            cls.log_density = own["log_prob"]
+            cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None
         if "log_density" in own:
-            cls.log_prob = LogProb(own["log_density"])
+            cls.log_prob = LogProb(cls)
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
@@ -253,6 +271,10 @@ class Distribution:
         new._set(**self.__dict__)
         new._set(_flat={path: a if a is self._flat[path] else _own(a) for path, a in flat.items()})
         return new
+
+    def coordinates_of(self, eps: Any, z: Any, /, **params: Any) -> Any:
+        """Return the coordinates of the draw z that `transform` makes of the noise."""
+        return self.chart.coordinates(z) if self.coordinates is None else self.coordinates(eps, **params)
 
     def sample(self, n: int, seed: int = 0, *, first: int = 0, dtype: DTypeLike | None = None) -> Any:
         """Return draws, as plain NumPy arrays.

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, LOGIT, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import digamma, expit, gammaln
+from mcgrad.special import digamma, expit, gammaln, log_expit
 
 
 class Beta(Distribution):
@@ -31,6 +32,7 @@ class Beta(Distribution):
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}
     support = supports.unit_interval
+    chart = LOGIT
 
     def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike) -> None:
         super().__init__(concentration1=concentration1, concentration0=concentration0)
@@ -45,13 +47,17 @@ class Beta(Distribution):
         return np.nextafter(expit(log_odds(eps, concentration1, concentration0)), 0.5)
 
     @staticmethod
-    def log_density(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = (z > 0) & (z < 1)
-        z = np.where(inside, z, 0.5)
-        log_z, log_rest = np.log(z), np.log1p(-z)
-        mass = log_mass(z, 1.0 - z, log_z, log_rest, concentration1, concentration0)
-        return np.sum(np.where(inside, mass - log_z - log_rest, -np.inf))
+    def coordinates(eps: Any, *, concentration1: Any, concentration0: Any) -> Any:
+        """Return the log odds of z."""
+        ratio = gamma_log_ratio(concentration1, eps["gamma1"]) - gamma_log_ratio(concentration0, eps["gamma0"])
+        return shifted(ratio, np.log((1.0 + concentration1) / (1.0 + concentration0)))
+
+    @staticmethod
+    def log_density(x: Any, *, concentration1: Any, concentration0: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        odds = total(x)
+        mass = log_mass(about(x, np.log(concentration1 / concentration0)), odds, concentration1, concentration0)
+        return np.sum(mass - log_expit(odds) - log_expit(-odds))
 
     @staticmethod
     def entropy(*, concentration1: Any, concentration0: Any) -> Any:
@@ -77,6 +83,7 @@ class FisherSnedecor(Distribution):
 
     constraints: ClassVar = {"df1": positive, "df2": positive}
     support = supports.positive
+    chart = LOG
 
     def __init__(self, df1: ArrayLike, df2: ArrayLike) -> None:
         super().__init__(df1=df1, df2=df2)
@@ -92,15 +99,16 @@ class FisherSnedecor(Distribution):
         return np.nextafter(np.exp(ratio) * ((1.0 + 2.0 / df1) / (1.0 + 2.0 / df2)), np.inf)
 
     @staticmethod
-    def log_density(z: Any, *, df1: Any, df2: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z > 0
-        z = np.where(inside, z, 1.0)
-        log_z, log_ratio = np.log(z), np.log(df1 / df2)
-        share, rest = expit(log_z + log_ratio), expit(-log_z - log_ratio)  # of the beta variable
-        log_total = np.logaddexp(0.0, log_z + log_ratio)
-        mass = log_mass(share, rest, log_z + log_ratio - log_total, -log_total, 0.5 * df1, 0.5 * df2)
-        return np.sum(np.where(inside, mass - log_z, -np.inf))
+    def coordinates(eps: Any, *, df1: Any, df2: Any) -> Any:
+        """Return log z."""
+        ratio = gamma_log_ratio(0.5 * df1, eps["gamma1"]) - gamma_log_ratio(0.5 * df2, eps["gamma0"])
+        return shifted(ratio, np.log((1.0 + 2.0 / df1) / (1.0 + 2.0 / df2)))
+
+    @staticmethod
+    def log_density(x: Any, *, df1: Any, df2: Any) -> Any:
+        """Return the log density of z, summed over the components: the Beta variable z df1 / (z df1 + df2) has one."""
+        log_z = total(x)
+        return np.sum(log_mass(log_z, log_z + np.log(df1 / df2), 0.5 * df1, 0.5 * df2) - log_z)
 
 
 def log_odds(eps: Any, concentration1: Any, concentration0: Any) -> Any:
@@ -109,10 +117,22 @@ def log_odds(eps: Any, concentration1: Any, concentration0: Any) -> Any:
     return ratio + np.log((1.0 + concentration1) / (1.0 + concentration0))
 
 
-def log_mass(z: Any, rest: Any, log_z: Any, log_rest: Any, concentration1: Any, concentration0: Any) -> Any:
-    """Return the logarithm of z (1 - z) times the beta density at z = 1 - rest, about its mode."""
+def log_mass(shift: Any, odds: Any, concentration1: Any, concentration0: Any) -> Any:
+    """Return the logarithm of z (1 - z) times the beta density at z, about its mean.
+
+    Parameters
+    ----------
+    shift : array
+        Log odds of z less those of the mean, to their digits where they are small.
+    odds : array
+        Log odds of z.
+    concentration1, concentration0 : array
+    """
     total = concentration1 + concentration0
     mean1, mean0 = concentration1 / total, concentration0 / total
-    first = concentration1 * log_below_one(z / mean1, log_z - np.log(mean1))
-    second = concentration0 * log_below_one(rest / mean0, log_rest - np.log(mean0))
-    return first + second + (log_height(concentration1) + log_height(concentration0) - log_height(total))
+    near = np.abs(shift) < 1.0
+    s = np.where(near, shift, 0.0)
+    log1 = np.where(near, -np.log1p(mean0 * np.expm1(-s)), log_expit(odds) - np.log(mean1))
+    log0 = np.where(near, -np.log1p(mean1 * np.expm1(s)), log_expit(-odds) - np.log(mean0))
+    height = log_height(concentration1) + log_height(concentration0) - log_height(total)
+    return concentration1 * log_below_one(log1) + concentration0 * log_below_one(log0) + height

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.special import ndtr
@@ -35,6 +36,7 @@ class Cauchy(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.real
+    chart = REAL
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, scale=scale)
@@ -45,9 +47,9 @@ class Cauchy(Distribution):
         return loc + scale * (np.sign(eps) / np.tan(math.pi * ndtr(-np.abs(eps))))
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        return np.sum(-np.log1p(np.square((z - loc) / scale)) - np.log(math.pi * scale))
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(-np.log1p(np.square(about(x, loc) / scale)) - np.log(math.pi * scale))
 
     @staticmethod
     def cdf(z: Any, *, loc: Any, scale: Any) -> Any:

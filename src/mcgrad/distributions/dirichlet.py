@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import SIMPLEX
 from mcgrad.distributions.constraints import positive
 from mcgrad.errors import ParameterError
-from mcgrad.gammafunctions import gamma_log_ratio, log_height
+from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
 from mcgrad.noise import Shape
-from mcgrad.special import digamma, gammaln, softmax
+from mcgrad.special import digamma, gammaln, logsumexp, softmax
 
 
 class Dirichlet(Distribution):
@@ -33,6 +34,7 @@ class Dirichlet(Distribution):
 
     constraints: ClassVar = {"concentration": positive}
     support = supports.simplex
+    chart = SIMPLEX
 
     def __init__(self, concentration: ArrayLike) -> None:
         super().__init__(concentration=concentration)
@@ -52,14 +54,21 @@ class Dirichlet(Distribution):
         return np.nextafter(z, 1.0)
 
     @staticmethod
-    def log_density(z: Any, *, concentration: Any) -> Any:
-        """Return the log density at z, summed over all axes but the last."""
-        inside = z > 0
-        log_z = np.log(np.where(inside, z, 1.0))
-        total = np.sum(concentration, axis=-1)
-        mean = concentration / np.sum(concentration, axis=-1, keepdims=True)
-        mass = concentration * (log_z - np.log(mean)) + log_height(concentration)
-        return np.sum(np.where(inside, mass - log_z, -np.inf)) - np.sum(log_height(total))
+    def coordinates(eps: Any, *, concentration: Any) -> Any:
+        """Return log z."""
+        scale = (1.0 + concentration) / np.sum(1.0 + concentration, axis=-1, keepdims=True)
+        log_gamma = gamma_log_ratio(concentration, eps) + np.log(scale)
+        return log_gamma - logsumexp(log_gamma, axis=-1, keepdims=True)
+
+    @staticmethod
+    def log_density(x: Any, *, concentration: Any) -> Any:
+        """Return the log density of z, summed over all axes but the last.
+
+        What `log_below_one` takes off adds up to zero, as z and its mean both add up to one: it keeps digits.
+        """
+        total = np.sum(concentration, axis=-1, keepdims=True)
+        mass = concentration * log_below_one(x - np.log(concentration / total)) + log_height(concentration)
+        return np.sum(mass - x) - np.sum(log_height(total))
 
     @staticmethod
     def entropy(*, concentration: Any) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
 from mcgrad.special import digamma, gammaln
@@ -33,6 +34,7 @@ class Gamma(Distribution):
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
     support = supports.positive
+    chart = LOG
 
     def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
         super().__init__(concentration=concentration, rate=rate)
@@ -44,11 +46,14 @@ class Gamma(Distribution):
         return np.nextafter(z, np.inf)
 
     @staticmethod
-    def log_density(z: Any, *, concentration: Any, rate: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z > 0
-        z = np.where(inside, z, 1.0)
-        return np.sum(np.where(inside, log_mass(z, concentration, rate) - np.log(z), -np.inf))
+    def coordinates(eps: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return log z."""
+        return shifted(gamma_log_ratio(concentration, eps), np.log((1.0 + concentration) / rate))
+
+    @staticmethod
+    def log_density(x: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(log_mass(about(x, np.log(concentration / rate)), concentration) - total(x))
 
     @staticmethod
     def entropy(*, concentration: Any, rate: Any) -> Any:
@@ -67,6 +72,7 @@ class Chi2(Distribution):
 
     constraints: ClassVar = {"df": positive}
     support = supports.positive
+    chart = LOG
 
     def __init__(self, df: ArrayLike) -> None:
         super().__init__(df=df)
@@ -77,9 +83,14 @@ class Chi2(Distribution):
         return Gamma.transform(eps, concentration=0.5 * df, rate=0.5)
 
     @staticmethod
-    def log_density(z: Any, *, df: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        return Gamma.log_density(z, concentration=0.5 * df, rate=0.5)
+    def coordinates(eps: Any, *, df: Any) -> Any:
+        """Return log z."""
+        return Gamma.coordinates(eps, concentration=0.5 * df, rate=0.5)
+
+    @staticmethod
+    def log_density(x: Any, *, df: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return Gamma.log_density(x, concentration=0.5 * df, rate=0.5)
 
     @staticmethod
     def entropy(*, df: Any) -> Any:
@@ -105,6 +116,7 @@ class InverseGamma(Distribution):
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
     support = supports.positive
+    chart = LOG
 
     def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
         super().__init__(concentration=concentration, rate=rate)
@@ -116,12 +128,14 @@ class InverseGamma(Distribution):
         return np.nextafter(z, np.inf)
 
     @staticmethod
-    def log_density(z: Any, *, concentration: Any, rate: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z > 0
-        z = np.where(inside, z, 1.0)
-        mass = log_mass(1.0 / z, concentration, rate)
-        return np.sum(np.where(inside, mass - np.log(z), -np.inf))
+    def coordinates(eps: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return log z."""
+        return shifted(-gamma_log_ratio(concentration, eps), np.log(rate / (1.0 + concentration)))
+
+    @staticmethod
+    def log_density(x: Any, *, concentration: Any, rate: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(log_mass(-about(x, np.log(rate / concentration)), concentration) - total(x))
 
     @staticmethod
     def entropy(*, concentration: Any, rate: Any) -> Any:
@@ -129,9 +143,9 @@ class InverseGamma(Distribution):
         return np.sum(gamma_entropy(concentration) + np.log(rate) - 2.0 * digamma(concentration))
 
 
-def log_mass(z: Any, a: Any, rate: Any) -> Any:
-    """Return the logarithm of z times the Gamma(a, rate) density at z > 0."""
-    return a * log_below_one(z * (rate / a), np.log(z) + np.log(rate / a)) + log_height(a)
+def log_mass(log_ratio: Any, a: Any) -> Any:
+    """Return the logarithm of z times the Gamma(a, rate) density at z, of log(z rate / a)."""
+    return a * log_below_one(log_ratio) + log_height(a)
 
 
 def gamma_entropy(a: Any) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.special import log_ndtr
@@ -41,6 +42,7 @@ class GeneralizedPareto(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive, "concentration": real}
     support = supports.interval("loc", _upper_end, closed=True, moving=("loc", "scale", "concentration"))
+    chart = REAL
 
     def __init__(self, loc: ArrayLike, scale: ArrayLike, concentration: ArrayLike) -> None:
         super().__init__(loc=loc, scale=scale, concentration=concentration)
@@ -52,9 +54,9 @@ class GeneralizedPareto(Distribution):
         return loc + scale * (exponential * _relative_expm1(concentration * exponential))
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        y = (z - loc) / scale
+    def log_density(x: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        y = about(x, loc) / scale
         t = concentration * y
         inside = (y >= 0) & (t > -1)
         y, t = np.where(inside, y, 0.0), np.where(inside, t, 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import Parts
 from mcgrad.distributions.constraints import FloatArray
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
@@ -39,6 +40,7 @@ class Joint(Distribution):
                 raise ParameterError(name, shown(part), "a distribution")
         constraints = {f"{name}.{path}": c for name, part in parts.items() for path, c in part.constraints.items()}
         self._set(parts=parts, constraints=constraints)
+        self._set(chart=Parts(tuple((name, part.chart) for name, part in parts.items())))
         self._set(reparameterized=all(part.reparameterized for part in parts.values()))
         super().__init__(**{name: part.params for name, part in parts.items()})
 
@@ -74,13 +76,21 @@ class Joint(Distribution):
         """The signatures of the parts."""
         return (type(self), tuple((name, part.signature) for name, part in self.parts.items()))
 
-    def transform(self, eps: Mapping[str, Any], **params: Any) -> dict[str, Any]:
+    def transform(self, eps: Mapping[str, Any], /, **params: Any) -> dict[str, Any]:
         """Transform each part's noise with its parameters."""
         return {name: part.transform(eps[name], **params.get(name, {})) for name, part in self.parts.items()}
 
-    def log_density(self, z: Mapping[str, Any], **params: Any) -> Any:
+    def coordinates(self, eps: Mapping[str, Any], /, **params: Any) -> dict[str, Any]:
+        """Return the coordinates of each part's draw."""
+        found = {}
+        for name, part in self.parts.items():
+            own = params.get(name, {})
+            found[name] = part.coordinates_of(eps[name], part.transform(eps[name], **own), **own)
+        return found
+
+    def log_density(self, x: Mapping[str, Any], /, **params: Any) -> Any:
         """Return the sum of the parts' log densities."""
-        terms = [part.log_density(z[name], **params.get(name, {})) for name, part in self.parts.items()]
+        terms = [part.log_density(x[name], **params.get(name, {})) for name, part in self.parts.items()]
         return sum(terms[1:], start=terms[0])
 
     def entropy(self, **params: Any) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
 
@@ -29,6 +30,7 @@ class Laplace(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.real
+    chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
@@ -41,9 +43,9 @@ class Laplace(Distribution):
         return loc - scale * (np.sign(eps - 0.5) * np.log(2.0 * tail))
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        return np.sum(-np.abs(z - loc) / scale - np.log(2.0 * scale))
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(-np.abs(about(x, loc)) / scale - np.log(2.0 * scale))
 
     @staticmethod
     def cdf(z: Any, *, loc: Any, scale: Any) -> Any:

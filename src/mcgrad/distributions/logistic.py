@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.special import expit
@@ -27,6 +28,7 @@ class Logistic(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.real
+    chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
@@ -38,9 +40,9 @@ class Logistic(Distribution):
         return loc + scale * (np.log(eps) - np.log1p(-eps))
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        y = (z - loc) / scale
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        y = about(x, loc) / scale
         return np.sum(-y - 2.0 * np.logaddexp(0.0, -y) - np.log(scale))
 
     @staticmethod

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from mcgrad import noise, supports
 from mcgrad.bijections import SoftmaxCentered, StickBreaking
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, Image, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import Normal
 from mcgrad.errors import ParameterError
@@ -44,13 +45,15 @@ class _OnSimplex(Distribution):
         """Shift and scale standard normal noise, and carry it to the simplex."""
         return cls._bijection.forward(loc + scale * eps)
 
+    @staticmethod
+    def coordinates(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the normal draw."""
+        return shifted(scale * eps, loc)
+
     @classmethod
-    def log_density(cls, z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z with respect to its first K - 1 components."""
-        inside = np.all((z > 0) & (z < 1), axis=-1, keepdims=True)
-        x = cls._bijection.inverse(np.where(inside, z, 1.0 / z.shape[-1]))
-        density = Normal.log_density(x, loc=loc, scale=scale) - cls._bijection.log_det(x)
-        return np.where(np.all(inside), density, -np.inf)
+    def log_density(cls, x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z with respect to its first K - 1 components."""
+        return Normal.log_density(x, loc=loc, scale=scale) - cls._bijection.log_det(total(x))
 
 
 class LogisticNormal(_OnSimplex):
@@ -70,6 +73,7 @@ class LogisticNormal(_OnSimplex):
     """
 
     _bijection: ClassVar[Any] = StickBreaking()
+    chart = Image(_bijection, REAL)
 
 
 class SoftmaxNormal(_OnSimplex):
@@ -89,6 +93,7 @@ class SoftmaxNormal(_OnSimplex):
     """
 
     _bijection: ClassVar[Any] = SoftmaxCentered()
+    chart = Image(_bijection, REAL)
 
 
 def _broadcast(shapes: Mapping[str, Shape]) -> bool:

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOGIT, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
-from mcgrad.special import expit, ndtr
+from mcgrad.special import expit, log_expit, ndtr
 
 
 class LogitNormal(Distribution):
@@ -27,6 +28,7 @@ class LogitNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.unit_interval
+    chart = LOGIT
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, scale=scale)
@@ -37,13 +39,16 @@ class LogitNormal(Distribution):
         return expit(loc + scale * eps)
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = (z > 0) & (z < 1)
-        safe = np.where(inside, z, 0.5)
-        log_z, log_rest = np.log(safe), np.log1p(-safe)
-        normal = -0.5 * np.square((log_z - log_rest - loc) / scale) - np.log(scale) - HALF_LOG_2PI
-        return np.sum(np.where(inside, normal - log_z - log_rest, -np.inf))
+    def coordinates(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log odds of z."""
+        return shifted(scale * eps, loc)
+
+    @staticmethod
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        odds = total(x)
+        normal = -0.5 * np.square(about(x, loc) / scale) - np.log(scale) - HALF_LOG_2PI
+        return np.sum(normal - log_expit(odds) - log_expit(-odds))
 
     @staticmethod
     def cdf(z: Any, *, loc: Any, scale: Any) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.special import ndtr
@@ -31,6 +32,7 @@ class LogNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.positive
+    chart = LOG
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, scale=scale)
@@ -41,12 +43,14 @@ class LogNormal(Distribution):
         return np.exp(loc + scale * eps)
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z > 0
-        log_z = np.log(np.where(inside, z, 1.0))  # both branches of the outer where are evaluated
-        normal = -0.5 * np.square((log_z - loc) / scale) - np.log(scale) - HALF_LOG_2PI
-        return np.sum(np.where(inside, normal - log_z, -np.inf))
+    def coordinates(eps: Any, *, loc: Any, scale: Any) -> Any:
+        """Return log z."""
+        return shifted(scale * eps, loc)
+
+    @staticmethod
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(-0.5 * np.square(about(x, loc) / scale) - np.log(scale) - HALF_LOG_2PI - total(x))
 
     @staticmethod
     def cdf(z: Any, *, loc: Any, scale: Any) -> Any:

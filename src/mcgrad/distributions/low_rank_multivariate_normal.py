@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
@@ -38,6 +39,7 @@ class LowRankMultivariateNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "cov_factor": real, "cov_diag": positive}
     support = supports.real
+    chart = REAL
 
     def __init__(self, loc: ArrayLike, cov_factor: ArrayLike, cov_diag: ArrayLike) -> None:
         super().__init__(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
@@ -62,9 +64,9 @@ class LowRankMultivariateNormal(Distribution):
         return loc + cov_factor @ eps["factor"] + np.sqrt(cov_diag) * eps["diag"]
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
-        """Return the log density at z."""
-        squares = np.sum(np.square(whiten(z - loc, cov_factor, cov_diag)))
+    def log_density(x: Any, *, loc: Any, cov_factor: Any, cov_diag: Any) -> Any:
+        """Return the log density of z."""
+        squares = np.sum(np.square(whiten(about(x, loc), cov_factor, cov_diag)))
         return -0.5 * squares - half_log_determinant(cov_factor, cov_diag) - cov_factor.shape[0] * HALF_LOG_2PI
 
     @staticmethod

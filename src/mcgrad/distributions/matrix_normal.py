@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
@@ -37,6 +38,7 @@ class MatrixNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale_row": lower_cholesky, "scale_column": lower_cholesky}
     support = supports.real
+    chart = REAL
 
     def __init__(self, loc: ArrayLike, scale_row: ArrayLike, scale_column: ArrayLike) -> None:
         super().__init__(loc=loc, scale_row=scale_row, scale_column=scale_column)
@@ -55,9 +57,9 @@ class MatrixNormal(Distribution):
         return loc + scale_row @ eps @ scale_column.T
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale_row: Any, scale_column: Any) -> Any:
-        """Return the log density at z."""
-        eps = solve_lower(scale_column, solve_lower(scale_row, z - loc).T)
+    def log_density(x: Any, *, loc: Any, scale_row: Any, scale_column: Any) -> Any:
+        """Return the log density of z."""
+        eps = solve_lower(scale_column, solve_lower(scale_row, about(x, loc)).T)
         n, p = loc.shape
         return -0.5 * np.sum(np.square(eps)) - _log_det(scale_row, scale_column) - n * p * HALF_LOG_2PI
 

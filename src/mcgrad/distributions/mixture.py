@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 from mcgrad import noise as noises
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.categorical import log_probabilities
+from mcgrad.distributions.charts import REAL, shifted, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.odds import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.distributions.thresholds import is_below, split
 from mcgrad.errors import ParameterError, shown
-from mcgrad.implicit import stop
+from mcgrad.implicit import implicit, stop
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp
 from mcgrad.supports import Support, unstated
@@ -67,7 +68,7 @@ class MixtureSameFamily(Distribution):
         for path, constraint in family.constraints.items():
             stacked = family is MultivariateNormal and path == "scale_tril"
             constraints[f"components.{path}"] = _each(constraint) if stacked else constraint
-        self._set(family=family, constraints=constraints, _event=event, _noise=noise)
+        self._set(family=family, chart=family.chart, constraints=constraints, _event=event, _noise=noise)
         super().__init__(**weights, components=params)
 
     family: type[Distribution]
@@ -94,21 +95,34 @@ class MixtureSameFamily(Distribution):
     def transform(self, eps: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
         """Draw from the component that the uniform chooses; differentiate the distributional transform."""
         log_weights = log_probabilities(probs, logits)
-        ends = np.cumsum(np.exp(log_weights))[:-1]  # the last one is 1, but for rounding
-        below = is_below({"coarse": eps["choice"], "fine": eps["fine"]}, split(ends))
-        hit = np.concatenate([below, np.array([True])]) & np.concatenate([np.array([True]), np.logical_not(below)])
         if self.family is MultivariateNormal:
             draws = components["loc"] + np.einsum("kij,j->ki", components["scale_tril"], eps["draw"])
         else:
             draws = self.family.transform(eps["draw"], **components)
-        z = stop(np.sum(np.where(np.reshape(hit, (-1, *(1,) * len(self._event))), draws, 0.0), axis=0))
+        z = stop(self._chosen(eps, log_weights, draws))
         path = normal_path if self.family is MultivariateNormal else factorized_path
         return path(self.family, z, log_weights, components)
 
-    def log_density(self, z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
-        """Return the log density at z."""
+    def coordinates(self, eps: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return those of the chosen component's draw, on the path of the mixture's draw."""
+        z = self.transform(eps, components=components, probs=probs, logits=logits)
+        if self.family.coordinates is None or self.chart == REAL:
+            return self.chart.coordinates(z)
+        each = total(self.family.coordinates(eps["draw"], **components))
+        x = shifted(stop(self._chosen(eps, log_probabilities(probs, logits), each)), 0.0)
+        return shifted(implicit(x["point"], -z, self.chart.slope(x)), 0.0)  # dx = dz / (dz/dx)
+
+    def _chosen(self, eps: Any, log_weights: Any, draws: Any) -> Any:
+        """Return that of the components' draws, along the first axis, which the uniform chooses."""
+        ends = np.cumsum(np.exp(log_weights))[:-1]  # the last one is 1, but for rounding
+        below = is_below({"coarse": eps["choice"], "fine": eps["fine"]}, split(ends))
+        hit = np.concatenate([below, np.array([True])]) & np.concatenate([np.array([True]), np.logical_not(below)])
+        return np.sum(np.where(np.reshape(hit, (-1, *(1,) * len(self._event))), draws, 0.0), axis=0)
+
+    def log_density(self, x: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log density of z."""
         log_weights = log_probabilities(probs, logits)
-        each = [self.family.log_density(z, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
+        each = [self.family.log_density(x, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
         return logsumexp(np.stack(each) + log_weights)
 
     def _component(self, components: Mapping[str, Any], k: int) -> dict[str, Any]:

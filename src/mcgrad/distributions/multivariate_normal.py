@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, positive_definite, real
 from mcgrad.distributions.covariance import lower, one_of, shape_of
 from mcgrad.distributions.normal import HALF_LOG_2PI
@@ -44,6 +45,7 @@ class MultivariateNormal(Distribution):
         "precision_matrix": positive_definite,
     }
     support = supports.real
+    chart = REAL
 
     def __init__(
         self,
@@ -72,12 +74,12 @@ class MultivariateNormal(Distribution):
         return loc + lower(matrix) @ eps
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, **matrix: Any) -> Any:
-        """Return the log density at z."""
+    def log_density(x: Any, *, loc: Any, **matrix: Any) -> Any:
+        """Return the log density of z."""
         tril = lower(matrix)
         d = tril.shape[0]
         log_diagonal = np.log(tril[np.arange(d), np.arange(d)])
-        return -0.5 * np.sum(np.square(solve_lower(tril, z - loc))) - np.sum(log_diagonal) - d * HALF_LOG_2PI
+        return -0.5 * np.sum(np.square(solve_lower(tril, about(x, loc)))) - np.sum(log_diagonal) - d * HALF_LOG_2PI
 
     @staticmethod
     def entropy(*, loc: Any, **matrix: Any) -> Any:

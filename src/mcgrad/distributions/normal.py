@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.special import ndtr
 
@@ -29,6 +30,7 @@ class Normal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     support = supports.real
+    chart = REAL
 
     def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(loc=loc, scale=scale)
@@ -39,9 +41,9 @@ class Normal(Distribution):
         return loc + scale * eps
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        return np.sum(-0.5 * np.square((z - loc) / scale) - np.log(scale) - HALF_LOG_2PI)
+    def log_density(x: Any, *, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        return np.sum(-0.5 * np.square(about(x, loc) / scale) - np.log(scale) - HALF_LOG_2PI)
 
     @staticmethod
     def cdf(z: Any, *, loc: Any, scale: Any) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.special import log_ndtr
 
@@ -31,6 +32,7 @@ class Pareto(Distribution):
 
     constraints: ClassVar = {"scale": positive, "alpha": positive}
     support = supports.interval("scale", closed=True)
+    chart = LOG
 
     def __init__(self, scale: ArrayLike, alpha: ArrayLike) -> None:
         super().__init__(scale=scale, alpha=alpha)
@@ -41,11 +43,15 @@ class Pareto(Distribution):
         return scale * np.exp(-log_ndtr(-eps) / alpha)
 
     @staticmethod
-    def log_density(z: Any, *, scale: Any, alpha: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z >= scale
-        y = np.where(inside, z / scale, 1.0)
-        return np.sum(np.where(inside, np.log(alpha / scale) - (alpha + 1.0) * np.log(y), -np.inf))
+    def coordinates(eps: Any, *, scale: Any, alpha: Any) -> Any:
+        """Return log z."""
+        return shifted(-log_ndtr(-eps) / alpha, np.log(scale))
+
+    @staticmethod
+    def log_density(x: Any, *, scale: Any, alpha: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        log_y = about(x, np.log(scale))
+        return np.sum(np.where(log_y >= 0, np.log(alpha) - alpha * log_y - total(x), -np.inf))
 
     @staticmethod
     def entropy(*, scale: Any, alpha: Any) -> Any:

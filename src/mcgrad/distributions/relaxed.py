@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOGIT, SIMPLEX, about, shifted, total
 from mcgrad.distributions.constraints import open_unit_interval, positive, real
 from mcgrad.distributions.odds import either, log_odds, log_weights
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Shape
-from mcgrad.special import expit, logsumexp, softmax
+from mcgrad.special import expit, log_expit, logsumexp, softmax
 
 
 class RelaxedBernoulli(Distribution):
@@ -31,13 +32,14 @@ class RelaxedBernoulli(Distribution):
 
     Notes
     -----
-    At low temperatures many draws round to 0 or 1, where the log density is infinite; the gradient of such a draw is 0.
-    No gradient is infinite. Maddison, Mnih and Teh 2017; Jang, Gu and Poole 2017.
+    At low temperatures many draws round to 0 or 1; their density is computed from their log odds. Maddison, Mnih and
+    Teh 2017; Jang, Gu and Poole 2017.
     """
 
     constraints: ClassVar = {"temperature": positive, "probs": open_unit_interval, "logits": real}
     support = supports.unit_interval
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    chart = LOGIT
 
     def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
         super().__init__(temperature=temperature, **either(probs, logits))
@@ -48,14 +50,16 @@ class RelaxedBernoulli(Distribution):
         return expit((log_odds(probs, logits) + (np.log(eps) - np.log1p(-eps))) / temperature)
 
     @staticmethod
-    def log_density(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = (z > 0) & (z < 1)
-        safe = np.where(inside, z, 0.5)
-        log_z, log_rest = np.log(safe), np.log1p(-safe)
-        y = log_odds(probs, logits) - temperature * (log_z - log_rest)
-        density = np.log(temperature) + y - 2.0 * np.logaddexp(0.0, y) - log_z - log_rest
-        return np.sum(np.where(inside, density, -np.inf))
+    def coordinates(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log odds of z."""
+        return shifted((np.log(eps) - np.log1p(-eps)) / temperature, log_odds(probs, logits) / temperature)
+
+    @staticmethod
+    def log_density(x: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log density of z, summed over the components."""
+        odds, y = total(x), temperature * about(x, log_odds(probs, logits) / temperature)
+        density = np.log(temperature) + log_expit(y) + log_expit(-y)
+        return np.sum(density - log_expit(odds) - log_expit(-odds))
 
 
 class RelaxedOneHotCategorical(Distribution):
@@ -74,12 +78,14 @@ class RelaxedOneHotCategorical(Distribution):
     Notes
     -----
     The density is with respect to the first K - 1 components, as in torch.distributions and TFP. Elements that are
-    below the smallest number are 0, where the log density is infinite. Maddison, Mnih and Teh 2017, equation 10.
+    below the smallest number are 0; the density is computed from their logarithms. Maddison, Mnih and Teh 2017,
+    equation 10.
     """
 
     constraints: ClassVar = {"temperature": positive, "probs": positive, "logits": real}
     support = supports.simplex
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    chart = SIMPLEX
 
     def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
         super().__init__(temperature=temperature, **either(probs, logits))
@@ -99,12 +105,15 @@ class RelaxedOneHotCategorical(Distribution):
         return softmax((log_weights(probs, logits) - np.log(-np.log(eps))) / temperature, axis=-1)
 
     @staticmethod
-    def log_density(z: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
-        """Return the log density at z, summed over the independent draws."""
-        k = z.shape[-1]
-        inside = np.all((z > 0) & (z < 1), axis=-1)
-        log_z = np.log(np.where(z > 0, z, 1.0))
-        y = log_weights(probs, logits) - temperature * log_z
-        density = np.sum(y - log_z, axis=-1) - k * logsumexp(y, axis=-1)
-        density = density + (math.lgamma(k) + (k - 1) * np.log(temperature))
-        return np.sum(np.where(inside, density, -np.inf))
+    def coordinates(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return log z."""
+        x = (log_weights(probs, logits) - np.log(-np.log(eps))) / temperature
+        return x - logsumexp(x, axis=-1, keepdims=True)
+
+    @staticmethod
+    def log_density(x: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
+        """Return the log density of z, summed over the independent draws."""
+        k = x.shape[-1]
+        y = log_weights(probs, logits) - temperature * x
+        density = np.sum(y - x, axis=-1) - k * logsumexp(y, axis=-1)
+        return np.sum(density + (math.lgamma(k) + (k - 1) * np.log(temperature)))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.special import ndtr
@@ -38,6 +39,7 @@ class SinhArcsinh(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive, "skewness": real, "tailweight": positive}
     support = supports.real
+    chart = REAL
 
     def __init__(
         self, loc: ArrayLike, scale: ArrayLike, skewness: ArrayLike = 0.0, tailweight: ArrayLike = 1.0
@@ -51,10 +53,10 @@ class SinhArcsinh(Distribution):
         return loc + scale * 2.0 / np.sinh(ARCSINH_2 * tailweight) * bent
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
-        """Return the log density at z, summed over the components."""
+    def log_density(x: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
+        """Return the log density of z, summed over the components."""
         unit = scale * 2.0 / np.sinh(ARCSINH_2 * tailweight)
-        y = (z - loc) / unit
+        y = about(x, loc) / unit
         angle = np.arcsinh(y) / tailweight - skewness
         log_slope = np.logaddexp(angle, -angle) - np.log(2.0 * tailweight * unit) - np.log(np.hypot(1.0, y))
         return np.sum(log_slope - 0.5 * np.square(np.sinh(angle)) - HALF_LOG_2PI)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, positive, real
 from mcgrad.errors import ParameterError
 from mcgrad.gammafunctions import gamma_log_ratio, log_rising
@@ -41,6 +42,7 @@ class StudentT(Distribution):
 
     constraints: ClassVar = {"df": positive, "loc": real, "scale": positive}
     support = supports.real
+    chart = REAL
 
     def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
         super().__init__(df=df, loc=loc, scale=scale)
@@ -55,9 +57,9 @@ class StudentT(Distribution):
         return loc + scale * (eps["normal"] * stretch(eps["chi2"], df))
 
     @staticmethod
-    def log_density(z: Any, *, df: Any, loc: Any, scale: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        square = np.square((z - loc) / scale) / df
+    def log_density(x: Any, *, df: Any, loc: Any, scale: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        square = np.square(about(x, loc) / scale) / df
         norm = log_rising(0.5 * df, 0.5) - 0.5 * np.log(df) - HALF_LOG_PI - np.log(scale)
         return np.sum(norm - 0.5 * (df + 1.0) * np.log1p(square))
 
@@ -78,6 +80,7 @@ class MultivariateStudentT(Distribution):
 
     constraints: ClassVar = {"df": positive, "loc": real, "scale_tril": lower_cholesky}
     support = supports.real
+    chart = REAL
 
     def __init__(self, df: ArrayLike, loc: ArrayLike, scale_tril: ArrayLike) -> None:
         super().__init__(df=df, loc=loc, scale_tril=scale_tril)
@@ -101,10 +104,10 @@ class MultivariateStudentT(Distribution):
         return loc + (scale_tril @ eps["normal"]) * stretch(eps["chi2"], df)
 
     @staticmethod
-    def log_density(z: Any, *, df: Any, loc: Any, scale_tril: Any) -> Any:
-        """Return the log density at z."""
+    def log_density(x: Any, *, df: Any, loc: Any, scale_tril: Any) -> Any:
+        """Return the log density of z."""
         d = scale_tril.shape[0]
-        square = np.sum(np.square(solve_lower(scale_tril, z - loc))) / df
+        square = np.sum(np.square(solve_lower(scale_tril, about(x, loc)))) / df
         log_det = np.sum(np.log(scale_tril[np.arange(d), np.arange(d)]))
         norm = log_rising(0.5 * df, 0.5 * d) - 0.5 * d * np.log(df) - d * HALF_LOG_PI - log_det
         return norm - 0.5 * (df + d) * np.log1p(square)

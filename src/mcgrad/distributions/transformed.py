@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from mcgrad import supports, tree
-from mcgrad.bijections import Bijection
+from mcgrad import tree
+from mcgrad.bijections import Bijection, Exp, Sigmoid, Written
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, LOGIT, REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.supports import Support
+from mcgrad.trace.tracer import unwrap
 
 
 class Transformed(Distribution):
@@ -39,16 +42,15 @@ class Transformed(Distribution):
 
     Notes
     -----
-    The parameters are those of the base and `params`. Pathwise gradients need `fn` alone; `log_prob` needs `inverse`
-    and `log_det` as well, and is refused without: log p(y) = log p(x) - log_det(x) at x = inverse(y).
+    The parameters are those of the base and `params`. Pathwise gradients need `fn` alone. The density of a draw needs
+    `log_det`, log p(y) = log p(x) - log_det(x), with the draw x of the base that was mapped; only where `fn` has
+    parameters is that inverse(y) for scores in them. `log_prob` at a value needs `inverse` as well.
     """
 
     base: Distribution
     fn: Bijection | Callable[..., Any]
     _own: frozenset[str]  # names of the map's parameters
-    _forward: Callable[..., Any]
-    _inverse: Callable[..., Any] | None
-    _log_det: Callable[..., Any] | None
+    _map: Bijection
 
     def __init__(
         self,
@@ -78,9 +80,8 @@ class Transformed(Distribution):
             if path not in known:
                 raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(known) or "none")
         self._set(base=base, fn=fn, constraints={**base.constraints, **(constraints or {})}, _own=frozenset(own))
-        self._set(_forward=fn.forward if isinstance(fn, Bijection) else fn)
-        self._set(_inverse=fn.inverse if isinstance(fn, Bijection) else inverse)
-        self._set(_log_det=fn.log_det if isinstance(fn, Bijection) else log_det)
+        self._set(_map=fn if isinstance(fn, Bijection) else Written(fn, inverse, log_det))
+        self._set(chart=_chart(self._map, base.chart, bool(own)))
         self._set(reparameterized=base.reparameterized)
         super().__init__(**base.params, **own)
 
@@ -94,7 +95,7 @@ class Transformed(Distribution):
         base, own = self._split(self.params)
         with np.errstate(all="ignore"):
             x = self.base.transform(tree.map(lambda source: np.full(source.shape, 0.5), self.base.noise), **base)
-            y = self._forward(x, **own)
+            y = self._map.forward(x, **own)
         return tree.unflatten({path: leaf_shape("fn", path, leaf) for path, leaf in tree.flatten(y).items()})
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
@@ -108,45 +109,52 @@ class Transformed(Distribution):
     @property
     def signature(self) -> Hashable:
         """The base's, and the functions and constraints given."""
-        functions = (self.fn, self._inverse, self._log_det)
-        return (super().signature, self.base.signature, functions, tuple(self.constraints.items()))
-
-    @property
-    def _image(self) -> Support:
-        """What the map maps all numbers to."""
-        return self.fn.image if isinstance(self.fn, Bijection) else supports.real
+        return (super().signature, self.base.signature, self._map, tuple(self.constraints.items()))
 
     @property
     def support(self) -> Support:  # type: ignore[override]
         """What the map makes of the base's support; a parameter of the map may move its ends."""
         own = {path: array for path, array in self._flat.items() if path.partition(".")[0] in self._own}
-        return image(self.base, self._forward, self._inverse, self._image, own, self.constraints)
+        return image(self.base, self._map.forward, self._map.inverse, self._map.image, own, self.constraints)
 
-    def transform(self, eps: Any, **params: Any) -> Any:
+    def transform(self, eps: Any, /, **params: Any) -> Any:
         """Transform the noise as the base does, and map the draw."""
         base, own = self._split(params)
-        return self._forward(self.base.transform(eps, **base), **own)
+        return self._map.forward(self.base.transform(eps, **base), **own)
 
-    def log_density(self, z: Any, **params: Any) -> Any:
-        """Return the log density at z.
+    def coordinates(self, eps: Any, /, **params: Any) -> Any:
+        """Return those of the draw of the base, and what the map has no need of to go back to it."""
+        base, own = self._split(params)
+        draw = self.base.transform(eps, **base)
+        x = self.base.coordinates_of(eps, draw, **base)
+        if own:
+            return {"value": self._map.forward(draw, **own), "made": own, **carried(draw, x)}
+        return x if _keeps(self.base.chart) else carried(draw, x)
+
+    def log_density(self, x: Any, /, **params: Any) -> Any:
+        """Return the log density of y at its coordinates.
 
         Raises
         ------
         ParameterError
-            Without an inverse or a log determinant.
+            Without a log determinant, or without the inverse where that is needed: for the density at a given value,
+            and for scores in a map's own parameters.
         """
-        inverse, log_det = self._inverse, self._log_det
-        if inverse is None or log_det is None:
-            name = "inverse" if inverse is None else "log_det"
-            raise ParameterError(name, "none", f"transformed(fn, {name}=...) where an estimator needs the density")
         base, own = self._split(params)
-        if self._image is supports.real:
-            x = inverse(z, **own)
-            return self.base.log_density(x, **base) - log_det(x, **own)
-        mask = self._image.inside(z)
-        somewhere = self._forward(np.zeros(self.base.event_shape, z.dtype))  # for both sides of where are evaluated
-        x = inverse(np.where(mask, z, somewhere), **own)
-        return np.where(np.all(mask), self.base.log_density(x, **base) - log_det(x, **own), -np.inf)
+        back = bool(own) and not _same(x.get("made"), own)
+        inverse, log_det = self._map.inverse, self._map.log_det
+        if log_det is None or (back and inverse is None):
+            name = "inverse" if back and inverse is None else "log_det"
+            raise ParameterError(name, "none", f"transformed(fn, {name}=...) where an estimator needs the density")
+        if back:
+            assert inverse is not None
+            draw = inverse(x["value"], **own)
+            x = self.base.chart.coordinates(draw)
+        elif own or not _keeps(self.base.chart):
+            draw, x = x["draw"], x["base"]
+        else:
+            draw = total(x)
+        return self.base.log_density(x, **base) - log_det(draw, **own)
 
     def __repr__(self) -> str:
         name = repr(self.fn) if isinstance(self.fn, Bijection) else getattr(self.fn, "__name__", repr(self.fn))
@@ -158,3 +166,32 @@ class Transformed(Distribution):
         base, _ = new._split(new.params)
         new._set(base=self.base.with_params(**base))
         return new
+
+
+@dataclass(frozen=True)
+class _Parametric(Chart):
+    """Of a map that has parameters: the value, with which the parameters give the draw of the base."""
+
+    def coordinates(self, z: Any) -> Any:
+        return {"value": z}
+
+
+def _chart(fn: Bijection, base: Chart, parametric: bool) -> Chart:
+    if parametric:
+        return _Parametric()
+    if base == REAL and isinstance(fn, Exp | Sigmoid):
+        return LOG if isinstance(fn, Exp) else LOGIT
+    return Image(fn, base)
+
+
+def _keeps(base: Chart) -> bool:
+    """Whether the coordinates of what a map carries along are those of the draw before the map."""
+    return base == REAL
+
+
+def _same(made: Any, own: Mapping[str, Any]) -> bool:
+    """Whether the parameters that made a draw are, Var for Var, those of the density."""
+    if made is None:
+        return False
+    first, second = tree.flatten(made), tree.flatten(own)
+    return all(unwrap(first[path]) is unwrap(x) for path, x in second.items())

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
 
@@ -27,6 +28,7 @@ class Weibull(Distribution):
     constraints: ClassVar = {"scale": positive, "concentration": positive}
     support = supports.positive
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
+    chart = LOG
 
     def __init__(self, scale: ArrayLike, concentration: ArrayLike) -> None:
         super().__init__(scale=scale, concentration=concentration)
@@ -37,12 +39,15 @@ class Weibull(Distribution):
         return scale * (-np.log(eps)) ** (1.0 / concentration)
 
     @staticmethod
-    def log_density(z: Any, *, scale: Any, concentration: Any) -> Any:
-        """Return the log density at z, summed over the components."""
-        inside = z > 0
-        log_y = np.log(np.where(inside, z / scale, 1.0))
-        density = np.log(concentration / scale) + (concentration - 1.0) * log_y - np.exp(concentration * log_y)
-        return np.sum(np.where(inside, density, -np.inf))
+    def coordinates(eps: Any, *, scale: Any, concentration: Any) -> Any:
+        """Return log z."""
+        return shifted(np.log(-np.log(eps)) / concentration, np.log(scale))
+
+    @staticmethod
+    def log_density(x: Any, *, scale: Any, concentration: Any) -> Any:
+        """Return the log density of z, summed over the components."""
+        log_hazard = concentration * about(x, np.log(scale))
+        return np.sum(np.log(concentration) + log_hazard - np.exp(log_hazard) - total(x))
 
     @staticmethod
     def cdf(z: Any, *, scale: Any, concentration: Any) -> Any:

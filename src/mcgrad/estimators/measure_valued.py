@@ -9,6 +9,7 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.differentiate.modes import gradient
 from mcgrad.differentiate.structural import unbroadcast
+from mcgrad.distributions.draw import Draw
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
 from mcgrad.estimators.decompositions import Decomposition, decomposition, known
@@ -56,7 +57,7 @@ class _Replaced:
         self.problem = problem
         self.z = problem.frozen_tree(problem.z)  # leaves by path
         self.leaves = {path: noise(-1 - i, "draw", z.shape) for i, (path, z) in enumerate(self.z.items())}
-        value = problem.integrand_at(tree.unflatten(self.leaves), problem.fixed)
+        value = problem.integrand_at(Draw(tree.unflatten(self.leaves)), problem.fixed)
         (self.value,) = problem.frozen(value)
         (self.plain,) = self.at({})
 

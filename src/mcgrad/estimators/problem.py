@@ -11,8 +11,9 @@ import numpy as np
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.draw import Draw
 from mcgrad.integrand import Integrand
-from mcgrad.ir.build import apply, as_var, broadcast, const, input_, reduce
+from mcgrad.ir.build import apply, broadcast, const, input_, reduce
 from mcgrad.ir.build import noise as noise_var
 from mcgrad.ir.program import Var
 from mcgrad.ir.vmap import substitute, vmap_noise
@@ -92,11 +93,20 @@ class Problem:
     @cached_property
     def single(self) -> Var:
         """The integrand at one draw, also where it takes several."""
-        return self.value if self.draws == 1 else self.integrand_at(self.z, self.params, True)
+        return self.value if self.draws == 1 else self.integrand_at(self.draw(self.params), self.params, True)
 
-    def draw(self, at: Params) -> Any:
+    @cached_property
+    def coordinates(self) -> Any:
+        """The coordinates of that draw, in q's chart."""
+        if self.q.coordinates is None:
+            return trace(self.q.chart.coordinates, (self.z,), {})
+        return trace(self.q.coordinates, (tree.unflatten(self._eps),), self._own_tree(self.params))
+
+    def draw(self, at: Params) -> Draw:
         """Return one draw, made with the parameters `at`: `params` or `fixed`."""
-        return self.z if at is self.params else tree.unflatten(self.frozen_tree(self.z))
+        if at is self.params:
+            return Draw(self.z, lambda: self.coordinates)
+        return Draw(self._frozen(self.z), lambda: self._frozen(self.coordinates))
 
     def frozen(self, *roots: Var) -> list[Var]:
         """Return the same values, constant in every parameter."""
@@ -106,6 +116,9 @@ class Problem:
         """Return the leaves of a tree by path, constant in every parameter."""
         flat = tree.flatten(z)
         return dict(zip(flat, self.frozen(*flat.values()), strict=True))
+
+    def _frozen(self, z: Any) -> Any:
+        return tree.unflatten(self.frozen_tree(z))
 
     def integrand(self, draw: Params, inside: Params, by_draws: bool = False) -> Var:
         """Return the integrand: a scalar.
@@ -127,15 +140,15 @@ class Problem:
                 self._traced[key] = self.integrand_at(self.draw(draw), inside, by_draws)
         return self._traced[key]
 
-    def integrand_at(self, z: Any, inside: Params, by_draws: bool = False) -> Var:
-        """Return the integrand at one draw, given as a tree of Vars."""
+    def integrand_at(self, draw: Draw, inside: Params, by_draws: bool = False) -> Var:
+        """Return the integrand at one draw."""
         others = {path: self.params[path] for path in self._others}
         with noted_in(self.lines):
             if isinstance(self.f, Objective):
-                return self.f.trace(z, {path: inside[path] for path in self.own}, others, self._known, by_draws)
+                return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
             if isinstance(self.f, Integrand):
-                return self.f.trace(z, others, self._known)
-            return trace_integrand(self.f, z, tree.unflatten(others), self._known)
+                return self.f.trace(draw.z, others, self._known)
+            return trace_integrand(self.f, draw.z, tree.unflatten(others), self._known)
 
     def log_weights(self, draw: Params, inside: Params) -> Var:
         """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""
@@ -156,15 +169,11 @@ class Problem:
         ParameterError
             Where q has no log density.
         """
-        log_q = self.log_q_at(self.draw(self.fixed), self.params)
+        own = {path: self.params[path] for path in self.own}
+        log_q = self.draw(self.fixed).log_density(self.q, self.q, own)
         if self.draws > 1:
             log_q = reduce("sum", vmap_noise([log_q], self.draws)[0], (0,))
         return log_q
-
-    def log_q_at(self, z: Any, at: Params) -> Var:
-        """Return the log density at a draw, given as a tree of Vars."""
-        found = as_var(trace(self.q.log_density, (z,), self._own_tree(at)))
-        return found if not found.shape else reduce("sum", found, range(len(found.shape)))
 
     def zeros(self, path: str) -> Var:
         """Return a gradient of zeros."""
