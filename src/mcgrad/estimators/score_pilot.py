@@ -22,11 +22,11 @@ from mcgrad.ir.program import Output, Program, Var, ancestors
 from mcgrad.moments import Moments
 from mcgrad.simplify import simplify
 
-DRAWS = 16384  # or fewer where they are dear
+DRAWS = 8192  # or fewer where they are dear
 FEWEST = 256
 MIDDLE = 1024  # draws whose quartiles say where a draw lies
 BUDGET = 2e7  # multiplications
-AGAIN = 4  # times as many draws have to confirm what is found
+AGAIN = 8  # times as many draws have to confirm what is found
 MOST_Z = 5.0
 SEED = 0
 STREAMS = 3 << 16  # noise sources are numbered from here on: no estimate, and no other pilot, has draws in common
