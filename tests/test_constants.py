@@ -120,3 +120,12 @@ def test_equal_numbers_are_one_problem_in_whatever_dtype_they_were_given():
     other = mg.Estimator(np.sin, mg.Normal(0.5 + 1e-12, 2.0), dtype="float32", backend="numpy")
     with pytest.raises(mg.MergeError, match="problems"):
         parts[0](100).merge(other(100, first=100))
+
+
+def test_the_next_number_is_the_next_of_the_dtype_that_runs():
+    for dtype in ("float32", "float64"):
+        est = mg.estimate(
+            lambda z, *, c: np.maximum(np.nextafter(2.0 * c, np.inf), -np.abs(z)),
+            mg.Normal(0.0, 1.0), 10, data={"c": 1.0}, wrt=(), dtype=dtype, backend="numpy",
+        )  # fmt: skip
+        assert est.value == 2.0 + 2 * np.finfo(dtype).eps

@@ -130,7 +130,7 @@ CONSTANTS = {  # integrand and its constant: what makes every draw NaN or infini
 def test_a_constant_that_is_not_finite_is_part_of_every_draw(name, backend):
     f, c = CONSTANTS[name]
     q, run = mg.Normal(0.5, 1.0), {"data": {"c": c}, "backend": backend}
-    with pytest.raises(mg.NonFiniteError, match="1,000 of 1,000 draws"):
+    with pytest.raises(mg.NonFiniteError, match=r"1,000 of 1,000 draws .* may be a parameter, data or a constant"):
         mg.estimate(f, q, 1000, nonfinite="raise", **run)
     for nonfinite in ("propagate", "omit"):
         est = mg.estimate(f, q, 1000, nonfinite=nonfinite, **run)
@@ -183,3 +183,14 @@ def test_a_spoiled_part_spoils_what_it_is_merged_with():
     for merged in (clean.merge(bad), bad.merge(clean)):
         assert merged.nonfinite == bad.nonfinite
         assert np.isnan([merged.value, merged.grad["loc"], merged.grad_stderr["scale"]]).all()
+
+
+def test_groups_of_draws_are_counted_as_groups():
+    run = {"method": "score+leave_one_out", "k": 10, "backend": "numpy"}
+    est = mg.estimate(np.log, mg.Normal(0.5, 1.0), 1000, **run)
+    assert 0 < est.nonfinite <= 100
+    with pytest.raises(mg.NonFiniteError, match=f"^{est.nonfinite} of 100 groups of 10 draws"):
+        mg.estimate(np.log, mg.Normal(0.5, 1.0), 1000, nonfinite="raise", **run)
+    spoiled = mg.estimate(lambda z, *, c: z / c, mg.Normal(0.5, 1.0), 1000, data={"c": 0.0}, **run)
+    assert spoiled.nonfinite == 100
+    assert "all of them" in str(spoiled)

@@ -296,10 +296,7 @@ class Estimator:
                 values = fetch_all(values)
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
-            raise NonFiniteError(
-                f"{partial.nonfinite:,} of {n:,} draws had a value or gradient that is not finite; "
-                'nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
-            )
+            raise NonFiniteError(_spoiled(partial.nonfinite, n // self.group, self.group))
         return Estimate.from_moments(
             partial.moments,
             shapes=self._shapes,
@@ -441,6 +438,14 @@ def _output(output: Any, backend: str) -> str:
     if chosen == "device" and backend not in (CUDA, registry.AUTO):
         raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
     return chosen
+
+
+def _spoiled(nonfinite: int, n: int, group: int) -> str:
+    draws = f"groups of {group} draws" if group > 1 else "draws"
+    start = f"{nonfinite:,} of {n:,} {draws} had a value or gradient that is not finite"
+    if nonfinite == n:
+        return f"{start}: what makes them so may be a parameter, data or a constant"
+    return f'{start}; nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
 
 
 def _range(n: Any, seed: Any, first: Any, group: int) -> tuple[int, int, int]:

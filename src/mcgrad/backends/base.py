@@ -130,8 +130,8 @@ class HostValues:
     def __init__(self, roots: list[Var], dtype: str) -> None:
         self._dtype = np.dtype(dtype)
         computed = set(computed_roots(roots)) if dtype != WIDE else set()
-        self._computed = _Evaluation([root for root in roots if root in computed], WIDE)
-        self._others = _Evaluation([root for root in roots if root not in computed], dtype)
+        self._computed = _Evaluation([root for root in roots if root in computed], WIDE, dtype)
+        self._others = _Evaluation([root for root in roots if root not in computed], dtype, dtype)
         self._places = [root in computed for root in roots] if computed else []
 
     def __call__(self, inputs: Inputs) -> list[Array]:
@@ -146,10 +146,10 @@ class HostValues:
 
 
 class _Evaluation:
-    """Vars evaluated in one dtype."""
+    """Vars evaluated in one dtype; `nextafter` goes along the numbers of another, that of the Program."""
 
-    def __init__(self, roots: list[Var], dtype: str) -> None:
-        self._interpreter, self._dtype = Interpreter(roots, dtype=dtype), np.dtype(dtype)
+    def __init__(self, roots: list[Var], dtype: str, neighbours: str) -> None:
+        self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
         self._leaves = [var for var in self._interpreter.inputs if not var.random]
 
     def __call__(self, inputs: Inputs) -> list[Array]:

@@ -32,9 +32,13 @@ class Interpreter:
         Vars whose values will be given, besides inputs and noise.
     dtype : str
         The dtype of all floats.
+    neighbours : str, optional
+        The dtype whose numbers `nextafter` goes along, where that is not `dtype`.
     """
 
-    def __init__(self, roots: Sequence[Var], known: Collection[Var] = (), dtype: str = "float64") -> None:
+    def __init__(
+        self, roots: Sequence[Var], known: Collection[Var] = (), dtype: str = "float64", neighbours: str | None = None
+    ) -> None:
         self.roots = list(roots)
         self.dtype = dtype
         self._constants: dict[Var, Array] = {}
@@ -48,7 +52,10 @@ class Interpreter:
             elif not var.args:
                 self.inputs.append(var)
             else:
-                self._steps.append((var, _to_float(dtype) if var.op == "float" else MEANING[var.op]))
+                meaning = _to_float(dtype) if var.op == "float" else MEANING[var.op]
+                if var.op == "nextafter" and neighbours:
+                    meaning = _neighbour(neighbours)
+                self._steps.append((var, meaning))
 
     def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
         """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw if nothing random went in.
@@ -90,6 +97,10 @@ def _ancestors_without(roots: Sequence[Var], known: Collection[Var]) -> list[Var
 
 def _to_float(dtype: str) -> Callable[..., Array]:
     return lambda var, x: x.astype(dtype)
+
+
+def _neighbour(dtype: str) -> Callable[..., Array]:
+    return lambda var, x, towards: np.nextafter(x.astype(dtype), towards.astype(dtype)).astype(x.dtype)
 
 
 def _ufunc(function: np.ufunc) -> Callable[..., Array]:
