@@ -60,8 +60,9 @@ def estimate(
 
     Notes
     -----
-    The function is traced at every call, twice, which takes milliseconds; compiled code is found again wherever the traced
-    Program is one that was compiled before, in this process or an earlier one. For many calls an `Estimator` is faster.
+    The function is traced at every call, twice, which takes milliseconds; compiled code is found again wherever the
+    traced Program is one that was compiled before, in this process or an earlier one. For many calls an `Estimator` is
+    faster.
 
     Examples
     --------
