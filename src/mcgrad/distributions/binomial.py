@@ -12,13 +12,19 @@ from numpy.typing import ArrayLike
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
-from mcgrad.distributions.counts import binomial_row, binomial_row_of_logits, binomial_width, invert, is_count
+from mcgrad.distributions.counts import (
+    binomial_row,
+    binomial_row_of_logits,
+    binomial_width,
+    invert,
+    is_count,
+    log_count,
+)
 from mcgrad.distributions.odds import either, log_odds
 from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.table import Table
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import gammaln
 from mcgrad.supports import Support
 
 MOST = 1_000_000
@@ -76,11 +82,14 @@ class Binomial(Distribution):
 
     def log_density(self, z: Any, *, probs: Any = None, logits: Any = None) -> Any:
         """Return the log probability of z, summed over the components."""
-        n, odds = self.total_count, log_odds(probs, logits)
+        n, odds = float(self.total_count), log_odds(probs, logits)
         inside = is_count(z) & (z <= n)
-        safe = np.where(inside, z, 0.0)
-        choices = math.lgamma(n + 1) - gammaln(safe + 1.0) - gammaln(n + 1.0 - safe)
-        return np.sum(np.where(inside, choices + safe * odds - n * np.logaddexp(0.0, odds), -np.inf))
+        successes = np.where(inside, z, 0.0)
+        log_success, log_failure = -np.logaddexp(0.0, -odds), -np.logaddexp(0.0, odds)
+        each = log_count(successes, n * np.exp(log_success), math.log(n) + log_success)
+        others = log_count(n - successes, n * np.exp(log_failure), math.log(n) + log_failure)
+        sums = float(log_count(n, n, math.log(n)))  # of Poisson counts, given their sum
+        return np.sum(np.where(inside, each + others - sums, -np.inf))
 
     def __repr__(self) -> str:
         return super().__repr__().replace("(", f"(total_count={self.total_count}, ", 1)

@@ -12,7 +12,7 @@ from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.odds import either, log_weights
-from mcgrad.distributions.thresholds import along, is_below, split, two_uniforms
+from mcgrad.distributions.thresholds import along, is_above, split, two_uniforms
 from mcgrad.errors import ParameterError
 from mcgrad.noise import NoiseSpec, Shape
 from mcgrad.special import logsumexp, softmax
@@ -127,4 +127,4 @@ def _checked(shapes: Mapping[str, Shape]) -> Shape:
 def _exceeded(eps: Any, probs: Any, logits: Any) -> Any:
     """1 for each of the first K - 1 cumulative probabilities that is below the noise, 0 for the others."""
     cdf = np.cumsum(softmax(log_weights(probs, logits), axis=-1), axis=-1)[..., :-1]
-    return np.logical_not(is_below(along(eps), split(cdf))).astype(cdf.dtype)
+    return is_above(along(eps), split(cdf)).astype(cdf.dtype)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.distributions.thresholds import along, is_below, split
+from mcgrad.distributions.thresholds import along, is_above, split
+from mcgrad.gammafunctions import log_below_one, log_height
 from mcgrad.implicit import look_up, stop
 from mcgrad.ir.table import Array, Table
 
@@ -57,8 +58,22 @@ def invert(eps: Any, table: Table, param: Any) -> Any:
     """Return the first count plus how many of the row's probabilities are below the noise."""
     rows = look_up(table, stop(param))
     width = rows.shape[-1] // 2
-    passed = np.logical_not(is_below(along(eps), (rows[..., 1 : 1 + width], rows[..., 1 + width :])))
+    passed = is_above(along(eps), (rows[..., 1 : 1 + width], rows[..., 1 + width :]))
     return rows[..., 0] + np.sum(passed.astype(rows.dtype), axis=-1)
+
+
+def log_count(k: Any, mean: Any, log_mean: Any) -> Any:
+    """Return the log probability of k = 0, 1, 2 ... under a Poisson distribution of that mean.
+
+    A deviance, k (log x - x + 1) at x = mean/k, and the rest of Stirling's series: these keep their digits for large
+    counts, which k log(mean) - mean - log k! does not (Loader 2000, *Fast and accurate computation of binomial
+    probabilities*).
+    """
+    some = k > 0
+    safe = np.where(some, k, 1.0)
+    log_k = np.log(safe)
+    found = safe * log_below_one(mean / safe, log_mean - log_k) + log_height(safe) - log_k
+    return np.where(some, found, -mean)
 
 
 def is_count(z: Any) -> Any:

@@ -11,8 +11,8 @@ from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
-from mcgrad.special import digamma, gammaln
+from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.special import digamma
 
 
 class Gamma(Distribution):
@@ -150,4 +150,4 @@ def log_mass(log_ratio: Any, a: Any) -> Any:
 
 def gamma_entropy(a: Any) -> Any:
     """Return the entropy of Gamma(a, 1)."""
-    return a + gammaln(a) + (1.0 - a) * digamma(a)
+    return np.log(a) - log_height(a) + (a - 1.0) * log_height_slope(a)

@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive
-from mcgrad.distributions.counts import invert, is_count, poisson_row, poisson_width
+from mcgrad.distributions.counts import invert, is_count, log_count, poisson_row, poisson_width
 from mcgrad.distributions.shapes import refuse_unless
 from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.table import Table
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import gammaln
 
 MOST = 1_000_000.0
 
@@ -81,7 +80,7 @@ class Poisson(Distribution):
         """Return the log probability of z, summed over the components."""
         inside = is_count(z)
         safe = np.where(inside, z, 0.0)
-        return np.sum(np.where(inside, safe * np.log(rate) - rate - gammaln(safe + 1.0), -np.inf))
+        return np.sum(np.where(inside, log_count(safe, rate, np.log(rate)), -np.inf))
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, max_rate={self.max_rate:g})"

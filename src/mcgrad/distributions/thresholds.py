@@ -40,6 +40,12 @@ def is_below(eps: Mapping[str, Any], parts: tuple[Any, Any]) -> Any:
     return np.less(np.floor(eps["coarse"] * STEPS) - whole, rest - eps["fine"])
 
 
+def is_above(eps: Mapping[str, Any], parts: tuple[Any, Any]) -> Any:
+    """Whether it is not."""
+    whole, rest = parts
+    return np.less_equal(rest - eps["fine"], np.floor(eps["coarse"] * STEPS) - whole)
+
+
 def minus_log(eps: Mapping[str, Any]) -> Any:
     """Return -log of the uniform of two parts, an exponential variable, to relative precision at both of its ends."""
     whole = np.floor(eps["coarse"] * STEPS)

@@ -51,7 +51,7 @@ class Triangular(Distribution):
         """Take the root of the part of the area on the noise's side of the peak."""
         width = high - low
         left = eps < (peak - low) / width
-        root = np.sqrt(width * np.where(left, eps * (peak - low), (1.0 - eps) * (high - peak)))
+        root = np.sqrt(width) * np.sqrt(np.where(left, eps * (peak - low), (1.0 - eps) * (high - peak)))
         return np.where(left, low + root, high - root)
 
     @staticmethod

@@ -44,9 +44,34 @@ def _entr(x: Var) -> Var:
 
 
 def _betaln(a: Var, b: Var) -> Var:
-    return apply(
-        "subtract", apply("add", apply("gammaln", a), apply("gammaln", b)), apply("gammaln", apply("add", a, b))
+    """Of a > 20 and b > 0: log Gamma(b) less log(Gamma(a + b) / Gamma(a)), this by Stirling's series.
+
+    The difference of `gammaln` at a + b and a has no digits left for large a.
+    """
+    plain = apply("subtract", apply("add", apply("gammaln", a), apply("gammaln", b)), apply("gammaln", _plus(a, b)))
+    large, small = apply("maximum", a, b), apply("minimum", a, b)
+    usable = apply("logical_and", apply("less", 20.0, large), apply("less", 0.0, small))
+    large, small = apply("where", usable, large, 21.0), apply("where", usable, small, 1.0)
+    total = _plus(large, small)
+    rising = _plus(
+        apply("multiply", apply("subtract", large, 0.5), apply("log1p", apply("divide", small, large))),
+        apply("multiply", small, apply("subtract", apply("log", total), 1.0)),
     )
+    rising = _plus(rising, apply("subtract", _stirling(total), _stirling(large)))
+    return apply("where", usable, apply("subtract", apply("gammaln", small), rising), plain)
+
+
+def _plus(a: Var, b: Var) -> Var:
+    return apply("add", a, b)
+
+
+def _stirling(x: Var) -> Var:
+    """Log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2, for x of 20 and more."""
+    inverse = apply("divide", 1.0, x)
+    square, series = apply("multiply", inverse, inverse), build.as_var(-1 / 1680)
+    for term in (1 / 1260, -1 / 360, 1 / 12):
+        series = _plus(apply("multiply", series, square), build.as_var(term))
+    return apply("multiply", series, inverse)
 
 
 UFUNCS: dict[str, Builder] = {
