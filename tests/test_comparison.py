@@ -167,3 +167,13 @@ def test_auto_without_a_density():
 def test_auto_for_parameters_of_the_integrand_alone():
     est = mg.estimate(lambda z, *, a: a * z, Q, 1000, params={"a": 2.0}, wrt="a", method="auto", backend="numpy")
     assert est.method == "pathwise"
+
+
+def test_methods_are_compared_at_any_scale_and_what_is_not_finite_is_not_exact():
+    run = {"n": 1000, "data": {"s": 1e200}, "backend": "numpy", "methods": ("score", "score+mean")}
+    huge = mg.compare(lambda z, *, s: np.maximum(s * (5 + np.sin(z)), -s), mg.Normal(0.3, 1.2), **run)
+    assert huge.best.method == "score+mean"
+    assert 0 < huge["score+mean"].error < huge["score"].error < np.inf
+    spoiled = mg.compare(np.log, mg.Normal(0.3, 1.2), n=1000, backend="numpy", methods=("pathwise", "score"))
+    assert str(spoiled).count("not finite") == 2
+    assert "exact" not in str(spoiled)

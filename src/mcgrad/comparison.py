@@ -55,15 +55,21 @@ class Row:
     @property
     def efficiency(self) -> Float64Array:
         """Work-normalised efficiency of each component, 1 / (variance x time of a draw)."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             efficiency: Float64Array = 1.0 / (self.variance * self.seconds)
         return efficiency
 
     @property
     def overall(self) -> float:
-        """Efficiency by the variance summed over the components."""
-        work = float(self.variance.sum()) * self.seconds
-        return 1.0 / work if work > 0 else math.inf
+        """Efficiency by the variance summed over the components; NaN where that is not finite."""
+        with np.errstate(all="ignore"):
+            return float(1.0 / np.square(np.float64(self.error)))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the gradient, all components together, that a second of draws gets."""
+        spread = float(np.hypot.reduce(_gradient(self.estimate)[1]))  # a variance may overflow, or vanish
+        return spread * math.sqrt(self.estimate.n * self.seconds)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ class Comparison:
     @property
     def best(self) -> Row:
         """The row of the largest overall efficiency, of those that are not `biased`."""
-        return max((row for row in self.rows if row.method not in self.biased), key=lambda row: row.overall)
+        sound = [row for row in self.rows if row.method not in self.biased]
+        return min(sound, key=lambda row: row.error if math.isfinite(row.error) else math.inf)
 
     @property
     def biased(self) -> dict[str, float]:
@@ -112,9 +119,9 @@ class Comparison:
     def __str__(self) -> str:
         first, biased = self.rows[0].estimate, self.biased
         sound = [row for row in self.rows if row.method not in biased]
-        most = max((row.overall for row in sound if math.isfinite(row.overall)), default=1.0)
+        least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
         head = ("method", "variance", "time/draw", "efficiency", "relative")
-        table = [head, *(_summary(row, most, row.method in biased) for row in self.rows)]
+        table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
         lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *_aligned(table)]
         names = [row.method for row in self.rows]
         grads = [[f"{g:.4g} +- {e:.2g}" for g, e in zip(*_gradient(row.estimate), strict=True)] for row in self.rows]
@@ -250,7 +257,8 @@ def _row(method: str, parts: list[Estimate]) -> Row:
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.merge(part)
-    variance = np.square(_gradient(whole)[1]) * whole.n
+    with np.errstate(over="ignore", under="ignore"):
+        variance = np.square(_gradient(whole)[1]) * whole.n
     return Row(method, whole, variance, min(part.seconds / part.n for part in parts))
 
 
@@ -278,8 +286,11 @@ def _distance(one: Row, other: Row) -> float:
         return float(np.max(np.where(gap == 0, 0.0, gap / np.hypot(error, others_error)), initial=0.0))
 
 
-def _summary(row: Row, most: float, biased: bool) -> tuple[str, ...]:
-    relative = "biased" if biased else f"{row.overall / most:.3g}" if math.isfinite(row.overall) else "exact"
+def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:
+    if biased or not math.isfinite(row.error):
+        relative = "biased" if biased else "not finite"
+    else:
+        relative = f"{(least / row.error) ** 2:.3g}" if row.error else "exact"
     return (row.method, f"{row.variance.sum():.4g}", f"{row.seconds * 1e9:.3g} ns", f"{row.overall:.3g}", relative)
 
 
