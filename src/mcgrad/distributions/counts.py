@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.distributions.thresholds import along, is_above, split
-from mcgrad.gammafunctions import log_below_one, log_height
+from mcgrad.gammafunctions import log_height
 from mcgrad.implicit import look_up, stop
 from mcgrad.ir.table import Array, Table
 
@@ -72,7 +72,10 @@ def log_count(k: Any, mean: Any, log_mean: Any) -> Any:
     some = k > 0
     safe = np.where(some, k, 1.0)
     log_k = np.log(safe)
-    found = safe * log_below_one(mean / safe, log_mean - log_k) + log_height(safe) - log_k
+    rest = (mean - safe) / safe
+    near = np.abs(rest) < 0.5  # there log x - (x - 1) is of x - 1, which is almost exact
+    below = np.where(near, np.log1p(np.where(near, rest, 0.0)), log_mean - log_k) - rest
+    found = safe * below + log_height(safe) - log_k
     return np.where(some, found, -mean)
 
 
