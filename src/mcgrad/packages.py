@@ -18,7 +18,7 @@ CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
     13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30"),
 }
 WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # what numba-cuda was tried with; it states no upper bounds of its own
-PLOT = "matplotlib>=3.9"
+PLOT = "matplotlib>=3.9.2"
 NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
 NEWEST = max(CUDA)
 ABSENT = "not installed"
