@@ -9,6 +9,7 @@ from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var, ancestors
 
 CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
+HOLDING = ("stop", "implicit")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
 
 
@@ -26,16 +27,29 @@ def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[
     """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs.
 
     With `drawn`, those where draws decide: `floor(k)` jumps at single values of k, and has the derivative zero at all
-    others, as the expectation has.
+    others, as the expectation has. What `stop` and `implicit` hold fixed does not count: a sampler may jump, and the
+    derivative of its distribution function is that of the draw.
     """
     reached, found = {source}, []
-    for var in ancestors(roots):
+    for var in _followed(roots):
         on = [arg in reached for arg in var.args]
         if any(on):
             reached.add(var)
             if (var.random or not drawn) and any(_is_flat(var, i) for i, here in enumerate(on) if here):
                 found.append(var)
     return found
+
+
+def _followed(roots: Sequence[Var]) -> list[Var]:
+    """Return the Vars that roots depend on, in order, but for those behind what is held fixed."""
+    order = list(ancestors(roots))
+    followed = set(roots)
+    for var in reversed(order):
+        if var in followed and var.op not in HOLDING:
+            followed.update(var.args)
+        elif var in followed:
+            followed.update(var.args[1:])
+    return [var for var in order if var in followed]
 
 
 def flat_arguments(root: Var, source: Var) -> list[Var]:
