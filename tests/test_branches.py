@@ -151,3 +151,18 @@ def test_machine_code_of_a_few():
     assert found.nonfinite == 0
     assert abs(found.value - want[0]) < 5 * found.stderr
     assert abs(found.grad["loc"] - want[1]) < 5 * found.grad_stderr["loc"] + 0.02
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_selected_where_there_is_no_branch(mode):
+    """Neither beside one, nor for slices that read everything between them."""
+
+    def f(z):
+        x = np.sqrt(1 + z**2)
+        y = np.sum(np.log(x[1:] / x[:-1])) + np.prod(np.arctan(x)) + np.sum(np.cumprod(np.exp(-x)))
+        return y + where(z[0] > 0, z[1], 1.0)
+
+    problem = trace_problem(f, Q, {}, {})
+    grads = MODES[mode](problem.value, list(problem.params.values()))
+    program = simplify(Program(tuple(Output(str(i), grad) for i, grad in enumerate(grads)), "float64"))
+    assert not {"equal", "isfinite"} & {var.op for var in program.body()}

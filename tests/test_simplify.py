@@ -6,7 +6,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.finish import Finisher
-from mcgrad.ir.build import apply, const, einsum, input_, noise, reduce, scan
+from mcgrad.ir.build import apply, broadcast, const, einsum, input_, noise, reduce, reshape, scan
 from mcgrad.ir.program import Output, Program
 from mcgrad.simplify import simplify
 from tests.ops.problems import ALL_SAMPLES, pack
@@ -138,3 +138,12 @@ def test_identities_keep_non_finite_values():
     for op, unit in (("add", 0.0), ("multiply", 1.0), ("divide", 1.0), ("subtract", 0.0), ("power", 1.0)):
         assert apply(op, z, unit) is z
     assert apply("add", const(1.0), const(2.0)).attrs.array == 3.0
+
+
+def test_long_chains_are_simplified_without_recursion():
+    z, u = noise(0, "normal", ()), input_("u", ())
+    total = z
+    for i in range(3000):
+        total = apply(("add", "subtract")[i % 2], total, u)
+    value = reduce("sum", broadcast(reshape(total, (1,)), (3,)), (0,))
+    assert simplify(Program((Output("value", value),), "float64")).outputs[0].var.random
