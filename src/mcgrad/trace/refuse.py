@@ -6,6 +6,7 @@ import dis
 import linecache
 import os
 import sys
+from functools import cache
 from itertools import islice
 from types import FrameType
 
@@ -30,8 +31,12 @@ def user_frame() -> FrameType | None:
     return frame
 
 
+@cache
 def owner(filename: str) -> str | None:
-    """Return which of the known libraries a file belongs to, or None for one of the user's own."""
+    """Return which of the known libraries a file belongs to, or None for one of the user's own.
+
+    Of a file whose code has run: its library is among the modules then.
+    """
     for name in LIBRARIES:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and filename.startswith(os.path.dirname(file) + os.sep):
