@@ -97,7 +97,12 @@ q = mg.Normal(np.zeros(2), 1.0)
         (np.sum, q.transformed(lambda x: jitter(x)), {}),
         (
             np.sum,
-            q.transformed(np.exp, inverse=lambda y: jitter(np.log(y)), log_det=lambda x: np.sum(x)),
+            q.transformed(
+                lambda x, *, a: a * x,
+                {"a": 2.0},
+                inverse=lambda y, *, a: jitter(y / a),
+                log_det=lambda x, *, a: 2 * np.log(a),
+            ),
             {"method": "score"},
         ),
         (
