@@ -61,3 +61,19 @@ def test_gradients_where_the_bounds_are_narrow_or_far(dtype, backend):
             assert abs(est.grad[name] - slope) <= 5 * est.grad_stderr[name] + 1e-3 * abs(slope), (repr(q), name)
             assert est.grad_stderr[name] <= 0.1 * abs(slope) + 1e-15, (repr(q), name)
         assert q.params["low"] < est.value <= q.params["high"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_entropies_by_draws_that_round_to_a_bound(dtype):
+    """Far out it is almost the exponential of rate (loc - high) / scale^2, narrow almost uniform."""
+    cases = {
+        mg.TruncatedNormal(2.0, 1e-4, 0.0, 1.0): (1 - np.log(1e8), {"loc": -1.0, "scale": 2e4}),
+        mg.TruncatedNormal(0.0, 1e-3, 5.0, 6.0): (1 - np.log(5e6), {"loc": 0.2, "scale": 2e3}),
+        mg.TruncatedNormal(0.0, 1.0, low=1e5): (1 - np.log(1e5), {"loc": 1e-5, "scale": 2.0}),
+        mg.TruncatedNormal(0.0, 1.0, -1e-6, 1e-6): (np.log(2e-6), {"loc": 0.0, "scale": 0.0}),
+    }
+    for q, (entropy, slopes) in cases.items():
+        est = mg.estimate(mg.elbo(lambda z: 0.0 * z, q), n=50_000, wrt=["loc", "scale"], dtype=dtype, backend="numpy")
+        assert abs(est.value - entropy) < 5 * est.stderr + 1e-6, repr(q)
+        for name, slope in slopes.items():
+            assert abs(est.grad[name] - slope) < 5 * est.grad_stderr[name] + 1e-6 * abs(slope), (repr(q), name)

@@ -11,9 +11,9 @@ from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, LOGIT, about, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
+from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import digamma, expit, gammaln, log_expit
+from mcgrad.special import expit, log_expit
 
 
 class Beta(Distribution):
@@ -62,10 +62,10 @@ class Beta(Distribution):
     @staticmethod
     def entropy(*, concentration1: Any, concentration0: Any) -> Any:
         """Return the entropy, summed over the components."""
-        total = concentration1 + concentration0
-        log_beta = gammaln(concentration1) + gammaln(concentration0) - gammaln(total)
-        rest = (concentration1 - 1.0) * digamma(concentration1) + (concentration0 - 1.0) * digamma(concentration0)
-        return np.sum(log_beta - rest + (total - 2.0) * digamma(total))
+        a, b, total = concentration1, concentration0, concentration1 + concentration0
+        heights = log_height(total) - log_height(a) - log_height(b) + np.log(a / total) + np.log(b / total)
+        slopes = (a - 1.0) * log_height_slope(a) + (b - 1.0) * log_height_slope(b)
+        return np.sum(heights + (slopes - (total - 2.0) * log_height_slope(total)))
 
 
 class FisherSnedecor(Distribution):

@@ -13,9 +13,9 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import SIMPLEX
 from mcgrad.distributions.constraints import positive
 from mcgrad.errors import ParameterError
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height
+from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
 from mcgrad.noise import Shape
-from mcgrad.special import digamma, gammaln, logsumexp, softmax
+from mcgrad.special import logsumexp, softmax
 
 
 class Dirichlet(Distribution):
@@ -73,6 +73,7 @@ class Dirichlet(Distribution):
     @staticmethod
     def entropy(*, concentration: Any) -> Any:
         """Return the entropy, summed over all axes but the last."""
-        total, extent = np.sum(concentration, axis=-1), concentration.shape[-1]
-        each = gammaln(concentration) - (concentration - 1.0) * digamma(concentration)
-        return np.sum(each) + np.sum((total - extent) * digamma(total) - gammaln(total))
+        total, extent = np.sum(concentration, axis=-1, keepdims=True), concentration.shape[-1]
+        each = np.log(concentration / total) - log_height(concentration)
+        each = each + (concentration - 1.0) * log_height_slope(concentration)
+        return np.sum(each) + np.sum(log_height(total) - (total - extent) * log_height_slope(total))

@@ -17,7 +17,7 @@ from mcgrad.distributions.constraints import Constraint, FloatArray, positive, r
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.odds import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
-from mcgrad.distributions.thresholds import is_below, split
+from mcgrad.distributions.thresholds import is_above, is_below, split
 from mcgrad.errors import ParameterError, shown
 from mcgrad.implicit import implicit, stop
 from mcgrad.noise import NoiseSpec, Shape
@@ -115,8 +115,9 @@ class MixtureSameFamily(Distribution):
     def _chosen(self, eps: Any, log_weights: Any, draws: Any) -> Any:
         """Return that of the components' draws, along the first axis, which the uniform chooses."""
         ends = np.cumsum(np.exp(log_weights))[:-1]  # the last one is 1, but for rounding
-        below = is_below({"coarse": eps["choice"], "fine": eps["fine"]}, split(ends))
-        hit = np.concatenate([below, np.array([True])]) & np.concatenate([np.array([True]), np.logical_not(below)])
+        uniforms, parts = {"coarse": eps["choice"], "fine": eps["fine"]}, split(ends)
+        below, above = is_below(uniforms, parts), is_above(uniforms, parts)
+        hit = np.concatenate([below, np.array([True])]) & np.concatenate([np.array([True]), above])
         return np.sum(np.where(np.reshape(hit, (-1, *(1,) * len(self._event))), draws, 0.0), axis=0)
 
     def log_density(self, x: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.charts import REAL, about, shifted, total
 from mcgrad.distributions.constraints import FloatArray, positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.distributions.shapes import refuse_unless
@@ -48,6 +49,7 @@ class TruncatedNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive, "low": real, "high": real}
     support = supports.interval("low", "high", closed=True)
+    chart = REAL
 
     def __init__(
         self, loc: ArrayLike, scale: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
@@ -64,25 +66,32 @@ class TruncatedNormal(Distribution):
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
         """Go from the noise's share of the normal's area to the same share of the area between the bounds."""
+        z = total(TruncatedNormal.coordinates(eps, loc=loc, scale=scale, low=low, high=high))
+        z = z if low is None else np.maximum(z, low)  # rounding is all there is to cut off
+        return z if high is None else np.minimum(z, high)
+
+    @staticmethod
+    def coordinates(eps: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
+        """Return the distance from a bound, or from loc, and where that is."""
         if low is None and high is None:
-            return loc + scale * eps
+            return shifted(scale * eps, loc)
         if high is None:
-            return low + scale * _above((low - loc) / scale, eps)
+            return shifted(scale * _above((low - loc) / scale, eps), low)
         if low is None:
-            return high - scale * _above((loc - high) / scale, -eps)
+            return shifted(-scale * _above((loc - high) / scale, -eps), high)
         return _between(eps, loc, scale, low, high)
 
     @staticmethod
-    def log_density(z: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
-        """Return the log density at z, summed over the components."""
+    def log_density(x: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:
+        """Return the log density of z, summed over the components."""
+        if low is None and high is None:
+            return np.sum(_log_normal(about(x, loc) / scale) - np.log(scale))
         if low is None or high is None:
-            inside = _log_normal((z - loc) / scale)
-            if low is not None:
-                inside = np.where(z >= low, _log_density_above((low - loc) / scale, (z - low) / scale), -np.inf)
-            if high is not None:
-                inside = np.where(z <= high, _log_density_above((loc - high) / scale, (high - z) / scale), -np.inf)
+            d, a = (about(x, low), low - loc) if high is None else (-about(x, high), loc - high)
+            inside = np.where(d >= 0, _log_density_above(a / scale, d / scale), -np.inf)
             return np.sum(inside - np.log(scale))
-        return np.sum(np.where((z >= low) & (z <= high), _log_density_between(z, loc, scale, low, high), -np.inf))
+        inside = (about(x, low) >= 0) & (about(x, high) <= 0)
+        return np.sum(np.where(inside, _log_density_between(x, loc, scale, low, high), -np.inf))
 
 
 def _above(a: Any, eps: Any) -> Any:
@@ -95,23 +104,25 @@ def _above(a: Any, eps: Any) -> Any:
 
 
 def _between(eps: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
-    """Return a normal variable between two bounds."""
+    """Return the coordinates of a normal variable between two bounds."""
     below, above = log_ndtr(eps), log_ndtr(-eps)
     bounds = Bounds.of(loc, scale, low, high)
     near_side, other_side = np.where(bounds.above, above, below), np.where(bounds.above, below, above)
-    d = np.minimum(distance(bounds.near, -np.logaddexp(near_side, other_side - bounds.log_tail)), bounds.width)
-    z = np.where(bounds.above, low + scale * d, high - scale * d)
-
+    d = distance(bounds.near, -np.logaddexp(near_side, other_side - bounds.log_tail))
     s = share(np.exp(below), bounds.slope, bounds.square)
-    z = np.where(bounds.narrow, low + (high - low) * s, z)
+    width = high - low
+    inwards = np.where(bounds.narrow, width * np.minimum(np.maximum(s, 0.0), 1.0), np.minimum(scale * d, width))
 
     central = np.logical_not(bounds.narrow | bounds.far)
     a, b = np.where(central, (low - loc) / scale, -1.0), np.where(central, (high - loc) / scale, 1.0)
     left = np.logaddexp(log_ndtr(a) + above, log_ndtr(b) + below)
     right = np.logaddexp(log_ndtr(-a) + above, log_ndtr(-b) + below)
     size = ndtri_exp(np.minimum(left, right))
-    z = np.where(central, loc + scale * np.where(left < right, size, -size), z)
-    return np.minimum(np.maximum(z, low), high)  # rounding is all there is to cut off
+    x = np.minimum(np.maximum(scale * np.where(left < right, size, -size), low - loc), high - loc)
+
+    below_high = bounds.far & np.logical_not(bounds.above)
+    point = np.where(central, x, np.where(below_high, -inwards, inwards))
+    return shifted(point, np.where(central, loc, np.where(below_high, high, low)))
 
 
 def _log_density_above(a: Any, d: Any) -> Any:
@@ -122,17 +133,17 @@ def _log_density_above(a: Any, d: Any) -> Any:
     return np.where(far, _log_far(near, d), _log_normal(central + d) - log_ndtr(-central))
 
 
-def _log_density_between(z: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
+def _log_density_between(x: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
     bounds = Bounds.of(loc, scale, low, high)
-    d = np.where(bounds.above, z - low, high - z) / scale
+    d = np.where(bounds.above, about(x, low), -about(x, high)) / scale
     far = _log_far(bounds.near, d) - np.log(-np.expm1(-bounds.log_tail)) - np.log(scale)
-    t = (z - low) / (high - low) - 0.5
+    t = about(x, low) / (high - low) - 0.5
     narrow = -t * (bounds.slope + 0.5 * bounds.square * t) - log_narrow_area(bounds.slope, bounds.square)
     found = np.where(bounds.far, far, narrow - np.log(high - low))
     central = np.logical_not(bounds.narrow | bounds.far)
     a, b = np.where(central, (low - loc) / scale, -1.0), np.where(central, (high - loc) / scale, 1.0)
-    x = np.where(central, (z - loc) / scale, 0.0)
-    return np.where(central, _log_normal(x) - _log_area(a, b) - np.log(scale), found)
+    score = np.where(central, about(x, loc) / scale, 0.0)
+    return np.where(central, _log_normal(score) - _log_area(a, b) - np.log(scale), found)
 
 
 def _log_normal(x: Any) -> Any:
