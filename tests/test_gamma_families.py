@@ -52,6 +52,7 @@ def bounded(z):
     return sum(np.sum(np.arctan(leaf)) for leaf in tree.flatten(z).values())
 
 
+@pytest.mark.filterwarnings("ignore::mcgrad.errors.RareDrawsWarning")
 @DTYPES
 def test_extreme_concentrations_give_no_nan(dtype):
     q = extremes()

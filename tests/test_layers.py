@@ -28,7 +28,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "estimators compile fingerprint",
     "ptx",
     "backends progress save",
-    "dispatch finish run agreement perdraw",
+    "dispatch finish run agreement perdraw rarity",
     "pilot differences",
     "steps",
     "selection",

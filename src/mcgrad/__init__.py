@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         MergeError,
         NonFiniteError,
         ParameterError,
+        RareDrawsWarning,
         TraceError,
     )
     from mcgrad.estimator import Estimator
@@ -127,6 +128,7 @@ __all__ = [
     "ParameterError",
     "Pareto",
     "Poisson",
+    "RareDrawsWarning",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
     "Reparameterized",
@@ -209,7 +211,7 @@ _HOMES = {
     "backends.registry": ["register_backend"],
     "errors": [
         *("BackendError", "BackendWarning", "JumpWarning", "McgradError", "MergeError", "NonFiniteError"),
-        *("ParameterError", "TraceError"),
+        *("ParameterError", "RareDrawsWarning", "TraceError"),
     ],
     "estimator": ["Estimator"],
     "comparison": ["Comparison", "compare"],

@@ -53,24 +53,6 @@ class Bijection:
         return f"{type(self).__name__}()"
 
 
-class Written(Bijection):
-    """A map that the user writes as functions.
-
-    Parameters
-    ----------
-    forward, inverse, log_det : callable
-        The last two may be None.
-    """
-
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        inverse: Callable[..., Any] | None = None,
-        log_det: Callable[..., Any] | None = None,
-    ) -> None:
-        self.forward, self.inverse, self.log_det = forward, inverse, log_det
-
-
 class Exp(Bijection):
     """y = e**x, onto the positive numbers."""
 

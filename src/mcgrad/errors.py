@@ -91,6 +91,10 @@ class JumpWarning(UserWarning):
     """A pathwise gradient that is biased where f, or the transform of q, jumps as a parameter moves."""
 
 
+class RareDrawsWarning(UserWarning):
+    """A gradient that is zero in every draw, as draws that its parameter moves are too rare to be among them."""
+
+
 class MergeError(McgradError, ValueError):
     """Estimates that cannot be merged: other problem, seed or dtype, or draws that both have."""
 

@@ -28,6 +28,7 @@ from mcgrad.integrand import Integrand
 from mcgrad.objectives import Objective
 from mcgrad.pilot import Pilot
 from mcgrad.progress import reporting
+from mcgrad.rarity import warn_of_rare_draws
 from mcgrad.result import Estimate
 from mcgrad.run import Reached, run, thread_count
 from mcgrad.selection import select
@@ -297,6 +298,7 @@ class Estimator:
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(_spoiled(partial.nonfinite, n // self.group, self.group))
+        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, n, self.dtype)
         return Estimate.from_moments(
             partial.moments,
             shapes=self._shapes,

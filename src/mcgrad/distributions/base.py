@@ -143,6 +143,11 @@ class Distribution:
     entropy: Callable[..., Any] | None = None
     """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
 
+    rarity: Callable[..., Any] | None = None
+    """``rarity(**params) -> dict``: for parameters, by path, about how probable a draw is that is not at an end of the
+    support, to the digits of a float; None where nearly all draws are such. Arrays that broadcast with the parameter.
+    """
+
     cdf: Callable[..., Any] | None = None
     """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
     None. Plain NumPy, traced and differentiated: mixtures need it."""

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import noise, supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOG, LOGIT, about, shifted, total
+from mcgrad.distributions.charts import LOG, LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
 from mcgrad.noise import NoiseSpec
@@ -58,6 +58,11 @@ class Beta(Distribution):
         odds = total(x)
         mass = log_mass(about(x, np.log(concentration1 / concentration0)), odds, concentration1, concentration0)
         return np.sum(mass - log_expit(odds) - log_expit(-odds))
+
+    @staticmethod
+    def rarity(*, concentration1: Any, concentration0: Any) -> Any:
+        """Draws of small concentrations are 0 or 1 but for about so many."""
+        return dict.fromkeys(("concentration1", "concentration0"), SPAN * np.minimum(concentration1, concentration0))
 
     @staticmethod
     def entropy(*, concentration1: Any, concentration0: Any) -> Any:

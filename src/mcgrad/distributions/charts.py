@@ -24,6 +24,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.special import expit
 
 POINT, OFFSET = "point", "offset"
+SPAN = 40.0  # a draw further than this from the middle, in log z or log odds, cannot be told from one at the end
 
 
 def shifted(point: Any, offset: Any) -> dict[str, Any]:

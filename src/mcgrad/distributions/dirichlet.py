@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import SIMPLEX
+from mcgrad.distributions.charts import SIMPLEX, SPAN
 from mcgrad.distributions.constraints import positive
 from mcgrad.errors import ParameterError
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
@@ -69,6 +69,11 @@ class Dirichlet(Distribution):
         total = np.sum(concentration, axis=-1, keepdims=True)
         mass = concentration * log_below_one(x - np.log(concentration / total)) + log_height(concentration)
         return np.sum(mass - x) - np.sum(log_height(total))
+
+    @staticmethod
+    def rarity(*, concentration: Any) -> Any:
+        """Of each component, as of a gamma variable."""
+        return {"concentration": SPAN * concentration}
 
     @staticmethod
     def entropy(*, concentration: Any) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOG, about, shifted, total
+from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
 from mcgrad.special import digamma
@@ -56,6 +56,11 @@ class Gamma(Distribution):
         return np.sum(log_mass(about(x, np.log(concentration / rate)), concentration) - total(x))
 
     @staticmethod
+    def rarity(*, concentration: Any, rate: Any) -> Any:
+        """Draws of small concentrations are 0 but for about so many."""
+        return {"concentration": SPAN * concentration}
+
+    @staticmethod
     def entropy(*, concentration: Any, rate: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(gamma_entropy(concentration) - np.log(rate))
@@ -91,6 +96,11 @@ class Chi2(Distribution):
     def log_density(x: Any, *, df: Any) -> Any:
         """Return the log density of z, summed over the components."""
         return Gamma.log_density(x, concentration=0.5 * df, rate=0.5)
+
+    @staticmethod
+    def rarity(*, df: Any) -> Any:
+        """As of the gamma variable."""
+        return {"df": 0.5 * SPAN * df}
 
     @staticmethod
     def entropy(*, df: Any) -> Any:

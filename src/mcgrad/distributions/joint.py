@@ -108,6 +108,15 @@ class Joint(Distribution):
             terms.append(part.entropy(**params.get(name, {})))
         return sum(terms[1:], start=terms[0])
 
+    def rarity(self, **params: Any) -> dict[str, Any]:
+        """Return those of the parts."""
+        return {
+            f"{name}.{path}": probability
+            for name, part in self.parts.items()
+            if part.rarity is not None
+            for path, probability in part.rarity(**params.get(name, {})).items()
+        }
+
     def __repr__(self) -> str:
         return f"Joint({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
 

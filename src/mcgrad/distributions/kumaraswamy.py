@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOGIT, shifted, total
+from mcgrad.distributions.charts import LOGIT, SPAN, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
 from mcgrad.special import digamma, log_expit
@@ -66,6 +66,11 @@ class Kumaraswamy(Distribution):
     def survival(z: Any, *, concentration1: Any, concentration0: Any) -> Any:
         """Return 1 - cdf, element by element."""
         return np.exp(_log_survival(z, concentration1, concentration0))
+
+    @staticmethod
+    def rarity(*, concentration1: Any, concentration0: Any) -> Any:
+        """Draws of small concentrations are 0 or 1 but for about so many."""
+        return dict.fromkeys(("concentration1", "concentration0"), SPAN * np.minimum(concentration1, concentration0))
 
     @staticmethod
     def entropy(*, concentration1: Any, concentration0: Any) -> Any:

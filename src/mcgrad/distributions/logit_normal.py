@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOGIT, about, shifted, total
+from mcgrad.distributions.charts import LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.special import expit, log_expit, ndtr
@@ -37,6 +37,11 @@ class LogitNormal(Distribution):
     def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
         """Squash shifted and scaled standard normal noise."""
         return expit(loc + scale * eps)
+
+    @staticmethod
+    def rarity(*, loc: Any, scale: Any) -> Any:
+        """Draws of large scales are at an end but for about so many."""
+        return dict.fromkeys(("loc", "scale"), SPAN / scale)
 
     @staticmethod
     def coordinates(eps: Any, *, loc: Any, scale: Any) -> Any:

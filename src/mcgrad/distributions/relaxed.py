@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOGIT, SIMPLEX, about, shifted, total
+from mcgrad.distributions.charts import LOGIT, SIMPLEX, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import open_unit_interval, positive, real
 from mcgrad.distributions.odds import either, log_odds, log_weights
 from mcgrad.errors import ParameterError
@@ -48,6 +48,11 @@ class RelaxedBernoulli(Distribution):
     def transform(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
         """Squash the log odds with logistic noise."""
         return expit((log_odds(probs, logits) + (np.log(eps) - np.log1p(-eps))) / temperature)
+
+    @staticmethod
+    def rarity(*, temperature: Any, **weights: Any) -> Any:
+        """Draws of low temperatures are 0 or 1 but for about so many."""
+        return dict.fromkeys(("temperature", *weights), SPAN * temperature)
 
     @staticmethod
     def coordinates(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
@@ -103,6 +108,11 @@ class RelaxedOneHotCategorical(Distribution):
     def transform(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
         """Take the softmax of the logits with Gumbel noise."""
         return softmax((log_weights(probs, logits) - np.log(-np.log(eps))) / temperature, axis=-1)
+
+    @staticmethod
+    def rarity(*, temperature: Any, **weights: Any) -> Any:
+        """Draws of low temperatures are 0 or 1 but for about so many."""
+        return dict.fromkeys(("temperature", *weights), SPAN * temperature)
 
     @staticmethod
     def coordinates(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.bijections import Bijection, Exp, Sigmoid, Written
+from mcgrad.bijections import Bijection, Exp, Sigmoid
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, LOGIT, REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray
@@ -80,7 +80,7 @@ class Transformed(Distribution):
             if path not in known:
                 raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(known) or "none")
         self._set(base=base, fn=fn, constraints={**base.constraints, **(constraints or {})}, _own=frozenset(own))
-        self._set(_map=fn if isinstance(fn, Bijection) else Written(fn, inverse, log_det))
+        self._set(_map=fn if isinstance(fn, Bijection) else _Written(fn, inverse, log_det))
         self._set(chart=_chart(self._map, base.chart, bool(own)))
         self._set(reparameterized=base.reparameterized)
         super().__init__(**base.params, **own)
@@ -166,6 +166,24 @@ class Transformed(Distribution):
         base, _ = new._split(new.params)
         new._set(base=self.base.with_params(**base))
         return new
+
+
+class _Written(Bijection):
+    """A map that the user writes as functions.
+
+    Parameters
+    ----------
+    forward, inverse, log_det : callable
+        The last two may be None.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        inverse: Callable[..., Any] | None = None,
+        log_det: Callable[..., Any] | None = None,
+    ) -> None:
+        self.forward, self.inverse, self.log_det = forward, inverse, log_det
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from mcgrad import supports
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.charts import LOG, about, shifted, total
+from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
 
@@ -58,6 +58,11 @@ class Weibull(Distribution):
     def survival(z: Any, *, scale: Any, concentration: Any) -> Any:
         """Return 1 - cdf, element by element."""
         return np.exp(-_hazard(z, scale, concentration))
+
+    @staticmethod
+    def rarity(*, scale: Any, concentration: Any) -> Any:
+        """Draws of small concentrations are 0 or infinite but for about so many."""
+        return dict.fromkeys(("scale", "concentration"), SPAN * concentration)
 
     @staticmethod
     def entropy(*, scale: Any, concentration: Any) -> Any:

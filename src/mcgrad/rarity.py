@@ -1,0 +1,89 @@
+"""Gradients of zero in every draw, where the draws that a parameter moves are too rare to be among them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import RareDrawsWarning
+from mcgrad.moments import Moments
+from mcgrad.noise import Shape
+
+NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: what rounding makes of a gradient of zero
+FEW = 40.0  # draws expected not to be at an end of the support: with more of them, zeros have other reasons
+
+
+def warn_of_rare_draws(
+    q: Distribution, values: Mapping[str, Any], shapes: Mapping[str, Shape], moments: Moments, n: int, dtype: str
+) -> None:
+    """Warn where a component of the gradient is zero in all draws, and may owe that to their number.
+
+    Parameters
+    ----------
+    q : Distribution
+    values : dict of str to array
+        Its parameters and other inputs, by path.
+    shapes : dict of str to tuple of int
+        Of the parameters of the gradient, in the order of the moments.
+    moments : Moments
+        Of the value, and of the gradient's components.
+    n : int
+        Number of draws.
+    dtype : {"float32", "float64"}
+
+    Warns
+    -----
+    RareDrawsWarning
+        Names the first such component.
+    """
+    if q.rarity is None:
+        return
+    size = np.abs(moments.mean) + moments.norm / np.sqrt(n)
+    zero = size <= NOTHING[dtype] * size[0]
+    if not zero[1:].any():
+        return
+    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    probabilities = q.rarity(**tree.unflatten(params))
+    first = 1
+    for path, shape in shapes.items():
+        count = int(np.prod(shape))
+        here = zero[first : first + count].reshape(shape)
+        first += count
+        if path not in probabilities or not here.any():
+            continue
+        probability = _of_shape(probabilities[path], shape)
+        rare = here & (n * probability < FEW)
+        if rare.any():
+            where = tuple(int(i) for i in np.argwhere(rare)[0])
+            place = f"[{', '.join(map(str, where))}]" if where else ""
+            warnings.warn(
+                f"{path}{place}: the gradient is zero in all {n:,} draws, and so is its standard error; but a draw "
+                f"that is not at an end of the support, and moves with {path}, has a probability of about "
+                f"{probability[where]:.1g}: take many more draws than one over that, or method='score', whose standard "
+                "error shows what is not known",
+                RareDrawsWarning,
+                stacklevel=_level(),
+            )
+            return
+
+
+def _level() -> int:
+    """Return how many calls above the caller the first line outside of mcgrad is."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "mcgrad":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _of_shape(probability: Any, shape: Shape) -> Any:
+    """Return probabilities for each component of a parameter; the largest where its components have several."""
+    if np.broadcast_shapes(np.shape(probability), shape) == shape:
+        return np.broadcast_to(probability, shape)
+    return np.full(shape, np.max(probability))
