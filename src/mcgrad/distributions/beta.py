@@ -27,7 +27,7 @@ class Beta(Distribution):
     Notes
     -----
     logit z is the difference of the logarithms of two gamma variables, each the quantile of its own noise. A draw that
-    rounds to 0 or 1 becomes the number next to it, so that log z and log(1 - z) are finite.
+    rounds to 0 or 1 becomes the number next to it; the density is computed from logit z.
     """
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}

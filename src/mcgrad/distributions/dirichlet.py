@@ -29,7 +29,8 @@ class Dirichlet(Distribution):
     Notes
     -----
     z is the softmax of the logarithms of gamma variables, each the quantile of its own noise. What rounds to 0 becomes
-    the smallest number of the dtype. The density is with respect to the first K - 1 components.
+    the smallest number of the dtype; the density is computed from logarithms. It is with respect to the first K - 1
+    components.
     """
 
     constraints: ClassVar = {"concentration": positive}

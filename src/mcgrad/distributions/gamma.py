@@ -29,7 +29,7 @@ class Gamma(Distribution):
     -----
     z is the quantile at Phi(eps), so draws move smoothly with the concentration, by the implicit derivative: see
     :func:`mcgrad.gammafunctions.gamma_log_ratio`. What is smaller than any number of the dtype, as most draws of a
-    concentration of 1e-6 are, becomes the smallest one, so that its logarithm is finite.
+    concentration of 1e-6 are, becomes the smallest one; the density is computed from its logarithm.
     """
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
