@@ -6,6 +6,7 @@ In float64 from 1e-150 to 1e150. What is exact is the Program as it was built, i
 import numpy as np
 import pytest
 
+from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.differentiate.modes import gradient
 from mcgrad.ir.build import apply, input_, noise, reduce, scan
 from mcgrad.ir.interpret import interpret
@@ -20,6 +21,7 @@ RESERVE = {
     "float32": 1e31,
     "float64": 1e295,
 }  # what the user's own intermediate values stay below, and their reciprocals
+OPS_AT_EXTREMES = ["reciprocal", "sqrt", "cbrt", "log", "arcsinh", "arccosh", "arctan2", "hypot", "multiply", "divide"]
 BINARY = ["add", "subtract", "multiply", "divide"]
 
 
@@ -136,3 +138,22 @@ def test_simplified_programs_are_as_near_to_the_exact_value(seed, dtype):
         error, allowed = (np.abs(x - right).max(-1) for x in (new, old))
         allowed = 32 * allowed + 32 * unit * np.abs(right).max(-1)
         assert (error <= allowed).all(), (out.path, (error / allowed).max())
+
+
+@pytest.mark.parametrize("op", OPS_AT_EXTREMES)
+def test_derivatives_at_large_and_small_arguments(op):
+    """In float32, from 1e-24 to 1e24, as in float64; a cotangent of a size that the result has again."""
+    x = np.ldexp(1.25, np.arange(-80, 81, 8)) if op != "arccosh" else np.ldexp(1.25, np.arange(1, 81, 8))
+    at = [x] if len(ELEMENTWISE[op]) == 1 else [x, np.roll(x, 1)] if op in ("multiply", "divide") else [x, 1.5 * x]
+    t, *args = (input_(name, x.shape) for name in "tab"[: len(at) + 1])
+    y = apply(op, *args)
+    for rule in ELEMENTWISE[op]:
+        root = rule(t, y, *args)
+        (size,) = interpret([root], {t: np.ones((x.size, 1)), **{a: v[:, None] for a, v in zip(args, at, strict=True)}},
+                            "float64")  # fmt: skip
+        for weight in (np.ones_like(x), np.exp2(np.clip(-np.round(np.log2(np.abs(size[:, 0]))), -80, 80))):
+            leaves = {t: weight[:, None], **{a: v[:, None] for a, v in zip(args, at, strict=True)}}
+            (want,) = interpret([root], leaves, "float64")
+            (found,) = interpret([root], {var: v.astype(np.float32) for var, v in leaves.items()}, "float32")
+            ordinary = (np.abs(want) > 1e-36) & (np.abs(want) < 1e36)
+            np.testing.assert_allclose(found[ordinary], want[ordinary], rtol=1e-5)

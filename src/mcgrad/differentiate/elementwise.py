@@ -2,7 +2,8 @@
 
 The derivative of an elementwise op in one argument is a diagonal linear map t -> p * t, so one line serves both modes:
 forward applies it to a tangent, reverse to a cotangent. `y` is the op's own result. None stands for a derivative
-that is zero almost everywhere.
+that is zero almost everywhere. Where squares of arguments would over- or underflow long before the derivative does,
+`hypot` takes their place.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from mcgrad.ir.program import Var
 Rule = Callable[..., Var] | None
 
 add, sub, mul, div, neg = (partial(apply, op) for op in ("add", "subtract", "multiply", "divide", "negative"))
-exp, log, sqrt, sin, cos, sinh, cosh = (
-    partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh"]
+exp, log, sqrt, sin, cos, sinh, cosh, hypot = (
+    partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "hypot"]
 )
 power, where, less, equal, sign = (partial(apply, op) for op in ["power", "where", "less", "equal", "sign"])
 expit, erfcx, digamma, trigamma = (partial(apply, op) for op in ["expit", "erfcx", "digamma", "trigamma"])
@@ -52,7 +53,7 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "negative": (lambda t, y, x: neg(t),),
     "multiply": (lambda t, y, a, b: mul(t, b), lambda t, y, a, b: mul(t, a)),
     "divide": (lambda t, y, a, b: div(t, b), lambda t, y, a, b: neg(div(mul(t, y), b))),
-    "reciprocal": (lambda t, y, x: neg(mul(t, mul(y, y))),),
+    "reciprocal": (lambda t, y, x: neg(mul(mul(t, y), y)),),
     "absolute": (lambda t, y, x: mul(t, sign(x)),),
     "copy": (lambda t, y, x: t,),
     "stop": (None,),
@@ -81,14 +82,14 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "arccos": (lambda t, y, x: neg(div(t, sqrt(mul(sub(1.0, x), add(1.0, x))))),),
     "arctan": (lambda t, y, x: div(t, add(1.0, mul(x, x))),),
     "arctan2": (
-        lambda t, y, a, b: div(mul(t, b), add(mul(a, a), mul(b, b))),
-        lambda t, y, a, b: neg(div(mul(t, a), add(mul(a, a), mul(b, b)))),
+        lambda t, y, a, b: mul(div(t, hypot(a, b)), div(b, hypot(a, b))),
+        lambda t, y, a, b: neg(mul(div(t, hypot(a, b)), div(a, hypot(a, b)))),
     ),
     "sinh": (lambda t, y, x: mul(t, cosh(x)),),
     "cosh": (lambda t, y, x: mul(t, sinh(x)),),
     "tanh": (lambda t, y, x: mul(t, sub(1.0, mul(y, y))),),
-    "arcsinh": (lambda t, y, x: div(t, sqrt(add(1.0, mul(x, x)))),),
-    "arccosh": (lambda t, y, x: div(t, sqrt(mul(sub(x, 1.0), add(x, 1.0)))),),
+    "arcsinh": (lambda t, y, x: div(t, hypot(1.0, x)),),
+    "arccosh": (lambda t, y, x: div(div(t, sqrt(sub(x, 1.0))), sqrt(add(x, 1.0))),),
     "arctanh": (lambda t, y, x: div(t, mul(sub(1.0, x), add(1.0, x))),),
     "hypot": (lambda t, y, a, b: mul(t, div(a, y)), lambda t, y, a, b: mul(t, div(b, y))),
     "power": (
