@@ -13,17 +13,20 @@ import numpy.typing as npt
 
 from mcgrad import arguments, packages, tree
 from mcgrad.agreement import label
+from mcgrad.arrays import fetch
+from mcgrad.differences import Differences
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.estimator import Estimator
 from mcgrad.estimators.jump_check import without_jump_warnings
-from mcgrad.estimators.plan import BY_DRAWS, ESTIMATORS, GROUP, PATHWISE, SCORE
+from mcgrad.estimators.plan import BY_DRAWS, DIFFERENCE, ESTIMATORS, GROUP, SCORE
 from mcgrad.estimators.score import BASELINES
 from mcgrad.integrand import Integrand
+from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array
 from mcgrad.objectives import Objective
 from mcgrad.result import Estimate
-from mcgrad.selection import MOST_Z
+from mcgrad.selection import CHECKED, COMPONENTS
 
 METHODS = (*ESTIMATORS, *(f"{SCORE}+{baseline}" for baseline in BASELINES))
 ROUNDS = 8  # pieces of the draws: each goes through every estimator before the next does
@@ -84,11 +87,15 @@ class Comparison:
         Those that do not, and why.
     components : tuple of str
         Names of the components of the gradient.
+    biased : dict of str to float
+        Methods that differ from finite differences of the expectation, by more than five standard errors, and by how
+        many in their worst component: f jumps and they leave it out, or their densities are not those of the draws.
     """
 
     rows: tuple[Row, ...]
     refused: dict[str, str]
     components: tuple[str, ...]
+    biased: dict[str, float]
 
     def __getitem__(self, method: str) -> Row:
         for row in self.rows:
@@ -100,21 +107,9 @@ class Comparison:
     def best(self) -> Row:
         """The row of the largest overall efficiency, of those that are not `biased`."""
         sound = [row for row in self.rows if row.method not in self.biased]
+        if not sound:
+            raise ParameterError("methods", "none that is unbiased here", '"difference" among them')
         return min(sound, key=lambda row: row.error if math.isfinite(row.error) else math.inf)
-
-    @property
-    def biased(self) -> dict[str, float]:
-        """Methods that follow the draw, where f jumps in it, and by how many standard errors they are off.
-
-        These are pathwise, stl and dreg, more than `MOST_Z` standard errors from a method that holds the draw.
-        """
-        held = [row for row in self.rows if not _follows(row.method)]
-        found = {
-            row.method: max((_distance(row, other) for other in held), default=0.0)
-            for row in self.rows
-            if _follows(row.method)
-        }
-        return {method: z for method, z in found.items() if z > MOST_Z}
 
     def __str__(self) -> str:
         first, biased = self.rows[0].estimate, self.biased
@@ -131,7 +126,7 @@ class Comparison:
             lines += ["", *_aligned([(title, *names), *rows])]
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
-        lines += [f"{method} is {z:.0f} standard errors from the others: f jumps" for method, z in biased.items()]
+        lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
         lines += [f"{method} does not apply: {why}" for method, why in self.refused.items()]
         return "\n".join(lines)
 
@@ -228,7 +223,10 @@ def compare(
     if not estimators:
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
-    return _run(estimators, refused, n, seed)
+    rows = _run(estimators, n, seed)
+    inputs = {**common, "wrt": (), "method": DIFFERENCE, "dtype": "float64", "backend": "numpy"}
+    biased = _biased(estimators, Estimator(f, q, **inputs).program, n, seed)
+    return Comparison(rows, refused, tuple(_components(rows[0].estimate)), biased)
 
 
 def _applicable(f: Any) -> list[str]:
@@ -237,7 +235,26 @@ def _applicable(f: Any) -> list[str]:
     return [method for method in METHODS if method not in left_out]
 
 
-def _run(estimators: Mapping[str, Estimator], refused: dict[str, str], n: int, seed: int) -> Comparison:
+def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
+    """Hold every method against finite differences of the expectation, and return by how much some are off."""
+    first = next(iter(estimators.values()))
+    inputs = {path: fetch(x) for path, x in first._values({}).items()}
+    differences = Differences(first.q, value, inputs, seed, first.dtype)
+    found: dict[str, float] = {}
+    for name, estimator in estimators.items():
+        program = estimator.program
+        given = {**inputs, **estimator.baselines(inputs, seed)}
+        if estimator.plan.group > 1:
+            checks, _ = differences.unpaired(program, given, COMPONENTS, min(n, CHECKED))
+        else:
+            checks, _ = differences.check(program, given, COMPONENTS, min(n, CHECKED))
+        z = max((abs(check.z) for check in checks if not check.ok and math.isfinite(check.z)), default=0.0)
+        if z:
+            found[name] = z
+    return found
+
+
+def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, ...]:
     unit = math.lcm(*(estimator.group for estimator in estimators.values()))
     rounds = max(min(ROUNDS, n // (2 * unit)), 1)
     step = n // rounds // unit * unit
@@ -249,8 +266,7 @@ def _run(estimators: Mapping[str, Estimator], refused: dict[str, str], n: int, s
     for i in range(rounds):
         for name, estimator in estimators.items():
             parts[name].append(estimator(step, seed, first=i * step))
-    rows = tuple(_row(name, found) for name, found in parts.items())
-    return Comparison(rows, refused, tuple(_components(rows[0].estimate)))
+    return tuple(_row(name, found) for name, found in parts.items())
 
 
 def _row(method: str, parts: list[Estimate]) -> Row:
@@ -271,19 +287,6 @@ def _gradient(estimate: Estimate) -> tuple[Float64Array, Float64Array]:
 def _components(estimate: Estimate) -> list[str]:
     leaves = tree.flatten(estimate.grad).items()
     return [label(path, index) for path, leaf in leaves for index in np.ndindex(np.shape(leaf))]
-
-
-def _follows(method: str) -> bool:
-    """Whether a method differentiates along the draw, for some parameter."""
-    return any(name in method for name in (PATHWISE, *BY_DRAWS))
-
-
-def _distance(one: Row, other: Row) -> float:
-    """The largest difference of a component in standard errors."""
-    (mean, error), (others, others_error) = _gradient(one.estimate), _gradient(other.estimate)
-    gap = np.abs(mean - others)
-    with np.errstate(all="ignore"):
-        return float(np.max(np.where(gap == 0, 0.0, gap / np.hypot(error, others_error)), initial=0.0))
 
 
 def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:

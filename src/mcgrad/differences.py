@@ -1,10 +1,14 @@
-"""The gradient against central differences with common random numbers: draw by draw, in float64, on the reference."""
+"""Gradients against central differences with common random numbers: draw by draw, on the reference.
+
+The differences are in float64, of the draws that the gradient has in its own dtype.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -12,10 +16,12 @@ import numpy as np
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.agreement import label
+from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
-from mcgrad.ir.program import Output, Program
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Output, Program, cost
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.perdraw import PerDraw
 from mcgrad.simplify import simplify
@@ -26,6 +32,17 @@ STEP = 1 / 32
 SHRINKS = 6  # times that a step may become a quarter, where the integrand bends too much for it
 FEW, MANY = 4_000, 20_000  # draws, by what they cost and are asked for
 BUDGET = 1e10  # multiplications in all
+SLOWER: dict[float, float] = {50: 5.0, 200: 20.0}  # factors for ops of such costs where they are interpreted
+NATIVE = 3000.0  # multiplications that a call of a function of the user from Python costs
+
+SMOOTH = 0.05  # two quotients of a draw that agree to this part see no jump
+SUSPECTS = 8  # draws in which a jump is looked for, those whose quotients differ most
+BISECTIONS = 14  # of the interval in which it is
+SHORT = 4 * 0.5**BISECTIONS  # length of the last one, in steps
+EARLY, SLOW = 5, 0.04  # after so many there is less than this part of the change left of what only bends
+NEGLIGIBLE = 2e-5  # of the standard deviation of a draw: with five of these a bias is the standard error of 1e8 draws
+ROUNDING = 1e4  # units in the last place of the value, below which nothing is a jump
+STEEP = 10.0  # times the mean slope: what changes so much faster, after the last, jumps as far as draws can tell
 
 Component = tuple[str, tuple[int, ...]]  # path of a parameter and index in it
 
@@ -45,6 +62,10 @@ class GradientCheck:
         Standard error of the difference, of paired draws; the finite difference's own error is included.
     z : float
         The difference in standard errors.
+    jumps : float
+        What jumps that draws cross contribute to the derivative, as far as they were looked for; without a sign.
+    deviation : float
+        Standard deviation of the difference quotient of one draw.
     """
 
     component: str
@@ -53,11 +74,22 @@ class GradientCheck:
     step: float
     stderr: float
     z: float
+    jumps: float = 0.0
+    deviation: float = 0.0
 
     @property
     def ok(self) -> bool:
         """Whether the two agree to `MOST_Z` standard errors; false where either is not finite."""
         return abs(self.z) <= MOST_Z
+
+
+@dataclass(frozen=True)
+class Quotients:
+    """Difference quotients of one component, draw by draw, with one step and with two."""
+
+    step: float
+    near: Float64Array
+    far: Float64Array
 
 
 class Differences:
@@ -66,79 +98,206 @@ class Differences:
     Parameters
     ----------
     q : Distribution
-    gradient, value : Program
-        Of the value and the gradient, and of the value alone, from the same noise, in float64.
+    value : Program
+        Of the value, in float64.
     inputs : dict of str to array
         Values of all that the Programs read.
     seed : int
+    dtype : {"float32", "float64"}
+        Of the gradients that are looked at: whose draws, parameters and data the differences have.
     step : float
         Relative to the standard deviation of what a parameter of q moves, or to the size of a parameter of f.
+    steps : dict of str to array, optional
+        The steps themselves, by the paths of parameters.
     """
 
     def __init__(
         self,
         q: Distribution,
-        gradient: Program,
         value: Program,
         inputs: Mapping[str, Any],
         seed: int,
+        dtype: str = "float64",
         step: float = STEP,
+        steps: Mapping[str, Float64Array] | None = None,
     ) -> None:
-        self.q, self.inputs, self.seed, self.step = q, inputs, seed, step
-        self.gradient, self.value, self.draw = PerDraw(gradient), PerDraw(value), PerDraw(_draws(q))
-        self.work = value.work()
-        free = q.free
-        self.components: list[Component] = []
-        self._rows: dict[Component, int] = {}
+        self.q, self.seed, self.step, self.steps = q, seed, step, steps or {}
+        self.inputs = {path: np.asarray(fetch(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
+        self.value, self.draw = PerDraw(value, dtype), PerDraw(_draws(q), dtype)
+        self.work = float(sum(cost(var) * SLOWER.get(OPS[var.op].cost, 1.0) for var in value.body()))
+        self.work += NATIVE * sum(var.op == "native_value" for var in value.body())
+        self._quotients: dict[tuple[Component, int], Quotients] = {}
+        self._crossed: dict[tuple[Component, int], tuple[float, list[tuple[int, float, float]]]] = {}
+
+    def components(self, gradient: Program) -> dict[Component, int]:
+        """Return the components of a gradient that may move, and their rows among the outputs."""
+        free = self.q.free
+        found: dict[Component, int] = {}
         row = 1
         for out in gradient.outputs[1:]:
             for index in np.ndindex(out.var.shape):
                 if out.path not in free or free[out.path][index]:
-                    self.components.append((out.path, index))
-                    self._rows[out.path, index] = row
+                    found[out.path, index] = row
                 row += 1
+        return found
 
-    def check(self, most: int, n: int, budget: float = BUDGET) -> tuple[tuple[GradientCheck, ...], int]:
-        """Look at `most` components, chosen at random where there are more; return also the number of draws.
+    def check(
+        self,
+        gradient: Program,
+        inputs: Mapping[str, Any],
+        most: int,
+        n: int,
+        budget: float = BUDGET,
+        jumps: bool = False,
+    ) -> tuple[tuple[GradientCheck, ...], int]:
+        """Look at `most` components of a gradient, chosen at random where there are more.
 
         Parameters
         ----------
+        gradient : Program
+            Of the value and the gradient, in the dtype that it has.
+        inputs : dict of str to array
+            What it reads besides parameters and data: baselines.
         most : int
         n : int
-            Draws to use, within `FEW`, `MANY` and the budget.
+            Draws to use, at least `FEW` and within the budget.
         budget : float
             Multiplications in all.
+        jumps : bool
+            Whether to look for jumps in single draws, too, which differences of few draws would not show.
+
+        Returns
+        -------
+        tuple of GradientCheck, and the number of draws
         """
-        chosen = self.components
-        if len(chosen) > most:
-            picked = np.random.default_rng(self.seed).choice(len(chosen), most, replace=False)
-            chosen = [chosen[i] for i in sorted(picked)]
+        rows, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
-        affordable = budget / (4 * len(chosen) * max(self.work, 1.0))
-        n = max(min(n, int(affordable), MANY), FEW)
-        grads = self.gradient(self.inputs, self.seed, n)
+        grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
         size = _size(grads[0])
-        return tuple(self._check(component, grads[self._rows[component]], size, n) for component in chosen), n
+        eps = float(np.finfo(gradient.dtype).eps)
+        return tuple(self._check(component, grads[rows[component]], size, n, eps, jumps) for component in chosen), n
 
-    def _check(self, component: Component, grad: Float64Array, size: float, n: int) -> GradientCheck:
-        h = self._first_step(component)
+    def unpaired(
+        self, gradient: Program, inputs: Mapping[str, Any], most: int, n: int, budget: float = BUDGET
+    ) -> tuple[tuple[GradientCheck, ...], int]:
+        """Look at components of a gradient whose draws are others, as those of groups are: by the means alone."""
+        rows, chosen, n = self._planned(gradient, most, n, budget)
+        if not chosen:
+            return (), 0
+        grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
+        found = []
+        for component in chosen:
+            quotients, grad = self._found(component, n), grads[rows[component]]
+            with np.errstate(all="ignore"):
+                best = (4 * quotients.near - quotients.far) / 3
+                stderr = float(np.hypot.reduce(Moments.of(np.stack([best, grad])).stderr))
+                means = float(np.mean(grad)), float(np.mean(best))
+                z = (means[0] - means[1]) / stderr if stderr else 0.0
+            z = z if math.isfinite(z) else math.inf
+            found.append(GradientCheck(label(*component), *means, quotients.step, stderr, z))
+        return tuple(found), n
+
+    def _planned(
+        self, gradient: Program, most: int, n: int, budget: float
+    ) -> tuple[dict[Component, int], Sequence[Component], int]:
+        """The rows of components, those that are looked at, and the number of draws."""
+        rows = self.components(gradient)
+        chosen = self._chosen(list(rows), most)
+        affordable = budget / (4 * max(len(chosen), 1) * max(self.work, 1.0))
+        return rows, chosen, max(min(n, int(affordable)), FEW)
+
+    def _chosen(self, components: Sequence[Component], most: int) -> Sequence[Component]:
+        """Some of each parameter in turn."""
+        if len(components) <= most:
+            return components
+        rng = np.random.default_rng(self.seed)
+        by_path: dict[str, list[int]] = {}
+        for i in rng.permutation(len(components)):
+            by_path.setdefault(components[i][0], []).append(int(i))
+        turns = [i for row in zip_longest(*by_path.values()) for i in row if i is not None]
+        return [components[i] for i in sorted(turns[:most])]
+
+    def _check(
+        self, component: Component, grad: Float64Array, size: float, n: int, eps: float, jumps: bool
+    ) -> GradientCheck:
+        found = self._found(component, n)
+        h, near, far = found.step, found.near, found.far
         with np.errstate(all="ignore"):
-            for _ in range(SHRINKS):
-                near, far = self._quotient(component, h, n), self._quotient(component, 2 * h, n)
-                # by the median, so that the few draws near a jump or a kink do not count; NaN is not <=
-                if np.median(np.abs(near - far)) <= 0.1 * np.median(np.abs(near)):
-                    break
-                h /= 4
             quotient = (4 * near - far) / 3
             gap = grad - quotient
             rounding = 64 * np.finfo(np.float64).eps * size / h
-            truncation = 0.01 * abs(float(np.mean(near - far)))
+            if eps > np.finfo(np.float64).eps:
+                rounding += 64 * eps * _size(grad)
+            deviation = float(Moments.of(quotient[None]).deviation[0])
+            truncation = 0.05 * abs(float(np.mean(near - far))) + NEGLIGIBLE * deviation
             stderr = math.hypot(float(Moments.of(gap[None]).stderr[0]), rounding + truncation)
             mean = float(np.mean(gap))
         finite = math.isfinite(mean) and math.isfinite(stderr)
         z = (mean / stderr if mean else 0.0) if finite else math.inf
-        return GradientCheck(label(*component), float(np.mean(grad)), float(np.mean(quotient)), h, stderr, z)
+        means = float(np.mean(grad)), float(np.mean(quotient))
+        crossed = self._jumps(component, grad, size) if jumps else 0.0
+        return GradientCheck(label(*component), *means, h, stderr, z, crossed, deviation)
+
+    def _found(self, component: Component, n: int) -> Quotients:
+        """Difference quotients with a step for which the integrand does not bend too much."""
+        if (component, n) not in self._quotients:
+            h = self._first_step(component)
+            with np.errstate(all="ignore"):
+                for _ in range(SHRINKS):
+                    near, far = self._quotient(component, h, n), self._quotient(component, 2 * h, n)
+                    # by the median, so that the few draws near a jump or a kink do not count; NaN is not <=
+                    if np.median(np.abs(near - far)) <= 0.1 * np.median(np.abs(near)):
+                        break
+                    h /= 4
+            self._quotients[component, n] = Quotients(h, near, far)
+        return self._quotients[component, n]
+
+    def _jumps(self, component: Component, grad: Float64Array, size: float) -> float:
+        """Add up the changes of the value that are left of single draws' moves when these are bisected.
+
+        Of a value that bends nothing is left but what its slope explains. `size` is that of the value, which rounds.
+        """
+        n = len(grad)
+        key = component, n
+        if key not in self._crossed:
+            self._crossed[key] = self._crossings(component, n, size)
+        share, crossings = self._crossed[key]
+        h = self._found(component, n).step
+        steep = [across for i, across, slope in crossings if across > STEEP * (slope + abs(grad[i])) * h * SHORT]
+        return share * sum(steep) / (4 * h * n)
+
+    def _crossings(self, component: Component, n: int, size: float) -> tuple[float, list[tuple[int, float, float]]]:
+        """Return draws, what is left of the change of the value in each, and its mean slope.
+
+        Of those draws whose quotients with one step and with two differ most; the number before says of how many more.
+        """
+        found = self._found(component, n)
+        h, near, far = found.step, found.near, found.far
+        with np.errstate(all="ignore"):
+            gap, least = np.abs(near - far), ROUNDING * np.finfo(np.float64).eps * size
+            suspect = np.flatnonzero((gap > SMOOTH * (np.abs(near) + np.abs(far))) & (gap * h > least))
+        crossings = []
+        for i in suspect[np.argsort(-gap[suspect], kind="stable")][:SUSPECTS]:
+            at = {by: self._at(component, by, int(i)) for by in (-2 * h, 2 * h)}
+            low, high = at
+            whole = abs(at[high] - at[low])
+            for step in range(BISECTIONS):
+                middle = (low + high) / 2
+                at[middle] = self._at(component, middle, int(i))
+                low, high = max(((low, middle), (middle, high)), key=lambda ends: abs(at[ends[1]] - at[ends[0]]))
+                if step == EARLY and abs(at[high] - at[low]) < SLOW * whole:
+                    break
+            else:
+                across, slope = abs(at[high] - at[low]), max(abs(near[i]), abs(far[i]), whole / (4 * h))
+                if across > least:
+                    crossings.append((int(i), across, slope))
+        return (len(suspect) / min(len(suspect), SUSPECTS) if len(suspect) else 0.0), crossings
+
+    def _at(self, component: Component, by: float, draw: int) -> float:
+        """The value at one draw, with a component moved."""
+        value = float(self.value(self._moved(component, by), self.seed, 1, draw)[0, 0])
+        return value if math.isfinite(value) else 0.0
 
     def _quotient(self, component: Component, h: float, n: int) -> Float64Array:
         up, down = (self.value(self._moved(component, by), self.seed, n)[0] for by in (h, -h))
@@ -154,6 +313,8 @@ class Differences:
     def _first_step(self, component: Component) -> float:
         """Choose how far to move a component: by what it does to the draws, or by its own size."""
         path, index = component
+        if path in self.steps:
+            return float(self.steps[path][index])
         size = abs(float(self.inputs[path][index])) or 1.0
         if path not in self.q.flat_params:
             return self.step * size

@@ -160,13 +160,12 @@ class Estimator:
         self._dispatched = Dispatched(name, self.program, draws and draws // self.group, self.threads, devices, prefer)
 
     def _planned(self, problem: Problem, method: Method, baseline: str | None, k: int) -> Plan:
-        own = [path for path in problem.own if path in self.wrt]
         if method != AUTO:
             others = [path for path in problem.params if path not in problem.own]
             return plan(method, baseline, k, problem.own, others, self.wrt)
         if baseline is not None:
             raise ParameterError("baseline", f"{baseline!r} with method='auto'", "None: auto chooses it, too")
-        return select(problem, own, self._values({}), k, self.dtype)
+        return select(problem, self.wrt, self._values({}), k, self.dtype)
 
     @property
     def backend(self) -> str:

@@ -14,18 +14,25 @@ from mcgrad.moments import Float64Array
 
 
 class PerDraw:
-    """The outputs of a Program draw by draw, rather than their means."""
+    """The outputs of a Program draw by draw, rather than their means.
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.kernel = program, NumpyKernel(program)
+    Parameters
+    ----------
+    program : Program
+    noise_dtype : {"float32", "float64"}, optional
+        Whose noise it reads, if not that of its own dtype.
+    """
+
+    def __init__(self, program: Program, noise_dtype: str | None = None) -> None:
+        self.program, self.kernel = program, NumpyKernel(program, noise_dtype)
         fixed = [out.var for out in program.outputs if not out.var.random]
         scales = [out.scale for out in program.outputs if out.scale is not None]
         self.host, self.fixed = HostValues(fixed + scales, program.dtype), len(fixed)
 
-    def __call__(self, inputs: Mapping[str, Any], seed: int, n: int) -> Float64Array:
-        """Return the outputs of the draws 0 .. n, shape (components, n)."""
+    def __call__(self, inputs: Mapping[str, Any], seed: int, n: int, first: int = 0) -> Float64Array:
+        """Return the outputs of the draws first .. first + n, shape (components, n)."""
         host = self.host(inputs)
-        random = iter(self._random(inputs, seed, n) if self.kernel.outputs else ())
+        random = iter(self._random(inputs, seed, first, n) if self.kernel.outputs else ())
         fixed, scales = iter(host[: self.fixed]), iter(host[self.fixed :])
         blocks: list[Float64Array] = []
         for out in self.program.outputs:
@@ -37,8 +44,8 @@ class PerDraw:
                 blocks.append(rows if out.scale is None else rows * next(scales).reshape(-1, 1))
         return np.concatenate(blocks)
 
-    def _random(self, inputs: Mapping[str, Any], seed: int, n: int) -> Float64Array:
-        bound, block = self.kernel.bind(inputs), self.kernel.block
+    def _random(self, inputs: Mapping[str, Any], seed: int, first: int, n: int) -> Float64Array:
+        bound, block, stop = self.kernel.bind(inputs), self.kernel.block, first + n
         return np.concatenate(
-            [bound.samples(seed, start, min(start + block, n)) for start in range(0, n, block)], axis=1
+            [bound.samples(seed, start, min(start + block, stop)) for start in range(first, stop, block)], axis=1
         )

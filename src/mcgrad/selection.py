@@ -10,22 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.differences import Differences
-from mcgrad.distributions.draw import Draw
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
-from mcgrad.estimators.jumps import flat_between
-from mcgrad.estimators.plan import BY_DRAWS, PATHWISE, SCORE, Choice, Plan
+from mcgrad.estimators.jump_check import check_jumps, without_jump_warnings
+from mcgrad.estimators.plan import BY_DRAWS, DIFFERENCE, LEAVE_ONE_OUT, PATHWISE, SCORE, Choice, Plan
 from mcgrad.estimators.problem import Problem
 from mcgrad.estimators.score import BASELINES
 from mcgrad.finish import Finisher
-from mcgrad.ir.build import noise
-from mcgrad.ir.program import Program
+from mcgrad.ir.program import Program, ancestors
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.pilot import STREAMS, Pilot, elsewhere
+from mcgrad.steps import Steps
+from mcgrad.tree import flatten
 
 DRAWS = 8192  # of a pilot, or fewer where they are dear
 FEWEST = 1024
@@ -33,6 +32,9 @@ BUDGET = 1e9  # multiplications of one estimator's pilot
 MOST_Z = 5.0  # beyond which two estimators' means are not of one gradient
 SEED = 0
 COMPONENTS = 8  # of the gradient, that are held against finite differences
+CHECKED = 16_384  # draws for that, or fewer where they are dear
+CHECKING = 4e8  # multiplications of the finite differences
+JUMPS = 1e-5  # of the standard deviation of a draw, that jumps may contribute
 FOLLOW = (PATHWISE, *BY_DRAWS)
 CANDIDATES = (
     Choice(PATHWISE),
@@ -71,13 +73,13 @@ class Trial:
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
-    """Choose the estimator of the gradient in q's parameters, one for each part of a Joint.
+    """Choose the estimator of the gradient, one for each part of a Joint, and for each parameter of the integrand.
 
     Parameters
     ----------
     problem : Problem
     wrt : sequence of str
-        Paths of q's parameters to differentiate in.
+        Paths of the parameters to differentiate in.
     inputs : dict of str to array
         Values of parameters and data.
     k : int
@@ -87,93 +89,129 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     Raises
     ------
     ParameterError
-        Where no estimator applies.
+        Where the pilot is not finite.
 
     Notes
     -----
-    The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own. The work is that of
-    the Program in multiplications, not a time: so the choice is the same wherever and whenever it is made. Estimators
-    that follow the draw (pathwise, stl, dreg) are checked where the integrand may jump in it, as comparisons, floors
-    and signs do. They are left out where the pilot's mean is more than `MOST_Z` standard errors from that of one that
-    holds the draw (score, measure-valued), or from finite differences on the same draws, which see smaller jumps.
+    The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own, of those that are not
+    seen to be biased. The work is that of the Program in multiplications, not a time: so the choice is the same
+    wherever and whenever it is made. Every estimator is held against finite differences of the expectation over the
+    same draws. It is left out where a component of the two differs by more than `MOST_Z` standard errors, and, if it
+    follows the draw (pathwise, stl, dreg), where single draws cross a jump of f or of the transform: bisection finds
+    one that the mean over a pilot does not show. Where none is left the choice is "difference".
     """
     values = {path: fetch(value) for path, value in inputs.items()}
+    choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
     parts: dict[str, list[str]] = {}
     for path in wrt:
-        parts.setdefault(part_of(problem.q, path)[1], []).append(path)
-    choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
+        parts.setdefault(part_of(problem.q, path)[1] if path in problem.own else path, []).append(path)
     for part, paths in parts.items():
-        best, reason = _best(problem, paths, values, k, dtype)
-        choices |= dict.fromkeys([path for path in problem.own if part_of(problem.q, path)[1] == part], best)
-        reasons.append(f"{part}: {reason}" if len(parts) > 1 else reason)
+        if paths[0] in problem.own:
+            best, reason = _Part(problem, paths, values, k, dtype).best()
+            affected = [path for path in problem.own if part_of(problem.q, path)[1] == part]
+        else:
+            best, reason = _direct(problem, part, values, k, dtype)
+            affected = paths
+        choices |= dict.fromkeys(affected, best)
+        if reason:
+            reasons.append(f"{part}: {reason}" if len(parts) > 1 else reason)
     return Plan(choices, tuple(wrt), k, "; ".join(reasons) or "no parameter of q to differentiate in")
 
 
-def _best(
-    problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
+class _Part:
+    """The parameters that shall have one estimator: those of one part of q, or one of the integrand."""
+
+    def __init__(
+        self, problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
+    ) -> None:
+        self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
+        self._differences: dict[str, Differences] = {}
+        self._steps: dict[str, Float64Array] | None = None
+
+    def best(self) -> tuple[Choice, str]:
+        """Choose, and say why."""
+        trials: dict[Choice, Trial] = {}
+        refused: list[str] = []
+        for choice in CANDIDATES:
+            if choice.method == "dreg" and self.problem.draws == 1:  # it is stl
+                continue
+            try:
+                trials[choice] = self._trial(choice)
+            except (ParameterError, TraceError, TypeError) as error:
+                refused.append(f"{choice}: {error}")
+        finite = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.error)}
+        if trials and not finite:
+            spoiled = [f"{choice}: draws of the pilot were not finite" for choice in trials]
+            detail = "; ".join([*refused, *spoiled])
+            raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
+        biased = {choice: why for choice in finite if (why := self.bias(choice))}
+        for choice in list(biased):  # the same gradient, with other baselines
+            biased |= {other: biased[choice] for other in finite if choice.method == other.method == SCORE}
+        said = [f"{choice} is biased: {why}" for choice, why in biased.items()]
+        usable = {choice: trial for choice, trial in finite.items() if choice not in biased}
+        if not usable:
+            return Choice(DIFFERENCE), f"nothing else applies ({'; '.join([*said, *refused])})"
+        best = min(usable, key=lambda choice: usable[choice].error)
+        return best, "; ".join([_reason(best, usable), *said])
+
+    def _trial(self, choice: Choice) -> Trial:
+        plan, inputs = self._planned(choice)
+        program = elsewhere(plan.program(self.problem, self.wrt, self.dtype), 2 * STREAMS)
+        group = plan.group * self.problem.draws
+        work = max(program.work(), 1.0) / group
+        n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
+        return Trial(choice, average(program, {**self.values, **inputs}, n), group, work)
+
+    def bias(self, choice: Choice) -> str:
+        """Say how an estimator is seen to be biased, or nothing."""
+        if choice.baseline == LEAVE_ONE_OUT:  # the others with a score decide
+            return ""
+        plan, inputs = self._planned(choice)
+        follows = choice.method in FOLLOW and not self._by_distribution_function()
+        full = plan.program(self.problem, self.wrt, self.dtype)
+        differences = self._against("draws" if choice.method in BY_DRAWS else "", plan)
+        checks, _ = differences.check(full, inputs, COMPONENTS, CHECKED, CHECKING, jumps=follows)
+        off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
+        if off:
+            return f"{off:.0f} standard errors from finite differences"
+        jumps = [check for check in checks if check.jumps > JUMPS * check.deviation]
+        return "draws cross jumps, which it leaves out" if jumps else ""
+
+    def _by_distribution_function(self) -> bool:
+        """Whether derivatives of draws are those of distribution functions: right, though the draws may jump."""
+        return any(var.op == "implicit" for var in ancestors(flatten(self.problem.z).values()))
+
+    def _planned(self, choice: Choice) -> tuple[Plan, dict[str, npt.NDArray[Any]]]:
+        plan = Plan(dict.fromkeys(self.problem.params, choice), k=self.k)
+        pilot = plan.pilot(self.problem, self.wrt, self.dtype)
+        return plan, Pilot(pilot)(self.values, SEED) if pilot else {}
+
+    def _against(self, kind: str, plan: Plan) -> Differences:
+        if kind not in self._differences:
+            value = plan.program(self.problem, (), "float64")
+            steps = self._first_steps()
+            self._differences[kind] = Differences(self.problem.q, value, self.values, SEED, self.dtype, steps=steps)
+        return self._differences[kind]
+
+    def _first_steps(self) -> dict[str, Float64Array]:
+        """The steps that differences would have, for the components of each parameter."""
+        if self._steps is None:
+            self._steps = Steps(self.problem, self.wrt, self.dtype).steps(self.values)
+        return self._steps
+
+
+def _direct(
+    problem: Problem, path: str, values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
 ) -> tuple[Choice, str]:
-    """Choose for the parameters of one part of q, and say why."""
-    trials: dict[Choice, Trial] = {}
-    refused: list[str] = []
-    for choice in CANDIDATES:
-        if choice.method == "dreg" and problem.draws == 1:  # it is stl
-            continue
-        try:
-            trials[choice] = _trial(problem, wrt, choice, values, k, dtype)
-        except (ParameterError, TraceError, TypeError) as error:
-            refused.append(f"{choice}: {error}")
-    biased: list[str] = []
-    if _may_jump(problem):
-        for choice in [choice for choice in trials if choice.method in FOLLOW]:
-            why = _bias(problem, wrt, choice, trials, values, k)
-            if why:
-                biased.append(f"{choice} is biased: {why}")
-                del trials[choice]
-    usable = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.error)}
-    if not usable:
-        spoiled = [f"{choice}: draws of the pilot were not finite" for choice in trials]
-        detail = "; ".join([*refused, *biased, *spoiled])
-        raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
-    best = min(usable, key=lambda choice: usable[choice].error)
-    return best, "; ".join([_reason(best, usable), *biased])
-
-
-def _trial(
-    problem: Problem,
-    wrt: Sequence[str],
-    choice: Choice,
-    values: Mapping[str, npt.NDArray[Any]],
-    k: int,
-    dtype: str,
-) -> Trial:
-    plan = Plan(dict.fromkeys(problem.own, choice), k=k)
-    program = elsewhere(plan.program(problem, wrt, dtype), 2 * STREAMS)
-    pilot, group = plan.pilot(problem, wrt, dtype), plan.group * problem.draws
-    inputs = {**values, **(Pilot(pilot)(values, SEED) if pilot else {})}
-    work = max(program.work(), 1.0) / group
-    n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
-    return Trial(choice, average(program, inputs, n), group, work)
-
-
-def _bias(
-    problem: Problem,
-    wrt: Sequence[str],
-    choice: Choice,
-    trials: Mapping[Choice, Trial],
-    values: Mapping[str, npt.NDArray[Any]],
-    k: int,
-) -> str:
-    """Say how an estimator that follows the draw is seen to be biased, or nothing."""
-    held = {other: _disagreement(trials[choice], trials[other]) for other in trials if other.method not in FOLLOW}
-    far = max(held, key=lambda other: held[other], default=None)
-    if far is not None and held[far] > MOST_Z:
-        return f"{held[far]:.0f} standard errors from {far}"
-    plan = Plan(dict.fromkeys(problem.own, choice), k=k)
-    full, value = (plan.program(problem, paths, "float64") for paths in (wrt, ()))
-    wide = {path: np.asarray(x, np.float64) for path, x in values.items()}
-    checks, _ = Differences(problem.q, full, value, wide, SEED).check(COMPONENTS, DRAWS, BUDGET)
-    off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
-    return f"{off:.0f} standard errors from finite differences" if off else ""
+    """Choose for a parameter of the integrand: its own derivative, or differences where that is biased."""
+    part = _Part(problem, [path], values, k, dtype)
+    try:
+        with without_jump_warnings():
+            check_jumps(problem, [path])
+        why = part.bias(Choice(PATHWISE))
+    except ParameterError as error:
+        return Choice(DIFFERENCE), str(error)
+    return (Choice(DIFFERENCE), f"{PATHWISE} is biased: {why}") if why else (Choice(PATHWISE), "")
 
 
 def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) -> Moments:
@@ -182,23 +220,6 @@ def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) ->
     with kernel.limits():
         partial = kernel.bind(inputs).partial(SEED, 0, n, True)
     return Finisher(program, {})(partial.moments, inputs)
-
-
-def _disagreement(one: Trial, other: Trial) -> float:
-    """The largest difference of a component of the gradient, in standard errors."""
-    gap = np.abs(one.moments.mean - other.moments.mean)[1:]
-    error: Float64Array = np.hypot(one.moments.stderr, other.moments.stderr)[1:]
-    with np.errstate(all="ignore"):
-        z = np.where(gap == 0, 0.0, gap / error)
-    return float(np.max(z, initial=0.0))
-
-
-def _may_jump(problem: Problem) -> bool:
-    """Whether something in the integrand, as a function of the draw, has no derivative where it jumps."""
-    flat = tree.flatten(problem.z)
-    leaves = {path: noise(-1 - i, "draw", z.shape) for i, (path, z) in enumerate(flat.items())}
-    value = problem.integrand_at(Draw(tree.unflatten(leaves)), problem.params, problem.draws > 1)
-    return any(flat_between(leaf, [value]) for leaf in leaves.values())
 
 
 def _reason(best: Choice, trials: Mapping[Choice, Trial]) -> str:

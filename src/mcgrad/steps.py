@@ -89,10 +89,24 @@ class Steps:
             self._last = digest.digest(), self._chosen(inputs)
         return self._last[1]
 
-    def _chosen(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def steps(self, inputs: Mapping[str, Array]) -> dict[str, Float64Array]:
+        """Return the steps themselves, in the shapes of the parameters, before the bias has been looked at."""
+        _, _, steps = self._begun(inputs)
+        found = {}
+        for m in self.moves:
+            found[m.path] = np.ones(m.shape)
+            found[m.path].flat[m.index] = steps[m.path]
+        return found
+
+    def _begun(
+        self, inputs: Mapping[str, Array]
+    ) -> tuple[dict[str, Float64Array], dict[str, Array], dict[str, Float64Array]]:
         centers = {m.path: np.asarray(inputs[m.path], np.float64).ravel()[m.index] for m in self.moves}
         wide = {path: np.asarray(x, np.float64) if x.dtype.kind == "f" else x for path, x in inputs.items()}
-        steps = self._first(centers, wide)
+        return centers, wide, self._first(centers, wide)
+
+    def _chosen(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        centers, wide, steps = self._begun(inputs)
         for _ in range(HALVINGS):
             again = self._too_large(centers, steps, wide)
             if not any(bad.any() for bad in again.values()):

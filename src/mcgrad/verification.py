@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mcgrad import arguments
 from mcgrad.agreement import BackendCheck, agreement
 from mcgrad.backends import registry
-from mcgrad.differences import STEP, Differences, GradientCheck
+from mcgrad.differences import MANY, STEP, Differences, GradientCheck
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.estimator import Estimator
@@ -51,7 +51,7 @@ class Verification:
     n, gradient_n : int
         Draws for the backends and for the finite differences.
     dtype : str
-        Of the backends; finite differences are float64.
+        Of the backends and of the gradient; finite differences of the same draws are float64.
     seed : int
     method : str or dict of str to str
         As an Estimate says it.
@@ -75,9 +75,9 @@ class Verification:
         lines = [f"backends against {REFERENCE}, the same {self.n:,} draws, {self.dtype}", *self._backend_lines()]
         if self.gradient:
             some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
-            what = f"the same {self.gradient_n:,} draws, float64, {some} components"
             by = "" if self.method == "pathwise" else f" by {self.method}"
-            lines += ["", f"gradient{by} against central differences, {what}", *self._gradient_lines()]
+            what = f"gradient{by} in {self.dtype} against central differences in float64"
+            lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some} components", *self._gradient_lines()]
         wrong = [check for check in self.gradient if not check.ok]
         if any(math.isfinite(check.z) for check in wrong):
             lines += ["", *(BIASED if self.method == "pathwise" else WRONG)]
@@ -153,9 +153,11 @@ def verify(
     Notes
     -----
     Finite differences are S = (4 S(h) - S(2h)) / 3 with S(h) = (f at phi + h - f at phi - h) / 2h, draw by draw with
-    the same noise, on the NumPy backend in float64, with at least 4,000 draws. z is the mean of (gradient - S) over
-    its standard error. A gradient that is biased because f jumps shows as a large z; it takes enough draws near the
-    jump: a z of about sqrt(n / 32) where the jump is all there is.
+    the same noise, on the NumPy backend, with at least 4,000 draws. The gradient is in the dtype that runs, S in
+    float64 from the same draws and parameters: so a gradient that is biased by rounding shows, too. z is the mean of
+    (gradient - S) over its standard error, to which what rounds and what the quotient leaves out are added. A gradient
+    that is biased because f jumps shows as a large z; it takes enough draws near the jump: a z of about sqrt(n / 32)
+    where the jump is all there is.
 
     The quotients are of the expectation, so that they judge any method: S has the same mean whatever the gradient was
     estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
@@ -175,16 +177,12 @@ def verify(
         n = max(n // reference.group, 2) * reference.group
         checks = _backends(f, reference.q, problem, reference, backends, n, seed)
         method = reference.plan.method
-        differences = _differences(f, problem | {"wrt": reference.wrt}, seed, float(step), reference.q)
-    gradient, used = differences.check(components, n)
-    return Verification(checks, gradient, len(differences.components), n, used, reference.dtype, seed, method)
-
-
-def _differences(f: Any, problem: dict[str, Any], seed: int, step: float, q: Distribution) -> Differences:
-    common: dict[str, Any] = {**problem, "dtype": "float64", "backend": REFERENCE}
-    full, value = Estimator(f, q, **common), Estimator(f, q, **{**common, "wrt": ()})
-    inputs = full._values({})
-    return Differences(q, full.program, value.program, {**inputs, **full.baselines(inputs, seed)}, seed, step)
+        value = Estimator(f, q, **problem | {"wrt": ()}, dtype="float64", backend=REFERENCE).program
+    inputs = reference._values({})
+    differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
+    gradient, used = differences.check(reference.program, reference.baselines(inputs, seed), components, min(n, MANY))
+    whole = len(differences.components(reference.program))
+    return Verification(checks, gradient, whole, n, used, reference.dtype, seed, method)
 
 
 def _backends(
