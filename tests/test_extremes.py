@@ -75,3 +75,28 @@ def test_betaln_of_large_arguments(dtype):
                           params={"a": a, "b": b}, wrt=["a", "b"], backend="numpy")  # fmt: skip
         tolerance = 1e-6 if dtype == "float32" else 1e-13
         assert est.value == pytest.approx(sc.betaln(a, b), rel=tolerance)
+
+
+FACTOR = np.array([[0.9, -0.4, 0.2], [0.3, 1.1, -0.7], [-0.5, 0.6, 0.8], [0.2, 0.1, 1.3], [1.4, -0.2, 0.5]])
+FACTORS = {"full": FACTOR, "two columns alike": FACTOR[:, [0, 1, 0]], "more columns than rows": FACTOR.T}
+
+
+@DTYPES
+@pytest.mark.parametrize("diagonal", [1e-3, 1e-7, 1e-9])
+@pytest.mark.parametrize("name", FACTORS)
+def test_low_rank_normals_of_small_diagonals(name, diagonal, dtype):
+    """Entropy by draws, and its gradient: Woodbury's identity has neither, in float32 from 1e-6 on."""
+    factor = FACTORS[name]
+    d = len(factor)
+    values = np.linalg.svd(factor, compute_uv=False)
+    values = np.square(np.concatenate([values, np.zeros(d)])[:d]) + diagonal
+    entropy = 0.5 * np.sum(np.log(values)) + d * 0.5 * np.log(2 * np.pi * np.e)
+    q = mg.LowRankMultivariateNormal(np.zeros(d), factor, np.full(d, diagonal))
+    objective = mg.elbo(lambda z: 0.0 * np.sum(z), q)
+    exact = mg.estimate(objective, n=2, dtype=dtype, backend="numpy")
+    assert exact.value == pytest.approx(entropy, rel=1e-6)
+    est = mg.estimate(objective, n=20_000, method="stl", dtype=dtype, backend="numpy")
+    assert abs(est.value - entropy) < 5 * est.stderr
+    for path in ("cov_factor", "cov_diag"):
+        right = exact.grad[path]
+        assert np.all(np.abs(est.grad[path] - right) < 5 * est.grad_stderr[path] + 1e-4 * np.abs(right))
