@@ -264,3 +264,22 @@ def test_gammas_of_large_concentration_keep_the_digits_of_their_deviation(dtype)
     right(est, {"concentration": 1e3 / 3.0 / 333333.0})
     entropy_by_draws = mg.estimate(mg.elbo(nothing, q), n=N, method="stl", dtype=dtype, seed=1, backend="numpy")
     assert abs(entropy_by_draws.value - q.entropy(**q.params)) < MOST_Z * entropy_by_draws.stderr
+
+
+def test_kernels_compute_densities_at_coordinates_as_the_reference_does():
+    q = mg.Joint(
+        beta=mg.Beta(0.05, 2.0),
+        gamma=mg.Gamma(1e6, 3.0),
+        relaxed=mg.RelaxedBernoulli(0.05, logits=0.3),
+        simplex=mg.Dirichlet([0.01, 2.0, 3.0]),
+        squashed=mg.Normal(1.0, 20.0).transformed(B.Tanh()),
+    )
+    objective = mg.elbo(lambda z: sum(np.sum(np.arctan(x)) for x in z.values()), q)
+    ours, reference = (
+        mg.estimate(objective, n=4000, method="stl", dtype="float32", seed=5, backend=name)
+        for name in ("cpu", "numpy")
+    )
+    assert ours.nonfinite == 0
+    error = tree.flatten(reference.grad_stderr)
+    for path, x in tree.flatten(reference.grad).items():
+        assert np.all(np.abs(tree.flatten(ours.grad)[path] - x) < 1e-2 * error[path] + 1e-12), path
