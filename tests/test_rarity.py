@@ -46,6 +46,11 @@ def test_other_gradients_are_left_in_peace(f, q):
         mg.estimate(f, q, 20_000, backend="numpy")
 
 
+def test_joints_have_none_where_no_part_has():
+    assert mg.Joint(a=mg.Normal(), b=mg.Joint(c=mg.Uniform())).rarity is None
+    assert mg.Joint(a=mg.Normal(), b=mg.Joint(c=mg.Gamma(1.0))).rarity is not None
+
+
 def test_the_score_shows_what_is_not_known():
     """d E z^2 / da = 2 a + 1, and the standard error covers it."""
     est = mg.estimate(squares, mg.Gamma(0.001), 20_000, method="score+mean", backend="numpy")

@@ -41,6 +41,8 @@ class Joint(Distribution):
         constraints = {f"{name}.{path}": c for name, part in parts.items() for path, c in part.constraints.items()}
         self._set(parts=parts, constraints=constraints)
         self._set(chart=Parts(tuple((name, part.chart) for name, part in parts.items())))
+        if all(part.rarity is None for part in parts.values()):
+            self._set(rarity=None)
         self._set(reparameterized=all(part.reparameterized for part in parts.values()))
         super().__init__(**{name: part.params for name, part in parts.items()})
 
