@@ -55,3 +55,8 @@ def test_the_score_shows_what_is_not_known():
     """d E z^2 / da = 2 a + 1, and the standard error covers it."""
     est = mg.estimate(squares, mg.Gamma(0.001), 20_000, method="score+mean", backend="numpy")
     assert abs(est.grad["concentration"] - 1.002) < 5 * est.grad_stderr["concentration"]
+
+
+def test_a_closed_form_of_zero_is_no_sign_of_rare_draws():
+    q = mg.Gamma(1e-6, 1.0)
+    assert mg.estimate(mg.kl(q, q), n=100, backend="numpy").grad["concentration"] == 0  # warnings are errors here

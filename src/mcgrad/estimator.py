@@ -297,7 +297,8 @@ class Estimator:
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(_spoiled(partial.nonfinite, n // self.group, self.group))
-        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, n, self.dtype)
+        random = self._finish.random
+        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, random, n, self.dtype)
         return Estimate.from_moments(
             partial.moments,
             shapes=self._shapes,

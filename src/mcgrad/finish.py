@@ -23,11 +23,16 @@ class Finisher:
     program : Program
     free : mapping from path to bool array
         Entries of a gradient that may move; the gradient in the others is zero.
+
+    Attributes
+    ----------
+    random : bool array
+        Which components of the outputs differ from draw to draw.
     """
 
     def __init__(self, program: Program, free: Mapping[str, npt.NDArray[np.bool_]]) -> None:
         self.size = sum(out.var.size for out in program.outputs)
-        self._random = np.concatenate([np.full(out.var.size, out.var.random) for out in program.outputs])
+        self.random = np.concatenate([np.full(out.var.size, out.var.random) for out in program.outputs])
         self._fixed = np.concatenate(
             [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
         )
@@ -51,7 +56,7 @@ class Finisher:
         if self._plain:
             return moments
         mean, norm = np.zeros(self.size), np.zeros(self.size)
-        mean[self._random], norm[self._random] = moments.mean, moments.norm
+        mean[self.random], norm[self.random] = moments.mean, moments.norm
         values = self._constants(inputs) if self._places else []
         with np.errstate(all="ignore"):
             for (place, is_factor), flat in zip(self._places, values, strict=True):
@@ -91,8 +96,8 @@ class Finisher:
         count, nonfinite = before.count, partial.nonfinite
         mean, norm = moments.mean.copy(), moments.norm.copy()
         every = ~np.isfinite(mean)  # what is not finite in every draw
-        every[self._random] &= np.isfinite(before.mean)
-        spoiled = self._random & ~np.isfinite(mean)
+        every[self.random] &= np.isfinite(before.mean)
+        spoiled = self.random & ~np.isfinite(mean)
         if every.any():
             nonfinite = count + (nonfinite if omit else 0)
             count = 0 if omit else count
@@ -100,7 +105,7 @@ class Finisher:
             spoiled[1:] = True
             spoiled[0] |= not count
         elif spoiled[0]:
-            spoiled |= self._random
+            spoiled |= self.random
         spoiled &= ~self._fixed
         mean[spoiled] = norm[spoiled] = np.nan
         return Partial(Moments(count, mean, norm), nonfinite)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.arrays import fetch
@@ -21,7 +22,13 @@ FEW = 40.0  # draws expected not to be at an end of the support: with more of th
 
 
 def warn_of_rare_draws(
-    q: Distribution, values: Mapping[str, Any], shapes: Mapping[str, Shape], moments: Moments, n: int, dtype: str
+    q: Distribution,
+    values: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    moments: Moments,
+    random: npt.NDArray[np.bool_],
+    n: int,
+    dtype: str,
 ) -> None:
     """Warn where a component of the gradient is zero in all draws, and may owe that to their number.
 
@@ -34,6 +41,8 @@ def warn_of_rare_draws(
         Of the parameters of the gradient, in the order of the moments.
     moments : Moments
         Of the value, and of the gradient's components.
+    random : bool array
+        Which of these differ from draw to draw; a closed form may well be zero.
     n : int
         Number of draws.
     dtype : {"float32", "float64"}
@@ -46,7 +55,7 @@ def warn_of_rare_draws(
     if q.rarity is None:
         return
     size = np.abs(moments.mean) + moments.norm / np.sqrt(n)
-    zero = size <= NOTHING[dtype] * size[0]
+    zero = random & (size <= NOTHING[dtype] * size[0])
     if not zero[1:].any():
         return
     params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
