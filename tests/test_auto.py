@@ -86,6 +86,8 @@ def test_parameters_of_the_integrand():
     est = mg.estimate(lambda z, *, k: np.where(z > k, 1.0, 0.0), mg.Normal(0.0, 1.0), 40_000, params={"k": 0.3},
                       method="auto", backend="numpy")  # fmt: skip
     assert est.method == {"loc": "measure_valued", "scale": "measure_valued", "k": "difference"}
+    assert est.choice.startswith("q: ")
+    assert "; k: pathwise does not apply: a parameter that the integrand follows in jumps alone" in est.choice
     exact = np.exp(-0.045) / np.sqrt(2 * np.pi)
     assert abs(est.grad["k"] + exact) < 5 * est.grad_stderr["k"]
     for f, method in (

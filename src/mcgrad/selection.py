@@ -114,7 +114,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
             affected = paths
         choices |= dict.fromkeys(affected, best)
         if reason:
-            reasons.append(f"{part}: {reason}" if len(parts) > 1 else reason)
+            reasons.append(f"{part or 'q'}: {reason}" if len(parts) > 1 else reason)
     return Plan(choices, tuple(wrt), k, "; ".join(reasons) or "no parameter of q to differentiate in")
 
 
@@ -210,7 +210,7 @@ def _direct(
             check_jumps(problem, [path])
         why = part.bias(Choice(PATHWISE))
     except ParameterError as error:
-        return Choice(DIFFERENCE), str(error)
+        return Choice(DIFFERENCE), f"{PATHWISE} does not apply: {error.given}"
     return (Choice(DIFFERENCE), f"{PATHWISE} is biased: {why}") if why else (Choice(PATHWISE), "")
 
 

@@ -1,0 +1,30 @@
+"""Every method of every family in float32, against finite differences of the same draws in float64."""
+
+import pytest
+
+import mcgrad as mg
+from mcgrad.estimators.plan import ESTIMATORS
+from tests.families import FAMILIES
+
+METHODS = [method if method != "score" else "score+mean" for method in ESTIMATORS if method not in ("stl", "dreg")]
+
+
+def checked(row, method, wrt=None):
+    """Return what `verify` finds, or None where the method does not apply."""
+    try:
+        return mg.verify(row.f, row.q, 4000, wrt=wrt, method=method, dtype="float32", components=3, backends=["numpy"])
+    except mg.ParameterError:
+        return None
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_gradient_in_float32(name):
+    """A method that does not apply is refused; one that does is right, though its numbers are rounded."""
+    row, looked = FAMILIES[name], 0
+    for method in METHODS:
+        whole = checked(row, method)
+        for found in [whole] if whole else [checked(row, method, path) for path in row.q.flat_params]:
+            if found:
+                assert found.ok, str(found)
+                looked += 1
+    assert looked
