@@ -70,9 +70,10 @@ class Estimator:
         that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
 
     method : str or dict
-        How the gradient in q's parameters is estimated: "pathwise", "score", "measure_valued"; for objectives also
+        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also
         "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
-        says it parameter by parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. See docs/estimators.md.
+        says it parameter by parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. Parameters that only f has are
+        differentiated directly, or have "difference". See docs/estimators.md.
     baseline : {None, "mean", "leave_one_out", "optimal"}
         What score functions take from f.
     k : int
