@@ -4,6 +4,10 @@ import os
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("mcgrad", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # tests assert no time
+settings.load_profile("mcgrad")
 
 _folder = tempfile.TemporaryDirectory(prefix="mcgrad-tests-")
 os.environ["MCGRAD_CACHE_DIR"] = _folder.name

@@ -116,6 +116,7 @@ def test_compare_says_who_is_off():
 
 def test_what_float32_rounds_away_is_seen():
     """The differences are in float64, of the same draws: a value that is zero in float32 has a score that is zero."""
+
     def small(z):
         return ((1.0 + 1e-9 * z) - 1.0) * 1e9 + np.sin(z)
 

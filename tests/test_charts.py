@@ -195,6 +195,7 @@ def test_divergences_where_draws_are_beyond_all_numbers_of_the_dtype(q, p, dtype
 @DTYPES
 def test_divergences_between_families_of_one_chart(dtype):
     """KL(LogitNormal || Beta), by quadrature over the normal."""
+
     def exact(loc, scale):
         x, step = np.linspace(-10.0, 10.0, 20_001, retstep=True)
         w = step * np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
@@ -276,8 +277,7 @@ def test_kernels_compute_densities_at_coordinates_as_the_reference_does():
     )
     objective = mg.elbo(lambda z: sum(np.sum(np.arctan(x)) for x in z.values()), q)
     ours, reference = (
-        mg.estimate(objective, n=4000, method="stl", dtype="float32", seed=5, backend=name)
-        for name in ("cpu", "numpy")
+        mg.estimate(objective, n=4000, method="stl", dtype="float32", seed=5, backend=name) for name in ("cpu", "numpy")
     )
     assert ours.nonfinite == 0
     error = tree.flatten(reference.grad_stderr)

@@ -163,7 +163,7 @@ def test_auto_without_a_density():
     est = mg.estimate(digital, plain, 40_000, method="auto", backend="numpy")
     assert est.method == "difference"
     assert "nothing else applies (pathwise is biased: " in est.choice
-    exact = np.exp(-(0.3 - 0.3) ** 2 / 2) / np.sqrt(2 * np.pi)
+    exact = np.exp(-((0.3 - 0.3) ** 2) / 2) / np.sqrt(2 * np.pi)
     assert abs(est.grad["a"] - exact) < 5 * est.grad_stderr["a"]
 
 

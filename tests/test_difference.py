@@ -103,6 +103,7 @@ def test_the_bias_is_far_below_the_errors(name):
 def test_what_the_draws_hardly_change():
     """The derivative is the same for every draw: its step must be small by itself, and no frequency may hide in it."""
     for frequency in (200.0, 64.0, 6.4 * np.pi):
+
         def f(z, *, a, frequency=frequency):
             return np.sin(frequency * a) + 1000 * z
 

@@ -186,3 +186,24 @@ def test_remedies_name_the_packages_of_the_stack(monkeypatch):
     assert "numba-cuda[cu13]" in packages.cuda()
     assert packages.nvjitlink().endswith("nvidia-nvjitlink")
     assert "cupy-cuda12x" in packages.cuda(11)
+
+
+IN_TURN = """
+import numpy as np
+import mcgrad as mg
+from mcgrad import ptx
+from mcgrad.emit import registers
+
+for shift in (0.0, 1.0, 2.0):
+    f = lambda z: np.where(z > shift, np.sin(z), np.log1p(z * z))
+    estimator = mg.Estimator(f, mg.Normal(0.3, 1.2), backend="cpu", dtype="float64")
+    ptx.ptx(registers.emit(estimator.program).source, "kernel", (9, 0), [])
+    print(estimator(100).n)
+"""
+
+
+def test_cpu_and_gpu_compile_in_turn(tmp_path):
+    """As they do where a run falls back; Numba before 0.66 did not find its intrinsics again."""
+    environment = {**os.environ, "MCGRAD_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", IN_TURN], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["100"] * 3, done.stderr
