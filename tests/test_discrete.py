@@ -154,3 +154,16 @@ def test_job_files_have_them(table, tmp_path):
     assert type(q).__name__ == table["family"]
     est = mg.estimate(lambda z: np.sum(z), q, 1000, wrt=(), backend="numpy")
     assert np.isfinite(est.value)
+
+
+@pytest.mark.parametrize("q", [mg.OneHotCategorical(logits=np.zeros(3)), mg.Categorical(logits=np.zeros(3))])
+def test_where_the_entropy_is_largest_no_right_method_is_called_biased(q):
+    """Most draws jump nowhere there, and all that moves their value is the entropy, whose slope is zero."""
+    bound = mg.elbo(lambda z: 2.0 * np.sum(z * np.arange(z.size)) if z.size > 1 else 2.0 * z, q)
+    found = mg.compare(bound, n=8000, backend="numpy")
+    assert not found.biased
+    assert mg.verify(bound, n=8000, method="score+mean", backends=["numpy"]).ok
+    est = mg.estimate(bound, n=8000, method="auto", backend="numpy")
+    assert est.method.startswith("score")
+    exact = [-2 / 3, 0.0, 2 / 3]  # of E f, p (f - E f); of the entropy of equal probabilities zero
+    assert np.all(np.abs(est.grad["logits"] - exact) < 5 * est.grad_stderr["logits"])

@@ -40,6 +40,8 @@ SUSPECTS = 8  # draws in which a jump is looked for, those whose quotients diffe
 BISECTIONS = 14  # of the interval in which it is
 SHORT = 4 * 0.5**BISECTIONS  # length of the last one, in steps
 EARLY, SLOW = 5, 0.04  # after so many there is less than this part of the change left of what only bends
+BEND = 0.1  # part of a quotient that may change between one step and two, by bending
+FLAT = 1e-3  # standard deviations of a quotient that this may be where most draws have next to no slope
 NEGLIGIBLE = 2e-5  # of the standard deviation of a draw: with five of these a bias is the standard error of 1e8 draws
 ROUNDING = 1e4  # units in the last place of the value, below which nothing is a jump
 STEEP = 10.0  # times the mean slope: what changes so much faster, after the last, jumps as far as draws can tell
@@ -247,7 +249,8 @@ class Differences:
                 for _ in range(SHRINKS):
                     near, far = self._quotient(component, h, n), self._quotient(component, 2 * h, n)
                     # by the median, so that the few draws near a jump or a kink do not count; NaN is not <=
-                    if np.median(np.abs(near - far)) <= 0.1 * np.median(np.abs(near)):
+                    bent, slope = np.median(np.abs(near - far)), np.median(np.abs(near))
+                    if bent <= BEND * slope or bent <= FLAT * np.std(near):
                         break
                     h /= 4
             self._quotients[component, n] = Quotients(h, near, far)
