@@ -8,10 +8,16 @@ import pytest
 import mcgrad as mg
 
 Q = mg.Normal(0.0, 1.0)
+U = np.arange(3.0)
 
 
 def estimate(f, q=Q, **options):
     return mg.estimate(f, q, 100, backend="numpy", **options)
+
+
+def argmax(x):
+    """The index of the largest element, as a number."""
+    return np.sum(np.where(x == np.max(x), np.arange(3.0), 0.0))
 
 
 REFUSED = {
@@ -21,6 +27,8 @@ REFUSED = {
     "remainder": lambda z, *, k: np.sum(np.sign(np.remainder(z + k, 2.0) - 1.0)),
     "hoisted": lambda z, *, k: np.floor(k) * z,
     "mean": lambda z, *, k: np.mean(z * np.ones(3) > k),
+    "heaviside": lambda z, *, k: np.heaviside(z - k, 0.5),
+    "index of the largest": lambda z, *, k: 1.0 * (argmax(U * z - k * U**2) == 2.0),
 }
 
 
@@ -41,7 +49,15 @@ WARNED = {
     "both": lambda z, *, k: np.where((z > k) & (z < k + 1), k * z, 0.0),
     "floor": lambda z, *, k: np.floor(z + k) + k * z,
     "minimum": lambda z, *, k: np.where(np.min(z * np.ones(2) + k) > 0.9, np.maximum(z + k, 0.0), 0.0),
+    "heaviside": lambda z, *, k: np.heaviside(z - k, 1.0) * k * z,
+    "largest": lambda z, *, k: (k + z) * np.sum(np.where((x := U * z + k * U**2) == np.max(x), U, 0.0)),
 }
+
+
+def largest(x):
+    return np.sum(np.where(x == np.max(x), x, 0.0))
+
+
 FINE = {
     "call": lambda z, *, k: np.where(np.exp(z) > k, np.exp(z) - k, 0.0),
     "scaled": lambda z, *, k: np.where(k * z >= 0.5, 2 * (k * z) - 1.0, 0.0),
@@ -50,6 +66,8 @@ FINE = {
     "of the draw": lambda z, *, k: np.where(z > 0, k * z, -k * z),
     "of the parameter": lambda z, *, k: np.where(k > 0, k * z, 3 * k * z),
     "unread": lambda z, *, k: z,
+    "heaviside": lambda z, *, k: np.heaviside(z - k, 1.0) * (z - k),
+    "largest": lambda z, *, k: largest(U * z - k * U**2),
 }
 
 
@@ -83,6 +101,10 @@ def test_parameters_of_q():
     """Whose value f follows in jumps alone, and whose draws jump by a function of the user."""
     with pytest.warns(mg.JumpWarning, match="is zero for every draw in loc, scale, "):
         estimate(lambda z: np.where(z > 0.3, 1.0, 0.0))
+    with pytest.warns(mg.JumpWarning, match=r"is zero for every draw in loc, scale, .*np\.heaviside\(z, 0\.5\)"):
+        estimate(lambda z: np.heaviside(z, 0.5))
+    with pytest.warns(mg.JumpWarning, match=r"is zero for every draw in loc, scale, .*x == np\.max\(x\)"):
+        estimate(argmax, mg.Normal(np.zeros(3), np.ones(3)))
     q = mg.Reparameterized(lambda e, *, a: np.floor(a + e) + 0.1 * (a + e), {"a": 0.3}, mg.noise.normal())
     with pytest.warns(mg.JumpWarning, match=r"leaves a jump out in a, .*np\.floor\(a \+ e\)"):
         estimate(lambda z: z, q)

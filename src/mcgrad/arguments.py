@@ -119,7 +119,7 @@ def data(given: Mapping[str, Any] | None, params: Iterable[str]) -> dict[str, np
     given = _mapping("data", given)
     for name in given:
         if name in params:
-            raise ParameterError(name, "in data and in params", "each name once; rename one")
+            raise ParameterError(name, "in data, and a parameter of q or in params", "each name once; rename one")
     return {name: datum(name, value) for name, value in given.items()}
 
 

@@ -14,6 +14,7 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Var, ancestors
 from mcgrad.ir.vmap import substitute
 
+ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
 
 
@@ -29,24 +30,38 @@ def is_continuous(root: Var, comparison: Var, values: Mapping[str, npt.NDArray[A
     Notes
     -----
     One of the numbers takes the place of the other in the whole root, and the comparison is once true and once false.
-    Both are evaluated for some noise. A root that has the number in another form, as the square of what is compared,
-    is taken to jump.
+    Both are evaluated for some noise. Where an equality finds the largest or smallest element, as `z == np.max(z)`
+    does, all elements are the same, and it holds for the first and then for the second. A root that has the number in
+    another form, as the square of what is compared, is taken to jump.
     """
-    if comparison.op not in ("less", "less_equal"):
+    if comparison.op not in (*ORDERS, *EQUALITIES):
         return False
     shared = _shared(root)
     sides = [_inner(shared[arg]) for arg in comparison.args]
+    answers = _answers(comparison)
     for held, replaced in (sides, sides[::-1]):
-        if replaced.is_const or held.size > replaced.size or replaced in set(ancestors([held])):
+        extreme = held.op in ("max", "min") and held.size == 1 and held.args[0] is replaced
+        if comparison.op in ORDERS:
+            skipped = replaced.is_const or held.size > replaced.size or replaced in set(ancestors([held]))
+        else:
+            skipped = not extreme or replaced.shape != comparison.shape
+        if skipped:
             continue
         place = {replaced: broadcast(held, replaced.shape)}
         both = []
-        for answer in (True, False):
-            known = {shared[comparison]: const(np.full(comparison.shape, answer))}
-            both += substitute([shared[root]], {**place, **known})
+        for answer in answers:
+            both += substitute([shared[root]], {**place, shared[comparison]: const(answer)})
         if _agree(both, values):
             return True
     return False
+
+
+def _answers(comparison: Var) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """What a comparison says on both sides of where it changes."""
+    if comparison.op in ORDERS or comparison.size < 2:
+        return np.full(comparison.shape, True), np.full(comparison.shape, False)
+    first, second = (np.arange(comparison.size).reshape(comparison.shape) == i for i in (0, 1))
+    return (first, second) if comparison.op == "equal" else (~first, ~second)
 
 
 def _shared(root: Var) -> dict[Var, Var]:

@@ -11,6 +11,7 @@ from mcgrad.ir.program import Var, ancestors
 CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
 HOLDING = ("stop", "implicit")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
+CHOOSING = ("max", "min", "maximum", "minimum")  # what equals its arguments where they are the extreme
 
 
 def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
@@ -63,9 +64,16 @@ def flat_arguments(root: Var, source: Var) -> list[Var]:
 
 def _is_flat(var: Var, argument: int) -> bool:
     """Whether an equation jumps as one of its arguments, a float, moves."""
-    if var.args[argument].kind != "float" or var.op in (*CONTINUOUS, *RARE):
+    if var.args[argument].kind != "float" or var.op in CONTINUOUS or (var.op in RARE and not _chooses(var)):
         return False
     return _rules(var)[argument] is None
+
+
+def _chooses(var: Var) -> bool:
+    """Whether an equality finds where an extreme is, as `z == np.max(z)` does."""
+    if var.op not in ("equal", "not_equal") or not all(arg.random for arg in var.args):
+        return False
+    return any(found.op in CHOOSING and found.random for found in ancestors(var.args))
 
 
 def _rules(var: Var) -> Sequence[object]:

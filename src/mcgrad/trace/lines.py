@@ -16,7 +16,7 @@ from mcgrad.trace.refuse import owner
 Line = tuple[str, int]  # file and line
 
 FOLDERS = tuple(os.path.dirname(file) + os.sep for file in (__file__, mcgrad.ir.__file__))
-JUMPING = ("less", "less_equal", "floor", "ceil", "sign")  # ops whose lines are kept
+JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 
 

@@ -66,7 +66,7 @@ def _nan_ignoring(name: str) -> Builder:
 
 
 def _heaviside(x: Var, at_zero: Var) -> Var:
-    rest = apply("where", apply("equal", x, 0.0), at_zero, x)  # x itself only if it is NaN
+    rest = apply("where", apply("equal", x, 0.0), at_zero, apply("stop", x))  # x itself only if it is NaN
     return apply("where", apply("less", x, 0.0), 0.0, apply("where", apply("less", 0.0, x), 1.0, rest))
 
 
