@@ -80,7 +80,7 @@ def test_remedies_name_what_the_extras_install():
     extras = project["optional-dependencies"]
     assert [list(packages.CUDA[12]), list(packages.CUDA[13])] == [extras["cuda"], extras["cuda13"]]
     assert packages.PLOT in extras["plot"]
-    assert packages.install(*packages.CUDA[13]) == 'pip install "cupy-cuda13x>=13.6,<15" "numba-cuda[cu13]>=0.30"'
+    assert packages.install(*packages.CUDA[13]) == 'pip install "cupy-cuda13x>=13.6,<15" "numba-cuda[cu13]>=0.30.4"'
 
 
 def test_nothing_tells_users_to_install_the_other_project():

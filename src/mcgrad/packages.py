@@ -14,8 +14,8 @@ from mcgrad.machine import version
 
 DISTRIBUTION = "monte-carlo-gradients"
 CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
-    12: ("cupy-cuda12x>=13.4,<15", "numba-cuda[cu12]>=0.30"),
-    13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30"),
+    12: ("cupy-cuda12x>=13.4,<15", "numba-cuda[cu12]>=0.30.4"),
+    13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30.4"),
 }
 WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # what numba-cuda was tried with; it states no upper bounds of its own
 PLOT = "matplotlib>=3.9.2"
