@@ -203,7 +203,7 @@ for shift in (0.0, 1.0, 2.0):
 
 
 def test_cpu_and_gpu_compile_in_turn(tmp_path):
-    """As they do where a run falls back; Numba before 0.66 did not find its intrinsics again."""
+    """As they do where a run falls back; Numba before 0.67 did not find its intrinsics again."""
     environment = {**os.environ, "MCGRAD_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", IN_TURN], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == ["100"] * 3, done.stderr
