@@ -91,7 +91,9 @@ class Finisher:
         count either: all components that depend on the draws are NaN, and all of them where that is every draw.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
-        if math.isfinite(np.add.reduce(moments.mean)):
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = np.add.reduce(moments.mean)
+        if math.isfinite(total):
             return partial if moments is before else Partial(moments, partial.nonfinite)
         count, nonfinite = before.count, partial.nonfinite
         mean, norm = moments.mean.copy(), moments.norm.copy()

@@ -62,7 +62,8 @@ class Moments:
             top = np.abs(x[odd]).max(axis=-1)
             exponent = np.where(np.isfinite(top), np.frexp(top)[1], 0)
             scaled_mean, scaled_m2 = _two_passes(np.ldexp(x[odd], -exponent[:, None]))
-            mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
+            with np.errstate(over="ignore"):  # a norm of values near the largest number may be none
+                mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
         return cls(count, mean, norm)
 
     @classmethod

@@ -69,15 +69,25 @@ def _others(var: Var) -> Var:
     return transpose(reshape(both, tuple(x.shape[i] for i in order)), np.argsort(order).tolist())
 
 
-def _shares(var: Var) -> Var:
-    """Weights of the elements that attain the extremum: equal shares that sum to one."""
+def _attained(var: Var) -> tuple[Var, Var]:
+    """Where the elements attain the extremum, and how many do: they have equal shares in it."""
     (x,), axes = var.args, var.attrs
-    hit = apply("float", apply("equal", x, expand(var, axes, x.shape)))
-    return apply("divide", hit, expand(reduce("sum", hit, axes), axes, x.shape))
+    hit = apply("equal", x, expand(var, axes, x.shape))
+    return hit, reduce("sum", apply("float", hit), axes)
 
 
-def _weighted(weights: Callable[[Var], Var]) -> Callable[[Tangents, Var], Var]:
-    return lambda ts, var: reduce("sum", apply("multiply", _only(ts), weights(var)), var.attrs)
+def _extremum_forward(ts: Tangents, var: Var) -> Var:
+    hit, count = _attained(var)
+    return apply("divide", reduce("sum", apply("where", hit, _only(ts), 0.0), var.attrs), count)
+
+
+def _extremum_reverse(ct: Var, var: Var) -> list[Var]:
+    hit, count = _attained(var)
+    return [apply("where", hit, expand(apply("divide", ct, count), var.attrs, hit.shape), 0.0)]
+
+
+def _prod_forward(ts: Tangents, var: Var) -> Var:
+    return reduce("sum", apply("multiply", _only(ts), _others(var)), var.attrs)
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
@@ -190,9 +200,9 @@ def _native_forward(ts: Tangents, var: Var) -> Var:
 
 
 FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
-    "prod": _weighted(_others),
-    "max": _weighted(_shares),
-    "min": _weighted(_shares),
+    "prod": _prod_forward,
+    "max": _extremum_forward,
+    "min": _extremum_forward,
     "cumprod": lambda ts, var: linear_recurrence(
         var.args[0], apply("multiply", _only(ts), _shifted(var, var.attrs[0], var.attrs[1], 1.0)), *var.attrs
     ),
@@ -215,8 +225,8 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "concatenate": _concatenate_reverse,
     "sum": lambda ct, var: [expand(ct, var.attrs, var.args[0].shape)],
     "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _others(var))],
-    "max": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _shares(var))],
-    "min": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _shares(var))],
+    "max": _extremum_reverse,
+    "min": _extremum_reverse,
     "cumsum": lambda ct, var: [scan("cumsum", ct, var.attrs[0], not var.attrs[1])],
     "cumprod": _cumprod_reverse,
     "linear_recurrence": _recurrence_reverse,

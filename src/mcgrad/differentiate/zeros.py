@@ -27,7 +27,7 @@ POLES = {  # a derivative is infinite, or NaN, at arguments where the value is f
     "log10", "log1p", "log2", "ndtri", "ndtri_exp", "power", "reciprocal", "sqrt", "implicit",
 }  # fmt: skip
 MIXING = {"cumprod", "linear_recurrence", "einsum"}  # add up products of cotangents with other elements' values
-REPEATING = {"prod", "max", "min", "native_value"}  # multiply one cotangent with something for each element
+REPEATING = {"prod", "native_value"}  # multiply one cotangent with something for each element
 SELECTING = {"minimum", "maximum", "where", "nextafter"}  # multiply by nothing
 
 

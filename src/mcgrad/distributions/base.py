@@ -17,7 +17,7 @@ from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
-from mcgrad.reals import MOST_DRAWS, count, real_array
+from mcgrad.reals import MOST_DRAWS, count, obstacle, real_array
 from mcgrad.reals import seed as seed_of
 from mcgrad.supports import Support, unstated
 
@@ -388,9 +388,18 @@ Distribution.log_density = _no_density  # a method that subclasses may replace b
 
 def _value(z: Any) -> Any:
     """Numbers, and lists and arrays of whole ones, as an array of floats; all else, as what is traced, as it is."""
-    if isinstance(z, bool | int | float | list | tuple) or (isinstance(z, np.ndarray) and z.dtype.kind in "biu"):
-        return np.asarray(z, np.float64)
-    return z
+    found = obstacle(z)
+    if found:
+        raise ParameterError("z", *found)
+    if not isinstance(z, list | tuple | np.ndarray | np.generic | int | float | complex | str | bytes | None):
+        return z
+    try:
+        array = np.asarray(z)
+    except ValueError:  # lists of different lengths
+        raise ParameterError("z", shown(z), REAL) from None
+    if array.dtype.kind not in "biuf":
+        raise ParameterError("z", shown(z), REAL)
+    return z if isinstance(z, np.ndarray | np.generic) and array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def _names(flat: Mapping[str, object]) -> str:
