@@ -43,6 +43,20 @@ def test_a_derivative_that_is_zero_for_every_draw_is_refused(name, method):
             mg.verify(REFUSED[name], Q, 1000, params={"k": 0.3}, backends=["numpy"])
 
 
+def test_all_such_parameters_are_named_at_once():
+    def digital(z, *, spot, strike):
+        return np.where(spot * np.exp(z) > strike, 1.0, 0.0)
+
+    params = {"spot": 1.0, "strike": 1.2}
+    method = {"spot": "difference", "strike": "difference"}
+    with pytest.raises(mg.ParameterError, match=r'^spot: .*, like strike: .*method=\{"spot": "difference", "strike": '):
+        estimate(digital, params=params)
+    assert estimate(digital, params=params, wrt=list(params), method=method).method == "difference"
+    said = str(mg.compare(digital, Q, 800, params=params, backend="numpy"))
+    assert said.count("not apply") == 1
+    assert "pathwise, score, measure_valued, " in said
+
+
 WARNED = {
     "knock-out": lambda z, *, k: np.where(k * np.exp(z) > 1.0, k * np.exp(z) - 0.5, 0.0),
     "beside": lambda z, *, k: k * z + (z > k),

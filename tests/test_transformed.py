@@ -123,6 +123,12 @@ REFUSED = [
     (lambda: NORMAL.transformed(np.exp, inverse=3), "inverse", "3"),
     (lambda: NORMAL.transformed(bijections.Exp(), inverse=np.log), "inverse", "log"),
     (lambda: NORMAL.transformed(np.exp, constraints={"a": constraints.positive}), "constraints['a']", "no parameter"),
+    (
+        lambda: NORMAL.transformed(lambda z, *, a: a * z, params={"a": 1.0}, constraints={"a": "positive"}),
+        "constraints['a']",
+        "'positive'",
+    ),
+    (lambda: NORMAL.transformed(np.exp, constraints=["a"]), "constraints", "['a']"),
     (lambda: NORMAL.transformed(lambda x: x > 0), "fn", "bool"),
     (lambda: mg.Joint(a=NORMAL).transformed(bijections.Exp()), "fn", "Exp()"),
     (lambda: bijections.Affine(0.0, 0.0), "scale", "0.0"),

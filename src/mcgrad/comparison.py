@@ -127,7 +127,9 @@ class Comparison:
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
         lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
-        lines += [f"{method} does not apply: {why}" for method, why in self.refused.items()]
+        for why in dict.fromkeys(self.refused.values()):
+            methods = [method for method, reason in self.refused.items() if reason == why]
+            lines.append(f"{', '.join(methods)} {'does' if len(methods) == 1 else 'do'} not apply: {why}")
         return "\n".join(lines)
 
     def plot(self, path: str | Path | None = None) -> Any:

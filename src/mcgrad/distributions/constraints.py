@@ -7,7 +7,7 @@ temporaries as possible; which entry was wrong is worked out only once one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad.arrays import fetch, on_device
-from mcgrad.errors import ParameterError
+from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Shape
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
@@ -63,6 +63,27 @@ class Constraint:
                 more = f" ({len(places)} such entries)" if len(places) > 1 else ""
                 given += f" at [{', '.join(str(i) for i in where)}] of shape {array.shape}{more}"
         return ParameterError(parameter, given, self.describe)
+
+
+def checked(given: Mapping[str, Any] | None, known: Iterable[str]) -> dict[str, Constraint]:
+    """Return a user's constraints; refuse names that no parameter has, and what is no constraint.
+
+    Parameters
+    ----------
+    given : dict of str to Constraint, or None
+    known : iterable of str
+        Paths of the parameters.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError("constraints", shown(given), "a dict of parameters' names to constraints")
+    names = list(known)
+    for path, constraint in (given or {}).items():
+        if path not in names:
+            raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(names) or "none")
+        if not isinstance(constraint, Constraint):
+            accepted = "mcgrad.distributions.constraints.positive, or another Constraint of that module"
+            raise ParameterError(f"constraints[{path!r}]", shown(constraint), accepted)
+    return dict(given or {})
 
 
 def interval(name: str, low: float, high: float, *, closed: str = "", describe: str) -> Constraint:

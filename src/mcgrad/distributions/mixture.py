@@ -184,9 +184,8 @@ def _check_family(family: type[Distribution], single: bool) -> None:
     if family is MultivariateNormal and single:
         raise ParameterError("components", "one MultivariateNormal", "a sequence of them")
     if family is not MultivariateNormal and family.cdf is None:
-        raise ParameterError(
-            "components", f"{family.__name__}, which has no cdf", "MultivariateNormal, or a family with a cdf"
-        )
+        accepted = "MultivariateNormal, or a family with a cdf; the weights are probs= or logits="
+        raise ParameterError("components", f"{family.__name__}, which has no cdf", accepted)
 
 
 def _each(constraint: Constraint) -> Constraint:

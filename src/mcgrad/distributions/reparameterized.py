@@ -12,7 +12,7 @@ from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.constraints import Constraint
+from mcgrad.distributions.constraints import Constraint, checked
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
 
@@ -58,11 +58,7 @@ class Reparameterized(Distribution):
         if not isinstance(params, Mapping):
             raise ParameterError("params", shown(params), "a dict of names to values")
         noises.sources(noise)  # refuses what is not noise
-        known = tree.flatten(params)
-        for path in constraints or {}:
-            if path not in known:
-                raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(known))
-        self._set(transform=transform, noise=noise, constraints=dict(constraints or {}))
+        self._set(transform=transform, noise=noise, constraints=checked(constraints, tree.flatten(params)))
         self._set(log_density=log_prob or _no_log_prob)
         super().__init__(**params)
 

@@ -12,7 +12,7 @@ from mcgrad import tree
 from mcgrad.bijections import Bijection, Exp, Sigmoid
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, LOGIT, REAL, Chart, Image, carried, total
-from mcgrad.distributions.constraints import Constraint, FloatArray
+from mcgrad.distributions.constraints import Constraint, FloatArray, checked
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.errors import ParameterError, shown
@@ -76,10 +76,8 @@ class Transformed(Distribution):
             if name in base.params:
                 raise ParameterError(name, "in params, and a parameter of the base", "each name once; rename one")
         known = tree.flatten(own) if own else {}
-        for path in constraints or {}:
-            if path not in known:
-                raise ParameterError(f"constraints[{path!r}]", "no parameter's name", ", ".join(known) or "none")
-        self._set(base=base, fn=fn, constraints={**base.constraints, **(constraints or {})}, _own=frozenset(own))
+        self._set(base=base, fn=fn, _own=frozenset(own))
+        self._set(constraints={**base.constraints, **checked(constraints, known)})
         self._set(_map=fn if isinstance(fn, Bijection) else _Written(fn, inverse, log_det))
         self._set(chart=_chart(self._map, base.chart, bool(own)))
         self._set(reparameterized=base.reparameterized)

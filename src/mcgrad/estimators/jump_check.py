@@ -50,19 +50,26 @@ def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
         Where a parameter moves a jump besides, or the value follows a parameter of q in jumps alone: once, with the
         line of the user's code.
     """
-    for path in wrt:
-        if path not in problem.own:
-            _refuse_zero(problem, path)
+    _refuse_zeros(problem, [path for path in wrt if path not in problem.own])
     if _warns.get():
         _warn(problem, wrt)
 
 
-def _refuse_zero(problem: Problem, path: str) -> None:
-    param, root = problem.params[path], problem.single
-    if reaches(param, [root], smoothly=False) and not reaches(param, [root]):
-        where = _where(problem, flat_between(param, [root], drawn=False))
-        given = f"a parameter that the integrand follows in jumps alone{where}: its derivative is zero for every draw"
-        raise ParameterError(path, given, f'method={{"{path}": "difference"}}, or a wrt= without it')
+def _refuse_zeros(problem: Problem, paths: Sequence[str]) -> None:
+    root = problem.single
+    params = {path: problem.params[path] for path in paths}
+    zero = [path for path, x in params.items() if reaches(x, [root], smoothly=False) and not reaches(x, [root])]
+    if zero:
+        where = _where(problem, flat_between(params[zero[0]], [root], drawn=False))
+        others = f", like {', '.join(zero[1:])}" if len(zero) > 1 else ""
+        given = f"a parameter that the integrand follows in jumps alone{where}{others}"
+        accepted = f"method={{{_differences(zero)}}}, or a wrt= without {'them' if others else 'it'}"
+        raise ParameterError(zero[0], f"{given}: its derivative is zero for every draw", accepted)
+
+
+def _differences(paths: Sequence[str]) -> str:
+    """The methods to name for parameters that move jumps."""
+    return ", ".join(f'"{path}": "difference"' for path in paths)
 
 
 def _warn(problem: Problem, wrt: Sequence[str]) -> None:
@@ -81,11 +88,11 @@ def _warn(problem: Problem, wrt: Sequence[str]) -> None:
     paths = [*zero, *moving]
     said = [f"is zero for every draw in {', '.join(zero)}"] if zero else []
     said += [f"leaves a jump out in {', '.join(moving)}"] if moving else []
-    remedies = ", ".join(f'"{path}": "difference"' for path in paths)
     message = (
         f"the pathwise gradient {' and '.join(said)}, on which a comparison, floor or sign depends: "
         f'File "{file}", line {number}: {text}. It is biased, unless the integrand is continuous there: mg.verify '
-        f"compares it with differences. method={{{remedies}}} is right at jumps; docs/estimators.md has the others"
+        f"compares it with differences. method={{{_differences(paths)}}} is right at jumps; docs/estimators.md has the "
+        "others"
     )
     warnings.warn_explicit(message, JumpWarning, file, number, registry=_warned)
 
