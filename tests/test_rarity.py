@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats as st
 
 import mcgrad as mg
+from mcgrad import tree
 
 SILENT = [  # q, the component that is zero, and its right value for f = sum of squares
     (mg.Dirichlet([1e-8, 2.0, 4.0]), r"concentration\[0\]: the gradient is zero in all 20,000 draws"),
@@ -44,6 +46,72 @@ def test_other_gradients_are_left_in_peace(f, q):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mg.estimate(f, q, 20_000, backend="numpy")
+
+
+APART = [  # mixtures, and the derivative of E sum(z) in their first weight
+    (mg.MixtureSameFamily(mg.Normal([-7.0, 7.0], 1.0), probs=[0.5, 0.5]), "probs", -7.0),
+    (mg.MixtureSameFamily(mg.Normal([[0.0, -7.0], [0.0, 7.0]], 1.0), logits=[0.0, 0.0]), "logits", -3.5),
+    (
+        mg.MixtureSameFamily([mg.MultivariateNormal([x, 0.0], np.eye(2)) for x in (-7.0, 7.0)], probs=[0.5, 0.5]),
+        "probs",
+        -7.0,
+    ),
+    (mg.Joint(a=mg.Normal(), b=mg.MixtureSameFamily(mg.Laplace([0.0, 50.0], 1.0), probs=[1.0, 1.0])), "b.probs", -12.5),
+]
+
+
+def total(z):
+    return sum(np.sum(x) for x in (z.values() if isinstance(z, dict) else [z]))
+
+
+@pytest.mark.parametrize(("q", "path", "right"), APART)
+def test_weights_of_components_far_apart(q, path, right):
+    """No draw is where the gradient along draws in the weights comes from: it is several standard errors off."""
+    with pytest.warns(
+        mg.RareDrawsWarning, match=f"^{path}: the components are so far apart .*'{path}': 'score"
+    ) as seen:
+        off = mg.estimate(total, q, 20_000, backend="numpy", wrt=[path])
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine = mg.estimate(total, q, 20_000, backend="numpy", wrt=[path], method={path: "score+mean"})
+        chosen = mg.estimate(total, q, 20_000, backend="numpy", wrt=[path], method="auto")
+    wrong, *both = (
+        (tree.flatten(est.grad)[path][0] - right) / tree.flatten(est.grad_stderr)[path][0]
+        for est in (off, fine, chosen)
+    )
+    assert abs(wrong) > 3
+    assert max(map(abs, both)) < 5
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        mg.MixtureSameFamily(mg.Normal([-1.0, 2.0], [0.5, 1.0]), probs=[0.3, 0.7]),
+        mg.MixtureSameFamily(mg.Normal([0.0, 0.0], [1e-3, 1.0]), probs=[0.3, 0.7]),
+        mg.MixtureSameFamily(mg.Exponential([1e-3, 1.0, 1e3]), logits=[0.3, 0.7, 0.0]),
+        mg.MixtureSameFamily(mg.LogNormal([-1.0, 2.0], [0.5, 3.0]), probs=[0.3, 0.7]),
+        mg.MixtureSameFamily(mg.Normal(np.zeros((3, 2)), np.ones(2)), probs=[0.3, 0.7, 1.0]),
+        mg.MixtureSameFamily(mg.Weibull([1.0, 2.0], [5.0, 5.0]), probs=[0.3, 0.7]),
+    ],
+)
+def test_weights_of_components_that_meet(q):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mg.estimate(total, q, 200, backend="numpy")
+
+
+def test_probabilities_between_components():
+    """A tenth of the flow, which is 1/2 between the components and all but nothing elsewhere, is in the middle."""
+    (found,) = (
+        mg.MixtureSameFamily(mg.Normal([-5.0, 5.0], 1.0), probs=[0.5, 0.5])
+        .bridges(components={"loc": np.array([-5.0, 5.0]), "scale": np.array([1.0])}, probs=np.array([0.5, 0.5]))
+        .values()
+    )
+    exact = st.norm.cdf(-4.5) - st.norm.cdf(-5.5)  # |z| < 1/2, a tenth of 10
+    np.testing.assert_allclose(found, exact, rtol=1.5)
+    assert np.all(found > exact / 2.5)
 
 
 def test_joints_have_none_where_no_part_has():

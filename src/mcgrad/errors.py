@@ -92,7 +92,7 @@ class JumpWarning(UserWarning):
 
 
 class RareDrawsWarning(UserWarning):
-    """A gradient that is zero in every draw, as draws that its parameter moves are too rare to be among them."""
+    """A gradient that is zero or too small, as draws that its parameter moves are too rare to be among those made."""
 
 
 class MergeError(McgradError, ValueError):

@@ -28,7 +28,7 @@ from mcgrad.integrand import Integrand
 from mcgrad.objectives import Objective
 from mcgrad.pilot import Pilot
 from mcgrad.progress import reporting
-from mcgrad.rarity import warn_of_rare_draws
+from mcgrad.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.result import Estimate
 from mcgrad.run import Reached, run, thread_count
 from mcgrad.selection import select
@@ -139,6 +139,7 @@ class Estimator:
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
         if method != AUTO:  # there a pilot has looked for jumps
             check_jumps(problem, self.plan.direct(self.wrt))
+        self._along = self.plan.along(self.wrt)
         self._wide = wide_inputs(self.program)
         self._fixed_inputs = {
             path: arguments.owned(path.removeprefix(DATA), x, self._width(path))
@@ -299,6 +300,9 @@ class Estimator:
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(_spoiled(partial.nonfinite, n // self.group, self.group))
         random = self._finish.random
+        if self._along and self.q.bridges is not None:
+            warn_of_gaps(self.q, values, self._along, n)
+            self._along = []  # once for an Estimator
         warn_of_rare_draws(self.q, values, self._shapes, partial.moments, random, n, self.dtype)
         return Estimate.from_moments(
             partial.moments,

@@ -1,10 +1,10 @@
-"""Gradients of zero in every draw, where the draws that a parameter moves are too rare to be among them."""
+"""Gradients that are zero, or too small, as the draws that a parameter moves are too rare to be among those made."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 
 NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: what rounding makes of a gradient of zero
+SEVERAL = 10_000  # draws of all calls in a loop, which average out what one of them lacks
 FEW = 40.0  # draws expected not to be at an end of the support: with more of them, zeros have other reasons
 
 
@@ -77,6 +78,40 @@ def warn_of_rare_draws(
                 f"that is not at an end of the support, and moves with {path}, has a probability of about "
                 f"{probability[where]:.1g}: take many more than {1 / probability[where]:.1g} draws, or method='score', "
                 "whose standard error shows what is not known",
+                RareDrawsWarning,
+                stacklevel=_level(),
+            )
+            return
+
+
+def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str], n: int) -> None:
+    """Warn of gradients along draws, between parts of the support that hardly any draw is between.
+
+    Parameters
+    ----------
+    q : Distribution
+    values : dict of str to array
+        Its parameters and other inputs, by path.
+    paths : sequence of str
+        Parameters whose gradient is taken along draws.
+    n : int
+        Number of draws.
+
+    Warns
+    -----
+    RareDrawsWarning
+        Names the first such parameter.
+    """
+    if q.bridges is None:
+        return
+    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    for path, probability in q.bridges(**tree.unflatten(params)).items():
+        least = float(np.min(probability))
+        if path in paths and least * max(n, SEVERAL) < 1:
+            warnings.warn(
+                f"{path}: the components are so far apart that draws between them, which carry a part of the gradient "
+                f"along draws, have a probability of about {least:.1g}: the gradient in {path} and its standard error "
+                f"are likely too small, unless the integrand is flat there; method={{'{path}': 'score+mean'}} is right",
                 RareDrawsWarning,
                 stacklevel=_level(),
             )

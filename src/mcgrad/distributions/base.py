@@ -148,6 +148,11 @@ class Distribution:
     support, to the digits of a float; None where nearly all draws are such. Arrays that broadcast with the parameter.
     """
 
+    bridges: Callable[..., Any] | None = None
+    """``bridges(**params) -> dict``: for parameters, by path, about how probable the rarest draws are that carry a part
+    of the gradient along draws; None where the density has no gaps that a parameter moves draws across.
+    """
+
     cdf: Callable[..., Any] | None = None
     """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
     None. Plain NumPy, traced and differentiated: mixtures need it."""

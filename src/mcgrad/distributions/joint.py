@@ -43,6 +43,8 @@ class Joint(Distribution):
         self._set(chart=Parts(tuple((name, part.chart) for name, part in parts.items())))
         if all(part.rarity is None for part in parts.values()):
             self._set(rarity=None)
+        if all(part.bridges is None for part in parts.values()):
+            self._set(bridges=None)
         self._set(reparameterized=all(part.reparameterized for part in parts.values()))
         super().__init__(**{name: part.params for name, part in parts.items()})
 
@@ -112,11 +114,19 @@ class Joint(Distribution):
 
     def rarity(self, **params: Any) -> dict[str, Any]:
         """Return those of the parts."""
+        return self._of_parts("rarity", params)
+
+    def bridges(self, **params: Any) -> dict[str, Any]:
+        """Return those of the parts."""
+        return self._of_parts("bridges", params)
+
+    def _of_parts(self, kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: getattr(part, kind) for name, part in self.parts.items()}
         return {
             f"{name}.{path}": probability
-            for name, part in self.parts.items()
-            if part.rarity is not None
-            for path, probability in part.rarity(**params.get(name, {})).items()
+            for name, function in found.items()
+            if function is not None
+            for path, probability in function(**params.get(name, {})).items()
         }
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.categorical import log_probabilities
 from mcgrad.distributions.charts import REAL, shifted, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
+from mcgrad.distributions.gaps import bridging, marginal
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
+from mcgrad.distributions.normal import Normal
 from mcgrad.distributions.odds import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.distributions.thresholds import is_above, is_below, split
@@ -49,8 +52,9 @@ class MixtureSameFamily(Distribution):
     distributional transform (Graves 2016; Figurnov et al. 2018, section 4; Jankowiak and Karaletsos 2019), coordinate
     by coordinate: F_i is the mixture of the components' distribution functions of z_i given z_1 .. z_{i-1}, with
     weights updated by the density of those, and the path solves J dz = -dF with the triangular J = dF/dz. So with the
-    parameters draws flow from one component to the other through the density between them: where that is next to
-    nothing the gradient in the weights has a large variance, and where it is nothing it is wrong.
+    parameters draws flow from one component to the other through the density between them: where that is small the
+    gradient in the weights has a large variance, and where no draw is between them it is wrong, which a
+    `RareDrawsWarning` says.
 
     The gradients with respect to parameters of stacked components have a first axis of length K:
     ``est.grad["components"]["loc"][k]``.
@@ -132,6 +136,16 @@ class MixtureSameFamily(Distribution):
             return {name: x[k] for name, x in components.items()}
         axes = 1 + len(self._event)
         return {name: x[min(k, np.shape(x)[0] - 1)] if np.ndim(x) == axes else x for name, x in components.items()}
+
+    def bridges(self, *, components: Any, probs: Any = None, logits: Any = None) -> dict[str, Any]:
+        """Return how probable the rarest draws between the components are, for the weights."""
+        if self.family is MultivariateNormal:
+            cdf = marginal(Normal.cdf, components["loc"], components["scale_tril"])
+        else:
+            assert self.family.cdf is not None  # others are refused
+            cdf = partial(self.family.cdf, **components)
+        weights = np.exp(log_probabilities(probs, logits))
+        return {"logits" if probs is None else "probs": bridging(cdf, weights, self._event)}
 
     @property
     def support(self) -> Support:  # type: ignore[override]

@@ -121,6 +121,10 @@ class Plan:
         """The paths whose gradient is pathwise: derivatives of the value itself."""
         return [path for path in wrt if self.choices[path].method == PATHWISE]
 
+    def along(self, wrt: Sequence[str]) -> list[str]:
+        """The paths whose gradient is taken along draws."""
+        return [path for path in wrt if self.choices[path].method in (PATHWISE, *BY_DRAWS)]
+
     def _together(self, wrt: Sequence[str]) -> dict[Choice, list[str]]:
         """The paths that share an estimator, which one derivation serves."""
         groups: dict[Choice, list[str]] = {}
