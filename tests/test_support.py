@@ -240,3 +240,23 @@ def test_compare_and_auto_pass_over_what_is_refused():
     found = mg.compare(square, q, 1000, wrt=["a"], backend="numpy")
     assert set(found.refused) >= set(SCORES)
     assert mg.estimate(square, q, 1000, wrt=["a"], method="auto", backend="numpy").method == "pathwise"
+
+
+DENSITY_AT_1 = [(k, np.exp(k * np.cos(0.7)) / (2 * np.pi * i0)) for k, i0 in ((0.1, 1.0025015629), (2.0, 2.2795853023))]
+MOVED_JUMPS = [  # q, threshold, the parameter that moves the support, d P(z > threshold) of it
+    (shifted(mg.HalfNormal(1.0)), 0.7, "a", 2 * np.exp(-0.02) / np.sqrt(2 * np.pi)),
+    (scaled(mg.Uniform(0.0, 1.0)), 0.7, "a", 0.175),
+    *((mg.VonMises(0.3, k), 1.0, "loc", right) for k, right in DENSITY_AT_1),
+]
+
+
+@pytest.mark.parametrize(("q", "threshold", "path", "right"), MOVED_JUMPS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_auto_has_the_gradient_of_a_probability_where_the_support_moves(q, threshold, path, right, dtype):
+    """Pathwise leaves the jump out and the score the end of the support: only differences have both."""
+    est = mg.estimate(
+        lambda z: np.where(z > threshold, 1.0, 0.0), q, 100_000, wrt=path, method="auto", dtype=dtype, backend="numpy"
+    )
+    assert est.method == "difference"
+    assert "pathwise is biased" in est.choice
+    assert abs(est.grad[path] - right) < 5 * est.grad_stderr[path] < 0.2 * right

@@ -74,8 +74,8 @@ def warn_of_rare_draws(
             where = tuple(int(i) for i in np.argwhere(rare)[0])
             place = f"[{', '.join(map(str, where))}]" if where else ""
             warnings.warn(
-                f"{path}{place}: the gradient is zero in all {n:,} draws, and so is its standard error; but a draw "
-                f"that is not at an end of the support, and moves with {path}, has a probability of about "
+                f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
+                f"but a draw that is not at an end of the support, and moves with {path}, has a probability of about "
                 f"{probability[where]:.1g}: take many more than {1 / probability[where]:.1g} draws, or method='score', "
                 "whose standard error shows what is not known",
                 RareDrawsWarning,

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
+from mcgrad.distributions import ends
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
@@ -22,6 +23,8 @@ from mcgrad.reals import seed as seed_of
 from mcgrad.supports import Support, unstated
 
 REAL = "a real number or an array of float32, float64 or integers, not empty"
+
+CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
 
 if TYPE_CHECKING:
     from mcgrad.bijections import Bijection
@@ -68,24 +71,46 @@ class LogProb:
 
             Returns
             -------
-            A number, or an array of the shape of the leading axes.
+            A number, or an array of the shape of the leading axes. At an end of the support the limit, where nothing
+            is traced; -inf outside.
 
             Raises
             ------
             ParameterError
                 A distribution without a density.
             """
+            z = tree.map(_value, z)
             if instance is None:
-                return at_value(tree.map(_value, z), **params)
+                return ends.with_limits(lambda one, z: one(z, **params), at_value, density, chart, z)
             from mcgrad.distributions import batches  # which traces
 
             event_shape = instance.event_shape
             if params:
                 shapes = {path: np.shape(x) for path, x in tree.flatten(params).items()}
                 event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
-            return batches.log_prob(at_value, event_shape, tree.map(_value, z), params or instance.params)
+            given = params or instance.params
+            every = lambda one, z: batches.log_prob(one, event_shape, z, given)  # noqa: E731
+            return ends.with_limits(every, at_value, density, chart, z)
 
         return log_prob
+
+
+class _ClosedForm:
+    """The attribute `entropy` or `cdf`: of a class as it is written, of a distribution by default at its parameters."""
+
+    def __init__(self, written: Any) -> None:
+        self._written = written
+
+    def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
+        function: Callable[..., Any] = self._written.__get__(instance, owner)
+        if instance is None:
+            return function
+
+        @wraps(function)
+        def closed_form(*z: Any, **params: Any) -> Any:
+            return function(*map(_value, z), **(params or instance.params))
+
+        return closed_form
 
 
 class Distribution:
@@ -141,7 +166,8 @@ class Distribution:
     log_prob = LogProb()
 
     entropy: Callable[..., Any] | None = None
-    """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced."""
+    """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced. Of a
+    distribution, as `cdf` and `survival`, by default at its parameters: ``q.entropy()``, ``q.cdf(z)``."""
 
     rarity: Callable[..., Any] | None = None
     """``rarity(**params) -> dict``: for parameters, by path, about how probable a draw is that is not at an end of the
@@ -178,6 +204,9 @@ class Distribution:
             cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None
         if "log_density" in own:
             cls.log_prob = LogProb(cls)
+        for name in CLOSED_FORMS & own.keys():
+            if own[name] is not None:
+                setattr(cls, name, _ClosedForm(own[name]))
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}

@@ -12,7 +12,7 @@ location, and ``about(x, c)`` takes c from o before p is added.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -58,6 +58,27 @@ class Chart:
         """Return dz/dx at coordinates, element by element."""
         return 1.0
 
+    @property
+    def open(self) -> bool:
+        """Whether there are values at an end of the support that have no coordinates."""
+        return False
+
+    def near(self, z: Any, distance: float) -> Any:
+        """Return the coordinates of a value, with `distance` from the middle for those of what is at an end."""
+        return self.coordinates(z)
+
+    def reached(self, z: Any) -> Any:
+        """Return whether the value is inside or at an end: True, or an array of shape ()."""
+        return self.inside(z)
+
+
+class _Open(Chart):
+    """Of values between ends, or above one, where there are no coordinates."""
+
+    @property
+    def open(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class _Real(Chart):
@@ -66,7 +87,7 @@ class _Real(Chart):
 
 
 @dataclass(frozen=True)
-class _Log(Chart):
+class _Log(_Open):
     def coordinates(self, z: Any) -> Any:
         return shifted(np.log(np.where(self._inside(z), z, 1.0)), 0.0)
 
@@ -79,9 +100,15 @@ class _Log(Chart):
     def slope(self, x: Any) -> Any:
         return np.exp(total(x))
 
+    def near(self, z: Any, distance: float) -> Any:
+        return shifted(np.where(z == 0, -distance, self.coordinates(z)[POINT]), 0.0)
+
+    def reached(self, z: Any) -> Any:
+        return np.all(self._inside(z) | (z == 0))
+
 
 @dataclass(frozen=True)
-class _Logit(Chart):
+class _Logit(_Open):
     def coordinates(self, z: Any) -> Any:
         safe = np.where(self._inside(z), z, 0.5)
         return shifted(np.log(safe) - np.log1p(-safe), 0.0)
@@ -95,14 +122,27 @@ class _Logit(Chart):
     def slope(self, x: Any) -> Any:
         return expit(total(x)) * expit(-total(x))
 
+    def near(self, z: Any, distance: float) -> Any:
+        end = np.where(z == 0, -distance, distance)
+        return shifted(np.where(self._inside(z), self.coordinates(z)[POINT], end), 0.0)
+
+    def reached(self, z: Any) -> Any:
+        return np.all((z >= 0) & (z <= 1))
+
 
 @dataclass(frozen=True)
-class _Simplex(Chart):
+class _Simplex(_Open):
     def coordinates(self, z: Any) -> Any:
         return np.log(np.where(z > 0, z, 1.0 / np.shape(z)[-1]))
 
     def inside(self, z: Any) -> Any:
         return np.all((z > 0) & (z <= 1))
+
+    def near(self, z: Any, distance: float) -> Any:
+        return np.where(z == 0, -distance, self.coordinates(z))
+
+    def reached(self, z: Any) -> Any:
+        return np.all((z >= 0) & (z <= 1))
 
 
 @dataclass(frozen=True)
@@ -148,8 +188,25 @@ class Parts(Chart):
 
     def inside(self, z: Any) -> Any:
         """Return whether all parts are inside."""
-        found = [inside for name, chart in self.parts if (inside := chart.inside(z[name])) is not True]
-        return reduce(operator.and_, found) if found else True
+        return _all(chart.inside(z[name]) for name, chart in self.parts)
+
+    @property
+    def open(self) -> bool:
+        """Whether a part is."""
+        return any(chart.open for _, chart in self.parts)
+
+    def near(self, z: Any, distance: float) -> Any:
+        """Return those of each part."""
+        return {name: chart.near(z[name], distance) for name, chart in self.parts}
+
+    def reached(self, z: Any) -> Any:
+        """Return whether all parts are inside or at an end."""
+        return _all(chart.reached(z[name]) for name, chart in self.parts)
+
+
+def _all(answers: Iterable[Any]) -> Any:
+    found = [answer for answer in answers if answer is not True]
+    return reduce(operator.and_, found) if found else True
 
 
 def carried(draw: Any, coordinates: Any) -> dict[str, Any]:
