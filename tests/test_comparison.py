@@ -180,3 +180,13 @@ def test_methods_are_compared_at_any_scale_and_what_is_not_finite_is_not_exact()
     spoiled = mg.compare(np.log, mg.Normal(0.3, 1.2), n=1000, backend="numpy", methods=("pathwise", "score"))
     assert str(spoiled).count("not finite") == 2
     assert "exact" not in str(spoiled)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("q", [mg.Normal(np.zeros(2), np.ones(2)), mg.OneHotCategorical(probs=[0.2, 0.3, 0.5])])
+def test_groups_whose_gradient_no_draw_changes_are_not_called_biased(q, dtype):
+    """Scores of a constant with the mean of others as baseline are zero, and differences of an entropy round."""
+    bound = mg.elbo(lambda z: 0.0 * z[0] + 1.0, q)
+    assert not mg.compare(
+        bound, n=4000, methods=["score+mean", "score+leave_one_out"], dtype=dtype, backend="numpy"
+    ).biased

@@ -188,12 +188,15 @@ class Differences:
         if not chosen:
             return (), 0
         grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
+        eps = float(np.finfo(gradient.dtype).eps)
         found = []
         for component in chosen:
             quotients, grad = self._found(component, n), grads[rows[component]]
             with np.errstate(all="ignore"):
                 best = (4 * quotients.near - quotients.far) / 3
-                stderr = float(np.hypot.reduce(Moments.of(np.stack([best, grad])).stderr))
+                both = Moments.of(np.stack([best, grad]))
+                allowed = _rounding(quotients, _size(grads[0]), grad, eps) + NEGLIGIBLE * float(both.deviation[0])
+                stderr = math.hypot(*both.stderr, allowed)
                 means = float(np.mean(grad)), float(np.mean(best))
                 z = (means[0] - means[1]) / stderr if stderr else 0.0
             z = z if math.isfinite(z) else math.inf
@@ -228,12 +231,9 @@ class Differences:
         with np.errstate(all="ignore"):
             quotient = (4 * near - far) / 3
             gap = grad - quotient
-            rounding = 64 * np.finfo(np.float64).eps * size / h
-            if eps > np.finfo(np.float64).eps:
-                rounding += 64 * eps * _size(grad)
             deviation = float(Moments.of(quotient[None]).deviation[0])
-            truncation = 0.05 * abs(float(np.mean(near - far))) + NEGLIGIBLE * deviation
-            stderr = math.hypot(float(Moments.of(gap[None]).stderr[0]), rounding + truncation)
+            allowed = _rounding(found, size, grad, eps) + NEGLIGIBLE * deviation
+            stderr = math.hypot(float(Moments.of(gap[None]).stderr[0]), allowed)
             mean = float(np.mean(gap))
         finite = math.isfinite(mean) and math.isfinite(stderr)
         z = (mean / stderr if mean else 0.0) if finite else math.inf
@@ -352,6 +352,14 @@ def _draws(q: Distribution) -> Program:
     z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
     outputs = tuple(Output(path, build.as_var(leaf)) for path, leaf in tree.flatten(z).items())
     return simplify(Program(outputs, "float64"))
+
+
+def _rounding(quotients: Quotients, size: float, grad: Float64Array, eps: float) -> float:
+    """Return what rounding, and steps that are not small, may have made of differences and of a gradient of `eps`."""
+    rounding = 64 * np.finfo(np.float64).eps * size / quotients.step
+    if eps > np.finfo(np.float64).eps:
+        rounding += 64 * eps * _size(grad)
+    return float(rounding + 0.05 * abs(np.mean(quotients.near - quotients.far)))
 
 
 def _size(x: Float64Array) -> float:
