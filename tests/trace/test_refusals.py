@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.special as sc
 
+import mcgrad as mg
 from mcgrad.errors import TraceError
 from mcgrad.ir import build
 from mcgrad.trace.trace import trace
@@ -150,3 +151,12 @@ def test_shape_mismatch_is_numpys_error_with_a_note():
 def test_errors_of_the_users_code_pass_through():
     with pytest.raises(KeyError, match="'missing'"):
         trace(lambda z: {}["missing"], (build.noise(0, "normal", (3,)),), {})
+
+
+def test_data_and_parameters_are_said_to_change_from_call_to_call():
+    for act in (lambda z, *, k: z * float(k), lambda z, *, k: z if k > 1 else -z, lambda z, *, k: z * int(k)):
+        for given in ({"params": {"k": 2.0}}, {"data": {"k": 2.0}}):
+            with pytest.raises(mg.TraceError, match=r"parameters or float data, .* from call to call"):
+                mg.Estimator(act, mg.Normal(0.0, 1.0), **given)
+    with pytest.raises(mg.TraceError, match="differs from draw to draw"):
+        mg.Estimator(lambda z, *, k: z if k * z > 1 else -z, mg.Normal(0.0, 1.0), data={"k": 2.0})

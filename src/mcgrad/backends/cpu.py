@@ -21,6 +21,7 @@ from mcgrad.backends.shifted import Shifted, Sums
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.compile import is_compiled, load
 from mcgrad.emit.cpu import Emitted, emit
+from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
 
 CACHE_LINE = 64
@@ -80,10 +81,17 @@ class Compiled:
     def _compile(self) -> None:
         """Have Numba compile the function, or fetch it from its cache, by a call over no draws at all."""
         none, nothing = np.empty(0), np.empty(0, self.dtype)
-        self.function(
-            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
-            np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
-        )  # fmt: skip
+        try:
+            self.function(
+                np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
+                np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
+            )  # fmt: skip
+        except RecursionError:  # of Numba's, a few calls deep for every loop
+            limit, loops = sys.getrecursionlimit(), _loops(self.emitted.source)
+            raise BackendError(
+                f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
+                f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
+            ) from None
 
     def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""
@@ -103,6 +111,10 @@ class Compiled:
         if found is None:
             found = self._local.workspace = _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
         return found
+
+
+def _loops(source: str) -> int:
+    return sum(line.lstrip().startswith("for ") for line in source.splitlines())
 
 
 def _read_only(array: Array) -> Array:

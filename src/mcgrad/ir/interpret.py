@@ -48,7 +48,8 @@ class Interpreter:
         for var in _ancestors_without(self.roots, set(known)):
             if var.op == "const":
                 array = var.attrs.array
-                self._constants[var] = (array if var.kind == "bool" else array.astype(dtype))[..., None]
+                with np.errstate(over="ignore", under="ignore"):  # literals that are infinite in float32
+                    self._constants[var] = (array if var.kind == "bool" else array.astype(dtype))[..., None]
             elif not var.args:
                 self.inputs.append(var)
             else:

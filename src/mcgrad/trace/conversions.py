@@ -15,8 +15,9 @@ CALL = re.compile(r"(?:\w+\.)*(\w+)\(.*\)", re.DOTALL)
 CHOICES = {"max": "np.maximum(a, b) or np.max(x)", "min": "np.minimum(a, b) or np.min(x)", "any": "np.any(x)",
            "all": "np.all(x)", "abs": "np.abs(x)"}  # fmt: skip
 DIFFERS = "its value differs from draw to draw"
+CHANGES = "it is made of parameters or float data, whose values may change from call to call"
 NOISE = "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0))"
-INDEX = f"{DIFFERS}: shapes and indices must be known while tracing; np.where chooses by value"
+INDEX = "shapes and indices must be known while tracing; np.where chooses by value"
 STACK = "build the array with np.stack or np.concatenate"
 
 
@@ -26,6 +27,9 @@ class Conversions:
     __slots__ = ()
     _var: Var
 
+    def _reason(self) -> str:
+        return DIFFERS if self._var.random else CHANGES
+
     def __float__(self) -> NoReturn:
         if user_stores():
             raise refusal("storing a traced value in a NumPy array", STACK)
@@ -33,10 +37,11 @@ class Conversions:
         called = _called()
         if called is not None and hasattr(math, called[1]):
             raise refusal(called[0], f"use {renamed(called[1])}")
-        raise refusal(called[0] if called else "float(z)", f"{DIFFERS}: leave out float() and compute with z itself")
+        text = called[0] if called else "float(z)"
+        raise refusal(text, f"{self._reason()}: leave out float() and compute with the array itself")
 
     def __int__(self) -> NoReturn:
-        raise refusal(_text("int(z)"), f"{DIFFERS}: use np.floor, or np.where to choose by value")
+        raise refusal(_text("int(z)"), f"{self._reason()}: use np.floor, or np.where to choose by value")
 
     def __bool__(self) -> NoReturn:
         _refuse_library()
@@ -46,7 +51,7 @@ class Conversions:
         condition = called[0] if called and called[1] == "bool" else f"bool({user_expression() or 'z'})"
         raise refusal(
             condition,
-            f"{DIFFERS}: use np.where(condition, a, b) for if and else, & | ~ for and, or, not, "
+            f"{self._reason()}: use np.where(condition, a, b) for if and else, & | ~ for and, or, not, "
             "and (a < z) & (z < b) for a < z < b",
         )
 
@@ -54,11 +59,11 @@ class Conversions:
         raise refusal("a traced value as an index, a size or a count", self._index_remedy())
 
     def _index_remedy(self) -> str:
-        return index_remedy(self._var) or INDEX
+        return index_remedy(self._var) or f"{self._reason()}: {INDEX}"
 
     def __format__(self, spec: str) -> str:
         if spec:
-            raise refusal(_text("formatting z"), f"{DIFFERS}; print(z) shows its shape")
+            raise refusal(_text("formatting z"), f"{self._reason()}; print(z) shows its shape")
         return repr(self)
 
     def __complex__(self) -> NoReturn:

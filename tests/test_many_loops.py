@@ -1,0 +1,19 @@
+"""Functions that unroll into more loops than Numba's compiler can take are refused with the way out."""
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.backends import cpu
+
+
+def test_too_many_loops_for_numba(monkeypatch):
+    """Its search for definitions recurses from loop to loop."""
+
+    def too_deep(*args):
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(cpu, "load", lambda *args: too_deep)
+    f = lambda z: np.sum(np.cumsum(z))  # noqa: E731
+    with pytest.raises(mg.BackendError, match=r"unrolls into \d+ loops: .*backend=\"numpy\""):
+        mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="cpu")
