@@ -54,7 +54,7 @@ class Estimator:
         Parameters that only f has; they may change from call to call, too. Their gradient nests as they do.
     data : dict of str to array, optional
         Float arrays, which may change from call to call, or integers and booleans, which may index and may not. An
-        Estimator keeps a copy. Integers of any width reach f as int64, whose arithmetic does not wrap. NaN stays NaN.
+        Estimator keeps a copy. Integers of any width reach f as int64, in which narrow ones do not wrap. NaN stays NaN.
     wrt : str or iterable of str, optional
         Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
         ``()`` for the value alone.
@@ -220,7 +220,8 @@ class Estimator:
             on a device are read, and gradients for the device are made in it. Default: CuPy's current stream.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
-            of a Joint and what else is nested as dicts. `Estimate.merge` tells other data from the same.
+            of a Joint and what else is nested as dicts. `Estimate.merge` tells other data from the same. Data with the
+            name of an argument of this call, such as ``n``, stay as they were.
 
         Returns
         -------
