@@ -128,3 +128,36 @@ def test_the_score_shows_what_is_not_known():
 def test_a_closed_form_of_zero_is_no_sign_of_rare_draws():
     q = mg.Gamma(1e-6, 1.0)
     assert mg.estimate(mg.kl(q, q), n=100, backend="numpy").grad["concentration"] == 0  # warnings are errors here
+
+
+DISCRETE = [
+    (mg.Bernoulli(1e-9), "probs"),
+    (mg.Bernoulli(logits=-20.0), "logits"),
+    (mg.Binomial(10, 1e-9), "probs"),
+    (mg.Poisson(1e-9), "rate"),
+    (mg.Geometric(1.0 - 1e-9), "probs"),
+    (mg.Joint(a=mg.Normal(), b=mg.Bernoulli(1e-9)), "b.probs"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("q", "path"), DISCRETE)
+def test_outcomes_that_were_not_drawn_are_said(q, path, dtype):
+    if dtype == "float32" and isinstance(q, mg.Geometric):
+        pytest.skip("1 - 1e-9 is 1 in float32, and refused")
+    f = (lambda z: z["b"] * np.exp(z["a"])) if isinstance(q, mg.Joint) else lambda z: 3.0 * z
+    with pytest.warns(mg.RareDrawsWarning, match=rf"^{path}: .*not the most probable value.*method='measure_valued'"):
+        mg.estimate(f, q, 20_000, wrt=path, method="score", dtype=dtype, backend="numpy")
+
+
+def test_measure_valued_makes_what_is_rare():
+    est = mg.estimate(lambda z: 3.0 * z + 1.0, mg.Bernoulli(1e-9), 1000, method="measure_valued", backend="numpy")
+    assert est.grad["probs"] == pytest.approx(3.0)
+    est = mg.estimate(lambda z: 3.0 * z, mg.Bernoulli(0.01), 20_000, method="score", backend="numpy")  # no warning
+    assert abs(est.grad["probs"] - 3.0) < 5 * est.grad_stderr["probs"]
+
+
+def test_calls_of_few_draws_in_a_loop_are_not_blamed():
+    estimator = mg.Estimator(lambda z: 3.0 * z, mg.Bernoulli(0.05), method="score", backend="numpy")
+    grads = [estimator(2, seed=seed).grad["probs"] for seed in range(20)]  # warnings are errors here
+    assert 0.0 in grads

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.joint import part_of
 from mcgrad.errors import RareDrawsWarning
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
@@ -69,15 +70,21 @@ def warn_of_rare_draws(
         if path not in probabilities or not here.any():
             continue
         probability = _of_shape(probabilities[path], shape)
-        rare = here & (n * probability < FEW)
+        rare = here & (max(n, SEVERAL) * probability < FEW)
         if rare.any():
             where = tuple(int(i) for i in np.argwhere(rare)[0])
             place = f"[{', '.join(map(str, where))}]" if where else ""
+            least = float(probability[where])
+            if part_of(q, path)[0].reparameterized:
+                moved = f"a draw that is not at an end of the support, and moves with {path},"
+                remedy = "method='score', whose standard error shows what is not known"
+            else:
+                moved = "a draw that is not the most probable value"
+                remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
                 f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
-                f"but a draw that is not at an end of the support, and moves with {path}, has a probability of about "
-                f"{probability[where]:.1g}: take many more than {1 / probability[where]:.1g} draws, or method='score', "
-                "whose standard error shows what is not known",
+                f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
+                f"{remedy}",
                 RareDrawsWarning,
                 stacklevel=_level(),
             )

@@ -171,7 +171,8 @@ class Distribution:
 
     rarity: Callable[..., Any] | None = None
     """``rarity(**params) -> dict``: for parameters, by path, about how probable a draw is that is not at an end of the
-    support, to the digits of a float; None where nearly all draws are such. Arrays that broadcast with the parameter.
+    support, to the digits of a float, or, of discrete draws, not the most probable value; None where nearly all draws
+    are such. Arrays that broadcast with the parameter.
     """
 
     bridges: Callable[..., Any] | None = None

@@ -52,6 +52,11 @@ class Bernoulli(Distribution):
         return np.sum(np.where((z == 0) | (z == 1), z * odds - np.logaddexp(0.0, odds), -np.inf))
 
     @staticmethod
+    def rarity(*, probs: Any = None, logits: Any = None) -> Any:
+        """Draws are the same but for about so many."""
+        return dict.fromkeys(("probs", "logits"), np.exp(-np.abs(log_odds(probs, logits))))
+
+    @staticmethod
     def entropy(*, probs: Any = None, logits: Any = None) -> Any:
         """Return the entropy, summed over the components."""
         odds = log_odds(probs, logits)

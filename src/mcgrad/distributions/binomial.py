@@ -91,5 +91,9 @@ class Binomial(Distribution):
         sums = float(log_count(n, n, math.log(n)))  # of Poisson counts, given their sum
         return np.sum(np.where(inside, each + others - sums, -np.inf))
 
+    def rarity(self, *, probs: Any = None, logits: Any = None) -> Any:
+        """Draws are the same but for about so many."""
+        return dict.fromkeys(("probs", "logits"), self.total_count * np.exp(-np.abs(log_odds(probs, logits))))
+
     def __repr__(self) -> str:
         return super().__repr__().replace("(", f"(total_count={self.total_count}, ", 1)

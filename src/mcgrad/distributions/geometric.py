@@ -53,6 +53,11 @@ class Geometric(Distribution):
         return np.sum(np.where((z >= 0) & (z == np.floor(z)), z * failure + success, -np.inf))
 
     @staticmethod
+    def rarity(*, probs: Any = None, logits: Any = None) -> Any:
+        """Draws are 0 but for so many."""
+        return dict.fromkeys(("probs", "logits"), np.exp(_log_failure(probs, logits)))
+
+    @staticmethod
     def entropy(*, probs: Any = None, logits: Any = None) -> Any:
         """Return the entropy, summed over the components."""
         failure, odds = _log_failure(probs, logits), log_odds(probs, logits)

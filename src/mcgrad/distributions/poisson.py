@@ -82,5 +82,10 @@ class Poisson(Distribution):
         safe = np.where(inside, z, 0.0)
         return np.sum(np.where(inside, log_count(safe, rate, np.log(rate)), -np.inf))
 
+    @staticmethod
+    def rarity(*, rate: Any) -> Any:
+        """Draws are 0 but for about so many."""
+        return {"rate": rate}
+
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, max_rate={self.max_rate:g})"
