@@ -120,9 +120,11 @@ def test_no_result_is_status_2(folder, capsys):
 
 def test_verify_that_finds_something_off_stops_no_other_job(folder, capsys):
     (folder / "job.toml").write_text(f'{JOB}[[job]]\nintegrand = "model.py:jump"\n[[job]]\n')
-    assert main(["run", "job.toml", "--verify"]) == 1
+    with pytest.warns(mg.JumpWarning, match="zero for every draw in loc, scale"):
+        assert main(["run", "job.toml", "--verify"]) == 1
     assert "2 jobs: 1 NOT OK, 1 done" in capsys.readouterr().out
-    assert main(["run", "job.toml", "--verify", "--resume"]) == 1  # what is there already is verified, too
+    with pytest.warns(mg.JumpWarning):
+        assert main(["run", "job.toml", "--verify", "--resume"]) == 1  # what is there already is verified, too
     assert "2 jobs: 1 NOT OK, 1 complete already" in capsys.readouterr().out
 
 
