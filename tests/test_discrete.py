@@ -167,3 +167,14 @@ def test_where_the_entropy_is_largest_no_right_method_is_called_biased(q):
     assert est.method.startswith("score")
     exact = [-2 / 3, 0.0, 2 / 3]  # of E f, p (f - E f); of the entropy of equal probabilities zero
     assert np.all(np.abs(est.grad["logits"] - exact) < 5 * est.grad_stderr["logits"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_differences_that_few_draws_jump_in_blame_no_right_method(seed):
+    """Of 4,000 draws about one follows the second probability across a jump, or none."""
+    q = mg.Bernoulli(probs=[0.5, 0.1, 0.9])
+    found = mg.compare(np.max, q, 4000, seed=seed, backend="numpy", methods=["measure_valued", "score+mean"])
+    assert not found.biased
+    exact = [0.9 * 0.1, 0.5 * 0.1, 0.5 * 0.9]
+    est = found["measure_valued"].estimate
+    assert np.all(np.abs(est.grad["probs"] - exact) < 5 * est.grad_stderr["probs"])

@@ -19,9 +19,10 @@ from mcgrad.agreement import label
 from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
+from mcgrad.estimators.jumps import reaches
 from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, cost
+from mcgrad.ir.program import Output, Program, ancestors, cost
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.perdraw import PerDraw
 from mcgrad.simplify import simplify
@@ -125,7 +126,11 @@ class Differences:
     ) -> None:
         self.q, self.seed, self.step, self.steps = q, seed, step, steps or {}
         self.inputs = {path: np.asarray(fetch(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
-        self.value, self.draw = PerDraw(value, dtype), PerDraw(_draws(q), dtype)
+        draws = _draws(q)
+        self.value, self.draw = PerDraw(value, dtype), PerDraw(draws, dtype)
+        roots = [out.var for out in draws.outputs]
+        params = [var for var in ancestors(roots) if var.op == "input"]
+        self._jumping = {var.attrs for var in params if not reaches(var, roots)}
         self.work = float(sum(cost(var) * SLOWER.get(OPS[var.op].cost, 1.0) for var in value.body()))
         self.work += NATIVE * sum(var.op == "native_value" for var in value.body())
         self._quotients: dict[tuple[Component, int], Quotients] = {}
@@ -178,7 +183,11 @@ class Differences:
         grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
         size = _size(grads[0])
         eps = float(np.finfo(gradient.dtype).eps)
-        return tuple(self._check(component, grads[rows[component]], size, n, eps, jumps) for component in chosen), n
+        found = []
+        for component in chosen:
+            unseen = self._unseen(component, grads[0], self._found(component, n))
+            found.append(self._check(component, grads[rows[component]], size, unseen, eps, jumps))
+        return tuple(found), n
 
     def unpaired(
         self, gradient: Program, inputs: Mapping[str, Any], most: int, n: int, budget: float = BUDGET
@@ -196,6 +205,7 @@ class Differences:
                 best = (4 * quotients.near - quotients.far) / 3
                 both = Moments.of(np.stack([best, grad]))
                 allowed = _rounding(quotients, _size(grads[0]), grad, eps) + NEGLIGIBLE * float(both.deviation[0])
+                allowed += self._unseen(component, grads[0], quotients)
                 stderr = math.hypot(*both.stderr, allowed)
                 means = float(np.mean(grad)), float(np.mean(best))
                 z = (means[0] - means[1]) / stderr if stderr else 0.0
@@ -224,15 +234,15 @@ class Differences:
         return [components[i] for i in sorted(turns[:most])]
 
     def _check(
-        self, component: Component, grad: Float64Array, size: float, n: int, eps: float, jumps: bool
+        self, component: Component, grad: Float64Array, size: float, unseen: float, eps: float, jumps: bool
     ) -> GradientCheck:
-        found = self._found(component, n)
+        found = self._found(component, len(grad))
         h, near, far = found.step, found.near, found.far
         with np.errstate(all="ignore"):
             quotient = (4 * near - far) / 3
             gap = grad - quotient
             deviation = float(Moments.of(quotient[None]).deviation[0])
-            allowed = _rounding(found, size, grad, eps) + NEGLIGIBLE * deviation
+            allowed = _rounding(found, size, grad, eps) + NEGLIGIBLE * deviation + unseen
             stderr = math.hypot(float(Moments.of(gap[None]).stderr[0]), allowed)
             mean = float(np.mean(gap))
         finite = math.isfinite(mean) and math.isfinite(stderr)
@@ -255,6 +265,15 @@ class Differences:
                     h /= 4
             self._quotients[component, n] = Quotients(h, near, far)
         return self._quotients[component, n]
+
+    def _unseen(self, component: Component, values: Float64Array, quotients: Quotients) -> float:
+        """Return what one draw more that jumps would add to the mean quotient, where draws follow in jumps alone.
+
+        Where few draws jump, or none, the quotients' own scatter says too little of how many might have.
+        """
+        if component[0] not in self._jumping:
+            return 0.0
+        return float(np.ptp(values)) / (2 * quotients.step * len(quotients.near))
 
     def _jumps(self, component: Component, grad: Float64Array, size: float) -> float:
         """Add up the changes of the value that are left of single draws' moves when these are bisected.
