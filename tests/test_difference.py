@@ -5,8 +5,12 @@ import pytest
 import scipy.stats
 
 import mcgrad as mg
-from mcgrad import tree
+from mcgrad import steps, tree
 from mcgrad.agreement import agreement
+from mcgrad.backends.numpy import NumpyKernel
+from mcgrad.estimators import difference
+from mcgrad.estimators.problem import trace_problem
+from mcgrad.steps import Steps
 from tests.families import FAMILIES, gradient
 
 Q = mg.Normal(0.0, 1.0)
@@ -194,3 +198,59 @@ def test_methods_of_parameters_that_only_the_integrand_has():
         mg.Estimator(step, Q, params={"k": 0.3}, method={"k": "score"})
     est = mg.estimate(lambda z, *, k: np.sin(k * z), Q, 1000, params={"k": 0.3}, method="score+mean", backend="numpy")
     assert est.method == {"loc": "score+mean", "scale": "score+mean", "k": "pathwise"}
+
+
+# Many components
+
+
+def excess(z, *, c):
+    return np.sum(np.where(z > c, z * z, 1.0))
+
+
+def test_a_hundred_components():
+    c = np.linspace(-1.0, 1.0, 100)
+    est = mg.estimate(excess, mg.Normal(np.zeros(100), 1.0), 2000, params={"c": c}, wrt="c", method="difference",
+                      backend="numpy")  # fmt: skip
+    gap = (est.grad["c"] - (1 - c**2) * scipy.stats.norm.pdf(c)) / est.grad_stderr["c"]
+    assert np.max(np.abs(gap)) < MOST_Z
+
+
+def test_a_thousand_components_take_little_memory_and_few_draws_of_a_pilot():
+    given = {"params": {"c": np.full(1000, 0.3)}, "wrt": "c", "method": "difference", "backend": "numpy"}
+    estimator = mg.Estimator(excess, mg.Normal(np.zeros(1000), 1.0), **given)
+    kernel = NumpyKernel(estimator.program)
+    assert kernel.block * max(var.size for var in estimator.program.body()) * 8 <= 1 << 25
+    assert steps._draws(estimator.program) < 100
+
+
+def test_what_would_take_too_much_memory_is_refused():
+    q = mg.MultivariateNormal(np.zeros(100), np.eye(100))
+    with pytest.raises(mg.ParameterError, match=r"scale_tril, 5,050 components that are moved one at a time.*wrt"):
+        mg.Estimator(lambda z: np.sum(np.floor(z)), q, method="difference")
+    data, weights = {"X": np.ones((10_000, 500))}, mg.Normal(np.zeros(500), 1.0)
+    with pytest.raises(mg.ParameterError, match=r"loc, 500 components.*20,000,000 elements"):
+        mg.Estimator(lambda z, X: np.sum(np.floor(X @ z)), weights, data=data, method="difference", wrt="loc")
+
+
+def test_what_no_parameter_moves_may_be_large(monkeypatch):
+    monkeypatch.setattr(difference, "MOST", 100)
+    data = {"X": np.full(101, 2.0)}
+    est = mg.estimate(lambda z, X: np.sum(X) * z, Q, 100, data=data, method="difference", backend="numpy")
+    assert abs(est.grad["loc"] - 202) < 1e-6
+
+
+def test_auto_needs_no_more_than_the_components_that_it_looks_at(monkeypatch):
+    monkeypatch.setattr(difference, "MOST", 8 * 4 * 30)
+    q = mg.Normal(np.zeros(30), np.ones(30))
+    with pytest.raises(mg.ParameterError, match="30 components"):
+        mg.Estimator(lambda z: np.sum(np.sin(z)), q, method="difference", backend="numpy")
+    estimator = mg.Estimator(lambda z: np.sum(np.sin(z)), q, method="auto", backend="numpy")
+    assert estimator.plan.method == "pathwise"
+
+
+def test_steps_of_some_components_are_those_of_all():
+    problem = trace_problem(excess, mg.Normal(np.zeros(5), 1.0), {"c": np.linspace(0.1, 2.0, 5)}, {})
+    inputs = {"loc": np.zeros(5), "scale": np.ones(()), "c": np.linspace(0.1, 2.0, 5)}
+    every = Steps(problem, ["c"], "float64").steps(inputs)["c"]
+    some = Steps(problem, ["c"], "float64", {"c": [1, 3]}).steps(inputs)["c"]
+    np.testing.assert_array_equal(some[[1, 3]], every[[1, 3]])

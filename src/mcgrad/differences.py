@@ -110,8 +110,11 @@ class Differences:
         Of the gradients that are looked at: whose draws, parameters and data the differences have.
     step : float
         Relative to the standard deviation of what a parameter of q moves, or to the size of a parameter of f.
-    steps : dict of str to array, optional
-        The steps themselves, by the paths of parameters.
+
+    Attributes
+    ----------
+    steps : dict of str to array
+        The steps themselves, by the paths of parameters, where they are given.
     """
 
     def __init__(
@@ -122,9 +125,9 @@ class Differences:
         seed: int,
         dtype: str = "float64",
         step: float = STEP,
-        steps: Mapping[str, Float64Array] | None = None,
     ) -> None:
-        self.q, self.seed, self.step, self.steps = q, seed, step, steps or {}
+        self.q, self.seed, self.step = q, seed, step
+        self.steps: Mapping[str, Float64Array] = {}
         self.inputs = {path: np.asarray(fetch(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
         draws = _draws(q)
         self.value, self.draw = PerDraw(value, dtype), PerDraw(draws, dtype)
@@ -218,12 +221,13 @@ class Differences:
     ) -> tuple[dict[Component, int], Sequence[Component], int]:
         """The rows of components, those that are looked at, and the number of draws."""
         rows = self.components(gradient)
-        chosen = self._chosen(list(rows), most)
+        chosen = self.chosen(gradient, most)
         affordable = budget / (4 * max(len(chosen), 1) * max(self.work, 1.0))
         return rows, chosen, max(min(n, int(affordable)), FEW)
 
-    def _chosen(self, components: Sequence[Component], most: int) -> Sequence[Component]:
-        """Some of each parameter in turn."""
+    def chosen(self, gradient: Program, most: int) -> Sequence[Component]:
+        """Return the components of a gradient that are looked at: some of each parameter in turn."""
+        components = list(self.components(gradient))
         if len(components) <= most:
             return components
         rng = np.random.default_rng(self.seed)

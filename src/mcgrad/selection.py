@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.differences import Differences
+from mcgrad.differences import Component, Differences
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.jump_check import check_jumps, without_jump_warnings
@@ -169,7 +169,7 @@ class _Part:
         plan, inputs = self._planned(choice)
         follows = choice.method in FOLLOW and not self._by_distribution_function()
         full = plan.program(self.problem, self.wrt, self.dtype)
-        differences = self._against("draws" if choice.method in BY_DRAWS else "", plan)
+        differences = self._against("draws" if choice.method in BY_DRAWS else "", plan, full)
         checks, _ = differences.check(full, inputs, COMPONENTS, CHECKED, CHECKING, jumps=follows)
         off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
         if off:
@@ -186,17 +186,22 @@ class _Part:
         pilot = plan.pilot(self.problem, self.wrt, self.dtype)
         return plan, Pilot(pilot)(self.values, SEED) if pilot else {}
 
-    def _against(self, kind: str, plan: Plan) -> Differences:
+    def _against(self, kind: str, plan: Plan, gradient: Program) -> Differences:
         if kind not in self._differences:
             value = plan.program(self.problem, (), "float64")
-            steps = self._first_steps()
-            self._differences[kind] = Differences(self.problem.q, value, self.values, SEED, self.dtype, steps=steps)
+            found = Differences(self.problem.q, value, self.values, SEED, self.dtype)
+            found.steps = self._first_steps(found.chosen(gradient, COMPONENTS))
+            self._differences[kind] = found
         return self._differences[kind]
 
-    def _first_steps(self) -> dict[str, Float64Array]:
-        """The steps that differences would have, for the components of each parameter."""
+    def _first_steps(self, components: Sequence[Component]) -> dict[str, Float64Array]:
+        """The steps that the estimator "difference" would have, for those components that are looked at."""
         if self._steps is None:
-            self._steps = Steps(self.problem, self.wrt, self.dtype).steps(self.values)
+            only: dict[str, list[int]] = {}
+            for path, index in components:
+                shape = self.problem.params[path].shape
+                only.setdefault(path, []).append(int(np.ravel_multi_index(index, shape)) if shape else 0)
+            self._steps = Steps(self.problem, list(only), self.dtype, only).steps(self.values)
         return self._steps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ ROUNDS = 3  # in which the step is made to fit what a move of its size does
 RATIO = 1.2360679775  # steps are powers of two times this: no round frequency of the integrand is a multiple of it
 MOST_MOVE = 8.0  # spreads beyond which a move of a probe counts no more: of draws with heavy tails
 GROW, HALVINGS = 8.0, 30
-DRAWS, FEWEST = 4096, 1024  # of a pilot
-BUDGET = 1e8  # multiplications beyond which it has fewer
+DRAWS, FEWER, FEWEST = 4096, 1024, 64  # of a pilot
+BUDGET, MOST_WORK = 1e8, 5e8  # multiplications of a pilot, beyond which it has fewer draws, and fewer still
 SHARE = 1e-5  # bias accepted, in standard deviations of a draw: a tenth of the standard error of 1e8 draws
 SPREAD = "spread:"
 SEED = 0
@@ -49,6 +50,8 @@ class Steps:
         Paths of the parameters that are moved.
     dtype : {"float32", "float64"}
         Of the Program that the places are for.
+    only : dict of str to sequence of int, optional
+        The components that are moved, counted in C order, by path: all, if nothing is given.
 
     Notes
     -----
@@ -60,9 +63,11 @@ class Steps:
     draws or backends, so that estimates merge.
     """
 
-    def __init__(self, problem: Problem, wrt: Sequence[str], dtype: str) -> None:
-        self.q, self.dtype = problem.q, np.dtype(dtype)
-        self.moves = [Moves.of(problem, path) for path in wrt]
+    def __init__(
+        self, problem: Problem, wrt: Sequence[str], dtype: str, only: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        self.q, self.dtype, self._problem = problem.q, np.dtype(dtype), problem
+        self.moves = [Moves.of(problem, path, only[path] if only else None) for path in wrt]
         probes = {path: _probes(problem, path) for path in wrt}
         self._smooth = [path for path, found in probes.items() if found == [problem.value]]
         self.probes = list(dict.fromkeys(var for found in probes.values() for var in found))
@@ -71,14 +76,17 @@ class Steps:
         self._moved = _program(
             [Output(m.path, _response(problem, m, probes[m.path], names)) for m in self.moves if probes[m.path]]
         )
-        outputs = [Output("", problem.value)]
+        self._last: tuple[bytes, dict[str, Array]] = b"", {}
+
+    @cached_property
+    def _quotients(self) -> Program | None:
+        outputs = [Output("", self._problem.value)]
         for m in self.moves:
-            near, far = quotients(problem, m.path)
+            near, far = quotients(self._problem, m)
             best = apply("divide", apply("subtract", apply("multiply", near, 4.0), far), 3.0)
             gap = apply("subtract", near, far)
             outputs += [Output(f"{name}{m.path}", x) for name, x in (("near:", near), ("gap:", gap), ("best:", best))]
-        self._quotients = _program(outputs)
-        self._last: tuple[bytes, dict[str, Array]] = b"", {}
+        return _program(outputs)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the points and widths of all moved parameters, by the paths of their inputs."""
@@ -253,4 +261,5 @@ def _means(program: Program, inputs: Mapping[str, Array]) -> Moments:
 
 
 def _draws(program: Program) -> int:
-    return int(np.clip(BUDGET / max(program.work(), 1.0), FEWEST, DRAWS))
+    work = max(program.work(), 1.0)
+    return int(np.clip(BUDGET / work, np.clip(MOST_WORK / work, FEWEST, FEWER), DRAWS))

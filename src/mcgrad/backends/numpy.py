@@ -60,7 +60,7 @@ class NumpyKernel:
         self.host = HostValues(self.hoisted, program.dtype)
         self.body = Interpreter(self.outputs, self.hoisted, program.dtype)
         largest = max((var.size for var in program.body()), default=1)
-        self.block = int(np.clip(BATCH_BYTES // (8 * largest), 64, 1 << 14))
+        self.block = int(np.clip(BATCH_BYTES // (8 * largest), 1, 1 << 14))
 
     def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
         """Cut at batches."""
