@@ -12,7 +12,8 @@ import pytest
 import mcgrad as mg
 from mcgrad import packages, ptx
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
-from mcgrad.emit import registers
+from mcgrad.backends.rescaled import rescaled
+from mcgrad.emit import blocks, registers
 from mcgrad.kernels import merge
 
 pytest.importorskip("numba_cuda")
@@ -45,6 +46,29 @@ def test_arguments_are_as_wide_as_the_kernel_declares(dtype, by_value):
     rest = [np.dtype(dtype).itemsize] * constants if by_value else [8, 8]
     assert declared(code.text) == [*packed(COMMON, PLACES), *rest]
     assert code.image[:4] in (b"\x7fELF", b"//\n/")  # machine code, or the PTX itself where nvJitLink is missing
+
+
+PROBLEMS = {
+    "difference": (lambda z: np.where(z > 0.3, z * z, 1.0), mg.Normal(0.3, 1.2), "difference"),
+    "discrete": (lambda z: np.sin(z), mg.Poisson(2.5), "score+mean"),
+    "log odds": (mg.elbo(lambda z: -0.5 * z * z, mg.Beta(0.5, 0.3)), None, "stl"),
+}
+
+
+@pytest.mark.parametrize("cc", [(8, 0), (9, 0)])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_the_emitter_does_not_know_of_compiles(name, cc):
+    """For one device in registers, with each draw looked at, for the other in blocks and in powers of two."""
+    f, q, method = PROBLEMS[name]
+    estimated = mg.Estimator(f, q, method=method, backend="numpy", dtype="float32").program
+    if cc == (8, 0) and registers.fits(estimated):
+        emitted = registers.emit(estimated, careful=True)
+    else:
+        emitted = blocks.emit(rescaled(estimated))
+    code = ptx.ptx(emitted.source, "kernel", cc, [])
+    assert f".target sm_{cc[0]}{cc[1]}" in code.text
+    assert ".entry" in code.text
+    assert len(code.image) > 1000
 
 
 def test_arguments_of_the_merge():
