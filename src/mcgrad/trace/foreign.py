@@ -22,7 +22,7 @@ WHOLE = "give the function itself, written for whole arrays, with np.where for i
 COMPILED = "give the Python function, {function}, or an mg.Integrand of it and its gradient"
 REMEDIES = {
     "numba": "call the Python function, .py_func, or give an mg.Integrand, a compiled function with its gradient",
-    "scipy": f"{NUMPY}; densities are there as mg.Normal(0.0, 1.0).log_prob(z) and others",
+    "scipy": f"{NUMPY}; norm.cdf is scipy.special.ndtr, norm.ppf ndtri, norm.logpdf mg.Normal(0.0, 1.0).log_prob(z)",
     "python": NUMPY,
     "numpy.ma": f"accepted is {UNMASKED}",
 }
