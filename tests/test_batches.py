@@ -41,6 +41,12 @@ def test_densities_along_leading_axes(name, dtype):
     np.testing.assert_array_equal(grid, got.reshape(2, 3))
 
 
+def test_the_density_at_one_value_is_a_number():
+    for q, z in ((mg.Normal(0.0, 1.0), 0.5), (mg.Gamma(2.0, 1.0), 0.5), (mg.Bernoulli(0.3), 1), (mg.Poisson(2.0), -1)):
+        assert isinstance(q.log_prob(z), np.floating)
+        assert isinstance(type(q).log_prob(z, **q.params), np.floating)
+
+
 def test_more_draws_than_a_block_and_ranges_of_them():
     q = mg.MultivariateNormal(np.zeros(3), np.eye(3))
     z = q.sample(200_001, seed=5)
@@ -94,6 +100,7 @@ def test_joints_batch_all_parts_together():
         (lambda q: mg.Joint(a=q, b=q).log_prob({"a": np.ones((3, 2)), "b": np.ones((4, 2))}), "z", "a.*b", "broadcast"),
         (lambda q: q.log_prob(np.ma.masked_array([1.0, 9.0], [0, 1])), "z", "masked", "without a mask"),
         (lambda q: mg.Joint(a=q).log_prob({"a": [np.ma.masked, 1.0]}), "z", "masked", "without a mask"),
+        (lambda q: q.log_prob(1.0, loc=np.ma.masked_array([1.0], [1]), scale=1.0), "loc", "masked", "without a mask"),
         (lambda q: q.log_prob("1.0"), "z", "'1.0'", "number"),
         (lambda q: q.log_prob(["1.0", "2.0"]), "z", "'1.0'", "number"),
         (lambda q: q.log_prob([[1.0, 2.0], [3.0]]), "z", "3.0", "number"),

@@ -80,8 +80,12 @@ class LogProb:
                 A distribution without a density.
             """
             z = tree.map(_value, z)
+            for path, x in tree.flatten(params).items() if params else ():
+                found = obstacle(x)
+                if found:
+                    raise ParameterError(path, *found)
             if instance is None:
-                return ends.with_limits(lambda one, z: one(z, **params), at_value, density, chart, z)
+                return _plain(ends.with_limits(lambda one, z: one(z, **params), at_value, density, chart, z))
             from mcgrad.distributions import batches  # which traces
 
             event_shape = instance.event_shape
@@ -90,7 +94,7 @@ class LogProb:
                 event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
             given = params or instance.params
             every = lambda one, z: batches.log_prob(one, event_shape, z, given)  # noqa: E731
-            return ends.with_limits(every, at_value, density, chart, z)
+            return _plain(ends.with_limits(every, at_value, density, chart, z))
 
         return log_prob
 
@@ -435,6 +439,11 @@ def _value(z: Any) -> Any:
     if array.dtype.kind not in "biuf":
         raise ParameterError("z", shown(z), REAL)
     return z if isinstance(z, np.ndarray | np.generic) and array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def _plain(density: Any) -> Any:
+    """Return a number for an array without axes; all else as it is."""
+    return density[()] if isinstance(density, np.ndarray) else density
 
 
 def _names(flat: Mapping[str, object]) -> str:
