@@ -80,5 +80,6 @@ step peers 210 "$work/peers.txt" "$python" bench/gpu.py --dtype float32 --minute
     --check "${BENCH_CHECK:-131072}" \
     --name peers --problems logistic fullcov50 scalar rosenbrock10 asian chain100
 cp "$work/peers.json" "$out" 2>/dev/null || tail -5 "$work/peers.txt"
-step latency 30 "$work/latency.txt" "$python" bench/first_contact/latency.py "$out/speed.json"
+step latency 30 "$work/latency.txt" "$python" bench/first_contact/latency.py "$out/speed.json" \
+    --most "${BENCH_MOST:-1000000}"
 report

@@ -31,17 +31,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=0.25, help="of each size")
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="draws")
     args = parser.parse_args()
-    rows = []
+    sizes, rows = [n for n in SIZES if n <= args.most], []
     for name in PROBLEMS:
         problem = cases()[name]
         for backend in ("cuda", "cpu"):
             compiled = estimator(problem, "float32", backend=backend)
-            for n in SIZES:
+            for n in sizes:
                 times = calls(compiled, n, problem.cast("float32")[0], args.seconds)
                 row = {"problem": name, "backend": backend, "n": n, "calls": len(times)}
                 rows.append(row | {"best": min(times), "median": statistics.median(times)})
-            medians = ", ".join(f"{row['median'] * 1e6:.0f}" for row in rows[-len(SIZES) :])
+            medians = ", ".join(f"{row['median'] * 1e6:.0f}" for row in rows[-len(sizes) :])
             print(f"{name:14}{backend:6}{medians} us", flush=True)
             kept = json.loads(args.file.read_text()) if args.file.exists() else {}
             args.file.write_text(json.dumps(kept | {"latency": rows}, indent=1) + "\n")
