@@ -76,7 +76,8 @@ def array_class(machine: Any) -> Any:
             host = self._host
             start = host.ctypes.data
             if not any(a <= start < a + block.size for a, (block, _) in machine.blocks.items()) and host.size:
-                machine.blocks[start] = np.ndarray(host.nbytes, np.uint8, host), self._device
+                whole = host if host.flags.c_contiguous else host.base  # of a view, such as one that is repeated
+                machine.blocks[whole.ctypes.data] = np.ndarray(whole.nbytes, np.uint8, whole), self._device
             return host
 
         def __len__(self) -> int:

@@ -215,6 +215,20 @@ def test_inputs_on_the_device_stay_there(machine, name, kind):
     agree(estimate, build(name, "numpy")(2000, seed=1, loc=np.asarray(q.params["loc"]) + 0.5), 1e-10)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_differences_in_parameters_on_the_device(machine, dtype):
+    """Steps are chosen on the host; the places of the parameters are moved to the device, beside the parameters."""
+    q = mg.Normal(np.array([0.3, -0.2]), 0.7)
+    given = {"params": {"c": 0.1}, "method": "difference", "dtype": dtype}
+    ours, theirs = (
+        mg.Estimator(lambda z, *, c: np.sum(np.where(z > c, z * z, 1.0)), q, backend=backend, **given)
+        for backend in ("cuda", "numpy")
+    )
+    changes = {"loc": np.array([0.4, -0.1]), "c": np.array(0.2)}
+    there = {name: machine.cupy.asarray(value) for name, value in changes.items()}
+    agree(ours(500, **there), theirs(500, **changes), 1e-5 if dtype == "float32" else 1e-11)
+
+
 def test_inputs_of_both_kinds(two):
     estimator = build("regression", data={"X": two.cupy.asarray(X)})
     agree(estimator(20_000), build("regression", "numpy")(20_000), 1e-10)
