@@ -88,7 +88,7 @@ class Finisher:
         A constant output that is not finite, or a factor that makes one so, is part of every draw: every draw is
         counted. Then, with `omit`, none is left and all components are NaN. A constant output stays what it is, as an
         infinite divergence is; a random one is NaN. Where the value of a draw is not finite its gradient does not
-        count either: all components that depend on the draws are NaN, and all of them where that is every draw.
+        count either: all components are NaN, those that are the same for every draw included.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -103,11 +103,9 @@ class Finisher:
         if every.any():
             nonfinite = count + (nonfinite if omit else 0)
             count = 0 if omit else count
-        if not count or every[0] or (spoiled[0] and nonfinite == count):
+        if not count or every[0] or spoiled[0]:
             spoiled[1:] = True
             spoiled[0] |= not count
-        elif spoiled[0]:
-            spoiled |= self.random
         spoiled &= ~self._fixed
         mean[spoiled] = norm[spoiled] = np.nan
         return Partial(Moments(count, mean, norm), nonfinite)

@@ -55,8 +55,8 @@ class Estimate:
         Draws asked for, those that were not finite included.
     nonfinite : int
         Draws whose value or gradient was not finite. Unless they were omitted, the components they spoil are NaN; a
-        value that is not finite spoils all components that depend on the draws. What no draw changes stays as it is:
-        an infinite divergence in closed form is infinite, with n such draws.
+        value that is not finite spoils the whole gradient. An infinite divergence in closed form is infinite, with n
+        such draws.
     omitted : bool
         Whether such draws were left out.
     dtype : str
