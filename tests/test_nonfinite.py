@@ -33,7 +33,7 @@ def test_propagate_makes_the_affected_components_nan_and_counts(estimators):
     est = estimators(logarithm, "propagate")(N, SEED)
     assert est.nonfinite == np.sum(Z <= 0)
     assert np.isnan([est.value, est.stderr]).all()
-    assert np.isnan([*est.grad.values(), *est.grad_stderr.values()]).all()  # finite numbers, but of draws without a value
+    assert np.isnan([*est.grad.values(), *est.grad_stderr.values()]).all()  # of draws without a value
 
 
 def test_a_gradient_that_is_not_finite_leaves_the_value_alone(estimators):
