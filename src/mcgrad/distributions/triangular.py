@@ -61,7 +61,8 @@ class Triangular(Distribution):
         height = np.where(left, (z - low) / np.where(left, peak - low, 1.0), 1.0)
         height = np.where(z > peak, (high - z) / np.where(z > peak, high - peak, 1.0), height)
         inside = (z >= low) & (z <= high) & (height > 0)
-        return np.sum(np.where(inside, np.log(2.0 * np.where(inside, height, 1.0) / (high - low)), -np.inf))
+        # A difference of logarithms: derivatives of the quotient are squares of 1 / (high - low).
+        return np.sum(np.where(inside, np.log(2.0 * np.where(inside, height, 1.0)) - np.log(high - low), -np.inf))
 
     @staticmethod
     def entropy(*, low: Any, high: Any, peak: Any) -> Any:
