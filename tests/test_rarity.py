@@ -161,3 +161,10 @@ def test_calls_of_few_draws_in_a_loop_are_not_blamed():
     estimator = mg.Estimator(lambda z: 3.0 * z, mg.Bernoulli(0.05), method="score", backend="numpy")
     grads = [estimator(2, seed=seed).grad["probs"] for seed in range(20)]  # warnings are errors here
     assert 0.0 in grads
+
+
+def test_draws_that_are_infinite_but_for_a_few():
+    """d E exp(-1/z) / da = -log 2 at a = 0, by draws of 4e-7."""
+    q = mg.InverseGamma(1e-8, 1.0)
+    with pytest.warns(mg.RareDrawsWarning, match="concentration: .* probability of about 4e-07"):
+        mg.estimate(lambda z: np.exp(-1 / z), q, 20_000, wrt="concentration", method="score+mean", backend="numpy")

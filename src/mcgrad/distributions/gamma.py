@@ -148,6 +148,11 @@ class InverseGamma(Distribution):
         return np.sum(log_mass(-about(x, np.log(rate / concentration)), concentration) - total(x))
 
     @staticmethod
+    def rarity(*, concentration: Any, rate: Any) -> Any:
+        """As of the gamma variable: other draws are infinite."""
+        return {"concentration": SPAN * concentration}
+
+    @staticmethod
     def entropy(*, concentration: Any, rate: Any) -> Any:
         """Return the entropy, summed over the components."""
         return np.sum(gamma_entropy(concentration) + np.log(rate) - 2.0 * digamma(concentration))
