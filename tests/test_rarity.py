@@ -150,6 +150,18 @@ def test_outcomes_that_were_not_drawn_are_said(q, path, dtype):
         mg.estimate(f, q, 20_000, wrt=path, method="score", dtype=dtype, backend="numpy")
 
 
+@pytest.mark.parametrize(
+    ("q", "path"), [(mg.Categorical([1e-9, 1.0, 1e-9]), "probs"), (mg.OneHotCategorical(logits=[0.0, -20.0]), "logits")]
+)
+def test_categories_that_were_not_drawn_are_said(q, path):
+    """There is no measure-valued gradient of categories: the remedy is another."""
+    with pytest.warns(mg.RareDrawsWarning, match=rf"^{path}\[0\]: .*about [24]e-09: take many more .* parameters that"):
+        mg.estimate(lambda z: np.sum(z) + np.ravel(z)[0], q, 20_000, method="score+mean", backend="numpy")
+    likely = mg.OneHotCategorical([0.1, 0.9])
+    est = mg.estimate(lambda z: 3.0 * z[0], likely, 20_000, method="score+mean", backend="numpy")  # no warning
+    assert abs(est.grad["probs"][0] - 3.0 * 0.9) < 5 * est.grad_stderr["probs"][0]
+
+
 def test_measure_valued_makes_what_is_rare():
     est = mg.estimate(lambda z: 3.0 * z + 1.0, mg.Bernoulli(1e-9), 1000, method="measure_valued", backend="numpy")
     assert est.grad["probs"] == pytest.approx(3.0)

@@ -15,6 +15,7 @@ from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import RareDrawsWarning
+from mcgrad.estimators.decompositions import decomposition
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 
@@ -80,7 +81,9 @@ def warn_of_rare_draws(
                 remedy = "method='score', whose standard error shows what is not known"
             else:
                 moved = "a draw that is not the most probable value"
-                remedy = "method='measure_valued', which makes such draws by themselves"
+                remedy = "parameters that make them more probable"
+                if decomposition(*part_of(q, path)[::2]) is not None:
+                    remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
                 f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
                 f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "

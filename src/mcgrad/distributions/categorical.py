@@ -38,6 +38,12 @@ class _Categories(Distribution):
         log_p = log_probabilities(probs, logits)
         return -np.sum(np.exp(log_p) * log_p)
 
+    @staticmethod
+    def rarity(*, probs: Any = None, logits: Any = None) -> Any:
+        """Draws are of the most probable category but for so many."""
+        others = np.sort(softmax(log_weights(probs, logits), axis=-1), axis=-1)[..., :-1]
+        return dict.fromkeys(("probs", "logits"), np.sum(others, axis=-1, keepdims=True))
+
 
 class Categorical(_Categories):
     """Categorical distribution: z is the number of a category, 0.0, 1.0 ... K - 1.
