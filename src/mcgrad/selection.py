@@ -93,12 +93,13 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
 
     Notes
     -----
-    The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own, of those that are not
-    seen to be biased. The work is that of the Program in multiplications, not a time: so the choice is the same
-    wherever and whenever it is made. Every estimator is held against finite differences of the expectation over the
-    same draws. It is left out where a component of the two differs by more than `MOST_Z` standard errors, and, if it
-    follows the draw (pathwise, stl, dreg), where single draws cross a jump of f or of the transform: bisection finds
-    one that the mean over a pilot does not show. Where none is left the choice is "difference".
+    The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own, that is not seen to be
+    biased: they are looked at in this order, until one is not. The work is that of the Program in multiplications, not
+    a time: so the choice is the same wherever and whenever it is made. An estimator is held against finite differences
+    of the expectation over the same draws. It is left out where a component of the two differs by more than `MOST_Z`
+    standard errors, and, if it follows the draw (pathwise, stl, dreg), where single draws cross a jump of f or of the
+    transform: bisection finds one that the mean over a pilot does not show. Where none is left the choice is
+    "difference".
     """
     values = {path: fetch(value) for path, value in inputs.items()}
     choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
@@ -125,7 +126,7 @@ class _Part:
         self, problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
     ) -> None:
         self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
-        self._differences: dict[str, Differences] = {}
+        self._differences: dict[tuple[bool, int], Differences] = {}
         self._steps: dict[str, Float64Array] | None = None
 
     def best(self) -> tuple[Choice, str]:
@@ -144,15 +145,17 @@ class _Part:
             spoiled = [f"{choice}: draws of the pilot were not finite" for choice in trials]
             detail = "; ".join([*refused, *spoiled])
             raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
-        biased = {choice: why for choice in finite if (why := self.bias(choice))}
-        for choice in list(biased):  # the same gradient, with other baselines
-            biased |= {other: biased[choice] for other in finite if choice.method == other.method == SCORE}
-        said = [f"{choice} is biased: {why}" for choice, why in biased.items()]
-        usable = {choice: trial for choice, trial in finite.items() if choice not in biased}
-        if not usable:
-            return Choice(DIFFERENCE), f"nothing else applies ({'; '.join([*said, *refused])})"
-        best = min(usable, key=lambda choice: usable[choice].error)
-        return best, "; ".join([_reason(best, usable), *said])
+        ordered = sorted(finite, key=lambda choice: finite[choice].error)
+        said: list[str] = []
+        while ordered:
+            best = ordered[0]
+            same = [choice for choice in ordered if choice.method == best.method]  # one gradient, by several baselines
+            why = self.bias(next((choice for choice in same if choice.baseline != LEAVE_ONE_OUT), best))
+            if not why:
+                return best, "; ".join([_reason(best, ordered, finite), *said])
+            said += [f"{choice} is biased: {why}" for choice in same]
+            ordered = [choice for choice in ordered if choice not in same]
+        return Choice(DIFFERENCE), f"nothing else applies ({'; '.join([*said, *refused])})"
 
     def _trial(self, choice: Choice) -> Trial:
         plan, inputs = self._planned(choice)
@@ -164,12 +167,10 @@ class _Part:
 
     def bias(self, choice: Choice) -> str:
         """Say how an estimator is seen to be biased, or nothing."""
-        if choice.baseline == LEAVE_ONE_OUT:  # the others with a score decide
-            return ""
         plan, inputs = self._planned(choice)
         follows = choice.method in FOLLOW and not self._by_distribution_function()
         full = plan.program(self.problem, self.wrt, self.dtype)
-        differences = self._against("draws" if choice.method in BY_DRAWS else "", plan, full)
+        differences = self._against(choice.method in BY_DRAWS, plan, full)
         checks, _ = differences.check(full, inputs, COMPONENTS, CHECKED, CHECKING, jumps=follows)
         off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
         if off:
@@ -186,7 +187,9 @@ class _Part:
         pilot = plan.pilot(self.problem, self.wrt, self.dtype)
         return plan, Pilot(pilot)(self.values, SEED) if pilot else {}
 
-    def _against(self, kind: str, plan: Plan, gradient: Program) -> Differences:
+    def _against(self, by_draws: bool, plan: Plan, gradient: Program) -> Differences:
+        """Differences of the value, with its entropy from the draws or not, in as large groups of draws."""
+        kind = by_draws, plan.group
         if kind not in self._differences:
             value = plan.program(self.problem, (), "float64")
             found = Differences(self.problem.q, value, self.values, SEED, self.dtype)
@@ -227,8 +230,8 @@ def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) ->
     return Finisher(program, {})(partial.moments, inputs)
 
 
-def _reason(best: Choice, trials: Mapping[Choice, Trial]) -> str:
-    others = sorted((choice for choice in trials if choice != best), key=lambda choice: trials[choice].error)
+def _reason(best: Choice, ordered: Sequence[Choice], trials: Mapping[Choice, Trial]) -> str:
+    others = [choice for choice in ordered if choice != best]
     if not others:
         return "the only one that applies"
     mine, next_best = trials[best].error, trials[others[0]].error
