@@ -12,4 +12,4 @@ project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
     name, low = re.match(r"([\w-]+)(?:\[.*?\])?>=([\d.]+)", requirement).groups()
     if name not in TOOLS:
-        print(f"{name}=={low}{'.*' * name.startswith('nvidia')}")  # NVIDIA's have builds: 12.4 stands for a series
+        print(f"{name}=={low}{'.*' * name.startswith('nvidia')}")  # NVIDIA's have builds: 12.6 stands for a series
