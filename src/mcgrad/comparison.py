@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mcgrad import arguments, packages, tree
 from mcgrad.agreement import label
 from mcgrad.arrays import fetch
-from mcgrad.differences import Differences
+from mcgrad.differences import Differences, farthest
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.estimator import Estimator
@@ -250,8 +250,7 @@ def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: i
             checks, _ = differences.unpaired(program, given, COMPONENTS, min(n, CHECKED))
         else:
             checks, _ = differences.check(program, given, COMPONENTS, min(n, CHECKED))
-        z = max((abs(check.z) for check in checks if not check.ok and math.isfinite(check.z)), default=0.0)
-        if z:
+        if z := farthest(checks):
             found[name] = z
     return found
 

@@ -6,7 +6,7 @@ The differences are in float64, of the draws that the gradient has in its own dt
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -93,6 +93,11 @@ class Quotients:
     step: float
     near: Float64Array
     far: Float64Array
+
+
+def farthest(checks: Iterable[GradientCheck]) -> float:
+    """Return the largest z of the components that fail, in size; 0 where none does, or none has a finite z."""
+    return max((abs(check.z) for check in checks if not check.ok and math.isfinite(check.z)), default=0.0)
 
 
 class Differences:
@@ -183,10 +188,8 @@ class Differences:
         rows, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
-        grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
-        size = _size(grads[0])
-        eps = float(np.finfo(gradient.dtype).eps)
-        found = []
+        grads, eps = self._draws_of(gradient, inputs, n)
+        size, found = _size(grads[0]), []
         for component in chosen:
             unseen = self._unseen(component, grads[0], self._found(component, n))
             found.append(self._check(component, grads[rows[component]], size, unseen, eps, jumps))
@@ -199,15 +202,14 @@ class Differences:
         rows, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
-        grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
-        eps = float(np.finfo(gradient.dtype).eps)
-        found = []
+        grads, eps = self._draws_of(gradient, inputs, n)
+        size, found = _size(grads[0]), []
         for component in chosen:
             quotients, grad = self._found(component, n), grads[rows[component]]
             with np.errstate(all="ignore"):
                 best = (4 * quotients.near - quotients.far) / 3
                 both = Moments.of(np.stack([best, grad]))
-                allowed = _rounding(quotients, _size(grads[0]), grad, eps) + NEGLIGIBLE * float(both.deviation[0])
+                allowed = _rounding(quotients, size, grad, eps) + NEGLIGIBLE * float(both.deviation[0])
                 allowed += self._unseen(component, grads[0], quotients)
                 stderr = math.hypot(*both.stderr, allowed)
                 means = float(np.mean(grad)), float(np.mean(best))
@@ -215,6 +217,11 @@ class Differences:
             z = z if math.isfinite(z) else math.inf
             found.append(GradientCheck(label(*component), *means, quotients.step, stderr, z))
         return tuple(found), n
+
+    def _draws_of(self, gradient: Program, inputs: Mapping[str, Any], n: int) -> tuple[Float64Array, float]:
+        """Value and gradient draw by draw, and the relative rounding of the dtype that they were computed in."""
+        grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
+        return grads, float(np.finfo(gradient.dtype).eps)
 
     def _planned(
         self, gradient: Program, most: int, n: int, budget: float

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.estimators.score import BASELINE, SQUARES
+from mcgrad.estimators.score import SQUARES
 from mcgrad.finish import Finisher
 from mcgrad.ir.build import noise
 from mcgrad.ir.program import Output, Program
@@ -62,8 +62,3 @@ def elsewhere(program: Program, streams: int = STREAMS) -> Program:
     new = dict(zip(roots, substitute(roots, moved), strict=True))
     outputs = [Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs]
     return Program(tuple(outputs), program.dtype)
-
-
-def is_baseline(path: str) -> bool:
-    """Whether an input is a baseline."""
-    return path.startswith(BASELINE)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.differences import Component, Differences
+from mcgrad.differences import Component, Differences, farthest
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.jump_check import check_jumps, without_jump_warnings
@@ -172,8 +172,7 @@ class _Part:
         full = plan.program(self.problem, self.wrt, self.dtype)
         differences = self._against(choice.method in BY_DRAWS, plan, full)
         checks, _ = differences.check(full, inputs, COMPONENTS, CHECKED, CHECKING, jumps=follows)
-        off = max((abs(check.z) for check in checks if not check.ok and np.isfinite(check.z)), default=0.0)
-        if off:
+        if off := farthest(checks):
             return f"{off:.0f} standard errors from finite differences"
         jumps = [check for check in checks if check.jumps > JUMPS * check.deviation]
         return "draws cross jumps, which it leaves out" if jumps else ""
