@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.atomic import write
 from mcgrad.backends.base import Partial
 from mcgrad.errors import ParameterError, shown
 from mcgrad.moments import Moments
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
-from mcgrad.save import write
 from mcgrad.strict import strict
 
 FORMAT = "mcgrad.Checkpoint/2"

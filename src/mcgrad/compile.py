@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mcgrad.atomic import write
 from mcgrad.machine import version
 
 CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
@@ -84,10 +84,7 @@ def keep(path: Path, content: bytes) -> bool:
     """Write a file of the cache folder, at once or not at all; return whether it is there now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
+        write(path, content)
     except OSError:
         return False
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mcgrad import tree
+from mcgrad.atomic import write
 from mcgrad.errors import ParameterError
 from mcgrad.result import Estimate
 
@@ -52,17 +53,3 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     write(npz, buffer.getvalue())
     write(json, f"{estimate.to_json()}\n".encode())
     return json, npz
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file under another name, then rename it: a reader sees the old or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mcgrad import __version__
+from mcgrad.atomic import write
 from mcgrad.backends.base import Backend, Cost
 from mcgrad.compile import cache_folder
 from mcgrad.ir.program import Program
@@ -137,14 +136,10 @@ def keep(measured: Iterable[Rates]) -> Path | None:
     ours = tables.get(machine())
     table = {rates.name: {name: float(f"{asdict(rates)[name]:.4g}") for name in NUMBERS} for rates in measured}
     tables[machine()] = {**ours, **table} if isinstance(ours, dict) else table
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(tables, indent=2))
-        os.replace(temporary, path)
+        write(path, json.dumps(tables, indent=2).encode())
     except OSError:
-        with suppress(OSError):
-            temporary.unlink()
         return None
     finally:
         _measured.cache_clear()

@@ -1,0 +1,39 @@
+"""Write files as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+PREFIX, SUFFIX = ".mcgrad-", ".tmp"  # of the name that a file has until it is complete
+
+
+def write(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file under a random name, then rename it: a reader sees the old or the new one, never a part.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+    mode : int
+        Permissions, less those that the process's umask takes away.
+
+    Raises
+    ------
+    OSError
+        Where that fails; nothing is left behind then, and what was at `path` is still there.
+    """
+    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
