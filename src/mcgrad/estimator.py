@@ -292,7 +292,6 @@ class Estimator:
             running = self._dispatched.running
             try:
                 partial, seconds = self._average(running, n, seed, first, values, watch, reached)
-                partial = self._finish.estimate(partial, values, self.nonfinite == "omit")
                 break
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
@@ -354,7 +353,8 @@ class Estimator:
             bound = kernel.bind(values)
             chunks, workers = kernel.chunks(first // self.group, n // self.group), kernel.workers(self.threads)
             partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", told, reached)
-            return partial, time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            return self._finish.estimate(partial, values, self.nonfinite == "omit"), seconds
 
     def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
         """Return the fingerprint; of arrays on a device a way to work it out when somebody asks, from copies there."""

@@ -42,7 +42,7 @@ class Pilot:
         """Return the baselines by the paths of their inputs; draws that are not finite do not count."""
         with self.kernel.limits():
             partial = self.kernel.bind(inputs).partial(seed, 0, DRAWS, True)
-        mean = self._finish(partial.moments, inputs).mean
+            mean = self._finish(partial.moments, inputs).mean
         found: dict[str, npt.NDArray[Any]] = {}
         start = 0
         for out in self.program.outputs:

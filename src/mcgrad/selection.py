@@ -226,7 +226,7 @@ def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) ->
     kernel = NumpyKernel(program)
     with kernel.limits():
         partial = kernel.bind(inputs).partial(SEED, 0, n, True)
-    return Finisher(program, {})(partial.moments, inputs)
+        return Finisher(program, {})(partial.moments, inputs)
 
 
 def _reason(best: Choice, ordered: Sequence[Choice], trials: Mapping[Choice, Trial]) -> str:

@@ -257,7 +257,7 @@ def _means(program: Program, inputs: Mapping[str, Array]) -> Moments:
     kernel = NumpyKernel(program)
     with kernel.limits():
         partial = kernel.bind(inputs).partial(SEED, 0, _draws(program), False)
-    return Finisher(program, {})(partial.moments, inputs)
+        return Finisher(program, {})(partial.moments, inputs)
 
 
 def _draws(program: Program) -> int:

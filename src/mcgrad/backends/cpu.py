@@ -130,6 +130,7 @@ class CpuKernel:
     def __init__(self, program: Program) -> None:
         self.program, self.work = program, program.work()
         self.fast = Compiled(_emitted(program), program.dtype)
+        self._products = self.fast.emitted.uses_blas or program.multiplies_matrices()
         self.block = self.fast.emitted.lanes
 
     @cached_property
@@ -159,8 +160,8 @@ class CpuKernel:
         return self.fast.emitted.source
 
     def limits(self) -> AbstractContextManager[Any]:
-        """Keep BLAS to one thread while ours run, where the Program calls it."""
-        return one_blas_thread() if self.fast.emitted.uses_blas else nullcontext()
+        """Keep BLAS to one thread while ours run, and while constants are computed: its sums depend on the number."""
+        return one_blas_thread() if self._products else nullcontext()
 
 
 class CpuBound(Shifted):

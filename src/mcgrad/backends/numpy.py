@@ -57,6 +57,7 @@ class NumpyKernel:
         self.outputs = [out.var for out in program.outputs if out.var.random]
         self.hoisted = [var for var in program.hoisted() if not var.is_const]
         self.noise = program.noise()
+        self._products = program.multiplies_matrices()
         self.host = HostValues(self.hoisted, program.dtype)
         self.body = Interpreter(self.outputs, self.hoisted, program.dtype)
         largest = max((var.size for var in program.body()), default=1)
@@ -77,8 +78,7 @@ class NumpyKernel:
 
     def limits(self) -> AbstractContextManager[Any]:
         """Keep BLAS to one thread: its sums depend on the number."""
-        products = any(var.op == "einsum" for var in self.program.body())
-        return one_blas_thread() if products else nullcontext()
+        return one_blas_thread() if self._products else nullcontext()
 
     def source(self) -> str:
         """The Program itself is what runs."""

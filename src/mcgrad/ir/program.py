@@ -113,6 +113,10 @@ class Program:
         read += [var for out in self.outputs for var in (out.var, out.scale) if var is not None and not var.random]
         return list(dict.fromkeys(read))
 
+    def multiplies_matrices(self) -> bool:
+        """Whether there is a product of matrices, of each draw or before them: BLAS may work it out."""
+        return any(var.op == "einsum" for var in self.equations())
+
     def noise(self) -> list[Var]:
         """The noise sources that the body reads, by stream."""
         return sorted((var for var in self.body() if var.op == "noise"), key=lambda var: int(var.attrs[0]))

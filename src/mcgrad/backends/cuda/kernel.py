@@ -26,6 +26,7 @@ from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted import Shifted, Sums
+from mcgrad.backends.threads import one_blas_thread
 from mcgrad.emit.cuda import emit
 from mcgrad.emit.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
@@ -57,7 +58,7 @@ class CudaKernel:
 
     def __init__(self, program: Program, devices: Sequence[Device]) -> None:
         self.program, self.devices = program, tuple(devices)
-        self.work = program.work()
+        self.work, self._products = program.work(), program.multiplies_matrices()
         self._variants: dict[tuple[bool, bool], Compiled] = {}
         self._lock = threading.Lock()
         self._turns = _turns(self.devices)
@@ -119,8 +120,8 @@ class CudaKernel:
         return CudaBound(self, inputs)
 
     def limits(self) -> AbstractContextManager[Any]:
-        """Nothing has to hold."""
-        return nullcontext()
+        """Keep BLAS to one thread while constants are computed on the host: its sums depend on the number."""
+        return one_blas_thread() if self._products else nullcontext()
 
     def source(self) -> str:
         """The emitted source."""
