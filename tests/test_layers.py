@@ -8,7 +8,9 @@ import mcgrad
 ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
+    "printable signals",
     "kernels errors atomic locks",
+    "failure",
     "triangular tree moments references ranges strict machine",
     "packages",
     "arrays",

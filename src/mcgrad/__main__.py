@@ -1,8 +1,6 @@
 """``python -m mcgrad`` is the command line."""
 
-import sys
-
-from mcgrad.cli import main
+from mcgrad.cli import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

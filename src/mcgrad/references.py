@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad import failure, signals
 from mcgrad.errors import ParameterError, shown
 
 ARRAYS = (".csv", ".npy", ".npz")
@@ -124,10 +125,12 @@ class References:
         try:
             with _importing_from(path.parent):
                 spec.loader.exec_module(module)
-        except Exception as error:
+        except BaseException as error:  # also SystemExit, and a KeyboardInterrupt that is no signal
+            if signals.ends_the_process(error):
+                raise
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             where = f"{path.name}, line {lines[-1]}" if lines else path.name
-            given = f"{where}, which raised {type(error).__name__}: {error}"
+            given = f"{where}, which raised {failure.described(error)}"
             raise ParameterError(key, given, "a Python file that runs") from error
         self._modules[path] = module
         return module

@@ -5,12 +5,37 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from mcgrad import failure, signals
+from mcgrad.cli import streams
 from mcgrad.errors import McgradError, ParameterError
+from mcgrad.printable import line, printable
 
-OK, OFF, REFUSED, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+OK, OFF, REFUSED, UNREAD = 0, 1, 2, 141
+PATIENCE = 2.0  # seconds for other threads to end with the process
+
+
+def process() -> NoReturn:
+    """Run the command of this process, and end it.
+
+    After a signal the process ends within `PATIENCE`, whatever other threads do: a job's Python file that is being
+    imported cannot be interrupted. Otherwise threads that a job's file has left running, and that are no daemons, are
+    waited for, as Python does, and named.
+    """
+    status = main()
+    end = (lambda: os._exit(status)) if status > 128 else _name_threads
+    late = threading.Timer(PATIENCE, end)
+    late.daemon = True
+    late.start()
+    sys.exit(status)
+
+
+def _name_threads() -> None:
+    left = [thread.name for thread in threading.enumerate()[1:] if not thread.daemon]
+    _complain(f"waits for threads that a job's file has left running: {', '.join(left)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,30 +49,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 where some job failed or ``--verify`` found something off; 2 where no job has a result; 130 after Ctrl-C;
-        141, as after SIGPIPE, where the reader of a pipe has gone, as in ``mcgrad explain JOB.toml | head``.
+        0; 1 where some job failed, ``--verify`` found something off, or what was to be printed could not be; 2 where no
+        job has a result; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141, as after SIGPIPE, where the reader
+        of a pipe has gone, as in ``mcgrad explain JOB.toml | head``.
     """
-    try:
-        try:
-            return _main(argv)
-        finally:
-            sys.stdout.flush()  # here, where it can still be answered for, rather than as the interpreter ends
-    except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left in their buffers goes nowhere
-        return UNREAD
+    with streams.lasting() as out:
+        status = _main(argv)
+        out.flush()
+        if isinstance(out.error, BrokenPipeError):
+            return status or UNREAD
+        if out.error:
+            _complain(f"cannot print to standard output: {out.error}")
+            return status or OFF
+        return status
 
 
 def _main(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
     try:
-        return _command(args)
+        with signals.stoppable():
+            return _command(args)
     except McgradError as error:
-        print(f"mcgrad: error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return REFUSED
+    except signals.Stopped as stopped:
+        _complain(str(stopped))
+        return stopped.status
     except KeyboardInterrupt:
-        print("mcgrad: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        _complain("interrupted")
+        return signals.Stopped(signals.ENDING[0]).status
+
+
+def _complain(message: str) -> None:
+    print(printable(f"mcgrad: {message}"), file=sys.stderr)
 
 
 def _command(args: argparse.Namespace) -> int:
@@ -56,7 +90,7 @@ def _command(args: argparse.Namespace) -> int:
 
         lines = info()
         width = max(map(len, lines))
-        print("\n".join(f"{name:<{width}}  {value}" for name, value in lines.items()))
+        print("\n".join(f"{name:<{width}}  {line(value)}" for name, value in lines.items()))
         return OK
     if args.command == "tune":
         from mcgrad.cli.tune import tune_backends
@@ -73,11 +107,22 @@ def _command(args: argparse.Namespace) -> int:
 def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
     from mcgrad.jobfile import load
 
-    jobs = [job for file in files for job in load(file, overrides)]
-    for job in jobs:
-        if len(jobs) > 1:
-            print(f"# {job.name}")
-        print(job.estimator().explain())
+    try:
+        jobs = [job for file in files for job in load(file, overrides)]
+        for job in jobs:
+            if len(jobs) > 1:
+                print(f"# {line(job.name)}")
+            print(printable(job.estimator().explain()), flush=True)
+            if streams.lost(sys.stdout):
+                break
+    except McgradError:
+        raise
+    except BaseException as error:  # users' code may raise anything
+        if signals.ends_the_process(error):
+            raise
+        print(printable(failure.report(error)), end="", file=sys.stderr)
+        _complain(f"error: {failure.reason(error)}")
+        return REFUSED
     return OK
 
 
@@ -99,11 +144,16 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     return OK if states <= {DONE, COMPLETE} else OFF
 
 
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable(message), file)  # it repeats arguments, which may be names of files
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     from mcgrad import __version__
 
-    top = argparse.ArgumentParser("mcgrad", description="Monte Carlo gradients of expectations, with standard errors.")
+    top = _Parser("mcgrad", description="Monte Carlo gradients of expectations, with standard errors.")
     top.add_argument("--version", action="version", version=f"mcgrad {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -112,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
         help="run jobs",
         description="Run every job of the job files, one after the other; the next ones are compiled meanwhile. "
         "A job that fails stops no other. Exit status: 0 done; 1 some job failed, or --verify found something off; "
-        "2 no job has a result; 130 interrupted.",
+        "2 no job has a result; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141 nobody reads what is printed.",
     )
     _job_arguments(run)
     run.add_argument("--n", type=_number, metavar="N", help="draws, such as 1000000 or 1e6")

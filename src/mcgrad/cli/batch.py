@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 
+from mcgrad import failure, signals
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.cli import board
 from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
-from mcgrad.errors import McgradError
 from mcgrad.jobfile import Entry, Refused, refuse_clashes
+from mcgrad.printable import printable
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,42 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     ------
     ParameterError
         Two jobs would write the same files; before anything runs.
+    Stopped
+        By a signal, after the table of what became of the jobs.
     """
     if settings.out is not None:
         entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
     refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
     sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
-    # one BLAS thread from first to last: what is computed while compiling must not depend on what runs meanwhile
-    with one_blas_thread(), Board(sizes, settings.progress) as lines:
-        outcomes = _Batch(list(entries), settings, lines).run()
-    if len(outcomes) > 1:
-        print("\n".join(["", *summary(outcomes)]))
+    batch = _Batch(list(entries))
+    try:
+        # one BLAS thread from first to last: what is computed while compiling must not depend on what runs meanwhile
+        with one_blas_thread(), Board(sizes, settings.progress) as lines:
+            batch.run(settings, lines)
+    finally:
+        outcomes = batch.outcomes()
+        if len(outcomes) > 1:
+            print(printable("\n".join(["", *summary(outcomes)])))
     return outcomes
 
 
 class _Batch:
     """Jobs by number, as the board has them."""
 
-    def __init__(self, entries: list[Entry | Refused], settings: Settings, lines: Board) -> None:
-        self.entries, self.settings, self.lines = entries, settings, lines
-        self.outcomes: dict[int, Outcome] = {}
+    settings: Settings
+    lines: Board
 
-    def run(self) -> list[Outcome]:
+    def __init__(self, entries: list[Entry | Refused]) -> None:
+        self.entries = entries
+        self._ended: dict[int, Outcome] = {}
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what has become of all jobs so far."""
+        return [self._ended.get(i, Outcome(entry, board.NOT_RUN)) for i, entry in enumerate(self.entries)]
+
+    def run(self, settings: Settings, lines: Board) -> None:
         """Run all."""
+        self.settings, self.lines = settings, lines
         good = []
         for i, entry in enumerate(self.entries):
             if isinstance(entry, Refused):
@@ -74,7 +88,6 @@ class _Batch:
         with closing(in_turn(good, self.prepare)) as turns:
             for (i, _), future in turns:
                 self.attempt(i, future)
-        return [self.outcomes[i] for i in range(len(self.entries))]
 
     def prepare(self, item: tuple[int, Entry]) -> Complete | Ready:
         """Prepare a job, in the thread for that."""
@@ -89,36 +102,58 @@ class _Batch:
         return found
 
     def attempt(self, i: int, future: Future[Complete | Ready]) -> None:
-        """Run a job once it is prepared."""
+        """Run a job once it is prepared.
+
+        Users' functions run here and in the thread that prepares, and may raise anything, also what usually ends a
+        process: that ends their own job. A signal ends the batch, also where users' code has caught its exception.
+        """
+        running = False
         try:
             found = future.result()
-            if any(outcome.state != board.FAILED for outcome in self.outcomes.values()):
-                self.lines.say()
-            if isinstance(found, Complete):
-                ok, state = pass_over(found, self.settings, self.lines.say), board.COMPLETE
-            else:
-                report = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
-                ok, state = run_job(found, self.settings, report, self.lines.say, _warn), board.DONE
-        except BrokenPipeError:  # the reader of what is printed has gone: no fault of the job
-            raise
-        except Exception as error:  # the user's own functions may raise anything
+            running = True
+            ok, state = self.result(i, found)
+            self.refuse_signals()
+        except BaseException as error:
+            if signals.ends_the_process(error) or signals.received():
+                if running:
+                    self.end(i, board.INTERRUPTED)
+                self.refuse_signals()
+                raise
             self.fail(i, error)
         else:
             self.end(i, state if ok else board.OFF)
 
-    def fail(self, i: int, error: Exception) -> None:
+    def result(self, i: int, found: Complete | Ready) -> tuple[bool, str]:
+        """Run or pass over a job; return whether it is well, and its state if so."""
+        if any(outcome.state != board.FAILED for outcome in self._ended.values()):
+            self.lines.say()
+        if isinstance(found, Complete):
+            return pass_over(found, self.settings, self.lines.say), board.COMPLETE
+        show = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
+
+        def report(done: int) -> None:
+            self.refuse_signals()
+            show(done)
+
+        return run_job(found, self.settings, report, self.lines.say, _warn), board.DONE
+
+    def refuse_signals(self) -> None:
+        """Raise where a signal has come."""
+        stopped = signals.received()
+        if stopped:
+            raise stopped
+
+    def fail(self, i: int, error: BaseException) -> None:
         """Say why a job failed."""
-        if not isinstance(error, McgradError):
-            traceback.print_exception(error)
-        why = str(error) if isinstance(error, McgradError) else f"{type(error).__name__}: {error}"
-        entry, place = self.entries[i], str(self.entries[i].place)
+        print(printable(failure.report(error)), end="", file=sys.stderr)
+        why, entry, place = failure.reason(error), self.entries[i], str(self.entries[i].place)
         who = entry.name if place in why else f"{entry.name} ({place})"
         _warn(f"error: {who}: {why}" if len(self.entries) > 1 else f"error: {why}")
         self.end(i, board.FAILED, why.removeprefix(f"{place}, ").removeprefix(f"{place}: "))
 
     def end(self, i: int, state: str, why: str = "") -> None:
         """Take note of what became of a job."""
-        self.outcomes[i] = Outcome(self.entries[i], state, why)
+        self._ended[i] = Outcome(self.entries[i], state, why)
         self.lines.put(i, state)
 
 
@@ -136,4 +171,4 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _warn(message: str) -> None:
-    print(f"mcgrad: {message}", file=sys.stderr)
+    print(f"mcgrad: {printable(message)}", file=sys.stderr)

@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from mcgrad.printable import line, printable
+
 WAITING, COMPILING, READY, RUNNING = "waiting", "compiling", "ready", "running"
 DONE, COMPLETE, FAILED, OFF = "done", "complete already", "failed", "NOT OK"
+INTERRUPTED, NOT_RUN = "interrupted", "not run"
 STYLES = {WAITING: "dim", READY: "dim", DONE: "green", COMPLETE: "green", FAILED: "red", OFF: "red"}
 SPARE_ROWS = 4  # of the terminal, kept free of lines
 
@@ -26,11 +29,6 @@ class Board:
         Names and numbers of draws.
     shown : bool
         Whether to draw anything.
-
-    Attributes
-    ----------
-    say : callable
-        Prints to standard output, above the lines where both are on one terminal; takes a rich style.
     """
 
     def __init__(self, jobs: Sequence[tuple[str, int]], shown: bool) -> None:
@@ -46,11 +44,9 @@ class Board:
         self._lines = Progress(
             *columns, console=Console(stderr=True, **plain), redirect_stdout=together, disable=not shown
         )
-        self.say: Callable[..., None] = (
-            self._lines.console.print if together else Console(soft_wrap=True, **plain).print
-        )
+        self._print = self._lines.console.print if together else Console(soft_wrap=True, **plain).print
         self._sizes = [n for _, n in jobs]
-        self._tasks = [self._lines.add_task(name, total=n, state=WAITING) for name, n in jobs]
+        self._tasks = [self._lines.add_task(line(name), total=n, state=WAITING) for name, n in jobs]
 
     def __enter__(self) -> Self:
         self._lines.start()
@@ -58,6 +54,10 @@ class Board:
 
     def __exit__(self, *error: object) -> None:
         self._lines.stop()
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """Print to standard output, above the lines where both are on one terminal."""
+        self._print(printable(text), style=style)
 
     def put(self, job: int, state: str) -> None:
         """Show another state of a job."""

@@ -1,0 +1,32 @@
+"""What was raised, in words; what users' code raises may be anything, and need not even print."""
+
+from __future__ import annotations
+
+import traceback
+
+from mcgrad.errors import McgradError
+
+
+def described(error: BaseException) -> str:
+    """Return the kind and the message of an error."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as second:
+        return f"{kind}, whose message raises {type(second).__name__}"
+    return f"{kind}: {text}" if text else kind
+
+
+def reason(error: BaseException) -> str:
+    """Say what went wrong with a job: the message of an error of mcgrad's, the kind and the message of any other."""
+    return str(error) if isinstance(error, McgradError) else described(error)
+
+
+def report(error: BaseException) -> str:
+    """Return the traceback of an error that mcgrad does not raise on purpose; of others nothing."""
+    if isinstance(error, McgradError):
+        return ""
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException as second:
+        return f"{type(error).__name__}, whose traceback raises {type(second).__name__}\n"

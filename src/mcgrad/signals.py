@@ -1,0 +1,85 @@
+"""Signals that end a run, as an exception in the main thread: Ctrl-C, and what schedulers and terminals send."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the process has come.
+
+    Parameters
+    ----------
+    number : int
+        Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells give a process that the signal ended."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        return "interrupted" if self.number == signal.SIGINT else f"ended by {self.args[0]}"
+
+
+_received: list[Stopped] = []
+
+
+def received() -> Stopped | None:
+    """Return the first signal that has come inside `stoppable`, also where the exception was caught somewhere."""
+    return _received[0] if _received else None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise `Stopped` in the main thread for SIGINT, SIGTERM and SIGHUP while the context lasts.
+
+    Signals that the process was started to ignore, as by ``nohup``, stay ignored, and handlers that a surrounding
+    program has installed stay in place. In other threads than the main one the context does nothing.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        ours = (signal.SIG_DFL, signal.default_int_handler)
+        before = {number: handler for number in ENDING if (handler := signal.getsignal(number)) in ours}
+    _received.clear()
+    try:
+        for number in before:
+            signal.signal(number, _stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _received.clear()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise for the first signal, and for each Ctrl-C; terminals and schedulers send the others several times."""
+    if _received and number != signal.SIGINT:
+        return
+    stopped = Stopped(number)
+    _received.append(stopped)
+    raise stopped
+
+
+def ends_the_process(error: BaseException) -> bool:
+    """Whether an error is a signal to this process, rather than raised by code that merely chose KeyboardInterrupt.
+
+    Python delivers signals to the main thread alone. There a plain KeyboardInterrupt is one where SIGINT has another
+    handler than `stoppable` installs, and is not ignored.
+    """
+    if isinstance(error, Stopped):
+        return True
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGINT) not in (_stop, signal.SIG_IGN, signal.SIG_DFL)

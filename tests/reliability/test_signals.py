@@ -1,0 +1,96 @@
+"""One signal ends a batch, whatever runs; the table says which jobs never ran."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mcgrad import signals
+from mcgrad.cli import main
+
+MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
+from mcgrad.cli import process
+process()
+"""
+BATCH = """
+integrand = "model.py:f"
+distribution = {family = "Normal", loc = 0.3}
+n = 500
+backend = "numpy"
+[[job]]
+name = "first"
+[[job]]
+name = "second"
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_an_import_that_never_ends(tmp_path, sent):
+    """It runs in a thread that Python cannot interrupt, and would be waited for."""
+    code = "print('importing', flush=True)\nimport time\nwhile True:\n    time.sleep(0.01)\n"
+    (tmp_path / "model.py").write_text(code)
+    (tmp_path / "batch.toml").write_text(BATCH)
+    command = [sys.executable, "-c", MAIN, "run", "batch.toml"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(sent)
+        printed, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent
+    assert error == f"mcgrad: {'interrupted' if sent == signal.SIGINT else f'ended by {sent.name}'}\n"
+    assert printed.split("\n")[1:3] == ["2 jobs: 2 not run", "first   not run  batch.toml, [[job]] 1"]
+
+
+SWALLOWS = """
+import signal, threading
+import numpy as np
+
+def f(z):
+    if threading.current_thread() is threading.main_thread():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            pass
+    return np.sin(z)
+"""
+
+
+def test_a_signal_that_users_code_swallows_ends_the_batch(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(SWALLOWS)
+    (tmp_path / "batch.toml").write_text(BATCH.replace('"numpy"', '"cpu"'))
+    assert main(["run", "batch.toml"]) == 143
+    printed = capsys.readouterr()
+    assert printed.err == "mcgrad: ended by SIGTERM\n"
+    assert "2 jobs: 1 interrupted, 1 not run" in printed.out
+    assert (tmp_path / "results/first.json").exists()  # written before the comparison that f was traced for
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_is_a_signal_and_what_only_looks_like_one():
+    with signals.stoppable():
+        with pytest.raises(signals.Stopped) as stopped:
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # some send it twice: what is being saved is saved
+        assert signals.received() is stopped.value
+        assert signals.ends_the_process(stopped.value)
+        assert not signals.ends_the_process(SystemExit())
+    assert signals.received() is None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert signals.ends_the_process(KeyboardInterrupt())  # as without mcgrad's command line
+        with signals.stoppable():
+            assert not signals.ends_the_process(KeyboardInterrupt())
+        found = []
+        thread = threading.Thread(target=lambda: found.append(signals.ends_the_process(KeyboardInterrupt())))
+        thread.start()
+        thread.join()
+        assert found == [False]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+        with signals.stoppable():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
