@@ -11,8 +11,8 @@ from mcgrad import tune
 from mcgrad.backends import rates, registry
 from mcgrad.backends.numpy import RATES, NumpyBackend
 from mcgrad.backends.rates import Rates
+from mcgrad.cache.place import CACHE_VARIABLE
 from mcgrad.cli import main
-from mcgrad.compile import CACHE_VARIABLE
 
 DEFAULT = Rates("cuda: X", float32=2e9, float64=1e9, call=1e-4)
 FOUND = Rates("cuda: X", float32=4e9, float64=3e9, call=1e-5, load=1.0, compile=2.0, equation=3.0, gigabyte=4.0)
@@ -66,6 +66,8 @@ def test_the_machine_is_what_rates_depend_on():
         b"{",
         b"[]",
         b"3",
+        b"[" * 100_000,
+        json.dumps({rates.machine(): {"cuda: X": {**NUMBERS, "float32": 10**400}}}).encode(),
         json.dumps({rates.machine(): 3}).encode(),
         json.dumps({rates.machine(): {"cuda: X": 3}}).encode(),
         json.dumps({rates.machine(): {"cuda: X": {"float32": 1}}}).encode(),
@@ -83,6 +85,7 @@ def test_a_file_that_cannot_be_understood_is_as_none(folder, content):
     assert rates.current(DEFAULT).measured
 
 
+@pytest.mark.filterwarnings("ignore::mcgrad.errors.CacheWarning")
 def test_a_file_that_cannot_be_read_or_written(folder, monkeypatch):
     (folder / "rates.json").mkdir()
     assert rates.current(DEFAULT) is DEFAULT
@@ -152,6 +155,7 @@ def test_tune_measures_keeps_and_prints(folder, monkeypatch, capsys):
     assert "(measured)" in printed
 
 
+@pytest.mark.filterwarnings("ignore::mcgrad.errors.CacheWarning")
 def test_tune_says_where_nothing_can_be_kept(folder, monkeypatch, capsys):
     monkeypatch.setattr(registry, "BACKENDS", {})
     monkeypatch.setattr(registry, "_discover", lambda: None)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from mcgrad.errors import (
         BackendError,
         BackendWarning,
+        CacheWarning,
         JumpWarning,
         McgradError,
         MergeError,
@@ -86,6 +87,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CacheWarning",
     "Categorical",
     "Cauchy",
     "Chi2",
@@ -210,8 +212,8 @@ _HOMES = {
     ],
     "backends.registry": ["register_backend"],
     "errors": [
-        *("BackendError", "BackendWarning", "JumpWarning", "McgradError", "MergeError", "NonFiniteError"),
-        *("ParameterError", "RareDrawsWarning", "TraceError"),
+        *("BackendError", "BackendWarning", "CacheWarning", "JumpWarning", "McgradError", "MergeError"),
+        *("NonFiniteError", "ParameterError", "RareDrawsWarning", "TraceError"),
     ],
     "estimator": ["Estimator"],
     "comparison": ["Comparison", "compare"],

@@ -1,50 +1,26 @@
-"""Turn emitted source into a module or a compiled function, by way of a file in the cache folder.
+"""Turn emitted source into a module or a compiled function, by way of the cache.
 
-The file's name is a hash of all that the machine code depends on: the source itself, the sources of the kernels it
-calls, and the versions of Numba and llvmlite. Numba keeps its own cache beside the file, but looks only at the file
-itself; the hash makes up for what it would miss. A traceback or a debugger finds the file like any other.
+Source is executed from memory, under a name by which tracebacks and debuggers find its lines. What Numba makes of it
+is an entry of the cache (`machine_code`), under a hash of all that it depends on (`cache.key`): a second process
+compiles nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
+import linecache
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mcgrad.atomic import write
-from mcgrad.machine import version
-
-CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
+from mcgrad.cache import entry, folder
+from mcgrad.cache.key import key
+from mcgrad.machine_code import KIND, MachineCode
 
 _lock = threading.RLock()
 _loaded: dict[str, Callable[..., Any]] = {}
 _modules: dict[str, ModuleType] = {}
-
-
-def cache_folder() -> Path:
-    """Where emitted source and compiled code are kept: $MCGRAD_CACHE_DIR, or the user's cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("mcgrad", appauthor=False))
-
-
-@cache
-def kernels_hash() -> str:
-    """Hash of what every compiled function depends on besides its own source."""
-    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')} {sys.version}".encode())
-    for path in sorted((Path(__file__).parent / "kernels").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
@@ -63,77 +39,43 @@ def load(source: str, name: str, natives: list[Any]) -> Callable[..., Any]:
     if natives:
         return getattr(module(source, natives), name)  # type: ignore[no-any-return]
     with _lock:
-        key = f"{digest(source)}.{name}"
-        if key not in _loaded:
-            _loaded[key] = getattr(module(source, natives), name)
-        return _loaded[key]
+        known = f"{key(source)}.{name}"
+        if known not in _loaded:
+            function = getattr(module(source, natives), name)
+            function._cache = MachineCode(_entry(source, name))
+            _loaded[known] = function
+        return _loaded[known]
 
 
 def module(source: str, natives: list[Any]) -> ModuleType:
-    """Execute emitted source as a module: once, and from a file in the cache folder, unless there are `natives`."""
-    name = digest(source)
+    """Execute emitted source as a module: once, unless there are `natives`."""
     if natives:
-        return _execute(source, f"<mcgrad {name}>", natives)
+        return _execute(source, natives)
     with _lock:
+        name = key(source)
         if name not in _modules:
-            _modules[name] = _import(source, name)
+            _modules[name] = _execute(source, natives)
         return _modules[name]
-
-
-def keep(path: Path, content: bytes) -> bool:
-    """Write a file of the cache folder, at once or not at all; return whether it is there now."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, content)
-    except OSError:
-        return False
-    return True
 
 
 def is_compiled(source: str, name: str) -> bool:
     """Whether machine code for emitted source exists, in this process or in the cache folder."""
-    key = digest(source)
-    loaded = _loaded.get(f"{key}.{name}")
+    loaded = _loaded.get(f"{key(source)}.{name}")
     if loaded is not None and loaded.signatures:  # type: ignore[attr-defined]
         return True
-    return any((cache_folder() / "__pycache__").glob(f"mcgrad_{key}.{name}-*.nbc"))
+    return folder.exists(_entry(source, name))
 
 
-def digest(source: str) -> str:
-    """Name emitted source by a hash of it and of what every compiled function depends on."""
-    return hashlib.sha256((kernels_hash() + source).encode()).hexdigest()[:24]
+def _entry(source: str, name: str) -> str:
+    return entry.file_name(key(source, name), KIND)
 
 
-def _import(source: str, digest: str) -> ModuleType:
-    path = _write(source, digest)
-    if path is None:
-        return _execute(source, f"<mcgrad {digest}>", [])
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # Numba's cache looks the module up by its name
-    spec.loader.exec_module(module)
-    return module
-
-
-def _write(source: str, digest: str) -> Path | None:
-    """Write the source into the cache folder; None where the folder cannot be written."""
-    path = cache_folder() / f"mcgrad_{digest}.py"
-    try:
-        if path.read_text() == source:
-            return path
-    except OSError:  # not there yet, or not to be read
-        pass
-    return path if keep(path, source.encode()) else None
-
-
-def _execute(source: str, filename: str, natives: list[Any]) -> ModuleType:
-    import linecache
-
-    source = source.replace("@njit(cache=True, ", "@njit(")
-    module = ModuleType(filename.strip("<>").replace(" ", "_"))
+def _execute(source: str, natives: list[Any]) -> ModuleType:
+    found = key(source)
+    filename, module = f"<mcgrad-{found}>", ModuleType(f"mcgrad_{found}")
     module.__dict__.update({f"native{i}": function for i, function in enumerate(natives)})
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    if not natives:
+        sys.modules[module.__name__] = module  # Numba finds it by its name as it loads machine code
     exec(compile(source, filename, "exec"), module.__dict__)
     return module

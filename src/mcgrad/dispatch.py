@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices
 from mcgrad.backends.rates import Rated
 from mcgrad.backends.registry import AUTO, backends, find
-from mcgrad.errors import BackendError, BackendWarning, ParameterError
+from mcgrad.errors import BackendError, BackendWarning, ParameterError, user_level
 from mcgrad.ir.program import Program
 from mcgrad.table import duration
 
@@ -215,7 +214,7 @@ class Dispatched:
             if key not in _warned:
                 _warned.add(key)
                 message = f'backend "{name}" {reason}. "auto" runs on "{self.running.backend.name}" instead.'
-                warnings.warn(message, BackendWarning, stacklevel=_level())
+                warnings.warn(message, BackendWarning, stacklevel=user_level())
 
 
 _warned: set[tuple[str, str]] = set()
@@ -224,11 +223,3 @@ _warned: set[tuple[str, str]] = set()
 def _seconds(cost: Cost, draws: int | None) -> float:
     """Return what backends are compared by."""
     return cost.start + cost.draws if draws is None else cost.total
-
-
-def _level() -> int:
-    """Return how many frames above the caller the user's code is."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mcgrad":
-        frame, level = frame.f_back, level + 1
-    return level

@@ -7,6 +7,7 @@ Every error is a :class:`McgradError` and also the built-in error a caller would
 from __future__ import annotations
 
 import linecache
+import sys
 
 
 class McgradError(Exception):
@@ -87,6 +88,10 @@ class BackendWarning(UserWarning):
     """A backend that ``backend="auto"`` would have taken is missing or failed; the next best one runs."""
 
 
+class CacheWarning(UserWarning):
+    """A cache folder that is not used, cannot be written, or had a damaged file: code is compiled again each time."""
+
+
 class JumpWarning(UserWarning):
     """A pathwise gradient that is biased where f, or the transform of q, jumps as a parameter moves."""
 
@@ -106,3 +111,11 @@ def shown(value: object, limit: int = 60) -> str:
         return f"{dtype} array of shape {shape}"
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def user_level() -> int:
+    """Return the `stacklevel` of a warning by the caller with which it names the line of the user's code."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mcgrad", "numba"):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -11,7 +11,9 @@ from mcgrad.backends import rates, registry
 from mcgrad.backends.base import Backend
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.backends.rates import Rated
-from mcgrad.compile import CACHE_VARIABLE, cache_folder
+from mcgrad.cache import limit
+from mcgrad.cache.folder import obstacle
+from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
 from mcgrad.machine import available_processors, processor, version
 from mcgrad.run import THREADS_VARIABLE, thread_count
 
@@ -89,9 +91,10 @@ def _blas() -> str:
 
 
 def _cache() -> str:
-    folder = cache_folder()
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    size = sum(path.stat().st_size for path in files)
-    kernels = sum(path.suffix == ".py" for path in files)
+    path, reason = cache_folder(), obstacle()
+    if reason is not None:
+        return f"not used: {reason}"
+    found = limit.entries(path)
+    size = sum(entry.size for entry in found)
     how = f"${CACHE_VARIABLE}" if os.environ.get(CACHE_VARIABLE) else f"${CACHE_VARIABLE} sets another"
-    return f"{folder} ({kernels} kernels, {size / 1e6:.1f} MB; {how})"
+    return f"{path} ({len(found)} kernels, {size / 1e6:.1f} MB; {how})"

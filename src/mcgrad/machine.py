@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -17,12 +18,25 @@ def available_processors() -> int:
 @cache
 def processor() -> str:
     """Name of the processor, as its maker calls it where the system says so."""
+    return _described().get("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def processor_features() -> str:
+    """What the processor can do, as the system lists it; empty where it does not say."""
+    found = _described()
+    return found.get("flags") or found.get("Features") or ""
+
+
+@cache
+def _described() -> dict[str, str]:
+    """Return what the system says of the first processor, by name."""
     try:
-        with Path("/proc/cpuinfo").open() as lines:
-            name = next((line for line in lines if line.startswith("model name")), "")
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            pairs = [line.partition(":")[::2] for line in takewhile(str.strip, lines)]
     except OSError:
-        name = ""
-    return name.partition(":")[2].strip() or platform.processor() or platform.machine()
+        return {}
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 @cache

@@ -1,21 +1,21 @@
 """Turn the emitted source of a GPU kernel into machine code, by way of the cache folder; no device is needed.
 
 Numba's CUDA target and NVVM make PTX of it, nvJitLink makes machine code of that: so no driver has to understand PTX of
-a newer version than its own, and nothing is left to compile when a kernel is loaded. Both are kept beside the source.
+a newer version than its own, and nothing is left to compile when a kernel is loaded. Both are one entry of the cache.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mcgrad import compile, packages
+from mcgrad.cache import entry, folder
+from mcgrad.cache.key import key
 from mcgrad.errors import BackendError
 from mcgrad.machine import version
 
@@ -24,7 +24,7 @@ MACHINE_CODE = b"\x7fELF"
 HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
 
 _lock = threading.Lock()
-_known: dict[Path, Ptx] = {}
+_known: dict[str, Ptx] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ def versions() -> str:
 
 def is_cached(source: str) -> bool:
     """Whether a kernel was compiled before, in this process or an earlier one, for any device. Imports nothing."""
-    name = _name(source)
-    return any(path.name.startswith(name) for path in _known) or any(compile.cache_folder().glob(f"{name}.*.ptx"))
+    start = f"{key(source, versions())}.sm_"
+    return any(name.startswith(start) for name in [*_known, *folder.names()])
 
 
 def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
@@ -67,12 +67,12 @@ def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
         module = compile.module(source, natives)
         return translate(getattr(module, name), module.SIGNATURE, cc, getattr(module, "LAUNCH", None))
 
-    return translated() if natives else _kept(_path(source, cc), cc, translated)
+    return translated() if natives else _kept(_name(source, cc), cc, translated)
 
 
 def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
     """Compile one of our own kernels, or find it in the cache folder."""
-    return _kept(_path(function.__qualname__, cc), cc, lambda: translate(function, signature, cc))
+    return _kept(_name(function.__qualname__, cc), cc, lambda: translate(function, signature, cc))
 
 
 def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[int, int] | None = None) -> Ptx:
@@ -107,43 +107,36 @@ def _incompatible(error: Exception) -> str:
     return f"numba-cuda does not work with the packages here ({error}; {found}). These work together: {remedy}"
 
 
-def _kept(path: Path, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
+def _kept(name: str, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
     with _lock:
-        if path not in _known:
-            _known[path] = _read(path, cc) or _write(path, make())
-        return _known[path]
+        if name not in _known:
+            _known[name] = _find(name, cc) or _keep(name, make())
+        return _known[name]
 
 
-def _read(path: Path, cc: tuple[int, int]) -> Ptx | None:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeError):
+def _find(name: str, cc: tuple[int, int]) -> Ptx | None:
+    """Read an entry: the text, and after a zero byte machine code, if there was any."""
+    content = entry.find(name)
+    if content is None:
         return None
-    if _entry(text) is None:
+    head, _, image = content.partition(b"\0")
+    text = head.decode("utf-8", errors="replace")
+    found = _entry(text)
+    if found is None:
+        folder.discard(name, "holds no kernel")
         return None
-    try:
-        image = path.with_suffix(".cubin").read_bytes()
-    except OSError:
-        image = b""
-    return Ptx(text, str(_entry(text)), image) if image.startswith(MACHINE_CODE) else _linked(text, cc)
+    return Ptx(text, found, image) if image.startswith(MACHINE_CODE) else _linked(text, cc)
 
 
-def _write(path: Path, ptx: Ptx) -> Ptx:
-    """Keep machine code, then the PTX that says it is there."""
-    if ptx.image.startswith(MACHINE_CODE):
-        compile.keep(path.with_suffix(".cubin"), ptx.image)
-    compile.keep(path, ptx.text.encode())
+def _keep(name: str, ptx: Ptx) -> Ptx:
+    image = ptx.image if ptx.image.startswith(MACHINE_CODE) else b""
+    entry.keep(name, ptx.text.encode() + b"\0" + image)
     return ptx
 
 
-def _path(source: str, cc: tuple[int, int]) -> Path:
-    """Where PTX is kept: beside the source."""
-    return compile.cache_folder() / f"{_name(source)}.sm_{cc[0]}{cc[1]}.ptx"
-
-
-def _name(source: str) -> str:
-    """Name a kernel by what its machine code depends on, besides the device."""
-    return f"mcgrad_{compile.digest(source)}.{hashlib.sha256(versions().encode()).hexdigest()[:8]}"
+def _name(source: str, cc: tuple[int, int]) -> str:
+    """Name an entry by what a kernel's machine code depends on, and the device."""
+    return entry.file_name(key(source, versions()), f"sm_{cc[0]}{cc[1]}")
 
 
 def _entry(text: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from mcgrad import tree
 from mcgrad.arrays import fetch
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.joint import part_of
-from mcgrad.errors import RareDrawsWarning
+from mcgrad.errors import RareDrawsWarning, user_level
 from mcgrad.estimators.decompositions import decomposition
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
@@ -89,7 +88,7 @@ def warn_of_rare_draws(
                 f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
                 f"{remedy}",
                 RareDrawsWarning,
-                stacklevel=_level(),
+                stacklevel=user_level(),
             )
             return
 
@@ -123,17 +122,9 @@ def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str
                 f"along draws, have a probability of about {least:.1g}: the gradient in {path} and its standard error "
                 f"are likely too small, unless the integrand is flat there; method={{'{path}': 'score+mean'}} is right",
                 RareDrawsWarning,
-                stacklevel=_level(),
+                stacklevel=user_level(),
             )
             return
-
-
-def _level() -> int:
-    """Return how many calls above the caller the first line outside of mcgrad is."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "mcgrad":
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _of_shape(probability: Any, shape: Shape) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mcgrad.backends.rates import Rated, Rates, input_bytes
-from mcgrad.compile import CACHE_VARIABLE
+from mcgrad.cache.place import CACHE_VARIABLE
 from mcgrad.distributions import Normal
 from mcgrad.estimator import Estimator
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mcgrad import __version__
-from mcgrad.atomic import write
 from mcgrad.backends.base import Backend, Cost
-from mcgrad.compile import cache_folder
+from mcgrad.cache import folder
+from mcgrad.cache.place import cache_folder
+from mcgrad.cache.report import once
 from mcgrad.ir.program import Program
 from mcgrad.machine import available_processors, processor, version
 
@@ -94,6 +95,7 @@ class Rated(Backend, Protocol):
         """Return the rates in use."""
 
 
+FILE = "rates.json"
 NUMBERS = [field.name for field in fields(Rates) if field.name not in ("name", "measured")]
 
 
@@ -114,7 +116,7 @@ def is_measured() -> bool:
 
 def rates_file() -> Path:
     """Where measured rates are kept."""
-    return cache_folder() / "rates.json"
+    return cache_folder() / FILE
 
 
 @cache
@@ -132,34 +134,33 @@ def keep(measured: Iterable[Rates]) -> Path | None:
         The file; None where it cannot be written.
     """
     path = rates_file()
-    tables = _tables(path)
+    tables = _tables()
     ours = tables.get(machine())
     table = {rates.name: {name: float(f"{asdict(rates)[name]:.4g}") for name in NUMBERS} for rates in measured}
     tables[machine()] = {**ours, **table} if isinstance(ours, dict) else table
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, json.dumps(tables, indent=2).encode())
-    except OSError:
-        return None
+        return path if folder.write(FILE, json.dumps(tables, indent=2).encode()) else None
     finally:
         _measured.cache_clear()
-    return path
 
 
 @cache
 def _measured(path: Path) -> dict[str, Rates]:
-    """Return this machine's rates by name; none of those that cannot be read."""
-    tables = _tables(path)
+    """Return this machine's rates by name, as the file of a path has them; none of those that cannot be read."""
+    tables = _tables()
     ours = tables.get(machine()) if tables else None
     if not isinstance(ours, dict):
         return {}
     return {name: rates for name, table in ours.items() if (rates := _parsed(name, table)) is not None}
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables() -> dict[str, Any]:
     try:
-        tables = json.loads(path.read_text())
-    except (OSError, ValueError):
+        tables = json.loads(folder.read(FILE) or b"{}")
+    except folder.UnusableError as error:
+        once(f"{rates_file()} {error}: rates are the defaults.")
+        return {}
+    except (RecursionError, ValueError):  # deeply nested, or no JSON in UTF-8
         return {}
     return tables if isinstance(tables, dict) else {}
 
@@ -167,7 +168,7 @@ def _tables(path: Path) -> dict[str, Any]:
 def _parsed(name: str, table: Any) -> Rates | None:
     try:
         numbers = {key: float(table[key]) for key in NUMBERS}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
     fine = all(math.isfinite(x) and x >= 0 for x in numbers.values())
     return Rates(name, **numbers, measured=True) if fine and numbers["float32"] and numbers["float64"] else None

@@ -97,6 +97,11 @@ def _command(args: argparse.Namespace) -> int:
 
         tune_backends()
         return OK
+    if args.command == "cache":
+        from mcgrad.cli.cache import clear_cache, show_cache
+
+        (clear_cache if args.action == "clear" else show_cache)()
+        return OK
     names = ("n", "seed", "backend", "threads", "dtype")
     overrides = {name: getattr(args, name, None) for name in names}
     if args.command == "explain":
@@ -198,6 +203,12 @@ def parser() -> argparse.ArgumentParser:
         help="measure the backends, for the choice among them",
         description="Measure how fast each backend is on this machine, and keep it for backend = auto to choose by.",
     )
+    cached = commands.add_parser(
+        "cache",
+        help="look at the cache of compiled code, or clear it",
+        description="info: where the cache is, whether it is used, what it holds. clear: remove all compiled code.",
+    )
+    cached.add_argument("action", choices=("info", "clear"))
     return top
 
 

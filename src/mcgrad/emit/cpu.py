@@ -123,7 +123,7 @@ def _head(context: Context) -> str:
         head.add(f"from mcgrad.kernels import {home}{bits}")
     matrices = "".join(f", x{i}" for i in range(len(context.matrices)))
     head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
-    head.add("", "", "@njit(cache=True, **LOOP)")
+    head.add("", "", "@njit(**LOOP)")
     with head.block(
         f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit, blas{matrices}):"
     ):

@@ -1,0 +1,150 @@
+"""The cache folder's files: read, written and removed by name, where the folder and the file are trusted.
+
+Nothing here raises an OSError: what cannot be read is not there, what cannot be written is not kept, and each reason
+is told once in a process. A folder that may only be read, such as one of root's that all users of a machine share, is
+used without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from mcgrad.atomic import write as write_file
+from mcgrad.cache.place import CACHE_VARIABLE, PRIVATE, Sharing, cache_folder, sharing
+from mcgrad.cache.report import once
+from mcgrad.cache.trust import distrust, folder_distrust
+
+LARGEST = 1 << 28  # bytes of a file
+OPEN = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENXIO)  # of a link, on BSD, of a socket
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def obstacle() -> str | None:
+    """Say why the cache folder is not used, with the remedy, or return None: it is used, or will be made."""
+    path = cache_folder()
+    if str(path).startswith("~"):
+        return f"{path} names no home that is known: have {CACHE_VARIABLE} name a folder"
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        status = None
+    except OSError as error:
+        return f"{path} cannot be looked at ({error.strerror}): have {CACHE_VARIABLE} name another folder"
+    return folder_distrust(path, status, sharing())
+
+
+def usable() -> bool:
+    """Whether the cache folder is used; the reason why not is told once."""
+    reason = obstacle()
+    if reason is not None:
+        once(f"The cache is not used: {reason}.")
+    return reason is None
+
+
+class UnusableError(Exception):
+    """A file that is not a regular one, cannot be read to its end, or that others may have written."""
+
+
+def read(name: str) -> bytes | None:
+    """Return what a file holds, or None where it is not there or may not be read.
+
+    Raises
+    ------
+    UnusableError
+        For a file that will never be of use: why, after its name.
+    """
+    if not usable():
+        return None
+    path = cache_folder() / name
+    try:
+        handle = os.open(path, OPEN)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in NO_FILE:
+            raise UnusableError(f"is not a file ({error.strerror})") from error
+        once(f"{path} cannot be read ({error.strerror}).")
+        return None
+    try:
+        status = os.fstat(handle)
+        reason = distrust(status, sharing())
+        if not stat.S_ISREG(status.st_mode):
+            reason = "is not a file"
+        elif status.st_size > LARGEST:
+            reason = f"has {status.st_size:,} bytes"
+        if reason is None:
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(LARGEST)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    finally:
+        os.close(handle)
+    raise UnusableError(reason)
+
+
+def write(name: str, content: bytes) -> bool:
+    """Write a file, at once or not at all; return whether it is there now."""
+    if len(content) > LARGEST or not usable():
+        return False
+    path, shared = cache_folder() / name, sharing()
+    try:
+        _make(path.parent, shared)
+        write_file(path, content, shared.file)
+        if shared is not PRIVATE:
+            path.chmod(shared.file)  # whatever the umask
+    except OSError as error:
+        if not (error.errno in READ_ONLY and path.parent.is_dir()):
+            once(f"Compiled code is not kept: {path.parent} cannot be written ({error.strerror}).")
+        return False
+    return True
+
+
+def exists(name: str) -> bool:
+    """Whether there is a file of a name, in a folder that is used."""
+    return usable() and (cache_folder() / name).is_file()
+
+
+def drop(name: str) -> bool:
+    """Remove a file, a link or an empty folder; return whether it is gone."""
+    path = cache_folder() / name
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        try:
+            path.rmdir()
+        except OSError:
+            return False
+    return True
+
+
+def discard(name: str, reason: str) -> None:
+    """Remove a file that is not what it should be, and tell so."""
+    done = "It was removed" if drop(name) else "It cannot be removed"
+    once(f"{cache_folder() / name} {reason}. {done}; what it holds is made again.")
+
+
+def names() -> list[str]:
+    """Return the names of all that is in the folder, if it is used."""
+    try:
+        return os.listdir(cache_folder()) if usable() else []
+    except OSError:
+        return []
+
+
+def _make(path: Path, sharing: Sharing) -> None:
+    """Make the folder, and those above it that are missing, with their permissions whatever the umask."""
+    if path.is_dir():
+        return
+    missing = [path, *(parent for parent in path.parents if not parent.is_dir())]
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(0o700)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            folder.chmod(sharing.folder if folder == path else sharing.folder & 0o755)

@@ -1,0 +1,127 @@
+"""The size limit of the cache folder: entries that were not used for longest go first.
+
+An entry's time of modification says when it was last used, to the day, so that a process that only reads writes next
+to nothing. The folder is looked through after the first entry that a process writes, and again when it has written a
+part of what there was room for then. Processes may do so at once: what one has removed, the others pass.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcgrad import atomic
+from mcgrad.cache.folder import LARGEST
+from mcgrad.cache.place import cache_folder
+from mcgrad.cache.report import once
+
+SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
+DEFAULT = 1_000_000_000
+SUFFIX = ".mcgrad"
+NAME = re.compile(r"[0-9a-f]{32}\.\w+\.mcgrad")
+SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kMGT]?)B?", re.IGNORECASE)
+POWERS = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12}
+DAY, HOUR = 86_400.0, 3_600.0
+FULL, PART = 0.8, 0.25  # how full it is after a removal; how much of the room is written until the next look
+
+_room: dict[Path, float] = {}  # bytes that may be written until the folder is looked through again
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry in the folder: its file, bytes, and when it was last used, in seconds since 1970."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def size_limit() -> int:
+    """Return how many bytes of entries are kept: $MCGRAD_CACHE_SIZE, or 1 GB."""
+    given = os.environ.get(SIZE_VARIABLE, "").strip()
+    found = SIZE.fullmatch(given)
+    if found is None:
+        if given:
+            once(f'{SIZE_VARIABLE}: given "{given}"; accepted: bytes, such as 500MB or 2 GB. The limit is 1 GB.')
+        return DEFAULT
+    return int(float(found[1]) * 10 ** POWERS[found[2].lower()])
+
+
+def admits(size: int) -> bool:
+    """Whether an entry of a size is kept at all."""
+    return size <= min(size_limit(), LARGEST)
+
+
+def used(name: str) -> None:
+    """Note that an entry is in use, where that was noted more than a day ago."""
+    path = cache_folder() / name
+    with suppress(OSError):  # a folder that may only be read, or an entry that another process has removed
+        if abs(time.time() - path.stat().st_mtime) > DAY:
+            os.utime(path)
+
+
+def added(size: int) -> None:
+    """Count an entry that was written, and keep to the limit."""
+    folder, limit = cache_folder(), size_limit()
+    room = _room.get(folder, -math.inf) - size
+    if room < 0:
+        clean(folder)
+        found = entries(folder)
+        total = sum(entry.size for entry in found)
+        if total > limit:
+            total = _shrink(found, total, FULL * limit)
+        room = PART * (limit - total)
+    _room[folder] = room
+
+
+def entries(folder: Path) -> list[Kept]:
+    """Return the entries of a folder, that which was not used for longest first."""
+    found = []
+    with suppress(OSError), os.scandir(folder) as files:
+        for file in files:
+            if NAME.fullmatch(file.name):
+                with suppress(OSError):
+                    status = file.stat(follow_symlinks=False)
+                    found.append(Kept(folder / file.name, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def clean(folder: Path) -> None:
+    """Remove what processes that were killed have left: files that were never complete, an hour old."""
+    now = time.time()
+    for path in folder.glob(f"{atomic.PREFIX}*{atomic.SUFFIX}"):
+        with suppress(OSError):
+            if now - path.stat(follow_symlinks=False).st_mtime > HOUR:
+                path.unlink()
+
+
+def clear(folder: Path) -> tuple[int, int]:
+    """Remove all entries, those of earlier versions, too, and nothing else; return how many files and bytes."""
+    old = [*folder.glob("mcgrad_*.py"), *folder.glob("mcgrad_*.ptx"), *folder.glob("mcgrad_*.cubin")]
+    old += [path for suffix in ("pyc", "nbi", "nbc") for path in folder.glob(f"__pycache__/mcgrad_*.{suffix}")]
+    clean(folder)
+    files = size = 0
+    for path in [*(entry.path for entry in entries(folder)), *old]:
+        with suppress(OSError):
+            bytes_ = path.stat(follow_symlinks=False).st_size
+            path.unlink()
+            files, size = files + 1, size + bytes_
+    with suppress(OSError):
+        (folder / "__pycache__").rmdir()  # where it is empty
+    return files, size
+
+
+def _shrink(found: list[Kept], total: int, limit: float) -> int:
+    """Remove entries in order until what is left is within a limit; return how much that is."""
+    for entry in found:
+        if total <= limit:
+            break
+        with suppress(OSError):
+            entry.path.unlink(missing_ok=True)
+            total -= entry.size
+    return total

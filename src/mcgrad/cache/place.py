@@ -1,0 +1,73 @@
+"""Where the cache folder is and whom it is shared with: environment variables, or the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from mcgrad.cache.report import once
+
+CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
+MODE_VARIABLE = "MCGRAD_CACHE_MODE"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who uses a cache folder.
+
+    Parameters
+    ----------
+    name : str
+    folder, file : int
+        Permissions that a folder and its files are made with.
+    trusts_group : bool
+        Whether files by other members of the folder's group are used.
+    """
+
+    name: str
+    folder: int
+    file: int
+    trusts_group: bool = False
+
+
+PRIVATE = Sharing("private", 0o700, 0o600)
+GROUP = Sharing("group", 0o2770, 0o640, trusts_group=True)
+ALL = Sharing("all", 0o755, 0o644)
+SHARINGS = {sharing.name: sharing for sharing in (PRIVATE, GROUP, ALL)}
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: $MCGRAD_CACHE_DIR, or the user's cache folder.
+
+    A relative path, or one that begins with ``~`` and cannot be expanded as there is no such home, is returned as it
+    is the first time it is seen: relative to the working folder of that moment, or as it was given.
+    """
+    given = os.environ.get(CACHE_VARIABLE)
+    return _absolute(given) if given else _default()
+
+
+def sharing() -> Sharing:
+    """Whom the cache folder is shared with: $MCGRAD_CACHE_MODE."""
+    given = os.environ.get(MODE_VARIABLE, "").strip().lower()
+    if given and given not in SHARINGS:
+        once(f'{MODE_VARIABLE}: given "{given}"; accepted: {", ".join(SHARINGS)}. The cache is private.')
+    return SHARINGS.get(given, PRIVATE)
+
+
+@cache
+def _absolute(given: str) -> Path:
+    path = Path(given)
+    try:
+        path = path.expanduser()
+    except RuntimeError:  # no such user, or a user without a home
+        return path
+    return path if str(path).startswith("~") else path.absolute()
+
+
+@cache
+def _default() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mcgrad", appauthor=False))

@@ -1,0 +1,16 @@
+"""Warnings of the cache, each once in a process."""
+
+from __future__ import annotations
+
+import warnings
+
+from mcgrad.errors import CacheWarning, user_level
+
+_said: set[str] = set()
+
+
+def once(message: str) -> None:
+    """Warn, unless this process has warned in the same words."""
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(message, CacheWarning, stacklevel=user_level())

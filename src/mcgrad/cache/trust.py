@@ -1,0 +1,85 @@
+"""Whose files are used: compiled code runs as it is loaded, so nobody else may have written it.
+
+A folder or file is used if it belongs to this user or to root and neither its group nor others may write it; with
+``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. The folders
+above must not let others put another folder in its place: those that others may write need the sticky bit, as /tmp has
+it. POSIX access lists count, as their mask shows in the bits of the group. Where files have no owners, as on Windows,
+everything is used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from pathlib import Path
+
+from mcgrad.cache.place import CACHE_VARIABLE, MODE_VARIABLE, Sharing
+
+ROOT = 0
+
+
+def distrust(status: os.stat_result, sharing: Sharing) -> str | None:
+    """Say why a folder or file is not used, after its name, or return None."""
+    if not hasattr(os, "getuid"):
+        return None
+    ours = status.st_uid in (ROOT, os.getuid())
+    member = sharing.trusts_group and status.st_gid in _groups()
+    if not (ours or member):
+        return f"belongs to user {status.st_uid}, who is neither this user ({os.getuid()}) nor root"
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not member):
+        return f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}, group {status.st_gid})"
+    return None
+
+
+def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing) -> str | None:
+    """Say why a cache folder, which need not exist, is not used, with the remedy, or return None."""
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        return f"{path} is not a folder: remove it, or have {CACHE_VARIABLE} name another"
+    reason = status and distrust(status, sharing)
+    if reason:
+        return (
+            f"{path} {reason}. Empty it and change that (chown, chmod go-w), or have {CACHE_VARIABLE} name a folder of "
+            f'your own; {MODE_VARIABLE}="group" trusts the members of its group'
+        )
+    above = _parent_distrust(path, sharing)
+    return above and f"{above}: have {CACHE_VARIABLE} name a folder elsewhere"
+
+
+@cache
+def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
+    """Say which folder above lets others put another one in its place, or return None; those missing are passed."""
+    if not hasattr(os, "getuid"):
+        return None
+    for parent in Path(os.path.realpath(path)).parents:
+        try:
+            status = parent.stat()
+        except OSError:
+            continue
+        mode = status.st_mode
+        group = mode & stat.S_IWGRP and not _is_trusted_group(status.st_gid, sharing)
+        if (mode & stat.S_IWOTH or group) and not mode & stat.S_ISVTX:
+            return f"others may replace {path}, as {parent} has mode {stat.S_IMODE(mode):04o}"
+    return None
+
+
+def _is_trusted_group(gid: int, sharing: Sharing) -> bool:
+    """Whether a group is one whose members are trusted, root's, or has this user for its only member."""
+    return gid == ROOT or (sharing.trusts_group and gid in _groups()) or _is_own_group(gid)
+
+
+@cache
+def _is_own_group(gid: int) -> bool:
+    """Whether a group is this user's own, as many systems have one for each user, of the user's name."""
+    import grp
+    import pwd
+
+    try:
+        group, name = grp.getgrgid(gid), pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return False
+    return group.gr_name == name and set(group.gr_mem) <= {name}
+
+
+def _groups() -> set[int]:
+    return {os.getegid(), *os.getgroups()}

@@ -1,0 +1,85 @@
+"""Machine code of the CPU as an entry of the cache: what a Numba dispatcher has in place of Numba's own cache.
+
+Numba's cache has an index and a data file for each function, unpickles both without looking whether they are as they
+were written, and lets errors of reading and writing end the run. What is kept here is the same: the compiled library
+with its descriptor, as Numba reduces them. It is unpickled only after the entry's checksum holds, and what cannot be
+loaded for any other reason is compiled again.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from mcgrad.cache import entry, folder
+from mcgrad.cache.place import cache_folder
+from mcgrad.cache.report import once
+
+KIND = "cpu"
+
+
+class MachineCode:
+    """The machine code of one function on disk: the methods of `numba.core.caching._Cache`.
+
+    Parameters
+    ----------
+    name : str
+        Of the entry.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.enabled = name, True
+
+    @property
+    def cache_path(self) -> str:
+        """The cache folder, for Numba's statistics."""
+        return str(cache_folder())
+
+    def enable(self) -> None:
+        """Read and write from now on."""
+        self.enabled = True
+
+    def disable(self) -> None:
+        """Neither read nor write."""
+        self.enabled = False
+
+    def flush(self) -> None:
+        """Remove the entry."""
+        folder.drop(self.name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return the code for a signature, linked into this process, or None where there is none."""
+        target.refresh()  # as Numba does: what is linked may refer to what that registers
+        content = entry.find(self.name) if self.enabled else None
+        if content is None:
+            return None
+        from numba.core.compiler import CompileResult
+
+        try:
+            made_for, reduced = pickle.loads(content)
+            if made_for == _made_for(signature, target.codegen()):
+                return CompileResult._rebuild(target, *reduced)  # type: ignore[no-untyped-call]
+        except (MemoryError, RecursionError):  # not the entry's fault
+            pass
+        except Exception as error:  # of unpickling and linking: there is no end to what they may raise
+            folder.discard(self.name, f"does not load ({type(error).__name__}: {error})")
+        return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep the code for a signature, unless it refers to addresses of this process."""
+        if not self.enabled or compiled.lifted or compiled.library.has_dynamic_globals:
+            return
+        from numba.core.serialize import dumps
+
+        try:
+            reduced = compiled._reduce()
+            content: bytes = dumps((_made_for(signature, compiled.codegen), reduced))  # type: ignore[no-untyped-call]
+        except Exception as error:  # of pickling, likewise
+            once(f"Compiled code is not kept: it cannot be pickled ({type(error).__name__}: {error}).")
+            return
+        entry.keep(self.name, content)
+
+
+def _made_for(signature: Any, codegen: Any) -> tuple[Any, ...]:
+    """What code must fit besides the entry's key: the types of the arguments, the processor as LLVM sees it."""
+    return signature, codegen.magic_tuple()
