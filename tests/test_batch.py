@@ -330,7 +330,7 @@ def test_a_damaged_checkpoint_is_not_taken(folder, halfway, capsys, content):
     path, _, right = halfway
     path.write_bytes(content or path.read_bytes()[:-20])
     assert main(["run", "job.toml", "--resume"]) == 0
-    assert "starts anew: results/.job.checkpoint.json: given" in capsys.readouterr().out
+    assert "starts anew: results/.job.checkpoint.json" in capsys.readouterr().out
     assert read(folder / "results/job.json").value == right.value
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import checkpoint
+from mcgrad import checkpoint, strict
 from mcgrad.backends.base import Partial
 from mcgrad.checkpoint import Identity, Keeper
 from mcgrad.moments import Moments
@@ -78,14 +78,32 @@ def test_every_bit_comes_back(tmp_path):
 def test_damage_is_refused(tmp_path):
     path, text = tmp_path / "c.json", checkpoint.to_json(IDENTITY, REACHED)
     damaged = [text[:length] for length in range(len(text))]
-    damaged += [text.replace("12345", "12346"), text.replace("0.1,", "0.2,"), "[1, 2]", "{}", "null", text + " "]
+    damaged += [text.replace("12345", "12346"), text.replace("0.1,", "0.2,"), "[1, 2]", "{}", "null", text + "}"]
+    damaged += ["NaN", text.replace("1.5", "NaN"), text.replace("1.5", "1e400"), "[" * 100_000, '{"moments":' * 5000]
+    damaged += [text.replace('"n"', '"n": 1, "n"'), text.replace("12345", "9" * 5000)]
     for content in damaged:
         path.write_text(content)
         with pytest.raises(mg.ParameterError, match=str(path)):
             checkpoint.read(path, IDENTITY)
+    path.write_text(json.dumps(json.loads(text), indent=2, sort_keys=True))  # the same, as another program formats it
+    assert checkpoint.read(path, IDENTITY).stop == 12345
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(mg.ParameterError, match=str(path)):
         checkpoint.read(path, IDENTITY)
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**400, 1.5, "nan", "x", [], {}, [None], {"count": 1}])
+@pytest.mark.parametrize("name", ["stop", "seconds", "nonfinite", "backend", "moments", "mean", "norm", "count"])
+def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_right(tmp_path, name, value):
+    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, REACHED))
+    inner = fields["moments"] if name in fields["moments"] else fields
+    inner[name] = value
+    path.write_text(json.dumps(strict.signed(fields)))
+    if (name, value) in (("seconds", 1.5), ("backend", "x"), ("backend", "nan")):
+        assert checkpoint.read(path, IDENTITY).stop == 12345
+    else:
+        with pytest.raises(mg.ParameterError, match=f"^{path}, .*{name}"):
+            checkpoint.read(path, IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +130,10 @@ def test_a_result_of_another_run_is_refused(tmp_path):
     identity = Identity(1000, 3, "float64", False, run.problem, "another")
     path.write_text(run(1000, 3).to_json())
     assert checkpoint.read_result(path, identity).value == run(1000, 3).value
+    path.write_text(json.dumps(run(1000, 3).to_dict()))
+    assert mg.Estimate.from_json(path.read_bytes()).value == run(1000, 3).value
+    with pytest.raises(mg.ParameterError, match="digest: given nothing, as in results of earlier versions"):
+        checkpoint.read_result(path, identity)
     path.write_text(run(600, 3).merge(run(400, 3, first=1000)).to_json())
     with pytest.raises(mg.ParameterError, match="ranges"):
         checkpoint.read_result(path, identity)

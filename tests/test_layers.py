@@ -15,7 +15,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "cache packages",
     "arrays",
     "noise reals",
-    "table",
+    "table record interval",
     "result",
     "ir",
     "trace differentiate emit",

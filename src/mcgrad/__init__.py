@@ -75,8 +75,9 @@ if TYPE_CHECKING:
     )
     from mcgrad.estimator import Estimator
     from mcgrad.integrand import Integrand
+    from mcgrad.interval import ConfidenceInterval
     from mcgrad.objectives import elbo, iwae, kl
-    from mcgrad.result import ConfidenceInterval, Estimate
+    from mcgrad.result import Estimate
     from mcgrad.verification import Verification, verify
 
 __version__ = "0.1.0"
@@ -219,7 +220,8 @@ _HOMES = {
     "comparison": ["Comparison", "compare"],
     "integrand": ["Integrand"],
     "objectives": ["elbo", "iwae", "kl"],
-    "result": ["ConfidenceInterval", "Estimate"],
+    "interval": ["ConfidenceInterval"],
+    "result": ["Estimate"],
     "verification": ["Verification", "verify"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mcgrad import record
 from mcgrad.atomic import write
 from mcgrad.backends.base import Partial
 from mcgrad.errors import ParameterError, shown
-from mcgrad.moments import Moments
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
-from mcgrad.strict import strict
+from mcgrad.strict import DIGEST, dumps, loads, signed, verify_digest
 
 FORMAT = "mcgrad.Checkpoint/2"
 SHARE = 0.01  # of the time, at most, goes into writing
@@ -124,7 +121,7 @@ def to_json(identity: Identity, reached: Reached) -> str:
         "nonfinite": reached.partial.nonfinite,
         "moments": {"count": moments.count, "mean": moments.mean.tolist(), "norm": moments.norm.tolist()},
     }
-    return _signed(strict(fields))
+    return dumps(signed(fields))
 
 
 def read(path: Path, identity: Identity) -> Reached:
@@ -141,15 +138,18 @@ def read(path: Path, identity: Identity) -> Reached:
     ParameterError
         The file is damaged, or of another run; says in what.
     """
-    text, fields = _json(path)
-    whole = isinstance(fields.get("moments"), dict) and _signed({**fields, "digest": None}) == text
-    if fields.get("format") != FORMAT or not whole:
-        raise ParameterError(str(path), "a damaged file, or none of this format", "a checkpoint, whole")
+    fields = _fields(path)
+    with _in(path):
+        if fields.get("format") != FORMAT:
+            raise ParameterError("format", shown(fields.get("format", "no format")), repr(FORMAT))
+        verify_digest("", fields)
     _refuse_other(path, fields, asdict(identity))
-    parts = fields["moments"]
-    mean, norm = (np.array([float(x) for x in parts[name]]) for name in ("mean", "norm"))
-    partial = Partial(Moments(parts["count"], mean, norm), fields["nonfinite"])
-    return Reached(fields["stop"], partial, fields["seconds"], fields["backend"])
+    with _in(path):
+        stop = record.integer("stop", fields.get("stop"), 1, identity.n)
+        nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
+        moments = record.moments(fields.get("moments"))
+        seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
+    return Reached(stop, Partial(moments, nonfinite), seconds, backend)
 
 
 def read_result(path: Path, identity: Identity) -> Estimate:
@@ -165,35 +165,34 @@ def read_result(path: Path, identity: Identity) -> Estimate:
     Raises
     ------
     ParameterError
-        The file is damaged, or of another run; says in what.
+        The file is damaged, of another run, or of a version that wrote no digest; says in what.
     """
-    _, fields = _json(path)
-    try:
+    fields = _fields(path)
+    with _in(path):
         estimate = Estimate.from_dict(fields)
-    except ParameterError as error:
-        raise ParameterError(f"{path}, {error.parameter}", error.given, error.accepted) from None
+        if DIGEST not in fields:
+            raise ParameterError(DIGEST, "nothing, as in results of earlier versions", "a result with a digest")
     _refuse_other(path, fields, {name: value for name, value in asdict(identity).items() if name != "version"})
     if estimate.ranges != ((0, identity.n),):
         raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {identity.n - 1:,}")
     return estimate
 
 
-def _json(path: Path) -> tuple[str, dict[str, Any]]:
+def _fields(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
-        fields = json.loads(text)
-    except (OSError, ValueError) as error:  # ValueError: neither JSON nor text
+        content = path.read_bytes()
+    except OSError as error:
         raise ParameterError(str(path), str(error), "a whole file that mcgrad wrote") from None
-    if not isinstance(fields, dict):
-        raise ParameterError(str(path), shown(fields), "a whole file that mcgrad wrote")
-    return text, fields
+    return loads(str(path), content, "a whole file that mcgrad wrote")
 
 
-def _signed(fields: dict[str, Any]) -> str:
-    """Return `fields` as JSON with a digest, by which damage shows."""
-    text = json.dumps({**fields, "digest": None}, allow_nan=False)
-    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    return json.dumps({**fields, "digest": digest}, allow_nan=False)
+@contextmanager
+def _in(path: Path) -> Iterator[None]:
+    """Name the file before a field that is refused."""
+    try:
+        yield
+    except ParameterError as error:
+        raise ParameterError(f"{path}, {error.parameter}", error.given, error.accepted) from None
 
 
 def _refuse_other(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from mcgrad import tree
+from mcgrad import record, tree
 from mcgrad.errors import MergeError, ParameterError, shown
+from mcgrad.interval import ConfidenceInterval, intervals
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges, union
-from mcgrad.strict import listed, strict
-from mcgrad.table import duration, lines
+from mcgrad.record import FORMAT
+from mcgrad.strict import DIGEST, dumps, listed, loads, signed, verify_digest
+from mcgrad.table import duration, lines, origin, spoiled
 
-FORMAT = "mcgrad.Estimate/1"
+LONGEST_PATH = 4096  # what is longer, and is no JSON, was not meant for the name of a file
 Place: TypeAlias = Callable[[Float64Array], Any]
-
-
-@dataclass(frozen=True)
-class ConfidenceInterval:
-    """Intervals that cover the true value of each component with probability `level`, one component at a time.
-
-    Parameters
-    ----------
-    level : float
-        The probability.
-    value : tuple of float
-        Lower and upper end for the expectation.
-    grad : nested dict of tuples
-        Lower and upper end for each parameter's gradient, each shaped like the parameter.
-    """
-
-    level: float
-    value: tuple[float, float]
-    grad: dict[str, Any]
 
 
 class Estimate:
@@ -281,17 +262,7 @@ class Estimate:
         -----
         By the central limit theorem, so for n in the hundreds and more; not simultaneous over components.
         """
-        from statistics import NormalDist  # slow to import
-
-        if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
-            raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
-        z = NormalDist().inv_cdf(0.5 + 0.5 * float(level))
-        center, error = tree.flatten(self.grad), tree.flatten(self.grad_stderr)
-        return ConfidenceInterval(
-            float(level),
-            (self.value - z * self.stderr, self.value + z * self.stderr),
-            tree.unflatten({path: (center[path] - z * error[path], center[path] + z * error[path]) for path in center}),
-        )
+        return intervals(level, self.value, self.stderr, self.grad, self.grad_stderr)
 
     @property
     def _fingerprint(self) -> str:
@@ -402,44 +373,39 @@ class Estimate:
         Raises
         ------
         ParameterError
-            Where `fields` is not what :meth:`to_dict` writes.
+            Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
         """
-        if not isinstance(fields, Mapping) or fields.get("format") != FORMAT:
-            given = fields.get("format", "no format") if isinstance(fields, Mapping) else fields
-            raise ParameterError("format", shown(given), repr(FORMAT))
-        try:
-            parts = fields["moments"]
-            squared = "norm" not in parts  # results of earlier versions have sums of squares
-            mean, norm = (np.array([float(x) for x in parts[name]]) for name in ("mean", "m2" if squared else "norm"))
-            new = cls(
-                Moments(int(parts["count"]), mean, np.sqrt(norm) if squared else norm),
-                {path: tuple(shape) for path, shape in fields["shapes"].items()},
-                tuple((start, stop) for start, stop in fields["ranges"]),
-                fields["nonfinite"],
-                fields["omitted"],
-                fields["seed"],
-                fields["dtype"],
-                fields["backend"],
-                float(fields["seconds"]),
-                fields["problem"],
-                None,
-                fields.get("method", "pathwise"),  # results of earlier versions do not say
-                fields.get("choice", ""),
-                int(fields.get("group", 1)),
-            )
-            new.grad, new.grad_stderr  # noqa: B018  the shapes must go with the moments
-        except (KeyError, TypeError, ValueError) as error:
-            raise ParameterError("fields", f"{type(error).__name__}: {error}", "what Estimate.to_dict writes") from None
+        new = cls(**record.arguments(fields))
+        if DIGEST in fields:
+            verify_digest("", fields)
         return new
 
     def to_json(self) -> str:
-        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf"."""
-        return json.dumps(strict(self.to_dict()), allow_nan=False)
+        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
+
+        A field more than there, "digest", is a hash of all others.
+        """
+        return dumps(signed(self.to_dict()))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return the estimate that :meth:`to_json` wrote."""
-        return cls.from_dict(json.loads(text))
+        """Return the estimate that :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str or bytes
+            The JSON itself, also as another program formatted it. That of earlier versions has no digest.
+
+        Raises
+        ------
+        ParameterError
+            Not strict JSON, not an estimate, or changed after it was written.
+        """
+        if not isinstance(text, str | bytes | bytearray):
+            raise ParameterError("text", shown(text), "JSON as str or bytes, such as Path(...).read_bytes()")
+        if len(text) < LONGEST_PATH and text.lstrip()[:1] not in ("{", b"{"):
+            raise ParameterError("text", shown(text), "JSON itself; Path(...).read_bytes() reads a file's")
+        return cls.from_dict(loads("text", bytes(text) if isinstance(text, bytearray) else text))
 
     # Printing
 
@@ -453,27 +419,9 @@ class Estimate:
         speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
         time = duration(self.seconds)
         foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {time}{speed}, seed {self.seed}{first}"
-        return "\n".join([*table, "", foot, *self._origin(), *self._warning()])
-
-    def _origin(self) -> list[str]:
-        """Say how the gradient was estimated, where that is not the plain pathwise way."""
-        if self.method == "pathwise" and not self.choice and self.group == 1:
-            return []
-        named = self.method if isinstance(self.method, str) else ", ".join(f"{p}: {m}" for p, m in self.method.items())
-        groups = f", in groups of {self.group} draws" if self.group > 1 else ""
-        return [f"gradient by {named}{groups}{f' ({self.choice})' if self.choice else ''}"]
-
-    def _warning(self) -> list[str]:
-        if not self.nonfinite:
-            return []
-        one = self.nonfinite == 1
-        start = f"{self.nonfinite:,} {'draw' if one else 'draws'} had a value or gradient that is not finite"
-        if self.omitted:
-            left = "the estimate is of the other draws only" if self._moments.count else "none is left"
-            return [f"{start} and {'was' if one else 'were'} left out: {left}."]
-        if self.nonfinite * self.group == self.n:
-            return [f"{start}: that is all of them."]
-        return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
+        how = origin(self.method, self.choice, self.group)
+        groups = self.n // self.group
+        return "\n".join([*table, "", foot, *how, *spoiled(self.nonfinite, groups, self.omitted, self._moments.count)])
 
 
 def _shown(moments: Moments) -> Float64Array:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.atomic import write
 from mcgrad.errors import ParameterError
 from mcgrad.result import Estimate
+from mcgrad.strict import DIGEST, dumps, signed
 
 
 def folder_for(path: Path, name: str = "out") -> None:
@@ -35,8 +39,9 @@ def folder_for(path: Path, name: str = "out") -> None:
 def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     """Write an estimate as JSON, which `Estimate.from_json` reads, and as NPZ, and return the two paths.
 
-    The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, and ``grad.PATH`` and ``grad_stderr.PATH``
-    for every parameter. The JSON file comes last: where it is, both are.
+    The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
+    every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to. The JSON file comes last:
+    where it is, both are.
 
     Parameters
     ----------
@@ -44,12 +49,50 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     stem : Path
         Path without the ending.
     """
-    buffer, estimate = io.BytesIO(), estimate.to_host()
+    fields = signed(estimate.to_dict())
+    json, npz = paths(stem)
+    write(npz, _npz(_arrays(estimate, fields)))
+    write(json, f"{dumps(fields)}\n".encode())
+    return json, npz
+
+
+def paths(stem: Path) -> tuple[Path, Path]:
+    """Return where results with this path without the ending are: the JSON file, and the NPZ file."""
+    return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.npz")
+
+
+def mend(estimate: Estimate, stem: Path) -> bool:
+    """Write the NPZ file again where it is not there, or not what belongs to an estimate whose JSON file is.
+
+    Returns
+    -------
+    bool
+        Whether that was so.
+    """
+    arrays, (_, npz) = _arrays(estimate, signed(estimate.to_dict())), paths(stem)
+    try:
+        with np.load(io.BytesIO(npz.read_bytes()), allow_pickle=False) as found:
+            whole = set(found.files) == set(arrays) and all(_same(found[name], x) for name, x in arrays.items())
+    except Exception:  # what NumPy and zipfile raise on damage is of many kinds
+        whole = False
+    if not whole:
+        write(npz, _npz(arrays))
+    return not whole
+
+
+def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    estimate = estimate.to_host()
     arrays = {name: np.asarray(getattr(estimate, name)) for name in ("value", "stderr", "n", "nonfinite", "seed")}
     for name in ("grad", "grad_stderr"):
         arrays |= {f"{name}.{path}": np.asarray(x) for path, x in tree.flatten(getattr(estimate, name)).items()}
-    np.savez(buffer, allow_pickle=False, **arrays)
-    json, npz = (stem.with_name(f"{stem.name}.{ending}") for ending in ("json", "npz"))
-    write(npz, buffer.getvalue())
-    write(json, f"{estimate.to_json()}\n".encode())
-    return json, npz
+    return arrays | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

@@ -70,6 +70,29 @@ def _digits(mean: float, error: float) -> tuple[str, str, str]:
     return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
 
 
+def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str]:
+    """Say how a gradient was estimated, where that is not the plain pathwise way."""
+    if method == "pathwise" and not choice and group == 1:
+        return []
+    named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
+    groups = f", in groups of {group} draws" if group > 1 else ""
+    return [f"gradient by {named}{groups}{f' ({choice})' if choice else ''}"]
+
+
+def spoiled(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:
+    """Say that so many groups of draws were not finite, and whether any of the others are left."""
+    if not nonfinite:
+        return []
+    one = nonfinite == 1
+    start = f"{nonfinite:,} {'draw' if one else 'draws'} had a value or gradient that is not finite"
+    if omitted:
+        left = "the estimate is of the other draws only" if count else "none is left"
+        return [f"{start} and {'was' if one else 'were'} left out: {left}."]
+    if nonfinite == groups:
+        return [f"{start}: that is all of them."]
+    return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
+
+
 def duration(seconds: float) -> str:
     """Print a time to three digits, in seconds, milliseconds or microseconds."""
     for unit, factor in (("s", 1.0), ("ms", 1e3)):

@@ -17,6 +17,7 @@ from mcgrad.errors import BackendError, ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.jobfile import Entry
+from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.verification import REFERENCE
 
@@ -32,6 +33,7 @@ class Complete:
 
     job: Job
     path: Path
+    estimate: Estimate
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _left(job: Job) -> tuple[Complete | Reached | None, str]:
             _refuse_backend(job, result, estimate.backend)
             if estimate.nonfinite and job.nonfinite == "raise":
                 raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
-            return Complete(job, result), ""
+            return Complete(job, result, estimate), ""
         except ParameterError as error:
             note = f"runs again: {error}"
     if path.exists():

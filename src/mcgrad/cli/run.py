@@ -14,7 +14,7 @@ from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
-from mcgrad.save import folder_for, save
+from mcgrad.save import folder_for, mend, paths, save
 from mcgrad.table import duration
 from mcgrad.verification import REFERENCE, verify
 
@@ -90,6 +90,8 @@ def pass_over(complete: Complete, settings: Settings, say: Say) -> bool:
     path_for(job.out).unlink(missing_ok=True)
     say(f"{job.name}: {job.place.file}", style="bold")
     say(f"complete already: {_shown(complete.path)}")
+    if mend(complete.estimate, job.out):
+        say(f"wrote {_shown(paths(job.out)[1])} again, which was damaged or not there")
     return _verified(job, say) if settings.verify else True
 
 
