@@ -28,7 +28,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "arguments",
     "objectives",
     "estimators machine_code fingerprint",
-    "compile",
+    "compile pickling",
     "ptx",
     "backends progress save",
     "dispatch finish run agreement perdraw rarity",

@@ -139,6 +139,28 @@ def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     return new
 
 
+def draw_range(n: Any, first: Any, group: int) -> tuple[int, int]:
+    """Return the number of draws and the index of the first: both multiples of the draws that are averaged together."""
+    n = count("n", n, 2 * group)
+    first = count("first", first, 0, MOST_DRAWS - n)
+    for name, value in (("n", n), ("first", first)):
+        if value % group:
+            raise ParameterError(name, f"{value:,}", f"a multiple of {group}, the draws that are averaged together")
+    return n, first
+
+
+def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
+    """Return the paths of the parameters to differentiate in."""
+    if wrt is None:
+        return tuple(paths)
+    if not isinstance(wrt, Iterable):
+        raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
+    try:
+        return tree.select(paths, wrt)
+    except ParameterError as error:
+        raise ParameterError("wrt", error.given, error.accepted) from None
+
+
 def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None) -> None:
     if shape is not None and array.shape != shape:
         raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")

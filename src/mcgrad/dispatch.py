@@ -61,7 +61,7 @@ def choose(
     failed : dict of str to str, optional
         Backends not to take again, and why.
     prefer : str, optional
-        The backend that "auto" takes if it can run, whatever it would take: the inputs are there.
+        The backend that "auto" takes if it can run, whatever it would take.
 
     Raises
     ------
@@ -111,6 +111,8 @@ class Dispatched:
         As for `choose`.
     devices : iterable of int, optional
         Which devices the kernel may use, where it has a choice.
+    why : str
+        What is said of the preferred backend.
 
     Attributes
     ----------
@@ -125,9 +127,10 @@ class Dispatched:
         threads: int,
         devices: Iterable[int] | None = None,
         prefer: str | None = None,
+        why: str = "",
     ) -> None:
         self.name, self.program, self.draws, self.threads = name, program, draws, threads
-        self.devices, self.prefer = devices, prefer
+        self.devices, self.prefer, self.why = devices, prefer, why
         self._failed: dict[str, str] = {}
         self._lock = threading.Lock()
         self.running = self._compile()
@@ -154,7 +157,7 @@ class Dispatched:
             return "as asked for"
         backend, _, choice = self.running
         if backend.name not in choice.costs:
-            return "where the inputs are"
+            return self.why
         cost = choice.costs[backend.name]
         steps = {"to load or compile": cost.compile, "to start": cost.start, "for the draws": cost.draws}
         parts = [f"{duration(time)} {what}" for what, time in steps.items() if time]

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
-from mcgrad.arrays import any_on_device, computing, contiguous, fetch, fetch_all, following, on_device, place, settle
+from mcgrad.arrays import any_on_device, contiguous, fetch_all, following, on_device, place, settle
 from mcgrad.backends import registry
 from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import BackendError, NonFiniteError, ParameterError, shown
+from mcgrad.errors import BackendError, NonFiniteError, ParameterError
 from mcgrad.estimators.jump_check import check_jumps
 from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
 from mcgrad.estimators.problem import DATA, Problem, trace_problem
-from mcgrad.fingerprint import program_hash, with_data
+from mcgrad.fingerprint import Fingerprint
 from mcgrad.finish import Finisher
 from mcgrad.integrand import Integrand
+from mcgrad.machine import processor
 from mcgrad.objectives import Objective
+from mcgrad.pickling import Request, made_again, unpickled
 from mcgrad.pilot import Pilot
 from mcgrad.progress import reporting
 from mcgrad.rarity import warn_of_gaps, warn_of_rare_draws
@@ -93,6 +93,13 @@ class Estimator:
     ParameterError, TraceError, BackendError
         Before anything runs.
 
+    Notes
+    -----
+    A pickle holds the arguments, arrays in host memory, and what a pilot chose under ``method="auto"``. It traces again
+    where it arrives, and refuses to be another problem there. Functions that pickle does not find by name, such as a
+    lambda, are kept as code, by the cloudpickle inside Numba. Under ``backend="auto"`` the backend stays the same on a
+    machine with the same processor, if it can run. `copy.copy` and `copy.deepcopy` do the same in this process.
+
     Examples
     --------
     >>> estimator = mg.Estimator(f, mg.Normal(loc, scale), dtype="float32")
@@ -118,26 +125,35 @@ class Estimator:
         devices: Iterable[int] | None = None,
         output: str = "host",
     ) -> None:
-        q = arguments.distribution(f, q)
-        registry.check_name(backend)
-        self.output = _output(output, backend)
-        self.nonfinite = arguments.choice("nonfinite", nonfinite, arguments.NONFINITE)
-        self.threads = thread_count(threads)
+        self._make(
+            Request(
+                f, q, params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, draws,
+                tuple(devices) if isinstance(devices, Iterable) else devices, output,
+            )
+        )  # fmt: skip
+
+    def _make(self, given: Request) -> None:
+        f, q = given.f, arguments.distribution(given.f, given.q)
+        registry.check_name(given.backend)
+        self._given = replace(given, params=None, data=None)  # whose values are kept below
+        self.output = _output(given.output, given.backend)
+        self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
+        self.threads = thread_count(given.threads)
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
-        self._params = arguments.parameters(params, q)
-        self._data = arguments.data(data, {**q.params, **(params or {})})
+        self._params = arguments.parameters(given.params, q)
+        self._data = arguments.data(given.data, {**q.params, **(given.params or {})})
         known = self._data | f.data if isinstance(f, Objective) else self._data
-        self.dtype = arguments.dtype(dtype, q, params or {}, known)
+        self.dtype = arguments.dtype(given.dtype, q, given.params or {}, known)
         self._q_values = q.validate({}, self.dtype)
         problem = trace_problem(f, q, self._params, known)
-        self.wrt = _selected(wrt, list(problem.params))
+        self.wrt = arguments.selected(given.wrt, list(problem.params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
         self._fixed_inputs = {
             DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
         }
-        self.plan = self._planned(problem, method, baseline, arguments.count("k", k, 2))
+        self.plan = self._planned(problem, given)
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
-        if method != AUTO:  # there a pilot has looked for jumps
+        if given.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
             check_jumps(problem, self.plan.direct(self.wrt))
         self._along = self.plan.along(self.wrt)
         self._wide = wide_inputs(self.program)
@@ -146,6 +162,7 @@ class Estimator:
             for path, x in self._fixed_inputs.items()
         }
         self._data = {name: self._fixed_inputs.get(DATA + name, x) for name, x in self._data.items()}
+        self._fingerprint = Fingerprint(self.program, self._fixed_inputs)
         self.group = self.plan.group * problem.draws
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
@@ -157,17 +174,38 @@ class Estimator:
         there = any_on_device(inputs)
         if there:
             settle()
-        prefer = CUDA if there or self.output == "device" else None
-        name = CUDA if self.output == "device" else backend if self.program.body() else "numpy"  # nothing to compile
-        self._dispatched = Dispatched(name, self.program, draws and draws // self.group, self.threads, devices, prefer)
+        prefer, why = given.ran_here(), "as before it was pickled or copied"
+        if there or self.output == "device":
+            prefer, why = CUDA, "where the inputs are"
+        name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
+        draws = given.draws and given.draws // self.group
+        self._dispatched = Dispatched(name, self.program, draws, self.threads, given.devices, prefer, why)
 
-    def _planned(self, problem: Problem, method: Method, baseline: str | None, k: int) -> Plan:
-        if method != AUTO:
+    def _planned(self, problem: Problem, given: Request) -> Plan:
+        k = arguments.count("k", given.k, 2)
+        if given.plan is not None:
+            return given.plan
+        if given.method != AUTO:
             others = [path for path in problem.params if path not in problem.own]
-            return plan(method, baseline, k, problem.own, others, self.wrt)
-        if baseline is not None:
-            raise ParameterError("baseline", f"{baseline!r} with method='auto'", "None: auto chooses it, too")
+            return plan(given.method, given.baseline, k, problem.own, others, self.wrt)
+        if given.baseline is not None:
+            raise ParameterError("baseline", f"{given.baseline!r} with method='auto'", "None: auto chooses it, too")
         return select(problem, self.wrt, self._values({}), k, self.dtype)
+
+    def _request(self) -> Request:
+        """Return what makes this Estimator again, wherever that is, without a pilot."""
+        params = tree.unflatten(self._params) if self._params else None
+        made = replace(self._given, q=self.q, params=params, data=self._data, wrt=self.wrt, dtype=self.dtype)
+        return replace(made, plan=self.plan, ran=self.backend, where=processor())
+
+    def __copy__(self) -> Self:
+        return made_again(type(self), self._request())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return made_again(type(self), deepcopy(self._request(), memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpickled, (type(self), self._request().portable(), self.problem)
 
     @property
     def backend(self) -> str:
@@ -177,17 +215,6 @@ class Estimator:
     @property
     def _kernel(self) -> Kernel:
         return self._dispatched.running.kernel
-
-    @cached_property
-    def _program_hash(self) -> hashlib.blake2b:
-        return program_hash(self.program)
-
-    @cached_property
-    def _identity(self) -> bytes:
-        return self._identified(self._fixed_inputs)
-
-    def _identified(self, data: Mapping[str, npt.NDArray[Any]]) -> bytes:
-        return with_data(self._program_hash, {path: fetch(array) for path, array in data.items()})
 
     def _width(self, path: str) -> str:
         """Return the dtype of data: the one that runs, or float64, where arithmetic that no draw changes reads them."""
@@ -227,7 +254,8 @@ class Estimator:
         -------
         Estimate
         """
-        n, seed, first = _range(n, seed, first, self.group)
+        n, first = arguments.draw_range(n, first, self.group)
+        seed = arguments.seed(seed)
         if stream is not None:
             with following(stream):
                 return self(n, seed, first=first, progress=progress, **changes)
@@ -261,7 +289,8 @@ class Estimator:
         -------
         Estimate
         """
-        n, seed, first = _range(n, seed, first, self.group)
+        n, first = arguments.draw_range(n, first, self.group)
+        seed = arguments.seed(seed)
         if reached is not None and reached.stop not in self.stops(n, first):
             raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
         return self._estimate(n, seed, first, self._values({}), watch, reached)
@@ -357,25 +386,8 @@ class Estimator:
             return self._finish.estimate(partial, values, self.nonfinite == "omit"), seconds
 
     def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
-        """Return the fingerprint; of arrays on a device a way to work it out when somebody asks, from copies there."""
         params = [value for path, value in values.items() if not path.startswith(DATA)]
-        given = {path: values[path] for path in self._fixed_inputs}
-        if all(given[path] is own for path, own in self._fixed_inputs.items()):
-            given = self._fixed_inputs
-        if not any_on_device(values.values()):
-            return self._digest(params, given)
-        with computing():
-            params = [value.copy() for value in params]
-            if given is not self._fixed_inputs:
-                given = {path: value.copy() for path, value in given.items()}
-        return lambda: self._digest(params, given)
-
-    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Mapping[str, npt.NDArray[Any]]) -> str:
-        identity = self._identity if data is self._fixed_inputs else self._identified(data)
-        digest = hashlib.blake2b(identity, digest_size=16)
-        for value in params:
-            digest.update(np.asarray(fetch(value), WIDE).tobytes())  # equal numbers in whatever dtype
-        return digest.hexdigest()
+        return self._fingerprint.at(params, {path: values[path] for path in self._fixed_inputs})
 
     def __repr__(self) -> str:
         params = "".join(f", {path}: {array.shape}" for path, array in self._params.items())
@@ -454,23 +466,3 @@ def _spoiled(nonfinite: int, n: int, group: int) -> str:
     if nonfinite == n:
         return f"{start}: what makes them so may be a parameter, data or a constant"
     return f'{start}; nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'
-
-
-def _range(n: Any, seed: Any, first: Any, group: int) -> tuple[int, int, int]:
-    n = arguments.count("n", n, 2 * group)
-    first = arguments.count("first", first, 0, arguments.MOST_DRAWS - n)
-    for name, value in (("n", n), ("first", first)):
-        if value % group:
-            raise ParameterError(name, f"{value:,}", f"a multiple of {group}, the draws that are averaged together")
-    return n, arguments.seed(seed), first
-
-
-def _selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
-    if wrt is None:
-        return tuple(paths)
-    if not isinstance(wrt, Iterable):
-        raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
-    try:
-        return tree.select(paths, wrt)
-    except ParameterError as error:
-        raise ParameterError("wrt", error.given, error.accepted) from None

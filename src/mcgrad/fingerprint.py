@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -11,12 +12,64 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.arrays import any_on_device, computing, fetch
 from mcgrad.integrand import Integrand
 from mcgrad.ir.program import Literal, Program, Var
 
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Fingerprint:
+    """The fingerprint of a Program at values of its parameters and data: the same in another process.
+
+    Parameters
+    ----------
+    program : Program
+    data : dict of str to array
+        What the data are unless a call gives others; hashed once.
+    """
+
+    def __init__(self, program: Program, data: Arrays) -> None:
+        self._program, self._data = program, data
+
+    def at(self, params: Iterable[npt.NDArray[Any]], data: Arrays) -> str | Callable[[], str]:
+        """Return the fingerprint; of arrays on a device a function that works it out later, from copies there."""
+        params = list(params)
+        if all(data[path] is own for path, own in self._data.items()):
+            data = self._data
+        if not any_on_device([*params, *data.values()]):
+            return self._digest(params, data)
+        with computing():
+            params = [value.copy() for value in params]
+            if data is not self._data:
+                data = {path: value.copy() for path, value in data.items()}
+        return lambda: self._digest(params, data)
+
+    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Arrays) -> str:
+        identity = self._own if data is self._data else self._identified(data)
+        digest = hashlib.blake2b(identity, digest_size=16)
+        for value in params:
+            digest.update(np.asarray(fetch(value), np.float64).tobytes())  # equal numbers in whatever dtype
+        return digest.hexdigest()
+
+    @cached_property
+    def _begun(self) -> hashlib.blake2b:
+        return program_hash(self._program)
+
+    @cached_property
+    def _own(self) -> bytes:
+        return self._identified(self._data)
+
+    def _identified(self, data: Arrays) -> bytes:
+        digest = self._begun.copy()
+        for name, array in data.items():
+            digest.update(f"{name}{array.shape}".encode())
+            digest.update(fetch(array).data.cast("B"))
+        return digest.digest()
+
 
 def program_hash(program: Program) -> hashlib.blake2b:
-    """Hash a Program, with every literal array in it; `with_data` goes on from there."""
+    """Hash a Program, with every literal array in it, but not the data that it reads."""
     digest = hashlib.blake2b(digest_size=16)
     number: dict[Var, int] = {}
     for var in program.equations():
@@ -31,15 +84,6 @@ def program_hash(program: Program) -> hashlib.blake2b:
     outputs = [(out.path, number[out.var], None if out.scale is None else number[out.scale]) for out in program.outputs]
     digest.update(f"{outputs}{program.dtype}".encode())
     return digest
-
-
-def with_data(begun: hashlib.blake2b, data: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return the fingerprint of a Program and the data that it reads, by name, in C order and in host memory."""
-    digest = begun.copy()
-    for name, array in data.items():
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(array.data.cast("B"))
-    return digest.digest()
 
 
 def identity(function: Any) -> str:
@@ -67,7 +111,7 @@ def _described(value: Any, seen: dict[int, Any]) -> Iterator[str]:
         yield f"again {list(seen).index(id(value))}"
         return
     seen[id(value)] = value
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcSU":
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         yield f"array {value.dtype} {value.shape} {hashlib.blake2b(value.tobytes()).hexdigest()}"
     elif hasattr(value, "py_func"):  # Numba's
         yield f"compiled {getattr(value, 'targetoptions', None)}"

@@ -1,5 +1,7 @@
 """The CUDA backend on a stand-in for CuPy: launches, slabs, devices, arrays on them, and what goes wrong."""
 
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -245,6 +247,20 @@ def test_auto_prefers_the_device_of_the_inputs(machine):
     estimator = build("wave", "auto", params={"c": machine.cupy.asarray(0.5)}, draws=100)
     assert estimator.backend == "cuda"
     assert "where the inputs are" in estimator.explain()
+
+
+def test_a_pickle_holds_arrays_of_the_host_and_a_copy_stays_on_the_device(machine):
+    there = machine.cupy.asarray
+    q = mg.Normal(there(np.array([0.1, -0.2, 0.3])), 1.5)
+    estimator = mg.Estimator(regression, q, params={"tau": there(0.7)}, data={"X": there(X)}, dtype="float64")
+    copied, content = copy.deepcopy(estimator), pickle.dumps(estimator)
+    assert copied.backend == estimator.backend == "cuda"
+    assert isinstance(copied.q.flat_params["loc"], machine.cupy.ndarray)
+    arrived = pickle.loads(content)
+    assert type(arrived.q.flat_params["loc"]) is np.ndarray
+    assert arrived.problem == estimator.problem
+    for other in (copied, arrived):
+        identical(other(2000), estimator(2000))
 
 
 @pytest.mark.parametrize(

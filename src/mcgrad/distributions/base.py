@@ -13,108 +13,20 @@ from numpy.typing import DTypeLike
 from mcgrad import noise as noises
 from mcgrad import tree
 from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
-from mcgrad.distributions import ends
+from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
-from mcgrad.reals import MOST_DRAWS, count, obstacle, real_array
+from mcgrad.reals import MOST_DRAWS, count, real_array
 from mcgrad.reals import seed as seed_of
 from mcgrad.supports import Support, unstated
-
-REAL = "a real number or an array of float32, float64 or integers, not empty"
 
 CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
 
 if TYPE_CHECKING:
     from mcgrad.bijections import Bijection
     from mcgrad.distributions.transformed import Transformed
-
-
-class LogProb:
-    """The attribute `log_prob` of distributions and of families: the log density at a value, as users call it.
-
-    Of a distribution it is a method: ``q.log_prob(z)``, or with parameters, all of them, other than its own. Of a
-    family whose density needs nothing but parameters it is a function: ``Normal.log_prob(z, loc=0.0, scale=1.0)``.
-
-    Parameters
-    ----------
-    home : type, optional
-        The class whose `log_density` and `chart` it reads, so that ``super().log_prob`` is that of the base; by default
-        those of the instance.
-    """
-
-    def __init__(self, home: type[Distribution] | None = None) -> None:
-        self._home = home
-
-    def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
-        subject = owner if instance is None else instance
-        density, chart = subject.log_density, subject.chart
-        home = self._home
-        if home is not None and inspect.getattr_static(owner, "log_density") is not vars(home)["log_density"]:
-            density, chart = vars(home)["log_density"].__get__(instance, owner), home.chart  # by super()
-
-        def at_value(z: Any, /, **params: Any) -> Any:
-            found, inside = density(chart.coordinates(z), **params), chart.inside(z)
-            return found if inside is True else np.where(inside, found, -np.inf)
-
-        def log_prob(z: Any, /, **params: Any) -> Any:
-            """Return the log density at z, summed over the components of the event.
-
-            Parameters
-            ----------
-            z : array_like, or nested dict of them
-                Of a distribution: values of its event shape, with any axes before those. Of a family: one value, whose
-                components are summed.
-            **params
-                The parameters; by default, where there are none here, those of the distribution.
-
-            Returns
-            -------
-            A number, or an array of the shape of the leading axes. At an end of the support the limit, where nothing
-            is traced; -inf outside.
-
-            Raises
-            ------
-            ParameterError
-                A distribution without a density.
-            """
-            z = tree.map(_value, z)
-            for path, x in tree.flatten(params).items() if params else ():
-                found = obstacle(x)
-                if found:
-                    raise ParameterError(path, *found)
-            if instance is None:
-                return _plain(ends.with_limits(lambda one, z: one(z, **params), at_value, density, chart, z))
-            from mcgrad.distributions import batches  # which traces
-
-            event_shape = instance.event_shape
-            if params:
-                shapes = {path: np.shape(x) for path, x in tree.flatten(params).items()}
-                event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
-            given = params or instance.params
-            every = lambda one, z: batches.log_prob(one, event_shape, z, given)  # noqa: E731
-            return _plain(ends.with_limits(every, at_value, density, chart, z))
-
-        return log_prob
-
-
-class _ClosedForm:
-    """The attribute `entropy` or `cdf`: of a class as it is written, of a distribution by default at its parameters."""
-
-    def __init__(self, written: Any) -> None:
-        self._written = written
-
-    def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
-        function: Callable[..., Any] = self._written.__get__(instance, owner)
-        if instance is None:
-            return function
-
-        @wraps(function)
-        def closed_form(*z: Any, **params: Any) -> Any:
-            return function(*map(_value, z), **(params or instance.params))
-
-        return closed_form
 
 
 class Distribution:
@@ -211,7 +123,7 @@ class Distribution:
             cls.log_prob = LogProb(cls)
         for name in CLOSED_FORMS & own.keys():
             if own[name] is not None:
-                setattr(cls, name, _ClosedForm(own[name]))
+                setattr(cls, name, ClosedForm(own[name]))
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
@@ -228,6 +140,22 @@ class Distribution:
         raise AttributeError(f"a {type(self).__name__} does not change; use with_params for one with other values")
 
     __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __copy__(self) -> Self:
+        return self  # as it does not change
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, with the parameters in host memory."""
+        return {**self.__dict__, "_flat": {path: fetch(array) for path, array in self._flat.items()}}
+
+    def __setstate__(self, fields: Mapping[str, Any]) -> None:
+        """Set the fields; pickle does not say that arrays are read-only."""
+        self._set(**fields)
+        for array in self._flat.values():
+            array.flags.writeable = False
 
     # What a family may override
 
@@ -423,27 +351,6 @@ def _no_density(q: Any, *args: Any, **params: Any) -> Any:
 
 
 Distribution.log_density = _no_density  # a method that subclasses may replace by a static one
-
-
-def _value(z: Any) -> Any:
-    """Numbers, and lists and arrays of whole ones, as an array of floats; all else, as what is traced, as it is."""
-    found = obstacle(z)
-    if found:
-        raise ParameterError("z", *found)
-    if not isinstance(z, list | tuple | np.ndarray | np.generic | int | float | complex | str | bytes | None):
-        return z
-    try:
-        array = np.asarray(z)
-    except ValueError:  # lists of different lengths
-        raise ParameterError("z", shown(z), REAL) from None
-    if array.dtype.kind not in "biuf":
-        raise ParameterError("z", shown(z), REAL)
-    return z if isinstance(z, np.ndarray | np.generic) and array.dtype.kind == "f" else array.astype(np.float64)
-
-
-def _plain(density: Any) -> Any:
-    """Return a number for an array without axes; all else as it is."""
-    return density[()] if isinstance(density, np.ndarray) else density
 
 
 def _names(flat: Mapping[str, object]) -> str:

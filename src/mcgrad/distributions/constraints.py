@@ -52,6 +52,12 @@ class Constraint:
     wrong: Callable[[FloatArray], Mask] | None = None
     free: Callable[[Shape], Mask | None] = _all_free
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle those of this module by name, so that they stay the same objects."""
+        if globals().get(self.name) is self:
+            return str(self.name)
+        return type(self), (self.name, self.check, self.describe, self.wrong, self.free)
+
     def refuse(self, parameter: str, array: FloatArray) -> ParameterError:
         """Return the error that names `parameter` and the first entry of `array` that is wrong."""
         given = f"shape {array.shape}"

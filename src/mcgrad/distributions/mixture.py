@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -204,16 +204,23 @@ def _check_family(family: type[Distribution], single: bool) -> None:
 
 def _each(constraint: Constraint) -> Constraint:
     """Return the constraint of a stack of arrays that all satisfy one."""
+    each = _Each(constraint)
+    return replace(constraint, check=each.check, wrong=each.wrong, free=each.free)
 
-    def check(stack: FloatArray) -> Any:
-        return stack.ndim > 1 and all(bool(constraint.check(array)) for array in stack)
 
-    def wrong(stack: FloatArray) -> Any:
-        assert constraint.wrong is not None
-        return np.stack([constraint.wrong(array) for array in stack])
+@dataclass(frozen=True)
+class _Each:
+    """What a constraint says of the arrays of a stack."""
 
-    def free(shape: Shape) -> Any:
-        mask = constraint.free(shape[1:])
+    one: Constraint
+
+    def check(self, stack: FloatArray) -> Any:
+        return stack.ndim > 1 and all(bool(self.one.check(array)) for array in stack)
+
+    def wrong(self, stack: FloatArray) -> Any:
+        assert self.one.wrong is not None
+        return np.stack([self.one.wrong(array) for array in stack])
+
+    def free(self, shape: Shape) -> Any:
+        mask = self.one.free(shape[1:])
         return None if mask is None else np.broadcast_to(mask, shape)
-
-    return replace(constraint, check=check, wrong=wrong, free=free)

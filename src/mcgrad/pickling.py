@@ -1,0 +1,123 @@
+"""What an Estimator is made of again: in another process, or as a copy in this one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
+
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError, shown
+from mcgrad.estimators.plan import Method, Plan
+from mcgrad.integrand import Integrand
+from mcgrad.machine import processor
+from mcgrad.objectives import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The arguments of an Estimator, and what an earlier one of them settled.
+
+    Parameters
+    ----------
+    f, q, params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, draws, devices, output
+        As for `Estimator`.
+    plan : Plan, optional
+        What `method` came to, by a pilot under "auto".
+    ran, where : str
+        The backend that ran, and the processor of that machine.
+    """
+
+    f: Callable[..., Any] | Integrand | Objective
+    q: Distribution | None
+    params: Mapping[str, Any] | None
+    data: Mapping[str, Any] | None
+    wrt: str | Iterable[str] | None
+    method: Method
+    baseline: str | None
+    k: int
+    dtype: npt.DTypeLike | None
+    backend: str
+    threads: int | None
+    nonfinite: str
+    draws: int | None
+    devices: Iterable[int] | None
+    output: str
+    plan: Plan | None = None
+    ran: str = ""
+    where: str = ""
+
+    def ran_here(self) -> str | None:
+        """Return the backend that ran on a machine with this processor: to run there again gives the same bits."""
+        return self.ran if self.ran and self.where == processor() else None
+
+    def portable(self) -> tuple[Any, dict[str, Any]]:
+        """Return f and q, and the rest by name, for pickle: arrays in host memory, functions by name or as code.
+
+        Raises
+        ------
+        ParameterError
+            Where f or q holds what cannot be pickled in either way, such as an open file.
+        """
+        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("f", "q")}
+        for name in ("params", "data"):
+            rest[name] = rest[name] and tree.map(fetch, rest[name])
+        return _functions(self.f, self.q), rest
+
+
+class Made(Protocol):
+    """What this module sees of an Estimator."""
+
+    @property
+    def problem(self) -> str:
+        """Its fingerprint."""
+
+    def _make(self, given: Request) -> None: ...
+
+
+Kind = TypeVar("Kind", bound=Made)
+
+
+def made_again(kind: type[Kind], request: Request) -> Kind:
+    """Make an Estimator without a pilot."""
+    estimator = object.__new__(kind)
+    estimator._make(request)
+    return estimator
+
+
+def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: str) -> Kind:
+    """Make the Estimator that was pickled.
+
+    Raises
+    ------
+    ParameterError
+        Where it is another problem than the one that was pickled.
+    """
+    functions, rest = portable
+    f, q = pickle.loads(functions) if isinstance(functions, bytes) else functions
+    estimator = made_again(kind, Request(f, q, **rest))
+    if estimator.problem != problem:
+        given = f"{shown(f)}, with which this is another problem than where the Estimator was pickled"
+        accepted = "the same code, and versions of mcgrad and NumPy, in both processes; for an Integrand, functions "
+        raise ParameterError("f", given, f"{accepted}that read numbers, arrays and functions alone")
+    return estimator
+
+
+def _functions(f: Any, q: Any) -> Any:
+    """Return both as they are, or as bytes with the code of functions in them that pickle does not find by name."""
+    try:
+        pickle.dumps((f, q))
+    except Exception:  # pickle raises PicklingError, AttributeError, TypeError, or what a user's __reduce__ raises
+        from numba import cloudpickle  # there wherever mcgrad is
+    else:
+        return f, q
+    try:
+        return bytes(cloudpickle.dumps((f, q)))  # type: ignore[no-untyped-call]
+    except Exception as error:
+        given = f"{shown(f)}, which cannot be pickled ({error})"
+        raise ParameterError("f", given, "functions, and objects that pickle or cloudpickle takes") from error

@@ -1,0 +1,224 @@
+"""An Estimator, and what goes into it and comes out of it, pickles and copies: equal bits, no second pilot."""
+
+import copy
+import multiprocessing
+import pickle
+import threading
+
+import numba
+import numpy as np
+import pytest
+from numba import cloudpickle
+
+import mcgrad as mg
+from mcgrad import estimator as estimator_module
+from mcgrad import pickling, tree
+from mcgrad.distributions import constraints
+from tests.families import FAMILIES
+
+N, SEED = 512, 3
+LOC = np.linspace(-0.5, 0.5, 3)
+TRIPS = {
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+    "protocol 2": lambda x: pickle.loads(pickle.dumps(x, 2)),
+    "cloudpickle": lambda x: pickle.loads(cloudpickle.dumps(x)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+def wave(z, *, a):
+    return np.sum(np.sin(a * z))
+
+
+def nested(z, *, net, X, rows):
+    return np.sum(X[rows] @ z["a"]) * net["w"] + np.sum(net["b"] * z["b"])
+
+
+def log_joint(z):
+    return -np.sum(z**2)
+
+
+def stretched(x, *, by):
+    return np.sinh(by * x)
+
+
+@numba.njit
+def square(z):
+    return z[0] ** 2
+
+
+@numba.njit
+def square_and_grad(z, grad):
+    grad[0] = 2 * z[0]
+    return z[0] ** 2
+
+
+def q():
+    return mg.Normal(LOC, 1.5)
+
+
+def make(f, q=None, backend="numpy", **more):
+    return mg.Estimator(f, q, backend=backend, **more)
+
+
+X = np.random.default_rng(0).standard_normal((4, 3))
+DATA = {"X": X, "rows": np.array([0, 2, 2])}
+NET = {"net": {"w": np.float32(0.5), "b": np.ones(2)}}
+ESTIMATORS = {
+    "pathwise": lambda: make(wave, q(), params={"a": 0.5}),
+    "compiled": lambda: make(wave, q(), "cpu", params={"a": 0.5}),
+    "float32": lambda: make(wave, q(), params={"a": 0.1}, dtype="float32", threads=1, wrt="loc"),
+    "nested": lambda: make(nested, mg.Joint(a=q(), b=mg.Laplace([0.1, 0.2])), params=NET, data=DATA, dtype="float32"),
+    "baseline": lambda: make(wave, q(), params={"a": 0.5}, method="score", baseline="mean"),
+    "groups": lambda: make(wave, q(), params={"a": 0.5}, method={"loc": "score+leave_one_out"}, k=4),
+    "auto": lambda: make(lambda z: np.sum(z > 0.2), mg.Normal(0.1, 1.0), method="auto"),
+    "difference": lambda: make(wave, q(), params={"a": 0.5}, method="difference"),
+    "objective": lambda: make(mg.iwae(log_joint, q(), 4), method="dreg"),
+    "divergence": lambda: make(mg.kl(q(), mg.Laplace(LOC, 2.0)), nonfinite="omit"),
+    "Integrand": lambda: make(mg.Integrand(value=square, value_and_grad=square_and_grad), mg.Normal(0.3, 1.2)),
+    "lambda": lambda: make(lambda z, *, a: np.sum(np.cos(a * z)), q(), params={"a": 0.5}),
+    "own transform": lambda: make(log_joint, mg.Reparameterized(lambda e, *, m: m + e, {"m": 0.2}, mg.noise.normal())),
+    "mapped": lambda: make(log_joint, mg.Normal(0.0, 1.0).transformed(stretched, params={"by": 0.5})),
+}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {name: make() for name, make in ESTIMATORS.items()}
+
+
+def bits(estimate):
+    both = [*tree.flatten(estimate.grad).values(), *tree.flatten(estimate.grad_stderr).values()]
+    return b"".join(np.asarray(x).tobytes() for x in (estimate.value, estimate.stderr, *both))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators(name, made):
+    here = made[name]
+    ours = here(N, SEED)
+    for trip in TRIPS.values():
+        there = trip(here)
+        theirs = there(N, SEED)
+        assert there is not here
+        assert bits(theirs) == bits(ours)
+        assert (theirs.method, theirs.choice, theirs.backend) == (ours.method, ours.choice, ours.backend)
+        assert there.problem == here.problem
+        assert there.program.dtype == here.program.dtype
+        assert ours.merge(there(N, SEED, first=N)).n == 2 * N
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_distributions(name):
+    here = FAMILIES[name].q
+    by_name = "lambda" not in repr(vars(here))  # pickle finds no lambda; an Estimator takes it along, see above
+    for trip in TRIPS if by_name else ("cloudpickle", "copy", "deepcopy"):
+        there = TRIPS[trip](here)
+        ours, theirs = here.flat_params, there.flat_params
+        assert {path: x.tobytes() for path, x in theirs.items()} == {path: x.tobytes() for path, x in ours.items()}
+        assert not any(x.flags.writeable for x in theirs.values())
+        assert there.signature == here.signature or not by_name
+    draws = [np.concatenate([np.ravel(x) for x in tree.flatten(q.sample(4)).values()]) for q in (here, there)]
+    np.testing.assert_array_equal(*draws)
+
+
+PARTS = [mg.MultivariateNormal([0.0, 1.0], np.eye(2)), mg.MultivariateNormal([1.0, 0.0], 2 * np.eye(2))]
+VALUES = {
+    "mixture": lambda: mg.MixtureSameFamily(PARTS, probs=[0.25, 0.75]),
+    "elbo": lambda: mg.elbo(log_joint, q()),
+    "kl": lambda: mg.kl(q(), mg.Laplace(LOC, 1.0)),
+    "bijection": mg.bijections.Exp,
+    "noise": lambda: mg.noise.normal(3),
+    "estimate": lambda: mg.estimate(log_joint, q(), N, backend="numpy"),
+    "comparison": lambda: mg.compare(log_joint, q(), N, methods=["pathwise", "score"], backend="numpy"),
+    "verification": lambda: mg.verify(log_joint, q(), N, backends=["numpy"]),
+    "error": lambda: mg.ParameterError("n", "1", "2"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_other_values(name):
+    here = VALUES[name]()
+    for trip in TRIPS.values():
+        there = trip(here)
+        assert type(there) is type(here)
+        assert repr(there) == repr(here)
+        assert str(there) == str(here)
+
+
+def test_constraints_stay_the_same_objects():
+    for constraint in (constraints.positive, constraints.lower_cholesky):
+        assert pickle.loads(pickle.dumps(constraint)) is constraint
+    own = constraints.interval("own", 0.0, 2.0, describe="between 0 and 2")
+    assert pickle.loads(pickle.dumps(own)).check(np.array([1.0]))
+
+
+def test_no_pilot_and_no_warning_comes_again(made, monkeypatch):
+    with pytest.warns(mg.JumpWarning):
+        jumping = make(lambda z, *, a: np.sum(np.where(z > a, a * z, 0.0)), q(), params={"a": 0.5})
+
+    def no_pilot(*args):
+        raise AssertionError("a second pilot")
+
+    content = pickle.dumps(made["auto"])
+    monkeypatch.setattr(estimator_module, "select", no_pilot)
+    assert pickle.loads(content).plan == made["auto"].plan
+    pickle.loads(pickle.dumps(jumping))  # warnings are errors here
+
+
+def test_threads_are_counted_where_it_arrives(made, monkeypatch):
+    content = pickle.dumps(made["pathwise"])
+    monkeypatch.setenv("MCGRAD_NUM_THREADS", "3")
+    assert pickle.loads(content).threads == 3
+    assert pickle.loads(pickle.dumps(made["float32"])).threads == 1
+
+
+def test_auto_stays_with_its_backend_on_such_a_machine_and_chooses_again_on_another(monkeypatch):
+    here = make(wave, q(), "auto", params={"a": 0.5}, draws=100)
+    assert here.backend == "numpy"
+    content = pickle.dumps(here)
+    monkeypatch.setattr(mg.estimator.registry.BACKENDS["numpy"].__class__, "cost", _dear)
+    there = pickle.loads(content)
+    assert (there.backend, there(N).value) == ("numpy", here(N).value)
+    assert "as before it was pickled" in there.explain()
+    monkeypatch.setattr(pickling, "processor", lambda: "another")
+    assert pickle.loads(content).backend == "cpu"
+
+
+def _dear(self, program, draws, threads):
+    return mg.backends.base.Cost(1e6, 1e6, 1e6)
+
+
+def test_another_problem_is_refused(monkeypatch):
+    content = pickle.dumps(make(wave, q(), params={"a": 0.5}))
+    monkeypatch.setitem(globals(), "wave", lambda z, *, a: np.sum(np.cos(a * z)))
+    with pytest.raises(mg.ParameterError, match=r"f: given .*another problem"):
+        pickle.loads(content)
+
+
+def test_what_cannot_be_pickled_is_named():
+    lock = threading.Lock()
+
+    def locked(z):
+        with lock:
+            return np.sum(z)
+
+    with pytest.raises(mg.ParameterError, match=r"f: given <function .*cannot be pickled.*lock"):
+        pickle.dumps(make(locked, q()))
+
+
+def test_data_are_written_once():
+    rows = np.random.default_rng(0).standard_normal((1000, 3))
+    here = make(lambda z, *, X: np.sum(X @ z), q(), data={"X": rows})
+    assert len(pickle.dumps(here)) < 1.2 * rows.nbytes
+
+
+def _in_another_process(estimator):
+    return bits(estimator(N, SEED))
+
+
+def test_a_process_that_starts_afresh(made):
+    names = ["pathwise", "lambda", "nested"]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.map(_in_another_process, [made[name] for name in names], chunksize=len(names))
+    assert there == [bits(made[name](N, SEED)) for name in names]
