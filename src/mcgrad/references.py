@@ -1,8 +1,7 @@
-"""What a job file refers to as "FILE:NAME": an object in Python, columns of a CSV file, an entry of an NPZ file."""
+"""What a job file refers to: an object in a Python file, or an array in a data file."""
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import sys
 import traceback
@@ -13,13 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mcgrad import failure, signals
+from mcgrad import datafile, failure, signals
 from mcgrad.errors import ParameterError, shown
-
-ARRAYS = (".csv", ".npy", ".npz")
-Array = npt.NDArray[Any]
 
 _neighbours: dict[
     str, Path
@@ -33,10 +28,16 @@ class References:
     ----------
     folder : Path
         Of the job file.
+
+    Attributes
+    ----------
+    inputs : set of Path
+        The files that have been referred to so far: no result may be written over one of them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.inputs: set[Path] = set()
         self._modules: dict[Path, ModuleType] = {}
 
     def python(self, key: str, given: Any, what: str) -> Any:
@@ -67,31 +68,19 @@ class References:
         """Return a number or an array: given inline, or by a reference.
 
         "FILE.csv:COLUMN" is one column, shape (rows,); "FILE.csv:A,B" or "FILE.csv" are columns side by side, shape
-        (rows, columns); "FILE.npz:ENTRY" and "FILE.npy" are arrays; "FILE.py:NAME" is an array, or a function without
-        arguments that returns one.
+        (rows, columns); "FILE.npz:ENTRY" and "FILE.npy" are arrays; a table with `file` says more of how to read one of
+        these (`datafile`); "FILE.py:NAME" is an array, or a function without arguments that returns one.
         """
-        if not isinstance(given, str):
-            return inline(key, given)
-        if ".py:" in given:
+        if isinstance(given, str) and ".py:" in given:
             found = self.python(key, given, "an array or a function that returns one")
             return found() if callable(found) else found
-        accepted = 'a number, a list, or "FILE.csv:COLUMNS", "FILE.npz:ENTRY", "FILE.npy" or "FILE.py:NAME"'
-        file, _, name = given.rpartition(":") if given.rpartition(":")[0].endswith(ARRAYS) else (given, "", "")
-        if not file.endswith(ARRAYS):
+        if not isinstance(given, str) and not datafile.described(given):
+            return inline(key, given)
+        accepted = f'a number, a list, or {datafile.ACCEPTED} or "FILE.py:NAME"'
+        data = datafile.parse(key, given)
+        if data is None:
             raise ParameterError(key, shown(given), accepted)
-        path = self._path(key, file, accepted)
-        if file.endswith(".csv"):
-            return _csv(key, path, name)
-        try:
-            loaded = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise ParameterError(key, f"{file}, which NumPy cannot read ({error})", accepted) from None
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded as entries:
-            if name not in entries:
-                raise ParameterError(key, f"{given!r}, without such an entry", ", ".join(entries.files))
-            return entries[name]
+        return data.read(self._path(key, data.file, accepted))
 
     def values(self, key: str, given: Any) -> Any:
         """Return a dict of values: nested tables, or "FILE.py:NAME", a dict or a function that returns one."""
@@ -104,14 +93,22 @@ class References:
         if not isinstance(given, Mapping):
             raise ParameterError(key, shown(given), 'a table, or "FILE.py:NAME", a function that returns a dict')
         return {
-            name: (self.values if isinstance(value, Mapping) else self.value)(f"{key}.{name}", value)
+            name: (self.values if isinstance(value, Mapping) and not datafile.described(value) else self.value)(
+                f"{key}.{name}", value
+            )
             for name, value in given.items()
         }
 
     def _path(self, key: str, file: str, accepted: str) -> Path:
-        path = (self.folder / file).resolve()
-        if not path.is_file():
-            raise ParameterError(key, f"{file}, which is not there ({path})", accepted)
+        try:
+            path = (self.folder / file).resolve()
+            there, regular = path.exists(), path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
+            raise ParameterError(key, f"{shown(file)}, which is no path ({error})", accepted) from None
+        if not regular:
+            reason = "which is not a regular file" if there else "which is not there"
+            raise ParameterError(key, f"{file}, {reason} ({path})", accepted)
+        self.inputs.add(path)
         return path
 
     def _module(self, key: str, path: Path) -> ModuleType:
@@ -170,27 +167,3 @@ def inline(key: str, given: Any) -> Any:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ParameterError(key, shown(given), "a number, a list of numbers, or a reference to a file")
     return float(given)
-
-
-def _csv(key: str, path: Path, columns: str) -> Array:
-    """Read columns by the names in the first line."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if len(rows) < 2:
-        raise ParameterError(key, f"{path.name}, {len(rows)} lines", "a line of names, then lines of numbers")
-    header = [name.strip() for name in rows[0]]
-    names = [name.strip() for name in columns.split(",")] if columns else header
-    for name in names:
-        if name not in header:
-            raise ParameterError(key, f"column {name!r} of {path.name}", f"its columns: {', '.join(header)}")
-    places = [header.index(name) for name in names]
-    out = np.empty((len(rows) - 1, len(names)))
-    for i, row in enumerate(rows[1:]):
-        for j, place in enumerate(places):
-            try:
-                out[i, j] = float(row[place])
-            except (ValueError, IndexError):
-                given = shown(row[place]) if place < len(row) else "nothing"
-                where = f"column {names[j]!r}, row {i + 1} of {path.name}"
-                raise ParameterError(key, f"{given} in {where}", "numbers") from None
-    return out[:, 0] if columns and len(names) == 1 else out

@@ -1,0 +1,93 @@
+"""Arrays in files that a job refers to, as "FILE:NAME" or as a table that also says how to read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcgrad.arrayfile import Array, read_npy, read_npz
+from mcgrad.csvfile import CSVFile, options
+from mcgrad.errors import ParameterError, shown
+
+ACCEPTED = '"FILE.csv:COLUMNS", "FILE.npz:ENTRY", "FILE.npy"'
+KEYS = {".csv": ("file", "columns", "delimiter", "header"), ".npz": ("file", "entry"), ".npy": ("file",)}
+_TEXT = re.compile(r"(.*?\.(?:csv|npz|npy))(?::(.*))?", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file and what is wanted of it.
+
+    Parameters
+    ----------
+    key : str
+        Where it is given, for errors.
+    file : str
+        As it is given.
+    options : dict
+        For a CSV file `columns`, `delimiter` and `header`; for an NPZ file `entry`.
+    """
+
+    key: str
+    file: str
+    options: Mapping[str, Any]
+
+    def read(self, path: Path) -> Array:
+        """Return the array, from where the file is."""
+        ending = _ending(self.file)
+        if ending == ".csv":
+            return CSVFile(self.key, path, **self.options).read()
+        return read_npz(self.key, path, self.options["entry"]) if ending == ".npz" else read_npy(self.key, path)
+
+
+def described(given: Any) -> bool:
+    """Whether a table describes a file: its `file` is a string. Any other table is one of values by name."""
+    return isinstance(given, Mapping) and isinstance(given.get("file"), str)
+
+
+def parse(key: str, given: str | Mapping[str, Any]) -> DataFile | None:
+    """Return the file that a string or a table names; None for a string that names no file of arrays.
+
+    Raises
+    ------
+    ParameterError
+        A key or a value in the table that is none of these.
+    """
+    if isinstance(given, str):
+        match = _TEXT.fullmatch(given)
+        if match is None:
+            return None
+        file, name = match[1], match[2] or ""
+        given = {"file": file, **_named(_ending(file), name)}
+        if name and _ending(file) == ".npy":
+            raise ParameterError(key, shown(f"{file}:{name}"), f'"{file}", which is one array')
+    file = given["file"]
+    ending = _ending(file)
+    if ending not in KEYS:
+        raise ParameterError(f"{key}.file", shown(file), "a file whose name ends in .csv, .npz or .npy")
+    for name in given:
+        if name not in KEYS[ending]:
+            raise ParameterError(f"{key}.{name}", f"no key for a {ending} file", ", ".join(KEYS[ending]))
+    if ending == ".csv":
+        return DataFile(key, file, options(key, dict(given)))
+    entry = given.get("entry", "")
+    if ending == ".npz" and not isinstance(entry, str):
+        raise ParameterError(f"{key}.entry", shown(entry), "the name of an entry")
+    return DataFile(key, file, {"entry": entry} if ending == ".npz" else {})
+
+
+def _named(ending: str, name: str) -> dict[str, Any]:
+    """What follows the colon, as a table has it: an entry, a column, or several between commas."""
+    if ending == ".npz":
+        return {"entry": name}
+    if ending != ".csv" or not name:
+        return {}
+    columns = [column.strip() for column in name.split(",")]
+    return {"columns": columns if len(columns) > 1 else columns[0]}
+
+
+def _ending(file: str) -> str:
+    return Path(file).suffix.lower()
