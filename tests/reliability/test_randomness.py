@@ -1,0 +1,204 @@
+"""The words that estimates read look random in every order in which they read them; `bench/randomness.py` in short.
+
+Seeds are fixed, so no test fails by chance: of the 700 p-values the least is 1e-4, and what fails is below 1e-6.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad import pilot
+from mcgrad.estimators import score_pilot
+from mcgrad.kernels import rows
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
+
+import batteries
+import dependence
+import smallcrush
+import smallcrush_known
+from interleavings import COMPONENTS, INTERLEAVINGS, LANES, reference_words, words
+from outcome import FAILURE, Missing
+
+SIZES = {
+    "birthday spacings": {"n": 20_000, "bits": 18},
+    "collision": {"n": 50_000, "bits": 10},
+    "gap": {"n": 3000},
+    "poker": {"n": 4000},
+    "coupon collector": {"n": 3000},
+    "maximum of 6": {"n": 20_000, "cells": 1000},
+    "weight distribution": {"n": 2000},
+    "matrix rank": {"n": 400},
+    "Hamming independence": {"n": 5000},
+    "random walk": {"n": 4000},
+}
+CALLS = 1 << 17
+each_order = pytest.mark.parametrize("name", INTERLEAVINGS)
+
+
+def blocks(name, rounds=10):
+    return (reference_words(INTERLEAVINGS[name], first, CALLS, rounds) for first in range(0, 1 << 40, CALLS))
+
+
+@each_order
+def test_words_are_those_of_the_draw_contract(name):
+    for first in (0, 12 * LANES):
+        np.testing.assert_array_equal(
+            words(INTERLEAVINGS[name], first, 4 * LANES), reference_words(INTERLEAVINGS[name], first, 4 * LANES)
+        )
+
+
+def of(name, calls, first=0):
+    """Words of an order as float32 uniforms, a row a call."""
+    return (words(INTERLEAVINGS[name], first, calls) >> 8).astype(np.float32).reshape(calls, 4) * np.float32(2.0**-24)
+
+
+UNIT = mg.Uniform(np.float32(0), np.float32(1))
+
+
+@pytest.mark.parametrize(("name", "first"), [("one component", 0), ("groups beyond 2^32", 4 * (2**32 - 2**20))])
+def test_draws_of_one_number_are_read_in_that_order(name, first):
+    np.testing.assert_array_equal(UNIT.sample(64, first=first, dtype="float32"), of(name, 16).ravel())
+
+
+@pytest.mark.parametrize(("name", "step"), [("consecutive seeds", 1), ("high word of the seed", 1 << 32)])
+def test_first_draws_of_seeds_are_read_in_that_order(name, step):
+    drawn = [UNIT.sample(4, step * k, dtype="float32") for k in range(8)]
+    np.testing.assert_array_equal(drawn, of(name, 8))
+
+
+def test_draws_far_apart_are_read_in_that_order():
+    drawn = [UNIT.sample(4, first=4 * k << 32, dtype="float32") for k in range(8)]
+    np.testing.assert_array_equal(drawn, of("groups 2^32 apart", 8))
+
+
+@pytest.mark.parametrize(("name", "size"), [("many components", COMPONENTS), ("2^32 components", 50)])
+def test_vectors_are_read_in_that_order(name, size):
+    q = mg.Uniform(np.zeros(size, np.float32), np.ones(size, np.float32))
+    np.testing.assert_array_equal(q.sample(4, dtype="float32"), of(name, size).T)
+
+
+def test_joints_and_streams_are_read_in_that_order():
+    q = mg.Joint(a=unit(3), b=unit(), c=unit(2, 2))
+    drawn = q.sample(8, dtype="float32")
+    read = np.concatenate([drawn[part].reshape(8, -1) for part in "abc"], axis=1).reshape(2, 4, 8)
+    np.testing.assert_array_equal(read.transpose(0, 2, 1).reshape(16, 4), of("joint", 16))
+    firsts = mg.Joint(**{f"z{k}": UNIT for k in range(8)}).sample(4, dtype="float32")
+    np.testing.assert_array_equal([firsts[f"z{k}"] for k in range(8)], of("streams", 8))
+
+
+def unit(*shape):
+    return mg.Uniform(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+
+
+def test_kernels_hold_the_words_in_lane_order():
+    row = np.zeros(LANES, np.float32)
+    rows.uniform_row32(row, 0, LANES, np.uint64(0), *(np.uint32(0),) * 4)
+    np.testing.assert_array_equal(row, of("lane order", LANES // 4).ravel())
+
+
+def test_pilots_read_the_streams_that_are_tested():
+    assert (pilot.STREAMS, score_pilot.STREAMS) == (1 << 16, 3 << 16)
+    seen = [int(INTERLEAVINGS["pilot streams"].call(np.uint64(n))[1]) for n in range(6)]
+    assert seen == [0, 1 << 16, 2 << 16, 3 << 16, 4 << 16, 0]
+
+
+@each_order
+@pytest.mark.parametrize("reverse", [False, True])
+def test_words_pass_the_ten_tests_of_smallcrush(name, reverse):
+    found = smallcrush.battery(smallcrush.Reader(blocks(name), reverse), SIZES)
+    assert len(found) == 15
+    assert min(found.values()) > FAILURE, found
+
+
+@each_order
+def test_words_do_not_depend_on_words_near_by(name):
+    counts = dependence.Counts()
+    counts.add(next(blocks(name)))
+    assert min(counts.p_values().values()) > FAILURE
+
+
+@pytest.mark.parametrize("name", ["one component", "many components", "consecutive seeds", "streams"])
+def test_three_rounds_of_philox_fail(name):
+    found = smallcrush.battery(smallcrush.Reader(blocks(name, rounds=3)), SIZES)
+    assert sum(p < FAILURE for p in found.values()) >= 12, found
+    counts = dependence.Counts()
+    counts.add(next(blocks(name, rounds=3)))
+    assert sum(p < FAILURE for p in counts.p_values().values()) >= 6
+
+
+@pytest.mark.parametrize("name", smallcrush.TESTS)
+def test_each_test_can_fail(name):
+    """Two rounds, one component: every statistic fails."""
+    found = smallcrush.TESTS[name](smallcrush.Reader(blocks("one component", rounds=2)), **SIZES[name])
+    assert all(result.p < FAILURE for result in found.values()), found
+
+
+@pytest.mark.parametrize("name", ["gap", "poker", "coupon collector", "matrix rank", "random walk"])
+def test_the_tests_find_what_testu01_finds(name):
+    assert smallcrush_known.agrees(name)
+
+
+def test_dependence_between_bits_of_distant_words_is_seen():
+    x, bit = np.random.Generator(np.random.PCG64(1)).integers(0, 2**32, CALLS, np.uint32), np.uint32(1 << 17)
+    x[64:] = (x[64:] & ~bit) | ((x[:-64] >> np.uint32(5)) & bit)  # one bit of 32 is that of the word 64 before
+    counts = dependence.Counts()
+    counts.add(x)
+    failed = [test for test, p in counts.p_values().items() if p < FAILURE]
+    assert failed == ["bits against bits of later words"]
+
+
+PRACTRAND = """RNG_test using PractRand version 0.95
+RNG = RNG_stdin32, seed = unknown
+test set = core, folding = standard (32 bit)
+
+rng=RNG_stdin32, seed=unknown
+length= 128 megabytes (2^27 bytes), time= 2.1 seconds
+  no anomalies in 196 test result(s)
+
+rng=RNG_stdin32, seed=unknown
+length= 256 megabytes (2^28 bytes), time= 4.6 seconds
+  Test Name                         Raw       Processed     Evaluation
+  [Low1/32]BRank(12):256(2)         R= +24.1  p~=  1.5e-8    very suspicious
+  BCFN(2+1,13-2,T)                  R=  -7.2  p =1-2.4e-3   unusual
+  ...and 212 test result(s) without anomalies
+"""
+
+
+def test_reports_of_practrand_are_read():
+    mild = PRACTRAND.replace("very suspicious", "unusual        ")
+    assert batteries.read_practrand(PRACTRAND.split("\nrng=RNG_stdin32, seed=unknown\nlength= 256")[0]).tests == 196
+    assert (batteries.read_practrand(mild).tests, batteries.read_practrand(mild).passed) == (214, True)
+    grave = batteries.read_practrand(PRACTRAND)
+    assert (grave.worst, grave.passed) == ("very suspicious: [Low1/32]BRank(12):256(2)", False)
+    with pytest.raises(Missing, match="no report"):
+        batteries.read_practrand("usage: RNG_test")
+
+
+def test_tables_of_dieharder_and_testu01_are_read():
+    row = "   diehard_birthdays|   0|       100|     100|{}|  {}  \n"
+    good = batteries.read_dieharder(row.format("0.57892094", "PASSED") + row.format("0.99980000", "WEAK"))
+    assert (good.tests, good.worst, good.passed) == (2, "diehard_birthdays 0: p = 0.99980000", True)
+    assert not batteries.read_dieharder(row.format("0.00000000", "FAILED")).passed
+    found = batteries.read_testu01("...\nP\tGap\t0.25\nP\tMaxOft AD\t0.9999999\nP\tnot run\t-1\n")
+    assert (found.tests, found.worst, found.passed) == (2, "2.0e-07 MaxOft AD", False)
+
+
+def test_programs_that_are_not_there_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Missing, match="RNG_test is not on PATH: give the sources of PractRand by --practrand"):
+        batteries.practrand(None, tmp_path)
+    with pytest.raises(Missing, match="apt-get install dieharder"):
+        batteries.dieharder(None, tmp_path)
+    with pytest.raises(Missing, match="gcc: No such file"):
+        batteries.testu01(None, tmp_path)
+
+
+def test_a_program_is_fed_until_it_has_enough():
+    read = "import sys; print(sum(len(sys.stdin.buffer.read(1 << 16)) for _ in range(40)))"
+    assert int(batteries.run([sys.executable, "-c", read], blocks("streams"))) == 40 << 16
+    with pytest.raises(Missing, match="status 3"):
+        batteries.run([sys.executable, "-c", "import sys; sys.exit(3)"], blocks("streams"))
