@@ -76,7 +76,7 @@ BAD = {
     "untraceable": ('integrand = "model.py:branches"', "return 1.0 if z > 0 else 0.0"),
     "raising": ('integrand = "model.py:breaks"', "KeyError: 'key'"),
     "nonfinite": ('integrand = "model.py:logs"\nnonfinite = "raise"', "draws had a value or gradient that is not"),
-    "unwritable": ('out = "model.py/x"', "out: given model.py/x"),
+    "unwritable": ('out = "model.py/x"', "/model.py/x (File exists)"),
 }
 
 

@@ -37,6 +37,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "selection",
     "estimator info checkpoint",
     "api job tune comparison",
+    "jobdistribution jobtables",
     "verification jobfile",
     "cli",
     "__main__ __init__",

@@ -106,10 +106,13 @@ class MergeError(McgradError, ValueError):
 
 def shown(value: object, limit: int = 60) -> str:
     """Print a refused value in a few words: arrays by kind and shape, anything else by its repr, cut at `limit`."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if dtype is not None and shape:
-        return f"{dtype} array of shape {shape}"
-    text = repr(value)
+    try:
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if dtype is not None and shape:
+            return f"{dtype} array of shape {shape}"
+        text = repr(value)
+    except Exception as error:  # nested too deep, more digits than Python prints, or whatever users' classes raise
+        return f"{type(value).__name__}, whose repr raises {type(error).__name__}"
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mcgrad.arguments import called
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.estimator import Estimator
@@ -125,5 +126,5 @@ class Job:
             head = error.parameter.partition(".")[0]
             homes = {"distribution": self.q.params, "params": self.params, "data": self.data}
             home = next((f"{key}." for key, names in homes.items() if head in names), "")
-            path = "integrand" if head == "f" else f"{home}{error.parameter}"
+            path = "integrand" if head in ("f", called(self.integrand)) else f"{home}{error.parameter}"
             raise ParameterError(self.place.key(path), error.given, error.accepted) from error

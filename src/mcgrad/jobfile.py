@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcgrad import arguments, bijections, distributions, noise, tree
+from mcgrad import arguments, jobdistribution, tree
 from mcgrad.backends import registry
-from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.estimators.plan import GROUP, PATHWISE
 from mcgrad.integrand import Integrand
 from mcgrad.job import Job, Place
+from mcgrad.jobtables import refuse_depth, tables
+from mcgrad.printable import line, near
 from mcgrad.references import References
 from mcgrad.run import thread_count
 
@@ -40,13 +41,9 @@ KEYS = (
     "n_compare",
     "out",
 )
-FAMILIES: dict[str, type[Distribution]] = {
-    name: family
-    for name, family in vars(distributions).items()
-    if inspect.isclass(family) and issubclass(family, Distribution) and family is not Distribution
-}
-FUNCTIONS = ("transform", "log_prob", "inverse", "log_det", "cdf", "sampler")
 COMPARED = 20_000
+LONGEST = 200  # bytes of a result's name; file systems take 255, with what is put around it
+FOLDING = sys.platform in ("darwin", "win32")  # where file systems take "A" for "a", and composed letters for others
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Entry:
     def into(self, folder: str) -> Entry:
         """Return the job with its results in another folder, which the command line gave."""
         place = replace(self.place, options=self.place.options | {"out"})
-        return replace(self, place=place, fields=self.fields | {"out": Path(folder) / self.out.name})
+        return replace(self, place=place, fields=self.fields | {"out": Path(folder).absolute() / self.out.name})
 
     def job(self) -> Job:
         """Read what the keys refer to."""
@@ -99,7 +96,7 @@ class Entry:
             return Job(
                 place=self.place,
                 integrand=integrand,
-                q=_distribution("distribution", table["distribution"], references),
+                q=jobdistribution.distribution("distribution", table["distribution"], references),
                 params=references.values("params", table.get("params", {})),
                 data=references.values("data", table.get("data", {})),
                 **self.fields,
@@ -150,67 +147,63 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[E
     overrides : dict, optional
         Values of keys that go before the file's.
     """
-    file, path = str(path), Path(path)
+    file, path = line(str(path)), Path(path)
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
-        tables = _tables(path, Place(file, options=frozenset(overrides)))
+        found = tables(path, Place(file, options=frozenset(overrides)))
+        references = References(path.parent.absolute())  # now: users' code may go to another folder
     except ParameterError as error:
         return [Refused(path.stem, Place(file), error)]
-    references = References(path.parent)
-    found: list[Entry | Refused] = []
-    for i, (place, table) in enumerate(tables):
-        stem = path.stem if len(tables) == 1 else f"{path.stem}-{i + 1}"
+    entries: list[Entry | Refused] = []
+    for i, (place, table) in enumerate(found):
+        stem = path.stem if len(found) == 1 else f"{path.stem}-{i + 1}"
         try:
-            found.append(_entry(place, {**table, **overrides}, references, stem))
+            entries.append(_entry(place, {**table, **overrides}, references, stem))
         except ParameterError as error:
             name = table.get("name")
-            found.append(Refused(name if isinstance(name, str) else stem, place, error))
-    return found
+            entries.append(Refused(name if isinstance(name, str) and _names_files(name) else stem, place, error))
+    return entries
 
 
 def refuse_clashes(entries: Iterable[Entry]) -> None:
     """Refuse two jobs that would write the same files."""
-    owners: dict[Path, Entry] = {}
+    owners: dict[str, Entry] = {}
     for entry in entries:
-        other = owners.setdefault(entry.out.resolve(), entry)
+        other = owners.setdefault(_target(entry.out), entry)
         if other is not entry:
-            given = f"{str(entry.out)!r} for {entry.name} ({entry.place}), as for {other.name} ({other.place})"
+            given = f"{near(entry.out)!r} for {entry.name} ({entry.place}), as for {other.name} ({other.place})"
             raise ParameterError(entry.place.key("out"), given, "a path of its own, or a name of its own")
 
 
-def _tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
-    """Return the place and the keys of each job, defaults put in."""
-    try:
-        with path.open("rb") as stream:
-            top = tomllib.load(stream)
-    except OSError as error:
-        raise ParameterError(place.file, error.strerror or str(error), "a TOML file that can be read") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(place.file, str(error), "TOML") from None
-    tables = top.pop("job", None)
-    if tables is None:
-        return [(place, top)]
-    if isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables):
-        return [(replace(place, table=f"[[job]] {i + 1}"), {**top, **table}) for i, table in enumerate(tables)]
-    accepted = "one [[job]] table or more, or the job's keys at the top level"
-    raise ParameterError(f"{place.file}, job", shown(tables), accepted)
+def _target(out: Path) -> str:
+    """Return the same for two paths that are one file."""
+    path = os.path.realpath(out)
+    return unicodedata.normalize("NFC", path.casefold()) if FOLDING else path
+
+
+def _names_files(name: str) -> bool:
+    """Whether files may be called so, with an ending, on any system."""
+    if name in ("", ".", "..") or any(part in name for part in "/\\") or line(name) != name:
+        return False
+    return len(os.fsencode(name)) <= LONGEST
 
 
 def _entry(place: Place, table: Mapping[str, Any], references: References, stem: str) -> Entry:
-    for key in table:
+    for key, value in table.items():
         if key not in KEYS:
             raise ParameterError(place.key(key), "no such key", ", ".join(KEYS))
+        refuse_depth(place.key(key), value)
     for key in ("integrand", "distribution", "n"):
         if key not in table:
             raise ParameterError(place.key(key), "nothing", NEEDED[key])
     name = table.get("name", stem)
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise ParameterError(place.key("name"), shown(name), "a name that may name files")
+    if not isinstance(name, str) or not _names_files(name):
+        raise ParameterError(place.key("name"), shown(name), NAME)
     with place.inside(""):
         n = arguments.count("n", table["n"], 2)
         out = table.get("out", f"results/{name}")
-        if not isinstance(out, str) or not Path(out).name:
-            raise ParameterError("out", shown(out), 'a path without its ending, such as "results/elbo"')
+        if not isinstance(out, str) or "\0" in out or not _names_files(Path(out).name):
+            raise ParameterError("out", shown(out), f'a path without its ending, such as "results/elbo", to {NAME}')
         dtype = table.get("dtype")
         fields = {
             "name": name,
@@ -231,9 +224,10 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
     return Entry(place, fields, references, table)
 
 
+NAME = f"a name of at most {LONGEST} bytes that may name files: without slashes and control characters"
 NEEDED = {
     "integrand": '"FILE.py:NAME", a function f(z, **params, **data)',
-    "distribution": 'a table such as {family = "Normal", loc = 0.3, scale = 1.2}, or "FILE.py:NAME"',
+    "distribution": jobdistribution.ACCEPTED,
     "n": "a number of draws, such as 1_000_000",
 }
 
@@ -249,83 +243,10 @@ def _wrt(given: Any) -> list[str] | None:
 
 def _method(given: Any) -> str | dict[str, str]:
     """Return one name, or names by parameter; what they may be the estimator says."""
-    names = tree.flatten(given) if isinstance(given, Mapping) else {"": given}
+    try:
+        names = tree.flatten(given) if isinstance(given, Mapping) else {"": given}
+    except ParameterError as error:
+        raise ParameterError(f"method.{error.parameter}", error.given, error.accepted) from None
     if not names or not all(isinstance(name, str) for name in names.values()):
         raise ParameterError("method", shown(given), 'a name such as "score", or a table of such by parameter')
     return names if isinstance(given, Mapping) else str(given)
-
-
-def _distribution(key: str, given: Any, references: References) -> Distribution:
-    if isinstance(given, str):
-        found = references.python(key, given, "a distribution or a function that returns one")
-        if callable(found):
-            with _prefixed(key):
-                found = found()
-        if not isinstance(found, Distribution):
-            raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a distribution")
-        return found
-    if not isinstance(given, Mapping):
-        raise ParameterError(key, shown(given), NEEDED["distribution"])
-    table = dict(given)
-    family = table.pop("family", None)
-    if not isinstance(family, str) or family not in FAMILIES:
-        given = "nothing" if family is None else shown(family)
-        raise ParameterError(f"{key}.family", given, " or ".join(repr(name) for name in FAMILIES))
-    if family == "Joint":
-        parts = {name: _distribution(f"{key}.{name}", part, references) for name, part in table.items()}
-        with _prefixed(key):
-            return distributions.Joint(**parts)
-    _names(key, family, table)
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        path = f"{key}.{name}"
-        if name in FUNCTIONS:
-            values[name] = references.python(path, value, "a function")
-        elif name == "fn":
-            values[name] = _bijection(path, value, references)
-        elif name == "base" or (isinstance(value, Mapping) and "family" in value):
-            values[name] = _distribution(path, value, references)
-        elif name == "noise":
-            values[name] = _noise(path, value)
-        elif name == "params":
-            values[name] = references.values(path, value)
-        else:
-            values[name] = references.value(path, value)
-    with _prefixed(key):
-        return FAMILIES[family](**values)
-
-
-def _bijection(key: str, given: Any, references: References) -> Any:
-    found = getattr(bijections, given, None) if isinstance(given, str) else None
-    if inspect.isclass(found) and issubclass(found, bijections.Bijection):
-        return found()
-    return references.python(key, given, "a function, a bijection, or a bijection's name, such as Exp")
-
-
-def _names(key: str, family: str, table: Mapping[str, Any]) -> None:
-    accepted = inspect.signature(FAMILIES[family]).parameters
-    names = [name for name in accepted if name != "constraints"]
-    for name in table:
-        if name not in names:
-            raise ParameterError(f"{key}.{name}", f"no parameter of {family}", ", ".join(names))
-    for name in names:
-        if name not in table and accepted[name].default is inspect.Parameter.empty:
-            raise ParameterError(f"{key}.{name}", "nothing", f"a value; {family} needs {', '.join(names)}")
-
-
-def _noise(key: str, given: Any) -> noise.NoiseSpec:
-    if isinstance(given, Mapping) and given and "kind" not in given:
-        return {name: _noise(f"{key}.{name}", part) for name, part in given.items()}
-    if not isinstance(given, Mapping) or set(given) - {"kind", "shape"}:
-        raise ParameterError(key, shown(given), '{kind = "normal", shape = [3]}, or a table of such')
-    shape = given.get("shape", [])
-    with _prefixed(key):
-        return noise.Noise(given["kind"], tuple(shape) if isinstance(shape, list) else (shape,))
-
-
-@contextmanager
-def _prefixed(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ParameterError as error:
-        raise ParameterError(f"{key}.{error.parameter}", error.given, error.accepted) from error

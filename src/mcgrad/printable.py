@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 # C0 and C1 but newline and tab, DEL, line and paragraph separators, surrogates (of file names that are not UTF-8), and
 # the characters that change the direction of text (Unicode TR 36; "Trojan Source", CVE-2021-42574)
@@ -17,6 +18,14 @@ def printable(text: str) -> str:
 def line(text: str) -> str:
     """Return `text` as one line: newlines and tabs are escaped, too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def near(path: Path) -> str:
+    """Return a path as seen from the working folder, where it lies below that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 def _escaped(found: re.Match[str]) -> str:

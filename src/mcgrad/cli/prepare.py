@@ -17,6 +17,7 @@ from mcgrad.errors import BackendError, ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.jobfile import Entry
+from mcgrad.printable import near
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.verification import REFERENCE
@@ -104,14 +105,14 @@ def _left(job: Job) -> tuple[Complete | Reached | None, str]:
                 raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
             return Complete(job, result, estimate), ""
         except ParameterError as error:
-            note = f"runs again: {error}"
+            note = f"runs again: {_located(error, result)}"
     if path.exists():
         try:
             reached = checkpoint.read(path, identity)
             _refuse_backend(job, path, reached.backend)
             return reached, f"resumed at draw {reached.stop:,} of {job.n:,}"
         except ParameterError as error:
-            note = f"starts anew: {error}"
+            note = f"starts anew: {_located(error, path)}"
     return None, note
 
 
@@ -123,11 +124,16 @@ def _continued(job: Job, reached: Reached, note: str) -> tuple[Estimator | None,
             raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{reached.stop:,}", "the end of a chunk")
         return estimator, note
     except (BackendError, ParameterError) as error:
-        return None, f"starts anew: {error}"
+        return None, f"starts anew: {_located(error, checkpoint.path_for(job.out))}"
 
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
     return Identity(job.n, job.seed, estimator.dtype, job.nonfinite == "omit", estimator.problem, __version__)
+
+
+def _located(error: Exception, path: Path) -> str:
+    """Return the message of an error about a file, whose path starts at the working folder where that is shorter."""
+    return str(error).replace(str(path), near(path))
 
 
 def _refuse_backend(job: Job, path: Path, found: str) -> None:

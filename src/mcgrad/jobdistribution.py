@@ -1,0 +1,112 @@
+"""A job's distribution: a table of a family and its parameters, or an object in a Python file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mcgrad import bijections, distributions, noise
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError, shown
+from mcgrad.references import References
+
+FAMILIES: dict[str, type[Distribution]] = {
+    name: family
+    for name, family in vars(distributions).items()
+    if inspect.isclass(family) and issubclass(family, Distribution) and family is not Distribution
+}
+FUNCTIONS = ("transform", "log_prob", "inverse", "log_det", "cdf", "sampler")
+ACCEPTED = 'a table such as {family = "Normal", loc = 0.3, scale = 1.2}, or "FILE.py:NAME"'
+
+
+def distribution(key: str, given: Any, references: References) -> Distribution:
+    """Return the distribution that a key of a job describes.
+
+    Parameters
+    ----------
+    key : str
+        Its path in the job, for errors.
+    given : str or dict
+    references : References
+        What reads the files that it refers to.
+
+    Raises
+    ------
+    ParameterError
+        Names the key, what was given and what is accepted.
+    """
+    if isinstance(given, str):
+        found = references.python(key, given, "a distribution or a function that returns one")
+        if callable(found):
+            with _prefixed(key):
+                found = found()
+        if not isinstance(found, Distribution):
+            raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a distribution")
+        return found
+    if not isinstance(given, Mapping):
+        raise ParameterError(key, shown(given), ACCEPTED)
+    table = dict(given)
+    family = table.pop("family", None)
+    if not isinstance(family, str) or family not in FAMILIES:
+        given = "nothing" if family is None else shown(family)
+        raise ParameterError(f"{key}.family", given, " or ".join(repr(name) for name in FAMILIES))
+    if family == "Joint":
+        parts = {name: distribution(f"{key}.{name}", part, references) for name, part in table.items()}
+        with _prefixed(key):
+            return distributions.Joint(**parts)
+    _names(key, family, table)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        path = f"{key}.{name}"
+        if name in FUNCTIONS:
+            values[name] = references.python(path, value, "a function")
+        elif name == "fn":
+            values[name] = _bijection(path, value, references)
+        elif name == "base" or (isinstance(value, Mapping) and "family" in value):
+            values[name] = distribution(path, value, references)
+        elif name == "noise":
+            values[name] = _noise(path, value)
+        elif name == "params":
+            values[name] = references.values(path, value)
+        else:
+            values[name] = references.value(path, value)
+    with _prefixed(key):
+        return FAMILIES[family](**values)
+
+
+def _bijection(key: str, given: Any, references: References) -> Any:
+    found = getattr(bijections, given, None) if isinstance(given, str) else None
+    if inspect.isclass(found) and issubclass(found, bijections.Bijection):
+        return found()
+    return references.python(key, given, "a function, a bijection, or a bijection's name, such as Exp")
+
+
+def _names(key: str, family: str, table: Mapping[str, Any]) -> None:
+    accepted = inspect.signature(FAMILIES[family]).parameters
+    names = [name for name in accepted if name != "constraints"]
+    for name in table:
+        if name not in names:
+            raise ParameterError(f"{key}.{name}", f"no parameter of {family}", ", ".join(names))
+    for name in names:
+        if name not in table and accepted[name].default is inspect.Parameter.empty:
+            raise ParameterError(f"{key}.{name}", "nothing", f"a value; {family} needs {', '.join(names)}")
+
+
+def _noise(key: str, given: Any) -> noise.NoiseSpec:
+    if isinstance(given, Mapping) and given and "kind" not in given:
+        return {name: _noise(f"{key}.{name}", part) for name, part in given.items()}
+    if not isinstance(given, Mapping) or set(given) - {"kind", "shape"}:
+        raise ParameterError(key, shown(given), '{kind = "normal", shape = [3]}, or a table of such')
+    shape = given.get("shape", [])
+    with _prefixed(key):
+        return noise.Noise(given["kind"], tuple(shape) if isinstance(shape, list) else (shape,))
+
+
+@contextmanager
+def _prefixed(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ParameterError as error:
+        raise ParameterError(f"{key}.{error.parameter}", error.given, error.accepted) from error

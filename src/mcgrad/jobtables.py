@@ -1,0 +1,73 @@
+"""A job file's TOML as the tables of its jobs, whatever the file is."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mcgrad.errors import ParameterError, shown
+from mcgrad.job import Place
+
+DEEPEST = 64  # tables and lists in each other; Python's stack has room for some hundred
+TOO_DEEP = "tables or lists that are nested deeper", f"at most {DEEPEST} tables and lists in each other"
+
+
+def tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
+    """Return the place and the keys of each job, with the file's defaults put in.
+
+    Parameters
+    ----------
+    path : Path
+    place : Place
+        The file as it was given.
+
+    Raises
+    ------
+    ParameterError
+        No regular file, which a named pipe or a device is not; not UTF-8; not TOML.
+    """
+    try:
+        top = tomllib.loads(_content(path).decode())
+    except OSError as error:
+        raise ParameterError(place.file, error.strerror or str(error), "a TOML file that can be read") from None
+    except RecursionError:
+        raise ParameterError(place.file, *TOO_DEEP) from None
+    except ValueError as error:  # not UTF-8, not TOML, a number with more digits than Python reads, a NUL in the path
+        raise ParameterError(place.file, str(error), "TOML") from None
+    found = top.pop("job", None)
+    if found is None:
+        return [(place, top)]
+    if isinstance(found, list) and found and all(isinstance(table, dict) for table in found):
+        return [(replace(place, table=f"[[job]] {i + 1}"), {**top, **table}) for i, table in enumerate(found)]
+    accepted = "one [[job]] table or more, or the job's keys at the top level"
+    raise ParameterError(f"{place.file}, job", shown(found), accepted)
+
+
+def _content(path: Path) -> bytes:
+    """Read a regular file; opening a named pipe would wait for somebody to write into it."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError("no regular file")
+        return file.read()
+
+
+def refuse_depth(key: str, value: Any) -> None:
+    """Refuse a value in which tables and lists are nested too deep for what reads it, which is recursive.
+
+    Parameters
+    ----------
+    key : str
+        Where it is given, for the error.
+    value : dict, list or other
+    """
+    level, depth = [value], 0
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        depth += 1
+        if depth > DEEPEST:
+            raise ParameterError(key, *TOO_DEEP)
+        level = [part for table in level for part in (table.values() if isinstance(table, dict) else table)]
