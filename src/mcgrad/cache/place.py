@@ -70,4 +70,7 @@ def _absolute(given: str) -> Path:
 def _default() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("mcgrad", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("mcgrad", appauthor=False))
+    except RuntimeError:  # no home; older versions return a path that begins with ~
+        return Path("~/.cache/mcgrad")
