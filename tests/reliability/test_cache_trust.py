@@ -37,10 +37,8 @@ def mode(path):
 def refused(match):
     """Hold that the cache is not used, neither read nor written, and that this is told once."""
     with pytest.warns(mg.CacheWarning, match=match) as told:
-        assert not entry.keep(NAME, b"new")
-        assert entry.find(NAME) is None
-        assert not folder.exists(NAME)
-        assert folder.names() == []
+        done = entry.keep(NAME, b"new"), entry.find(NAME), folder.exists(NAME), folder.names()
+    assert done == (False, None, False, [])
     assert len(told) == 1
 
 
