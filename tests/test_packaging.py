@@ -1,5 +1,6 @@
 """What is published holds all of it: sdist, from it a wheel, from that an installation that imports the kernels."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,9 @@ from mcgrad import packages
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path.relative_to(ROOT / "kernels").name for path in (ROOT / "kernels").glob("*.py"))
+FOLDERS = ("src", "kernels", "tests", "docs", "examples", "bench", ".ci")
+FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", ".gitignore")
+LEFT_BEHIND = ("__pycache__", "*.egg-info", ".*_cache", ".hypothesis", ".benchmarks")
 BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
 
 
@@ -26,28 +30,44 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
-    """Return the sdist, and the wheel that is built from it, offline."""
+    """Return a copy of the tree, its sdist, unpacked, and the wheels that are built of that and of the tree."""
     pytest.importorskip("setuptools", reason="the build backend is not installed")
     folder = tmp_path_factory.mktemp("dist")
     copy = folder / "copy"
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("src", "kernels"):
-        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    copy.mkdir()
+    for name in FOLDERS:
+        left = (*LEFT_BEHIND, "results", "*.png") if name == "examples" else LEFT_BEHIND
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns(*left))
+    for name in FILES:
         shutil.copy(ROOT / name, copy)
     run("-c", BUILD, "build_sdist", str(folder), cwd=copy)
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (tree,) = [path for path in folder.glob("monte_carlo_gradients-*") if path.is_dir()]
-    run("-c", BUILD, "build_wheel", str(folder), cwd=tree)
-    (wheel,) = folder.glob("*.whl")
-    return sdist, wheel
+    wheels = []
+    for source in (tree, copy):
+        (source / "wheel").mkdir()
+        run("-c", BUILD, "build_wheel", str(source / "wheel"), cwd=source)
+        wheels += (source / "wheel").glob("*.whl")
+    return copy, tree, *wheels
+
+
+def content(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def files(tree):
+    """Return the paths of all files, also of those behind links to folders, but for what a build leaves."""
+    made = ("wheel", "build", "PKG-INFO", "setup.cfg")
+    walk = os.walk(tree, followlinks=True)
+    found = {Path(folder, name).relative_to(tree) for folder, _, names in walk for name in names}
+    return {str(path) for path in found if path.parts[0] not in made and "egg-info" not in str(path)}
 
 
 def test_the_wheel_holds_kernels_types_and_licence(archives):
-    with zipfile.ZipFile(archives[1]) as archive:
-        names = archive.namelist()
+    names = content(archives[2])
     assert sorted(Path(name).name for name in names if name.startswith("mcgrad/kernels/")) == SOURCES
     assert "mcgrad/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -56,15 +76,41 @@ def test_the_wheel_holds_kernels_types_and_licence(archives):
     assert sources - set(names) == set()
 
 
-def test_the_sdist_holds_kernels_and_licence(archives):
-    with tarfile.open(archives[0]) as archive:
-        names = archive.getnames()
-    assert sorted(Path(name).name for name in names if "src/mcgrad/kernels/" in name) == SOURCES
-    assert any(name.endswith("/LICENSE") for name in names)
+def test_the_sdist_holds_the_tree(archives):
+    """What tests read and run: helpers, data, docs, examples, bench; the link to the kernels is a folder."""
+    copy, tree, *_ = archives
+    assert files(tree) == files(copy)
+    assert {"tests/closed_forms.py", "tests/data/gradient_variance.csv", "docs/draws.md", ".ci/run"} <= files(tree)
+    assert (tree / "src/mcgrad/kernels/philox.py").read_bytes() == (copy / "kernels/philox.py").read_bytes()
+    assert os.access(tree / ".ci/run", os.X_OK)
+
+
+def test_tests_run_in_the_sdist(archives):
+    done = run(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_layers.py", "tests/trace/test_reference.py",
+        cwd=archives[1], env={**os.environ, "PYTHONPATH": str(archives[1] / "src")},
+    )  # fmt: skip
+    assert " passed" in done
+
+
+def test_a_wheel_is_the_same_from_the_tree_and_from_the_sdist(archives):
+    assert content(archives[2]) == content(archives[3])
+
+
+def test_metadata_are_valid(archives):
+    """By the rules that an index has for uploads."""
+    metadata = pytest.importorskip("packaging.metadata")
+    (text,) = [text for name, text in content(archives[2]).items() if name.endswith("dist-info/METADATA")]
+    found = metadata.Metadata.from_email(text, validate=True)
+    assert (found.name, found.license_expression) == (packages.DISTRIBUTION, "BSD-3-Clause")
+    assert found.description_content_type == "text/markdown"
+    pythons = [name for name in found.classifiers if name.startswith("Programming Language :: Python :: 3.")]
+    assert str(found.requires_python) == f">={pythons[0].rpartition(' ')[2]}"
+    assert not any(name.startswith("License ::") for name in found.classifiers)  # not beside an SPDX expression
 
 
 def test_an_installation_works(archives, tmp_path):
-    with zipfile.ZipFile(archives[1]) as wheel:
+    with zipfile.ZipFile(archives[2]) as wheel:
         wheel.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import mcgrad as mg, mcgrad.kernels.philox as p; "
