@@ -11,7 +11,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "printable signals",
     "kernels errors atomic locks",
     "failure",
-    "triangular tree moments ranges strict machine csvfile arrayfile",
+    "triangular tree moments ranges strict machine output_lock csvfile arrayfile",
     "cache packages datafile",
     "arrays references",
     "noise reals",

@@ -60,7 +60,8 @@ class Keeper:
     every : float
         Seconds between two; more where writing takes more than a hundredth of them.
     warn : callable
-        Told, once, that the file cannot be written. The run is worth more than its checkpoint, and goes on.
+        Told, once, that the file cannot be written. The run is worth more than its checkpoint: it goes on, and the next
+        checkpoint is tried in its turn.
     clock : callable
         Seconds.
 
@@ -80,6 +81,7 @@ class Keeper:
     ) -> None:
         self.path, self._identity, self._every, self._warn, self._clock = path, identity, every, warn, clock
         self.written = 0
+        self._warned = False
         self._due = clock() + every
         self._reached: Reached | None = None  # not in the file yet
 
@@ -96,11 +98,11 @@ class Keeper:
         start = self._clock()
         try:
             write(self.path, to_json(self._identity, self._reached).encode())
+            self.written, self._reached = self._reached.stop, None
         except OSError as error:
-            self._warn(f"{self.path} cannot be written ({error.strerror}): the run goes on without checkpoints")
-            self._due = float("inf")
-            return
-        self.written, self._reached = self._reached.stop, None
+            if not self._warned:
+                self._warn(f"{self.path} cannot be written ({error.strerror}): the run goes on, and tries again")
+            self._warned = True
         end = self._clock()
         self._due = end + max(self._every, (end - start) / SHARE)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,33 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     """
     fields = signed(estimate.to_dict())
     json, npz = paths(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)  # again, where it was removed meanwhile
     write(npz, _npz(_arrays(estimate, fields)))
     write(json, f"{dumps(fields)}\n".encode())
     return json, npz
+
+
+def save_elsewhere(estimate: Estimate, stem: Path) -> Path | None:
+    """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in some other place.
+
+    The places are the folder of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in it
+    is this user's alone.
+
+    Returns
+    -------
+    Path or None
+        The JSON file; None where no place could be written to.
+    """
+    places: list[Callable[[], str | Path]] = [lambda: stem.parent, os.getcwd, tempfile.gettempdir]
+    for place in places:
+        folder = None
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(place()).absolute()))
+            return save(estimate, folder / stem.name)[0]
+        except OSError:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def paths(stem: Path) -> tuple[Path, Path]:

@@ -28,7 +28,7 @@ class Outcome:
     state : str
         The last it had on the board.
     why : str
-        Of one that failed.
+        Of one that is not done.
     """
 
     entry: Entry | Refused
@@ -111,7 +111,7 @@ class _Batch:
         try:
             found = future.result()
             running = True
-            ok, state = self.result(i, found)
+            ended = self.result(i, found)
             self.refuse_signals()
         except BaseException as error:
             if signals.ends_the_process(error) or signals.received():
@@ -121,21 +121,21 @@ class _Batch:
                 raise
             self.fail(i, error)
         else:
-            self.end(i, state if ok else board.OFF)
+            self.end(i, *ended)
 
-    def result(self, i: int, found: Complete | Ready) -> tuple[bool, str]:
-        """Run or pass over a job; return whether it is well, and its state if so."""
+    def result(self, i: int, found: Complete | Ready) -> tuple[str, str]:
+        """Run or pass over a job; return its state then, and why."""
         if any(outcome.state != board.FAILED for outcome in self._ended.values()):
             self.lines.say()
         if isinstance(found, Complete):
-            return pass_over(found, self.settings, self.lines.say), board.COMPLETE
+            return pass_over(found, self.settings, self.lines.say, _warn)
         show = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
 
         def report(done: int) -> None:
             self.refuse_signals()
             show(done)
 
-        return run_job(found, self.settings, report, self.lines.say, _warn), board.DONE
+        return run_job(found, self.settings, report, self.lines.say, _warn)
 
     def refuse_signals(self) -> None:
         """Raise where a signal has come."""

@@ -15,8 +15,8 @@ from mcgrad.printable import line, printable
 
 WAITING, COMPILING, READY, RUNNING = "waiting", "compiling", "ready", "running"
 DONE, COMPLETE, FAILED, OFF = "done", "complete already", "failed", "NOT OK"
-INTERRUPTED, NOT_RUN = "interrupted", "not run"
-STYLES = {WAITING: "dim", READY: "dim", DONE: "green", COMPLETE: "green", FAILED: "red", OFF: "red"}
+INTERRUPTED, NOT_RUN, ELSEWHERE = "interrupted", "not run", "written elsewhere"
+STYLES = {WAITING: "dim", READY: "dim", DONE: "green", COMPLETE: "green", FAILED: "red", OFF: "red", ELSEWHERE: "red"}
 SPARE_ROWS = 4  # of the terminal, kept free of lines
 
 
@@ -44,7 +44,7 @@ class Board:
         self._lines = Progress(
             *columns, console=Console(stderr=True, **plain), redirect_stdout=together, disable=not shown
         )
-        self._print = self._lines.console.print if together else Console(soft_wrap=True, **plain).print
+        self._print = self._lines.console.print if together else Console(**plain).print
         self._sizes = [n for _, n in jobs]
         self._tasks = [self._lines.add_task(line(name), total=n, state=WAITING) for name, n in jobs]
 
@@ -57,7 +57,7 @@ class Board:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print to standard output, above the lines where both are on one terminal."""
-        self._print(printable(text), style=style)
+        self._print(printable(text), style=style, soft_wrap=True)  # no line breaks of rich's own: they break JSON
 
     def put(self, job: int, state: str) -> None:
         """Show another state of a job."""

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcgrad import failure
 from mcgrad.agreement import agreement
 from mcgrad.checkpoint import Keeper, path_for
+from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
+from mcgrad.cli.streams import lost
 from mcgrad.errors import NonFiniteError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
+from mcgrad.output_lock import locked
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
-from mcgrad.save import folder_for, mend, paths, save
+from mcgrad.save import folder_for, mend, paths, save, save_elsewhere
+from mcgrad.signals import ends_the_process
 from mcgrad.table import duration
 from mcgrad.verification import REFERENCE, verify
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
+Warn = Callable[[str], None]  # prints to standard error
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,7 @@ class Settings:
     every: float = 2.0
 
 
-def run_job(
-    ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Callable[[str], None]
-) -> bool:
+def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn) -> tuple[str, str]:
     """Run a job, write and print what comes out.
 
     Parameters
@@ -61,30 +66,38 @@ def run_job(
 
     Returns
     -------
-    bool
-        False where verification found something off.
+    state : str
+        `DONE`, `OFF` where the comparison failed or verification found something off, `ELSEWHERE` where the results
+        could not be written to their place.
+    why : str
+        What the comparison or verification raised, or where the results are.
     """
     job, estimator = ready.job, ready.estimator
     folder_for(job.out, job.place.key("out"))
-    threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
-    say(f"{job.name}: {job.place.file}", style="bold")
-    say(
-        f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
-        style="dim",
-    )
-    if ready.note:
-        say(ready.note)
-    say()
-    estimate, paths = _estimated(ready, settings.every, report, warn)
-    say(str(estimate))
+    with locked(job.out, job.place.key("out"), warn):
+        threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
+        say(f"{job.name}: {job.place.file}", style="bold")
+        say(
+            f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
+            style="dim",
+        )
+        if ready.note:
+            say(ready.note)
+        say()
+        estimate, state, why = _estimated(ready, settings.every, report, say, warn)
+    checks: dict[str, Callable[[], bool]] = {}
     if job.compare and estimator.backend != REFERENCE:
-        _compare(job, estimator, estimate, say)
-    ok = _verified(job, say) if settings.verify else True
-    say(f"\nwrote {' and '.join(map(_shown, paths))}", style="dim")
-    return ok
+        checks["comparison with the reference"] = lambda: _compare(job, estimator, estimate, say)
+    if settings.verify:
+        checks["verification"] = lambda: _verified(job, say)
+    for what, check in checks.items():
+        ok, raised = _held(what, job, check, warn)
+        if state != ELSEWHERE and not ok:
+            state, why = OFF, raised or why
+    return state, why
 
 
-def pass_over(complete: Complete, settings: Settings, say: Say) -> bool:
+def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> tuple[str, str]:
     """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
     job = complete.job
     path_for(job.out).unlink(missing_ok=True)
@@ -92,13 +105,14 @@ def pass_over(complete: Complete, settings: Settings, say: Say) -> bool:
     say(f"complete already: {_shown(complete.path)}")
     if mend(complete.estimate, job.out):
         say(f"wrote {_shown(paths(job.out)[1])} again, which was damaged or not there")
-    return _verified(job, say) if settings.verify else True
+    ok, why = _held("verification", job, lambda: _verified(job, say), warn) if settings.verify else (True, "")
+    return COMPLETE if ok else OFF, why
 
 
 def _estimated(
-    ready: Ready, every: float, report: Callable[[int], None], warn: Callable[[str], None]
-) -> tuple[Estimate, tuple[Path, Path]]:
-    """Run with checkpoints and write the results; what stops it leaves a checkpoint."""
+    ready: Ready, every: float, report: Callable[[int], None], say: Say, warn: Warn
+) -> tuple[Estimate, str, str]:
+    """Run with checkpoints, print and write what comes out; what stops it leaves a checkpoint."""
     job = ready.job
     keeper = Keeper(path_for(job.out), ready.identity, every, warn)
 
@@ -108,7 +122,10 @@ def _estimated(
 
     try:
         estimate = ready.estimator.watched(job.n, job.seed, watch=watch, reached=ready.reached)
-        paths = save(estimate, job.out)
+        try:
+            say(str(estimate))  # first: it is there then, whatever becomes of the files
+        finally:
+            state, why = _written(estimate, job, say, warn)
     except NonFiniteError:  # and would be again
         keeper.remove()
         raise
@@ -117,11 +134,47 @@ def _estimated(
         if keeper.written:
             warn(f"{job.name}: {keeper.written:,} of {job.n:,} draws are kept; --resume goes on from there")
         raise
-    keeper.remove()
-    return estimate, paths
+    if state == DONE:
+        keeper.remove()
+    else:
+        keeper.flush()
+    return estimate, state, why
 
 
-def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> None:
+def _written(estimate: Estimate, job: Job, say: Say, warn: Warn) -> tuple[str, str]:
+    """Write the results to their place, or else where that is possible, or else print them."""
+    try:
+        files = save(estimate, job.out)
+    except Exception as error:
+        why = getattr(error, "strerror", None) or failure.reason(error)
+        failed = f"error: {job.name}: the results cannot be written to {_shown(job.out)} ({why})"
+        path = save_elsewhere(estimate, job.out)
+        if path:
+            warn(f"{failed}; they are in {path}")
+            return ELSEWHERE, str(path)
+        say(estimate.to_json())
+        sys.stdout.flush()
+        if lost(sys.stdout):
+            raise
+        warn(f"{failed}, nor anywhere else; standard output has them, as JSON")
+        return ELSEWHERE, "on standard output"
+    say(f"\nwrote {' and '.join(map(_shown, files))}", style="dim")
+    return DONE, ""
+
+
+def _held(what: str, job: Job, check: Callable[[], bool], warn: Warn) -> tuple[bool, str]:
+    """Check a result, which is there whatever the check raises; return whether it is well, and what was raised."""
+    try:
+        return check(), ""
+    except BaseException as error:  # users' functions may raise anything
+        if ends_the_process(error):
+            raise
+        why = f"the {what} failed: {failure.reason(error)}"
+        warn(f"error: {job.name}: {why}\n{failure.report(error)}".rstrip())
+        return False, why
+
+
+def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
     """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
     reference = job.estimator(REFERENCE)
     n = max(job.n_compare // estimator.group, 2) * estimator.group
@@ -136,6 +189,7 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> No
         f"{estimator.backend} is {speed:.3g} times as fast",
         style=None if found.ok else "red",
     )
+    return True
 
 
 def _verified(job: Job, say: Say) -> bool:
@@ -148,5 +202,5 @@ def _verified(job: Job, say: Say) -> bool:
 def _shown(path: Path) -> str:
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # elsewhere; the current folder is not there
         return str(path)
