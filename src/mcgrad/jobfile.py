@@ -185,7 +185,10 @@ def _names_files(name: str) -> bool:
     """Whether files may be called so, with an ending, on any system."""
     if name in ("", ".", "..") or any(part in name for part in "/\\") or line(name) != name:
         return False
-    return len(os.fsencode(name)) <= LONGEST
+    try:
+        return len(os.fsencode(name)) <= LONGEST
+    except UnicodeEncodeError:  # in a locale whose files cannot be called so
+        return False
 
 
 def _entry(place: Place, table: Mapping[str, Any], references: References, stem: str) -> Entry:

@@ -85,6 +85,26 @@ def test_a_folder_above_that_others_may_write(path):
     assert not path.exists()
 
 
+@as_root
+def test_a_folder_above_of_another_user(path, monkeypatch):
+    os.chown(path.parent, OTHER, os.getegid())
+    refused(f"user {OTHER} may replace")
+    monkeypatch.setenv(MODE_VARIABLE, "group")
+    assert entry.keep(NAME, b"content")
+
+
+def test_a_folder_above_a_link(path, tmp_path):
+    """Neither where the link is nor where it leads to may others write."""
+    real = tmp_path / "real"
+    real.mkdir(0o700)
+    path.symlink_to(real)
+    assert entry.keep(NAME, b"content")
+    assert entry.find(NAME) == b"content"
+    trust._parent_distrust.cache_clear()
+    path.parent.chmod(0o777)
+    refused("others may replace")
+
+
 def test_a_folder_above_with_the_sticky_bit(path):
     path.parent.chmod(0o1777)
     assert entry.keep(NAME, b"content")

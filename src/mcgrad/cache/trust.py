@@ -2,9 +2,9 @@
 
 A folder or file is used if it belongs to this user or to root and neither its group nor others may write it; with
 ``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. The folders
-above must not let others put another folder in its place: those that others may write need the sticky bit, as /tmp has
-it. POSIX access lists count, as their mask shows in the bits of the group. Where files have no owners, as on Windows,
-everything is used.
+above must not let others put another folder in its place: they, too, belong to this user or to root, and those that
+others may write have the sticky bit, as /tmp has. POSIX access lists count, as their mask shows in the bits of the
+group. Where files have no owners, as on Windows, everything is used.
 """
 
 from __future__ import annotations
@@ -51,21 +51,27 @@ def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
     """Say which folder above lets others put another one in its place, or return None; those missing are passed."""
     if not hasattr(os, "getuid"):
         return None
-    for parent in Path(os.path.realpath(path)).parents:
+    for parent in dict.fromkeys([*path.parents, *Path(os.path.realpath(path)).parents]):
         try:
             status = parent.stat()
         except OSError:
             continue
-        mode = status.st_mode
-        group = mode & stat.S_IWGRP and not _is_trusted_group(status.st_gid, sharing)
+        mode, member = status.st_mode, sharing.trusts_group and status.st_gid in _groups()
+        if not (member or status.st_uid in (ROOT, os.getuid(), _unmapped())):
+            return f"user {status.st_uid} may replace {path}, as the owner of {parent}"
+        group = mode & stat.S_IWGRP and not (member or status.st_gid == ROOT or _is_own_group(status.st_gid))
         if (mode & stat.S_IWOTH or group) and not mode & stat.S_ISVTX:
             return f"others may replace {path}, as {parent} has mode {stat.S_IMODE(mode):04o}"
     return None
 
 
-def _is_trusted_group(gid: int, sharing: Sharing) -> bool:
-    """Whether a group is one whose members are trusted, root's, or has this user for its only member."""
-    return gid == ROOT or (sharing.trusts_group and gid in _groups()) or _is_own_group(gid)
+@cache
+def _unmapped() -> int:
+    """Return whom folders of the host belong to, root's for one, where a container does not map their owner."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_bytes())
+    except (OSError, ValueError):
+        return ROOT
 
 
 @cache
