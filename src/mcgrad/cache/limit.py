@@ -12,8 +12,8 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mcgrad import atomic
 from mcgrad.cache.folder import LARGEST
@@ -23,8 +23,8 @@ from mcgrad.cache.report import once
 SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
 DEFAULT = 1_000_000_000
 SUFFIX = ".mcgrad"
-NAME = re.compile(r"[0-9a-f]{32}\.\w+\.mcgrad")
-SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kMGT]?)B?", re.IGNORECASE)
+NAME = r"[0-9a-f]{32}\.\w+\.mcgrad"
+SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*([kMGT]?)B?"
 POWERS = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12}
 DAY, HOUR = 86_400.0, 3_600.0
 FULL, PART = 0.8, 0.25  # how full it is after a removal; how much of the room is written until the next look
@@ -32,8 +32,7 @@ FULL, PART = 0.8, 0.25  # how full it is after a removal; how much of the room i
 _room: dict[Path, float] = {}  # bytes that may be written until the folder is looked through again
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """An entry in the folder: its file, bytes, and when it was last used, in seconds since 1970."""
 
     path: Path
@@ -44,7 +43,7 @@ class Kept:
 def size_limit() -> int:
     """Return how many bytes of entries are kept: $MCGRAD_CACHE_SIZE, or 1 GB."""
     given = os.environ.get(SIZE_VARIABLE, "").strip()
-    found = SIZE.fullmatch(given)
+    found = re.fullmatch(SIZE, given, re.IGNORECASE)
     if found is None:
         if given:
             once(f'{SIZE_VARIABLE}: given "{given}"; accepted: bytes, such as 500MB or 2 GB. The limit is 1 GB.')
@@ -84,7 +83,7 @@ def entries(folder: Path) -> list[Kept]:
     found = []
     with suppress(OSError), os.scandir(folder) as files:
         for file in files:
-            if NAME.fullmatch(file.name):
+            if re.fullmatch(NAME, file.name):
                 with suppress(OSError):
                     status = file.stat(follow_symlinks=False)
                     found.append(Kept(folder / file.name, status.st_size, status.st_mtime))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from mcgrad.cache.report import once
 
@@ -13,8 +13,7 @@ CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
 MODE_VARIABLE = "MCGRAD_CACHE_MODE"
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(NamedTuple):
     """Who uses a cache folder.
 
     Parameters
