@@ -206,7 +206,7 @@ def test_what_is_complete_is_skipped(three, capsys):
     [
         (lambda path: path.unlink(), None),
         (lambda path: path.write_text(path.read_text()[:100]), "; accepted: a whole file"),
-        (lambda path: path.write_text("{}"), "format: given 'no format'"),
+        (lambda path: path.write_text('{"format": "mcgrad.Estimate/1"}'), "backend: given nothing"),
         (lambda path: path.write_bytes(b"\xff"), "can't decode"),
     ],
 )

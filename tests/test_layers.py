@@ -31,7 +31,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "compile pickling",
     "ptx",
     "backends progress save",
-    "dispatch finish run agreement perdraw rarity",
+    "targets dispatch finish run agreement perdraw rarity",
     "pilot differences",
     "steps",
     "selection",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,3 +40,24 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def remove_stale(folder: Path, age: float, earlier: str = "") -> None:
+    """Remove what processes that were killed have left in a folder: regular files that were never complete.
+
+    Parameters
+    ----------
+    folder : Path
+    age : float
+        Seconds since a file was written to last; those that are younger may be of a process that goes on.
+    earlier : str
+        A regular expression of further names, which earlier versions gave such files.
+    """
+    names = re.compile(f"{re.escape(PREFIX)}.*{re.escape(SUFFIX)}{f'|{earlier}' if earlier else ''}", re.DOTALL)
+    with suppress(OSError), os.scandir(folder) as files:
+        for file in files:
+            if names.fullmatch(file.name):
+                with suppress(OSError):
+                    status = file.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > age:
+                        os.unlink(file.path)

@@ -92,11 +92,7 @@ def entries(folder: Path) -> list[Kept]:
 
 def clean(folder: Path) -> None:
     """Remove what processes that were killed have left: files that were never complete, an hour old."""
-    now = time.time()
-    for path in folder.glob(f"{atomic.PREFIX}*{atomic.SUFFIX}"):
-        with suppress(OSError):
-            if now - path.stat(follow_symlinks=False).st_mtime > HOUR:
-                path.unlink()
+    atomic.remove_stale(folder, HOUR)
 
 
 def clear(folder: Path) -> tuple[int, int]:

@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     if not isinstance(every, int | float) or not every >= 0:
         raise ParameterError("--checkpoint", repr(every), "seconds, 0 or more")
     progress = sys.stderr.isatty() if args.progress is None else args.progress
-    settings = Settings(progress, args.verify, args.out, args.resume, every)
+    settings = Settings(progress, args.verify, args.out, args.resume, every, args.force)
     outcomes = run_jobs([entry for file in args.jobs for entry in read(file, overrides)], settings)
     states = {outcome.state for outcome in outcomes}
     if states == {FAILED}:
@@ -191,6 +191,12 @@ def parser() -> argparse.ArgumentParser:
         help="show a line and a bar for each job; by default where standard error is a terminal",
     )
     run.add_argument("--out", metavar="DIR", help="folder for all results, instead of the jobs' own")
+
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="write results also over files that mcgrad did not write, but never over a file that a job refers to",
+    )
 
     explain = commands.add_parser(
         "explain", help="show what a job compiles to", description="Print each job's Program, backend and source."

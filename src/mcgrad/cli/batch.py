@@ -14,6 +14,7 @@ from mcgrad.cli import board
 from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
+from mcgrad.cli.targets import refuse_targets, remove_leftovers
 from mcgrad.jobfile import Entry, Refused, refuse_clashes
 from mcgrad.printable import printable
 
@@ -49,6 +50,8 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     if settings.out is not None:
         entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
     refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
+    entries = refuse_targets(entries, settings.force)
+    remove_leftovers(entries)
     sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
     batch = _Batch(list(entries))
     try:

@@ -22,6 +22,7 @@ from mcgrad.run import Reached
 from mcgrad.save import folder_for, mend, paths, save, save_elsewhere
 from mcgrad.signals import ends_the_process
 from mcgrad.table import duration
+from mcgrad.targets import refuse_others
 from mcgrad.verification import REFERENCE, verify
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
@@ -43,6 +44,8 @@ class Settings:
         Whether to go on where an earlier run stopped.
     every : float
         Seconds between checkpoints.
+    force : bool
+        Whether to write results over files that mcgrad did not write.
     """
 
     progress: bool = False
@@ -50,6 +53,7 @@ class Settings:
     out: str | None = None
     resume: bool = False
     every: float = 2.0
+    force: bool = False
 
 
 def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn) -> tuple[str, str]:
@@ -84,7 +88,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
         if ready.note:
             say(ready.note)
         say()
-        estimate, state, why = _estimated(ready, settings.every, report, say, warn)
+        estimate, state, why = _estimated(ready, settings, report, say, warn)
     checks: dict[str, Callable[[], bool]] = {}
     if job.compare and estimator.backend != REFERENCE:
         checks["comparison with the reference"] = lambda: _compare(job, estimator, estimate, say)
@@ -110,11 +114,11 @@ def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> t
 
 
 def _estimated(
-    ready: Ready, every: float, report: Callable[[int], None], say: Say, warn: Warn
+    ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn
 ) -> tuple[Estimate, str, str]:
     """Run with checkpoints, print and write what comes out; what stops it leaves a checkpoint."""
     job = ready.job
-    keeper = Keeper(path_for(job.out), ready.identity, every, warn)
+    keeper = Keeper(path_for(job.out), ready.identity, settings.every, warn)
 
     def watch(reached: Reached) -> None:
         report(reached.stop)
@@ -125,7 +129,7 @@ def _estimated(
         try:
             say(str(estimate))  # first: it is there then, whatever becomes of the files
         finally:
-            state, why = _written(estimate, job, say, warn)
+            state, why = _written(estimate, job, settings.force, say, warn)
     except NonFiniteError:  # and would be again
         keeper.remove()
         raise
@@ -141,9 +145,10 @@ def _estimated(
     return estimate, state, why
 
 
-def _written(estimate: Estimate, job: Job, say: Say, warn: Warn) -> tuple[str, str]:
+def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
     """Write the results to their place, or else where that is possible, or else print them."""
     try:
+        refuse_others(job.out, job.place.key("out"), force)  # again: it may be there only now
         files = save(estimate, job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)

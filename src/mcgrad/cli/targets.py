@@ -1,0 +1,86 @@
+"""Look at the places of a batch's results before anything runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mcgrad.atomic import remove_stale
+from mcgrad.checkpoint import path_for
+from mcgrad.errors import ParameterError
+from mcgrad.jobfile import Entry, Refused
+from mcgrad.printable import near
+from mcgrad.save import paths
+from mcgrad.targets import refuse_others
+
+DAY = 86_400.0  # seconds
+Key: TypeAlias = tuple[int, int] | str
+
+
+def refuse_targets(entries: Sequence[Entry | Refused], force: bool) -> list[Entry | Refused]:
+    """Return the jobs, those refused whose results would be written over a file that is not mcgrad's.
+
+    Files that any of the jobs refers to are refused also with `force`, by whatever name or link.
+    """
+    jobs = [entry for entry in entries if isinstance(entry, Entry)]
+    inputs = {_key(path): entry for entry in jobs for path in _inputs(entry)}
+    return [_looked_at(entry, inputs, force) if isinstance(entry, Entry) else entry for entry in entries]
+
+
+def remove_leftovers(entries: Sequence[Entry | Refused]) -> None:
+    """Remove what runs that were killed, a day ago or more, have left in the folders of results."""
+    stems: dict[Path, list[str]] = {}
+    for entry in entries:
+        if isinstance(entry, Entry):
+            stems.setdefault(entry.out.parent, []).append(re.escape(entry.out.name))
+    for folder, names in stems.items():
+        either = "|".join(names)
+        earlier = rf"\.(?:(?:{either})\.(?:json|npz)|\.(?:{either})\.checkpoint\.json)\.\d+\.tmp"
+        remove_stale(folder, DAY, earlier)
+
+
+def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool) -> Entry | Refused:
+    name = entry.place.key("out")
+    try:
+        for path in (*paths(entry.out), path_for(entry.out)):
+            reader = inputs.get(_key(path))
+            if reader:
+                given = f"{near(path)}, which {reader.name} ({reader.place}) reads"
+                raise ParameterError(name, given, "a path that no job of the batch refers to")
+        refuse_others(entry.out, name, force)
+    except ParameterError as error:
+        return Refused(entry.name, entry.place, error)
+    return entry
+
+
+def _inputs(entry: Entry) -> Iterator[Path]:
+    """Yield the job file and each path that a string of the job may stand for: all of it, or what is before a colon."""
+    folder = entry.references.folder
+    yield folder / Path(entry.place.file).name
+    for text in _strings({key: value for key, value in entry.table.items() if key not in ("name", "out")}):
+        parts = text.split(":")
+        yield from (folder / ":".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
+
+
+def _key(path: Path) -> Key:
+    """Return the same for all names of one file."""
+    try:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.path.realpath(path)  # of a file that an earlier job of the batch may write
+    except (OSError, ValueError):  # a NUL
+        return str(path)

@@ -1,0 +1,110 @@
+"""What results may be written over: earlier results, and nothing else that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+
+from mcgrad.errors import ParameterError
+from mcgrad.printable import near
+from mcgrad.save import paths
+
+KIND = "mcgrad.Estimate/"  # how the format of results starts
+HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"mcgrad\.Estimate/')  # as also a part of a result starts
+EARLIER = {
+    f"{name}.npy" for name in ("value", "stderr", "n", "nonfinite", "seed")
+}  # entries, before there was a format
+LONGEST, LARGEST = 1000, 1 << 28  # bytes of a format, and of a file that is read to see whether it is a result
+
+
+def refuse_others(stem: Path, name: str, force: bool) -> None:
+    """Refuse a path for results where there is something that mcgrad did not write.
+
+    Parameters
+    ----------
+    stem : Path
+        Of the results, without the ending.
+    name : str
+        The parameter to blame.
+    force : bool
+        Whether to write over other regular files, too. What is no regular file, such as a folder, is refused all the
+        same.
+
+    Raises
+    ------
+    ParameterError
+        Says what is there. Results of mcgrad, of whatever job, are no obstacle, nor are empty files. A link is judged
+        by the file that it leads to; writing replaces the link, and leaves that file as it is. A file that is too
+        damaged to tell is taken for a result where the other one of the two, JSON and NPZ, is one.
+    """
+    result, arrays = paths(stem)
+    for path, other in ((result, arrays), (arrays, result)):
+        why = _not_written_over(path)
+        if why:
+            raise ParameterError(name, f"{near(path)}, {why}", "a path where there is nothing, or earlier results")
+        if force or not os.path.lexists(path):
+            continue
+        why = _protected(path)
+        if not why:
+            ours = _is_result(path)
+            why = "" if ours or (ours is None and _is_result(other)) else "which mcgrad did not write"
+        if why:
+            raise ParameterError(name, f"{near(path)}, {why}", "another path, or --force to write over that file")
+
+
+def _is_result(path: Path) -> bool | None:
+    """Whether mcgrad wrote a file; None where it is damaged, or not there."""
+    try:
+        if not path.stat().st_size:
+            return True
+        return _is_json(path) if path.suffix == ".json" else _is_npz(path)
+    except Exception:  # what json, zipfile and NumPy raise on damage is of many kinds
+        return None
+
+
+def _is_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        if HEAD.match(file.read(4096)):
+            return True  # perhaps a part of one
+        if file.seek(0, os.SEEK_END) > LARGEST:
+            return False
+        file.seek(0)
+        fields = json.load(file)
+    return isinstance(fields, dict) and str(fields.get("format")).startswith(KIND)
+
+
+def _is_npz(path: Path) -> bool:
+    with ZipFile(path) as archive:
+        names = set(archive.namelist())
+        if "format.npy" not in names or archive.getinfo("format.npy").file_size > LONGEST:
+            return names >= EARLIER
+        with archive.open("format.npy") as entry:
+            return str(np.lib.format.read_array(entry, allow_pickle=False)).startswith(KIND)
+
+
+def _not_written_over(path: Path) -> str:
+    """Say what is at a path where no file can be, or should be put whatever the user says."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # nothing is there; what else is wrong shows when the folder is made
+        return ""
+    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+        return ""
+    return "which is a folder" if stat.S_ISDIR(mode) else "which is no regular file"
+
+
+def _protected(path: Path) -> str:
+    """Say why a file or link should stay, whatever it holds."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "which is a link that leads nowhere"
+    if not stat.S_ISREG(mode):
+        return "which is a link to what is no regular file"
+    return "" if mode & 0o222 else "which is read-only"
