@@ -74,7 +74,8 @@ def practrand(folder, scratch):
     if folder is None:
         raise Missing("RNG_test is not on PATH: give the sources of PractRand by --practrand")
     sources = [*Path(folder, "src").rglob("*.cpp"), Path(folder, "tools", "RNG_test.cpp")]
-    program = Path(scratch, "RNG_test")
+    if (program := Path(scratch, "RNG_test")).exists():
+        return program
     compiler = ["g++", "-std=c++14", "-O3", "-pthread", "-I", f"{folder}/include", "-I", f"{folder}/tools"]
     _build(compiler, sources, program)
     return program
@@ -83,6 +84,8 @@ def practrand(folder, scratch):
 def testu01(folder, scratch):
     """Return the path of a driver, linked with TestU01 where the compiler finds it or built from its sources."""
     source, program = Path(scratch, "driver.c"), Path(scratch, "testu01")
+    if program.exists():
+        return program
     source.write_text(DRIVER)
     where = []
     if folder is not None:
@@ -91,7 +94,10 @@ def testu01(folder, scratch):
                 _call(command, folder)
             folder = Path(scratch, "installed")
         where = ["-I", f"{folder}/include", "-L", f"{folder}/lib", f"-Wl,-rpath,{folder}/lib"]
-    _build(["gcc", "-O2", *where], [source], program, ["-ltestu01", "-lprobdist", "-lmylib", "-lm"])
+    try:
+        _build(["gcc", "-O2", *where], [source], program, ["-ltestu01", "-lprobdist", "-lmylib", "-lm"])
+    except Missing as why:
+        raise (why if folder else Missing("TestU01 is not installed: give its sources by --testu01")) from why
     return program
 
 

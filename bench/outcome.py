@@ -29,6 +29,11 @@ class Outcome:
     passed: bool
     p_values: tuple = ()
 
+    @property
+    def failures(self):
+        """How many p-values are failures, where they are known."""
+        return sum(p < FAILURE for p in self.p_values)
+
 
 def least(found):
     """Outcome of two-sided p-values by name: the least of them, and whether it is a failure."""

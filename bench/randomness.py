@@ -27,7 +27,7 @@ import numba
 import numpy as np
 import smallcrush
 from interleavings import BLOCK, INTERLEAVINGS, blocks
-from outcome import Missing, least
+from outcome import FAILURE, Missing, least
 from scipy import stats
 
 from mcgrad.atomic import write
@@ -39,42 +39,41 @@ NORMALS = 10_000_000_000
 BATTERIES = ("SmallCrush", "Crush", "BigCrush")
 
 
-def run_smallcrush(interleaving, options, reverse=False):
+def run_smallcrush(words, options, reverse=False):
     """SmallCrush again and again, each on the words after those of the one before, until enough were read."""
-    reader, found, turn = smallcrush.Reader(blocks(interleaving), reverse), {}, 0
+    reader, found, turn = smallcrush.Reader(words, reverse), {}, 0
     while 4 * reader.read < options.gigabytes * 2**30:
         turn += 1
         found |= {f"{name} ({turn})": p for name, p in smallcrush.battery(reader).items()}
     return least(found), 4 * reader.read
 
 
-def run_reversed(interleaving, options):
-    return run_smallcrush(interleaving, options, reverse=True)
+def run_reversed(words, options):
+    return run_smallcrush(words, options, reverse=True)
 
 
-def run_dependence(interleaving, options):
+def run_dependence(words, options):
     counts, number = dependence.Counts(), int(options.gigabytes * 2**30 / BYTES)
-    for block in islice(blocks(interleaving), number):
+    for block in islice(words, number):
         counts.add(block)
     return least(counts.p_values()), number * BYTES
 
 
-def run_dieharder(interleaving, options):
+def run_dieharder(words, options):
     program = batteries.dieharder(None, options.scratch)
-    words = blocks(interleaving)
     each = ([program, "-g", "200", "-d", str(test)] for test in batteries.DIEHARDER)
     return batteries.read_dieharder("".join(batteries.run(command, words) for command in each)), None
 
 
-def run_practrand(interleaving, options):
+def run_practrand(words, options):
     program, size = batteries.practrand(options.practrand, options.scratch), f"{options.gigabytes:g}GB"
-    output = batteries.run([str(program), "stdin32", "-tlmin", size, "-tlmax", size], blocks(interleaving))
+    output = batteries.run([str(program), "stdin32", "-tlmin", size, "-tlmax", size], words)
     return batteries.read_practrand(output), options.gigabytes * 2**30
 
 
-def run_testu01(interleaving, options):
+def run_testu01(words, options):
     program = batteries.testu01(options.testu01, options.scratch)
-    return batteries.read_testu01(batteries.run([str(program), options.battery], blocks(interleaving))), None
+    return batteries.read_testu01(batteries.run([str(program), options.battery], words)), None
 
 
 TESTS = {  # by the name of the option
@@ -90,12 +89,16 @@ TESTS = {  # by the name of the option
 def main():
     options = arguments()
     if options.words:
-        return write_words(INTERLEAVINGS[options.words])
+        return write_words(blocks(INTERLEAVINGS[options.words], options.rounds))
     path = RESULTS / f"randomness-{datetime.date.today()}.json"
     with tempfile.TemporaryDirectory() as options.scratch:
         for name in options.only or INTERLEAVINGS:
             for test in options.tests:
-                keep(path, *one(name, test, options))
+                found = one(name, test, options)
+                if options.rounds == 10:
+                    keep(path, *found)
+    if options.rounds != 10:
+        return 0
     for dtype in ("float32", "float64") if options.normals else ():
         keep(path, "normals", dtype, tails(dtype, options.normals))
     print(path.with_suffix(".md").read_text())
@@ -106,19 +109,20 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=INTERLEAVINGS, metavar="NAME", help=", ".join(INTERLEAVINGS))
     parser.add_argument("--tests", nargs="*", choices=TESTS, default=list(TESTS))
-    parser.add_argument("--gigabytes", type=float, default=4, help="read by each test (2^30 bytes)")
+    parser.add_argument("--gigabytes", type=float, default=4, help="read by each test, 2^30 bytes each")
     parser.add_argument("--battery", choices=BATTERIES, default=BATTERIES[0], help="of TestU01")
     parser.add_argument("--practrand", type=Path, metavar="DIR", help="sources of PractRand, or where RNG_test is")
     parser.add_argument("--testu01", type=Path, metavar="DIR", help="sources of TestU01, or where it is installed")
     parser.add_argument("--normals", type=int, default=NORMALS, help="draws whose tails are counted; 0 for none")
+    parser.add_argument("--rounds", type=int, default=10, help="of Philox; other than 10: nothing is written")
     parser.add_argument("--words", choices=INTERLEAVINGS, metavar="NAME", help="write words to standard output")
     return parser.parse_args()
 
 
-def write_words(interleaving):
+def write_words(words):
     """Write words as they are in memory, without end, until the reader has enough."""
     try:
-        for block in blocks(interleaving):
+        for block in words:
             sys.stdout.buffer.write(block)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's flush at exit does not fail
@@ -130,11 +134,12 @@ def one(name, test, options):
     title, run = TESTS[test]
     start = time.perf_counter()
     try:
-        outcome, size = run(INTERLEAVINGS[name], options)
+        outcome, size = run(blocks(INTERLEAVINGS[name], options.rounds), options)
     except Missing as why:
         return "missing", title, str(why)
     seconds = round(time.perf_counter() - start)
-    print(f"{name}, {title}: {outcome.tests} p-values, {outcome.worst}, {seconds} s", file=sys.stderr, flush=True)
+    found = f"{outcome.tests} p-values, {outcome.failures} below {FAILURE}, {outcome.worst}, {seconds} s"
+    print(f"{name}, {title}: {found}", file=sys.stderr, flush=True)
     return "runs", title, {name: {**asdict(outcome), "bytes": size, "seconds": seconds}}
 
 
@@ -188,7 +193,7 @@ def summary(title, runs):
     p = [p for run in runs for p in run["p_values"]]
     size = sum(run["bytes"] or 0 for run in runs) / 2**30
     line = f"- {title}: {sum(not run['passed'] for run in runs)} failures in {len(runs)} runs"
-    line += f", {size:.0f} GB read" if size else ""
+    line += f", {size:.0f} GiB read" if size else ""
     if p:
         line += f"; all {len(p)} p-values against the uniform distribution (Kolmogorov and Smirnov): "
         line += f"{stats.kstest(p, 'uniform').pvalue:.2g}"

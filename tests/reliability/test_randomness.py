@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
 import batteries
 import dependence
+import interleavings
 import smallcrush
 import smallcrush_known
 from interleavings import COMPONENTS, INTERLEAVINGS, LANES, reference_words, words
@@ -40,7 +41,7 @@ each_order = pytest.mark.parametrize("name", INTERLEAVINGS)
 
 
 def blocks(name, rounds=10):
-    return (reference_words(INTERLEAVINGS[name], first, CALLS, rounds) for first in range(0, 1 << 40, CALLS))
+    return interleavings.blocks(INTERLEAVINGS[name], rounds, CALLS)
 
 
 @each_order
@@ -130,6 +131,13 @@ def test_three_rounds_of_philox_fail(name):
     assert sum(p < FAILURE for p in counts.p_values().values()) >= 6
 
 
+@pytest.mark.parametrize("name", ["groups 2^32 apart", "joint"])
+def test_six_rounds_of_philox_fail_as_bits_depend_on_later_ones(name):
+    counts = dependence.Counts()
+    counts.add(next(blocks(name, rounds=6)))
+    assert counts.p_values()["bits against bits of later words"] < FAILURE
+
+
 @pytest.mark.parametrize("name", smallcrush.TESTS)
 def test_each_test_can_fail(name):
     """Two rounds, one component: every statistic fails."""
@@ -193,8 +201,10 @@ def test_programs_that_are_not_there_are_named(tmp_path, monkeypatch):
         batteries.practrand(None, tmp_path)
     with pytest.raises(Missing, match="apt-get install dieharder"):
         batteries.dieharder(None, tmp_path)
-    with pytest.raises(Missing, match="gcc: No such file"):
+    with pytest.raises(Missing, match="TestU01 is not installed: give its sources by --testu01"):
         batteries.testu01(None, tmp_path)
+    with pytest.raises(Missing, match="No such file"):
+        batteries.testu01(tmp_path, tmp_path)
 
 
 def test_a_program_is_fed_until_it_has_enough():
