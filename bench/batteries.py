@@ -155,4 +155,5 @@ def _call(command, folder):
     except OSError as error:
         raise Missing(f"{command[0]}: {error.strerror}") from error
     if made.returncode:
-        raise Missing(f"{' '.join(command[:2])} failed: {(made.stderr.strip().splitlines() or ['without a word'])[0]}")
+        lines = made.stderr.splitlines() or [f"status {made.returncode}"]
+        raise Missing(f"{command[0]} failed: {next((line for line in lines if 'error' in line), lines[-1])}")

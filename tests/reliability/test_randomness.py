@@ -16,13 +16,12 @@ from mcgrad.kernels import rows
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
-import batteries
 import dependence
 import interleavings
 import smallcrush
 import smallcrush_known
 from interleavings import COMPONENTS, INTERLEAVINGS, LANES, reference_words, words
-from outcome import FAILURE, Missing
+from outcome import FAILURE
 
 SIZES = {
     "birthday spacings": {"n": 20_000, "bits": 18},
@@ -157,58 +156,3 @@ def test_dependence_between_bits_of_distant_words_is_seen():
     counts.add(x)
     failed = [test for test, p in counts.p_values().items() if p < FAILURE]
     assert failed == ["bits against bits of later words"]
-
-
-PRACTRAND = """RNG_test using PractRand version 0.95
-RNG = RNG_stdin32, seed = unknown
-test set = core, folding = standard (32 bit)
-
-rng=RNG_stdin32, seed=unknown
-length= 128 megabytes (2^27 bytes), time= 2.1 seconds
-  no anomalies in 196 test result(s)
-
-rng=RNG_stdin32, seed=unknown
-length= 256 megabytes (2^28 bytes), time= 4.6 seconds
-  Test Name                         Raw       Processed     Evaluation
-  [Low1/32]BRank(12):256(2)         R= +24.1  p~=  1.5e-8    very suspicious
-  BCFN(2+1,13-2,T)                  R=  -7.2  p =1-2.4e-3   unusual
-  ...and 212 test result(s) without anomalies
-"""
-
-
-def test_reports_of_practrand_are_read():
-    mild = PRACTRAND.replace("very suspicious", "unusual        ")
-    assert batteries.read_practrand(PRACTRAND.split("\nrng=RNG_stdin32, seed=unknown\nlength= 256")[0]).tests == 196
-    assert (batteries.read_practrand(mild).tests, batteries.read_practrand(mild).passed) == (214, True)
-    grave = batteries.read_practrand(PRACTRAND)
-    assert (grave.worst, grave.passed) == ("very suspicious: [Low1/32]BRank(12):256(2)", False)
-    with pytest.raises(Missing, match="no report"):
-        batteries.read_practrand("usage: RNG_test")
-
-
-def test_tables_of_dieharder_and_testu01_are_read():
-    row = "   diehard_birthdays|   0|       100|     100|{}|  {}  \n"
-    good = batteries.read_dieharder(row.format("0.57892094", "PASSED") + row.format("0.99980000", "WEAK"))
-    assert (good.tests, good.worst, good.passed) == (2, "diehard_birthdays 0: p = 0.99980000", True)
-    assert not batteries.read_dieharder(row.format("0.00000000", "FAILED")).passed
-    found = batteries.read_testu01("...\nP\tGap\t0.25\nP\tMaxOft AD\t0.9999999\nP\tnot run\t-1\n")
-    assert (found.tests, found.worst, found.passed) == (2, "2.0e-07 MaxOft AD", False)
-
-
-def test_programs_that_are_not_there_are_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Missing, match="RNG_test is not on PATH: give the sources of PractRand by --practrand"):
-        batteries.practrand(None, tmp_path)
-    with pytest.raises(Missing, match="apt-get install dieharder"):
-        batteries.dieharder(None, tmp_path)
-    with pytest.raises(Missing, match="TestU01 is not installed: give its sources by --testu01"):
-        batteries.testu01(None, tmp_path)
-    with pytest.raises(Missing, match="No such file"):
-        batteries.testu01(tmp_path, tmp_path)
-
-
-def test_a_program_is_fed_until_it_has_enough():
-    read = "import sys; print(sum(len(sys.stdin.buffer.read(1 << 16)) for _ in range(40)))"
-    assert int(batteries.run([sys.executable, "-c", read], blocks("streams"))) == 40 << 16
-    with pytest.raises(Missing, match="status 3"):
-        batteries.run([sys.executable, "-c", "import sys; sys.exit(3)"], blocks("streams"))
