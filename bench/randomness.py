@@ -1,4 +1,4 @@
-"""Tests of randomness over the orders in which estimates read the words of the draw contract, and tails of normals.
+"""Tests of randomness over the orders in which estimates read the words of the draw contract, and over normals.
 
     python bench/randomness.py                          # everything that is there; writes results/randomness-DATE
     python bench/randomness.py --only streams joint --tests smallcrush dependence
@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import batteries
 import dependence
-import normal_tails
+import normals
 import numba
 import numpy as np
 import smallcrush
@@ -33,6 +34,10 @@ from scipy import stats
 from mcgrad.atomic import write
 from mcgrad.machine import processor
 
+SOURCES = {  # functions that give words without end
+    **{name: partial(blocks, interleaving) for name, interleaving in INTERLEAVINGS.items()},
+    **{f"normals in {dtype}": lambda rounds, dtype=dtype: normals.words(dtype) for dtype in normals.FILL},
+}
 RESULTS = Path(__file__).parent / "results"
 BYTES = 16 * BLOCK  # of a block
 NORMALS = 10_000_000_000
@@ -89,10 +94,10 @@ TESTS = {  # by the name of the option
 def main():
     options = arguments()
     if options.words:
-        return write_words(blocks(INTERLEAVINGS[options.words], options.rounds))
+        return write_words(SOURCES[options.words](options.rounds))
     path = RESULTS / f"randomness-{datetime.date.today()}.json"
     with tempfile.TemporaryDirectory() as options.scratch:
-        for name in options.only or INTERLEAVINGS:
+        for name in options.only or SOURCES:
             for test in options.tests:
                 found = one(name, test, options)
                 if options.rounds == 10:
@@ -107,7 +112,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=INTERLEAVINGS, metavar="NAME", help=", ".join(INTERLEAVINGS))
+    parser.add_argument("--only", nargs="+", choices=SOURCES, metavar="NAME", help=", ".join(SOURCES))
     parser.add_argument("--tests", nargs="*", choices=TESTS, default=list(TESTS))
     parser.add_argument("--gigabytes", type=float, default=4, help="read by each test, 2^30 bytes each")
     parser.add_argument("--battery", choices=BATTERIES, default=BATTERIES[0], help="of TestU01")
@@ -115,7 +120,7 @@ def arguments():
     parser.add_argument("--testu01", type=Path, metavar="DIR", help="sources of TestU01, or where it is installed")
     parser.add_argument("--normals", type=int, default=NORMALS, help="draws whose tails are counted; 0 for none")
     parser.add_argument("--rounds", type=int, default=10, help="of Philox; other than 10: nothing is written")
-    parser.add_argument("--words", choices=INTERLEAVINGS, metavar="NAME", help="write words to standard output")
+    parser.add_argument("--words", choices=SOURCES, metavar="NAME", help="write words to standard output")
     return parser.parse_args()
 
 
@@ -134,7 +139,7 @@ def one(name, test, options):
     title, run = TESTS[test]
     start = time.perf_counter()
     try:
-        outcome, size = run(blocks(INTERLEAVINGS[name], options.rounds), options)
+        outcome, size = run(SOURCES[name](options.rounds), options)
     except Missing as why:
         return "missing", title, str(why)
     seconds = round(time.perf_counter() - start)
@@ -145,8 +150,8 @@ def one(name, test, options):
 
 def tails(dtype, n):
     """Counts beyond thresholds on both sides."""
-    n = n // normal_tails.LANES * normal_tails.LANES
-    above, below = normal_tails.exceed(dtype, n)
+    n = n // normals.LANES * normals.LANES
+    above, below = normals.exceed(dtype, n)
     return {"n": n, "above": above.tolist(), "below": below.tolist()}
 
 
@@ -171,7 +176,7 @@ def page(date, report):
     yield ""
     yield f"| order of the words | {' | '.join(titles)} |"
     yield f"|---{'|---' * len(titles)}|"
-    for name in INTERLEAVINGS:
+    for name in SOURCES:
         cells = [cell(runs[title][name]) if name in runs[title] else "" for title in titles]
         if any(cells):
             yield f"| {name} | {' | '.join(cells)} |"
@@ -181,7 +186,7 @@ def page(date, report):
     yield from (f"- {title} was not run: {why}." for title, why in report["missing"].items())
     if report["normals"]:
         yield ""
-        yield from normals(report["normals"])
+        yield from beyond(report["normals"])
 
 
 def cell(run):
@@ -200,17 +205,17 @@ def summary(title, runs):
     yield line + "."
 
 
-def normals(found):
+def beyond(found):
     """Say how many normals lie beyond thresholds on both sides, beside what erfc gives, and the bits of a draw."""
     draws = " and ".join(f"{of['n']:.3g} in {dtype}" for dtype, of in found.items())
     yield f"Normals beyond x on both sides, of {draws}: seen, expected by erfc, z-score of the difference."
     yield ""
     yield f"| x | {' | '.join(f'{dtype} | expected | z' for dtype in found)} |"
     yield f"|---:{'|---:' * 3 * len(found)}|"
-    for k, x in enumerate(normal_tails.THRESHOLDS):
+    for k, x in enumerate(normals.THRESHOLDS):
         cells = []
         for of in found.values():
-            seen, due = of["above"][k] + of["below"][k], 2 * of["n"] * normal_tails.tail(x)
+            seen, due = of["above"][k] + of["below"][k], 2 * of["n"] * normals.tail(x)
             cells += [str(seen), f"{due:.1f}", f"{(seen - due) / np.sqrt(due):+.1f}"]
         yield f"| {x} | {' | '.join(cells)} |"
 

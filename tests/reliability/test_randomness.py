@@ -4,20 +4,23 @@ Seeds are fixed, so no test fails by chance: of the 700 p-values the least is 1e
 """
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import special
 
 import mcgrad as mg
 from mcgrad import pilot
 from mcgrad.estimators import score_pilot
-from mcgrad.kernels import rows
+from mcgrad.kernels import reference_noise, rows
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
 import dependence
 import interleavings
+import normals
 import smallcrush
 import smallcrush_known
 from interleavings import COMPONENTS, INTERLEAVINGS, LANES, reference_words, words
@@ -119,6 +122,21 @@ def test_words_do_not_depend_on_words_near_by(name):
     counts = dependence.Counts()
     counts.add(next(blocks(name)))
     assert min(counts.p_values().values()) > FAILURE
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("float32", 0.998), ("float64", 1.0)])
+def test_words_of_normals_are_of_the_draw_contract(dtype, share):
+    """Kernels round otherwise than the reference: in float32 a few draws fall into the next of 2^16 cells."""
+    z = reference_noise.normals(0, 0, [0], 1 << 16, 1 << 16, dtype)[0]
+    halves = (special.ndtr(z.astype(np.float64)) * 2.0**16).astype(np.uint32).reshape(-1, 2)
+    second = list(islice(normals.words(dtype, 1 << 16), 2))[1]
+    assert np.mean(second == (halves[:, 0] << np.uint32(16)) + halves[:, 1]) >= share
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normals_pass_the_ten_tests_of_smallcrush(dtype):
+    found = smallcrush.battery(smallcrush.Reader(normals.words(dtype)), SIZES)
+    assert min(found.values()) > FAILURE, found
 
 
 @pytest.mark.parametrize("name", ["one component", "many components", "consecutive seeds", "streams"])

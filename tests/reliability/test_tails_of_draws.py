@@ -18,7 +18,7 @@ from mcgrad.kernels import noise32, noise64
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
-import normal_tails
+import normals
 
 PAGE = (Path(__file__).parents[2] / "docs" / "draws.md").read_text()
 pair32, pair64 = noise32.normal_pair, noise64.normal_pair
@@ -80,14 +80,14 @@ def test_normals_beyond_a_threshold_are_as_the_page_says(x, right, float32, floa
                 assert found == 0
             else:
                 assert f"{100 * (found / exact - 1):+.2g}%".replace("+1%", "+1.0%") == said
-                assert found == pytest.approx(normal_tails.law(dtype, float(x)), rel=1e-6)
+                assert found == pytest.approx(normals.law(dtype, float(x)), rel=1e-6)
 
 
 def test_the_page_has_both_ends_of_normals():
     assert len(NORMALS) == 11
     assert cosine32(0, 0) == pytest.approx(np.sqrt(62 * np.log(2)), rel=1e-6)
     assert cosine64(0, 0) == pytest.approx(np.sqrt(108 * np.log(2)), rel=1e-14)
-    assert normal_tails.law("float64", 7.0) == pytest.approx(special.ndtr(-7.0), rel=1e-5)  # what is left out is small
+    assert normals.law("float64", 7.0) == pytest.approx(special.ndtr(-7.0), rel=1e-5)  # what is left out is small
 
 
 def test_a_plain_mean_shows_it_from_as_many_draws_as_the_page_says():

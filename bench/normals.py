@@ -1,9 +1,9 @@
-"""How often normal draws exceed thresholds, beside erfc and beside what the bits that they are made of can give.
+"""Normals of the kernels: words made of them for the tests of randomness, and how often they exceed thresholds.
 
-Draws are those of the kernels (`kernels/rows.py`): one number of seed 0, in the order of its groups. `law` is exact but
-for the granularity of the angle: Box and Muller's radius takes few values far out, each of known probability, and the
-angle that takes it beyond x has the probability arccos(x / r) / pi.
+Draws are those of one number of seed 0, in the order of its groups (`kernels/rows.py`).
 """
+
+from itertools import count
 
 import numpy as np
 from numba import njit, uint32, uint64
@@ -16,6 +16,27 @@ THRESHOLDS = (3.0, 4.0, 5.0, 5.5, 6.0, 6.5)
 LANES = 1024
 FILL = {"float32": rows.normal_row32, "float64": rows.normal_row64}
 EACH = {"float32": 4, "float64": 2}
+
+
+def words(dtype, normals=1 << 20):
+    """Yield words without end: the first 16 bits of the distribution function at a draw, then those at the next."""
+    row = np.zeros(LANES, dtype)
+    for first in count(0, normals):
+        z = np.empty(normals)
+        _fill(FILL[dtype], row, first // EACH[dtype], EACH[dtype], z)
+        halves = (special.ndtr(z) * 2.0**16).astype(np.uint32)
+        yield (halves[::2] << np.uint32(16)) | halves[1::2]
+
+
+@njit
+def _fill(fill, row, group, each, out):
+    """Draws in their order: row k of the transposed lanes holds the k-th draws of the groups."""
+    zero, quarter = uint32(0), len(row) // each
+    for start in range(0, len(out), len(row)):
+        fill(row, 0, len(row), uint64(group + start // each), zero, zero, zero, zero)
+        for q in range(quarter):
+            for k in range(each):
+                out[start + each * q + k] = row[k * quarter + q]
 
 
 def exceed(dtype, n, first=0):
@@ -54,7 +75,11 @@ def radii(dtype, x):
 
 
 def law(dtype, x):
-    """P(z > x) of the draws of a dtype, and P(z < -x); for x where radii are few: from 3 in float32, 7 in float64."""
+    """P(z > x) of the draws of a dtype, and P(z < -x); for x where radii are few: from 3 in float32, 7 in float64.
+
+    Exact but for the granularity of the angle: the radius takes few values far out, each of known probability, and the
+    angle that takes it beyond x has the probability arccos(x / r) / pi.
+    """
     r, p = radii(dtype, x)
     return float(np.sum(np.arccos(x / r))) * p / np.pi
 
