@@ -75,7 +75,7 @@ class MachineCode:
             reduced = compiled._reduce()
             content: bytes = dumps((_made_for(signature, compiled.codegen), reduced))  # type: ignore[no-untyped-call]
         except Exception as error:  # of pickling, likewise
-            once(f"Compiled code is not kept: it cannot be pickled ({type(error).__name__}: {error}).")
+            once(f"The cache is not written: code that cannot be pickled ({type(error).__name__}: {error}).")
             return
         entry.keep(self.name, content)
 

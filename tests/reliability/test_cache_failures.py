@@ -35,7 +35,7 @@ def test_a_failure_to_write_costs_the_entry_alone(path, monkeypatch, call, code)
         patch.setattr(atomic.os, call, fail)
         if call == "open":  # reading has to work
             patch.setattr(folder, "usable", lambda: True)
-        with pytest.warns(mg.CacheWarning, match=f"not kept.*{os.strerror(code)}") as told:
+        with pytest.warns(mg.CacheWarning, match=f"not written.*{os.strerror(code)}") as told:
             assert [entry.keep(NAME, b"new") for _ in range(2)] == [False, False]
     assert len(told) == 1
     assert os.listdir(path) == [NAME]
@@ -120,6 +120,15 @@ def test_a_home_that_is_not_there(monkeypatch, tmp_path, name):
     with pytest.warns(mg.CacheWarning, match="names no home that is known"):
         assert not entry.keep(NAME, b"content")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a place where nobody may make a folder")
+def test_a_folder_that_cannot_be_made(monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, "/proc/nosuch/cache")
+    with pytest.warns(mg.CacheWarning, match="not written: /proc/nosuch/cache") as told:
+        assert [entry.keep(NAME, b"content") for _ in range(2)] == [False, False]
+    assert len(told) == 1
+    assert entry.find(NAME) is None
 
 
 NO_HOME = """

@@ -51,7 +51,7 @@ def umask(request):
 
 @pytest.mark.parametrize(
     ("shared", "above", "made", "kept"),
-    [("", 0o700, 0o700, 0o600), ("group", 0o750, 0o2770, 0o640), ("all", 0o755, 0o755, 0o644)],
+    [("", 0o700, 0o700, 0o600), ("group", 0o750, 0o2770, 0o660), ("all", 0o755, 0o755, 0o644)],
 )
 def test_permissions_do_not_depend_on_the_umask(tmp_path, monkeypatch, umask, shared, above, made, kept):
     path = tmp_path / "above" / "cache"

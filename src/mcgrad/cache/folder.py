@@ -98,7 +98,7 @@ def write(name: str, content: bytes) -> bool:
             path.chmod(shared.file)  # whatever the umask
     except OSError as error:
         if not (error.errno in READ_ONLY and path.parent.is_dir()):
-            once(f"Compiled code is not kept: {path.parent} cannot be written ({error.strerror}).")
+            once(f"The cache is not written: {path.parent} ({error.strerror}).")
         return False
     return True
 

@@ -32,7 +32,7 @@ class Sharing(NamedTuple):
 
 
 PRIVATE = Sharing("private", 0o700, 0o600)
-GROUP = Sharing("group", 0o2770, 0o640, trusts_group=True)
+GROUP = Sharing("group", 0o2770, 0o660, trusts_group=True)
 ALL = Sharing("all", 0o755, 0o644)
 SHARINGS = {sharing.name: sharing for sharing in (PRIVATE, GROUP, ALL)}
 
