@@ -1,0 +1,53 @@
+"""Run the attacks of one family: ``python -m tests.reliability.worker FAMILY --seed 0 --tries 20 --seconds 60``.
+
+Prints a line of JSON for each case as it ends.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import random
+import sys
+import tempfile
+from dataclasses import asdict
+
+FAMILIES = {  # modules of this folder, and what the table calls them
+    "cache_damage": "damage to the cache",
+    "failing_writes": "writes that fail",
+    "kills": "kills and signals",
+    "records": "damage to results and checkpoints",
+    "targets": "results onto files of the user's",
+    "job_keys": "wrong job files",
+    "user_code": "users' code in batches",
+    "data_files": "data files",
+    "concurrency": "calls at once",
+    "surroundings": "environments",
+}
+ALONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # a fork has one thread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("family", choices=list(FAMILIES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tries", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mcgrad-attack-") as folder:
+        os.environ.update(ALONE, MCGRAD_CACHE_DIR=f"{folder}/cache")
+        import numpy as np
+
+        import mcgrad as mg
+        import mcgrad.cli.batch
+        import mcgrad.jobfile
+        from tests.reliability.attack import attacks
+
+        mg.estimate(lambda z: np.cos(z), mg.Normal(), 1000, backend="cpu", threads=1)  # Numba is warm before any fork
+        family = importlib.import_module(f"tests.reliability.{args.family}")
+        for verdict in attacks(family.cases(random.Random(args.seed)), args.tries, args.seconds):
+            print(json.dumps(asdict(verdict)), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
