@@ -8,6 +8,7 @@ import secrets
 import stat
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 PREFIX, SUFFIX = ".mcgrad-", ".tmp"  # of the name that a file has until it is complete
@@ -29,9 +30,8 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
         Where that fails; nothing is left behind then, and what was at `path` is still there.
     """
     temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    try:  # around the opening, too: an interrupt may come as soon as the file is there
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -118,6 +118,7 @@ def _child(act: Callable[[], Any], out: int, err: int, report: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
         for stream, pipe in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
             os.dup2(pipe, stream)
+        sys.stdout, sys.stderr = (open(stream, "w", encoding="utf-8") for stream in (1, 2))  # noqa: SIM115
         found: dict[str, Any] = {"value": None, "refused": "", "foreign": ""}
         try:
             found["value"] = act()

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import mcgrad as mg
-from mcgrad.compile import CACHE_VARIABLE
 from tests.reliability.attack import REFUSED, RIGHT, Case, Lost, forked, in_turn, leftovers
 
 NOBODY = 65534
@@ -31,7 +30,7 @@ def estimated(folder: Path, function=sine) -> list[float]:
     """Estimate with the folder as the cache; return numbers, and how often Numba compiled."""
     from numba.core import event
 
-    os.environ[CACHE_VARIABLE] = str(folder)
+    os.environ["MCGRAD_CACHE_DIR"] = str(folder)
     with event.install_recorder("numba:compile") as compiled:
         found = mg.estimate(function, mg.Normal(0.3, 1.2), 5000, backend="cpu", threads=1)
     return [found.value, found.stderr, found.grad["loc"], found.grad["scale"], len(compiled.buffer)]
@@ -170,7 +169,7 @@ def _check(cache_folder: Path, right: list[float], user: int | None = None) -> s
         if ended.value[:-1] != right:
             raise Lost(f"{attempt} run gives {ended.value[:-1]}, not {right}")
         said = [line for line in ended.err.splitlines() if "Warning: " in line]
-        if len(said) > 1:
+        if len(said) > 2:  # what is damaged, and that it cannot be replaced
             raise Lost(f"{attempt} run warns {len(said)} times: {said[-1][:200]}")
         compiled = compiled or ended.value[-1]
     if found := leftovers(cache_folder):

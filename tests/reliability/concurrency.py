@@ -14,7 +14,6 @@ from random import Random
 import numpy as np
 
 import mcgrad as mg
-from mcgrad.compile import CACHE_VARIABLE
 from tests.reliability.attack import RIGHT, Case, Lost, forked, in_turn
 
 X = np.random.default_rng(0).standard_normal((50, 3))
@@ -140,7 +139,7 @@ def processes(others: str) -> Callable[[Random], Case]:
             expected = _expected(calls)
 
             def run() -> str:
-                os.environ[CACHE_VARIABLE] = str(folder / "cache")
+                os.environ["MCGRAD_CACHE_DIR"] = str(folder / "cache")
                 if others == "limited":
                     os.environ["MCGRAD_CACHE_SIZE"] = "10kB"
 

@@ -96,9 +96,11 @@ def _resumed(folder: Path, backend: str, kills: int) -> None:
         found = numbers(folder / "results" / f"{job}.json")
         if found != fields:
             raise Lost(f"{job}: other {[name for name in fields if found.get(name) != fields[name]]}")
-    left = leftovers(folder)
-    if len(left) > kills:  # each kill may leave the file that was being written, for a day
-        raise Lost(f"leaves {left}")
+    left, cached = leftovers(folder / "results"), leftovers(folder / "cache")
+    if len(left) > kills or len(cached) > max(kills, 1):
+        # a kill may leave the file that was being written until a later run removes it; a signal does not wait for the
+        # thread that compiles the next job, which may be writing to the cache
+        raise Lost(f"leaves {left + cached}")
     if list((folder / "results").glob(".*checkpoint*")):
         raise Lost("leaves a checkpoint")
 

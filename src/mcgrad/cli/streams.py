@@ -28,7 +28,7 @@ class Stream:
         if stream is None:
             self.error = OSError("it is closed")
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
-        with suppress(AttributeError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
         self._stream = stream
 
