@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import save
+from mcgrad import atomic
 from mcgrad.cli import main
 from mcgrad.jobfile import load
 
@@ -307,14 +307,14 @@ def test_out_is_refused_before_anything_runs(folder, capsys):
 
 def test_writes_are_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
-    save.write(path, b"old")
+    atomic.write(path, b"old")
 
     def fails(*args):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(OSError, match="disk full"):
-        save.write(path, b"new")
+        atomic.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x.json"]
 

@@ -7,6 +7,7 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,16 +30,29 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
     OSError
         Where that fails; nothing is left behind then, and what was at `path` is still there.
     """
-    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+    write_together({path: content}, mode)
+
+
+def write_together(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
+    """Write files as `write` does, and rename the first of them only once all are on the disk.
+
+    So a disk that fills up leaves what was at all paths. They are renamed in order: where the last one is new, so are
+    those before it.
+    """
+    temporary: dict[Path, Path] = {}
     try:  # around the opening, too: an interrupt may come as soon as the file is there
-        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, content in files.items():
+            temporary[path] = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}")
+            with open(temporary[path], "xb", opener=partial(os.open, mode=mode)) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, name in temporary.items():
+            os.replace(name, path)
     except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
+        for name in temporary.values():
+            with suppress(OSError):
+                name.unlink()
         raise
 
 

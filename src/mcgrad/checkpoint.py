@@ -89,10 +89,10 @@ class Keeper:
         """Take note of how far the run has come, and write it down if it is time to."""
         self._reached = reached
         if self._clock() >= self._due:
-            self.flush()
+            self.flush(last=False)
 
-    def flush(self) -> None:
-        """Write what is not written yet."""
+    def flush(self, last: bool = True) -> None:
+        """Write what is not written yet; `last` says that the run has ended."""
         if self._reached is None:
             return
         start = self._clock()
@@ -101,7 +101,8 @@ class Keeper:
             self.written, self._reached = self._reached.stop, None
         except OSError as error:
             if not self._warned:
-                self._warn(f"{self.path} cannot be written ({error.strerror}): the run goes on, and tries again")
+                further = "" if last else ": the run goes on, and tries again"
+                self._warn(f"{self.path} cannot be written ({error.strerror}){further}")
             self._warned = True
         end = self._clock()
         self._due = end + max(self._every, (end - start) / SHARE)

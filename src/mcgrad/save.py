@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.atomic import write
+from mcgrad.atomic import write, write_together
 from mcgrad.errors import ParameterError
 from mcgrad.result import Estimate
 from mcgrad.strict import DIGEST, dumps, signed
@@ -54,8 +54,7 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     fields = signed(estimate.to_dict())
     json, npz = paths(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)  # again, where it was removed meanwhile
-    write(npz, _npz(_arrays(estimate, fields)))
-    write(json, f"{dumps(fields)}\n".encode())
+    write_together({npz: _npz(_arrays(estimate, fields)), json: f"{dumps(fields)}\n".encode()})
     return json, npz
 
 

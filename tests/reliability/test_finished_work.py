@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from mcgrad import checkpoint
 from mcgrad.checkpoint import Keeper
 from mcgrad.cli import main, run
 from mcgrad.output_lock import locked, path_for
-from mcgrad.save import save_elsewhere
+from mcgrad.save import save, save_elsewhere
 from tests.reliability.test_results import make
 from tests.test_checkpoint import IDENTITY, REACHED, Clock
 
@@ -43,19 +44,17 @@ def folder(tmp_path, monkeypatch):
 
 def blocked(monkeypatch, *refused):
     """Let nothing be written below some folders, as on a full disk."""
-    from mcgrad import save
+    fsync = os.fsync
 
-    write = save.write
-
-    def fails(path, content):
-        if any(path.is_relative_to(top.resolve()) or path.is_relative_to(top) for top in refused):
+    def fails(handle):
+        if any(Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(top.resolve()) for top in refused):
             raise OSError(28, "No space left on device")
-        write(path, content)
+        fsync(handle)
 
-    monkeypatch.setattr(save, "write", fails)
-    monkeypatch.setattr(checkpoint, "write", fails)
+    monkeypatch.setattr(os, "fsync", fails)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs the names of open files")
 def test_a_full_disk_at_the_end_costs_no_result(folder, tmp_path_factory, capsys, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     monkeypatch.setattr("tempfile.tempdir", str(other))
@@ -72,9 +71,33 @@ def test_a_full_disk_at_the_end_costs_no_result(folder, tmp_path_factory, capsys
     assert mg.Estimate.from_json(Path(found[1]).read_bytes()).n == 500
     assert len(list(other.rglob("*"))) == 3
     assert not [path for path in folder.rglob("*") if path.suffix in (".tmp", ".json", ".npz")]
-    monkeypatch.undo()
-    monkeypatch.chdir(folder)
+
+
+def test_the_checkpoint_of_a_result_that_is_elsewhere_has_all_draws(folder, capsys, monkeypatch):
+    (folder / "model.py").write_text(MODEL + "import os\nos.makedirs('results/job.npz/sub', exist_ok=True)\n")
+    assert main(["run", "job.toml", "--checkpoint", "0"]) == 1
+    shutil.rmtree(folder / "results/job.npz")
+    (folder / "model.py").write_text(MODEL)
     assert main(["run", "job.toml", "--resume"]) == 0
+    assert "resumed at draw 500 of 500" in capsys.readouterr().out
+    assert not (folder / "results/.job.checkpoint.json").exists()
+
+
+def test_a_disk_that_fills_up_between_two_files_leaves_the_earlier_two(tmp_path, monkeypatch):
+    save(make(), tmp_path / "x")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    fsync, calls = os.fsync, []
+
+    def fails(handle):
+        calls.append(handle)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space"):
+        save(make(seed=3), tmp_path / "x")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_batch_goes_on_and_says_where_a_result_is(folder, capsys):
@@ -118,11 +141,10 @@ def test_json_on_a_terminal_is_not_broken_into_lines(monkeypatch, capsys):
 
 
 def test_the_result_is_written_though_the_comparison_raises(folder, capsys, monkeypatch):
-    (folder / "job.toml").write_text(JOB.replace('"numpy"', '"cpu"'))
-
     def fails(*args, **options):
         raise MemoryError("no memory for the reference")
 
+    monkeypatch.setattr(run, "REFERENCE", "another")  # so that numpy's result is compared, too
     monkeypatch.setattr(run, "_compare", fails)
     assert main(["run", "job.toml"]) == 1
     printed = capsys.readouterr()
@@ -152,12 +174,10 @@ def test_the_result_is_written_though_printing_raises(folder, monkeypatch):
 
 
 def test_a_folder_that_was_removed_meanwhile_is_made_again(folder):
-    (folder / "model.py").write_text(MODEL)
-    from mcgrad.save import save
-
     assert save(make(), folder / "gone" / "x")[0].exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs the names of open files")
 def test_places_that_cannot_be_written_leave_no_empty_folders(tmp_path, monkeypatch):
     home, current, temporary = (tmp_path / name for name in ("home", "current", "temporary"))
     for place in (home, current, temporary):
@@ -234,6 +254,19 @@ def test_a_lock_ends_with_its_process_and_with_its_context(tmp_path):
         process.communicate()
     with locked(stem, "out", pytest.fail):
         assert json.loads(path_for(stem).read_text())["process"] == str(os.getpid())
+
+
+def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
+    """Whenever one opens the file that another one is about to remove."""
+    code = (
+        "import os, pathlib\nfrom mcgrad import ParameterError\nfrom mcgrad.output_lock import locked\ntaken = 0\n"
+        "while taken < 300:\n    try:\n        with locked(pathlib.Path('x'), 'out', print):\n"
+        "            os.close(os.open('alone', os.O_CREAT | os.O_EXCL))\n            os.unlink('alone')\n"
+        "            taken += 1\n    except ParameterError:\n        pass\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_lock_file_that_is_damaged_or_a_link(tmp_path):

@@ -201,6 +201,32 @@ def test_draws_left_out_are_missing_from_the_count():
             mg.Estimate.from_dict({**EARLIER, "moments": moments, **change})
 
 
+KINDS = {
+    "leave one out": lambda **run: mg.Estimator(np.log, mg.Normal(1.0), method="score+leave_one_out", **run),
+    "two methods": lambda **run: mg.Estimator(
+        np.log, mg.Normal(1.0), method={"loc": "score", "scale": "pathwise"}, **run
+    ),
+    "no parameters": lambda **run: mg.Estimator(np.log, mg.Normal(1.0), wrt=[], **run),
+    "chosen": lambda **run: mg.Estimator(np.log, mg.Normal(1.0), method="auto", **run),
+    "groups": lambda **run: mg.Estimator(mg.iwae(np.log, mg.Normal(1.0), 4), **run),
+    "infinite": lambda **run: mg.Estimator(mg.kl(mg.Uniform(0.0, 2.0), mg.Uniform(0.0, 1.0)), **run),
+    "closed form": lambda **run: mg.Estimator(mg.kl(mg.Normal(0.0), mg.Normal(1.0)), **run),
+    "nested": lambda **run: mg.Estimator(
+        lambda z, *, net: z * np.sum(net["a"]["b"]), mg.Normal(), params={"net": {"a": {"b": np.ones((2, 3))}}}, **run
+    ),
+}
+
+
+@pytest.mark.parametrize("nonfinite", ["propagate", "omit"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_estimate_is_refused_that_was_made(kind, nonfinite):
+    run = KINDS[kind](nonfinite=nonfinite, backend="numpy")
+    early, late = run(800, 3), run(400, 3, first=1600)
+    for est in (early, late, early.merge(late)):
+        assert mg.Estimate.from_json(est.to_json()).to_json() == est.to_json()
+        assert mg.Estimate.from_dict(est.to_dict()).to_json() == est.to_json()
+
+
 def test_shapes_of_a_terabyte_take_no_memory():
     """In a process that may not have more than 4 GB."""
     code = (
