@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import mcgrad as mg
-from mcgrad.backends.base import split
+from mcgrad.backends.chunks import split
 from mcgrad.run import THREADS_VARIABLE, thread_count
 
 
@@ -44,7 +44,7 @@ def test_an_interrupt_leaves_an_estimator_that_works(estimator):
 
 @pytest.mark.parametrize(("n", "first"), [(2, 0), (7, 3), (10**6, 12345), (10**9, 2**40 + 1)])
 def test_chunks_cover_the_range_once_and_start_at_blocks(n, first):
-    chunks = split(n, first, block=512, work=80.0)
+    chunks = list(split(n, first, block=512, work=80.0))
     assert chunks[0][0] == first
     assert chunks[-1][1] == first + n
     assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(chunks))

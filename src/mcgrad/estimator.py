@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mcgrad import arguments, tree
 from mcgrad.arrays import any_on_device, contiguous, fetch_all, following, on_device, place, settle
-from mcgrad.backends import registry
+from mcgrad.backends import chunks, registry
 from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
@@ -291,13 +291,14 @@ class Estimator:
         """
         n, first = arguments.draw_range(n, first, self.group)
         seed = arguments.seed(seed)
-        if reached is not None and reached.stop not in self.stops(n, first):
+        if reached is not None and not self.ends_at(reached.stop, n, first):
             raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
         return self._estimate(n, seed, first, self._values({}), watch, reached)
 
-    def stops(self, n: int, first: int = 0) -> set[int]:
-        """Return where the chunks end that the draws first .. first + n are cut into."""
-        return {stop * self.group for _, stop in self._kernel.chunks(first // self.group, n // self.group)}
+    def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
+        """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
+        cut = self._kernel.chunks(first // self.group, n // self.group)
+        return draw % self.group == 0 and chunks.ends_at(cut, draw // self.group)
 
     @property
     def problem(self) -> str:
@@ -379,9 +380,8 @@ class Estimator:
 
             if reached:
                 reached = replace(reached, stop=reached.stop // self.group)
-            bound = kernel.bind(values)
-            chunks, workers = kernel.chunks(first // self.group, n // self.group), kernel.workers(self.threads)
-            partial = run(bound, seed, chunks, workers, self.nonfinite == "omit", told, reached)
+            cut, workers = kernel.chunks(first // self.group, n // self.group), kernel.workers(self.threads)
+            partial = run(kernel.bind(values), seed, cut, workers, self.nonfinite == "omit", told, reached)
             seconds = time.perf_counter() - start
             return self._finish.estimate(partial, values, self.nonfinite == "omit"), seconds
 

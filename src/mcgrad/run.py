@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from itertools import chain, islice
 
 from mcgrad.arguments import count
 from mcgrad.backends.base import Bound, Partial
+from mcgrad.backends.chunks import Chunk, beginning
+from mcgrad.backends.threads import limit_worker
 from mcgrad.errors import ParameterError, shown
 from mcgrad.machine import available_processors
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
+POOLS = 4  # of different numbers of threads that are kept
 AHEAD = 2  # chunks handed out for each thread before the oldest is waited for
 
 
@@ -61,9 +66,9 @@ def thread_count(threads: int | None) -> int:
     return count(THREADS_VARIABLE, int(given), 1)
 
 
-@cache
+@lru_cache(POOLS)
 def pool(threads: int) -> ThreadPoolExecutor:
-    """The pool of this many threads, kept for the life of the process."""
+    """Return a pool of this many threads. Those of pools that are not kept any more end with the last run there."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
 
 
@@ -74,7 +79,7 @@ if hasattr(os, "register_at_fork"):
 def run(
     bound: Bound,
     seed: int,
-    chunks: list[tuple[int, int]],
+    chunks: Iterable[Chunk],
     workers: int,
     omit: bool,
     watch: Watch | None = None,
@@ -86,7 +91,7 @@ def run(
     ----------
     bound : Bound
     seed : int
-    chunks : list of (int, int)
+    chunks : iterable of (int, int)
         Ranges of draws, one after the other without a gap.
     workers : int
         Number of threads.
@@ -102,37 +107,68 @@ def run(
     Partial
         The same bits for any number of workers, and from wherever it went on.
     """
-    total = bound.partial(seed, *chunks[0], omit)  # in this thread: it compiles, and finds the pivot
-    left = chunks[1:]
+    left = iter(chunks)
+    start, stop = next(left)
+    total = bound.partial(seed, start, stop, omit)  # in this thread: it compiles, and finds the pivot
     if reached:
-        total, left = reached.partial, [chunk for chunk in chunks if chunk[0] >= reached.stop]
+        total, left = reached.partial, beginning(chunks, reached.stop)
     elif watch:
-        watch(chunks[0][1], total)
-    if workers == 1 or len(left) <= 1:
-        for start, stop in left:
-            total = _merged(total, bound.partial(seed, start, stop, omit))
+        watch(stop, total)
+    two = list(islice(left, 2))
+    if not two:
+        return total
+    partials = _in_turn if workers == 1 or len(two) < 2 else _on_threads
+    with closing(partials(bound, seed, chain(two, left), workers, omit)) as parts:
+        for stop, part in parts:
+            total = _merged(total, part)
             if watch:
                 watch(stop, total)
-        return total
-    waiting: deque[tuple[int, Future[Partial]]] = deque()
-    rest = iter(left)
-    executor = pool(workers)
+    return total
+
+
+Parts = Generator[tuple[int, Partial], None, None]  # the end of a chunk, and what the chunk gave, in their order
+
+
+def _in_turn(bound: Bound, seed: int, chunks: Iterator[Chunk], workers: int, omit: bool) -> Parts:
+    for start, stop in chunks:
+        yield stop, bound.partial(seed, start, stop, omit)
+
+
+def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], workers: int, omit: bool) -> Parts:
+    """Average over chunks on threads of the pool, and in this thread where they have not begun with the oldest one.
+
+    So a run ends even if all threads of the pool wait for it, as they do where the integrand itself estimates, and
+    where there are no threads, as at the end of the process.
+    """
+    executor: ThreadPoolExecutor | None = pool(workers)
+    waiting: deque[tuple[Chunk, Future[Partial] | None]] = deque()
+
+    def submit(chunk: Chunk) -> Future[Partial] | None:
+        nonlocal executor
+        try:
+            return executor.submit(_partial, bound, seed, *chunk, omit) if executor else None
+        except RuntimeError:  # no thread can be started, or the process ends
+            executor = None
+            return None
+
     try:
         while True:
-            while len(waiting) < AHEAD * workers and (chunk := next(rest, None)) is not None:
-                waiting.append((chunk[1], executor.submit(bound.partial, seed, *chunk, omit)))
+            waiting.extend((chunk, submit(chunk)) for chunk in islice(chunks, AHEAD * workers - len(waiting)))
             if not waiting:
-                return total
-            stop, oldest = waiting.popleft()
-            total = _merged(total, oldest.result())
-            if watch:
-                watch(stop, total)
-    finally:  # an interrupt or an error: leave no chunk behind
+                return
+            (start, stop), oldest = waiting[0]
+            part = bound.partial(seed, start, stop, omit) if oldest is None or oldest.cancel() else oldest.result()
+            waiting.popleft()
+            yield stop, part
+    finally:  # also after an error or an interrupt: no chunk runs on
         for _, future in waiting:
-            future.cancel()
-        for _, future in waiting:
-            if not future.cancelled():
+            if future is not None and not future.cancel():
                 future.exception()
+
+
+def _partial(bound: Bound, seed: int, start: int, stop: int, omit: bool) -> Partial:
+    limit_worker()
+    return bound.partial(seed, start, stop, omit)
 
 
 def _merged(total: Partial, part: Partial) -> Partial:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -43,8 +42,11 @@ class Kernel(Protocol):
 
     block: int  # ranges of draws are best cut at multiples of this
 
-    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
-        """Cut the draws first .. first + n: by the Program and the range alone, never by threads or time."""
+    def chunks(self, first: int, n: int) -> Iterable[tuple[int, int]]:
+        """Cut the draws first .. first + n: by the Program and the range alone, never by threads or time.
+
+        A list will do; `backends.chunks.Chunks` takes no memory for each chunk.
+        """
 
     def workers(self, threads: int) -> int:
         """Return how many threads may call `Bound.partial` at once to good effect, when the user allows `threads`."""
@@ -170,39 +172,3 @@ def computed_roots(roots: Iterable[Var]) -> list[Var]:
 def wide_inputs(program: Program) -> set[str]:
     """Return the paths of the inputs that go into draw-independent arithmetic."""
     return {var.attrs for var in ancestors(computed_roots(program.hoisted())) if var.op == "input"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """How a range of draws is cut into chunks.
-
-    Parameters
-    ----------
-    most : float
-        Work in a chunk, in multiplications: what may pass before progress is shown.
-    least : float
-        What is worth handing to another worker.
-    chunks : int
-        A range is cut in about as many, within these limits.
-    """
-
-    most: float
-    least: float
-    chunks: int = 64
-
-
-CORE = Cut(most=4e8, least=2e7)  # some ten milliseconds of one core
-
-
-def split(n: int, first: int, block: int, work: float, cut: Cut = CORE) -> list[tuple[int, int]]:
-    """Cut the draws first .. first + n into chunks at multiples of `block`.
-
-    The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
-    in which they merge are always the same.
-    """
-    work = max(work, 1.0)
-    chunk = max(min(cut.most / work, n / cut.chunks), cut.least / work)
-    step = max(int(chunk // block), 1) * block
-    pilot = (first // block + 1) * block  # the first chunk is one block: a backend may need to look before it runs
-    edges = sorted({first, min(pilot, first + n), *range((first // step + 1) * step, first + n, step), first + n})
-    return list(pairwise(edges))

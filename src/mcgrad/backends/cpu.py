@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import CORE, Array, Cost, HostValues, Inputs, split
+from mcgrad.backends.base import Array, Cost, HostValues, Inputs
+from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted import Shifted, Sums
@@ -143,7 +144,7 @@ class CpuKernel:
         """The variant whose outputs are multiplied by inputs."""
         return CpuKernel(rescaled(self.program))
 
-    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+    def chunks(self, first: int, n: int) -> Chunks:
         """Cut at blocks of lanes."""
         return split(n, first, self.block, self.work)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, split
+from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial
+from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.ir.draws import draws
@@ -63,7 +64,7 @@ class NumpyKernel:
         largest = max((var.size for var in program.body()), default=1)
         self.block = int(np.clip(BATCH_BYTES // (8 * largest), 1, 1 << 14))
 
-    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+    def chunks(self, first: int, n: int) -> Chunks:
         """Cut at batches."""
         return split(n, first, self.block, self.work)
 

@@ -120,7 +120,7 @@ def _continued(job: Job, reached: Reached, note: str) -> tuple[Estimator | None,
     """Return an estimator that goes on where an earlier run stopped, on its backend, or why there is none."""
     try:
         estimator = job.estimator(reached.backend)
-        if reached.stop not in estimator.stops(job.n):
+        if not estimator.ends_at(reached.stop, job.n):
             raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{reached.stop:,}", "the end of a chunk")
         return estimator, note
     except (BackendError, ParameterError) as error:

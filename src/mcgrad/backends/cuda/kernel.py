@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device
-from mcgrad.backends.base import Array, Cut, Inputs, split
+from mcgrad.backends.base import Array, Inputs
+from mcgrad.backends.chunks import Chunks, Cut, split, whole
 from mcgrad.backends.cuda import driver
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import Values
@@ -99,17 +99,13 @@ class CudaKernel:
         other.__dict__.pop("rescaled", None)
         return other
 
-    def chunks(self, first: int, n: int) -> list[tuple[int, int]]:
+    def chunks(self, first: int, n: int) -> Chunks:
         """Cut into slabs: a little is one; otherwise a first chunk, to find the pivot, and launches of many chunks."""
         most = min(MOST_CHUNKS, max(MOST_PARTIALS // (8 * self.rows), 1)) * self.block
         if n * self.work <= AT_ONCE and n + self.block <= most:
-            return [(first, first + n)]
-        slabs: list[tuple[int, int]] = []
+            return whole(n, first)
         cut = replace(SLAB, least=max(SLAB.least, FILL * self.block * self.work))
-        for start, stop in split(n, first, self.block, self.work, cut):
-            edges = [start, *range((start // self.block) * self.block + most, stop, most), stop]
-            slabs += pairwise(edges)
-        return slabs
+        return split(n, first, self.block, self.work, cut, most)
 
     def workers(self, threads: int) -> int:
         """As many as the devices have streams: threads only wait for them."""

@@ -1,0 +1,120 @@
+"""How a range of draws is cut into chunks, which are worked out one by one: there may be billions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import dropwhile
+
+Chunk = tuple[int, int]  # first draw, end
+
+
+class Chunks:
+    """Ranges of draws, one after the other without a gap, in memory that does not grow with their number.
+
+    They end at the end of a first range, then at the multiples of a step, and at the end of the draws; those that would
+    be longer than the longest allowed are cut further, from the last block before their start.
+
+    Parameters
+    ----------
+    first, stop : int
+        The draws.
+    look : int
+        Where the first range ends, beyond `first` and not beyond `stop`: a backend may need to look before it runs.
+    step : int
+        A multiple of `block`.
+    block : int
+    most : int, optional
+        The longest that a chunk may be, a multiple of `block`.
+    """
+
+    __slots__ = ("block", "first", "look", "most", "step", "stop")
+
+    def __init__(self, first: int, stop: int, look: int, step: int, block: int, most: int | None = None) -> None:
+        self.first, self.stop, self.look, self.step, self.block, self.most = first, stop, look, step, block, most
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self.beginning(self.first)
+
+    def beginning(self, start: int) -> Iterator[Chunk]:
+        """Yield the chunk that begins at `start`, the first draw or the end of a chunk, and those after it."""
+        while start < self.stop:
+            stop = self._end(start)
+            yield start, stop
+            start = stop
+
+    def ends_at(self, draw: int) -> bool:
+        """Whether a chunk ends at a draw."""
+        return self.first < draw <= self.stop and self._end(draw - 1) == draw
+
+    def _end(self, draw: int) -> int:
+        """Return where the chunk ends that a draw is in."""
+        if draw < self.look:
+            start, stop = self.first, self.look
+        else:
+            start = max(draw // self.step * self.step, self.look)
+            stop = min((draw // self.step + 1) * self.step, self.stop)
+        if self.most is None:
+            return stop
+        base = start // self.block * self.block
+        return min(base + ((draw - base) // self.most + 1) * self.most, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a range of draws is cut into chunks.
+
+    Parameters
+    ----------
+    most : float
+        Work in a chunk, in multiplications: what may pass before progress is shown.
+    least : float
+        What is worth handing to another worker.
+    chunks : int
+        A range is cut in about as many, within these limits.
+    """
+
+    most: float
+    least: float
+    chunks: int = 64
+
+
+CORE = Cut(most=4e8, least=2e7)  # some ten milliseconds of one core
+
+
+def split(n: int, first: int, block: int, work: float, cut: Cut = CORE, most: int | None = None) -> Chunks:
+    """Cut the draws first .. first + n into chunks at multiples of `block`.
+
+    The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
+    in which they merge are always the same. The first chunk ends at the first multiple of `block`.
+
+    Parameters
+    ----------
+    n, first : int
+        How many draws, and which is the first.
+    block : int
+    work : float
+        Of a draw, in multiplications.
+    cut : Cut
+    most : int, optional
+        The longest that a chunk may be, a multiple of `block`.
+    """
+    work = max(work, 1.0)
+    chunk = max(min(cut.most / work, n / cut.chunks), cut.least / work)
+    step = max(int(chunk // block), 1) * block
+    return Chunks(first, first + n, min((first // block + 1) * block, first + n), step, block, most)
+
+
+def whole(n: int, first: int) -> Chunks:
+    """Return the draws first .. first + n as one chunk."""
+    return Chunks(first, first + n, first + n, n, n)
+
+
+def beginning(chunks: Iterable[Chunk], start: int) -> Iterator[Chunk]:
+    """Return those chunks that begin at a draw, where one of them ends, or after it."""
+    return chunks.beginning(start) if isinstance(chunks, Chunks) else dropwhile(lambda chunk: chunk[0] < start, chunks)
+
+
+def ends_at(chunks: Iterable[Chunk], draw: int) -> bool:
+    """Whether one of some chunks ends at a draw."""
+    return chunks.ends_at(draw) if isinstance(chunks, Chunks) else any(stop == draw for _, stop in chunks)
