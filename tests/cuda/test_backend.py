@@ -12,6 +12,7 @@ from mcgrad.backends.cuda import compiled
 from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.emit import registers
+from mcgrad.run import run
 from tests.cuda import machines
 from tests.cuda.fake_cupy import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
 
@@ -470,15 +471,14 @@ def test_errors_of_cupy_as_constants_are_computed(machine, fault, message):
 def test_errors_of_cupy_as_factors_are_computed(machine, monkeypatch):
     """After the run, where constants are put behind the means: auto computes again elsewhere."""
     auto = mg.Estimator(exponent, NORMAL, params={"c": machine.cupy.asarray(0.5)}, backend="auto")
-    run = auto._average
 
     def then_fail(*arguments):
         found = run(*arguments)
-        if arguments[0].backend.name == "cuda":
+        if auto.backend == "cuda":
             machine.array_faults.append(NOT_COMPILED)
         return found
 
-    monkeypatch.setattr(auto, "_average", then_fail)
+    monkeypatch.setattr("mcgrad.estimator.run", then_fail)
     with pytest.warns(mg.BackendWarning, match="nvrtc-builtins"):
         estimate = auto(500)
     assert estimate.backend != "cuda"
