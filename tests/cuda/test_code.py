@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import mcgrad as mg
 from mcgrad import packages, ptx
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
 from mcgrad.backends.rescaled import rescaled
+from mcgrad.cache import entry
 from mcgrad.emit import blocks, registers
 from mcgrad.kernels import merge
 
@@ -127,6 +129,24 @@ def test_what_cannot_be_read_is_compiled_again(tmp_path):
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"\xff not a kernel")
     assert run(tmp_path, warns=True)[3] == first[3]
+
+
+def test_an_entry_without_machine_code_or_without_a_kernel(tmp_path, monkeypatch):
+    """The first is linked again, as where nvJitLink was missing; the second is as none."""
+    monkeypatch.setenv("MCGRAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(ptx, "_known", {})
+    code = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
+    (path,) = tmp_path.iterdir()
+    for content, warned in ((code.text.encode() + b"\0", 0), (b"no kernel", 1)):
+        assert entry.keep(path.name, content)
+        ptx._known.clear()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
+        assert warned or found == code
+        assert len(found.image) == len(code.image)
+        assert [str(each.message).count("holds no kernel") for each in told] == [1] * warned
+    assert entry.find(path.name) is not None
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

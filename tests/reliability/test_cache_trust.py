@@ -105,6 +105,17 @@ def test_a_folder_above_a_link(path, tmp_path):
     refused("others may replace")
 
 
+@as_root
+def test_a_link_of_another_user(path, tmp_path):
+    """As anybody may make one in /tmp."""
+    real = tmp_path / "real"
+    real.mkdir(0o700)
+    path.symlink_to(real)
+    path.parent.chmod(0o1777)
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
+    refused(f"user {OTHER} may lead .*cache elsewhere")
+
+
 def test_a_folder_above_with_the_sticky_bit(path):
     path.parent.chmod(0o1777)
     assert entry.keep(NAME, b"content")

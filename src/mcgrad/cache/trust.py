@@ -51,13 +51,17 @@ def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
     """Say which folder above lets others put another one in its place, or return None; those missing are passed."""
     if not hasattr(os, "getuid"):
         return None
+    trusted = (ROOT, os.getuid(), _unmapped())
+    for link in (path, *path.parents):
+        if link.is_symlink() and (owner := link.lstat().st_uid) not in trusted and not sharing.trusts_group:
+            return f"user {owner} may lead {path} elsewhere, as the owner of the link {link}"
     for parent in dict.fromkeys([*path.parents, *Path(os.path.realpath(path)).parents]):
         try:
             status = parent.stat()
         except OSError:
             continue
         mode, member = status.st_mode, sharing.trusts_group and status.st_gid in _groups()
-        if not (member or status.st_uid in (ROOT, os.getuid(), _unmapped())):
+        if not (member or status.st_uid in trusted):
             return f"user {status.st_uid} may replace {path}, as the owner of {parent}"
         group = mode & stat.S_IWGRP and not (member or status.st_gid == ROOT or _is_own_group(status.st_gid))
         if (mode & stat.S_IWOTH or group) and not mode & stat.S_ISVTX:
