@@ -50,6 +50,17 @@ def path_for(stem: Path) -> Path:
     return stem.with_name(f".{stem.name}.checkpoint.json")
 
 
+def is_of_others(path: Path) -> bool:
+    """Whether there is a file that is whole and no checkpoint; what is damaged may have been one."""
+    if not path.is_file():
+        return False
+    try:
+        fields = loads(str(path), path.read_bytes(), "JSON")
+    except (OSError, ParameterError):
+        return False
+    return not str(fields.get("format")).startswith(FORMAT.partition("/")[0])
+
+
 class Keeper:
     """Watches a run and writes checkpoints.
 

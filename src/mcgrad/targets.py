@@ -45,7 +45,7 @@ def refuse_others(stem: Path, name: str, force: bool) -> None:
     """
     result, arrays = paths(stem)
     for path, other in ((result, arrays), (arrays, result)):
-        why = _not_written_over(path)
+        why = obstacle(path)
         if why:
             raise ParameterError(name, f"{near(path)}, {why}", "a path where there is nothing, or earlier results")
         if force or not os.path.lexists(path):
@@ -88,7 +88,7 @@ def _is_npz(path: Path) -> bool:
             return str(np.lib.format.read_array(entry, allow_pickle=False)).startswith(KIND)
 
 
-def _not_written_over(path: Path) -> str:
+def obstacle(path: Path) -> str:
     """Say what is at a path where no file can be, or should be put whatever the user says."""
     try:
         mode = path.lstat().st_mode

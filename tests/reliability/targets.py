@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, str]] = {  # what is attacked -> the job's data and 
     "a user's NPZ": ("array.npy", "saved"),
     "a user's file, as the checkpoint": ("array.npy", "results/kept"),
     "a folder": ("array.npy", "taken"),
+    "a folder, as the checkpoint": ("array.npy", "results/folder"),
     "a FIFO": ("array.npy", "fifo"),
     "nothing": ("study.npz:x", "results/free"),
 }
@@ -42,6 +43,7 @@ def prepared(folder: Path, data: str, out: str) -> None:
     (folder / "results" / "hard.npz").hardlink_to(folder / "study.npz")
     (folder / "results" / ".kept.checkpoint.json").write_text('{"mine": true}')
     (folder / "taken.json").mkdir()
+    (folder / "results" / ".folder.checkpoint.json").mkdir()
     (folder / "taken.json" / "inside").write_text("mine")
     job = 'integrand = "model.py:f"\ndistribution = {family = "Normal"}\nbackend = "numpy"\nn = 1000\n'
     (folder / "job.toml").write_text(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-TRIES = {"cache_damage": 12, "kills": 7, "records": 54}
+TRIES = {"cache_damage": 12, "kills": 7, "records": 54, "targets": 30, "job_keys": 80, "data_files": 60}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="children are waited for by pidfd_open, and killed")
 
 

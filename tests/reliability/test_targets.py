@@ -185,6 +185,20 @@ def test_a_file_that_appears_while_the_job_runs_is_kept(folder, capsys):
     assert mg.Estimate.from_json(found.read_bytes()).n == 100
 
 
+def test_a_place_for_checkpoints_that_is_taken_is_refused(folder, capsys):
+    place = folder / ".study.checkpoint.json"
+    place.write_text('{"mine": true}')
+    assert main(["run", "job.toml"]) == 2
+    assert "which mcgrad did not write; accepted: another path, or --force" in capsys.readouterr().err
+    assert place.read_text() == '{"mine": true}'
+    place.write_text("")  # as of a damaged one
+    assert main(["run", "job.toml"]) == 0
+    assert not place.exists()
+    place.mkdir()
+    assert main(["run", "--force", "job.toml"]) == 2
+    assert "which is a folder; accepted: a path whose checkpoint can be written" in capsys.readouterr().err
+
+
 def test_refusals_leave_the_other_jobs(folder, capsys):
     jobs = '[[job]]\nname = "a"\nout = "study"\n[[job]]\nname = "b"\nout = "free"\n'
     (folder / "job.toml").write_text(JOB.replace("{DATA}", "{}").replace('out = "study"', jobs))

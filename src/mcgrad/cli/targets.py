@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mcgrad.atomic import remove_stale
-from mcgrad.checkpoint import path_for
+from mcgrad.checkpoint import is_of_others, path_for
 from mcgrad.errors import ParameterError
 from mcgrad.jobfile import Entry, Refused
 from mcgrad.printable import near
 from mcgrad.save import paths
-from mcgrad.targets import refuse_others
+from mcgrad.targets import obstacle, refuse_others
 
 DAY = 86_400.0  # seconds
 Key: TypeAlias = tuple[int, int] | str
@@ -51,9 +51,19 @@ def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool) -> Entry | R
                 given = f"{near(path)}, which {reader.name} ({reader.place}) reads"
                 raise ParameterError(name, given, "a path that no job of the batch refers to")
         refuse_others(entry.out, name, force)
+        _refuse_at_checkpoint(path_for(entry.out), name, force)
     except ParameterError as error:
         return Refused(entry.name, entry.place, error)
     return entry
+
+
+def _refuse_at_checkpoint(path: Path, name: str, force: bool) -> None:
+    """Refuse a path for results whose checkpoints have no place: there is a folder, or a file of the user's."""
+    why, remedy = obstacle(path), "a path whose checkpoint can be written"
+    if not why and not force and is_of_others(path):
+        why, remedy = "which mcgrad did not write", "another path, or --force to write over that file"
+    if why:
+        raise ParameterError(name, f"{near(path)}, {why}", remedy)
 
 
 def _inputs(entry: Entry) -> Iterator[Path]:
