@@ -234,3 +234,12 @@ def test_numbers_print_plainly(mean, error, printed):
     x = np.array([[mean], [0.5]])
     _, row, _ = table.lines(x[:, 0], np.array([error, 0.1]), {"a": ()})
     assert row.split()[1:] == printed
+
+
+def test_names_from_a_file_print_without_commands_for_the_terminal():
+    est = make(x=X[:2], shapes={"a\x1b]0;title\x07": ()}, choice="as\x1b[2J")
+    again = Estimate.from_json(est.to_json())
+    assert str(again) == str(est)
+    assert "\x1b" not in str(est)
+    assert r"a\x1b]0;title\x07" in str(est)
+    assert r"(as\x1b[2J)" in str(est)

@@ -17,7 +17,7 @@ from mcgrad import tree
 from mcgrad.atomic import write, write_together
 from mcgrad.errors import ParameterError
 from mcgrad.result import Estimate
-from mcgrad.strict import DIGEST, dumps, signed
+from mcgrad.strict import DIGEST, dumps, loads, signed
 
 
 def folder_for(path: Path, name: str = "out") -> None:
@@ -86,15 +86,17 @@ def paths(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.npz")
 
 
-def mend(estimate: Estimate, stem: Path) -> bool:
-    """Write the NPZ file again where it is not there, or not what belongs to an estimate whose JSON file is.
+def mend(stem: Path) -> bool:
+    """Write the NPZ file again where it is not there, or not what belongs to the JSON file; return whether that was so.
 
-    Returns
-    -------
-    bool
-        Whether that was so.
+    Raises
+    ------
+    OSError, ParameterError
+        The JSON file cannot be read, or the NPZ file not be written.
     """
-    arrays, (_, npz) = _arrays(estimate, signed(estimate.to_dict())), paths(stem)
+    json, npz = paths(stem)
+    fields = loads(str(json), json.read_bytes())
+    arrays = _arrays(Estimate.from_dict(fields), fields)
     try:
         with np.load(io.BytesIO(npz.read_bytes()), allow_pickle=False) as found:
             whole = set(found.files) == set(arrays) and all(_same(found[name], x) for name, x in arrays.items())

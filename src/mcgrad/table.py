@@ -9,6 +9,7 @@ import numpy as np
 
 from mcgrad.moments import Float64Array
 from mcgrad.noise import Shape
+from mcgrad.printable import line
 
 ROWS, EDGE = 24, 10  # a table has at most so many rows; a longer one shows so many at either end
 Z_95 = 1.959963984540054
@@ -47,6 +48,7 @@ def _name(component: int, starts: np.ndarray[tuple[int], np.dtype[np.int_]], sha
         return "value"
     which = int(np.searchsorted(starts, component, side="right")) - 1
     path, shape = list(shapes.items())[which]
+    path = line(path)
     if not shape:
         return path
     index = np.unravel_index(component - int(starts[which]), shape)
@@ -76,7 +78,7 @@ def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str
         return []
     named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
     groups = f", in groups of {group} draws" if group > 1 else ""
-    return [f"gradient by {named}{groups}{f' ({choice})' if choice else ''}"]
+    return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
 
 
 def spoiled(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:

@@ -107,7 +107,7 @@ def test_a_run_from_a_progress_function():
 
 def test_estimates_from_inside_an_integrand():
     """Through Numba's object mode, which takes the GIL in a thread of the pool."""
-    source = '''
+    source = """
 import numba, numpy as np, threading
 import mcgrad as mg
 
@@ -139,7 +139,7 @@ outer(5_000_000, progress=chunks.append)
 assert len(chunks) > 4
 assert seen == [right] * 4
 print("done")
-'''
+"""
     found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
     assert found.stdout == "done\n", found.stderr
 

@@ -13,6 +13,7 @@ import mcgrad as mg
 from mcgrad import strict
 from mcgrad.cli import main
 from mcgrad.moments import Moments
+from mcgrad.output_lock import locked
 from mcgrad.save import mend, save
 
 X = np.random.default_rng(0).standard_normal((4, 12))
@@ -251,7 +252,7 @@ def test_the_entries_of_the_npz_file(tmp_path):
 def test_an_npz_file_that_is_damaged_or_gone_is_made_again(tmp_path):
     _, npz = save(make(), tmp_path / "r")
     right = npz.read_bytes()
-    assert not mend(make(), tmp_path / "r")
+    assert not mend(tmp_path / "r")
     np.savez(tmp_path / "other.npz", value=1.0)
     _, other = save(make(seed=3), tmp_path / "another")
     damaged = [right[:size] for size in range(0, len(right), 211)]
@@ -260,7 +261,7 @@ def test_an_npz_file_that_is_damaged_or_gone_is_made_again(tmp_path):
     made = 0
     for content in damaged:
         npz.unlink() if content is None else npz.write_bytes(content)
-        made += mend(make(), tmp_path / "r")
+        made += mend(tmp_path / "r")
         with np.load(npz, allow_pickle=False) as entries:
             assert entries["value"] == make().value
             assert entries["digest"] == json.loads(make().to_json())["digest"]
@@ -306,6 +307,14 @@ def test_resume_runs_again_what_is_damaged(done, capsys, how):
     assert main(["run", "job.toml", "--resume"]) == 0
     assert "runs again: results/job.json, " in capsys.readouterr().out
     assert json.loads(path.read_text())["moments"] == json.loads(right)["moments"]
+
+
+def test_resume_leaves_the_files_of_a_run_that_is_under_way(done, capsys):
+    done.with_suffix(".npz").unlink()
+    with locked(done, "out", pytest.fail):
+        assert main(["run", "job.toml", "--resume"]) == 1
+    assert "the completion of the results failed: job.toml, out: given" in capsys.readouterr().err
+    assert not done.with_suffix(".npz").exists()
 
 
 def test_resume_completes_the_npz_file(done, capsys):

@@ -18,7 +18,6 @@ from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.jobfile import Entry
 from mcgrad.printable import near
-from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.verification import REFERENCE
 
@@ -34,7 +33,6 @@ class Complete:
 
     job: Job
     path: Path
-    estimate: Estimate
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _left(job: Job) -> tuple[Complete | Reached | None, str]:
             _refuse_backend(job, result, estimate.backend)
             if estimate.nonfinite and job.nonfinite == "raise":
                 raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
-            return Complete(job, result, estimate), ""
+            return Complete(job, result), ""
         except ParameterError as error:
             note = f"runs again: {_located(error, result)}"
     if path.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,23 +94,27 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
         checks["comparison with the reference"] = lambda: _compare(job, estimator, estimate, say)
     if settings.verify:
         checks["verification"] = lambda: _verified(job, say)
-    for what, check in checks.items():
-        ok, raised = _held(what, job, check, warn)
-        if state != ELSEWHERE and not ok:
-            state, why = OFF, raised or why
-    return state, why
+    return _all_held(checks, job, (state, why), warn)
 
 
 def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> tuple[str, str]:
     """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
     job = complete.job
-    path_for(job.out).unlink(missing_ok=True)
     say(f"{job.name}: {job.place.file}", style="bold")
     say(f"complete already: {_shown(complete.path)}")
-    if mend(complete.estimate, job.out):
-        say(f"wrote {_shown(paths(job.out)[1])} again, which was damaged or not there")
-    ok, why = _held("verification", job, lambda: _verified(job, say), warn) if settings.verify else (True, "")
-    return COMPLETE if ok else OFF, why
+    checks = {"completion of the results": lambda: _completed(job, say, warn)}
+    if settings.verify:
+        checks["verification"] = lambda: _verified(job, say)
+    return _all_held(checks, job, (COMPLETE, ""), warn)
+
+
+def _completed(job: Job, say: Say, warn: Warn) -> bool:
+    """Remove the checkpoint of a job that is complete, and write its NPZ file again where need be."""
+    with locked(job.out, job.place.key("out"), warn):
+        path_for(job.out).unlink(missing_ok=True)
+        if mend(job.out):
+            say(f"wrote {_shown(paths(job.out)[1])} again, which was damaged or not there")
+    return True
 
 
 def _estimated(
@@ -167,16 +171,22 @@ def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) ->
     return DONE, ""
 
 
-def _held(what: str, job: Job, check: Callable[[], bool], warn: Warn) -> tuple[bool, str]:
-    """Check a result, which is there whatever the check raises; return whether it is well, and what was raised."""
-    try:
-        return check(), ""
-    except BaseException as error:  # users' functions may raise anything
-        if ends_the_process(error):
-            raise
-        why = f"the {what} failed: {failure.reason(error)}"
-        warn(f"error: {job.name}: {why}\n{failure.report(error)}".rstrip())
-        return False, why
+def _all_held(
+    checks: Mapping[str, Callable[[], bool]], job: Job, ended: tuple[str, str], warn: Warn
+) -> tuple[str, str]:
+    """Check a result, which is there whatever a check raises; return the job's state, and why, after all of them."""
+    for what, check in checks.items():
+        ok, why = False, ""
+        try:
+            ok = check()
+        except BaseException as error:  # users' functions may raise anything
+            if ends_the_process(error):
+                raise
+            why = f"the {what} failed: {failure.reason(error)}"
+            warn(f"error: {job.name}: {why}\n{failure.report(error)}".rstrip())
+        if not ok and ended[0] != ELSEWHERE:
+            ended = OFF, why or ended[1]
+    return ended
 
 
 def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
