@@ -10,7 +10,8 @@ FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "printable signals",
     "kernels errors atomic locks",
-    "failure",
+    "failure neighbours surroundings",
+    "userfile",
     "triangular tree moments ranges strict machine output_lock csvfile arrayfile",
     "cache packages datafile",
     "arrays references",

@@ -43,6 +43,10 @@ class ParameterError(McgradError, ValueError):
         return f"{self.parameter}: given {self.given}; accepted: {self.accepted}"
 
 
+class UserCodeError(ParameterError):
+    """A Python file of a job, or a function in it, that raises; what it raised is the cause of this error."""
+
+
 class TraceError(McgradError, TypeError):
     """Code that cannot be traced into a Program.
 

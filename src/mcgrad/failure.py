@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from mcgrad.errors import McgradError
+from mcgrad.errors import McgradError, UserCodeError
 
 
 def described(error: BaseException) -> str:
@@ -23,10 +23,15 @@ def reason(error: BaseException) -> str:
 
 
 def report(error: BaseException) -> str:
-    """Return the traceback of an error that mcgrad does not raise on purpose; of others nothing."""
-    if isinstance(error, McgradError):
+    """Return the traceback of an error that users' code or mcgrad has not raised on purpose; of others nothing."""
+    cause: BaseException | None = error
+    users = False
+    while isinstance(cause, McgradError):
+        users = users or isinstance(cause, UserCodeError)
+        cause = cause.__cause__
+    if cause is None or (cause is not error and not users):
         return ""
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(cause))
     except BaseException as second:
         return f"{type(error).__name__}, whose traceback raises {type(second).__name__}\n"

@@ -38,10 +38,7 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
         Names the key, what was given and what is accepted.
     """
     if isinstance(given, str):
-        found = references.python(key, given, "a distribution or a function that returns one")
-        if callable(found):
-            with _prefixed(key):
-                found = found()
+        found = references.made(key, given, "a distribution or a function that returns one")
         if not isinstance(found, Distribution):
             raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a distribution")
         return found

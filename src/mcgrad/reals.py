@@ -21,6 +21,7 @@ FIXED = (
 )
 SIGNED = "integers up to 2**63 - 1"
 MOST_DRAWS = 1 << 62
+MOST_AXES = 32  # NumPy broadcasts no more
 
 
 def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
@@ -61,10 +62,10 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
     ParameterError
         Not such an array, an empty one, or one that would lose a mask, a derivative, or digits.
     """
-    found = obstacle(value)
-    if found:
-        raise ParameterError(name, *found)
     try:
+        found = obstacle(value)
+        if found:
+            raise ParameterError(name, *found)
         array: npt.NDArray[Any] = adopt(name, value) if on_device(value) else np.asarray(value)
     except ParameterError:
         raise
@@ -75,6 +76,8 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
         raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None
     if array.dtype.kind not in kinds or array.size == 0:
         raise ParameterError(name, shown(array if array.shape else value), accepted)
+    if array.ndim > MOST_AXES:
+        raise ParameterError(name, f"an array with {array.ndim} axes", f"at most {MOST_AXES} axes")
     if array.dtype.char in refused:
         raise ParameterError(name, shown(value), NARROWER if array.dtype.char == "g" else accepted)
     return array

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from mcgrad import datafile, failure, signals
+from mcgrad import datafile
 from mcgrad.errors import ParameterError, shown
-
-_neighbours: dict[
-    str, Path
-] = {}  # modules that job files' Python files imported from their own folder, and that folder
+from mcgrad.userfile import PythonFiles
 
 
 class References:
@@ -38,7 +31,12 @@ class References:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.inputs: set[Path] = set()
-        self._modules: dict[Path, ModuleType] = {}
+        self._files = PythonFiles()
+
+    @property
+    def surroundings(self) -> AbstractContextManager[None]:
+        """Context in which the code of the Python files runs, and in which functions of theirs are called."""
+        return self._files.surroundings
 
     def python(self, key: str, given: Any, what: str) -> Any:
         """Return the object that "FILE.py:NAME" refers to.
@@ -51,18 +49,22 @@ class References:
         what : str
             What it should be, for the error.
         """
+        return self._found(key, given, what)[0]
+
+    def made(self, key: str, given: Any, what: str) -> Any:
+        """Return the object that "FILE.py:NAME" refers to, or what it returns where it is a function without arguments.
+
+        Parameters are as for `python`.
+        """
+        return self._files.result(key, given, *self._found(key, given, what))
+
+    def _found(self, key: str, given: Any, what: str) -> tuple[Any, Path]:
         accepted = f'"FILE.py:NAME", {what}'
         if not isinstance(given, str) or ".py:" not in given:
             raise ParameterError(key, shown(given), accepted)
         file, _, name = given.rpartition(":")
-        module = self._module(key, self._path(key, file, accepted))
-        found = module
-        for part in name.split("."):
-            if not hasattr(found, part):
-                names = ", ".join(x for x, value in vars(module).items() if callable(value) and not x.startswith("_"))
-                raise ParameterError(key, f"{name!r}, which {file} does not define", names or accepted)
-            found = getattr(found, part)
-        return found
+        path = self._path(key, file, accepted)
+        return self._files.find(key, path, name, accepted), path
 
     def value(self, key: str, given: Any) -> Any:
         """Return a number or an array: given inline, or by a reference.
@@ -72,8 +74,7 @@ class References:
         these (`datafile`); "FILE.py:NAME" is an array, or a function without arguments that returns one.
         """
         if isinstance(given, str) and ".py:" in given:
-            found = self.python(key, given, "an array or a function that returns one")
-            return found() if callable(found) else found
+            return self.made(key, given, "an array or a function that returns one")
         if not isinstance(given, str) and not datafile.described(given):
             return inline(key, given)
         accepted = f'a number, a list, or {datafile.ACCEPTED} or "FILE.py:NAME"'
@@ -85,11 +86,7 @@ class References:
     def values(self, key: str, given: Any) -> Any:
         """Return a dict of values: nested tables, or "FILE.py:NAME", a dict or a function that returns one."""
         if isinstance(given, str):
-            found = self.python(key, given, "a dict or a function that returns one")
-            found = found() if callable(found) else found
-            if not isinstance(found, Mapping):
-                raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a dict by name")
-            return dict(found)
+            return self._files.mapping(key, given, *self._found(key, given, "a dict or a function that returns one"))
         if not isinstance(given, Mapping):
             raise ParameterError(key, shown(given), 'a table, or "FILE.py:NAME", a function that returns a dict')
         return {
@@ -111,48 +108,6 @@ class References:
         self.inputs.add(path)
         return path
 
-    def _module(self, key: str, path: Path) -> ModuleType:
-        if path in self._modules:
-            return self._modules[path]
-        spec = importlib.util.spec_from_file_location(f"mcgrad_job_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        try:
-            with _importing_from(path.parent):
-                spec.loader.exec_module(module)
-        except BaseException as error:  # also SystemExit, and a KeyboardInterrupt that is no signal
-            if signals.ends_the_process(error):
-                raise
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            where = f"{path.name}, line {lines[-1]}" if lines else path.name
-            given = f"{where}, which raised {failure.described(error)}"
-            raise ParameterError(key, given, "a Python file that runs") from error
-        self._modules[path] = module
-        return module
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Let a file import its neighbours, and not those of the same name in the folder of an earlier job file."""
-    for name in [name for name, other in _neighbours.items() if other != folder]:
-        sys.modules.pop(name, None)
-        del _neighbours[name]
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        _neighbours.update({name: folder for name in set(sys.modules) - before if _lies_in(folder, name)})
-
-
-def _lies_in(folder: Path, name: str) -> bool:
-    """Whether a module is a file of a folder, or in a package there; an environment below the folder is none."""
-    file = Path(getattr(sys.modules[name], "__file__", None) or "")
-    return file.is_relative_to(folder) and file.relative_to(folder).parts[0].partition(".")[0] == name.partition(".")[0]
-
 
 def inline(key: str, given: Any) -> Any:
     """Return a number, or the array that nested lists of numbers make."""
@@ -166,4 +121,7 @@ def inline(key: str, given: Any) -> Any:
         return array
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ParameterError(key, shown(given), "a number, a list of numbers, or a reference to a file")
-    return float(given)
+    try:
+        return float(given)
+    except OverflowError:
+        raise ParameterError(key, shown(given), "a number below 1.8e308") from None

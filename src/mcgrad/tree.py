@@ -20,12 +20,15 @@ def flatten(tree: Any) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        Where a name is not a string, is empty or holds a dot.
+        Where a name is not a string, is empty or holds a dot; where dicts are nested deeper than Python's stack.
     """
     if not isinstance(tree, Mapping):
         return {"": tree}
     flat: dict[str, Any] = {}
-    _flatten_into(flat, "", tree)
+    try:
+        _flatten_into(flat, "", tree)
+    except RecursionError:
+        raise ParameterError(str(next(iter(tree))), "dicts that are nested too deep, or without end", "fewer") from None
     return flat
 
 

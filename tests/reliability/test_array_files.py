@@ -225,4 +225,4 @@ def test_inputs_are_listed(tmp_path):
     references = References(tmp_path)
     references.values("data", {"x": "t.npy", "y": {"z": "m.py:a"}})
     assert references.inputs == {(tmp_path / name).resolve() for name in ("t.npy", "m.py")}
-    assert sys.modules.pop("mcgrad_job_m", None) is not None
+    assert any(name.startswith("mcgrad_job_m_") for name in sys.modules)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mcgrad import failure, signals
 from mcgrad.backends.threads import one_blas_thread
+from mcgrad.cache.place import cache_folder
 from mcgrad.cli import board
 from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
@@ -53,6 +54,7 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     entries = refuse_targets(entries, settings.force)
     remove_leftovers(entries)
     sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
+    cache_folder()  # where it is relative, it starts at the folder of now: users' code may go to another one
     batch = _Batch(list(entries))
     try:
         # one BLAS thread from first to last: what is computed while compiling must not depend on what runs meanwhile

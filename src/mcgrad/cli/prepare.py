@@ -63,7 +63,11 @@ class Ready:
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
     """Read a job and compile it; with `resume`, see whether its result is there, or else how far it had come."""
-    job = entry.job()
+    with entry.references.surroundings:
+        return _prepared(entry.job(), resume)
+
+
+def _prepared(job: Job, resume: bool) -> Complete | Ready:
     found, note = _left(job) if resume else (None, "")
     if isinstance(found, Complete):
         return found

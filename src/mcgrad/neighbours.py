@@ -1,0 +1,112 @@
+"""Imports of files that lie beside a job's Python file, by that file and its neighbours alone.
+
+Python finds the neighbours of a script as it puts their folder first in ``sys.path``. In a batch that would give the
+files of one folder to all that is imported meanwhile: to other jobs, to libraries, to mcgrad itself in another thread.
+Here a finder looks at who imports. A module that is a neighbour is in ``sys.modules`` while code of its folder runs,
+and until code of another folder does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import FrameType, ModuleType
+
+LIBRARIES = (
+    "mcgrad",
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "numba_cuda",
+    "cupy",
+    "rich",
+    "threadpoolctl",
+    "torch",
+    "jax",
+)
+RESERVED = sys.stdlib_module_names | frozenset(LIBRARIES)
+IMPORTING = ("<frozen importlib", importlib.__file__ or "")  # files of the frames of an import itself
+
+_owners: dict[str, Path] = {}  # folders, by the names of the modules in `sys.modules` that are files of jobs
+_away: dict[Path, dict[str, ModuleType]] = {}  # neighbours that are not in `sys.modules`, by their folder
+
+
+class _Finder:
+    """Finds neighbours for what imports them.
+
+    Parameters
+    ----------
+    deep : bool
+        Whether for libraries, too, that a job's code has called: last of all finders, as what they import by name.
+    """
+
+    def __init__(self, deep: bool) -> None:
+        self.deep = deep
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a module is, for Python's import system."""
+        folder = None if path is not None else _importer(sys._getframe(1), self.deep)
+        if folder is None or (self.deep and name in RESERVED):
+            return None
+        spec = PathFinder.find_spec(name, [str(folder)])
+        if spec is None or (spec.origin is None and not self.deep):  # a folder, which a package elsewhere goes before
+            return None
+        if name in RESERVED:
+            raise ImportError(
+                f"{spec.origin} has the name of a module of Python's or of a library: rename it", name=name
+            )
+        _owners[name] = folder
+        return spec
+
+
+def run(path: Path) -> ModuleType:
+    """Run a job's Python file as a module.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute.
+    """
+    name = "".join(letter if letter.isidentifier() else "_" for letter in path.stem)
+    name = f"mcgrad_job_{name}_{hashlib.blake2b(str(path).encode(errors='surrogateescape'), digest_size=4).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _owners[name] = path.parent
+    use(path.parent)
+    spec.loader.exec_module(module)
+    return module
+
+
+def use(folder: Path) -> None:
+    """Have the neighbours in a folder that have been imported in `sys.modules`, and no others."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path[:] = [_Finder(deep=False), *sys.meta_path, _Finder(deep=True)]
+    others = {name: owner for name, owner in _owners.items() if owner != folder and not name.startswith("mcgrad_job_")}
+    for name in [name for name in sys.modules if name.partition(".")[0] in others]:
+        _away.setdefault(others[name.partition(".")[0]], {})[name] = sys.modules.pop(name)
+    for name in others:
+        del _owners[name]
+    for name, module in _away.pop(folder, {}).items():
+        sys.modules[name] = module
+        _owners[name.partition(".")[0]] = folder
+
+
+def _importer(frame: FrameType | None, deep: bool) -> Path | None:
+    """Return the folder of the job whose code imports: the innermost that does, or with `deep` any that called it."""
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(IMPORTING):
+            owner = _owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
+            if owner is not None or not deep:
+                return owner
+        frame = frame.f_back
+    return None

@@ -1,0 +1,123 @@
+"""What of the process the Python files of one job file see and may change, apart from what other jobs see."""
+
+from __future__ import annotations
+
+import locale
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class _Setting(NamedTuple):
+    """A setting of the process or the thread: how to read and how to change it."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+
+
+def _read_folder() -> str | None:
+    with suppress(OSError):  # it has been removed
+        return os.getcwd()
+    return None
+
+
+def _write_folder(folder: str | None) -> None:
+    with suppress(OSError):
+        os.chdir(folder or "")
+
+
+def _read_environment() -> dict[str, str]:
+    """Return all variables but those that libraries set for the OpenMP runtime when they are imported."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+
+
+def _write_environment(wanted: dict[str, str]) -> None:
+    for name in _read_environment().keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _read_umask() -> int | None:
+    """Read the umask where that takes no change of it, during which other threads might make files."""
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        return next((int(line.partition(":")[2], 8) for line in file if line.startswith("Umask:")), None)
+    return None
+
+
+def _read_streams() -> tuple[Any, ...]:
+    return sys.stdin, sys.stdout, sys.stderr
+
+
+def _write_streams(streams: tuple[Any, ...]) -> None:
+    sys.stdin, sys.stdout, sys.stderr = streams
+
+
+KEPT = {  # for code of the same job file that runs later
+    "working folder": _Setting(_read_folder, _write_folder),
+    "environment": _Setting(_read_environment, _write_environment),
+    "sys.path": _Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
+    "sys.argv": _Setting(lambda: [*sys.argv], lambda words: sys.argv.__setitem__(slice(None), words)),
+    "floating-point errors": _Setting(lambda: np.geterr(), lambda found: np.seterr(**found)),
+}
+PUT_BACK = {
+    "standard streams": _Setting(_read_streams, _write_streams),
+    "umask": _Setting(_read_umask, lambda mask: None if mask is None else os.umask(mask)),
+    "locale": _Setting(lambda: locale.setlocale(locale.LC_ALL), lambda found: locale.setlocale(locale.LC_ALL, found)),
+    "recursion limit": _Setting(sys.getrecursionlimit, lambda limit: sys.setrecursionlimit(limit)),
+}
+
+
+class Surroundings:
+    """A context in which code of one job file runs.
+
+    It finds the settings `KEPT` and the filters of warnings as code of the same file left them. After it they are put
+    back, and so are those in `PUT_BACK`. What the code does not change is not touched, as other threads run meanwhile.
+    Contexts of one object may nest; those of several objects may not run at once.
+    """
+
+    def __init__(self) -> None:
+        self._own: dict[str, Any] = {}
+        self._filters: list[Any] | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return
+        self._outside = {name: setting.read() for name, setting in {**KEPT, **PUT_BACK}.items()}
+        for name, value in self._own.items():
+            KEPT[name].write(value)
+        self._list = warnings.filters  # the object: another thread may have put its own in place when this ends
+        self._outside_filters = [*self._list]
+        if self._filters is not None:
+            _write_filters(self._list, self._filters)
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        for name, setting in {**KEPT, **PUT_BACK}.items():
+            found = setting.read()
+            if found != self._outside[name]:
+                setting.write(self._outside[name])
+                if name in KEPT:
+                    self._own[name] = found
+            else:
+                self._own.pop(name, None)
+        if [*self._list] != self._outside_filters:
+            self._filters = [*self._list]
+            _write_filters(self._list, self._outside_filters)
+        else:
+            self._filters = None
+
+
+def _write_filters(filters: Any, wanted: list[Any]) -> None:
+    filters[:] = wanted
+    warnings._filters_mutated()  # type: ignore[attr-defined]
