@@ -125,7 +125,6 @@ class Keeper:
 
 def to_json(identity: Identity, reached: Reached) -> str:
     """Return a checkpoint as text that :func:`read` understands, exactly."""
-    moments = reached.partial.moments
     fields = {
         "format": FORMAT,
         **asdict(identity),
@@ -133,7 +132,7 @@ def to_json(identity: Identity, reached: Reached) -> str:
         "stop": reached.stop,
         "seconds": reached.seconds,
         "nonfinite": reached.partial.nonfinite,
-        "moments": {"count": moments.count, "mean": moments.mean.tolist(), "norm": moments.norm.tolist()},
+        "moments": record.of_moments(reached.partial.moments),
     }
     return dumps(signed(fields))
 

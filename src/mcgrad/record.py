@@ -17,13 +17,11 @@ from mcgrad.ranges import Ranges
 from mcgrad.reals import MOST_DRAWS
 
 FORMAT = "mcgrad.Estimate/1"
-NEEDED = frozenset(
-    {
-        *("format", "value", "stderr", "grad", "grad_stderr", "n", "nonfinite", "omitted", "dtype", "backend", "seed"),
-        *("seconds", "ranges", "problem", "shapes", "moments"),
-    }
-)
+PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 LATER = frozenset({"method", "choice", "group", "digest"})  # which the first results did not have
+NEEDED = frozenset(
+    {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
+)
 NONFINITE = ("nan", "inf", "-inf")
 MOST_LEVELS, MOST_AXES = 256, 64  # of nested parameters, and of NumPy's arrays
 LONGEST = sys.float_info.max  # time in seconds
@@ -69,6 +67,11 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
     }
+
+
+def of_moments(moments: Moments) -> dict[str, Any]:
+    """Return moments as fields."""
+    return {"count": moments.count, "mean": moments.mean.tolist(), "norm": moments.norm.tolist()}
 
 
 def moments(given: Any, count: int | None = None, size: int | None = None) -> Moments:

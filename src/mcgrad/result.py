@@ -346,24 +346,11 @@ class Estimate:
             "stderr": self.stderr,
             "grad": tree.map(listed, host.grad),
             "grad_stderr": tree.map(listed, host.grad_stderr),
-            "n": self.n,
-            "nonfinite": self.nonfinite,
-            "omitted": self.omitted,
-            "dtype": self.dtype,
-            "backend": self.backend,
-            "seed": self.seed,
-            "seconds": self.seconds,
-            "method": self.method,
-            "choice": self.choice,
-            "group": self.group,
+            **{name: getattr(self, name) for name in record.PLAIN},
             "ranges": [list(pair) for pair in self.ranges],
             "problem": self._fingerprint,
             "shapes": {path: list(shape) for path, shape in self._shapes.items()},
-            "moments": {
-                "count": self._moments.count,
-                "mean": self._moments.mean.tolist(),
-                "norm": self._moments.norm.tolist(),
-            },
+            "moments": record.of_moments(self._moments),
         }
 
     @classmethod
