@@ -200,7 +200,7 @@ def test_reparameterized_params_and_data(folder, capsys):
         ({"seed": "-1"}, "seed", "-1", "from 0"),
         ({"dtype": '"float16"'}, "dtype", "'float16'", "'float32' or 'float64'"),
         ({"backend": '"gpu"'}, "backend", "'gpu'", "'numpy'"),
-        ({"threads": "0"}, "threads", "0", "at least 1"),
+        ({"threads": "0"}, "threads", "0", "from 1 to"),
         ({"nonfinite": '"ignore"'}, "nonfinite", "'ignore'", "'omit'"),
         ({"compare": "true"}, "compare", "True", "'none'"),
         ({"n_compare": "0"}, "n_compare", "0", "at least 2"),

@@ -64,7 +64,8 @@ class Estimator:
         "numpy", "cpu" or another that is registered, or "auto": the one that takes least by its own estimate, or the
         next best where that one fails (with a `BackendWarning`).
     threads : int, optional
-        Default: $MCGRAD_NUM_THREADS, or all processors this process may use. The result does not depend on it.
+        Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
+        control groups), in each call. The result does not depend on it.
     nonfinite : {"propagate", "omit", "raise"}
         What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN (a value
         that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
@@ -138,7 +139,7 @@ class Estimator:
         self._given = replace(given, params=None, data=None)  # whose values are kept below
         self.output = _output(given.output, given.backend)
         self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
-        self.threads = thread_count(given.threads)
+        threads = thread_count(given.threads)
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
         self._params = arguments.parameters(given.params, q)
         self._data = arguments.data(given.data, {**q.params, **(given.params or {})})
@@ -179,7 +180,7 @@ class Estimator:
             prefer, why = CUDA, "where the inputs are"
         name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
         draws = given.draws and given.draws // self.group
-        self._dispatched = Dispatched(name, self.program, draws, self.threads, given.devices, prefer, why)
+        self._dispatched = Dispatched(name, self.program, draws, threads, given.devices, prefer, why)
 
     def _planned(self, problem: Problem, given: Request) -> Plan:
         k = arguments.count("k", given.k, 2)
@@ -206,6 +207,11 @@ class Estimator:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return unpickled, (type(self), self._request().portable(), self.problem)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
+        return thread_count(self._given.threads)
 
     @property
     def backend(self) -> str:
@@ -380,10 +386,11 @@ class Estimator:
 
             if reached:
                 reached = replace(reached, stop=reached.stop // self.group)
-            cut, workers = kernel.chunks(first // self.group, n // self.group), kernel.workers(self.threads)
-            partial = run(kernel.bind(values), seed, cut, workers, self.nonfinite == "omit", told, reached)
+            bound, cut = kernel.bind(values), kernel.chunks(first // self.group, n // self.group)
+            omit = self.nonfinite == "omit"
+            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, told, reached)
             seconds = time.perf_counter() - start
-            return self._finish.estimate(partial, values, self.nonfinite == "omit"), seconds
+            return self._finish.estimate(partial, values, omit), seconds
 
     def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
         params = [value for path, value in values.items() if not path.startswith(DATA)]

@@ -14,8 +14,9 @@ from mcgrad.backends.rates import Rated
 from mcgrad.cache import limit
 from mcgrad.cache.folder import obstacle
 from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
-from mcgrad.machine import available_processors, processor, version
-from mcgrad.run import THREADS_VARIABLE, thread_count
+from mcgrad.cgroup import quota
+from mcgrad.machine import allowed_processors, available_processors, processor, version
+from mcgrad.run import THREADS_VARIABLE, thread_count, threads_given
 
 REQUIRED = ("numpy", "numba", "llvmlite", "scipy")
 OPTIONAL = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x")
@@ -29,13 +30,12 @@ def info() -> dict[str, str]:
     -----
     Imports Numba, loads its BLAS, and asks every backend whether it can run, to say what they are.
     """
-    given = os.environ.get(THREADS_VARIABLE)
     return {
         **dict(_versions()),
         "processor": processor(),
         "features": _features(),
-        "processors": f"{available_processors()} usable of {os.cpu_count()}",
-        "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if given else 'all usable processors'})",
+        "processors": _processors(),
+        "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if threads_given() else 'all usable processors'})",
         "BLAS": _blas(),
         "cache": _cache(),
         **{f"backend {name}": _backend(backend) for name, backend in registry.backends().items()},
@@ -43,6 +43,13 @@ def info() -> dict[str, str]:
         "backend auto": "the one that takes least by these rates",
         "rates": _rates(),
     }
+
+
+def _processors() -> str:
+    share, allowed, there = quota(), allowed_processors(), os.cpu_count()
+    limits = [f"affinity {allowed}"] if allowed != there else []
+    limits += [f"control group's quota {share:g}"] if share is not None else []
+    return f"{available_processors()} usable of {there}" + (f" ({', '.join(limits)})" if limits else "")
 
 
 def _backend(backend: Backend) -> str:

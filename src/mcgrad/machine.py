@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from mcgrad.cgroup import quota
 
-@cache
+
 def available_processors() -> int:
-    """Processors that this process may run on."""
+    """Return how many processors this process may use now, by its affinity and by its control groups' quota."""
+    share = quota()
+    return allowed_processors() if share is None else max(min(allowed_processors(), math.ceil(share)), 1)
+
+
+def allowed_processors() -> int:
+    """Return how many processors this process may run on: its affinity, and from Python 3.13 on $PYTHON_CPU_COUNT."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -19,6 +19,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.machine import available_processors
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
+MOST_THREADS = 4096  # beyond the processors of any machine; as many as a system lets a process start, or fewer
 POOLS = 4  # of different numbers of threads that are kept
 AHEAD = 2  # chunks handed out for each thread before the oldest is waited for
 
@@ -49,21 +50,26 @@ Watch = Callable[[int, Partial], None]  # told the next draw and what the draws 
 
 
 def thread_count(threads: int | None) -> int:
-    """Return the number of threads: as given, or $MCGRAD_NUM_THREADS, or the processors this process may use.
+    """Return the number of threads: as given, or $MCGRAD_NUM_THREADS, or the processors this process may use now.
 
     Raises
     ------
     ParameterError
-        Not a whole number of at least 1.
+        Not a whole number from 1 to 4096.
     """
     if threads is not None:
-        return count("threads", threads, 1)
-    given = os.environ.get(THREADS_VARIABLE)
-    if given is None:
+        return count("threads", threads, 1, MOST_THREADS)
+    given = threads_given()
+    if not given:
         return available_processors()
-    if not given.strip().isdecimal():
-        raise ParameterError(THREADS_VARIABLE, shown(given), "a whole number of at least 1")
-    return count(THREADS_VARIABLE, int(given), 1)
+    if not given.isdecimal():
+        raise ParameterError(THREADS_VARIABLE, shown(given), f"a whole number from 1 to {MOST_THREADS}, or nothing")
+    return count(THREADS_VARIABLE, int(given), 1, MOST_THREADS)
+
+
+def threads_given() -> str:
+    """Return what $MCGRAD_NUM_THREADS says; an empty or blank one says nothing."""
+    return os.environ.get(THREADS_VARIABLE, "").strip()
 
 
 @lru_cache(POOLS)
@@ -80,7 +86,7 @@ def run(
     bound: Bound,
     seed: int,
     chunks: Iterable[Chunk],
-    workers: int,
+    workers: Callable[[], int],
     omit: bool,
     watch: Watch | None = None,
     reached: Reached | None = None,
@@ -93,8 +99,8 @@ def run(
     seed : int
     chunks : iterable of (int, int)
         Ranges of draws, one after the other without a gap.
-    workers : int
-        Number of threads.
+    workers : callable
+        Returns the number of threads; not called where there is one chunk.
     omit : bool
         Whether draws with a non-finite output are left out.
     watch : callable, optional
@@ -117,8 +123,9 @@ def run(
     two = list(islice(left, 2))
     if not two:
         return total
-    partials = _in_turn if workers == 1 or len(two) < 2 else _on_threads
-    with closing(partials(bound, seed, chain(two, left), workers, omit)) as parts:
+    threads = workers() if len(two) > 1 else 1
+    partials = _in_turn if threads == 1 else _on_threads
+    with closing(partials(bound, seed, chain(two, left), threads, omit)) as parts:
         for stop, part in parts:
             total = _merged(total, part)
             if watch:
@@ -129,18 +136,18 @@ def run(
 Parts = Generator[tuple[int, Partial], None, None]  # the end of a chunk, and what the chunk gave, in their order
 
 
-def _in_turn(bound: Bound, seed: int, chunks: Iterator[Chunk], workers: int, omit: bool) -> Parts:
+def _in_turn(bound: Bound, seed: int, chunks: Iterator[Chunk], threads: int, omit: bool) -> Parts:
     for start, stop in chunks:
         yield stop, bound.partial(seed, start, stop, omit)
 
 
-def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], workers: int, omit: bool) -> Parts:
+def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], threads: int, omit: bool) -> Parts:
     """Average over chunks on threads of the pool, and in this thread where they have not begun with the oldest one.
 
     So a run ends even if all threads of the pool wait for it, as they do where the integrand itself estimates, and
     where there are no threads, as at the end of the process.
     """
-    executor: ThreadPoolExecutor | None = pool(workers)
+    executor: ThreadPoolExecutor | None = pool(threads)
     waiting: deque[tuple[Chunk, Future[Partial] | None]] = deque()
 
     def submit(chunk: Chunk) -> Future[Partial] | None:
@@ -153,7 +160,7 @@ def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], workers: int, 
 
     try:
         while True:
-            waiting.extend((chunk, submit(chunk)) for chunk in islice(chunks, AHEAD * workers - len(waiting)))
+            waiting.extend((chunk, submit(chunk)) for chunk in islice(chunks, AHEAD * threads - len(waiting)))
             if not waiting:
                 return
             (start, stop), oldest = waiting[0]

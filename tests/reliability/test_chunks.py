@@ -99,7 +99,7 @@ def test_a_run_of_very_many_chunks_takes_little_memory(workers, n):
 
     def stopped():
         with pytest.raises(StopError):
-            run(Counting(200), 0, chunks, workers, False)
+            run(Counting(200), 0, chunks, lambda: workers, False)
 
     stopped()  # starts the threads
     assert peak(stopped) < 1e6
@@ -116,7 +116,7 @@ def test_a_run_goes_on_in_the_middle_of_very_many_chunks_at_once():
         raise StopError
 
     with pytest.raises(StopError):
-        run(Counting(9), 0, chunks, 1, False, told, reached)
+        run(Counting(9), 0, chunks, lambda: 1, False, told, reached)
     assert seen == [(stop, stop)]
 
 

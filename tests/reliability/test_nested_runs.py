@@ -35,7 +35,7 @@ def told(partial):
     return partial.moments.count, partial.moments.mean, partial.moments.norm
 
 
-RIGHT = told(run(Bound(), 0, CHUNKS, 1, False))
+RIGHT = told(run(Bound(), 0, CHUNKS, lambda: 1, False))
 
 
 def within(seconds, work):
@@ -50,7 +50,7 @@ def within(seconds, work):
 
 def test_runs_from_inside_all_threads_of_the_pool_at_once():
     """Each of the pool's threads waits for the other to be in an inner run, too."""
-    check_inner_runs(lambda: run(Bound(), 0, CHUNKS, WORKERS, False))
+    check_inner_runs(lambda: run(Bound(), 0, CHUNKS, lambda: WORKERS, False))
 
 
 def check_inner_runs(start):
@@ -69,7 +69,7 @@ def check_inner_runs(start):
 
     def outer():
         main.append(threading.get_ident())
-        return told(run(Bound(inner), 0, CHUNKS, WORKERS, False))
+        return told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))
 
     running.pool.cache_clear()  # threads of its own
     assert within(60, outer) == RIGHT
@@ -79,7 +79,7 @@ def check_inner_runs(start):
 def test_runs_from_inside_by_way_of_other_threads():
     """The inner runs are in no thread of the pool, but all of the pool's threads wait for them."""
     with ThreadPoolExecutor(WORKERS) as others:
-        check_inner_runs(lambda: others.submit(run, Bound(), 0, CHUNKS, WORKERS, False).result(60))
+        check_inner_runs(lambda: others.submit(run, Bound(), 0, CHUNKS, lambda: WORKERS, False).result(60))
 
 
 def test_runs_inside_runs_inside_runs():
@@ -89,11 +89,11 @@ def test_runs_inside_runs_inside_runs():
         level = getattr(depth, "level", 0)
         if level < 3 and next(tries) < 60:
             depth.level = level + 1
-            assert told(run(Bound(inner), 0, CHUNKS, WORKERS, False)) == RIGHT
+            assert told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
             depth.level = level
 
     tries = itertools.count()
-    assert within(60, lambda: told(run(Bound(inner), 0, CHUNKS, WORKERS, False))) == RIGHT
+    assert within(60, lambda: told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))) == RIGHT
 
 
 def test_a_run_from_a_progress_function():
@@ -162,5 +162,5 @@ class Refusing(ThreadPoolExecutor):
 def test_a_run_without_threads(after, monkeypatch):
     executor = Refusing(after)
     monkeypatch.setattr(running, "pool", lambda threads: executor)
-    assert told(run(Bound(), 0, CHUNKS, WORKERS, False)) == RIGHT
+    assert told(run(Bound(), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
     executor.shutdown()
