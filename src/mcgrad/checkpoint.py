@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,9 @@ class Keeper:
         self._due = end + max(self._every, (end - start) / SHARE)
 
     def remove(self) -> None:
-        """Remove the file: the results are there."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, if that can be done: the results are there, and are looked for first."""
+        with suppress(OSError):
+            self.path.unlink()
 
 
 def to_json(identity: Identity, reached: Reached) -> str:

@@ -58,12 +58,15 @@ class Entry:
     references : References
     table : dict
         All keys.
+    refusal : ParameterError or None
+        Why the job may not run, if it is not complete.
     """
 
     place: Place
     fields: dict[str, Any]
     references: References
     table: Mapping[str, Any]
+    refusal: ParameterError | None = None
 
     @property
     def name(self) -> str:

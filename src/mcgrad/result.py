@@ -390,7 +390,7 @@ class Estimate:
         """
         if not isinstance(text, str | bytes | bytearray):
             raise ParameterError("text", shown(text), "JSON as str or bytes, such as Path(...).read_bytes()")
-        if len(text) < LONGEST_PATH and text.lstrip()[:1] not in ("{", b"{"):
+        if len(text) < LONGEST_PATH and not (b"{" in text if isinstance(text, bytes | bytearray) else "{" in text):
             raise ParameterError("text", shown(text), "JSON itself; Path(...).read_bytes() reads a file's")
         return cls.from_dict(loads("text", bytes(text) if isinstance(text, bytearray) else text))
 

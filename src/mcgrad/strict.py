@@ -63,7 +63,7 @@ def loads(name: str, text: str | bytes, accepted: str = WHOLE) -> dict[str, Any]
     """
     try:
         fields = json.loads(
-            text if isinstance(text, str) else text.decode(),
+            (text if isinstance(text, str) else text.decode()).removeprefix("\ufeff"),  # as some editors put there
             parse_float=_float,
             parse_int=_int,
             parse_constant=_refuse,

@@ -52,13 +52,13 @@ def refuse_others(stem: Path, name: str, force: bool) -> None:
             continue
         why = _protected(path)
         if not why:
-            ours = _is_result(path)
-            why = "" if ours or (ours is None and _is_result(other)) else "which mcgrad did not write"
+            ours = is_result(path)
+            why = "" if ours or (ours is None and is_result(other)) else "which mcgrad did not write"
         if why:
             raise ParameterError(name, f"{near(path)}, {why}", "another path, or --force to write over that file")
 
 
-def _is_result(path: Path) -> bool | None:
+def is_result(path: Path) -> bool | None:
     """Whether mcgrad wrote a file; None where it is damaged, or not there."""
     try:
         if not path.stat().st_size:

@@ -51,6 +51,7 @@ def test_a_part_of_a_file_is_refused(cut):
     "written",
     [
         lambda fields: json.dumps(fields, indent=4),
+        lambda fields: "\ufeff\n" + json.dumps(fields, indent=1).replace("\n", "\r\n"),
         lambda fields: json.dumps(fields, ensure_ascii=False).replace(" ", ""),
         lambda fields: json.dumps({name: fields[name] for name in sorted(fields)}, separators=(",\n", " :\t")),
         lambda fields: json.dumps(fields).replace("0.5", "5e-1").replace('"n": 12', '"n": 12.0').replace("12.0", "12"),

@@ -167,9 +167,19 @@ def test_what_another_job_of_the_batch_reads_is_never_written_over(folder, capsy
     assert "job.toml, out: given study.npz, which other (other.toml) reads" in printed.err
     assert "2 jobs: 1 failed, 1 done" in printed.out
     assert (folder / "study.npz").read_bytes() == before
+    (folder / "job.toml").write_text(JOB.replace("{DATA}", "{}"))
     (folder / "study.npz").unlink()  # nor is it made for the other: whether it were there would depend on the order
     assert main(["run", "job.toml", "other.toml"]) == 2
     assert not (folder / "study.npz").exists()
+
+
+def test_a_job_that_is_complete_may_be_read_by_the_next(folder, capsys):
+    (folder / "other.toml").write_text(JOB.replace("{DATA}", '{x = "study.npz:grad.loc"}').replace('out = "study"', ""))
+    for file in ("job.toml", "other.toml"):
+        assert main(["run", file]) == 0
+    assert main(["run", "job.toml", "other.toml", "--resume"]) == 0
+    assert "2 jobs: 2 complete already" in capsys.readouterr().out
+    assert main(["run", "job.toml", "other.toml"]) == 1
 
 
 def test_a_file_that_appears_while_the_job_runs_is_kept(folder, capsys):

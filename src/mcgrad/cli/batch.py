@@ -51,7 +51,7 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     if settings.out is not None:
         entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
     refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
-    entries = refuse_targets(entries, settings.force)
+    entries = refuse_targets(entries, settings.force, settings.resume)
     remove_leftovers(entries)
     sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
     cache_folder()  # where it is relative, it starts at the folder of now: users' code may go to another one

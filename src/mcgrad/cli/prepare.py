@@ -64,13 +64,15 @@ class Ready:
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
     """Read a job and compile it; with `resume`, see whether its result is there, or else how far it had come."""
     with entry.references.surroundings:
-        return _prepared(entry.job(), resume)
+        return _prepared(entry.job(), resume, entry.refusal)
 
 
-def _prepared(job: Job, resume: bool) -> Complete | Ready:
+def _prepared(job: Job, resume: bool, refusal: ParameterError | None) -> Complete | Ready:
     found, note = _left(job) if resume else (None, "")
     if isinstance(found, Complete):
         return found
+    if refusal:
+        raise refusal
     start = time.perf_counter()
     estimator, note = _continued(job, found, note) if found else (None, note)
     if estimator is None:

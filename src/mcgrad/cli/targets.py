@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,20 +15,21 @@ from mcgrad.errors import ParameterError
 from mcgrad.jobfile import Entry, Refused
 from mcgrad.printable import near
 from mcgrad.save import paths
-from mcgrad.targets import obstacle, refuse_others
+from mcgrad.targets import is_result, obstacle, refuse_others
 
 DAY = 86_400.0  # seconds
 Key: TypeAlias = tuple[int, int] | str
 
 
-def refuse_targets(entries: Sequence[Entry | Refused], force: bool) -> list[Entry | Refused]:
+def refuse_targets(entries: Sequence[Entry | Refused], force: bool, resume: bool) -> list[Entry | Refused]:
     """Return the jobs, those refused whose results would be written over a file that is not mcgrad's.
 
-    Files that any of the jobs refers to are refused also with `force`, by whatever name or link.
+    Files that any of the jobs refers to are refused also with `force`, by whatever name or link. With `resume`, a job
+    that may be complete is refused only once it is known that it is not, as nothing is written otherwise.
     """
     jobs = [entry for entry in entries if isinstance(entry, Entry)]
     inputs = {_key(path): entry for entry in jobs for path in _inputs(entry)}
-    return [_looked_at(entry, inputs, force) if isinstance(entry, Entry) else entry for entry in entries]
+    return [_looked_at(entry, inputs, force, resume) if isinstance(entry, Entry) else entry for entry in entries]
 
 
 def remove_leftovers(entries: Sequence[Entry | Refused]) -> None:
@@ -42,7 +44,7 @@ def remove_leftovers(entries: Sequence[Entry | Refused]) -> None:
         remove_stale(folder, DAY, earlier)
 
 
-def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool) -> Entry | Refused:
+def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool, resume: bool) -> Entry | Refused:
     name = entry.place.key("out")
     try:
         for path in (*paths(entry.out), path_for(entry.out)):
@@ -53,6 +55,8 @@ def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool) -> Entry | R
         refuse_others(entry.out, name, force)
         _refuse_at_checkpoint(path_for(entry.out), name, force)
     except ParameterError as error:
+        if resume and is_result(paths(entry.out)[0]):
+            return replace(entry, refusal=error)
         return Refused(entry.name, entry.place, error)
     return entry
 
