@@ -21,16 +21,10 @@ class References:
     ----------
     folder : Path
         Of the job file.
-
-    Attributes
-    ----------
-    inputs : set of Path
-        The files that have been referred to so far: no result may be written over one of them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.inputs: set[Path] = set()
         self._files = PythonFiles()
 
     @property
@@ -105,7 +99,6 @@ class References:
         if not regular:
             reason = "which is not a regular file" if there else "which is not there"
             raise ParameterError(key, f"{file}, {reason} ({path})", accepted)
-        self.inputs.add(path)
         return path
 
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 import zipfile
 
 import numpy as np
@@ -216,13 +215,3 @@ def test_memory_that_is_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np.lib.format, "read_array", fail)
     assert "MemoryError" in refused(tmp_path, "t.npy").given
-
-
-def test_inputs_are_listed(tmp_path):
-    """Results are not written over what a job reads."""
-    (tmp_path / "t.npy").write_bytes(npy())
-    (tmp_path / "m.py").write_text("a = 1.0\n")
-    references = References(tmp_path)
-    references.values("data", {"x": "t.npy", "y": {"z": "m.py:a"}})
-    assert references.inputs == {(tmp_path / name).resolve() for name in ("t.npy", "m.py")}
-    assert any(name.startswith("mcgrad_job_m_") for name in sys.modules)
