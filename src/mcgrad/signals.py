@@ -63,6 +63,12 @@ def stoppable() -> Iterator[None]:
         _received.clear()
 
 
+def ignore() -> None:
+    """Ignore these signals from now on, in the main thread of a process that ends because of one."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raise for the first signal, and for each Ctrl-C; terminals and schedulers send the others several times."""
     if _received and number != signal.SIGINT:

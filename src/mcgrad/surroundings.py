@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import locale
 import os
 import sys
@@ -70,6 +71,8 @@ PUT_BACK = {
     "standard streams": _Setting(_read_streams, _write_streams),
     "umask": _Setting(_read_umask, lambda mask: None if mask is None else os.umask(mask)),
     "locale": _Setting(lambda: locale.setlocale(locale.LC_ALL), lambda found: locale.setlocale(locale.LC_ALL, found)),
+    "garbage collection": _Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    "switch interval": _Setting(sys.getswitchinterval, sys.setswitchinterval),
     "recursion limit": _Setting(sys.getrecursionlimit, lambda limit: sys.setrecursionlimit(limit)),
 }
 
@@ -120,4 +123,5 @@ class Surroundings:
 
 def _write_filters(filters: Any, wanted: list[Any]) -> None:
     filters[:] = wanted
-    warnings._filters_mutated()  # type: ignore[attr-defined]
+    with warnings.catch_warnings():  # has Python forget what it has looked up in them
+        pass

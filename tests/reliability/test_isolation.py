@@ -77,3 +77,6 @@ def test_a_job_that_ends_the_process_has_no_result(folder, capsys):
     (folder / "leaves.py").write_text("def f(z):\n    raise SystemExit(0)")
     assert main(["explain", "job.toml"]) == 2
     assert "mcgrad: error: SystemExit: 0" in capsys.readouterr().err
+    (folder / "fine.toml").write_text(JOB)
+    assert main(["explain", "job.toml", "fine.toml"]) == 1
+    assert "\n# fine\nbackend: numpy" in f"\n{capsys.readouterr().out}"

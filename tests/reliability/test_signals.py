@@ -44,6 +44,21 @@ def test_a_signal_ends_an_import_that_never_ends(tmp_path, sent):
     assert printed.split("\n")[1:3] == ["2 jobs: 2 not run", "first   not run  batch.toml, [[job]] 1"]
 
 
+def test_threads_that_a_file_leaves_running_are_waited_for_and_named(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import sys, threading\nimport numpy as np\n"
+        "threading.Thread(target=sys.stdin.read, name='reader').start()\ndef f(z):\n    return np.sin(z)\n"
+    )
+    (tmp_path / "batch.toml").write_text(BATCH)
+    command = [sys.executable, "-c", MAIN, "run", "batch.toml"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as process:
+        said = process.stderr.readline()
+        process.communicate(timeout=60)
+    assert said == "mcgrad: waits for threads that a job's file has left running: reader\n"
+    assert process.returncode == 0
+
+
 SWALLOWS = """
 import signal, threading
 import numpy as np

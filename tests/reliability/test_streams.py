@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -104,6 +105,12 @@ def test_nothing_from_files_reaches_the_terminal_raw(folder, capsys):
     printed = "".join(capsys.readouterr())
     assert "\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202e\\u2066\\x7f\\r" in printed
     assert printed == printable(printed)
+
+
+def test_warnings_print_no_control_characters(folder, capsys, recwarn):
+    with streams.lasting():
+        print(warnings.formatwarning(UserWarning("\x1b[2J"), UserWarning, "file\x9b.py", 3, "line"), file=sys.stderr)
+    assert capsys.readouterr().err == "file\\x9b.py:3: UserWarning: \\x1b[2J\n  line\n\n"
 
 
 def test_printable():

@@ -15,7 +15,7 @@ from mcgrad.errors import McgradError, ParameterError
 from mcgrad.printable import line, printable
 
 OK, OFF, REFUSED, UNREAD = 0, 1, 2, 141
-PATIENCE = 2.0  # seconds for other threads to end with the process
+PATIENCE = 1.0  # seconds for other threads to end with the process
 
 
 def process() -> NoReturn:
@@ -26,8 +26,10 @@ def process() -> NoReturn:
     waited for, as Python does, and named.
     """
     status = main()
-    end = (lambda: os._exit(status)) if status > 128 else _name_threads
-    late = threading.Timer(PATIENCE, end)
+    stopped = status in [128 + number for number in signals.ENDING]
+    if stopped:
+        signals.ignore()
+    late = threading.Timer(PATIENCE, (lambda: os._exit(status)) if stopped else _name_threads)
     late.daemon = True
     late.start()
     sys.exit(status)
@@ -110,25 +112,27 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
-    from mcgrad.jobfile import load
+    from mcgrad.jobfile import Refused, read
 
-    try:
-        jobs = [job for file in files for job in load(file, overrides)]
-        for job in jobs:
-            if len(jobs) > 1:
-                print(f"# {line(job.name)}")
-            print(printable(job.estimator().explain()), flush=True)
-            if streams.lost(sys.stdout):
-                break
-    except McgradError:
-        raise
-    except BaseException as error:  # users' code may raise anything
-        if signals.ends_the_process(error):
-            raise
-        print(printable(failure.report(error)), end="", file=sys.stderr)
-        _complain(f"error: {failure.reason(error)}")
-        return REFUSED
-    return OK
+    entries = [entry for file in files for entry in read(file, overrides)]
+    failed = 0
+    for entry in entries:
+        try:
+            if isinstance(entry, Refused):
+                raise entry.error
+            with entry.references.surroundings:
+                text = entry.job().estimator().explain()
+            head = f"# {line(entry.name)}\n" if len(entries) > 1 else ""
+            print(f"{head}{printable(text)}", flush=True)
+        except BaseException as error:  # users' code may raise anything
+            if signals.ends_the_process(error):
+                raise
+            print(printable(failure.report(error)), end="", file=sys.stderr)
+            _complain(f"error: {failure.reason(error)}")
+            failed += 1
+        if streams.lost(sys.stdout):
+            break
+    return REFUSED if failed == len(entries) else OFF if failed else OK
 
 
 def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:

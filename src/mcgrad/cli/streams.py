@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
+
+from mcgrad.printable import printable
 
 
 class Stream:
@@ -68,9 +71,13 @@ def lost(stream: object) -> bool:
 
 @contextmanager
 def lasting() -> Iterator[Stream]:
-    """Put a `Stream` in place of standard output, which is given, and of standard error, while the context lasts."""
+    """Put a `Stream` in place of standard output, which is given, and of standard error, while the context lasts.
+
+    Warnings, which Python prints to standard error, are without control characters meanwhile.
+    """
     _occupy()
-    before = sys.stdout, sys.stderr
+    before, formatted = (sys.stdout, sys.stderr), warnings.formatwarning
+    warnings.formatwarning = lambda *args, **options: printable(formatted(*args, **options))
     out, error = Stream(sys.stdout), Stream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, error)
     try:
@@ -79,6 +86,7 @@ def lasting() -> Iterator[Stream]:
         out.flush()
         error.flush()
         sys.stdout, sys.stderr = before
+        warnings.formatwarning = formatted
 
 
 def _occupy() -> None:
