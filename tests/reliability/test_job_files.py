@@ -49,7 +49,7 @@ def test_files_that_are_no_job_files_stop_no_other(folder, capsys):
         assert re.search(rf"^bad{i} +failed +bad{i}.toml +.*({why.replace('[', '.')})", printed.out, re.MULTILINE)
     assert "folder.toml: given Is a directory" in printed.err
     assert "pipe.toml: given no regular file" in printed.err
-    assert "nul\\x00.toml: given embedded null" in printed.err  # "byte", or "character in path"
+    assert re.search(r"nul\\x00\.toml: given .*embedded null", printed.err)
     assert "/dev/null: given no regular file" in printed.err
     assert f"{len(FILES) + 5} jobs: {len(FILES) + 4} failed, 1 done" in printed.out
 
