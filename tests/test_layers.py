@@ -9,7 +9,7 @@ ROOT = Path(mcgrad.__file__).parent
 FILES = sorted({*ROOT.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")})
 LAYERS = [  # from the bottom up; a folder stands for all its files; those in one line do not import each other
     "printable signals",
-    "kernels errors atomic locks cgroup",
+    "kernels errors atomic recent locks cgroup",
     "failure neighbours surroundings",
     "userfile",
     "triangular tree moments ranges strict machine output_lock csvfile arrayfile",

@@ -18,22 +18,27 @@ from mcgrad.cache import entry, folder
 from mcgrad.cache.key import key
 from mcgrad.errors import BackendError
 from mcgrad.machine import version
+from mcgrad.recent import Recent
 
 COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink")
 MACHINE_CODE = b"\x7fELF"
 HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
 
+RECENT = 64  # kernels that are kept though no device holds them
+
 _lock = threading.Lock()
-_known: dict[str, Ptx] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Ptx:
     """A kernel in PTX: its text, and the name of its entry; and what to load: machine code, or the text itself."""
 
     text: str
     entry: str
     image: bytes
+
+
+_known: Recent[str, Ptx] = Recent(RECENT)
 
 
 def versions() -> str:
@@ -45,7 +50,7 @@ def versions() -> str:
 def is_cached(source: str) -> bool:
     """Whether a kernel was compiled before, in this process or an earlier one, for any device. Imports nothing."""
     start = f"{key(source, versions())}.sm_"
-    return any(name.startswith(start) for name in [*_known, *folder.names()])
+    return any(name.startswith(start) for name in [*_known.keys(), *folder.names()])
 
 
 def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
@@ -109,9 +114,7 @@ def _incompatible(error: Exception) -> str:
 
 def _kept(name: str, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
     with _lock:
-        if name not in _known:
-            _known[name] = _find(name, cc) or _keep(name, make())
-        return _known[name]
+        return _known.find(name) or _known.put(name, _find(name, cc) or _keep(name, make()))
 
 
 def _find(name: str, cc: tuple[int, int]) -> Ptx | None:

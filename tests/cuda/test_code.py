@@ -17,6 +17,7 @@ from mcgrad.backends.rescaled import rescaled
 from mcgrad.cache import entry
 from mcgrad.emit import blocks, registers
 from mcgrad.kernels import merge
+from mcgrad.recent import Recent
 
 pytest.importorskip("numba_cuda")
 CC = (9, 0)
@@ -134,7 +135,7 @@ def test_what_cannot_be_read_is_compiled_again(tmp_path):
 def test_an_entry_without_machine_code_or_without_a_kernel(tmp_path, monkeypatch):
     """The first is linked again, as where nvJitLink was missing; the second is as none."""
     monkeypatch.setenv("MCGRAD_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(ptx, "_known", {})
+    monkeypatch.setattr(ptx, "_known", Recent(1))
     code = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
     (path,) = tmp_path.iterdir()
     for content, warned in ((code.text.encode() + b"\0", 0), (b"no kernel", 1)):

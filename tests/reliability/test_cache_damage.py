@@ -147,7 +147,6 @@ def test_an_estimate_from_a_damaged_entry_has_the_same_bits(tmp_path):
 
     def estimate():
         compile._loaded.clear()
-        compile._modules.clear()
         return mg.estimate(lambda z: np.sin(z) * 7.25, mg.Normal(0.3, 1.2), 1000, backend="cpu")
 
     first = estimate()

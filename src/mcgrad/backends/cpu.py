@@ -61,7 +61,7 @@ class CpuBackend:
     def is_compiled(self, program: Program) -> bool:
         """Whether a Program was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
-        return not emitted.natives and is_compiled(emitted.source, "chunk")
+        return is_compiled(emitted.source, "chunk", emitted.natives)
 
 
 class Compiled:
@@ -71,22 +71,22 @@ class Compiled:
         from mcgrad.kernels import blas  # imports Numba
 
         self.emitted, self.dtype = emitted, np.dtype(dtype)
-        self.function: Callable[..., None] = load(emitted.source, "chunk", emitted.natives)
         self.components = sum(out.var.size for out, _ in emitted.outputs)
         self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
         self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
-        self._compile()
+        self.function = self._compiled()
 
-    def _compile(self) -> None:
-        """Have Numba compile the function, or fetch it from its cache, by a call over no draws at all."""
+    def _compiled(self) -> Callable[..., None]:
+        """Have the function compiled or found in the cache; arguments are those of a call over no draws at all."""
         none, nothing = np.empty(0), np.empty(0, self.dtype)
+        arguments = (
+            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
+            np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
+        )  # fmt: skip
         try:
-            self.function(
-                np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
-                np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
-            )  # fmt: skip
+            return load(self.emitted.source, "chunk", self.emitted.natives, arguments)
         except RecursionError:  # of Numba's, a few calls deep for every loop
             limit, loops = sys.getrecursionlimit(), _loops(self.emitted.source)
             raise BackendError(

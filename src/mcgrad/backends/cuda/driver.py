@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ class Device:
         self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
         self.lost: str | None = None
         self._lock, self._local = threading.Lock(), threading.local()
-        self._functions: dict[Ptx, Any] = {}
+        self._functions: WeakKeyDictionary[Ptx, Any] = WeakKeyDictionary()  # kernels hold theirs
 
     def __str__(self) -> str:
         return f"CUDA device {self.index} ({self.name})"
