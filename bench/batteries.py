@@ -7,6 +7,7 @@ reason. A run returns the name, how much was read as the program says it, and wh
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -58,13 +59,10 @@ def run(command, blocks):
 
 
 def feed(pipe, blocks):
-    """Write blocks into a pipe until its reader closes it."""
-    try:
+    """Write blocks into a pipe until its reader closes it; a generator that fails ends the input, too."""
+    with suppress(BrokenPipeError, ConnectionResetError), pipe:
         for block in blocks:
             pipe.write(block)
-        pipe.close()
-    except (BrokenPipeError, ConnectionResetError):
-        pass
 
 
 def practrand(folder, scratch):
