@@ -75,7 +75,7 @@ def save_elsewhere(estimate: Estimate, stem: Path) -> Path | None:
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(place()).absolute()))
             return save(estimate, folder / stem.name)[0]
-        except OSError:
+        except Exception:  # also MemoryError: the next place, or standard output, may still do
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
     return None
