@@ -121,6 +121,21 @@ def test_a_folder_above_with_the_sticky_bit(path):
     assert entry.keep(NAME, b"content")
 
 
+def test_what_is_not_checked(path, monkeypatch):
+    """Where the user says so: a mount of a container's, as some runners of CI have it."""
+    monkeypatch.setenv(MODE_VARIABLE, "unchecked")
+    path.parent.chmod(0o777)
+    path.mkdir()
+    path.chmod(0o777)
+    assert entry.keep(NAME, b"content")
+    assert entry.find(NAME) == b"content"
+    assert mode(path / NAME) == 0o600
+    (path / NAME).chmod(0o666)
+    assert entry.find(NAME) == b"content"
+    monkeypatch.delenv(MODE_VARIABLE)
+    refused(rf"may be written by others.*{MODE_VARIABLE}: .*unchecked")
+
+
 def test_a_file_that_others_may_write(path):
     assert entry.keep(NAME, b"content")
     (path / NAME).chmod(0o666)
@@ -204,6 +219,6 @@ def test_a_planted_pickle_does_not_run(path, tmp_path, monkeypatch):
 
 def test_a_mode_that_is_none(path, monkeypatch):
     monkeypatch.setenv(MODE_VARIABLE, "public")
-    with pytest.warns(mg.CacheWarning, match='MCGRAD_CACHE_MODE: given "public"; accepted: private, group, all'):
+    with pytest.warns(mg.CacheWarning, match='MCGRAD_CACHE_MODE: given "public"; accepted: private, group'):
         assert entry.keep(NAME, b"content")
     assert mode(path) == 0o700

@@ -1,7 +1,6 @@
 """Installed as an archive or as bytecode alone: estimates run, and the key of compiled code covers the kernels."""
 
 import compileall
-import os
 import shutil
 import subprocess
 import sys
@@ -46,9 +45,8 @@ def archived(tree, path, suffix=".py", change=False):
 
 
 def run(path, *backend):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-W", "error", "-c", RUN, str(path), *backend]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(path).parent)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(path).parent)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

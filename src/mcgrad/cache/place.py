@@ -23,18 +23,22 @@ class Sharing(NamedTuple):
         Permissions that a folder and its files are made with.
     trusts_group : bool
         Whether files by other members of the folder's group are used.
+    trusts_all : bool
+        Whether files by anybody are used.
     """
 
     name: str
     folder: int
     file: int
     trusts_group: bool = False
+    trusts_all: bool = False
 
 
 PRIVATE = Sharing("private", 0o700, 0o600)
 GROUP = Sharing("group", 0o2770, 0o660, trusts_group=True)
 ALL = Sharing("all", 0o755, 0o644)
-SHARINGS = {sharing.name: sharing for sharing in (PRIVATE, GROUP, ALL)}
+UNCHECKED = Sharing("unchecked", 0o700, 0o600, trusts_all=True)
+SHARINGS = {sharing.name: sharing for sharing in (PRIVATE, GROUP, ALL, UNCHECKED)}
 
 
 def cache_folder() -> Path:

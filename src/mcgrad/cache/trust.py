@@ -4,7 +4,8 @@ A folder or file is used if it belongs to this user or to root and neither its g
 ``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. The folders
 above must not let others put another folder in its place: they, too, belong to this user or to root, and those that
 others may write have the sticky bit, as /tmp has. POSIX access lists count, as their mask shows in the bits of the
-group. Where files have no owners, as on Windows, everything is used.
+group. Where files have no owners, as on Windows, everything is used, and so it is with ``MCGRAD_CACHE_MODE=unchecked``,
+which is for places where there is only one user, such as a container.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 from mcgrad.cache.place import CACHE_VARIABLE, MODE_VARIABLE, Sharing
 
 ROOT = 0
+OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unchecked everybody"
 
 
 def distrust(status: os.stat_result, sharing: Sharing) -> str | None:
     """Say why a folder or file is not used, after its name, or return None."""
-    if not hasattr(os, "getuid"):
+    if sharing.trusts_all or not hasattr(os, "getuid"):
         return None
     ours = status.st_uid in (ROOT, os.getuid())
     member = sharing.trusts_group and status.st_gid in _groups()
@@ -40,16 +42,16 @@ def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing)
     if reason:
         return (
             f"{path} {reason}. Empty it and change that (chown, chmod go-w), or have {CACHE_VARIABLE} name a folder of "
-            f'your own; {MODE_VARIABLE}="group" trusts the members of its group'
+            f"your own, {OTHERWISE}"
         )
     above = _parent_distrust(path, sharing)
-    return above and f"{above}: have {CACHE_VARIABLE} name a folder elsewhere"
+    return above and f"{above}: have {CACHE_VARIABLE} name a folder elsewhere, {OTHERWISE}"
 
 
 @cache
 def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
     """Say which folder above lets others put another one in its place, or return None; those missing are passed."""
-    if not hasattr(os, "getuid"):
+    if sharing.trusts_all or not hasattr(os, "getuid"):
         return None
     trusted = (ROOT, os.getuid(), _unmapped())
     for link in (path, *path.parents):
