@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mcgrad.errors import ParameterError, shown
 
+SWAPPED = str.maketrans(",.", ".,")
 LONGEST_LINE = 1 << 26  # characters; a longer line is refused before it fills the memory
 Column = str | int
 Columns = Column | Sequence[Column] | None
@@ -37,6 +38,8 @@ class CSVFile:
     header : bool, optional
         Whether the first line has names. Left out: it has, and is refused where a column that is read has a number in
         it.
+    decimal : {".", ","}
+        What stands before the digits after the decimal point; the other one is refused.
 
     Notes
     -----
@@ -50,6 +53,7 @@ class CSVFile:
     columns: Columns = None
     delimiter: str = ","
     header: bool | None = None
+    decimal: str = "."
 
     def read(self) -> npt.NDArray[np.float64]:
         """Return the columns.
@@ -62,8 +66,9 @@ class CSVFile:
         try:
             with self.path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 return self._columns(self._rows(file))
-        except OSError as error:
-            self._refuse(f"{self.path.name}, which cannot be read ({error.strerror or error})", "a file that can")
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self._refuse(f"{self.path.name}, which cannot be read ({reason})", "a file that can")
 
     def _columns(self, rows: Iterator[tuple[int, list[str]]]) -> npt.NDArray[np.float64]:
         first = next((found for found in rows if found[1]), None)
@@ -87,13 +92,15 @@ class CSVFile:
             if blank and width == 1:
                 self._refuse(f"nothing in line {blank} of {self.path.name}", "a number in each line of a single column")
             fields = row if chosen is None else [row[place] for place in chosen]
+            if self.decimal != ".":
+                fields = [field.translate(SWAPPED) for field in fields]
             text = "".join(fields)
             try:
                 values = [float(field) for field in fields]
             except ValueError:
                 values = []
             if not values or "_" in text or not text.isascii() or not math.isfinite(sum(values)):
-                values = [self._number(line, places[i], names, field) for i, field in enumerate(fields)]
+                values = [self._number(line, place, names, row[place]) for place in places]
             numbers.extend(values)
         if not numbers:
             self._refuse(f"{self.path.name}, which has names only", "lines of numbers below the names")
@@ -154,7 +161,7 @@ class CSVFile:
     def _refuse_numbers(self, line: int, names: list[str], places: list[int]) -> None:
         """Refuse a first line that may hold numbers rather than names."""
         for place in places:
-            if _is_number(names[place]):
+            if self._is_number(names[place]):
                 given = f"the number {names[place]} in line {line} of {self.path.name}, where names are expected"
                 example = f'{{ file = "{self.path.name}", header = false }}'
                 self._refuse(given, f"names of columns; {example} if there are none, true if that is a name")
@@ -163,7 +170,7 @@ class CSVFile:
         given = f"{found} fields in line {line} of {self.path.name}, whose first line has {width}"
         accepted = "as many in each line"
         if found > width:
-            accepted += ", and numbers with a decimal point, not a decimal comma"
+            accepted += "; a decimal comma makes two fields, unless the delimiter is another"
         self._refuse(given, accepted)
 
     def _number(self, line: int, place: int, names: list[str] | None, field: str) -> float:
@@ -172,13 +179,23 @@ class CSVFile:
         where = f"column {name}, line {line} of {self.path.name}"
         if not field.strip():
             self._refuse(f"nothing in {where}", "a number; nan where there is none")
-        if not _is_number(field):
-            comma = ': a decimal point, not a comma, as in "1.5"' if "," in field else ""
+        if not self._is_number(field):
+            comma = ' with a decimal point, or decimal = ","' if "," in field and self.decimal == "." else ""
             self._refuse(f"{shown(field)} in {where}", f"numbers{comma}{self._other_delimiter([field])}")
-        value = float(field)
+        value = float(self._text(field))
         if math.isinf(value) and "n" not in field.lower():  # neither inf nor infinity
             self._refuse(f"{shown(field)} in {where}", "numbers within the range of float64, up to 1.8e308")
         return value
+
+    def _is_number(self, field: str) -> bool:
+        try:
+            float(self._text(field))
+        except ValueError:
+            return False
+        return field.isascii() and "_" not in field
+
+    def _text(self, field: str) -> str:
+        return field if self.decimal == "." else field.translate(SWAPPED)
 
     def _other_delimiter(self, fields: list[str]) -> str:
         for other in ";\t|":
@@ -194,22 +211,15 @@ class CSVFile:
         raise ParameterError(self.key, given, accepted) from None
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.isascii() and "_" not in text
-
-
 def _listed(names: list[str], limit: int = 20) -> str:
     more = f", ... ({len(names)})" if len(names) > limit else ""
     return ", ".join(shown(name) for name in names[:limit]) + more
 
 
 def options(key: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Check what a job says of how to read a CSV file: `columns`, `delimiter`, `header`."""
+    """Check what a job says of how to read a CSV file: `columns`, `delimiter`, `header`, `decimal`."""
     columns, delimiter, header = given.get("columns"), given.get("delimiter", ","), given.get("header")
+    decimal = given.get("decimal", ".")
     for column in columns if isinstance(columns, list) and columns else [columns]:
         if columns is not None and (isinstance(column, bool) or not isinstance(column, str | int)):
             raise ParameterError(f"{key}.columns", shown(columns), "a name, a number from 1, or a list of such")
@@ -217,4 +227,6 @@ def options(key: str, given: dict[str, Any]) -> dict[str, Any]:
         raise ParameterError(f"{key}.header", shown(header), "true or false")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter.isalnum() or delimiter in '"+-._\r\n\0':
         raise ParameterError(f"{key}.delimiter", shown(delimiter), 'one character, such as "," or ";" or "\\t"')
-    return {"columns": columns, "delimiter": delimiter, "header": header}
+    if decimal not in (".", ","):
+        raise ParameterError(f"{key}.decimal", shown(decimal), '"." or ","')
+    return {"columns": columns, "delimiter": delimiter, "header": header, "decimal": decimal}

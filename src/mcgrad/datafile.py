@@ -13,7 +13,7 @@ from mcgrad.csvfile import CSVFile, options
 from mcgrad.errors import ParameterError, shown
 
 ACCEPTED = '"FILE.csv:COLUMNS", "FILE.npz:ENTRY", "FILE.npy"'
-KEYS = {".csv": ("file", "columns", "delimiter", "header"), ".npz": ("file", "entry"), ".npy": ("file",)}
+KEYS = {".csv": ("file", "columns", "delimiter", "header", "decimal"), ".npz": ("file", "entry"), ".npy": ("file",)}
 _TEXT = re.compile(r"(.*?\.(?:csv|npz|npy))(?::(.*))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -28,7 +28,7 @@ class DataFile:
     file : str
         As it is given.
     options : dict
-        For a CSV file `columns`, `delimiter` and `header`; for an NPZ file `entry`.
+        For a CSV file `columns`, `delimiter`, `header` and `decimal`; for an NPZ file `entry`.
     """
 
     key: str
