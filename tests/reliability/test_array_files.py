@@ -2,7 +2,9 @@
 
 import io
 import os
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,9 +39,9 @@ def npz(entries, method=zipfile.ZIP_STORED):
     return stream.getvalue()
 
 
-def refused(tmp_path, given):
+def refused(folder, given):
     with pytest.raises(ParameterError) as caught:
-        References(tmp_path).value("x", given)
+        References(Path(folder)).value("x", given)
     assert caught.value.parameter == "x"
     assert given.partition(":")[0] in caught.value.given
     return caught.value
@@ -154,13 +156,28 @@ def test_names_that_no_file_has(tmp_path, name):
         References(tmp_path).value("x", f"{name}.npy")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path):
-    for name, content in (("t.npy", npy()), ("t.npz", npz({"a.npy": npy()})), ("t.csv", b"a\n1\n")):
-        (tmp_path / name).write_bytes(content)
-        (tmp_path / name).chmod(0)
-    for given in ("t.npy", "t.npz:a", "t.csv"):
-        refused(tmp_path, given)
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+def test_files_and_folders_that_may_not_be_read():
+    """Root, who may read everything, reads as another user."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        closed = Path(folder, "closed")
+        closed.mkdir()
+        for name, content in (("t.npy", npy()), ("t.npz", npz({"a.npy": npy()})), ("t.csv", b"a\n1\n")):
+            Path(folder, name).write_bytes(content)
+            Path(folder, name).chmod(0)
+            (closed / name).write_bytes(content)
+        closed.chmod(0)
+        Path(folder).chmod(0o755)
+        if root:
+            os.seteuid(65534)
+        try:
+            for given in ("t.npy", "t.npz:a", "t.csv", "closed/t.npy", "closed/t.csv"):
+                assert "Permission denied" in refused(folder, given).given
+        finally:
+            if root:
+                os.seteuid(0)
+            closed.chmod(0o700)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
