@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,8 @@ class Job:
     n_compare : int
     out : Path
         Where results go, without the ending.
+    surroundings : context manager
+        In which functions of the job's Python files are called.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Job:
     compare: bool
     n_compare: int
     out: Path
+    surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     @property
     def problem(self) -> dict[str, Any]:
@@ -119,9 +122,10 @@ class Job:
 
     @contextmanager
     def located(self) -> Iterator[None]:
-        """Say where in the job file a parameter stands that is refused inside."""
+        """Run in the job's surroundings, and say where in the job file a parameter stands that is refused."""
         try:
-            yield
+            with self.surroundings:
+                yield
         except ParameterError as error:
             head = error.parameter.partition(".")[0]
             homes = {"distribution": self.q.params, "params": self.params, "data": self.data}

@@ -102,6 +102,7 @@ class Entry:
                 q=jobdistribution.distribution("distribution", table["distribution"], references),
                 params=references.values("params", table.get("params", {})),
                 data=references.values("data", table.get("data", {})),
+                surroundings=references.surroundings,
                 **self.fields,
             )
 

@@ -30,7 +30,7 @@ LIBRARIES = (
     "jax",
 )
 RESERVED = sys.stdlib_module_names | frozenset(LIBRARIES)
-IMPORTING = ("<frozen importlib", importlib.__file__ or "")  # files of the frames of an import itself
+IMPORTING = ("<frozen importlib", importlib.__file__ or "<frozen importlib")  # files of the frames of an import itself
 
 _owners: dict[str, Path] = {}  # folders, by the names of the modules in `sys.modules` that are files of jobs
 _away: dict[Path, dict[str, ModuleType]] = {}  # neighbours that are not in `sys.modules`, by their folder
@@ -92,8 +92,10 @@ def use(folder: Path) -> None:
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path[:] = [_Finder(deep=False), *sys.meta_path, _Finder(deep=True)]
     others = {name: owner for name, owner in _owners.items() if owner != folder and not name.startswith("mcgrad_job_")}
-    for name in [name for name in sys.modules if name.partition(".")[0] in others]:
-        _away.setdefault(others[name.partition(".")[0]], {})[name] = sys.modules.pop(name)
+    for name in list(sys.modules) if others else []:
+        top = name.partition(".")[0]
+        if top in others:
+            _away.setdefault(others[top], {})[name] = sys.modules.pop(name)
     for name in others:
         del _owners[name]
     for name, module in _away.pop(folder, {}).items():

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcgrad.locks import Lock
+
 
 class _Setting(NamedTuple):
     """A setting of the process or the thread: how to read and how to change it."""
@@ -60,6 +62,11 @@ def _write_streams(streams: tuple[Any, ...]) -> None:
     sys.stdin, sys.stdout, sys.stderr = streams
 
 
+def _raise_recursion_limit(limit: int) -> None:
+    """Put back a limit that is lower now; a higher one stays, as compilation may need it, in whatever thread."""
+    sys.setrecursionlimit(max(limit, sys.getrecursionlimit()))
+
+
 KEPT = {  # for code of the same job file that runs later
     "working folder": _Setting(_read_folder, _write_folder),
     "environment": _Setting(_read_environment, _write_environment),
@@ -73,8 +80,11 @@ PUT_BACK = {
     "locale": _Setting(lambda: locale.setlocale(locale.LC_ALL), lambda found: locale.setlocale(locale.LC_ALL, found)),
     "garbage collection": _Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     "switch interval": _Setting(sys.getswitchinterval, sys.setswitchinterval),
-    "recursion limit": _Setting(sys.getrecursionlimit, lambda limit: sys.setrecursionlimit(limit)),
+    "recursion limit": _Setting(sys.getrecursionlimit, _raise_recursion_limit),
 }
+
+
+_one = Lock()
 
 
 class Surroundings:
@@ -82,7 +92,7 @@ class Surroundings:
 
     It finds the settings `KEPT` and the filters of warnings as code of the same file left them. After it they are put
     back, and so are those in `PUT_BACK`. What the code does not change is not touched, as other threads run meanwhile.
-    Contexts of one object may nest; those of several objects may not run at once.
+    Contexts of one object may nest. Those of several threads run one after the other: most settings are the process's.
     """
 
     def __init__(self) -> None:
@@ -91,6 +101,7 @@ class Surroundings:
         self._depth = 0
 
     def __enter__(self) -> None:
+        _one.__enter__()
         self._depth += 1
         if self._depth > 1:
             return
@@ -103,9 +114,14 @@ class Surroundings:
             _write_filters(self._list, self._filters)
 
     def __exit__(self, *error: object) -> None:
-        self._depth -= 1
-        if self._depth:
-            return
+        try:
+            self._depth -= 1
+            if not self._depth:
+                self._leave()
+        finally:
+            _one.__exit__(None, None, None)
+
+    def _leave(self) -> None:
         for name, setting in {**KEPT, **PUT_BACK}.items():
             found = setting.read()
             if found != self._outside[name]:

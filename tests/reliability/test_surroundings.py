@@ -126,6 +126,18 @@ def test_what_a_file_changes_lasts_for_its_own_job_file(folder, capsys):
     assert not a["limit"]
 
 
+def test_a_recursion_limit_may_be_raised_for_good(folder):
+    """As the refusal of functions that unroll into many loops says one should."""
+    limit = sys.getrecursionlimit()
+    try:
+        for given, left in ((limit + 1000, limit + 1000), (limit, limit + 1000)):
+            with Surroundings():
+                sys.setrecursionlimit(given)
+            assert sys.getrecursionlimit() == left
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def test_neighbours_of_one_name_in_two_folders(folder, capsys):
     """Also where a function imports them when it is traced, before and after the other folder's."""
     for name in ("a", "b"):
@@ -133,7 +145,9 @@ def test_neighbours_of_one_name_in_two_folders(folder, capsys):
         (folder / name / "near.py").write_text(f"import package.part\nscale = {ord(name)}.0 * package.part.one")
         (folder / name / "package/__init__.py").touch()
         (folder / name / "package/part.py").write_text("from constants import one")  # a neighbour of the package
-        (folder / name / "constants.py").write_text("one = 1.0")
+        (folder / name / "constants.py").write_text("from spaces.factor import one")
+        (folder / name / "spaces").mkdir()  # without __init__.py
+        (folder / name / "spaces/factor.py").write_text("one = 1.0")
         (folder / name / "model.py").write_text(
             "def f(z):\n    import near\n    return near.scale * z\n"
             "def data():\n    import near\n    assert near.scale == SCALE\n    return {}".replace(
@@ -154,6 +168,33 @@ def test_neighbours_of_one_name_in_two_folders(folder, capsys):
 
 
 SHADOWS = ("numpy", "scipy", "numba", "colorsys", "wave")
+
+
+READS = """
+import os, threading
+import numpy as np
+os.chdir("a")
+os.environ["MCGRAD_TEST"] = "scale.txt"
+
+def f(z):
+    print("in the main thread:", threading.current_thread() is threading.main_thread())
+    return np.loadtxt(os.environ["MCGRAD_TEST"]) * z
+"""
+
+
+def test_the_surroundings_are_those_of_the_file_where_a_result_is_compared(folder, capsys):
+    """Which traces again, in the main thread, while the next job may be prepared in another."""
+    (folder / "a").mkdir()
+    (folder / "a/scale.txt").write_text("2.0")
+    (folder / "model.py").write_text(READS)
+    (folder / "job.toml").write_text(JOB.replace('"numpy"', '"cpu"'))
+    assert main(["run", "job.toml"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "in the main thread: True" in printed.out
+    assert "largest difference" in printed.out
+    assert os.getcwd() == str(folder)
+    assert "MCGRAD_TEST" not in os.environ
 
 
 def test_neighbours_that_are_called_as_libraries_hide_none(folder, monkeypatch, capsys):

@@ -120,8 +120,7 @@ def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
         try:
             if isinstance(entry, Refused):
                 raise entry.error
-            with entry.references.surroundings:
-                text = entry.job().estimator().explain()
+            text = entry.job().estimator().explain()
             head = f"# {line(entry.name)}\n" if len(entries) > 1 else ""
             print(f"{head}{printable(text)}", flush=True)
         except BaseException as error:  # users' code may raise anything

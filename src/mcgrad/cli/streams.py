@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
@@ -36,6 +36,8 @@ class Stream:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # of a copy that is being made
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
@@ -46,6 +48,11 @@ class Stream:
             except (OSError, ValueError) as error:
                 self._drop(error)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for text in lines:
+            self.write(text)
 
     def flush(self) -> None:
         """Write what is buffered, unless writing has failed before."""
@@ -60,8 +67,9 @@ class Stream:
         self.error = error
         with suppress(AttributeError, OSError, ValueError):
             number, nowhere = self._stream.fileno(), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            if nowhere != number:  # which it takes where that was closed
+                os.dup2(nowhere, number)
+                os.close(nowhere)
 
 
 def lost(stream: object) -> bool:
