@@ -28,6 +28,22 @@ def call(*args, **changes):
     return mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="numpy")(*args, **changes)
 
 
+class Odd:
+    """An object whose methods raise."""
+
+    def __index__(self):
+        raise RuntimeError("odd")
+
+    __repr__ = __index__
+
+
+def nested(levels):
+    found = 1.0
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
 REFUSED = [
     # (what is done), name, given, accepted
     # distributions: constructed, then called with new values
@@ -70,6 +86,19 @@ REFUSED = [
     (lambda: build(wrt="mu"), "wrt", "'mu'", "loc, scale, tau"),
     (lambda: build(wrt=("loc", "X")), "wrt", "'X'", "loc, scale, tau"),
     (lambda: build(wrt=3), "wrt", "3", "loc, scale, tau"),
+    (lambda: build(wrt=np.array(3)), "wrt", r"array\(3\)", "loc, scale, tau"),
+    (lambda: build(wrt=np.ones((2, 2))), "wrt", "float64 array", "loc, scale, tau"),
+    (lambda: build(method=np.ones(3)), "method", "float64 array", "'score'"),
+    (lambda: build(method="score", baseline=np.ones(3)), "baseline", "float64 array", "'mean'"),
+    (lambda: build(backend=np.ones(3)), "backend", "float64 array", "'auto'"),
+    (lambda: build(dtype=np), "dtype", "numpy", "'float32' or 'float64'"),
+    (lambda: build(dtype="\udcff"), "dtype", "udcff", "'float32' or 'float64'"),
+    (lambda: build(threads=Odd()), "threads", "Odd", "whole number"),
+    (lambda: mg.Normal({}, 1.0), "loc", "{}", "number"),
+    (lambda: mg.Categorical(probs={}), "probs", "{}", "array"),
+    (lambda: mg.MultivariateNormal(np.zeros(2), scale_tril={}), "scale_tril", "a dict", "array"),
+    (lambda: mg.Normal().log_prob(len), "z", "len", "number"),
+    (lambda: mg.Normal().log_prob(nested(5000)), "a", "nested too deep", "fewer"),
     (lambda: build(dtype="float16"), "dtype", "'float16'", "'float32' or 'float64'"),
     (lambda: build(dtype="int"), "dtype", "'int'", "'float32' or 'float64'"),
     (lambda: build(dtype=3), "dtype", "3", "'float32' or 'float64'"),

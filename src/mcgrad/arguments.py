@@ -63,7 +63,7 @@ def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[
         return "float64" if wide else "float32"
     try:
         name = str(np.dtype(value).name)
-    except TypeError:
+    except Exception:  # NumPy's are of many kinds
         name = ""
     if name not in DTYPES:
         raise ParameterError("dtype", shown(value), "'float32' or 'float64'")
@@ -153,10 +153,14 @@ def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ..
     """Return the paths of the parameters to differentiate in."""
     if wrt is None:
         return tuple(paths)
-    if not isinstance(wrt, Iterable):
+    try:
+        names: list[Any] = [wrt] if isinstance(wrt, str) else list(wrt)
+    except Exception:  # a TypeError, or whatever an object's own method raises
+        names = [None]
+    if not all(isinstance(name, str) for name in names):
         raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
     try:
-        return tree.select(paths, wrt)
+        return tree.select(paths, names)
     except ParameterError as error:
         raise ParameterError("wrt", error.given, error.accepted) from None
 

@@ -186,7 +186,7 @@ class Estimator:
         k = arguments.count("k", given.k, 2)
         if given.plan is not None:
             return given.plan
-        if given.method != AUTO:
+        if not isinstance(given.method, str) or given.method != AUTO:
             others = [path for path in problem.params if path not in problem.own]
             return plan(given.method, given.baseline, k, problem.own, others, self.wrt)
         if given.baseline is not None:

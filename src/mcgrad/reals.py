@@ -29,7 +29,7 @@ def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
     if not isinstance(value, bool | np.bool_):
         try:
             whole = operator.index(value)
-        except TypeError:
+        except Exception:  # a TypeError, or whatever an object's own method raises
             whole = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else -1
         if least <= whole <= most:
             return whole
@@ -106,7 +106,10 @@ def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _masked(value: Any) -> bool:
     """Whether a masked array is the value, or in nested lists."""
     if isinstance(value, list | tuple):
-        return any(_masked(part) for part in value)
+        try:
+            return any(_masked(part) for part in value)
+        except RecursionError:  # of a list that holds itself, which NumPy refuses
+            return False
     return isinstance(value, np.ndarray) and hasattr(value, "mask")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from mcgrad.errors import ParameterError, shown
 
+DEEP = "dicts that are nested too deep, or without end"
+
 
 def flatten(tree: Any) -> dict[str, Any]:
     """Return the leaves of `tree` by dotted path, in insertion order.
@@ -28,7 +30,7 @@ def flatten(tree: Any) -> dict[str, Any]:
     try:
         _flatten_into(flat, "", tree)
     except RecursionError:
-        raise ParameterError(str(next(iter(tree))), "dicts that are nested too deep, or without end", "fewer") from None
+        raise ParameterError(str(next(iter(tree))), DEEP, "fewer") from None
     return flat
 
 
@@ -66,10 +68,19 @@ def unflatten(flat: Mapping[str, Any]) -> Any:
 
 
 def map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return a tree of the same names with `function` of each leaf."""
-    if isinstance(tree, Mapping):
+    """Return a tree of the same names with `function` of each leaf.
+
+    Raises
+    ------
+    ParameterError
+        Where dicts are nested deeper than Python's stack.
+    """
+    if not isinstance(tree, Mapping):
+        return function(tree)
+    try:
         return {name: map(function, value) for name, value in tree.items()}
-    return function(tree)
+    except RecursionError:
+        raise ParameterError(str(next(iter(tree))), DEEP, "fewer") from None
 
 
 def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:

@@ -295,6 +295,42 @@ def gone(rng: Random) -> Case:
     return Case("folder removed meanwhile", f"share {share:.3f}", act)
 
 
+RATES = (
+    b"", b"{", b"[]", b"null", b"NaN", b"1e999", b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe", b"\0", b"9" * 5000,
+    *(b'{"MACHINE": {"cpu": %s}}' % x for x in (b"1", b"[]", b'{"float32": NaN}', b'{"float32": "x"}')),
+    *(b'{"MACHINE": {"cpu": {%s}}}' % x for x in (
+        b'"float32": -1, "float64": 1, "call": 1, "load": 0, "compile": 0, "equation": 0, "gigabyte": 0',
+        b'"float32": 1e999, "float64": 0, "call": 1, "load": 0, "compile": 0, "equation": 0, "gigabyte": 0',
+        b'"float32": 1e9, "float64": 1e9, "call": 0, "load": 0, "compile": 0, "equation": 0, "gigabyte": ' + b"9" * 400
+    )),
+)  # fmt: skip
+
+
+def of_rates(rng: Random) -> Case:
+    """Damage what `mcgrad tune` keeps: the defaults are used instead."""
+    content = rng.choice(RATES)
+
+    def act(folder: Path) -> str:
+        from mcgrad.backends.rates import machine
+
+        cache_folder, right, _ = copied(folder)
+        (cache_folder / "rates.json").write_bytes(content.replace(b"MACHINE", machine().encode()))
+
+        def run() -> list[float]:
+            os.environ["MCGRAD_CACHE_DIR"] = str(cache_folder)
+            found = mg.estimate(sine, mg.Normal(0.3, 1.2), 5000, threads=1)
+            if found.backend == "numpy":
+                return [*right, 0]
+            return [found.value, found.stderr, found.grad["loc"], found.grad["scale"], 0]
+
+        ended = forked(run)
+        if ended.refused or ended.value[:-1] != right:
+            raise Lost(f"gives {ended.refused or ended.value}")
+        return RIGHT
+
+    return Case("rates.json damaged", repr(content[:40]), act)
+
+
 def cases(rng: Random) -> Iterator[Case]:
     """Return each kind in turn, on a file of the folder by chance."""
     folders = {"folder writable by all": _writable(0o002), "folder writable by its group": _writable(0o020)}
@@ -303,5 +339,5 @@ def cases(rng: Random) -> Iterator[Case]:
         folders["folder of another user"] = lambda folder: _given(folder, NOBODY)
         folders["files of another user"] = lambda folder: [os.chown(path, NOBODY, NOBODY) for path in files(folder)]
     makers = [of_content(kind) for kind in CONTENTS] + [of_place(kind) for kind in PLACES]
-    makers += [of_everything, gone, *(of_folder(kind, change) for kind, change in folders.items())]
+    makers += [of_everything, of_rates, gone, *(of_folder(kind, change) for kind, change in folders.items())]
     return in_turn(rng, makers)

@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 
 import mcgrad as mg
-from tests.reliability.attack import RIGHT, Case, Lost, forked, in_turn
+from tests.reliability.attack import REFUSED, RIGHT, Case, Lost, command, forked, in_turn, numbers
 
 X = np.random.default_rng(0).standard_normal((50, 3))
 
@@ -164,6 +164,49 @@ def processes(others: str) -> Callable[[Random], Case]:
     return make
 
 
+def runs(same: bool) -> Callable[[Random], Case]:
+    """Start runs of one job file at once: into one place, where one of them runs, or each into its own."""
+
+    def make(rng: Random) -> Case:
+        seed = rng.getrandbits(32)
+
+        def act(folder: Path) -> str:
+            rng = Random(seed)
+            for job in (folder / "job.toml", folder / "alone" / "job.toml"):
+                job.parent.mkdir(exist_ok=True)
+                job.with_name("model.py").write_text("import numpy as np\n\n\ndef f(z):\n    return np.sin(z)\n")
+                job.write_text(
+                    'integrand = "model.py:f"\ndistribution = {family = "Normal", loc = 0.3}\nbackend = "numpy"\n'
+                    f'compare = "none"\nthreads = 1\nname = "job"\nn = {rng.choice([1000, 300_000])}\n'
+                )
+                rng = Random(seed)
+            if command(folder / "alone", "run", "job.toml").value != 0:
+                raise RuntimeError("the job does not run")
+            right, places = numbers(folder / "alone" / "results" / "job.json"), range(1 if same else 4)
+
+            def one(i: int) -> None:
+                from mcgrad.cli import main
+
+                os.chdir(folder)
+                status = main(["run", "--checkpoint", "0", "--out", f"out{0 if same else i}", "job.toml"])
+                if status not in ((0, 2) if same else (0,)):
+                    raise ValueError(f"status {status}")
+
+            ended = forked(lambda: str(_children(4, one)))
+            if ended.value != "[0, 0, 0, 0]" or "Traceback" in ended.err:
+                raise Lost(f"statuses {ended.value}: {ended.err[-200:]}")
+            if any(numbers(folder / f"out{i}" / "job.json") != right for i in places):
+                raise Lost("other numbers")
+            files = {path.name for i in places for path in (folder / f"out{i}").iterdir()}
+            if any(name.endswith(".tmp") or "checkpoint" in name for name in files):
+                raise Lost(f"leaves {sorted(files)}")
+            return REFUSED if "error" in ended.err else RIGHT
+
+        return Case(f"runs into {'one place' if same else 'places of their own'}", f"seed {seed}", act)
+
+    return make
+
+
 def fork(rng: Random) -> Case:
     """Fork while a run goes on in another thread; the child runs, too."""
     seed = rng.getrandbits(32)
@@ -279,4 +322,6 @@ def cases(rng: Random) -> Iterator[Case]:
         blas,
         *map(copied, ("pickle", "deepcopy")),
     ]
-    return in_turn(rng, [*makers, *map(processes, ("empty at first", "cleared", "limited"))])
+    return in_turn(
+        rng, [*makers, runs(same=True), runs(same=False), *map(processes, ("empty at first", "cleared", "limited"))]
+    )

@@ -111,6 +111,42 @@ def of_key(key: str) -> Callable[[Random], Case]:
     return make
 
 
+OPTIONS = {
+    "--n": ("1", "0", "-1", "1e3", "1e400", "nan", "inf", "x", "", "1.5", "1" * 5000, "1e15", "\x1b[2J", "\udcff"),
+    "--seed": ("-1", "1e3", "nan", "x", "", "0.5", "1" * 40, "18446744073709551616"),
+    "--threads": ("0", "-1", "1e400", "x", "", "0.5", "nan", "3", "1" * 30),
+    "--dtype": ("float16", "", "float32", "Float64", "\x1b[2J", "0"),
+    "--backend": ("gpu", "", "numpy", "cuda", "\x1b[2J", "0"),
+    "--checkpoint": ("-1", "nan", "inf", "x", "", "0", "1e400"),
+    "--out": ("", "job.toml", "/proc/nowhere", "x" * 300, "\x1b[2J", "a/b/c", "~", "\udcff", "/dev/null", "model.py/x"),
+    "--no-such": ("x",),
+}
+
+
+def of_option(option: str) -> Callable[[Random], Case]:
+    def make(rng: Random) -> Case:
+        value = rng.choice(OPTIONS[option])
+
+        def act(folder: Path) -> str:
+            (folder / "model.py").write_text(MODEL)
+            (folder / "job.toml").write_text(_document({**JOB, "n": "100"}), encoding="utf-8")
+            before = (folder / "job.toml").read_bytes(), (folder / "model.py").read_bytes()
+            ended = command(folder, "run", f"{option}={value}", "job.toml")
+            if ended.value not in (0, 2):
+                raise Lost(f"status {ended.value}: {ended.err[-200:]}")
+            if any(ord(letter) < 32 and letter not in "\n\t" for letter in ended.err + ended.out):
+                raise Lost("prints control characters")
+            if before != ((folder / "job.toml").read_bytes(), (folder / "model.py").read_bytes()):
+                raise Lost("changes the user's files")
+            if ended.value == 2 and option.strip("-") not in ended.err:
+                raise Lost(f"refuses without naming the option: {ended.err[-200:]}")
+            return REFUSED if ended.value else RIGHT
+
+        return Case(f"option {option}", repr(value)[:60], act)
+
+    return make
+
+
 def of_text(rng: Random) -> Case:
     text = rng.choice(TEXTS)
 
@@ -163,4 +199,4 @@ def flipped(rng: Random) -> Case:
 
 def cases(rng: Random) -> Iterator[Case]:
     """Return each kind in turn."""
-    return in_turn(rng, [*map(of_key, KEYS), of_text, of_path, flipped])
+    return in_turn(rng, [*map(of_key, KEYS), *map(of_option, OPTIONS), of_text, of_path, flipped])

@@ -1,5 +1,6 @@
 """Results and checkpoints that were changed: refused, or the numbers that were written; --resume ends with those."""
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 import mcgrad as mg
 from tests.reliability.attack import REFUSED, RIGHT, Case, Lost, command, forked, in_turn, leftovers, numbers
@@ -23,7 +26,7 @@ threads = 1
 n = {N}
 """
 MODEL = "import numpy as np\n\n\ndef f(z):\n    return np.sum(np.sin(z))\n"
-RESULT, CHECKPOINT = "results/job.json", "results/.job.checkpoint.json"
+RESULT, ARRAYS, CHECKPOINT = "results/job.json", "results/job.npz", "results/.job.checkpoint.json"
 VALUES = (
     *(None, True, False, 0, 1, -1, 7, 2**63, 2**64, 2**200, 0.5, -0.0, 1e308, "", "nan", "inf", "7", "1e400"),
     *([], [1], [[0, 7]], [[7, 0]], {}, {"a": 1}, [10**12], "numpy", "x" * 1000, "\ud800"),
@@ -228,9 +231,40 @@ def resume(kind: str, name: str) -> Callable[[Random], Case]:
     return make
 
 
+def _arrays(content: bytes) -> dict[str, bytes]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        return {name: found[name].tobytes() for name in found.files}
+
+
+def arrays(kind: str) -> Callable[[Random], Case]:
+    """Resume beside a result whose arrays are damaged: they are written again."""
+
+    def make(rng: Random) -> Case:
+        seed = rng.getrandbits(32)
+
+        def act(folder: Path) -> str:
+            _, kept, right = written()
+            prepared(folder)
+            (folder / "results").mkdir()
+            (folder / RESULT).write_bytes(kept[RESULT])
+            if kind != "missing":
+                (folder / ARRAYS).write_bytes(damaged(kept[ARRAYS], kind, Random(seed)))
+            ended = command(folder, "run", "job.toml", "--resume")
+            if ended.value != 0 or numbers(folder / RESULT) != right:
+                raise Lost(f"status {ended.value}: {ended.err[-200:]}")
+            if _arrays((folder / ARRAYS).read_bytes()) != _arrays(kept[ARRAYS]):
+                raise Lost("leaves other arrays")
+            return RIGHT
+
+        return Case(f"resume, arrays: {kind}", f"seed {seed}", act)
+
+    return make
+
+
 def cases(rng: Random) -> Iterator[Case]:
     """Return each kind in turn."""
     kinds = [*TEXTS, *CONTENTS]
     makers = [read(kind) for kind in kinds]
     makers += [resume(kind, name) for name in ("result", "checkpoint") for kind in kinds]
+    makers += [arrays(kind) for kind in ("missing", *CONTENTS)]
     return in_turn(rng, makers)

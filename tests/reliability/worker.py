@@ -18,6 +18,7 @@ FAMILIES = {  # modules of this folder, and what the table calls them
     "kills": "kills and signals",
     "records": "damage to results and checkpoints",
     "targets": "results onto files of the user's",
+    "call_arguments": "wrong arguments of calls",
     "job_keys": "wrong job files",
     "user_code": "users' code in batches",
     "data_files": "data files",

@@ -59,7 +59,7 @@ def backends() -> dict[str, Backend]:
 
 def check_name(name: str) -> str:
     """Return a backend's name, or "auto"."""
-    return name if name == AUTO else _known(name, AUTO)
+    return name if isinstance(name, str) and name == AUTO else _known(name, AUTO)
 
 
 def find(name: str) -> Backend:

@@ -112,6 +112,8 @@ def _value(z: Any) -> Any:
     if found:
         raise ParameterError("z", *found)
     if not isinstance(z, list | tuple | np.ndarray | np.generic | int | float | complex | str | bytes | None):
+        if not isinstance(getattr(z, "shape", None), tuple):  # neither traced nor an array of some library's
+            raise ParameterError("z", shown(z), REAL)
         return z
     try:
         array = np.asarray(z)

@@ -127,6 +127,9 @@ class Distribution:
 
     def __init__(self, /, **params: Any) -> None:
         flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
+        for name, value in params.items():
+            if isinstance(value, Mapping) and not value and name in inspect.signature(self.transform).parameters:
+                raise ParameterError(name, "{}", "a number or an array of them, or a dict of such")
         self._set(_flat=flat, shapes={path: array.shape for path, array in flat.items()})
         self._constrain(flat)
         self._set(event_shape=self.event_shape_of(self.shapes))

@@ -124,6 +124,8 @@ def log_probabilities(probs: Any, logits: Any) -> Any:
 
 
 def _checked(shapes: Mapping[str, Shape]) -> Shape:
+    if len(shapes) != 1:
+        raise ParameterError("probs, logits", "a dict", "an array")
     ((name, shape),) = shapes.items()
     if not shape or shape[-1] < 2:
         raise ParameterError(name, f"shape {shape}", "two categories or more along the last axis")

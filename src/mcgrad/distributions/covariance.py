@@ -32,7 +32,10 @@ def one_of(**given: Any) -> dict[str, Any]:
 
 def shape_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, tuple[int, ...]]:
     """Return the name and the shape of the matrix that is among some parameters."""
-    return next((name, shapes[name]) for name in NAMES if name in shapes)
+    for name in NAMES:
+        if name in shapes:
+            return name, shapes[name]
+    raise ParameterError(", ".join(NAMES), "a dict", "an array")
 
 
 def lower(params: Mapping[str, Any]) -> Any:

@@ -157,7 +157,7 @@ def plan(
         Names `method`, `baseline` or `k`.
     """
     own, others = tuple(own), tuple(others)
-    if baseline is not None and baseline not in BASELINES:
+    if baseline is not None and (not isinstance(baseline, str) or baseline not in BASELINES):
         raise ParameterError("baseline", shown(baseline), " or ".join(map(repr, (None, *BASELINES))))
     choices = dict.fromkeys([*own, *others], Choice(PATHWISE))
     if isinstance(method, Mapping):
