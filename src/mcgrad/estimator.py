@@ -21,7 +21,7 @@ from mcgrad.estimators.jump_check import check_jumps
 from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
 from mcgrad.estimators.problem import DATA, Problem, trace_problem
 from mcgrad.fingerprint import Fingerprint
-from mcgrad.finish import Finisher
+from mcgrad.finish import Finisher, spoiled
 from mcgrad.integrand import Integrand
 from mcgrad.machine import processor
 from mcgrad.objectives import Objective
@@ -181,6 +181,7 @@ class Estimator:
         name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
         draws = given.draws and given.draws // self.group
         self._dispatched = Dispatched(name, self.program, draws, threads, given.devices, prefer, why)
+        self._own = frozenset([*vars(self), "_own"])
 
     def _planned(self, problem: Problem, given: Request) -> Plan:
         k = arguments.count("k", given.k, 2)
@@ -197,7 +198,8 @@ class Estimator:
         """Return what makes this Estimator again, wherever that is, without a pilot."""
         params = tree.unflatten(self._params) if self._params else None
         made = replace(self._given, q=self.q, params=params, data=self._data, wrt=self.wrt, dtype=self.dtype)
-        return replace(made, plan=self.plan, ran=self.backend, where=processor())
+        added = {name: value for name, value in vars(self).items() if name not in self._own}
+        return replace(made, plan=self.plan, ran=self.backend, where=processor(), added=added)
 
     def __copy__(self) -> Self:
         return made_again(type(self), self._request())
@@ -334,7 +336,7 @@ class Estimator:
                 values = fetch_all(values)
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
-            raise NonFiniteError(_spoiled(partial.nonfinite, n // self.group, self.group))
+            raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
         random = self._finish.random
         if self._along and self.q.bridges is not None:
             warn_of_gaps(self.q, values, self._along, n)
@@ -465,11 +467,3 @@ def _output(output: Any, backend: str) -> str:
     if chosen == "device" and backend not in (CUDA, registry.AUTO):
         raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
     return chosen
-
-
-def _spoiled(nonfinite: int, n: int, group: int) -> str:
-    draws = f"groups of {group} draws" if group > 1 else "draws"
-    start = f"{nonfinite:,} of {n:,} {draws} had a value or gradient that is not finite"
-    if nonfinite == n:
-        return f"{start}: what makes them so may be a parameter, data or a constant"
-    return f'{start}; nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'

@@ -109,3 +109,12 @@ class Finisher:
         spoiled &= ~self._fixed
         mean[spoiled] = norm[spoiled] = np.nan
         return Partial(Moments(count, mean, norm), nonfinite)
+
+
+def spoiled(nonfinite: int, n: int, group: int) -> str:
+    """Say how many draws were not finite, and what to do."""
+    draws = f"groups of {group} draws" if group > 1 else "draws"
+    start = f"{nonfinite:,} of {n:,} {draws} had a value or gradient that is not finite"
+    if nonfinite == n:
+        return f"{start}: what makes them so may be a parameter, data or a constant"
+    return f'{start}; nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'

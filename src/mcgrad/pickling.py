@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Request:
         What `method` came to, by a pilot under "auto".
     ran, where : str
         The backend that ran, and the processor of that machine.
+    added : dict of str to object
+        Attributes that the user, or a subclass, has set besides.
     """
 
     f: Callable[..., Any] | Integrand | Objective
@@ -51,6 +53,7 @@ class Request:
     plan: Plan | None = None
     ran: str = ""
     where: str = ""
+    added: Mapping[str, Any] = field(default_factory=dict)
 
     def ran_here(self) -> str | None:
         """Return the backend that ran on a machine with this processor: to run there again gives the same bits."""
@@ -64,7 +67,7 @@ class Request:
         ParameterError
             Where f or q holds what cannot be pickled in either way, such as an open file.
         """
-        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("f", "q")}
+        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("f", "q")}
         for name in ("params", "data"):
             rest[name] = rest[name] and tree.map(fetch, rest[name])
         return _functions(self.f, self.q), rest
@@ -87,6 +90,7 @@ def made_again(kind: type[Kind], request: Request) -> Kind:
     """Make an Estimator without a pilot."""
     estimator = object.__new__(kind)
     estimator._make(request)
+    vars(estimator).update(request.added)
     return estimator
 
 

@@ -207,6 +207,21 @@ def test_what_cannot_be_pickled_is_named():
         pickle.dumps(make(locked, q()))
 
 
+class Named(mg.Estimator):
+    def __init__(self, name, *args, **options):
+        super().__init__(*args, **options)
+        self.name = name
+
+
+def test_what_a_subclass_adds_goes_along():
+    here = Named("first", wave, q(), params={"a": 0.5}, backend="numpy")
+    here.note = ["later"]
+    for trip in TRIPS.values():
+        there = trip(here)
+        assert (type(there), there.name, there.note) == (Named, "first", ["later"])
+        assert bits(there(N, SEED)) == bits(here(N, SEED))
+
+
 def test_data_are_written_once():
     rows = np.random.default_rng(0).standard_normal((1000, 3))
     here = make(lambda z, *, X: np.sum(X @ z), q(), data={"X": rows})
@@ -218,7 +233,7 @@ def _in_another_process(estimator):
 
 
 def test_a_process_that_starts_afresh(made):
-    names = ["pathwise", "lambda", "nested"]
+    names = ["pathwise", "lambda", "nested", "Integrand"]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         there = pool.map(_in_another_process, [made[name] for name in names], chunksize=len(names))
     assert there == [bits(made[name](N, SEED)) for name in names]
