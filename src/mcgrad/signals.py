@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -34,6 +36,7 @@ class Stopped(KeyboardInterrupt):
 
 
 _received: list[Stopped] = []
+_before: dict[int, Any] = {}  # handlers that those of `stoppable` are in place of
 
 
 def received() -> Stopped | None:
@@ -48,19 +51,28 @@ def stoppable() -> Iterator[None]:
     Signals that the process was started to ignore, as by ``nohup``, stay ignored, and handlers that a surrounding
     program has installed stay in place. In other threads than the main one the context does nothing.
     """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        ours = (signal.SIG_DFL, signal.default_int_handler)
-        before = {number: handler for number in ENDING if (handler := signal.getsignal(number)) in ours}
     _received.clear()
     try:
-        for number in before:
-            signal.signal(number, _stop)
+        if threading.current_thread() is threading.main_thread():
+            ours = (signal.SIG_DFL, signal.default_int_handler)
+            _before.update({number: handler for number in ENDING if (handler := signal.getsignal(number)) in ours})
+            for number in _before:
+                signal.signal(number, _stop)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _received.clear()
+        _restore()
+
+
+def _restore() -> None:
+    """Put back the handlers from before; in a forked child, too, which `multiprocessing` ends by SIGTERM."""
+    for number, handler in _before.items():
+        signal.signal(number, handler)
+    _before.clear()
+    _received.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restore)
 
 
 def ignore() -> None:

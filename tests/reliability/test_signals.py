@@ -1,5 +1,6 @@
 """One signal ends a batch, whatever runs; the table says which jobs never ran."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,6 +84,18 @@ def test_a_signal_that_users_code_swallows_ends_the_batch(tmp_path, monkeypatch,
     assert "2 jobs: 1 interrupted, 1 not run" in printed.out
     assert (tmp_path / "results/first.json").exists()  # written before the comparison that f was traced for
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_forked_children_die_of_signals_as_before():
+    """A pool of `multiprocessing`, as a user's file may make, ends its children by SIGTERM."""
+    with signals.stoppable():
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        child = os.fork()
+        if not child:
+            os._exit(signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_is_a_signal_and_what_only_looks_like_one():
