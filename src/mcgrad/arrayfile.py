@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.errors import ParameterError
+from mcgrad.errors import ParameterError, shown, shown_names
 
 REAL = "biuf"  # kinds of dtype
 Array = npt.NDArray[Any]
@@ -47,14 +47,14 @@ def read_npz(key: str, path: Path, entry: str) -> Array:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if entry not in names:
-                raise ParameterError(key, f"{f'{path.name}:{entry}'!r}, without such an entry", ", ".join(names))
+                raise ParameterError(key, f"{shown(f'{path.name}:{entry}')}, without such an entry", shown_names(names))
             if names.count(entry) > 1:
                 raise ValueError(f"it has {names.count(entry)} entries of that name")
             info = archive.getinfo(f"{entry}.npy")
             with archive.open(info) as stream:
                 return _array(stream, info.file_size)
 
-    return _guarded(key, f"{path.name}:{entry}", read)
+    return _guarded(key, f"entry {shown(entry)} of {path.name}", read)
 
 
 def _array(stream: IO[bytes], size: int) -> Array:
@@ -83,6 +83,6 @@ def _guarded(key: str, name: str, read: Callable[[], Array]) -> Array:
     except ParameterError:
         raise
     except Exception as error:  # damage raises any of a dozen, of zipfile, zlib, lzma, ast and NumPy
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
         given = f"{name}, which cannot be read ({reason})"
         raise ParameterError(key, given, "an array of real numbers, as np.save and np.savez write it") from None

@@ -6,6 +6,7 @@ import csv
 import itertools
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, shown, shown_names
 
 SWAPPED = str.maketrans(",.", ".,")
 LONGEST_LINE = 1 << 26  # characters; a longer line is refused before it fills the memory
@@ -140,6 +141,8 @@ class CSVFile:
         if columns is None:
             assert names is not None
             columns = names
+        counts = Counter(names or ())
+        indices = {name: place for place, name in enumerate(names or ())}
         places = []
         for column in [columns] if isinstance(columns, str | int) else columns:
             if isinstance(column, int):
@@ -147,27 +150,28 @@ class CSVFile:
                     self._refuse(f"column {column} of {file}", f"1 to {width}")
                 places.append(column - 1)
             elif names is None:
-                self._refuse(f"column {column!r} of {file}, whose columns have no names", f"numbers from 1 to {width}")
-            elif column not in names or not column:
-                given = f"column {column!r} of {file}" if column else f"a column of {file} that has no name"
-                self._refuse(given, f"its columns: {_listed(names)}{self._other_delimiter(names)}")
-            elif names.count(column) > 1:
-                given = f"column {column!r} of {file}, which has {names.count(column)} of that name"
+                given = f"column {shown(column)} of {file}, whose columns have no names"
+                self._refuse(given, f"numbers from 1 to {width}")
+            elif column not in indices or not column:
+                given = f"column {shown(column)} of {file}" if column else f"a column of {file} that has no name"
+                self._refuse(given, f"its columns: {shown_names(names)}{self._other_delimiter(names)}")
+            elif counts[column] > 1:
+                given = f"column {shown(column)} of {file}, which has {counts[column]} of that name"
                 self._refuse(given, "a name of its own for each column, or their numbers, from 1")
             else:
-                places.append(names.index(column))
+                places.append(indices[column])
         return places
 
     def _refuse_numbers(self, line: int, names: list[str], places: list[int]) -> None:
         """Refuse a first line that may hold numbers rather than names."""
         for place in places:
             if self._is_number(names[place]):
-                given = f"the number {names[place]} in line {line} of {self.path.name}, where names are expected"
+                given = f"the number {shown(names[place])} in line {line} of {self.path.name}, where names are expected"
                 example = f'{{ file = "{self.path.name}", header = false }}'
                 self._refuse(given, f"names of columns; {example} if there are none, true if that is a name")
 
     def _refuse_width(self, line: int, found: int, width: int) -> NoReturn:
-        given = f"{found} fields in line {line} of {self.path.name}, whose first line has {width}"
+        given = f"{found} field{'s' * (found > 1)} in line {line} of {self.path.name}, whose first line has {width}"
         accepted = "as many in each line"
         if found > width:
             accepted += "; a decimal comma makes two fields, unless the delimiter is another"
@@ -175,7 +179,7 @@ class CSVFile:
 
     def _number(self, line: int, place: int, names: list[str] | None, field: str) -> float:
         """Return a field's number, or refuse it by name and place."""
-        name = repr(names[place]) if names else str(place + 1)
+        name = shown(names[place]) if names else str(place + 1)
         where = f"column {name}, line {line} of {self.path.name}"
         if not field.strip():
             self._refuse(f"nothing in {where}", "a number; nan where there is none")
@@ -209,11 +213,6 @@ class CSVFile:
 
     def _refuse(self, given: str, accepted: str) -> NoReturn:
         raise ParameterError(self.key, given, accepted) from None
-
-
-def _listed(names: list[str], limit: int = 20) -> str:
-    more = f", ... ({len(names)})" if len(names) > limit else ""
-    return ", ".join(shown(name) for name in names[:limit]) + more
 
 
 def options(key: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+from collections.abc import Sequence
 
 
 class McgradError(Exception):
@@ -126,3 +127,9 @@ def user_level() -> int:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mcgrad", "numba"):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def shown_names(names: Sequence[str], limit: int = 20) -> str:
+    """Print names that would be accepted, the first `limit` of them, as :func:`shown` prints each."""
+    more = f", ... ({len(names)})" if len(names) > limit else ""
+    return ", ".join(shown(name) for name in names[:limit]) + more

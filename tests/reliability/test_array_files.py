@@ -94,6 +94,7 @@ def test_what_is_no_array_of_real_numbers(tmp_path, kind):
     (tmp_path / "t.npz").write_bytes(npz({"a.npy": BAD[kind]}, zipfile.ZIP_DEFLATED))
     assert "real numbers" in refused(tmp_path, "t.npy").accepted
     assert "real numbers" in refused(tmp_path, "t.npz:a").accepted
+    assert len(refused(tmp_path, "t.npy").given) < 300
 
 
 def test_one_format_is_not_taken_for_the_other(tmp_path):
@@ -106,7 +107,7 @@ def test_one_format_is_not_taken_for_the_other(tmp_path):
 def test_entries(tmp_path):
     (tmp_path / "t.npz").write_bytes(npz({"a.npy": npy(), "notes.txt": b"text", "b/c.npy": npy()}))
     for given in ("t.npz:z", "t.npz:notes.txt", "t.npz", "t.npz:c"):
-        assert refused(tmp_path, given).accepted == "a, b/c"
+        assert refused(tmp_path, given).accepted == "'a', 'b/c'"
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "t.npz", "a") as archive:
         archive.writestr("a.npy", npy(SAVED + 1))
     assert "2 entries of that name" in refused(tmp_path, "t.npz:a").given

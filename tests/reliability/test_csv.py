@@ -2,7 +2,9 @@
 
 import math
 import re
+import tomllib
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,23 +62,23 @@ def test_what_is_read(read, content, options, expected):
 REFUSED = [  # content, options, what is named as given, and as accepted
     ("a\n1,5\n", {"columns": "a"}, "2 fields in line 2 of t.csv, whose first line has 1", "a decimal comma"),
     ("a,b\n1,2\n1,5,2\n", {}, "3 fields in line 3 of t.csv", "as many in each line"),
-    ("a,b\n1,2\n1\n", {}, "1 fields in line 3 of t.csv", "as many in each line"),
+    ("a,b\n1,2\n1\n", {}, "1 field in line 3 of t.csv", "as many in each line"),
     ("a,b\n1,2,\n", {}, "3 fields in line 2", "as many"),
     ('a,b\n"1,5",2\n', {}, "'1,5' in column 'a', line 2 of t.csv", 'decimal = ","'),
     ("a;b\n1,5;2\n", {"delimiter": ";"}, "'1,5' in column 'a', line 2", 'decimal = ","'),
     ("a;b\n1.234,5;2\n", {"delimiter": ";", "decimal": ","}, "'1.234,5' in column 'a', line 2", "numbers"),
     ("a;b\n1.5;2\n", {"delimiter": ";", "decimal": ","}, "'1.5' in column 'a', line 2", "numbers"),
-    ("1,5;2\n", {"delimiter": ";", "decimal": ","}, "the number 1,5 in line 1 of t.csv", "header = false"),
+    ("1,5;2\n", {"delimiter": ";", "decimal": ","}, "the number '1,5' in line 1 of t.csv", "header = false"),
     ("a;b\n1;2\n", {}, "'1;2' in column 'a;b', line 2", 'delimiter = ";"'),
     ("a\tb\n1\t2\n", {"columns": "a"}, "column 'a' of t.csv", 'delimiter = "\\t"'),
     ("a,a\n1,2\n", {}, "column 'a' of t.csv, which has 2 of that name", "their numbers"),
     ("a,b,a\n1,2,3\n", {"columns": "a"}, "column 'a' of t.csv, which has 2 of that name", "their numbers"),
     ("a,\n1,2\n", {}, "a column of t.csv that has no name", "its columns: 'a', ''"),
     (",a\n0,1\n1,2\n", {}, "a column of t.csv that has no name", "its columns"),
-    ("1,2\n3,4\n", {}, "the number 1 in line 1 of t.csv", "header = false"),
-    ("x,2\n3,4\n", {"columns": "2"}, "the number 2 in line 1 of t.csv", "header = false"),
-    ("1,2\n3,4\n", {"columns": 2}, "the number 2 in line 1 of t.csv", "header = false"),
-    ("\n1,2\n3,4\n", {}, "the number 1 in line 2 of t.csv", "header = false"),
+    ("1,2\n3,4\n", {}, "the number '1' in line 1 of t.csv", "header = false"),
+    ("x,2\n3,4\n", {"columns": "2"}, "the number '2' in line 1 of t.csv", "header = false"),
+    ("1,2\n3,4\n", {"columns": 2}, "the number '2' in line 1 of t.csv", "header = false"),
+    ("\n1,2\n3,4\n", {}, "the number '1' in line 2 of t.csv", "header = false"),
     ("a,b\n1,2\n", {"header": False}, "'a' in column 1, line 1 of t.csv", "numbers"),
     ("1,2\n", {"header": False, "columns": "a"}, "column 'a' of t.csv, whose columns have no names", "1 to 2"),
     ("1,2\n", {"header": False, "columns": 3}, "column 3 of t.csv", "1 to 2"),
@@ -148,6 +150,15 @@ def test_names_in_a_reference(tmp_path):
     np.testing.assert_array_equal(value("x", "T.CSV:c, a:b"), [[2.0, 1.0]])
 
 
+def test_very_many_columns(read):
+    width = 30_000
+    names = ",".join(f"c{i}" for i in range(width))
+    assert read(names + "\n" + "1," * (width - 1) + "2\n").shape == (1, width)
+    with pytest.raises(ParameterError) as caught:
+        read(names + "\n1\n", columns="x" * 100_000)
+    assert len(str(caught.value)) < 2000
+
+
 def test_a_line_without_an_end(read, monkeypatch):
     monkeypatch.setattr("mcgrad.csvfile.LONGEST_LINE", 1000)
     with pytest.raises(ParameterError, match=r"line 2 of t\.csv, which has 1,000 characters or more"):
@@ -161,8 +172,18 @@ def test_tables_of_values_stay_tables(tmp_path):
     assert (found["file"].tolist(), found["net"], found["x"].tolist()) == ([1.0], {"file": 2.0}, [[1.0]])
 
 
+def test_the_example_in_the_docs(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "job-files.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "delimiter" in block]
+    (tmp_path / "measured.csv").write_text('no;"x, cm";"y, cm"\n1;0,5;-1\n2;1,25;3\n')
+    (tmp_path / "t.csv").write_text("0,1\n2,3\n")
+    found = {key: References(tmp_path).values(key, table) for key, table in tomllib.loads(block).items()}
+    np.testing.assert_array_equal(found["data"]["y"], [[0.5, -1], [1.25, 3]])
+    np.testing.assert_array_equal(found["params"]["t"], [[0, 1], [2, 3]])
+
+
 def test_memory_is_that_of_the_numbers(read):
-    rows = 20_000
+    rows = 10_000
     content = "a,b,c\n" + "1.25,2.5,name\n" * rows
     read("a\n1\n")
     tracemalloc.start()
