@@ -25,7 +25,7 @@ from mcgrad.locks import Lock
 from mcgrad.machine_code import KIND, MachineCode
 from mcgrad.recent import Recent
 
-RECENT = 64  # compiled functions that are kept though no kernel holds them
+RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
 
 _lock = Lock()
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
