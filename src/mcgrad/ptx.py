@@ -24,7 +24,7 @@ COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjit
 MACHINE_CODE = b"\x7fELF"
 HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
 
-RECENT = 64  # kernels that are kept though no device holds them
+RECENT = 64  # kernels that are kept in memory though no device has them loaded
 
 _lock = threading.Lock()
 

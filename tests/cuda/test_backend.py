@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends.cuda import compiled
+from mcgrad.backends.cuda import compiled, driver
 from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.emit import registers
@@ -545,6 +545,18 @@ def test_a_kernel_that_does_not_compile(machine, monkeypatch):
     monkeypatch.setattr(compiled.ptx, "ptx", refuse)
     with pytest.raises(mg.BackendError, match=r"does not compile for CUDA device 0 .*no such target"):
         build("wave")
+
+
+def test_a_device_keeps_the_kernels_that_were_loaded_last(machine, monkeypatch):
+    monkeypatch.setattr(driver, "RECENT", 2)
+    (device,) = driver.devices()
+    kernels = [compiled.ptx.Ptx("", "kernel", str(number).encode()) for number in range(3)]
+    first, second = device.load(kernels[0]), device.load(kernels[1])
+    assert device.load(kernels[0]) is first  # so it was used after the second
+    third = device.load(kernels[2])
+    assert device.load(kernels[0]) is first
+    assert device.load(kernels[2]) is third
+    assert device.load(kernels[1]) is not second
 
 
 def test_an_interrupt_leaves_a_backend_that_works(machine):

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from mcgrad.backends.cuda import faults
 from mcgrad.errors import BackendError
 from mcgrad.ptx import Ptx
 
+RECENT = 256  # kernels that stay loaded though nothing uses them
 NON_BLOCKING = 1  # of a stream: it does not wait for the default one
 NO_TIMING = 2  # of an event
 COPY = 4  # from wherever to wherever: addresses say
@@ -82,7 +82,7 @@ class Device:
         self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
         self.lost: str | None = None
         self._lock, self._local = threading.Lock(), threading.local()
-        self._functions: WeakKeyDictionary[Ptx, Any] = WeakKeyDictionary()  # kernels hold theirs
+        self._functions: dict[Ptx, Any] = {}  # by when they were used last
 
     def __str__(self) -> str:
         return f"CUDA device {self.index} ({self.name})"
@@ -108,15 +108,20 @@ class Device:
             self._runtime.setDevice(previous)
 
     def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
-        """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again."""
+        """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again.
+
+        The last `RECENT` are kept; others stay loaded for as long as they are used.
+        """
         with self._lock:
-            found = self._functions.get(ptx) if keep else None
+            found = self._functions.pop(ptx, None) if keep else None
             if found is None:
                 module = cupy().cuda.Module()
                 module.load(ptx.image)
                 found = module.get_function(ptx.entry)
-                if keep:
-                    self._functions[ptx] = found
+            if keep:
+                self._functions[ptx] = found
+                if len(self._functions) > RECENT:
+                    del self._functions[next(iter(self._functions))]
         if shared > STATIC_SHARED:
             self._driver.funcSetAttribute(
                 found.ptr, self._driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared
