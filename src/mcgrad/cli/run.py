@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mcgrad import failure
 from mcgrad.agreement import agreement
@@ -17,6 +16,7 @@ from mcgrad.errors import NonFiniteError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.output_lock import locked
+from mcgrad.printable import near
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.save import folder_for, mend, paths, save, save_elsewhere
@@ -101,7 +101,7 @@ def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> t
     """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
     job = complete.job
     say(f"{job.name}: {job.place.file}", style="bold")
-    say(f"complete already: {_shown(complete.path)}")
+    say(f"complete already: {near(complete.path)}")
     checks = {"completion of the results": lambda: _completed(job, say, warn)}
     if settings.verify:
         checks["verification"] = lambda: _verified(job, say)
@@ -113,7 +113,7 @@ def _completed(job: Job, say: Say, warn: Warn) -> bool:
     with locked(job.out, job.place.key("out"), warn):
         path_for(job.out).unlink(missing_ok=True)
         if mend(job.out):
-            say(f"wrote {_shown(paths(job.out)[1])} again, which was damaged or not there")
+            say(f"wrote {near(paths(job.out)[1])} again, which was damaged or not there")
     return True
 
 
@@ -156,7 +156,7 @@ def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) ->
         files = save(estimate, job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)
-        failed = f"error: {job.name}: the results cannot be written to {_shown(job.out)} ({why})"
+        failed = f"error: {job.name}: the results cannot be written to {near(job.out)} ({why})"
         path = save_elsewhere(estimate, job.out)
         if path:
             warn(f"{failed}; they are in {path}")
@@ -167,7 +167,7 @@ def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) ->
             raise
         warn(f"{failed}, nor anywhere else; standard output has them, as JSON")
         return ELSEWHERE, "on standard output"
-    say(f"\nwrote {' and '.join(map(_shown, files))}", style="dim")
+    say(f"\nwrote {' and '.join(map(near, files))}", style="dim")
     return DONE, ""
 
 
@@ -212,10 +212,3 @@ def _verified(job: Job, say: Say) -> bool:
         found = verify(job.integrand, job.q, job.n_compare, **job.problem, seed=job.seed)
     say(f"\n{found}", style=None if found.ok else "red")
     return found.ok
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere; the current folder is not there
-        return str(path)
