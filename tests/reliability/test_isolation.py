@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from mcgrad.cli import main
+from mcgrad.cli import main, run
+from mcgrad.errors import ParameterError
+from mcgrad.jobfile import load
 
 JOB = """
 integrand = "fine.py:f"
@@ -80,3 +82,23 @@ def test_a_job_that_ends_the_process_has_no_result(folder, capsys):
     (folder / "fine.toml").write_text(JOB)
     assert main(["explain", "job.toml", "fine.toml"]) == 1
     assert "\n# fine\nbackend: numpy" in f"\n{capsys.readouterr().out}"
+
+
+def test_data_that_change_after_a_job_was_prepared_are_no_fault_of_a_backend(folder, capsys):
+    """As where the loader of the next job, which runs meanwhile, fills the same array."""
+    (folder / "fine.py").write_text(
+        "import numpy as np\nx = np.ones(3)\ndef load():\n    return {'x': x}\n"
+        "def f(z, x):\n    return np.sum(np.sin(z) * x)\n"
+    )
+    (folder / "job.toml").write_text(JOB.replace('"numpy"', '"cpu"') + 'data = "fine.py:load"')
+    (job,) = load("job.toml")
+    estimator = job.estimator()
+    estimate = estimator(job.n, job.seed)
+
+    def say(*words, style=None):
+        return None
+
+    assert run._compare(job, estimator, estimate, say)
+    job.data["x"][0] = 2.0
+    with pytest.raises(ParameterError, match=r"^job\.toml, data: given other numbers than when"):
+        run._compare(job, estimator, estimate, say)

@@ -12,7 +12,7 @@ from mcgrad.checkpoint import Keeper, path_for
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.streams import lost
-from mcgrad.errors import NonFiniteError
+from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.job import Job
 from mcgrad.output_lock import locked
@@ -192,6 +192,9 @@ def _all_held(
 def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
     """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
     reference = job.estimator(REFERENCE)
+    if reference.problem != estimator.problem:
+        given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
+        raise ParameterError(job.place.key("data"), given, "arrays that stay as they are, such as copies")
     n = max(job.n_compare // estimator.group, 2) * estimator.group
     reference(2 * estimator.group, job.seed)
     right = reference(n, job.seed)
