@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from mcgrad.backends.rates import Rated
 from mcgrad.backends.registry import AUTO, backends, find
 from mcgrad.errors import BackendError, BackendWarning, ParameterError, user_level
 from mcgrad.ir.program import Program
+from mcgrad.locks import Lock
 from mcgrad.table import duration
 
 CALL = 1_000_000  # draws of a call, where nobody said how many there will be
@@ -132,7 +132,7 @@ class Dispatched:
         self.name, self.program, self.draws, self.threads = name, program, draws, threads
         self.devices, self.prefer, self.why = devices, prefer, why
         self._failed: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self.running = self._compile()
         self._warn()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from mcgrad import compile, packages
 from mcgrad.cache import entry, folder
 from mcgrad.cache.key import key
 from mcgrad.errors import BackendError
+from mcgrad.locks import Lock
 from mcgrad.machine import version
 from mcgrad.recent import Recent
 
@@ -26,7 +26,7 @@ HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not
 
 RECENT = 64  # kernels that are kept in memory though no device has them loaded
 
-_lock = threading.Lock()
+_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

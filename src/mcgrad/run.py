@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
+from typing import TypeGuard
 
 from mcgrad.arguments import count
 from mcgrad.backends.base import Bound, Partial
@@ -145,8 +146,9 @@ def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], threads: int, 
     """Average over chunks on threads of the pool, and in this thread where they have not begun with the oldest one.
 
     So a run ends even if all threads of the pool wait for it, as they do where the integrand itself estimates, and
-    where there are no threads, as at the end of the process.
+    where there are no threads, as at the end of the process, or in a child that `watch` forks.
     """
+    process = os.getpid()
     executor: ThreadPoolExecutor | None = pool(threads)
     waiting: deque[tuple[Chunk, Future[Partial] | None]] = deque()
 
@@ -158,18 +160,21 @@ def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], threads: int, 
             executor = None
             return None
 
+    def begun(future: Future[Partial] | None) -> TypeGuard[Future[Partial]]:
+        return future is not None and os.getpid() == process and not future.cancel()
+
     try:
         while True:
             waiting.extend((chunk, submit(chunk)) for chunk in islice(chunks, AHEAD * threads - len(waiting)))
             if not waiting:
                 return
             (start, stop), oldest = waiting[0]
-            part = bound.partial(seed, start, stop, omit) if oldest is None or oldest.cancel() else oldest.result()
+            part = oldest.result() if begun(oldest) else bound.partial(seed, start, stop, omit)
             waiting.popleft()
             yield stop, part
     finally:  # also after an error or an interrupt: no chunk runs on
         for _, future in waiting:
-            if future is not None and not future.cancel():
+            if begun(future):
                 future.exception()
 
 

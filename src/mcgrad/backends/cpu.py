@@ -80,9 +80,9 @@ class Compiled:
 
     def _compiled(self) -> Callable[..., None]:
         """Have the function compiled or found in the cache; arguments are those of a call over no draws at all."""
-        none, nothing = np.empty(0), np.empty(0, self.dtype)
+        none, nothing, workspace = np.empty(0), np.empty(0, self.dtype), self.take_workspace()
         arguments = (
-            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.workspace(), nothing, none, none,
+            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, workspace, nothing, none, none,
             np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
         )  # fmt: skip
         try:
@@ -106,12 +106,14 @@ class Compiled:
         ]
         return c, matrices
 
-    def workspace(self) -> Array:
-        """Return this thread's workspace."""
-        found: Array | None = getattr(self._local, "workspace", None)
-        if found is None:
-            found = self._local.workspace = _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
-        return found
+    def take_workspace(self) -> Array:
+        """Return this thread's workspace, or another one where a call that this one is inside of has that."""
+        found: Array | None = self._local.__dict__.pop("workspace", None)
+        return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype) if found is None else found
+
+    def give_back(self, workspace: Array) -> None:
+        """Keep a workspace for the thread's next call."""
+        self._local.workspace = workspace
 
 
 def _loops(source: str) -> int:
@@ -187,11 +189,12 @@ class CpuBound(Shifted):
         compiled = self.kernel.careful if careful else self.kernel.fast
         c, matrices = self.careful_arguments if careful else self.arguments
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
-        counts = np.zeros(2, np.int64)
+        counts, workspace = np.zeros(2, np.int64), compiled.take_workspace()
         compiled.function(
             np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, compiled.emitted.tables,
-            compiled.workspace(), pivot, sums, squares, counts, omit, compiled.blas, *matrices,
+            workspace, pivot, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
+        compiled.give_back(workspace)
         return Sums(sums, squares, int(counts[0]), int(counts[1]))
 
 

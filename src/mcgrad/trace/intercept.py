@@ -12,15 +12,15 @@ SciPy is not imported here: only where the user's code has imported scipy.specia
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any
 
+from mcgrad.locks import Lock
 from mcgrad.trace.special import FUNCTIONS, UFUNCS
 
-_lock = threading.Lock()
+_lock = Lock()
 _tracing = 0
 _found: dict[FunctionType, tuple[str, CodeType, CodeType]] = {}  # the name, SciPy's code, the code while tracing
 

@@ -41,7 +41,7 @@ class Compiled:
         self.components = emitted.components
         self.constants = Constants(emitted, dtype)
         self.matrices = Matrices(emitted, self.dtype)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._functions: dict[int, tuple[Any, Any]] = {}
 
     def on(self, device: Device) -> tuple[Any, Any]:

@@ -81,7 +81,7 @@ class Device:
         self.processors, self.memory = int(found["multiProcessorCount"]), int(found["totalGlobalMem"])
         self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
         self.lost: str | None = None
-        self._lock, self._local = threading.Lock(), threading.local()
+        self._lock, self._local = threading.RLock(), threading.local()
         self._functions: dict[Ptx, Any] = {}  # by when they were used last
 
     def __str__(self) -> str:

@@ -60,7 +60,7 @@ class CudaKernel:
         self.program, self.devices = program, tuple(devices)
         self.work, self._products = program.work(), program.multiplies_matrices()
         self._variants: dict[tuple[bool, bool], Compiled] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._turns = _turns(self.devices)
         self.fast = self.variant(False, False)
         self.shifted = np.ones(self.fast.components, bool)
@@ -147,7 +147,7 @@ class CudaBound(Shifted):
         self.kernel, self.inputs = kernel, inputs
         self.ready: Event | None = None
         self._resident = any_on_device(inputs.values())
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._values: dict[bool, tuple[Compiled, Values]] = {}
         self._bound(False)
 

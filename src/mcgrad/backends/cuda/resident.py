@@ -75,7 +75,7 @@ class Matrices:
 
     def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
         self._axes, self._dtype = [axes for _, axes in emitted.matrices], dtype
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._lasting: dict[tuple[int, int], Placed] = {}
 
     def place(self, values: Values, mine: dict[int, Placed], device: Device, stream: int) -> list[Placed]:

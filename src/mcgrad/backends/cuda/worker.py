@@ -175,7 +175,7 @@ class Workers:
         self._free.append(worker)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @cache

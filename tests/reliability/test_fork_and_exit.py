@@ -1,0 +1,237 @@
+"""Forks, interrupts and the end of the process in the middle of a run."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad import compile, ptx
+from mcgrad.backends.base import Partial
+from mcgrad.backends.chunks import split
+from mcgrad.locks import Lock
+from mcgrad.moments import Moments
+from mcgrad.run import run
+from mcgrad.trace import intercept
+
+CHUNKS = split(10**6, 0, 512, 2000.0)  # 64 and the first
+Q = mg.Normal(0.3, 1.2)
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+
+class Bound:
+    """A bound kernel that does something before each chunk."""
+
+    def __init__(self, before):
+        self.before = before
+
+    def partial(self, seed, start, stop, omit):
+        self.before()
+        return Partial(Moments(stop - start, np.array([float(start)]), np.array([1.0])))
+
+
+def averaged(before=lambda: None, watch=None):
+    found = run(Bound(before), 0, CHUNKS, lambda: 2, False, watch)
+    return found.moments.count, float(found.moments.mean[0])
+
+
+def in_child(work):
+    """Return what a function gives in a forked child, as text; the child is killed where it hangs."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        with contextlib.suppress(BaseException):
+            os.write(write, str(work()).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        found = pipe.read()
+    os.waitpid(child, 0)
+    return found
+
+
+@contextlib.contextmanager
+def another_thread(work):
+    """Do some work in a thread that waits, when it calls a function, until the context ends."""
+    there, leave = threading.Event(), threading.Event()
+
+    def wait():
+        there.set()
+        assert leave.wait(60)
+
+    thread = threading.Thread(target=work, args=(wait,))
+    thread.start()
+    try:
+        assert there.wait(60)
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("module", [compile, ptx, intercept])
+@forks[0]
+@forks[1]
+def test_a_child_takes_locks_that_another_thread_held(module):
+    def hold(wait):
+        with module._lock:
+            wait()
+
+    def take():
+        with module._lock:
+            return "taken"
+
+    with another_thread(hold):
+        assert in_child(take) == "taken"
+
+
+@forks[0]
+@forks[1]
+def test_a_child_keeps_locks_that_its_own_thread_holds():
+    lock, free = Lock(), []
+
+    def other():
+        taken = lock._lock.acquire(blocking=False)
+        free.append(taken)
+
+    def look():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return free
+
+    with lock, lock:
+        assert in_child(look) == "[False]"
+    assert look() == [True]
+
+
+@forks[0]
+@forks[1]
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_child_that_is_forked_during_a_run_of_another_thread(backend):
+    """With the same estimator, and with a new one."""
+    estimator = mg.Estimator(np.sin, Q, backend=backend, threads=2)
+    right = estimator(1_500_000).value
+    other = mg.estimate(np.cos, Q, 1000, backend=backend).value
+
+    def work():
+        return estimator(1_500_000).value, mg.estimate(np.cos, Q, 1000, backend=backend).value
+
+    with another_thread(lambda wait: estimator(1_500_000, progress=lambda done: wait())):
+        assert in_child(work) == str((right, other))
+
+
+@forks[0]
+@forks[1]
+def test_a_child_that_goes_on_with_the_run_that_forked_it():
+    """The threads that have begun with chunks are not there: the child makes those chunks itself."""
+    main, begun, leave, right = threading.get_ident(), threading.Event(), threading.Event(), averaged()
+
+    def hold():
+        if threading.get_ident() != main and os.getpid() == parent:
+            begun.set()
+            assert leave.wait(60)
+
+    def fork(stop, total):
+        nonlocal child
+        if child is None and begun.wait(60):
+            read, write = os.pipe()
+            child = os.fork()
+            if child:
+                os.close(write)
+                pipes.append(read)
+            else:
+                signal.alarm(60)
+                pipes.append(write)
+            leave.set()
+
+    child, parent, pipes = None, os.getpid(), []
+    found = ""
+    try:
+        found = averaged(hold, fork_later(fork))
+    finally:
+        if os.getpid() != parent:
+            os.write(pipes[0], str(found).encode())
+            os._exit(0)
+    assert found == right
+    with os.fdopen(pipes[0]) as pipe:
+        assert pipe.read() == str(right)
+    os.waitpid(child, 0)
+
+
+def fork_later(fork):
+    """Return a watch that forks once the run has handed out chunks: not after the first one."""
+    seen = []
+
+    def watch(stop, total):
+        seen.append(stop)
+        if len(seen) > 1:
+            fork(stop, total)
+
+    return watch
+
+
+def test_an_interrupt_leaves_no_chunk_behind():
+    """Control-C while the pool has begun with chunks, and others wait for it."""
+    main, two_begun, leave, seen = threading.get_ident(), threading.Barrier(3), threading.Event(), []
+
+    def before():
+        if threading.get_ident() != main and not leave.is_set():
+            two_begun.wait(60)
+            assert leave.wait(60)
+            seen.append("ended")
+
+    def interrupt(stop, total):
+        if stop > CHUNKS.look:
+            two_begun.wait(60)
+            threading.Timer(0.05, leave.set).start()  # the run waits for the chunks that have begun
+            signal.raise_signal(signal.SIGINT)
+
+    right = averaged()
+    with pytest.raises(KeyboardInterrupt):
+        averaged(before, interrupt)
+    assert seen == ["ended"] * 2
+    seen.clear()
+    assert averaged() == right  # by the same threads, which have nothing else to do
+    assert seen == []
+
+
+EXIT = """
+import sys, threading
+import numpy as np
+import mcgrad as mg
+
+backend, n, daemon = sys.argv[1:]
+estimator = mg.Estimator(np.sin, mg.Normal(0.3, 1.2), backend=backend, threads=2)
+right, runs = estimator(1_500_000).value, threading.Event()
+
+def work():
+    found = estimator(int(n), progress=lambda done: runs.set())
+    print("right" if found.value == right else "wrong", flush=True)
+
+threading.Thread(target=work, daemon=daemon == 'daemon').start()
+runs.wait(60)
+"""
+
+
+def ended(*arguments):
+    found = subprocess.run([sys.executable, "-c", EXIT, *arguments], capture_output=True, text=True, timeout=120)
+    return found.returncode, found.stdout, found.stderr
+
+
+def test_the_process_ends_though_a_daemon_thread_has_far_to_go():
+    assert ended("cpu", str(10**14), "daemon") == (0, "", "")
+
+
+def test_the_process_ends_after_the_run_of_a_thread_that_is_none():
+    assert ended("numpy", "1_500_000", "none") == (0, "right\n", "")
