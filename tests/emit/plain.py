@@ -121,8 +121,8 @@ class ShimModule:
         return shim(self._name, name)
 
 
-def load(source: str, name: str, natives: list[Any]) -> Any:
-    """Do what `mcgrad.compile.load` does, without compiling."""
+def load(source: str, name: str, natives: list[Any], arguments: tuple[Any, ...]) -> Any:
+    """Do what `mcgrad.compile.load` does, without compiling for the types of the arguments."""
     tree = ast.parse(source)
     namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(natives)}
     kept = []
