@@ -4,12 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 import mcgrad as mg
 from mcgrad import atomic
-from mcgrad.cache import entry, folder, place, report
+from mcgrad.cache import entry, folder, limit, place, report
 from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
@@ -72,6 +73,50 @@ def test_a_failure_to_read_is_a_miss(path, monkeypatch, code):
     assert entry.find(NAME) == b"content"
 
 
+@pytest.mark.parametrize("call", ["scandir", "listdir", "utime"])
+def test_a_folder_that_cannot_be_looked_through(path, monkeypatch, call):
+    """Entries are still written and found; what stays is more than the limit."""
+
+    def fail(*args, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, fail)
+    monkeypatch.setattr(limit, "_room", {})
+    monkeypatch.setattr(limit, "DAY", -1.0)  # use is noted each time
+    assert entry.keep(NAME, b"content")
+    assert entry.find(NAME) == b"content"
+    assert isinstance(folder.names(), list)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
+def test_a_folder_that_cannot_be_looked_at(monkeypatch, code):
+    """No call of the system on any path works: the cache is not used, and nothing is raised."""
+
+    def fail(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        for call in ("stat", "lstat", "open", "mkdir"):
+            patch.setattr(os, call, fail)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            done = entry.keep(NAME, b"content"), entry.find(NAME), folder.exists(NAME), folder.names()
+    assert done == (False, None, False, [])
+    assert [str(each.message) for each in told] == [str(told[0].message)]
+
+
+def test_a_working_folder_that_was_removed(monkeypatch, tmp_path):
+    place._absolute.cache_clear()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv(CACHE_VARIABLE, "cache")
+    with pytest.warns(mg.CacheWarning, match="or the working folder, is not there"):
+        assert not entry.keep(NAME, b"content")
+    place._absolute.cache_clear()
+
+
 def test_what_may_not_be_read_now_stays(path, monkeypatch):
     """As where a process has too many files open."""
     assert entry.keep(NAME, b"content")
@@ -117,7 +162,7 @@ def test_a_full_disk_costs_no_run_and_no_later_one(path):
 def test_a_home_that_is_not_there(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, name)
-    with pytest.warns(mg.CacheWarning, match="names no home that is known"):
+    with pytest.warns(mg.CacheWarning, match="names no folder, as its home"):
         assert not entry.keep(NAME, b"content")
     assert os.listdir(tmp_path) == []
 

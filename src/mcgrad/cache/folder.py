@@ -26,8 +26,8 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 def obstacle() -> str | None:
     """Say why the cache folder is not used, with the remedy, or return None: it is used, or will be made."""
     path = cache_folder()
-    if str(path).startswith("~"):
-        return f"{path} names no home that is known: have {CACHE_VARIABLE} name a folder"
+    if not path.is_absolute():
+        return f"{path} names no folder, as its home, or the working folder, is not there: set {CACHE_VARIABLE}"
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -99,7 +99,7 @@ def write(name: str, content: bytes) -> bool:
         if shared is not PRIVATE:
             path.chmod(shared.file)  # whatever the umask
     except OSError as error:
-        if not (error.errno in READ_ONLY and path.parent.is_dir()):
+        if not (error.errno in READ_ONLY and os.path.isdir(path.parent)):
             once(f"The cache is not written: {path.parent} ({error.strerror}).")
         return False
     return True
@@ -107,7 +107,7 @@ def write(name: str, content: bytes) -> bool:
 
 def exists(name: str) -> bool:
     """Whether there is a file of a name, in a folder that is used."""
-    return usable() and (cache_folder() / name).is_file()
+    return usable() and os.path.isfile(cache_folder() / name)
 
 
 def drop(name: str) -> bool:

@@ -64,9 +64,9 @@ def _absolute(given: str) -> Path:
     path = Path(given)
     try:
         path = path.expanduser()
-    except RuntimeError:  # no such user, or a user without a home
+        return path if str(path).startswith("~") else path.absolute()
+    except (OSError, RuntimeError):  # the working folder was removed; no such user, or a user without a home
         return path
-    return path if str(path).startswith("~") else path.absolute()
 
 
 @cache

@@ -55,7 +55,12 @@ def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
         return None
     trusted = (ROOT, os.getuid(), _unmapped())
     for link in (path, *path.parents):
-        if link.is_symlink() and (owner := link.lstat().st_uid) not in trusted and not sharing.trusts_group:
+        try:
+            status = link.lstat()
+        except OSError:
+            continue
+        owner = status.st_uid
+        if stat.S_ISLNK(status.st_mode) and owner not in trusted and not sharing.trusts_group:
             return f"user {owner} may lead {path} elsewhere, as the owner of the link {link}"
     for parent in dict.fromkeys([*path.parents, *Path(os.path.realpath(path)).parents]):
         try:

@@ -39,6 +39,6 @@ def _used() -> str:
     if reason is not None:
         return f"no: {reason}"
     folder = cache_folder()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return "yes; it will be made"
     return "yes" if os.access(folder, os.W_OK) else "yes, for reading; this user may not write it"
