@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+REPEATED = 2.0  # seconds in which terminals and schedulers may send the same signal again
 
 
 class Stopped(KeyboardInterrupt):
@@ -25,6 +27,7 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.time = time.monotonic()
 
     @property
     def status(self) -> int:
@@ -82,10 +85,10 @@ def ignore() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Raise for the first signal, and for each Ctrl-C; terminals and schedulers send the others several times."""
-    if _received and number != signal.SIGINT:
-        return
+    """Raise, but not for one that is merely sent again, while what the first has interrupted is being saved."""
     stopped = Stopped(number)
+    if _received and number != signal.SIGINT and stopped.time - _received[0].time < REPEATED:
+        return
     _received.append(stopped)
     raise stopped
 

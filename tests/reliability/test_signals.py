@@ -98,7 +98,7 @@ def test_forked_children_die_of_signals_as_before():
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_what_is_a_signal_and_what_only_looks_like_one():
+def test_what_is_a_signal_and_what_only_looks_like_one(monkeypatch):
     with signals.stoppable():
         with pytest.raises(signals.Stopped) as stopped:
             signal.raise_signal(signal.SIGTERM)
@@ -106,6 +106,10 @@ def test_what_is_a_signal_and_what_only_looks_like_one():
         assert signals.received() is stopped.value
         assert signals.ends_the_process(stopped.value)
         assert not signals.ends_the_process(SystemExit())
+        monkeypatch.setattr(signals, "REPEATED", 0.0)
+        with pytest.raises(signals.Stopped):  # later ones end what has caught the first
+            signal.raise_signal(signal.SIGTERM)
+        assert signals.received() is stopped.value
     assert signals.received() is None
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
