@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import ExitStack
 from itertools import pairwise
 
 import numpy as np
@@ -580,3 +581,20 @@ def test_what_is_there_is_described(two):
 def test_what_is_not_there_is_described(monkeypatch):
     machines.machine(monkeypatch, driver=0)
     assert describe() == {"CUDA": "there is no NVIDIA driver here"}
+
+
+def test_launches_are_shared_out_evenly_whatever_their_number():
+    """Also where there are more at once than streams, and after that."""
+    turns = cuda_kernel.Turns(["a", "b"])
+    for _ in range(3):
+        assert in_use(turns, 7) == ["a", "b", "a", "b", "a", "b", "a"]
+        assert [in_use(turns, 1) for _ in range(3)] == [["a"]] * 3
+    with pytest.raises(KeyError), turns.next():
+        raise KeyError
+    assert in_use(turns, 2) == ["a", "b"]
+
+
+def in_use(turns, number):
+    """Return which devices have launches at once."""
+    with ExitStack() as stack:
+        return [stack.enter_context(turns.next()) for _ in range(number)]

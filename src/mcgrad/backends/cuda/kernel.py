@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import operator
 import threading
-from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -61,7 +60,7 @@ class CudaKernel:
         self.work, self._products = program.work(), program.multiplies_matrices()
         self._variants: dict[tuple[bool, bool], Compiled] = {}
         self._lock = threading.RLock()
-        self._turns = _turns(self.devices)
+        self.turns = Turns(self.devices)
         self.fast = self.variant(False, False)
         self.shifted = np.ones(self.fast.components, bool)
         self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
@@ -95,7 +94,7 @@ class CudaKernel:
             raise ParameterError("devices", shown(devices), f"None for all, or different numbers of devices: {known}")
         other = copy.copy(self)
         other.devices = tuple(visible[i] for i in indices)
-        other._turns = _turns(other.devices)
+        other.turns = Turns(other.devices)
         other.__dict__.pop("rescaled", None)
         return other
 
@@ -123,20 +122,25 @@ class CudaKernel:
         """The emitted source."""
         return self.fast.emitted.source
 
-    def take(self) -> Device:
-        """Return the device whose turn it is: the one last given back, so that calls one after the other share one."""
+
+class Turns:
+    """Which of some devices works next."""
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._busy = dict.fromkeys(devices, 0)  # launches that have begun and not ended
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def next(self) -> Iterator[Device]:
+        """Give the device with the fewest launches, the first of equals: calls one after the other share one."""
+        with self._lock:
+            device = min(self._busy, key=self._busy.__getitem__)
+            self._busy[device] += 1
         try:
-            return self._turns.popleft()
-        except IndexError:  # more threads than streams
-            return self.devices[0]
-
-    def give_back(self, device: Device) -> None:
-        """Let a device have another turn."""
-        self._turns.appendleft(device)
-
-
-def _turns(devices: Sequence[Device]) -> deque[Device]:
-    return deque([*devices] * STREAMS)
+            yield device
+        finally:
+            with self._lock:
+                self._busy[device] -= 1
 
 
 class CudaBound(Shifted):
@@ -156,23 +160,19 @@ class CudaBound(Shifted):
         return CudaBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
     def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
-        """Launch the kernel on a device that has nothing else to do."""
+        """Launch the kernel on the device that has least to do."""
         compiled, values = self._values.get(careful) or self._bound(careful)
-        device = self.kernel.take()
-        try:
-            with device.current():
-                pool = workers(device)
-                worker = pool.take()
-                try:
-                    found = worker.run(compiled, values, pivot, (seed, start, stop), omit, self.ready)
-                except BaseException:
-                    with suppress(Exception):
-                        worker.settle()
-                    raise
-                finally:
-                    pool.give_back(worker)
-        finally:
-            self.kernel.give_back(device)
+        with self.kernel.turns.next() as device, device.current():
+            pool = workers(device)
+            worker = pool.take()
+            try:
+                found = worker.run(compiled, values, pivot, (seed, start, stop), omit, self.ready)
+            except BaseException:
+                with suppress(Exception):
+                    worker.settle()
+                raise
+            finally:
+                pool.give_back(worker)
         k = compiled.components
         if not careful:
             return Sums(found[:k], found[k:])
