@@ -28,6 +28,7 @@ from mcgrad.recent import Recent
 RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
 
 _lock = Lock()
+_lock.delay_forks()  # Numba's own lock, which a compilation holds, would stay taken in the child
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
 
 

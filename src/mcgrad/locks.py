@@ -26,6 +26,15 @@ class Lock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._lock.release()
 
+    def delay_forks(self) -> None:
+        """From now on let a fork wait until no other thread holds this lock.
+
+        For what a child could not do after another thread of its parent was in the middle of it.
+        """
+        if hasattr(os, "register_at_fork"):
+            release = self._lock.release
+            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
+
     def _free(self) -> None:
         if self._lock.acquire(blocking=False):  # free, or held by this thread
             self._lock.release()

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 import mcgrad as mg
 from mcgrad import compile, ptx
@@ -73,13 +74,13 @@ def another_thread(work):
     thread.start()
     try:
         assert there.wait(60)
-        yield
+        yield leave.set
     finally:
         leave.set()
         thread.join()
 
 
-@pytest.mark.parametrize("module", [compile, ptx, intercept])
+@pytest.mark.parametrize("module", [ptx, intercept])
 @forks[0]
 @forks[1]
 def test_a_child_takes_locks_that_another_thread_held(module):
@@ -93,6 +94,31 @@ def test_a_child_takes_locks_that_another_thread_held(module):
 
     with another_thread(hold):
         assert in_child(take) == "taken"
+
+
+@forks[0]
+@forks[1]
+def test_a_child_compiles_though_another_thread_did_so_at_the_time_of_the_fork(monkeypatch):
+    """The fork waits for it: Numba's lock would stay taken in the child."""
+    compiled = compile._compiled
+
+    def work():
+        return mg.estimate(lambda z: np.sin(z) * 0.371, Q, 1000, backend="cpu").value
+
+    def hold(wait):
+        def slowly(*arguments):
+            with global_compiler_lock:
+                wait()
+            return compiled(*arguments)
+
+        monkeypatch.setattr(compile, "_compiled", slowly)
+        mg.estimate(lambda z: np.sin(z) * 0.372, Q, 1000, backend="cpu")
+
+    right = mg.estimate(lambda z: np.sin(z) * 0.371, Q, 1000, backend="numpy").value
+    with another_thread(hold) as leave:
+        monkeypatch.setattr(compile, "_compiled", compiled)
+        threading.Timer(0.1, leave).start()
+        assert float(in_child(work)) == pytest.approx(right, rel=1e-12)
 
 
 @forks[0]
