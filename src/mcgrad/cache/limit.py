@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mcgrad import atomic
+from mcgrad.atomic import remove_stale
 from mcgrad.cache.folder import LARGEST
 from mcgrad.cache.place import cache_folder
 from mcgrad.cache.report import once
@@ -69,7 +69,7 @@ def added(size: int) -> None:
     folder, limit = cache_folder(), size_limit()
     room = _room.get(folder, -math.inf) - size
     if room < 0:
-        clean(folder)
+        remove_stale(folder, HOUR)
         found = entries(folder)
         total = sum(entry.size for entry in found)
         if total > limit:
@@ -90,16 +90,11 @@ def entries(folder: Path) -> list[Kept]:
     return sorted(found, key=lambda entry: entry.used)
 
 
-def clean(folder: Path) -> None:
-    """Remove what processes that were killed have left: files that were never complete, an hour old."""
-    atomic.remove_stale(folder, HOUR)
-
-
 def clear(folder: Path) -> tuple[int, int]:
     """Remove all entries, those of earlier versions, too, and nothing else; return how many files and bytes."""
     old = [*folder.glob("mcgrad_*.py"), *folder.glob("mcgrad_*.ptx"), *folder.glob("mcgrad_*.cubin")]
     old += [path for suffix in ("pyc", "nbi", "nbc") for path in folder.glob(f"__pycache__/mcgrad_*.{suffix}")]
-    clean(folder)
+    remove_stale(folder, HOUR)
     files = size = 0
     for path in [*(entry.path for entry in entries(folder)), *old]:
         with suppress(OSError):
