@@ -97,9 +97,9 @@ def _resumed(folder: Path, backend: str, kills: int) -> None:
         if found != fields:
             raise Lost(f"{job}: other {[name for name in fields if found.get(name) != fields[name]]}")
     left, cached = leftovers(folder / "results"), leftovers(folder / "cache")
-    if len(left) > kills or len(cached) > max(kills, 1):
-        # a kill may leave the file that was being written until a later run removes it; a signal does not wait for the
-        # thread that compiles the next job, which may be writing to the cache
+    if len(left) > 2 * kills or len(cached) > max(kills, 1):
+        # a kill may leave the two files of a result that were being written until a later run removes them; a signal
+        # does not wait for the thread that compiles the next job, which may be writing to the cache
         raise Lost(f"leaves {left + cached}")
     if list((folder / "results").glob(".*checkpoint*")):
         raise Lost("leaves a checkpoint")
