@@ -30,8 +30,8 @@ OUTCOMES = (RIGHT, REFUSED, LOST)
 
 def attacked(family: str, seed: int, tries: int, seconds: float) -> list[dict[str, str]]:
     """Run the cases of a family; return what came of each."""
-    options = ["--seed", str(seed), "--tries", str(tries), "--seconds", str(seconds)]
-    command = [sys.executable, "-m", "tests.reliability.worker", family, *options]
+    options = ["--seed", str(seed), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "tests.reliability.worker", f"{family}:{tries}", *options]
     path = f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]

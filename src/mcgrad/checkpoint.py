@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -52,7 +53,7 @@ def path_for(stem: Path) -> Path:
 
 def is_of_others(path: Path) -> bool:
     """Whether there is a file that is whole and no checkpoint; what is damaged may have been one."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # also where a path is too long for a file to be there
         return False
     try:
         fields = loads(str(path), path.read_bytes(), "JSON")

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 RIGHT, REFUSED, LOST = "right", "refused", "lost"  # right numbers; an error of ours, or a miss; anything else
-LIMIT = 30.0  # seconds, after which a child counts as hanging
+LIMIT = 120.0  # seconds, after which a child counts as hanging
 MEMORY = 8 << 30  # bytes of addresses that a child may have
 
 

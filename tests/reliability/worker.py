@@ -1,4 +1,4 @@
-"""Run the attacks of one family: ``python -m tests.reliability.worker FAMILY --seed 0 --tries 20 --seconds 60``.
+"""Run attacks: ``python -m tests.reliability.worker cache_damage:20 kills:5 --seed 0 --seconds 60``.
 
 Prints a line of JSON for each case as it ends.
 """
@@ -30,10 +30,9 @@ ALONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREA
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("family", choices=list(FAMILIES))
+    parser.add_argument("families", nargs="+", metavar="FAMILY:TRIES", help=f"of {', '.join(FAMILIES)}")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="for each family, at most")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mcgrad-attack-") as folder:
         os.environ.update(ALONE, MCGRAD_CACHE_DIR=f"{folder}/cache")
@@ -45,9 +44,11 @@ def main() -> None:
         from tests.reliability.attack import attacks
 
         mg.estimate(lambda z: np.cos(z), mg.Normal(), 1000, backend="cpu", threads=1)  # Numba is warm before any fork
-        family = importlib.import_module(f"tests.reliability.{args.family}")
-        for verdict in attacks(family.cases(random.Random(args.seed)), args.tries, args.seconds):
-            print(json.dumps(asdict(verdict)), flush=True)
+        for given in args.families:
+            family, _, tries = given.partition(":")
+            cases = importlib.import_module(f"tests.reliability.{family}").cases(random.Random(args.seed))
+            for verdict in attacks(cases, int(tries), args.seconds):
+                print(json.dumps({"family": family, **asdict(verdict)}), flush=True)
 
 
 if __name__ == "__main__":

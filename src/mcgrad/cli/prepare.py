@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -98,10 +99,10 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
 def _left(job: Job) -> tuple[Complete | Reached | None, str]:
     """Return what an earlier run has left of a job, and what to say about it."""
     result, path = job.out.with_name(f"{job.out.name}.json"), checkpoint.path_for(job.out)
-    if not result.exists() and not path.exists():
+    if not os.path.exists(result) and not os.path.exists(path):  # no error where a path is too long
         return None, ""
     identity, note = _identity(job, job.estimator(REFERENCE)), ""  # traced, not compiled
-    if result.exists():
+    if os.path.exists(result):
         try:
             estimate = checkpoint.read_result(result, identity)
             _refuse_backend(job, result, estimate.backend)
@@ -110,7 +111,7 @@ def _left(job: Job) -> tuple[Complete | Reached | None, str]:
             return Complete(job, result), ""
         except ParameterError as error:
             note = f"runs again: {_located(error, result)}"
-    if path.exists():
+    if os.path.exists(path):
         try:
             reached = checkpoint.read(path, identity)
             _refuse_backend(job, path, reached.backend)
