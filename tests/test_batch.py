@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import checkpoint
 from mcgrad.backends import registry
 from mcgrad.backends.base import Cost
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.checkpoint import Identity
 from mcgrad.cli import main
 from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import AHEAD, in_turn
+from mcgrad.jobs import checkpoint
+from mcgrad.jobs.checkpoint import Identity
 
 MODEL = """
 import numpy as np

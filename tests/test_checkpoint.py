@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import checkpoint, strict
+from mcgrad import strict
 from mcgrad.backends.base import Partial
-from mcgrad.checkpoint import Identity, Keeper
+from mcgrad.jobs import checkpoint
+from mcgrad.jobs.checkpoint import Identity, Keeper
 from mcgrad.moments import Moments
 from mcgrad.run import Reached
 from tests.estimators import KINDS, estimator

@@ -11,7 +11,7 @@ import pytest
 import mcgrad as mg
 from mcgrad import atomic
 from mcgrad.cli import main
-from mcgrad.jobfile import load
+from mcgrad.jobs.jobfile import load
 
 MODEL = """
 import numpy as np

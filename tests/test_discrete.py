@@ -8,8 +8,8 @@ import scipy.stats as st
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.distributions.thresholds import is_below, minus_log, split
-from mcgrad.jobfile import _distribution
-from mcgrad.references import References
+from mcgrad.jobs.jobfile import _distribution
+from mcgrad.jobs.references import References
 from tests.families import FAMILIES, gradient
 
 DISCRETE = [name for name, row in FAMILIES.items() if not row.pathwise]

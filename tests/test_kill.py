@@ -12,7 +12,7 @@ import mcgrad as mg
 
 MAIN = """
 import signal, sys
-from mcgrad import checkpoint
+from mcgrad.jobs import checkpoint
 from mcgrad.cli import main
 checkpoint.SHARE = 1.0  # on a slow disk, too, some checkpoints are written in some seconds
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mcgrad.errors import ParameterError
-from mcgrad.references import References
+from mcgrad.jobs.references import References
 
 SAVED = np.arange(12.0).reshape(3, 4)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mcgrad.errors import ParameterError
-from mcgrad.references import References
+from mcgrad.jobs.references import References
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_very_many_columns(read):
 
 
 def test_a_line_without_an_end(read, monkeypatch):
-    monkeypatch.setattr("mcgrad.csvfile.LONGEST_LINE", 1000)
+    monkeypatch.setattr("mcgrad.jobs.csvfile.LONGEST_LINE", 1000)
     with pytest.raises(ParameterError, match=r"line 2 of t\.csv, which has 1,000 characters or more"):
         read("a\n" + "1" * 1500)
 

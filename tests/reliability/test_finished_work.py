@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import mcgrad as mg
-from mcgrad import checkpoint
-from mcgrad.checkpoint import Keeper
 from mcgrad.cli import main, run
-from mcgrad.output_lock import locked, path_for
+from mcgrad.jobs import checkpoint
+from mcgrad.jobs.checkpoint import Keeper
+from mcgrad.jobs.output_lock import locked, path_for
 from mcgrad.save import save, save_elsewhere
 from tests.reliability.test_results import make
 from tests.test_checkpoint import IDENTITY, REACHED, Clock
@@ -214,7 +214,7 @@ def test_checkpoints_are_written_again_once_there_is_space(tmp_path):
 def held(folder, stem, then="sys.stdin.read()"):
     """Start a process that holds the lock of results, and return it once it does."""
     code = (
-        "import sys, os, pathlib\nfrom mcgrad.output_lock import locked\n"
+        "import sys, os, pathlib\nfrom mcgrad.jobs.output_lock import locked\n"
         f"with locked(pathlib.Path({str(stem)!r}), 'out', print):\n    print('held', flush=True)\n    {then}"
     )
     process = subprocess.Popen(
@@ -259,7 +259,7 @@ def test_a_lock_ends_with_its_process_and_with_its_context(tmp_path):
 def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
     """Whenever one opens the file that another one is about to remove."""
     code = (
-        "import os, pathlib\nfrom mcgrad import ParameterError\nfrom mcgrad.output_lock import locked\ntaken = 0\n"
+        "import os, pathlib\nfrom mcgrad import ParameterError\nfrom mcgrad.jobs.output_lock import locked\ntaken = 0\n"
         "while taken < 300:\n    try:\n        with locked(pathlib.Path('x'), 'out', print):\n"
         "            os.close(os.open('alone', os.O_CREAT | os.O_EXCL))\n            os.unlink('alone')\n"
         "            taken += 1\n    except ParameterError:\n        pass\n"

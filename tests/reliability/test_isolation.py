@@ -6,7 +6,7 @@ import pytest
 
 from mcgrad.cli import main, run
 from mcgrad.errors import ParameterError
-from mcgrad.jobfile import load
+from mcgrad.jobs.jobfile import load
 
 JOB = """
 integrand = "fine.py:f"

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from mcgrad import jobfile
 from mcgrad.cli import main
 from mcgrad.errors import ParameterError
-from mcgrad.jobfile import LONGEST, Refused, read
-from mcgrad.jobtables import DEEPEST
+from mcgrad.jobs import jobfile
+from mcgrad.jobs.jobfile import LONGEST, Refused, read
+from mcgrad.jobs.tables import DEEPEST
 
 KEYS = """
 integrand = "model.py:f"

@@ -12,8 +12,8 @@ import pytest
 import mcgrad as mg
 from mcgrad import strict
 from mcgrad.cli import main
+from mcgrad.jobs.output_lock import locked
 from mcgrad.moments import Moments
-from mcgrad.output_lock import locked
 from mcgrad.save import mend, save
 
 X = np.random.default_rng(0).standard_normal((4, 12))

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from mcgrad import signals
 from mcgrad.cli import main
+from mcgrad.jobs import signals
 
 MAIN = """
 import signal

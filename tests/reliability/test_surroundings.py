@@ -10,8 +10,8 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli import main
-from mcgrad.jobfile import KEYS, load
-from mcgrad.surroundings import Surroundings
+from mcgrad.jobs.jobfile import KEYS, load
+from mcgrad.jobs.surroundings import Surroundings
 
 JOB = """
 integrand = "model.py:f"

@@ -11,8 +11,8 @@ import pytest
 import mcgrad as mg
 from mcgrad.atomic import remove_stale
 from mcgrad.cli import main
+from mcgrad.jobs.targets import refuse_others
 from mcgrad.save import save
-from mcgrad.targets import refuse_others
 from tests.reliability.test_results import make
 
 JOB = """

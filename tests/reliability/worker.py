@@ -40,7 +40,7 @@ def main() -> None:
 
         import mcgrad as mg
         import mcgrad.cli.batch
-        import mcgrad.jobfile
+        import mcgrad.jobs.jobfile
         from tests.reliability.attack import attacks
 
         mg.estimate(lambda z: np.cos(z), mg.Normal(), 1000, backend="cpu", threads=1)  # Numba is warm before any fork

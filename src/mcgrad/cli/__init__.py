@@ -9,9 +9,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mcgrad import failure, signals
 from mcgrad.cli import streams
 from mcgrad.errors import McgradError, ParameterError
+from mcgrad.jobs import failure, signals
 from mcgrad.printable import line, printable
 
 OK, OFF, REFUSED, UNREAD = 0, 1, 2, 141
@@ -112,7 +112,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
-    from mcgrad.jobfile import Refused, read
+    from mcgrad.jobs.jobfile import Refused, read
 
     entries = [entry for file in files for entry in read(file, overrides)]
     failed = 0
@@ -138,7 +138,7 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     from mcgrad.cli.batch import run_jobs
     from mcgrad.cli.board import COMPLETE, DONE, FAILED
     from mcgrad.cli.run import Settings
-    from mcgrad.jobfile import read
+    from mcgrad.jobs.jobfile import read
 
     every = args.checkpoint
     if not isinstance(every, int | float) or not every >= 0:

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 
-from mcgrad import failure, signals
 from mcgrad.backends.threads import one_blas_thread
 from mcgrad.cache.place import cache_folder
 from mcgrad.cli import board
@@ -16,7 +15,8 @@ from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
 from mcgrad.cli.targets import refuse_targets, remove_leftovers
-from mcgrad.jobfile import Entry, Refused, refuse_clashes
+from mcgrad.jobs import failure, signals
+from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
 from mcgrad.printable import printable
 
 

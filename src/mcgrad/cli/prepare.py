@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mcgrad import __version__, checkpoint
+from mcgrad import __version__
 from mcgrad.backends.registry import AUTO
-from mcgrad.checkpoint import Identity
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.estimator import Estimator
-from mcgrad.job import Job
-from mcgrad.jobfile import Entry
+from mcgrad.jobs import checkpoint
+from mcgrad.jobs.checkpoint import Identity
+from mcgrad.jobs.job import Job
+from mcgrad.jobs.jobfile import Entry
 from mcgrad.printable import near
 from mcgrad.run import Reached
 from mcgrad.verification import REFERENCE

@@ -6,23 +6,23 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mcgrad import failure
 from mcgrad.agreement import agreement
-from mcgrad.checkpoint import Keeper, path_for
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.streams import lost
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.estimator import Estimator
-from mcgrad.job import Job
-from mcgrad.output_lock import locked
+from mcgrad.jobs import failure
+from mcgrad.jobs.checkpoint import Keeper, path_for
+from mcgrad.jobs.job import Job
+from mcgrad.jobs.output_lock import locked
+from mcgrad.jobs.signals import ends_the_process
+from mcgrad.jobs.targets import refuse_others
 from mcgrad.printable import near
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.save import folder_for, mend, paths, save, save_elsewhere
-from mcgrad.signals import ends_the_process
 from mcgrad.table import duration
-from mcgrad.targets import refuse_others
 from mcgrad.verification import REFERENCE, verify
 
 Say = Callable[..., None]  # prints to standard output, with a rich style

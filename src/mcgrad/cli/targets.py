@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mcgrad.atomic import remove_stale
-from mcgrad.checkpoint import is_of_others, path_for
 from mcgrad.errors import ParameterError
-from mcgrad.jobfile import Entry, Refused
+from mcgrad.jobs.checkpoint import is_of_others, path_for
+from mcgrad.jobs.jobfile import Entry, Refused
+from mcgrad.jobs.targets import is_result, obstacle, refuse_others
 from mcgrad.printable import near
 from mcgrad.save import paths
-from mcgrad.targets import is_result, obstacle, refuse_others
 
 DAY = 86_400.0  # seconds
 Key: TypeAlias = tuple[int, int] | str

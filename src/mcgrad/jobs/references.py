@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import datafile
 from mcgrad.errors import ParameterError, shown
-from mcgrad.userfile import PythonFiles
+from mcgrad.jobs import datafile
+from mcgrad.jobs.userfile import PythonFiles
 
 
 class References:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcgrad import arguments, jobdistribution, tree
+from mcgrad import arguments, tree
 from mcgrad.backends import registry
 from mcgrad.errors import ParameterError, shown
 from mcgrad.estimators.plan import GROUP, PATHWISE
 from mcgrad.integrand import Integrand
-from mcgrad.job import Job, Place
-from mcgrad.jobtables import refuse_depth, tables
+from mcgrad.jobs import distribution as jobdistribution
+from mcgrad.jobs.job import Job, Place
+from mcgrad.jobs.references import References
+from mcgrad.jobs.tables import refuse_depth, tables
 from mcgrad.printable import line, near
-from mcgrad.references import References
 from mcgrad.run import thread_count
 
 KEYS = (

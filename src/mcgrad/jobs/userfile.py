@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from mcgrad import failure, neighbours, signals
 from mcgrad.errors import McgradError, ParameterError, UserCodeError, shown
-from mcgrad.surroundings import Surroundings
+from mcgrad.jobs import failure, neighbours, signals
+from mcgrad.jobs.surroundings import Surroundings
 
 
 class PythonFiles:

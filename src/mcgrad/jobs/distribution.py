@@ -10,7 +10,7 @@ from typing import Any
 from mcgrad import bijections, distributions, noise
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
-from mcgrad.references import References
+from mcgrad.jobs.references import References
 
 FAMILIES: dict[str, type[Distribution]] = {
     name: family

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcgrad.arrayfile import Array, read_npy, read_npz
-from mcgrad.csvfile import CSVFile, options
 from mcgrad.errors import ParameterError, shown
+from mcgrad.jobs.arrayfile import Array, read_npy, read_npz
+from mcgrad.jobs.csvfile import CSVFile, options
 
 ACCEPTED = '"FILE.csv:COLUMNS", "FILE.npz:ENTRY", "FILE.npy"'
 KEYS = {".csv": ("file", "columns", "delimiter", "header", "decimal"), ".npz": ("file", "entry"), ".npy": ("file",)}

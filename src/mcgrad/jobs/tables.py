@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.errors import ParameterError, shown
-from mcgrad.job import Place
+from mcgrad.jobs.job import Place
 
 DEEPEST = 64  # tables and lists in each other; Python's stack has room for some hundred
 TOO_DEEP = "tables or lists that are nested deeper", f"at most {DEEPEST} tables and lists in each other"

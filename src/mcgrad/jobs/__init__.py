@@ -1,0 +1,1 @@
+"""Jobs: their files, what those refer to, where results and checkpoints go."""
