@@ -11,6 +11,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import mcgrad
 from tests.reliability.attack import LIMIT, REFUSED, RIGHT, Case, Lost, in_turn, leftovers, numbers
 
 MAIN = "import sys; from mcgrad.cli import main; sys.exit(main())"
@@ -33,6 +34,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {**os.environ, "MCGRAD_CACHE_DIR": str(folder / "cache"), "HOME": str(folder)}
+        self.environment["PYTHONPATH"] = str(Path(mcgrad.__file__).parent.parent)  # absolute: it runs elsewhere
         self.flags: list[str] = []
         self.shell = ""  # redirections
         self.limits: list[tuple[int, int]] = []

@@ -107,7 +107,7 @@ def test_a_run_from_a_progress_function():
 
 def test_an_estimator_calls_itself_from_its_integrand():
     """Through Numba's object mode, in threads of the pool that are in the middle of a block of draws."""
-    source = '''
+    source = """
 import numba, threading
 import mcgrad as mg
 
@@ -142,7 +142,7 @@ assert len(chunks) > 4
 assert seen == [inner] * MOST, seen
 assert found.value == right, found
 print("done")
-'''
+"""
     found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300)
     assert found.stdout == "done\n", found.stderr
 
