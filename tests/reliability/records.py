@@ -50,8 +50,8 @@ def written() -> tuple[TemporaryDirectory, dict[str, bytes], dict[str, Any]]:
     prepared(folder)
 
     def run() -> None:
-        from mcgrad import checkpoint
         from mcgrad.cli import main
+        from mcgrad.jobs import checkpoint
 
         keeper, seen = checkpoint.Keeper.__call__, []
 
