@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -33,10 +34,6 @@ VALUES = (
 )
 
 
-class _Stop(BaseException):
-    """Ends a run in its middle."""
-
-
 def prepared(folder: Path) -> None:
     (folder / "job.toml").write_text(JOB)
     (folder / "model.py").write_text(MODEL)
@@ -63,8 +60,6 @@ def written() -> tuple[TemporaryDirectory, dict[str, bytes], dict[str, Any]]:
                 raise KeyboardInterrupt
 
         checkpoint.Keeper.__call__ = call  # type: ignore[method-assign]
-        import os
-
         os.chdir(folder)
         main(["run", "job.toml", "--checkpoint", "0"])
 
