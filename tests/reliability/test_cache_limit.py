@@ -88,7 +88,10 @@ def test_what_killed_processes_left_goes_after_an_hour(path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "size"),
-    [("", DEFAULT), ("5000", 5000), ("500MB", 500_000_000), ("1.5 gb", 1_500_000_000), (".5k", 500), ("0", 0)],
+    [
+        *[("", DEFAULT), ("5000", 5000), ("500MB", 500_000_000), ("1.5 gb", 1_500_000_000), (".5k", 500), ("0", 0)],
+        ("9" * 400, 10**18),
+    ],
 )
 def test_how_a_size_is_given(monkeypatch, given, size):
     monkeypatch.setenv(SIZE_VARIABLE, given)

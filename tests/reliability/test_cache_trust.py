@@ -63,11 +63,36 @@ def test_permissions_do_not_depend_on_the_umask(tmp_path, monkeypatch, umask, sh
 
 
 @pytest.mark.parametrize("wrong", [0o777, 0o775, 0o707, 0o1777])
-def test_a_folder_that_others_may_write(path, wrong):
+def test_a_folder_that_others_may_write(path, monkeypatch, wrong):
+    monkeypatch.setattr(trust, "_is_safe", lambda at, gid: False)  # a group of several members
     path.mkdir()
     path.chmod(wrong)
     refused(rf"may be written by others \(mode {wrong:04o}.*chmod go-w.*{CACHE_VARIABLE}")
     assert os.listdir(path) == []
+
+
+def test_a_folder_that_only_this_users_own_group_may_write(path, monkeypatch):
+    """As the umask 002 makes it, which comes with such groups; not where an access list lets others in."""
+    monkeypatch.setattr(trust, "_is_own_group", lambda gid: gid == path.stat().st_gid)
+    path.mkdir()
+    path.chmod(0o2775)
+    assert entry.keep(NAME, b"content")
+    (path / NAME).chmod(0o660)
+    assert entry.find(NAME) == b"content"
+    monkeypatch.setattr(trust, "_has_list", lambda at: True)
+    refused("may be written by others")
+
+
+def test_a_group_is_a_users_own_by_its_name_and_members(monkeypatch):
+    import grp
+    import pwd
+
+    name = pwd.getpwuid(os.getuid()).pw_name
+    for number, (group, members) in enumerate([(name, []), (name, [name]), (name, ["other"]), ("staff", [])]):
+        found = grp.struct_group((group, "x", 10_000 + number, members))
+        monkeypatch.setattr(grp, "getgrgid", lambda gid, found=found: found)
+        assert trust._is_own_group(10_000 + number) == (number < 2)
+    trust._is_own_group.cache_clear()
 
 
 @as_root

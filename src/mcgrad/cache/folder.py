@@ -73,7 +73,7 @@ def read(name: str) -> bytes | None:
         return None
     try:
         status = os.fstat(handle)
-        reason = distrust(status, sharing())
+        reason = distrust(handle, status, sharing())
         if not stat.S_ISREG(status.st_mode):
             reason = "is not a file"
         elif status.st_size > LARGEST:
@@ -100,7 +100,8 @@ def write(name: str, content: bytes) -> bool:
             path.chmod(shared.file)  # whatever the umask
     except OSError as error:
         if not (error.errno in READ_ONLY and os.path.isdir(path.parent)):
-            once(f"The cache is not written: {path.parent} ({error.strerror}).")
+            remedy = f"{CACHE_VARIABLE} may name another folder"
+            once(f"The cache is not written: {path.parent} ({error.strerror}). {remedy}.")
         return False
     return True
 

@@ -22,6 +22,7 @@ from mcgrad.cache.report import once
 
 SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
 DEFAULT = 1_000_000_000
+LARGEST_LIMIT = 1e18  # of its unit, for numbers that float64 does not hold
 SUFFIX = ".mcgrad"
 NAME = r"[0-9a-f]{32}\.\w+\.mcgrad"
 SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*([kMGT]?)B?"
@@ -48,7 +49,7 @@ def size_limit() -> int:
         if given:
             once(f'{SIZE_VARIABLE}: given "{given}"; accepted: bytes, such as 500MB or 2 GB. The limit is 1 GB.')
         return DEFAULT
-    return int(float(found[1]) * 10 ** POWERS[found[2].lower()])
+    return int(min(float(found[1]), LARGEST_LIMIT) * 10 ** POWERS[found[2].lower()])
 
 
 def admits(size: int) -> bool:

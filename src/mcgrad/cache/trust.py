@@ -1,11 +1,13 @@
 """Whose files are used: compiled code runs as it is loaded, so nobody else may have written it.
 
 A folder or file is used if it belongs to this user or to root and neither its group nor others may write it; with
-``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. The folders
-above must not let others put another folder in its place: they, too, belong to this user or to root, and those that
-others may write have the sticky bit, as /tmp has. POSIX access lists count, as their mask shows in the bits of the
-group. Where files have no owners, as on Windows, everything is used, and so it is with ``MCGRAD_CACHE_MODE=unchecked``,
-which is for places where there is only one user, such as a container.
+``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. A group may
+always write if it is root's, or this user's alone, as many systems have one for each user, with a umask of 002. The
+folders above must not let others put another folder in its place: they, too, belong to this user or to root, and those
+that others may write have the sticky bit, as /tmp has. POSIX access lists count: their mask shows in the bits of the
+group, and a group is trusted for its members only where there is no list. Where files have no owners, as on Windows,
+everything is used, and so it is with ``MCGRAD_CACHE_MODE=unchecked``, which is for places where there is only one user,
+such as a container.
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ ROOT = 0
 OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unchecked everybody"
 
 
-def distrust(status: os.stat_result, sharing: Sharing) -> str | None:
-    """Say why a folder or file is not used, after its name, or return None."""
+def distrust(at: Path | int, status: os.stat_result, sharing: Sharing) -> str | None:
+    """Say why a folder or file, by its path or open, is not used, after its name, or return None."""
     if sharing.trusts_all or not hasattr(os, "getuid"):
         return None
     ours = status.st_uid in (ROOT, os.getuid())
     member = sharing.trusts_group and status.st_gid in _groups()
     if not (ours or member):
         return f"belongs to user {status.st_uid}, who is neither this user ({os.getuid()}) nor root"
-    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not member):
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not (member or _is_safe(at, status.st_gid))):
         return f"may be written by others (mode {stat.S_IMODE(status.st_mode):04o}, group {status.st_gid})"
     return None
 
@@ -38,7 +40,7 @@ def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing)
     """Say why a cache folder, which need not exist, is not used, with the remedy, or return None."""
     if status is not None and not stat.S_ISDIR(status.st_mode):
         return f"{path} is not a folder: remove it, or have {CACHE_VARIABLE} name another"
-    reason = status and distrust(status, sharing)
+    reason = status and distrust(path, status, sharing)
     if reason:
         return (
             f"{path} {reason}. Empty it and change that (chown, chmod go-w), or have {CACHE_VARIABLE} name a folder of "
@@ -70,7 +72,7 @@ def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
         mode, member = status.st_mode, sharing.trusts_group and status.st_gid in _groups()
         if not (member or status.st_uid in trusted):
             return f"user {status.st_uid} may replace {path}, as the owner of {parent}"
-        group = mode & stat.S_IWGRP and not (member or status.st_gid == ROOT or _is_own_group(status.st_gid))
+        group = mode & stat.S_IWGRP and not (member or _is_safe(parent, status.st_gid))
         if (mode & stat.S_IWOTH or group) and not mode & stat.S_ISVTX:
             return f"others may replace {path}, as {parent} has mode {stat.S_IMODE(mode):04o}"
     return None
@@ -83,6 +85,18 @@ def _unmapped() -> int:
         return int(Path("/proc/sys/kernel/overflowuid").read_bytes())
     except (OSError, ValueError):
         return ROOT
+
+
+def _is_safe(at: Path | int, gid: int) -> bool:
+    """Whether a group that may write a folder or file is root's or this user's alone, and no access list is there."""
+    return (gid == ROOT or _is_own_group(gid)) and not _has_list(at)
+
+
+def _has_list(at: Path | int) -> bool:
+    try:
+        return bool(os.getxattr(at, "system.posix_acl_access"))
+    except (AttributeError, OSError):  # there are none in this operating system or file system, or there is none here
+        return False
 
 
 @cache
