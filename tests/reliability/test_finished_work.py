@@ -256,6 +256,27 @@ def test_a_lock_ends_with_its_process_and_with_its_context(tmp_path):
         assert json.loads(path_for(stem).read_text())["process"] == str(os.getpid())
 
 
+@pytest.mark.parametrize("content", [b"a = 1\n", b'{"packages": []}', b"\xff", b"[" * 5000, b"3", b"{}"])
+def test_a_file_that_is_no_lock_stays_and_locks(tmp_path, content):
+    path_for(tmp_path / "x").write_bytes(content)
+    again = locked(tmp_path / "x", "out", pytest.fail)
+    with (
+        locked(tmp_path / "x", "out", pytest.fail),
+        pytest.raises(mg.ParameterError, match=r"another run writes to \(it does not say which\)"),
+        again,
+    ):
+        pass
+    assert path_for(tmp_path / "x").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["", "\0\0", '{"proc', '{"process": "1"', '{"process": "1", "machine": "a"}'])
+def test_a_lock_that_was_left_behind_is_no_obstacle(tmp_path, content):
+    path_for(tmp_path / "x").write_text(content)
+    with locked(tmp_path / "x", "out", pytest.fail):
+        assert json.loads(path_for(tmp_path / "x").read_text())["process"] == str(os.getpid())
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
     """Whenever one opens the file that another one is about to remove."""
     code = (
@@ -271,15 +292,12 @@ def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
 
 def test_a_lock_file_that_is_damaged_or_a_link(tmp_path):
     stem, victim = tmp_path / "x", tmp_path / "victim"
-    for content in (b"", b"\xff", b"[" * 5000, b"3", b"{}"):
-        path_for(stem).write_bytes(content)
-        with locked(stem, "out", pytest.fail):
-            pass
     with held(tmp_path, stem) as process:
         path_for(stem).write_bytes(b"\xff")
         with pytest.raises(mg.ParameterError, match="it does not say which"), locked(stem, "out", pytest.fail):
             pass
         process.communicate("")
+    path_for(stem).unlink()
     victim.write_text("mine")
     path_for(stem).symlink_to(victim)
     warnings = []

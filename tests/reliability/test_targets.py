@@ -229,7 +229,7 @@ def test_a_large_file_is_not_read_as_a_whole(tmp_path):
 # Files that were never complete
 
 OURS = [".mcgrad-0123456789abcdef.tmp", ".study.json.123.tmp", ".study.npz.1.tmp", "..study.checkpoint.json.77.tmp"]
-THEIRS = [".other.json.123.tmp", "study.json.123.tmp", ".study.json.x.tmp", ".mcgrad-x", "x.tmp", ".study.lock"]
+THEIRS = [".other.json.123.tmp", "study.json.123.tmp", ".study.json.x.tmp", ".mcgrad-x", "x.tmp"]
 
 
 def test_what_killed_runs_have_left_is_removed_a_day_later(folder):
@@ -243,7 +243,7 @@ def test_what_killed_runs_have_left_is_removed_a_day_later(folder):
     assert main(["run", "job.toml", "--resume"]) == 0
     left = set(os.listdir(folder))
     assert left.isdisjoint(OURS)
-    assert left >= {".mcgrad-young.tmp", ".mcgrad-folder.tmp", ".mcgrad-link.tmp", *THEIRS} - {".study.lock"}
+    assert left >= {".mcgrad-young.tmp", ".mcgrad-folder.tmp", ".mcgrad-link.tmp", *THEIRS}
 
 
 def test_leftovers_of_another_process_with_this_number_disturb_nothing(folder):

@@ -20,6 +20,7 @@ except ImportError:  # Windows
 
 TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 LONGEST = 1000  # bytes that are read of what another run says of itself
+HEAD = b'{"process": '  # how that starts
 
 
 def path_for(stem: Path) -> Path:
@@ -48,7 +49,8 @@ def locked(stem: Path, name: str, warn: Callable[[str], None]) -> Iterator[None]
     Notes
     -----
     It is a lock of the operating system (flock, which network file systems pass on to their server), so it ends with
-    the process that holds it, however that ends; a file that is left behind locks nothing. Where Python has no flock,
+    the process that holds it, however that ends; a file that is left behind locks nothing. A file of the user's in its
+    place is locked as well, and stays as it is. Where Python has no flock,
     on Windows, nothing is locked.
     """
     path, handle = path_for(stem), None
@@ -65,7 +67,8 @@ def locked(stem: Path, name: str, warn: Callable[[str], None]) -> Iterator[None]
     finally:
         if handle is not None:
             with suppress(OSError):
-                path.unlink()  # before the lock ends: who opened it meanwhile finds that it is no longer at its path
+                if _is_lock(handle):  # before it ends: who opened it meanwhile finds that it is no longer at its path
+                    path.unlink()
             os.close(handle)
 
 
@@ -88,8 +91,9 @@ def _taken(path: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _at(path, handle):
                 with suppress(OSError):  # the lock holds without
-                    os.ftruncate(handle, 0)
-                    os.write(handle, json.dumps(_self()).encode())
+                    if _is_lock(handle):
+                        os.ftruncate(handle, 0)
+                        os.write(handle, json.dumps(_self()).encode())
                 return handle
         except OSError as error:
             os.close(handle)
@@ -105,6 +109,11 @@ def _at(path: Path, handle: int) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(handle))
     return False
+
+
+def _is_lock(handle: int) -> bool:
+    """Whether an open file holds what a run says of itself, a part of that or nothing; any other file stays."""
+    return HEAD.startswith(os.pread(handle, len(HEAD), 0).rstrip(b"\0"))
 
 
 def _self() -> dict[str, str]:
