@@ -18,7 +18,7 @@ from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.strict import DIGEST, dumps, loads, signed, verify_digest
 
-FORMAT = "mcgrad.Checkpoint/2"
+FORMAT = "mcgrad.Checkpoint/3"
 SHARE = 0.01  # of the time, at most, goes into writing
 
 
