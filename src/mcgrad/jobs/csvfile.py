@@ -184,7 +184,9 @@ class CSVFile:
         if not field.strip():
             self._refuse(f"nothing in {where}", "a number; nan where there is none")
         if not self._is_number(field):
-            comma = ' with a decimal point, or decimal = ","' if "," in field and self.decimal == "." else ""
+            comma = ""
+            if "," in field and self.decimal == ".":
+                comma = ' with a decimal point and no other marks, or decimal = "," where the comma is the decimal one'
             self._refuse(f"{shown(field)} in {where}", f"numbers{comma}{self._other_delimiter([field])}")
         value = float(self._text(field))
         if math.isinf(value) and "n" not in field.lower():  # neither inf nor infinity
