@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class McgradError(Exception):
@@ -46,6 +47,21 @@ class ParameterError(McgradError, ValueError):
 
 class UserCodeError(ParameterError):
     """A Python file of a job, or a function in it, that raises; what it raised is the cause of this error."""
+
+
+@contextmanager
+def renamed(rename: Callable[[str], str]) -> Iterator[None]:
+    """Give a parameter that is refused inside the name that it has outside.
+
+    Parameters
+    ----------
+    rename : callable
+        Returns that name; called with the one that the error has.
+    """
+    try:
+        yield
+    except ParameterError as error:
+        raise ParameterError(rename(error.parameter), error.given, error.accepted) from error
 
 
 class TraceError(McgradError, TypeError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from mcgrad.cache import entry, folder
 from mcgrad.cache.place import cache_folder
-from mcgrad.cache.report import once
+from mcgrad.cache.warning import once
 
 KIND = "cpu"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges
@@ -167,10 +167,8 @@ def _shapes(given: Any) -> dict[str, Shape]:
         if not isinstance(shape, list) or len(shape) > MOST_AXES:
             raise ParameterError(f"shapes.{path}", shown(shape), "a list of lengths")
         shapes[path] = tuple(integer(f"shapes.{path}", length, 1, (1 << 63) - 1) for length in shape)
-    try:
+    with renamed(lambda name: f"shapes.{name}"):
         tree.unflatten(shapes)
-    except ParameterError as error:
-        raise ParameterError(f"shapes.{error.parameter}", error.given, error.accepted) from None
     return shapes
 
 

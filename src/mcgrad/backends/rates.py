@@ -19,7 +19,7 @@ from mcgrad import __version__
 from mcgrad.backends.base import Backend, Cost
 from mcgrad.cache import folder
 from mcgrad.cache.place import cache_folder
-from mcgrad.cache.report import once
+from mcgrad.cache.warning import once
 from mcgrad.ir.program import Program
 from mcgrad.machine import available_processors, processor, version
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mcgrad.atomic import write as write_file
 from mcgrad.cache.place import CACHE_VARIABLE, PRIVATE, Sharing, cache_folder, sharing
-from mcgrad.cache.report import once
 from mcgrad.cache.trust import distrust, folder_distrust
+from mcgrad.cache.warning import once
 
 LARGEST = 1 << 28  # bytes of a file
 OPEN = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from mcgrad.atomic import remove_stale
 from mcgrad.cache.folder import LARGEST
 from mcgrad.cache.place import cache_folder
-from mcgrad.cache.report import once
+from mcgrad.cache.warning import once
 
 SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
 DEFAULT = 1_000_000_000

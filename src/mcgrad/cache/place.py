@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from mcgrad.cache.report import once
+from mcgrad.cache.warning import once
 
 CACHE_VARIABLE = "MCGRAD_CACHE_DIR"
 MODE_VARIABLE = "MCGRAD_CACHE_MODE"

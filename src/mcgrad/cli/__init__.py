@@ -37,7 +37,7 @@ def process() -> NoReturn:
 
 def _name_threads() -> None:
     left = [thread.name for thread in threading.enumerate()[1:] if not thread.daemon]
-    _complain(f"waits for threads that a job's file has left running: {', '.join(left)}")
+    streams.complain(f"waits for threads that a job's file has left running: {', '.join(left)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(out.error, BrokenPipeError):
             return status or UNREAD
         if out.error:
-            _complain(f"cannot print to standard output: {out.error}")
+            streams.complain(f"cannot print to standard output: {out.error}")
             return status or OFF
         return status
 
@@ -72,18 +72,14 @@ def _main(argv: Sequence[str] | None) -> int:
         with signals.stoppable():
             return _command(args)
     except McgradError as error:
-        _complain(f"error: {error}")
+        streams.complain(f"error: {error}")
         return REFUSED
     except signals.Stopped as stopped:
-        _complain(str(stopped))
+        streams.complain(str(stopped))
         return stopped.status
     except KeyboardInterrupt:
-        _complain("interrupted")
+        streams.complain("interrupted")
         return signals.Stopped(signals.ENDING[0]).status
-
-
-def _complain(message: str) -> None:
-    print(printable(f"mcgrad: {message}"), file=sys.stderr)
 
 
 def _command(args: argparse.Namespace) -> int:
@@ -126,8 +122,8 @@ def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
         except BaseException as error:  # users' code may raise anything
             if signals.ends_the_process(error):
                 raise
-            print(printable(failure.report(error)), end="", file=sys.stderr)
-            _complain(f"error: {failure.reason(error)}")
+            print(printable(failure.stack(error)), end="", file=sys.stderr)
+            streams.complain(f"error: {failure.reason(error)}")
             failed += 1
         if streams.lost(sys.stdout):
             break

@@ -12,9 +12,10 @@ from mcgrad.backends.threads import one_blas_thread
 from mcgrad.cache.place import cache_folder
 from mcgrad.cli import board
 from mcgrad.cli.board import Board
+from mcgrad.cli.outputs import refuse_targets, remove_leftovers
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
-from mcgrad.cli.targets import refuse_targets, remove_leftovers
+from mcgrad.cli.streams import complain
 from mcgrad.jobs import failure, signals
 from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
 from mcgrad.printable import printable
@@ -133,14 +134,14 @@ class _Batch:
         if any(outcome.state != board.FAILED for outcome in self._ended.values()):
             self.lines.say()
         if isinstance(found, Complete):
-            return pass_over(found, self.settings, self.lines.say, _warn)
+            return pass_over(found, self.settings, self.lines.say, complain)
         show = self.lines.run(i, found.job.n, found.reached.stop if found.reached else 0)
 
         def report(done: int) -> None:
             self.refuse_signals()
             show(done)
 
-        return run_job(found, self.settings, report, self.lines.say, _warn)
+        return run_job(found, self.settings, report, self.lines.say, complain)
 
     def refuse_signals(self) -> None:
         """Raise where a signal has come."""
@@ -150,10 +151,10 @@ class _Batch:
 
     def fail(self, i: int, error: BaseException) -> None:
         """Say why a job failed."""
-        print(printable(failure.report(error)), end="", file=sys.stderr)
+        print(printable(failure.stack(error)), end="", file=sys.stderr)
         why, entry, place = failure.reason(error), self.entries[i], str(self.entries[i].place)
         who = entry.name if place in why else f"{entry.name} ({place})"
-        _warn(f"error: {who}: {why}" if len(self.entries) > 1 else f"error: {why}")
+        complain(f"error: {who}: {why}" if len(self.entries) > 1 else f"error: {why}")
         self.end(i, board.FAILED, why.removeprefix(f"{place}, ").removeprefix(f"{place}: "))
 
     def end(self, i: int, state: str, why: str = "") -> None:
@@ -173,7 +174,3 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join([*cells, " ".join(outcome.why.split())]).rstrip())
     return lines
-
-
-def _warn(message: str) -> None:
-    print(f"mcgrad: {printable(message)}", file=sys.stderr)

@@ -21,6 +21,7 @@ from mcgrad.jobs.job import Job
 from mcgrad.jobs.jobfile import Entry
 from mcgrad.printable import near
 from mcgrad.run import Reached
+from mcgrad.save import paths
 from mcgrad.verification import REFERENCE
 
 AHEAD = 2  # jobs prepared while one runs; each holds its data and its compiled code
@@ -99,7 +100,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
 
 def _left(job: Job) -> tuple[Complete | Reached | None, str]:
     """Return what an earlier run has left of a job, and what to say about it."""
-    result, path = job.out.with_name(f"{job.out.name}.json"), checkpoint.path_for(job.out)
+    result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # no error where a path is too long
         return None, ""
     identity, note = _identity(job, job.estimator(REFERENCE)), ""  # traced, not compiled

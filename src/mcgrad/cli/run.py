@@ -183,7 +183,7 @@ def _all_held(
             if ends_the_process(error):
                 raise
             why = f"the {what} failed: {failure.reason(error)}"
-            warn(f"error: {job.name}: {why}\n{failure.report(error)}".rstrip())
+            warn(f"error: {job.name}: {why}\n{failure.stack(error)}".rstrip())
         if not ok and ended[0] != ELSEWHERE:
             ended = OFF, why or ended[1]
     return ended

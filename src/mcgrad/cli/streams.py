@@ -1,4 +1,4 @@
-"""Standard output and error of a process whose work goes on where they are closed, full, or read by nobody."""
+"""Standard output and error of a process whose work goes on where they are closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ class Stream:
             if nowhere != number:  # which it takes where that was closed
                 os.dup2(nowhere, number)
                 os.close(nowhere)
+
+
+def complain(message: str) -> None:
+    """Print a message to standard error, with the name of the program before it."""
+    print(printable(f"mcgrad: {message}"), file=sys.stderr)
 
 
 def lost(stream: object) -> bool:

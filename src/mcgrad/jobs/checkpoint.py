@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from mcgrad import record
 from mcgrad.atomic import write
 from mcgrad.backends.base import Partial
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
 from mcgrad.strict import DIGEST, dumps, loads, signed, verify_digest
@@ -201,13 +201,9 @@ def _fields(path: Path) -> dict[str, Any]:
     return loads(str(path), content, "a whole file that mcgrad wrote")
 
 
-@contextmanager
-def _in(path: Path) -> Iterator[None]:
+def _in(path: Path) -> AbstractContextManager[None]:
     """Name the file before a field that is refused."""
-    try:
-        yield
-    except ParameterError as error:
-        raise ParameterError(f"{path}, {error.parameter}", error.given, error.accepted) from None
+    return renamed(lambda name: f"{path}, {name}")
 
 
 def _refuse_other(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from mcgrad import bijections, distributions, noise
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.jobs.references import References
 
 FAMILIES: dict[str, type[Distribution]] = {
@@ -51,7 +50,7 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
         raise ParameterError(f"{key}.family", given, " or ".join(repr(name) for name in FAMILIES))
     if family == "Joint":
         parts = {name: distribution(f"{key}.{name}", part, references) for name, part in table.items()}
-        with _prefixed(key):
+        with renamed(lambda name: f"{key}.{name}"):
             return distributions.Joint(**parts)
     _names(key, family, table)
     values: dict[str, Any] = {}
@@ -69,7 +68,7 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
             values[name] = references.values(path, value)
         else:
             values[name] = references.value(path, value)
-    with _prefixed(key):
+    with renamed(lambda name: f"{key}.{name}"):
         return FAMILIES[family](**values)
 
 
@@ -97,13 +96,5 @@ def _noise(key: str, given: Any) -> noise.NoiseSpec:
     if not isinstance(given, Mapping) or set(given) - {"kind", "shape"}:
         raise ParameterError(key, shown(given), '{kind = "normal", shape = [3]}, or a table of such')
     shape = given.get("shape", [])
-    with _prefixed(key):
+    with renamed(lambda name: f"{key}.{name}"):
         return noise.Noise(given["kind"], tuple(shape) if isinstance(shape, list) else (shape,))
-
-
-@contextmanager
-def _prefixed(key: str) -> Iterator[None]:
-    try:
-        yield
-    except ParameterError as error:
-        raise ParameterError(f"{key}.{error.parameter}", error.given, error.accepted) from error

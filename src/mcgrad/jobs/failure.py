@@ -1,4 +1,4 @@
-"""What was raised, in words; what users' code raises may be anything, and need not even print."""
+"""Errors in words: what users' code raises may be anything, and its message or traceback may raise in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def reason(error: BaseException) -> str:
     return str(error) if isinstance(error, McgradError) else described(error)
 
 
-def report(error: BaseException) -> str:
+def stack(error: BaseException) -> str:
     """Return the traceback of an error that users' code or mcgrad has not raised on purpose; of others nothing."""
     cause: BaseException | None = error
     users = False

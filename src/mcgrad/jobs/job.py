@@ -10,7 +10,7 @@ from typing import Any
 
 from mcgrad.arguments import called
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import ParameterError
+from mcgrad.errors import renamed
 from mcgrad.estimator import Estimator
 
 
@@ -40,14 +40,6 @@ class Place:
         if path.partition(".")[0] in self.options:
             return f"--{path}"
         return ", ".join(part for part in (self.file, self.table, path) if part)
-
-    @contextmanager
-    def inside(self, prefix: str) -> Iterator[None]:
-        """Put the place before the name of a parameter that is refused inside."""
-        try:
-            yield
-        except ParameterError as error:
-            raise ParameterError(self.key(f"{prefix}{error.parameter}"), error.given, error.accepted) from error
 
 
 @dataclass(frozen=True)
@@ -123,12 +115,12 @@ class Job:
     @contextmanager
     def located(self) -> Iterator[None]:
         """Run in the job's surroundings, and say where in the job file a parameter stands that is refused."""
-        try:
-            with self.surroundings:
-                yield
-        except ParameterError as error:
-            head = error.parameter.partition(".")[0]
-            homes = {"distribution": self.q.params, "params": self.params, "data": self.data}
-            home = next((f"{key}." for key, names in homes.items() if head in names), "")
-            path = "integrand" if head in ("f", called(self.integrand)) else f"{home}{error.parameter}"
-            raise ParameterError(self.place.key(path), error.given, error.accepted) from error
+        with renamed(self._key), self.surroundings:
+            yield
+
+    def _key(self, parameter: str) -> str:
+        """Name the key of the job file that gives a parameter of `Estimator`."""
+        head = parameter.partition(".")[0]
+        homes = {"distribution": self.q.params, "params": self.params, "data": self.data}
+        home = next((f"{key}." for key, names in homes.items() if head in names), "")
+        return self.place.key("integrand" if head in ("f", called(self.integrand)) else f"{home}{parameter}")

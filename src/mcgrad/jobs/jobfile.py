@@ -12,7 +12,7 @@ from typing import Any
 
 from mcgrad import arguments, tree
 from mcgrad.backends import registry
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.estimators.plan import GROUP, PATHWISE
 from mcgrad.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
@@ -92,7 +92,7 @@ class Entry:
     def job(self) -> Job:
         """Read what the keys refer to."""
         table, references = self.table, self.references
-        with self.place.inside(""):
+        with renamed(self.place.key):
             integrand = references.python("integrand", table["integrand"], "a function f(z, **params, **data)")
             if not callable(integrand) and not isinstance(integrand, Integrand):
                 given = f"{table['integrand']!r}, which is {shown(integrand)}"
@@ -207,7 +207,7 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
     name = table.get("name", stem)
     if not isinstance(name, str) or not _names_files(name):
         raise ParameterError(place.key("name"), shown(name), NAME)
-    with place.inside(""):
+    with renamed(place.key):
         n = arguments.count("n", table["n"], 2)
         out = table.get("out", f"results/{name}")
         if not isinstance(out, str) or "\0" in out or not _names_files(Path(out).name):
@@ -251,10 +251,8 @@ def _wrt(given: Any) -> list[str] | None:
 
 def _method(given: Any) -> str | dict[str, str]:
     """Return one name, or names by parameter; what they may be the estimator says."""
-    try:
+    with renamed(lambda name: f"method.{name}"):
         names = tree.flatten(given) if isinstance(given, Mapping) else {"": given}
-    except ParameterError as error:
-        raise ParameterError(f"method.{error.parameter}", error.given, error.accepted) from None
     if not names or not all(isinstance(name, str) for name in names.values()):
         raise ParameterError("method", shown(given), 'a name such as "score", or a table of such by parameter')
     return names if isinstance(given, Mapping) else str(given)

@@ -13,10 +13,11 @@ import numpy as np
 
 from mcgrad.errors import ParameterError
 from mcgrad.printable import near
+from mcgrad.record import FORMAT
 from mcgrad.save import paths
 
-KIND = "mcgrad.Estimate/"  # how the format of results starts
-HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"mcgrad\.Estimate/')  # as also a part of a result starts
+KIND = FORMAT.partition("/")[0] + "/"  # how the format of results starts, in whatever version
+HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(KIND.encode()))  # as also a part of a result starts
 EARLIER = {
     f"{name}.npy" for name in ("value", "stderr", "n", "nonfinite", "seed")
 }  # entries, before there was a format

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from mcgrad.errors import McgradError, ParameterError, UserCodeError, shown
+from mcgrad.errors import McgradError, ParameterError, UserCodeError, renamed, shown
 from mcgrad.jobs import failure, neighbours, signals
 from mcgrad.jobs.surroundings import Surroundings
 
@@ -61,11 +61,8 @@ class PythonFiles:
         path : Path
             The file that it is from.
         """
-        with self._told(key, repr(given), path):
-            try:
-                return found() if callable(found) else found
-            except ParameterError as error:  # of mcgrad's, such as of a distribution that the function makes
-                raise ParameterError(f"{key}.{error.parameter}", error.given, error.accepted) from error
+        with self._told(key, repr(given), path), renamed(lambda name: f"{key}.{name}"):  # of what the function makes
+            return found() if callable(found) else found
 
     def mapping(self, key: str, given: str, found: Any, path: Path) -> dict[str, Any]:
         """Return a dict, or what a function without arguments returns where that is one; parameters as for `result`."""
