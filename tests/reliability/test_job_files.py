@@ -54,6 +54,11 @@ def test_files_that_are_no_job_files_stop_no_other(folder, capsys):
     assert f"{len(FILES) + 5} jobs: {len(FILES) + 4} failed, 1 done" in printed.out
 
 
+def test_a_byte_order_mark_is_no_part_of_a_job_file(folder):
+    (folder / "marked.toml").write_bytes(b"\xef\xbb\xbf" + KEYS.replace("\n", "\r\n").encode())
+    assert main(["run", "marked.toml"]) == 0
+
+
 NAMES = ["a\0b", "x" * 241, "é" * (LONGEST // 2 + 1), "", ".", "..", "a/b", "/", "a\\b", "a\nb", "\x1b[31m", "\x7f"]
 
 

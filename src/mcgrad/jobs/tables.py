@@ -31,7 +31,7 @@ def tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
         No regular file, which a named pipe or a device is not; not UTF-8; not TOML.
     """
     try:
-        top = tomllib.loads(_content(path).decode())
+        top = tomllib.loads(_content(path).decode("utf-8-sig"))
     except OSError as error:
         raise ParameterError(place.file, error.strerror or str(error), "a TOML file that can be read") from None
     except RecursionError:
