@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar
@@ -115,13 +116,22 @@ def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: s
 def _functions(f: Any, q: Any) -> Any:
     """Return both as they are, or as bytes with the code of functions in them that pickle does not find by name."""
     try:
-        pickle.dumps((f, q))
+        content = pickle.dumps((f, q))
     except Exception:  # pickle raises PicklingError, AttributeError, TypeError, or what a user's __reduce__ raises
-        from numba import cloudpickle  # there wherever mcgrad is
-    else:
+        content = b""
+    if content and not (b"__main__" in content and _is_interactive()):
         return f, q
+    from numba import cloudpickle  # there wherever mcgrad is
+
     try:
         return bytes(cloudpickle.dumps((f, q)))  # type: ignore[no-untyped-call]
     except Exception as error:
+        if content:
+            return f, q
         given = f"{shown(f)}, which cannot be pickled ({error})"
         raise ParameterError("f", given, "functions, and objects that pickle or cloudpickle takes") from error
+
+
+def _is_interactive() -> bool:
+    """Whether ``__main__`` is no file, as in a notebook: other processes then find none of its functions by name."""
+    return not hasattr(sys.modules["__main__"], "__file__")

@@ -167,6 +167,14 @@ def test_a_home_that_is_not_there(monkeypatch, tmp_path, name):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_where_the_folder_should_be(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("a user's")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.warns(mg.CacheWarning, match="file is not a folder: remove it"):
+        assert not entry.keep(NAME, b"content")
+    assert (tmp_path / "file").read_text() == "a user's"
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a place where nobody may make a folder")
 def test_a_folder_that_cannot_be_made(monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, "/proc/nosuch/cache")

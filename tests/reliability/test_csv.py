@@ -62,6 +62,7 @@ def test_what_is_read(read, content, options, expected):
 REFUSED = [  # content, options, what is named as given, and as accepted
     ("a\n1,5\n", {"columns": "a"}, "2 fields in line 2 of t.csv, whose first line has 1", "a decimal comma"),
     ("a,b\n1,2\n1,5,2\n", {}, "3 fields in line 3 of t.csv", "as many in each line"),
+    ("a;b\n1;2;\n", {"delimiter": ";"}, "3 fields in line 2 of t.csv, whose first line has 2", "as many in each line"),
     ("a,b\n1,2\n1\n", {}, "1 field in line 3 of t.csv", "as many in each line"),
     ("a,b\n1,2,\n", {}, "3 fields in line 2", "as many"),
     ('a,b\n"1,5",2\n', {}, "'1,5' in column 'a', line 2 of t.csv", 'decimal = ","'),

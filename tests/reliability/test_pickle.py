@@ -3,6 +3,8 @@
 import copy
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import threading
 
 import numba
@@ -230,6 +232,39 @@ def test_data_are_written_once():
 
 def _in_another_process(estimator):
     return bits(estimator(N, SEED))
+
+
+NOTEBOOK = """
+import pickle, sys
+import numpy as np
+import mcgrad as mg
+
+def f(z):
+    return shape(z)
+
+def shape(z):
+    return np.sum(z**2)
+
+def q():
+    return mg.Normal(np.zeros(2), 1.0)
+
+estimator = mg.Estimator(f, q(), backend="numpy")
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(estimator, file)
+print(estimator(100, 3).value)
+"""
+READER = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(100, 3).value)"
+
+
+def test_functions_of_a_notebook(tmp_path):
+    """What is defined where `__main__` is no file is not found by name in another process."""
+    values = [
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "estimator"], capture_output=True, text=True, check=True
+        ).stdout
+        for code in (NOTEBOOK, READER)
+    ]
+    assert values[0] == values[1] != ""
 
 
 def test_a_process_that_starts_afresh(made):

@@ -34,7 +34,7 @@ def obstacle() -> str | None:
         status = None
     except OSError as error:
         return f"{path} cannot be looked at ({error.strerror}): have {CACHE_VARIABLE} name another folder"
-    if status is not None and not os.access(path, os.R_OK | os.X_OK):
+    if status is not None and stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
         return f"{path} may not be read by this user: change its mode, or have {CACHE_VARIABLE} name another folder"
     return folder_distrust(path, status, sharing())
 

@@ -173,7 +173,7 @@ class CSVFile:
     def _refuse_width(self, line: int, found: int, width: int) -> NoReturn:
         given = f"{found} field{'s' * (found > 1)} in line {line} of {self.path.name}, whose first line has {width}"
         accepted = "as many in each line"
-        if found > width:
+        if found > width and self.delimiter == ",":
             accepted += "; a decimal comma makes two fields, unless the delimiter is another"
         self._refuse(given, accepted)
 
