@@ -86,25 +86,37 @@ def paths(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.npz")
 
 
-def mend(stem: Path) -> bool:
-    """Write the NPZ file again where it is not there, or not what belongs to the JSON file; return whether that was so.
+def is_whole(stem: Path) -> bool:
+    """Whether the NPZ file is there, and is what belongs to the JSON file.
+
+    Raises
+    ------
+    OSError, ParameterError
+        The JSON file cannot be read.
+    """
+    arrays = _arrays_of_json(stem)
+    try:
+        with np.load(io.BytesIO(paths(stem)[1].read_bytes()), allow_pickle=False) as found:
+            return set(found.files) == set(arrays) and all(_same(found[name], x) for name, x in arrays.items())
+    except Exception:  # what NumPy and zipfile raise on damage is of many kinds
+        return False
+
+
+def mend(stem: Path) -> None:
+    """Write the NPZ file again from the JSON file.
 
     Raises
     ------
     OSError, ParameterError
         The JSON file cannot be read, or the NPZ file not be written.
     """
-    json, npz = paths(stem)
+    write(paths(stem)[1], _npz(_arrays_of_json(stem)))
+
+
+def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
+    json = paths(stem)[0]
     fields = loads(str(json), json.read_bytes())
-    arrays = _arrays(Estimate.from_dict(fields), fields)
-    try:
-        with np.load(io.BytesIO(npz.read_bytes()), allow_pickle=False) as found:
-            whole = set(found.files) == set(arrays) and all(_same(found[name], x) for name, x in arrays.items())
-    except Exception:  # what NumPy and zipfile raise on damage is of many kinds
-        whole = False
-    if not whole:
-        write(npz, _npz(arrays))
-    return not whole
+    return _arrays(Estimate.from_dict(fields), fields)
 
 
 def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:

@@ -12,9 +12,10 @@ import pytest
 import mcgrad as mg
 from mcgrad import strict
 from mcgrad.cli import main
+from mcgrad.jobs.checkpoint import path_for
 from mcgrad.jobs.output_lock import locked
 from mcgrad.moments import Moments
-from mcgrad.save import mend, save
+from mcgrad.save import is_whole, mend, save
 
 X = np.random.default_rng(0).standard_normal((4, 12))
 SHAPES = {"b": (2,), "a.loc": ()}
@@ -253,7 +254,7 @@ def test_the_entries_of_the_npz_file(tmp_path):
 def test_an_npz_file_that_is_damaged_or_gone_is_made_again(tmp_path):
     _, npz = save(make(), tmp_path / "r")
     right = npz.read_bytes()
-    assert not mend(tmp_path / "r")
+    assert is_whole(tmp_path / "r")
     np.savez(tmp_path / "other.npz", value=1.0)
     _, other = save(make(seed=3), tmp_path / "another")
     damaged = [right[:size] for size in range(0, len(right), 211)]
@@ -262,7 +263,9 @@ def test_an_npz_file_that_is_damaged_or_gone_is_made_again(tmp_path):
     made = 0
     for content in damaged:
         npz.unlink() if content is None else npz.write_bytes(content)
-        made += mend(tmp_path / "r")
+        if not is_whole(tmp_path / "r"):
+            mend(tmp_path / "r")
+            made += 1
         with np.load(npz, allow_pickle=False) as entries:
             assert entries["value"] == make().value
             assert entries["digest"] == json.loads(make().to_json())["digest"]
@@ -328,3 +331,20 @@ def test_resume_completes_the_npz_file(done, capsys):
         assert "complete already" in printed
         assert "wrote results/job.npz again" in printed
         assert npz.read_bytes() == right
+
+
+def test_resume_leaves_what_others_wrote_beside_a_complete_result(done, capsys):
+    """The results of an earlier run may have been put, without the NPZ file, where a file of that name was."""
+    npz, checkpoint = done.with_suffix(".npz"), path_for(done)
+    right = npz.read_bytes()
+    np.savez(npz, x=np.ones(3))
+    theirs = npz.read_bytes()
+    checkpoint.write_text('{"mine": 1}')
+    assert main(["run", "job.toml", "--resume"]) == 1
+    assert "results/job.npz, which mcgrad did not write" in capsys.readouterr().err
+    assert (npz.read_bytes(), checkpoint.read_text()) == (theirs, '{"mine": 1}')
+    npz.unlink()
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    assert main(["run", "job.toml", "--resume"]) == 0
+    assert npz.read_bytes() == right

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mcgrad.agreement import agreement
@@ -13,15 +14,15 @@ from mcgrad.cli.streams import lost
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.estimator import Estimator
 from mcgrad.jobs import failure
-from mcgrad.jobs.checkpoint import Keeper, path_for
+from mcgrad.jobs.checkpoint import Keeper, is_of_others, path_for
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.output_lock import locked
 from mcgrad.jobs.signals import ends_the_process
-from mcgrad.jobs.targets import refuse_others
+from mcgrad.jobs.targets import refuse_other, refuse_others
 from mcgrad.printable import near
 from mcgrad.result import Estimate
 from mcgrad.run import Reached
-from mcgrad.save import folder_for, mend, paths, save, save_elsewhere
+from mcgrad.save import folder_for, is_whole, mend, paths, save, save_elsewhere
 from mcgrad.table import duration
 from mcgrad.verification import REFERENCE, verify
 
@@ -102,18 +103,26 @@ def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> t
     job = complete.job
     say(f"{job.name}: {job.place.file}", style="bold")
     say(f"complete already: {near(complete.path)}")
-    checks = {"completion of the results": lambda: _completed(job, say, warn)}
+    checks = {"completion of the results": lambda: _completed(job, settings.force, say, warn)}
     if settings.verify:
         checks["verification"] = lambda: _verified(job, say)
     return _all_held(checks, job, (COMPLETE, ""), warn)
 
 
-def _completed(job: Job, say: Say, warn: Warn) -> bool:
-    """Remove the checkpoint of a job that is complete, and write its NPZ file again where need be."""
-    with locked(job.out, job.place.key("out"), warn):
-        path_for(job.out).unlink(missing_ok=True)
-        if mend(job.out):
-            say(f"wrote {near(paths(job.out)[1])} again, which was damaged or not there")
+def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
+    """Remove the checkpoint of a job that is complete, and write its NPZ file again where need be.
+
+    Neither where there is a file that mcgrad did not write.
+    """
+    name, checkpoint, (result, arrays) = job.place.key("out"), path_for(job.out), paths(job.out)
+    with locked(job.out, name, warn):
+        if not is_of_others(checkpoint):
+            with suppress(OSError):
+                checkpoint.unlink()
+        if not is_whole(job.out):
+            refuse_other(arrays, result, name, force)
+            mend(job.out)
+            say(f"wrote {near(arrays)} again, which was damaged or not there")
     return True
 
 

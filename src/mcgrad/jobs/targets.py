@@ -45,18 +45,23 @@ def refuse_others(stem: Path, name: str, force: bool) -> None:
         damaged to tell is taken for a result where the other one of the two, JSON and NPZ, is one.
     """
     result, arrays = paths(stem)
-    for path, other in ((result, arrays), (arrays, result)):
-        why = obstacle(path)
-        if why:
-            raise ParameterError(name, f"{near(path)}, {why}", "a path where there is nothing, or earlier results")
-        if force or not os.path.lexists(path):
-            continue
-        why = _protected(path)
-        if not why:
-            ours = is_result(path)
-            why = "" if ours or (ours is None and is_result(other)) else "which mcgrad did not write"
-        if why:
-            raise ParameterError(name, f"{near(path)}, {why}", "another path, or --force to write over that file")
+    refuse_other(result, arrays, name, force)
+    refuse_other(arrays, result, name, force)
+
+
+def refuse_other(path: Path, other: Path, name: str, force: bool) -> None:
+    """Refuse the path of one of the two files of results as `refuse_others` does; `other` is the other file's."""
+    why = obstacle(path)
+    if why:
+        raise ParameterError(name, f"{near(path)}, {why}", "a path where there is nothing, or earlier results")
+    if force or not os.path.lexists(path):
+        return
+    why = _protected(path)
+    if not why:
+        ours = is_result(path)
+        why = "" if ours or (ours is None and is_result(other)) else "which mcgrad did not write"
+    if why:
+        raise ParameterError(name, f"{near(path)}, {why}", "another path, or --force to write over that file")
 
 
 def is_result(path: Path) -> bool | None:
