@@ -16,6 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +29,6 @@ from mcgrad.recent import Recent
 RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
 
 _lock = Lock()
-_lock.delay_forks()  # Numba's own lock, which a compilation holds, would stay taken in the child
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
 
 
@@ -48,6 +48,7 @@ def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any
         Of the types that it is compiled for; it is called with these.
     """
     known = (key(source), name, *map(id, natives))  # the function holds the natives, so their ids stay theirs
+    _delay_forks()
     with _lock:
         function = _loaded.find(known)
         return _loaded.put(known, _compiled(source, name, natives, arguments)) if function is None else function
@@ -69,6 +70,14 @@ def module(source: str, natives: Sequence[Any]) -> ModuleType:
     weakref.finalize(module, _forget, filename, lines).atexit = False
     exec(compile(source, filename, "exec"), module.__dict__)
     return module
+
+
+@cache
+def _delay_forks() -> None:
+    """Let forks wait for compilations: Numba's own lock, which a compilation holds, would stay taken in the child."""
+    import numba  # noqa: F401 - and with it logging, whose lock a compilation takes, and a fork, too
+
+    _lock.delay_forks()
 
 
 def _entry(source: str, name: str) -> str:

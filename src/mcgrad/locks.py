@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from types import TracebackType
 from weakref import WeakSet
 
@@ -30,10 +31,20 @@ class Lock:
         """From now on let a fork wait until no other thread holds this lock.
 
         For what a child could not do after another thread of its parent was in the middle of it.
+
+        Call it once all that is done under the lock has been imported. A fork takes the locks of those that were
+        registered last first: by then it must not hold one that the other thread still needs, such as that of logging.
         """
         if hasattr(os, "register_at_fork"):
-            release = self._lock.release
-            os.register_at_fork(before=self._lock.acquire, after_in_parent=release, after_in_child=release)
+            after = self._after_fork
+            os.register_at_fork(before=self._before_fork, after_in_parent=after, after_in_child=after)
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+
+    def _after_fork(self) -> None:
+        with suppress(RuntimeError):  # an interrupt has ended the wait, and the fork went on without the lock
+            self._lock.release()
 
     def _free(self) -> None:
         if self._lock.acquire(blocking=False):  # free, or held by this thread

@@ -155,10 +155,11 @@ def _on_threads(bound: Bound, seed: int, chunks: Iterator[Chunk], threads: int, 
     def submit(chunk: Chunk) -> Future[Partial] | None:
         nonlocal executor
         try:
-            return executor.submit(_partial, bound, seed, *chunk, omit) if executor else None
+            if executor and os.getpid() == process:  # in a child locks of the pool may stay taken
+                return executor.submit(_partial, bound, seed, *chunk, omit)
         except RuntimeError:  # no thread can be started, or the process ends
             executor = None
-            return None
+        return None
 
     def begun(future: Future[Partial] | None) -> TypeGuard[Future[Partial]]:
         return future is not None and os.getpid() == process and not future.cancel()

@@ -121,6 +121,68 @@ def test_a_child_compiles_though_another_thread_did_so_at_the_time_of_the_fork(m
         assert float(in_child(work)) == pytest.approx(right, rel=1e-12)
 
 
+FORKS_WHILE_ANOTHER_THREAD_COMPILES = """
+import faulthandler, os, sys, threading, time, warnings
+import numpy as np
+import mcgrad as mg
+from mcgrad import compile
+
+assert "logging" not in sys.modules  # as the one that is imported last is forked first
+faulthandler.dump_traceback_later(60, exit=True)
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+compiled, compiling = compile._compiled, threading.Event()
+
+def slowly(*arguments):
+    import logging
+
+    compiling.set()
+    for i in range(1000):
+        logging.getLogger(f"of Numba {i}").isEnabledFor(logging.DEBUG)
+        time.sleep(0)
+    return compiled(*arguments)
+
+compile._compiled = slowly
+thread = threading.Thread(target=mg.estimate, args=(np.sin, mg.Normal(0.3, 1.2), 1000), kwargs={"backend": "cpu"})
+thread.start()
+compiling.wait()
+while thread.is_alive():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+print("done")
+"""
+
+
+@forks[0]
+def test_a_fork_that_waits_for_a_compilation_holds_no_lock_that_the_compilation_needs():
+    found = subprocess.run(
+        [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_COMPILES], capture_output=True, text=True, timeout=120
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "done\n", "")
+
+
+@forks[0]
+@forks[1]
+def test_a_fork_whose_wait_was_interrupted_goes_on_without_the_lock():
+    """A fork ignores errors of what it calls. The other thread keeps the lock, and the child has it."""
+    lock = Lock()
+
+    def hold(wait):
+        with lock:
+            wait()
+
+    def take():
+        lock._after_fork()
+        with lock:
+            return "taken"
+
+    with another_thread(hold):
+        assert in_child(take) == "taken"
+        lock._after_fork()
+        assert not lock._lock.acquire(blocking=False)
+
+
 @forks[0]
 @forks[1]
 def test_a_child_keeps_locks_that_its_own_thread_holds():
