@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.cache import entry, folder, report
+from mcgrad.cache import entry, folder, warning
 from mcgrad.cache.place import CACHE_VARIABLE
 from mcgrad.machine_code import MachineCode
 
@@ -20,7 +20,7 @@ CONTENT = np.random.default_rng(0).bytes(5000)
 def path(tmp_path, monkeypatch):
     """Return where the one entry is, in a folder of this test's own."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(report, "_said", set())
+    monkeypatch.setattr(warning, "_said", set())
     return tmp_path / NAME
 
 

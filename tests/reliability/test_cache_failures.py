@@ -10,7 +10,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad import atomic
-from mcgrad.cache import entry, folder, limit, place, report
+from mcgrad.cache import entry, folder, limit, place, warning
 from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
@@ -19,7 +19,7 @@ NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
 @pytest.fixture(autouse=True)
 def path(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(report, "_said", set())
+    monkeypatch.setattr(warning, "_said", set())
     return tmp_path
 
 
@@ -170,7 +170,7 @@ def test_a_home_that_is_not_there(monkeypatch, tmp_path, name):
 def test_a_file_where_the_folder_should_be(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("a user's")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.warns(mg.CacheWarning, match="file is not a folder: remove it"):
+    with pytest.warns(mg.CacheWarning, match="file is not a folder: have MCGRAD_CACHE_DIR name one"):
         assert not entry.keep(NAME, b"content")
     assert (tmp_path / "file").read_text() == "a user's"
 

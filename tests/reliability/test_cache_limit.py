@@ -7,7 +7,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad import atomic
-from mcgrad.cache import entry, limit, report
+from mcgrad.cache import entry, limit, warning
 from mcgrad.cache.limit import DAY, DEFAULT, HOUR, SIZE_VARIABLE
 from mcgrad.cache.place import CACHE_VARIABLE
 from mcgrad.cli import main
@@ -16,7 +16,7 @@ from mcgrad.cli import main
 @pytest.fixture(autouse=True)
 def path(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(report, "_said", set())
+    monkeypatch.setattr(warning, "_said", set())
     return tmp_path
 
 

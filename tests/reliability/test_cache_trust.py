@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 import mcgrad as mg
-from mcgrad.cache import entry, folder, report, trust
+from mcgrad.cache import entry, folder, trust, warning
 from mcgrad.cache.place import CACHE_VARIABLE, MODE_VARIABLE
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
@@ -25,7 +25,7 @@ def path(tmp_path, monkeypatch):
     """Return a cache folder that is not there yet."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv(MODE_VARIABLE, raising=False)
-    monkeypatch.setattr(report, "_said", set())
+    monkeypatch.setattr(warning, "_said", set())
     trust._parent_distrust.cache_clear()
     return tmp_path / "cache"
 
@@ -67,7 +67,7 @@ def test_a_folder_that_others_may_write(path, monkeypatch, wrong):
     monkeypatch.setattr(trust, "_is_safe", lambda at, gid: False)  # a group of several members
     path.mkdir()
     path.chmod(wrong)
-    refused(rf"may be written by others \(mode {wrong:04o}.*chmod go-w.*{CACHE_VARIABLE}")
+    refused(rf"may be written by others \(mode {wrong:04o}.*{CACHE_VARIABLE}.*chmod go-w")
     assert os.listdir(path) == []
 
 

@@ -39,12 +39,12 @@ def distrust(at: Path | int, status: os.stat_result, sharing: Sharing) -> str | 
 def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing) -> str | None:
     """Say why a cache folder, which need not exist, is not used, with the remedy, or return None."""
     if status is not None and not stat.S_ISDIR(status.st_mode):
-        return f"{path} is not a folder: remove it, or have {CACHE_VARIABLE} name another"
+        return f"{path} is not a folder: have {CACHE_VARIABLE} name one"
     reason = status and distrust(path, status, sharing)
     if reason:
         return (
-            f"{path} {reason}. Empty it and change that (chown, chmod go-w), or have {CACHE_VARIABLE} name a folder of "
-            f"your own, {OTHERWISE}"
+            f"{path} {reason}. Have {CACHE_VARIABLE} name a folder of your own, or empty this one and change that "
+            f"(chown, chmod go-w), {OTHERWISE}"
         )
     above = _parent_distrust(path, sharing)
     return above and f"{above}: have {CACHE_VARIABLE} name a folder elsewhere, {OTHERWISE}"
