@@ -8,7 +8,7 @@ import scipy.stats as st
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.distributions.thresholds import is_below, minus_log, split
-from mcgrad.jobs.jobfile import _distribution
+from mcgrad.jobs.distribution import distribution
 from mcgrad.jobs.references import References
 from tests.families import FAMILIES, gradient
 
@@ -150,7 +150,7 @@ def test_poisson_rates_may_move_as_far_as_the_table():
     ids=lambda table: table["family"],
 )
 def test_job_files_have_them(table, tmp_path):
-    q = _distribution("distribution", table, References(tmp_path))
+    q = distribution("distribution", table, References(tmp_path))
     assert type(q).__name__ == table["family"]
     est = mg.estimate(lambda z: np.sum(z), q, 1000, wrt=(), backend="numpy")
     assert np.isfinite(est.value)
