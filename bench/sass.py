@@ -71,7 +71,7 @@ class Case:
 
         The error is relative: of the sums to the root of the sum of squares, of the squares to themselves.
         """
-        values, n = self.estimator._values({}), self.emitted.chunk
+        values, n = self.estimator.inputs.values({}), self.emitted.chunk
         samples = self.estimator._kernel.bind(values).samples(SEED, 0, n).astype(np.float64)
         pivot = samples.mean(axis=1).astype(self.dtype)
         machine = launch.machine(image or self.image, self.cc)

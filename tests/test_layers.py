@@ -30,7 +30,7 @@ LAYERS = [  # from the bottom up; a folder stands for all its files; those in on
     "compile pickling",
     "ptx",
     "backends progress save",
-    "dispatch finish run agreement perdraw rarity",
+    "dispatch finish inputs run agreement perdraw rarity",
     "pilot differences",
     "steps",
     "selection",

@@ -221,7 +221,7 @@ def test_baselines_are_from_draws_of_their_own():
     whole, parts = estimator(4000, 3), [estimator(n, 3, first=first) for first, n in ((0, 1500), (1500, 2500))]
     merged = parts[0].merge(parts[1])
     assert merged.grad["loc"] == pytest.approx(whole.grad["loc"], rel=1e-12)
-    values = estimator._values({})
+    values = estimator.inputs.values({})
     assert estimator.baselines(values, 3) == estimator.baselines(values, 3)
     assert estimator.baselines(values, 3) != estimator.baselines(values, 4)
 

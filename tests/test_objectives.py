@@ -155,7 +155,7 @@ def test_an_entropy_in_closed_form_has_no_noise():
 def samples(objective, method, n, **inputs):
     """Value and gradient draw by draw."""
     estimator = mg.Estimator(objective, method=method, wrt=["loc", "scale"], backend="numpy", dtype="float64", **inputs)
-    return PerDraw(estimator.program)(estimator._values({}), 0, n)
+    return PerDraw(estimator.program)(estimator.inputs.values({}), 0, n)
 
 
 @pytest.mark.parametrize("d", [1, 5])

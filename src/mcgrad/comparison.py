@@ -240,7 +240,7 @@ def _applicable(f: Any) -> list[str]:
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
     """Hold every method against finite differences of the expectation, and return by how much some are off."""
     first = next(iter(estimators.values()))
-    inputs = {path: fetch(x) for path, x in first._values({}).items()}
+    inputs = {path: fetch(x) for path, x in first.inputs.values({}).items()}
     differences = Differences(first.q, value, inputs, seed, first.dtype)
     found: dict[str, float] = {}
     for name, estimator in estimators.items():

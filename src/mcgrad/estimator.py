@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from mcgrad import arguments, tree
-from mcgrad.arrays import any_on_device, contiguous, fetch_all, following, on_device, place, settle
+from mcgrad.arrays import any_on_device, fetch_all, following, place, settle
 from mcgrad.backends import chunks, registry
-from mcgrad.backends.base import WIDE, Kernel, Partial, wide_inputs
+from mcgrad.backends.base import Kernel, Partial, wide_inputs
 from mcgrad.dispatch import Dispatched, Running
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
 from mcgrad.estimators.jump_check import check_jumps
-from mcgrad.estimators.plan import AUTO, GROUP, Method, Plan, plan
-from mcgrad.estimators.problem import DATA, Problem, trace_problem
+from mcgrad.estimators.plan import AUTO, GROUP, Method
+from mcgrad.estimators.problem import DATA, trace_problem
 from mcgrad.fingerprint import Fingerprint
 from mcgrad.finish import Finisher, spoiled
+from mcgrad.inputs import Inputs
 from mcgrad.integrand import Integrand
 from mcgrad.machine import processor
 from mcgrad.objectives import Objective
@@ -31,7 +32,7 @@ from mcgrad.progress import reporting
 from mcgrad.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.result import Estimate
 from mcgrad.run import Reached, run, thread_count
-from mcgrad.selection import select
+from mcgrad.selection import planned
 from mcgrad.steps import Steps
 
 if TYPE_CHECKING:
@@ -141,29 +142,22 @@ class Estimator:
         self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
         threads = thread_count(given.threads)
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
-        self._params = arguments.parameters(given.params, q)
-        self._data = arguments.data(given.data, {**q.params, **(given.params or {})})
-        known = self._data | f.data if isinstance(f, Objective) else self._data
+        params = arguments.parameters(given.params, q)
+        data = arguments.data(given.data, {**q.params, **(given.params or {})})
+        known = data | f.data if isinstance(f, Objective) else data
         self.dtype = arguments.dtype(given.dtype, q, given.params or {}, known)
-        self._q_values = q.validate({}, self.dtype)
-        problem = trace_problem(f, q, self._params, known)
+        self.inputs = Inputs(q, params, data, known, self.dtype)
+        problem = trace_problem(f, q, params, known)
         self.wrt = arguments.selected(given.wrt, list(problem.params))
         self._shapes = {path: problem.params[path].shape for path in self.wrt}
-        self._fixed_inputs = {
-            DATA + name: arguments.fitting(name, x, self.dtype) for name, x in known.items() if name in problem.data
-        }
-        self.plan = self._planned(problem, given)
+        self.inputs.read(problem.data)
+        self.plan = planned(given, problem, self.wrt, self.inputs)
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
         if given.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
             check_jumps(problem, self.plan.direct(self.wrt))
         self._along = self.plan.along(self.wrt)
-        self._wide = wide_inputs(self.program)
-        self._fixed_inputs = {
-            path: arguments.owned(path.removeprefix(DATA), x, self._width(path))
-            for path, x in self._fixed_inputs.items()
-        }
-        self._data = {name: self._fixed_inputs.get(DATA + name, x) for name, x in self._data.items()}
-        self._fingerprint = Fingerprint(self.program, self._fixed_inputs)
+        self.inputs.own(frozenset(wide_inputs(self.program)))
+        self._fingerprint = Fingerprint(self.program, self.inputs.fixed)
         self.group = self.plan.group * problem.draws
         pilot = self.plan.pilot(problem, self.wrt, self.dtype)
         self._pilot = Pilot(pilot) if pilot else None
@@ -171,8 +165,7 @@ class Estimator:
         self._steps = Steps(problem, moved, self.dtype) if moved else None
         self._finish = Finisher(self.program, q.free)
         self._work = self.program.work() / self.group
-        inputs = [*self._q_values.values(), *self._params.values(), *self._fixed_inputs.values()]
-        there = any_on_device(inputs)
+        there = any_on_device(self.inputs.arrays())
         if there:
             settle()
         prefer, why = given.ran_here(), "as before it was pickled or copied"
@@ -183,21 +176,10 @@ class Estimator:
         self._dispatched = Dispatched(name, self.program, draws, threads, given.devices, prefer, why)
         self._own = frozenset([*vars(self), "_own"])
 
-    def _planned(self, problem: Problem, given: Request) -> Plan:
-        k = arguments.count("k", given.k, 2)
-        if given.plan is not None:
-            return given.plan
-        if not isinstance(given.method, str) or given.method != AUTO:
-            others = [path for path in problem.params if path not in problem.own]
-            return plan(given.method, given.baseline, k, problem.own, others, self.wrt)
-        if given.baseline is not None:
-            raise ParameterError("baseline", f"{given.baseline!r} with method='auto'", "None: auto chooses it, too")
-        return select(problem, self.wrt, self._values({}), k, self.dtype)
-
     def _request(self) -> Request:
         """Return what makes this Estimator again, wherever that is, without a pilot."""
-        params = tree.unflatten(self._params) if self._params else None
-        made = replace(self._given, q=self.q, params=params, data=self._data, wrt=self.wrt, dtype=self.dtype)
+        params = tree.unflatten(self.inputs.params) if self.inputs.params else None
+        made = replace(self._given, q=self.q, params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
         added = {name: value for name, value in vars(self).items() if name not in self._own}
         return replace(made, plan=self.plan, ran=self.backend, where=processor(), added=added)
 
@@ -223,10 +205,6 @@ class Estimator:
     @property
     def _kernel(self) -> Kernel:
         return self._dispatched.running.kernel
-
-    def _width(self, path: str) -> str:
-        """Return the dtype of data: the one that runs, or float64, where arithmetic that no draw changes reads them."""
-        return WIDE if path in self._wide else self.dtype
 
     def __call__(
         self,
@@ -267,7 +245,7 @@ class Estimator:
         if stream is not None:
             with following(stream):
                 return self(n, seed, first=first, progress=progress, **changes)
-        values = self._values(changes)
+        values = self.inputs.values(changes)
         with reporting(progress, n) as report:
             watch = (lambda reached: report(reached.stop - first)) if report else None
             return self._estimate(n, seed, first, values, watch)
@@ -281,7 +259,7 @@ class Estimator:
         watch: Callable[[Reached], None] | None = None,
         reached: Reached | None = None,
     ) -> Estimate:
-        """Estimate as a call does, telling how far it has come, and going on from where an earlier run had come.
+        """Estimate as a call does, from where an earlier run had come, and report how far this one has.
 
         Parameters
         ----------
@@ -301,7 +279,7 @@ class Estimator:
         seed = arguments.seed(seed)
         if reached is not None and not self.ends_at(reached.stop, n, first):
             raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
-        return self._estimate(n, seed, first, self._values({}), watch, reached)
+        return self._estimate(n, seed, first, self.inputs.values({}), watch, reached)
 
     def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
         """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
@@ -311,7 +289,7 @@ class Estimator:
     @property
     def problem(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        problem = self._problem(self._values({}))
+        problem = self._problem(self.inputs.values({}))
         return problem if isinstance(problem, str) else problem()
 
     def _estimate(
@@ -382,7 +360,7 @@ class Estimator:
         with kernel.limits():
             start = time.perf_counter() - (reached.seconds if reached else 0.0)
 
-            def told(stop: int, total: Partial) -> None:
+            def after_chunk(stop: int, total: Partial) -> None:
                 if watch:
                     watch(Reached(stop * self.group, total, time.perf_counter() - start, running.backend.name))
 
@@ -390,17 +368,17 @@ class Estimator:
                 reached = replace(reached, stop=reached.stop // self.group)
             bound, cut = kernel.bind(values), kernel.chunks(first // self.group, n // self.group)
             omit = self.nonfinite == "omit"
-            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, told, reached)
+            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, after_chunk, reached)
             seconds = time.perf_counter() - start
             return self._finish.estimate(partial, values, omit), seconds
 
     def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
         params = [value for path, value in values.items() if not path.startswith(DATA)]
-        return self._fingerprint.at(params, {path: values[path] for path in self._fixed_inputs})
+        return self._fingerprint.at(params, {path: values[path] for path in self.inputs.fixed})
 
     def __repr__(self) -> str:
-        params = "".join(f", {path}: {array.shape}" for path, array in self._params.items())
-        data = "".join(f", {name}: {array.shape}" for name, array in self._data.items())
+        params = "".join(f", {path}: {array.shape}" for path, array in self.inputs.params.items())
+        data = "".join(f", {name}: {array.shape}" for name, array in self.inputs.data.items())
         given = [
             self._name,
             *([f"params={{{params[2:]}}}"] if params else []),
@@ -427,39 +405,6 @@ class Estimator:
                 self._kernel.source(),
             ]
         )
-
-    def _values(self, changes: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-        """All inputs by path, the changes checked and put in."""
-        if not changes:
-            return {**self._q_values, **self._fitting(self._params), **self._fixed_inputs}
-        own: dict[str, Any] = {}
-        others, data = dict(self._params), dict(self._fixed_inputs)
-        for name, value in changes.items():
-            if name in self.q.params:
-                own[name] = value
-            elif name in self._data:
-                data[DATA + name] = self._datum(name, value)
-            else:
-                for path, leaf in tree.flatten({name: value}).items():
-                    if path not in self._params:
-                        known = ", ".join([*self.q.params, *self._params, *self._data])
-                        raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
-                    others[path] = arguments.parameter(path, leaf, self._params[path].shape)
-        q_values = self.q.validate(own, self.dtype) if own else self._q_values
-        return {**q_values, **self._fitting(others), **data}
-
-    def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
-        """Return other data of the shape that they had; only what is an input of the Program may change."""
-        path = DATA + name
-        if path not in self._fixed_inputs:
-            given = f"other data, but {self._data[name].dtype} data may index and are part of the compiled code"
-            raise ParameterError(name, given, "data that are floats from the start, or another Estimator")
-        array = arguments.fitting(name, arguments.datum(name, value, self._data[name].shape), self.dtype)
-        array = arguments.cast(name, array, self._width(path))
-        return array.copy() if on_device(array) else contiguous(array)
-
-    def _fitting(self, params: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        return {name: arguments.fitting(name, value, self.dtype) for name, value in params.items()}
 
 
 def _output(output: Any, backend: str) -> str:

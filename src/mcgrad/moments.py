@@ -66,6 +66,11 @@ class Moments:
                 mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
         return cls(count, mean, norm)
 
+    @property
+    def estimate(self) -> Float64Array:
+        """The means: infinite ones only where every draw is the same, NaN where infinite draws met others."""
+        return np.where(np.isfinite(self.mean) | (self.norm == 0.0), self.mean, np.nan)
+
     @classmethod
     def pool(cls, counts: ArrayLike, means: ArrayLike, norms: ArrayLike) -> Self:
         """Return the moments of parts put together.

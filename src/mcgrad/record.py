@@ -1,4 +1,4 @@
-"""What a file may say of an estimate or of a part of one: each field is checked before anything is made of it."""
+"""Fields of an estimate, or of a part of one, in a file: each is checked before anything is made of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges
 from mcgrad.reals import MOST_DRAWS
+from mcgrad.strict import DIGEST, loads, verify_digest
 
 FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
@@ -25,6 +26,22 @@ NEEDED = frozenset(
 NONFINITE = ("nan", "inf", "-inf")
 MOST_LEVELS, MOST_AXES = 256, 64  # of nested parameters, and of NumPy's arrays
 LONGEST = sys.float_info.max  # time in seconds
+LONGEST_PATH = 4096  # what is longer, and is no JSON, was not meant for the name of a file
+
+
+def parsed(text: Any) -> dict[str, Any]:
+    """Return the fields in JSON text.
+
+    Raises
+    ------
+    ParameterError
+        No text, text that is the name of a file rather than what that holds, or not strict JSON.
+    """
+    if not isinstance(text, str | bytes | bytearray):
+        raise ParameterError("text", shown(text), "JSON as str or bytes, such as Path(...).read_bytes()")
+    if len(text) < LONGEST_PATH and not (b"{" in text if isinstance(text, bytes | bytearray) else "{" in text):
+        raise ParameterError("text", shown(text), "JSON itself; Path(...).read_bytes() reads a file's")
+    return loads("text", bytes(text) if isinstance(text, bytearray) else text)
 
 
 def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +56,8 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        Names the field that cannot be one of an estimate, or the two that do not go together.
+        Names the field that cannot be one of an estimate, or the two that do not go together; the digest, if there is
+        one and the fields were changed after it was made.
     """
     _all_there(fields)
     ranges, shapes = _ranges(fields["ranges"]), _shapes(fields["shapes"])
@@ -52,7 +70,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     groups = n // group
     nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
     size = 1 + sum(math.prod(shape) for shape in shapes.values())
-    return {
+    found = {
         "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, size),
         "shapes": shapes,
         "ranges": ranges,
@@ -67,6 +85,9 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
     }
+    if DIGEST in fields:
+        verify_digest("", fields)
+    return found
 
 
 def of_moments(moments: Moments) -> dict[str, Any]:

@@ -6,19 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeAlias
 
-import numpy as np
-
 from mcgrad import record, tree
-from mcgrad.errors import MergeError, ParameterError, shown
+from mcgrad.errors import MergeError, shown
 from mcgrad.interval import ConfidenceInterval, intervals
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges, union
-from mcgrad.record import FORMAT
-from mcgrad.strict import DIGEST, dumps, listed, loads, signed, verify_digest
-from mcgrad.table import duration, lines, origin, spoiled
+from mcgrad.strict import dumps, listed, signed
+from mcgrad.table import lines, origin, run, spoiled
 
-LONGEST_PATH = 4096  # what is longer, and is no JSON, was not meant for the name of a file
 Place: TypeAlias = Callable[[Float64Array], Any]
 
 
@@ -213,7 +209,7 @@ class Estimate:
     @property
     def value(self) -> float:
         """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
-        return float(_shown(self._moments)[0])
+        return float(self._moments.estimate[0])
 
     @property
     def stderr(self) -> float:
@@ -224,7 +220,7 @@ class Estimate:
     def grad(self) -> dict[str, Any]:
         """Estimate of the gradient, shaped like the parameters."""
         if self._grad is None:
-            object.__setattr__(self, "_grad", self._shaped(_shown(self._moments)))
+            object.__setattr__(self, "_grad", self._shaped(self._moments.estimate))
         return self._handed_out(self._grad)
 
     @property
@@ -341,7 +337,7 @@ class Estimate:
         """
         host = self.to_host()
         return {
-            "format": FORMAT,
+            "format": record.FORMAT,
             "value": self.value,
             "stderr": self.stderr,
             "grad": tree.map(listed, host.grad),
@@ -362,10 +358,7 @@ class Estimate:
         ParameterError
             Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
         """
-        new = cls(**record.arguments(fields))
-        if DIGEST in fields:
-            verify_digest("", fields)
-        return new
+        return cls(**record.arguments(fields))
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
@@ -388,11 +381,7 @@ class Estimate:
         ParameterError
             Not strict JSON, not an estimate, or changed after it was written.
         """
-        if not isinstance(text, str | bytes | bytearray):
-            raise ParameterError("text", shown(text), "JSON as str or bytes, such as Path(...).read_bytes()")
-        if len(text) < LONGEST_PATH and not (b"{" in text if isinstance(text, bytes | bytearray) else "{" in text):
-            raise ParameterError("text", shown(text), "JSON itself; Path(...).read_bytes() reads a file's")
-        return cls.from_dict(loads("text", bytes(text) if isinstance(text, bytearray) else text))
+        return cls.from_dict(record.parsed(text))
 
     # Printing
 
@@ -401,17 +390,8 @@ class Estimate:
         return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        table = lines(_shown(self._moments), self._moments.stderr, self._shapes)
-        first = f", first draw {self.first:,}" if self.first else ""
-        speed = f" ({self.draws_per_second:.3g} draws/s)" if self.seconds > 0 else ""
-        time = duration(self.seconds)
-        foot = f"{self.n:,} draws, {self.dtype}, {self.backend}, {time}{speed}, seed {self.seed}{first}"
+        table = lines(self._moments.estimate, self._moments.stderr, self._shapes)
+        foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group)
         groups = self.n // self.group
         return "\n".join([*table, "", foot, *how, *spoiled(self.nonfinite, groups, self.omitted, self._moments.count)])
-
-
-def _shown(moments: Moments) -> Float64Array:
-    """Return the means: infinite ones only where every draw is the same, NaN where infinite draws met others."""
-    mean = moments.mean
-    return np.where(np.isfinite(mean) | (moments.norm == 0.0), mean, np.nan)

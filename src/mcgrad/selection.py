@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.arguments import count
 from mcgrad.arrays import fetch
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.differences import Component, Differences, farthest
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.estimators.jump_check import check_jumps, without_jump_warnings
-from mcgrad.estimators.plan import BY_DRAWS, DIFFERENCE, LEAVE_ONE_OUT, PATHWISE, SCORE, Choice, Plan
+from mcgrad.estimators.plan import AUTO, BY_DRAWS, DIFFERENCE, LEAVE_ONE_OUT, PATHWISE, SCORE, Choice, Plan, plan
 from mcgrad.estimators.problem import Problem
 from mcgrad.estimators.score import BASELINES
 from mcgrad.finish import Finisher
+from mcgrad.inputs import Inputs
 from mcgrad.ir.program import Program, ancestors
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.pickling import Request
 from mcgrad.pilot import STREAMS, Pilot, elsewhere
 from mcgrad.steps import Steps
 from mcgrad.tree import flatten
@@ -70,6 +73,33 @@ class Trial:
         """Standard error of the gradient, all components together, that a unit of work gets."""
         spread = float(np.hypot.reduce(self.moments.deviation[1:]))  # a variance may overflow, or vanish
         return spread * math.sqrt(self.group * self.work)
+
+
+def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs) -> Plan:
+    """Return which estimator each parameter has: by the arguments of an `Estimator`, an earlier pilot, or a pilot now.
+
+    Parameters
+    ----------
+    given : Request
+    problem : Problem
+    wrt : sequence of str
+        Paths of the parameters to differentiate in.
+    inputs : Inputs
+
+    Raises
+    ------
+    ParameterError
+        Names `method`, `baseline` or `k`.
+    """
+    k = count("k", given.k, 2)
+    if given.plan is not None:
+        return given.plan
+    if not isinstance(given.method, str) or given.method != AUTO:
+        others = [path for path in problem.params if path not in problem.own]
+        return plan(given.method, given.baseline, k, problem.own, others, wrt)
+    if given.baseline is not None:
+        raise ParameterError("baseline", f"{given.baseline!r} with method='auto'", "None: auto chooses it, too")
+    return select(problem, wrt, inputs.values({}), k, inputs.dtype)
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:

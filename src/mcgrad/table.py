@@ -72,6 +72,13 @@ def _digits(mean: float, error: float) -> tuple[str, str, str]:
     return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
 
 
+def run(n: int, dtype: str, backend: str, seconds: float, seed: int, first: int) -> str:
+    """Say what was run, and how fast that was."""
+    speed = f" ({n / seconds:.3g} draws/s)" if seconds > 0 else ""
+    begins = f", first draw {first:,}" if first else ""
+    return f"{n:,} draws, {dtype}, {backend}, {duration(seconds)}{speed}, seed {seed}{begins}"
+
+
 def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str]:
     """Say how a gradient was estimated, where that is not the plain pathwise way."""
     if method == "pathwise" and not choice and group == 1:

@@ -178,7 +178,7 @@ def verify(
         checks = _backends(f, reference.q, problem, reference, backends, n, seed)
         method = reference.plan.method
         value = Estimator(f, q, **problem | {"wrt": ()}, dtype="float64", backend=REFERENCE).program
-    inputs = reference._values({})
+    inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
     gradient, used = differences.check(reference.program, reference.baselines(inputs, seed), components, min(n, MANY))
     whole = len(differences.components(reference.program))

@@ -64,7 +64,7 @@ def test_any_reader_of_a_product(plain_backend, monkeypatch, name, tile, spoiled
         monkeypatch.setattr(module, "TILE_ROWS", tile, raising=module is mcgrad.emit.layout)
     q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
     reference = mg.Estimator(lambda z: INTEGRANDS[name](z) + (np.log(z[0]) if spoiled else 0.0), q, backend="numpy")
-    inputs = reference._values({})
+    inputs = reference.inputs.values({})
     kernel = plain_backend.compile(reference.program)
     assert "for t0 in" in kernel.source() or name not in TILED
     ours = kernel.bind(inputs).partial(2, 3, 20, omit=spoiled)

@@ -13,8 +13,7 @@ import pytest
 from numba import cloudpickle
 
 import mcgrad as mg
-from mcgrad import estimator as estimator_module
-from mcgrad import pickling, tree
+from mcgrad import pickling, selection, tree
 from mcgrad.distributions import constraints
 from tests.families import FAMILIES
 
@@ -163,7 +162,7 @@ def test_no_pilot_and_no_warning_comes_again(made, monkeypatch):
         raise AssertionError("a second pilot")
 
     content = pickle.dumps(made["auto"])
-    monkeypatch.setattr(estimator_module, "select", no_pilot)
+    monkeypatch.setattr(selection, "select", no_pilot)
     assert pickle.loads(content).plan == made["auto"].plan
     pickle.loads(pickle.dumps(jumping))  # warnings are errors here
 

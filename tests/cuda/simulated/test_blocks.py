@@ -60,7 +60,7 @@ def agree(program, inputs, rows, groups, careful=False, omit=False, n=None, pivo
 
 def traced(f, q, dtype="float64", **given):
     est = mg.Estimator(f, q, backend="numpy", dtype=dtype, **given)
-    return est.program, est._values({})
+    return est.program, est.inputs.values({})
 
 
 @pytest.mark.parametrize("number", range(len(PACKS)))

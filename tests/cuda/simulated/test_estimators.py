@@ -31,7 +31,7 @@ def f(z, *, X):
 )
 def test_estimators(integrand, method):
     estimator = mg.Estimator(integrand, Q, data={"X": X}, method=method, k=2, backend="numpy", dtype="float32")
-    values = estimator._values({})
+    values = estimator.inputs.values({})
     agree(estimator.program, {**values, **estimator.baselines(values, 0)}, 4, 1)
 
 
@@ -74,7 +74,7 @@ def agree_a_draw_a_thread(program: Program, inputs, n=24):
 def test_both_kinds_of_kernels(name, dtype):
     f, q, method, more = CASES[name]
     estimator = mg.Estimator(f, q, method=method, backend="numpy", dtype=dtype, **more)
-    values = estimator._values({})
+    values = estimator.inputs.values({})
     inputs = {**values, **estimator.baselines(values, 0)}
     agree(estimator.program, inputs, 3, 1, n=8)
     if registers.fits(estimator.program):
@@ -84,7 +84,7 @@ def test_both_kinds_of_kernels(name, dtype):
 def test_outputs_in_powers_of_two():
     estimator = mg.Estimator(np.sin, mg.Normal(0.3, 1.2), backend="numpy")
     program, exponents = rescaled(estimator.program), np.array([40, -30, 20])
-    inputs = {**estimator._values({}), **powers(program, exponents)}
+    inputs = {**estimator.inputs.values({}), **powers(program, exponents)}
     agree_a_draw_a_thread(program, inputs)
     samples = NumpyBackend().compile(estimator.program).bind(inputs).samples(7, 100, 124)
     found = simulator.sums(program, registers.emit(program), inputs, 7, 100, 124, np.zeros(3))

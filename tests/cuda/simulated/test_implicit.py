@@ -24,7 +24,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_same_sums(name, dtype):
     est = mg.Estimator(lambda z: np.sum(np.sin(z)), FAMILIES[name], backend="numpy", dtype=dtype)
-    program, inputs = est.program, est._values({})
+    program, inputs = est.program, est.inputs.values({})
     moments = NumpyBackend().compile(program).bind(inputs).partial(7, 0, DRAWS, False).moments
     found = simulator.sums(program, cuda.emit(program), inputs, 7, 0, DRAWS)
     tolerance = TOLERANCE[dtype]

@@ -54,7 +54,7 @@ def _small_blocks(monkeypatch):
 
 
 def reference(est, first, n):
-    values = est._values({})
+    values = est.inputs.values({})
     return est._kernel.bind(values).samples(SEED, first, first + n).astype(np.float64), values
 
 
@@ -79,7 +79,7 @@ def test_sums_agree_with_the_reference(name, dtype, careful):
 def test_a_partial_depends_on_its_draws_alone_not_on_the_grid():
     est = estimator("vector", "float32")
     emitted = registers.emit(est.program)
-    values = est._values({})
+    values = est.inputs.values({})
     one, three = (simulator.sums(est.program, emitted, values, SEED, 100, 900, grid=grid) for grid in (1, 3))
     assert one.partials.tobytes() == three.partials.tobytes()
 
