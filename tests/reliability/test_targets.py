@@ -218,6 +218,28 @@ def test_refusals_leave_the_other_jobs(folder, capsys):
     assert (folder / "free.json").exists()
 
 
+def test_paths_may_start_at_a_home(folder, monkeypatch, capsys):
+    """Where no shell has replaced ~: in a job file, and after --out=."""
+    home = folder / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    np.save(home / "x.npy", 2.0)
+    np.savez(home / "study.npz", x=2.0)
+    job = JOB.replace('"study"', '"~/study"')
+    (folder / "job.toml").write_text(job.replace("{DATA}", '{x = "~/study.npz:x"}'))
+    assert main(["run", "--force", "job.toml"]) == 2
+    assert "which job (job.toml) reads" in capsys.readouterr().err
+    (home / "study.npz").unlink()
+    (folder / "job.toml").write_text(job.replace("{DATA}", '{x = "~/x.npy"}'))
+    assert main(["run", "job.toml"]) == main(["run", "job.toml", "--out=~/new"]) == 0
+    assert (home / "study.json").exists()
+    assert (home / "new/study.json").exists()
+    (folder / "job.toml").write_text(JOB.replace("{DATA}", "{}").replace('"study"', '"~nosuch/~study"'))
+    assert main(["run", "job.toml"]) == 0
+    assert (folder / "~nosuch/~study.json").exists()
+
+
 def test_a_large_file_is_not_read_as_a_whole(tmp_path):
     with (tmp_path / "x.json").open("wb") as file:
         file.write(b"[")

@@ -13,6 +13,7 @@ from mcgrad.atomic import remove_stale
 from mcgrad.errors import ParameterError
 from mcgrad.jobs.checkpoint import is_of_others, path_for
 from mcgrad.jobs.jobfile import Entry, Refused
+from mcgrad.jobs.references import at
 from mcgrad.jobs.targets import is_result, obstacle, refuse_others
 from mcgrad.printable import near
 from mcgrad.save import paths
@@ -76,7 +77,7 @@ def _inputs(entry: Entry) -> Iterator[Path]:
     yield folder / Path(entry.place.file).name
     for text in _strings({key: value for key, value in entry.table.items() if key not in ("name", "out")}):
         parts = text.split(":")
-        yield from (folder / ":".join(parts[:count]) for count in range(1, len(parts) + 1))
+        yield from (at(folder, ":".join(parts[:count])) for count in range(1, len(parts) + 1))
 
 
 def _strings(value: Any) -> Iterator[str]:

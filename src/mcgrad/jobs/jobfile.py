@@ -17,7 +17,7 @@ from mcgrad.estimators.plan import GROUP, PATHWISE
 from mcgrad.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
 from mcgrad.jobs.job import Job, Place
-from mcgrad.jobs.references import References
+from mcgrad.jobs.references import References, at
 from mcgrad.jobs.tables import refuse_depth, tables
 from mcgrad.printable import line, near
 from mcgrad.run import thread_count
@@ -87,7 +87,7 @@ class Entry:
     def into(self, folder: str) -> Entry:
         """Return the job with its results in another folder, which the command line gave."""
         place = replace(self.place, options=self.place.options | {"out"})
-        return replace(self, place=place, fields=self.fields | {"out": Path(folder).absolute() / self.out.name})
+        return replace(self, place=place, fields=self.fields | {"out": at(Path(), folder).absolute() / self.out.name})
 
     def job(self) -> Job:
         """Read what the keys refer to."""
@@ -227,7 +227,7 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
             "k": arguments.count("k", table.get("k", GROUP), 2),
             "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
             "n_compare": arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
-            "out": references.folder / out,
+            "out": at(references.folder, out),
         }
     return Entry(place, fields, references, table)
 

@@ -92,7 +92,7 @@ class References:
 
     def _path(self, key: str, file: str, accepted: str) -> Path:
         try:
-            path = (self.folder / file).resolve()
+            path = at(self.folder, file).resolve()
             there, regular = path.exists(), path.is_file()
         except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
             raise ParameterError(key, f"{shown(file)}, which is no path ({error})", accepted) from None
@@ -100,6 +100,15 @@ class References:
             reason = "which is not a regular file" if there else "which is not there"
             raise ParameterError(key, f"{file}, {reason} ({path})", accepted)
         return path
+
+
+def at(folder: Path, given: str) -> Path:
+    """Return a path that starts at a folder, or where it starts with ``~/`` or ``~USER/`` at a home."""
+    path = Path(given)
+    try:
+        return folder / (path.expanduser() if len(path.parts) > 1 else path)
+    except RuntimeError:  # no such user, or one without a home
+        return folder / path
 
 
 def inline(key: str, given: Any) -> Any:
