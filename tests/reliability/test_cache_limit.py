@@ -124,8 +124,10 @@ def test_entries_that_another_process_removes_meanwhile(path, monkeypatch):
 def test_info_and_clear(path, capsys):
     entry.keep(name(0), bytes(2_000_000))
     (path / "__pycache__").mkdir()
-    old = [path / "mcgrad_0123.py", path / "__pycache__" / "mcgrad_0123.chunk-15.py311.1.nbc"]
-    theirs = [path / "notes.txt", path / "rates.json", path / "mcgrad.toml"]
+    digest = "mcgrad_0123456789abcdef01234567"
+    old = [path / f"{digest}.py", path / "__pycache__" / f"{digest}.chunk-15.py311.1.nbc"]
+    old += [path / f"{digest}.89abcdef.sm_90.{suffix}" for suffix in ("ptx", "cubin")]
+    theirs = [path / file for file in ("notes.txt", "rates.json", "mcgrad.toml", "mcgrad_job.py", "mcgrad_0123.py")]
     for file in [*old, *theirs]:
         file.write_text("")
     assert main(["cache", "info"]) == 0
@@ -133,7 +135,7 @@ def test_info_and_clear(path, capsys):
     for part in (str(path), "yes", "private", "2.0 MB", "1000 MB", time.strftime("%Y-")):
         assert part in told
     assert main(["cache", "clear"]) == 0
-    assert f"removed 3 files, 2.0 MB, from {path}" in capsys.readouterr().out
+    assert f"removed 5 files, 2.0 MB, from {path}" in capsys.readouterr().out
     assert sorted(path.iterdir()) == sorted(theirs)
 
 

@@ -25,6 +25,7 @@ DEFAULT = 1_000_000_000
 LARGEST_LIMIT = 1e18  # of its unit, for numbers that float64 does not hold
 SUFFIX = ".mcgrad"
 NAME = r"[0-9a-f]{32}\.\w+\.mcgrad"
+EARLIER = r"mcgrad_[0-9a-f]{24}\.(.+\.)?(py|ptx|cubin|pyc|nbi|nbc)"  # of versions with files of Numba's
 SIZE = r"(\d+(?:\.\d*)?|\.\d+)\s*([kMGT]?)B?"
 POWERS = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12}
 DAY, HOUR = 86_400.0, 3_600.0
@@ -93,8 +94,8 @@ def entries(folder: Path) -> list[Kept]:
 
 def clear(folder: Path) -> tuple[int, int]:
     """Remove all entries, those of earlier versions, too, and nothing else; return how many files and bytes."""
-    old = [*folder.glob("mcgrad_*.py"), *folder.glob("mcgrad_*.ptx"), *folder.glob("mcgrad_*.cubin")]
-    old += [path for suffix in ("pyc", "nbi", "nbc") for path in folder.glob(f"__pycache__/mcgrad_*.{suffix}")]
+    found = [*folder.glob("mcgrad_*"), *folder.glob("__pycache__/mcgrad_*")]
+    old = [path for path in found if re.fullmatch(EARLIER, path.name)]
     remove_stale(folder, HOUR)
     files = size = 0
     for path in [*(entry.path for entry in entries(folder)), *old]:
