@@ -1,4 +1,4 @@
-"""How much processor time Linux's control groups grant this process: what containers and batch systems limit it to."""
+"""The quota of processor time that Linux's control groups grant this process, as containers and batch systems set."""
 
 from __future__ import annotations
 

@@ -81,5 +81,5 @@ class MachineCode:
 
 
 def _made_for(signature: Any, codegen: Any) -> tuple[Any, ...]:
-    """What code must fit besides the entry's key: the types of the arguments, the processor as LLVM sees it."""
+    """Return what code must match besides its key: types of the arguments, and the processor by LLVM's names."""
     return signature, codegen.magic_tuple()

@@ -1,4 +1,4 @@
-"""What an Estimator is made of again: in another process, or as a copy in this one."""
+"""Pickles and copies of an Estimator: it is made again by its arguments, in another process or in this one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Request:
 
 
 class Made(Protocol):
-    """What this module sees of an Estimator."""
+    """The part of an Estimator that this module uses."""
 
     @property
     def problem(self) -> str:

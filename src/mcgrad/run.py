@@ -47,7 +47,7 @@ class Reached:
     backend: str
 
 
-Watch = Callable[[int, Partial], None]  # told the next draw and what the draws before it gave
+Watch = Callable[[int, Partial], None]  # called with the next draw and the partial of those before it
 
 
 def thread_count(threads: int | None) -> int:
@@ -69,7 +69,7 @@ def thread_count(threads: int | None) -> int:
 
 
 def threads_given() -> str:
-    """Return what $MCGRAD_NUM_THREADS says; an empty or blank one says nothing."""
+    """Return $MCGRAD_NUM_THREADS without white space around it; nothing where it is unset, empty or blank."""
     return os.environ.get(THREADS_VARIABLE, "").strip()
 
 

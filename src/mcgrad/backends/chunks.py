@@ -1,4 +1,4 @@
-"""How a range of draws is cut into chunks, which are worked out one by one: there may be billions of them."""
+"""Ranges of draws cut into chunks, which are worked out one by one: there may be billions of them."""
 
 from __future__ import annotations
 

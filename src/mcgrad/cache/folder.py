@@ -1,8 +1,8 @@
 """The cache folder's files: read, written and removed by name, where the folder and the file are trusted.
 
 Nothing here raises an OSError: what cannot be read is not there, what cannot be written is not kept, and each reason
-is told once in a process. A folder that may only be read, such as one of root's that all users of a machine share, is
-used without a word.
+gives one warning in a process. A folder that may only be read, such as one of root's that all users of a machine share,
+is used without a warning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def obstacle() -> str | None:
 
 
 def usable() -> bool:
-    """Whether the cache folder is used; the reason why not is told once."""
+    """Whether the cache folder is used; one warning says why not."""
     reason = obstacle()
     if reason is not None:
         once(f"The cache is not used: {reason}.")
@@ -125,7 +125,7 @@ def drop(name: str) -> bool:
 
 
 def discard(name: str, reason: str) -> None:
-    """Remove a file that is not what it should be, and tell so."""
+    """Remove a file that is not what it should be, with a warning."""
     done = "It was removed" if drop(name) else "It cannot be removed"
     once(f"{cache_folder() / name} {reason}. {done}; what it holds is made again.")
 

@@ -1,4 +1,4 @@
-"""What compiled code depends on besides the source that was emitted for it, as the key of its entry."""
+"""Keys of entries: a hash of the emitted source, and of all else that the code compiled from it depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the cache folder is and whom it is shared with: environment variables, or the user's cache folder."""
+"""Place and sharing of the cache folder, by environment variables; by default the user's cache folder, private."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose files are used: compiled code runs as it is loaded, so nobody else may have written it.
+"""Trust in the files of the cache: compiled code runs as it is loaded, so no other user may have written it.
 
 A folder or file is used if it belongs to this user or to root and neither its group nor others may write it; with
 ``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. A group may

@@ -166,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
         help="run jobs",
         description="Run every job of the job files, one after the other; the next ones are compiled meanwhile. "
         "A job that fails stops no other. Exit status: 0 done; 1 some job failed, or --verify found something off; "
-        "2 no job has a result; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141 nobody reads what is printed.",
+        "2 no job has a result; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141 the output's reader has gone.",
     )
     _job_arguments(run)
     run.add_argument("--n", type=_number, metavar="N", help="draws, such as 1000000 or 1e6")

@@ -1,4 +1,4 @@
-"""What comes before a job runs: is it complete, how far had it come, compile it."""
+"""Preparation of jobs: whether one is complete, how far an earlier run had come, and compilation."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
     ready : Ready
     settings : Settings
     report : callable
-        Told the number of draws done.
+        Called with the number of draws done.
     say, warn : callable
         Print to standard output, with a rich style, and to standard error.
 

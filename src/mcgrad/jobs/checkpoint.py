@@ -72,8 +72,8 @@ class Keeper:
     every : float
         Seconds between two; more where writing takes more than a hundredth of them.
     warn : callable
-        Told, once, that the file cannot be written. The run is worth more than its checkpoint: it goes on, and the next
-        checkpoint is tried in its turn.
+        Called with a message, once, where the file cannot be written. The run goes on, and the next checkpoint is tried
+        in its turn.
     clock : callable
         Seconds.
 

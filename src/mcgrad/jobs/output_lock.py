@@ -39,7 +39,7 @@ def locked(stem: Path, name: str, warn: Callable[[str], None]) -> Iterator[None]
     name : str
         The parameter to blame.
     warn : callable
-        Told where the file system has no locks: the run goes on without.
+        Called with a message where the file system has no locks: the run goes on without.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a job file refers to: an object in a Python file, or an array in a data file."""
+"""References of a job file: to objects in Python files, and to arrays in data files."""
 
 from __future__ import annotations
 

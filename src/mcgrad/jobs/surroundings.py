@@ -1,4 +1,4 @@
-"""What of the process the Python files of one job file see and may change, apart from what other jobs see."""
+"""Settings of the process that code of one job file finds and may change, apart from those of other job files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What results may be written over: earlier results, and nothing else that is there."""
+"""Targets of results: earlier results may be written over, and nothing else that is there."""
 
 from __future__ import annotations
 
