@@ -175,6 +175,20 @@ def test_a_file_where_the_folder_should_be(monkeypatch, tmp_path):
     assert (tmp_path / "file").read_text() == "a user's"
 
 
+@pytest.mark.parametrize("shared", ["private", "group", "all"])
+def test_a_file_system_without_permissions(tmp_path, monkeypatch, shared):
+    """As drivers of object stores have none: the folder is made, and used in the same process."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "above/cache"))
+    monkeypatch.setenv("MCGRAD_CACHE_MODE", shared)
+
+    def chmod(*given, **more):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    assert entry.keep(NAME, b"content")
+    assert entry.find(NAME) == b"content"
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a place where nobody may make a folder")
 def test_a_folder_that_cannot_be_made(monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, "/proc/nosuch/cache")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from mcgrad.atomic import write as write_file
@@ -97,7 +98,7 @@ def write(name: str, content: bytes) -> bool:
         _make(path.parent, shared)
         write_file(path, content, shared.file)
         if shared is not PRIVATE:
-            path.chmod(shared.file)  # whatever the umask
+            _permit(path, shared.file)
     except OSError as error:
         if not (error.errno in READ_ONLY and os.path.isdir(path.parent)):
             remedy = f"{CACHE_VARIABLE} may name another folder"
@@ -150,4 +151,10 @@ def _make(path: Path, sharing: Sharing) -> None:
             if not folder.is_dir():
                 raise
         else:
-            folder.chmod(sharing.folder if folder == path else sharing.folder & 0o755)
+            _permit(folder, sharing.folder if folder == path else sharing.folder & 0o755)
+
+
+def _permit(path: Path, mode: int) -> None:
+    """Give what was made its permissions, whatever the umask; it keeps those that it has where there are no others."""
+    with suppress(OSError):  # as of the drivers of object stores and of some memory cards
+        path.chmod(mode)
