@@ -26,7 +26,7 @@ from mcgrad.inputs import Inputs
 from mcgrad.integrand import Integrand
 from mcgrad.machine import processor
 from mcgrad.objectives import Objective
-from mcgrad.pickling import Request, made_again, unpickled
+from mcgrad.pickling import Request, unpickled
 from mcgrad.pilot import Pilot
 from mcgrad.progress import reporting
 from mcgrad.rarity import warn_of_gaps, warn_of_rare_draws
@@ -100,7 +100,7 @@ class Estimator:
     A pickle holds the arguments, arrays in host memory, and what a pilot chose under ``method="auto"``. It traces again
     where it arrives, and refuses to be another problem there. Functions that pickle does not find by name, such as a
     lambda, are kept as code, by the cloudpickle inside Numba. Under ``backend="auto"`` the backend stays the same on a
-    machine with the same processor, if it can run. `copy.copy` and `copy.deepcopy` do the same in this process.
+    machine with the same processor, if it can run. `copy.copy` and `copy.deepcopy` share what was traced and compiled.
 
     Examples
     --------
@@ -168,7 +168,7 @@ class Estimator:
         there = any_on_device(self.inputs.arrays())
         if there:
             settle()
-        prefer, why = given.ran_here(), "as before it was pickled or copied"
+        prefer, why = given.ran_here(), "as before it was pickled"
         if there or self.output == "device":
             prefer, why = CUDA, "where the inputs are"
         name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
@@ -180,17 +180,24 @@ class Estimator:
         """Return what makes this Estimator again, wherever that is, without a pilot."""
         params = tree.unflatten(self.inputs.params) if self.inputs.params else None
         made = replace(self._given, q=self.q, params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
-        added = {name: value for name, value in vars(self).items() if name not in self._own}
-        return replace(made, plan=self.plan, ran=self.backend, where=processor(), added=added)
+        return replace(made, plan=self.plan, ran=self.backend, where=processor())
+
+    def _added(self) -> dict[str, Any]:
+        """Return the attributes that the user, or a subclass, has set besides."""
+        return {name: value for name, value in vars(self).items() if name not in self._own}
 
     def __copy__(self) -> Self:
-        return made_again(type(self), self._request())
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))  # of all this calls change nothing that a result depends on
+        return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return made_again(type(self), deepcopy(self._request(), memo))
+        new = memo[id(self)] = self.__copy__()
+        vars(new).update(deepcopy(self._added(), memo))
+        return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), self._request().portable(), self.problem)
+        return unpickled, (type(self), self._request().portable(), self.problem), self._added() or None
 
     @property
     def threads(self) -> int:

@@ -1,11 +1,12 @@
-"""Pickles and copies of an Estimator: it is made again by its arguments, in another process or in this one."""
+"""Pickles of an Estimator: it is made again by its arguments where they arrive, such as in another process."""
 
 from __future__ import annotations
 
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from mcgrad.estimators.plan import Method, Plan
 from mcgrad.integrand import Integrand
 from mcgrad.machine import processor
 from mcgrad.objectives import Objective
+
+_being_pickled: ContextVar[tuple[Any, ...]] = ContextVar("functions being pickled", default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,6 @@ class Request:
         What `method` came to, by a pilot under "auto".
     ran, where : str
         The backend that ran, and the processor of that machine.
-    added : dict of str to object
-        Attributes that the user, or a subclass, has set besides.
     """
 
     f: Callable[..., Any] | Integrand | Objective
@@ -54,7 +55,6 @@ class Request:
     plan: Plan | None = None
     ran: str = ""
     where: str = ""
-    added: Mapping[str, Any] = field(default_factory=dict)
 
     def ran_here(self) -> str | None:
         """Return the backend that ran on a machine with this processor: to run there again gives the same bits."""
@@ -87,14 +87,6 @@ class Made(Protocol):
 Kind = TypeVar("Kind", bound=Made)
 
 
-def made_again(kind: type[Kind], request: Request) -> Kind:
-    """Make an Estimator without a pilot."""
-    estimator = object.__new__(kind)
-    estimator._make(request)
-    vars(estimator).update(request.added)
-    return estimator
-
-
 def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: str) -> Kind:
     """Make the Estimator that was pickled.
 
@@ -105,7 +97,8 @@ def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: s
     """
     functions, rest = portable
     f, q = pickle.loads(functions) if isinstance(functions, bytes) else functions
-    estimator = made_again(kind, Request(f, q, **rest))
+    estimator = object.__new__(kind)
+    estimator._make(Request(f, q, **rest))
     if estimator.problem != problem:
         given = f"{shown(f)}, with which this is another problem than where the Estimator was pickled"
         accepted = "the same code, and versions of mcgrad and NumPy, in both processes; for an Integrand, functions "
@@ -115,8 +108,22 @@ def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: s
 
 def _functions(f: Any, q: Any) -> Any:
     """Return both as they are, or as bytes with the code of functions in them that pickle does not find by name."""
+    outer = _being_pickled.get()
+    if any(f is each for each in outer):
+        accepted = "an object whose pickle leaves the Estimator out, as __getstate__ may"
+        raise ParameterError("f", f"{shown(f)}, which holds its own Estimator", accepted)
+    token = _being_pickled.set((*outer, f))
+    try:
+        return _pickled(f, q)
+    finally:
+        _being_pickled.reset(token)
+
+
+def _pickled(f: Any, q: Any) -> Any:
     try:
         content = pickle.dumps((f, q))
+    except ParameterError:
+        raise
     except Exception:  # pickle raises PicklingError, AttributeError, TypeError, or what a user's __reduce__ raises
         content = b""
     if content and not (b"__main__" in content and _is_interactive()):
@@ -125,6 +132,8 @@ def _functions(f: Any, q: Any) -> Any:
 
     try:
         return bytes(cloudpickle.dumps((f, q)))  # type: ignore[no-untyped-call]
+    except ParameterError:
+        raise
     except Exception as error:
         if content:
             return f, q

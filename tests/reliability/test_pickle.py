@@ -223,6 +223,46 @@ def test_what_a_subclass_adds_goes_along():
         assert bits(there(N, SEED)) == bits(here(N, SEED))
 
 
+class Problem:
+    """An object that holds the Estimator of a method of its own."""
+
+    def __init__(self):
+        self.rate = 0.7
+        self.first = make(self.f, q(), backend="numpy")
+        self.second = make(self.f, q(), backend="numpy")
+
+    def f(self, z):
+        return np.sum(np.sin(self.rate * z))
+
+
+def test_an_estimator_of_a_method_of_what_holds_it():
+    """It copies with what holds it. A pickle would have no end, or take one for each level of Python's stack."""
+    here = Problem()
+    ours = bits(here.first(N, SEED))
+    for there in (copy.copy(here), copy.deepcopy(here)):
+        assert bits(there.first(N, SEED)) == ours
+    for whole in (here, here.first):
+        with pytest.raises(mg.ParameterError, match=r"f: given .*holds its own Estimator.*__getstate__"):
+            pickle.dumps(whole)
+
+
+def test_copies_are_of_the_function_as_it_was_traced():
+    here = Problem()
+    ours = bits(here.first(N, SEED))
+    here.rate = 0.9
+    for there in (copy.copy(here.first), copy.deepcopy(here.first)):
+        assert bits(there(N, SEED)) == ours
+
+
+def test_an_estimator_among_its_own_attributes():
+    here = make(wave, q(), params={"a": 0.5}, backend="numpy")
+    here.me, here.notes = here, ["kept"]
+    for there in (copy.deepcopy(here), pickle.loads(pickle.dumps(here))):
+        assert there.me is there
+        assert there.notes == ["kept"]
+        assert there.notes is not here.notes
+
+
 def test_data_are_written_once():
     rows = np.random.default_rng(0).standard_normal((1000, 3))
     here = make(lambda z, *, X: np.sum(X @ z), q(), data={"X": rows})
