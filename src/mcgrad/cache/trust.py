@@ -107,7 +107,7 @@ def _is_own_group(gid: int) -> bool:
 
     try:
         group, name = grp.getgrgid(gid), pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
+    except (KeyError, OSError):  # no such group or user, or their directory does not answer
         return False
     return group.gr_name == name and set(group.gr_mem) <= {name}
 
