@@ -90,9 +90,15 @@ def test_the_page_has_both_ends_of_normals():
     assert normals.law("float64", 7.0) == pytest.approx(special.ndtr(-7.0), rel=1e-5)  # what is left out is small
 
 
+def test_how_much_of_a_fast_growing_mean_is_missing():
+    """exp(0.45 z^2) times the density is that of Normal(0, sqrt(10)), but for a constant."""
+    missing = 2 * special.ndtr(-6.5556 / np.sqrt(10))
+    assert f"exp(0.45 z^2), {missing:.1%} come from |z| > 6.556" in PAGE
+
+
 def test_a_plain_mean_shows_it_from_as_many_draws_as_the_page_says():
     p, bias = special.ndtr(-6.0), probability_beyond("float32", 6.0) / special.ndtr(-6.0) - 1
-    assert "from\n7e11 draws on" in PAGE
+    assert "up to\nn = 7e11" in PAGE
     assert 1 / (bias**2 * p) == pytest.approx(7e11, rel=0.05)  # where bias * p is sqrt(p / n)
 
 
