@@ -130,7 +130,8 @@ class CSVFile:
                 given = f"line {number} of {self.path.name}, which has {LONGEST_LINE:,} characters or more"
                 self._refuse(given, self._accepted_file())
             if "\0" in line or (not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line)):
-                self._refuse(f"line {number} of {self.path.name}, which is not UTF-8", 'a CSV file in UTF-8, which Excel saves as "CSV UTF-8"')
+                accepted = 'a CSV file in UTF-8, which Excel saves as "CSV UTF-8"'
+                self._refuse(f"line {number} of {self.path.name}, which is not UTF-8", accepted)
             yield line
 
     def _places(self, names: list[str] | None, width: int) -> list[int]:
