@@ -28,7 +28,8 @@ from mcgrad.recent import Recent
 
 RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
 
-_lock = Lock()
+_lock = Lock()  # of compiling, which takes seconds
+_finding = Lock()  # of what is loaded: what is there is found while other threads compile
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
 
 
@@ -48,10 +49,22 @@ def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any
         Of the types that it is compiled for; it is called with these.
     """
     known = (key(source), name, *map(id, natives))  # the function holds the natives, so their ids stay theirs
+    found = _find(known)
+    if found is not None:
+        return found
     _delay_forks()
     with _lock:
-        function = _loaded.find(known)
-        return _loaded.put(known, _compiled(source, name, natives, arguments)) if function is None else function
+        found = _find(known)  # another thread may have compiled it while this one waited
+        if found is None:
+            found = _compiled(source, name, natives, arguments)
+            with _finding:
+                _loaded.put(known, found)
+        return found
+
+
+def _find(known: tuple[Any, ...]) -> Callable[..., Any] | None:
+    with _finding:
+        return _loaded.find(known)
 
 
 def is_compiled(source: str, name: str, natives: Sequence[Any] = ()) -> bool:

@@ -3,6 +3,7 @@
 import gc
 import linecache
 import sys
+import threading
 import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,27 @@ def test_threads_that_use_let_go_and_load_again(compiled):
         found = list(pool.map(lambda i: run(problems[i % 3]) == right[i % 3] and gc.collect() >= 0, range(24)))
     assert found == [True] * 24
     assert len(compiled) > 3
+
+
+def test_what_is_compiled_is_found_while_another_thread_compiles(monkeypatch):
+    compiled, compiling, leave = compile._compiled, threading.Event(), threading.Event()
+    right = mg.estimate(scaled(1.5), Q, 100, backend="cpu").value
+
+    def slowly(*args):
+        compiling.set()
+        assert leave.wait(60)
+        return compiled(*args)
+
+    monkeypatch.setattr(compile, "_compiled", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(mg.estimate, scaled(9.5), Q, 100, backend="cpu")
+        assert compiling.wait(60)
+        try:
+            assert mg.estimate(scaled(1.5), Q, 100, backend="cpu").value == right
+            assert not other.done()
+        finally:
+            leave.set()
+        assert other.result().n == 100
 
 
 def test_a_function_of_the_same_name_that_was_defined_anew_is_another(compiled):
