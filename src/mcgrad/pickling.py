@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -143,4 +144,4 @@ def _pickled(f: Any, q: Any) -> Any:
 
 def _is_interactive() -> bool:
     """Whether ``__main__`` is no file, as in a notebook: other processes then find none of its functions by name."""
-    return not hasattr(sys.modules["__main__"], "__file__")
+    return not os.path.isfile(getattr(sys.modules["__main__"], "__file__", ""))  # "<stdin>" for a program on stdin

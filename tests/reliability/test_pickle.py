@@ -295,15 +295,17 @@ print(estimator(100, 3).value)
 READER = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(100, 3).value)"
 
 
-def test_functions_of_a_notebook(tmp_path):
+@pytest.mark.parametrize("program", ["-c", "-"])
+def test_functions_of_a_notebook(tmp_path, program):
     """What is defined where `__main__` is no file is not found by name in another process."""
-    values = [
-        subprocess.run(
-            [sys.executable, "-c", code, tmp_path / "estimator"], capture_output=True, text=True, check=True
-        ).stdout
-        for code in (NOTEBOOK, READER)
-    ]
-    assert values[0] == values[1] != ""
+    path = str(tmp_path / "estimator")
+
+    def printed(*arguments, **options):
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
+
+    here = printed("-c", NOTEBOOK, path) if program == "-c" else printed("-", path, input=NOTEBOOK)
+    assert here == printed("-c", READER, path) != ""
 
 
 def test_a_process_that_starts_afresh(made):
