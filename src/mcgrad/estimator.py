@@ -14,12 +14,12 @@ from mcgrad import arguments, tree
 from mcgrad.arrays import any_on_device, fetch_all, following, place, settle
 from mcgrad.backends import chunks, registry
 from mcgrad.backends.base import Kernel, Partial, wide_inputs
-from mcgrad.dispatch import Dispatched, Running
+from mcgrad.dispatch import CUDA, Dispatched, Running, checked_output
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
 from mcgrad.estimators.jump_check import check_jumps
 from mcgrad.estimators.plan import AUTO, GROUP, Method
-from mcgrad.estimators.problem import DATA, trace_problem
+from mcgrad.estimators.problem import trace_problem
 from mcgrad.fingerprint import Fingerprint
 from mcgrad.finish import Finisher, spoiled
 from mcgrad.inputs import Inputs
@@ -37,8 +37,6 @@ from mcgrad.steps import Steps
 
 if TYPE_CHECKING:
     from mcgrad.ir.program import Program
-
-CUDA = "cuda"  # the backend whose devices arrays may be on
 
 
 class Estimator:
@@ -138,7 +136,7 @@ class Estimator:
         f, q = given.f, arguments.distribution(given.f, given.q)
         registry.check_name(given.backend)
         self._given = replace(given, params=None, data=None)  # whose values are kept below
-        self.output = _output(given.output, given.backend)
+        self.output = checked_output(given.output, given.backend)
         self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
         threads = thread_count(given.threads)
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
@@ -296,7 +294,7 @@ class Estimator:
     @property
     def problem(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        problem = self._problem(self.inputs.values({}))
+        problem = self._fingerprint.at(self.inputs.values({}))
         return problem if isinstance(problem, str) else problem()
 
     def _estimate(
@@ -308,7 +306,7 @@ class Estimator:
         watch: Callable[[Reached], None] | None,
         reached: Reached | None = None,
     ) -> Estimate:
-        problem = self._problem(values)
+        problem = self._fingerprint.at(values)
         if self._pilot or self._steps:
             values = {**values, **self.baselines(values, seed)}
         while True:
@@ -322,11 +320,10 @@ class Estimator:
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
-        random = self._finish.random
         if self._along and self.q.bridges is not None:
             warn_of_gaps(self.q, values, self._along, n)
             self._along = []  # once for an Estimator
-        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, random, n, self.dtype)
+        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, self._finish.random, n, self.dtype)
         return Estimate.from_moments(
             partial.moments,
             shapes=self._shapes,
@@ -379,10 +376,6 @@ class Estimator:
             seconds = time.perf_counter() - start
             return self._finish.estimate(partial, values, omit), seconds
 
-    def _problem(self, values: Mapping[str, npt.NDArray[Any]]) -> str | Callable[[], str]:
-        params = [value for path, value in values.items() if not path.startswith(DATA)]
-        return self._fingerprint.at(params, {path: values[path] for path in self.inputs.fixed})
-
     def __repr__(self) -> str:
         params = "".join(f", {path}: {array.shape}" for path, array in self.inputs.params.items())
         data = "".join(f", {name}: {array.shape}" for name, array in self.inputs.data.items())
@@ -412,10 +405,3 @@ class Estimator:
                 self._kernel.source(),
             ]
         )
-
-
-def _output(output: Any, backend: str) -> str:
-    chosen = arguments.choice("output", output, arguments.OUTPUTS)
-    if chosen == "device" and backend not in (CUDA, registry.AUTO):
-        raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
-    return chosen

@@ -32,9 +32,16 @@ class Fingerprint:
     def __init__(self, program: Program, data: Arrays) -> None:
         self._program, self._data = program, data
 
-    def at(self, params: Iterable[npt.NDArray[Any]], data: Arrays) -> str | Callable[[], str]:
-        """Return the fingerprint; of arrays on a device a function that works it out later, from copies there."""
-        params = list(params)
+    def at(self, inputs: Arrays) -> str | Callable[[], str]:
+        """Return the fingerprint; of arrays on a device a function that works it out later, from copies there.
+
+        Parameters
+        ----------
+        inputs : dict of str to array
+            All of the Program's, by path; those that are no data are parameters.
+        """
+        params = [value for path, value in inputs.items() if path not in self._data]
+        data: Arrays = {path: inputs[path] for path in self._data}
         if all(data[path] is own for path, own in self._data.items()):
             data = self._data
         if not any_on_device([*params, *data.values()]):

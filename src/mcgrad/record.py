@@ -14,7 +14,7 @@ from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges
-from mcgrad.reals import MOST_DRAWS
+from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.strict import DIGEST, loads, verify_digest
 
 FORMAT = "mcgrad.Estimate/1"
@@ -24,7 +24,7 @@ NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
 )
 NONFINITE = ("nan", "inf", "-inf")
-MOST_LEVELS, MOST_AXES = 256, 64  # of nested parameters, and of NumPy's arrays
+MOST_LEVELS = 256  # of nested parameters
 LONGEST = sys.float_info.max  # time in seconds
 LONGEST_PATH = 4096  # what is longer, and is no JSON, was not meant for the name of a file
 
