@@ -253,6 +253,11 @@ def of_folder(kind: str, change: Callable[[Path], None]) -> Callable[[Random], C
     return make
 
 
+def _group_writable(folder: Path) -> None:
+    os.chown(folder, -1, NOBODY)
+    folder.chmod(0o770)
+
+
 def _writable(mode: int) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) | mode)
@@ -333,9 +338,9 @@ def of_rates(rng: Random) -> Case:
 
 def cases(rng: Random) -> Iterator[Case]:
     """Return each kind in turn, on a file of the folder by chance."""
-    folders = {"folder writable by all": _writable(0o002), "folder writable by its group": _writable(0o020)}
-    folders["files writable by all"] = _files_writable
-    if os.geteuid() == 0:
+    folders = {"folder writable by all": _writable(0o002), "files writable by all": _files_writable}
+    if os.geteuid() == 0:  # a folder of a user's own group is as safe as one of the user's
+        folders["folder writable by its group"] = _group_writable
         folders["folder of another user"] = lambda folder: _given(folder, NOBODY)
         folders["files of another user"] = lambda folder: [os.chown(path, NOBODY, NOBODY) for path in files(folder)]
     makers = [of_content(kind) for kind in CONTENTS] + [of_place(kind) for kind in PLACES]
