@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from mcgrad import cli
 from mcgrad.cli import main
 from mcgrad.jobs import signals
 
@@ -126,3 +127,12 @@ def test_what_is_a_signal_and_what_only_looks_like_one(monkeypatch):
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_options_are_read(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupted)
+    assert cli.main(["info"]) == 130
+    assert capsys.readouterr().err == "mcgrad: interrupted\n"

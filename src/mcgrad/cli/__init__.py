@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         with signals.stoppable():
             return _command(args)
     except McgradError as error:
