@@ -11,6 +11,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mcgrad.cli import main
 from tests.reliability.attack import REFUSED, RIGHT, Case, Lost, forked, in_turn, leftovers, numbers
 
 MODEL = "import numpy as np\n\n\ndef f(z):\n    return np.sin(z) * np.exp(-(z**2) / 10)\n"
@@ -39,11 +40,12 @@ def prepared(folder: Path, backend: str, threads: int) -> None:
     (folder / "batch.toml").write_text(BATCH.format(backend=backend, threads=threads, n=DRAWS[backend]))
 
 
-def _run(folder: Path, *options: str) -> int:
-    from mcgrad.cli import main
-
+def _run(folder: Path, *options: str, hook: Callable[[str, tuple[Any, ...]], None] | None = None) -> int:
+    """Run the batch; a hook sees what happens from the first line of `main` on, which answers for signals."""
     os.environ["MCGRAD_CACHE_DIR"] = str(folder / "cache")
     os.chdir(folder)
+    if hook:
+        sys.addaudithook(hook)
     return main(["run", "batch.toml", "--checkpoint", "0", *options])
 
 
@@ -66,8 +68,7 @@ def _counted(folder: Path) -> int:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         count[0] += event.startswith(EVENTS)
 
-    sys.addaudithook(hook)
-    if _run(folder) != 0:
+    if _run(folder, hook=hook) != 0:
         raise RuntimeError("the batch does not run")
     return count[0]
 
@@ -82,8 +83,7 @@ def _killed_at(folder: Path, event: int, sent: int, *options: str) -> int:
             if left[0] == 0:
                 os.kill(os.getpid(), sent)
 
-    sys.addaudithook(hook)
-    return _run(folder, *options)
+    return _run(folder, *options, hook=hook)
 
 
 def _resumed(folder: Path, backend: str, kills: int) -> None:

@@ -102,8 +102,14 @@ def test_a_child_compiles_though_another_thread_did_so_at_the_time_of_the_fork(m
     """The fork waits for it: Numba's lock would stay taken in the child."""
     compiled = compile._compiled
 
+    def f(z):
+        return np.cos(np.arctan(np.sinh(z)))
+
+    def g(z):  # another Program, and one that no other test has compiled in this process
+        return np.sin(np.arctan(np.sinh(z)))
+
     def work():
-        return mg.estimate(lambda z: np.sin(z) * 0.371, Q, 1000, backend="cpu").value
+        return mg.estimate(f, Q, 1000, backend="cpu").value
 
     def hold(wait):
         def slowly(*arguments):
@@ -112,9 +118,9 @@ def test_a_child_compiles_though_another_thread_did_so_at_the_time_of_the_fork(m
             return compiled(*arguments)
 
         monkeypatch.setattr(compile, "_compiled", slowly)
-        mg.estimate(lambda z: np.sin(z) * 0.372, Q, 1000, backend="cpu")
+        mg.estimate(g, Q, 1000, backend="cpu")
 
-    right = mg.estimate(lambda z: np.sin(z) * 0.371, Q, 1000, backend="numpy").value
+    right = mg.estimate(f, Q, 1000, backend="numpy").value
     with another_thread(hold) as leave:
         monkeypatch.setattr(compile, "_compiled", compiled)
         threading.Timer(0.1, leave).start()
