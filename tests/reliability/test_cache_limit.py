@@ -90,7 +90,7 @@ def test_what_killed_processes_left_goes_after_an_hour(path, monkeypatch):
     ("given", "size"),
     [
         *[("", DEFAULT), ("5000", 5000), ("500MB", 500_000_000), ("1.5 gb", 1_500_000_000), (".5k", 500), ("0", 0)],
-        ("9" * 400, 10**18),
+        *[("9" * 400, 10**18), ("1e9", 10**9), ("2.5E2 MB", 250_000_000), ("1e400", 10**18)],
     ],
 )
 def test_how_a_size_is_given(monkeypatch, given, size):
@@ -98,7 +98,7 @@ def test_how_a_size_is_given(monkeypatch, given, size):
     assert limit.size_limit() == size
 
 
-@pytest.mark.parametrize("given", ["much", "-1", "1e9", "5 XB", "nan"])
+@pytest.mark.parametrize("given", ["much", "-1", "1e-9", "5 XB", "nan"])
 def test_a_size_that_is_none(monkeypatch, given):
     monkeypatch.setenv(SIZE_VARIABLE, given)
     with pytest.warns(mg.CacheWarning, match=f'{SIZE_VARIABLE}: given "{given}"; accepted'):

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 
+import mcgrad as mg
 from mcgrad.cli import main, streams
 from mcgrad.printable import line, printable
 
@@ -111,6 +112,14 @@ def test_warnings_print_no_control_characters(folder, capsys, recwarn):
     with streams.lasting():
         print(warnings.formatwarning(UserWarning("\x1b[2J"), UserWarning, "file\x9b.py", 3, "line"), file=sys.stderr)
     assert capsys.readouterr().err == "file\\x9b.py:3: UserWarning: \\x1b[2J\n  line\n\n"
+
+
+def test_warnings_of_the_machine_name_no_line_of_code(capsys):
+    with streams.lasting():
+        for kind in (mg.CacheWarning, mg.BackendWarning):
+            text = warnings.formatwarning(kind("/tmp\x1b is not used"), kind, "thread.py", 58, "self.fn()")
+            print(text, end="", file=sys.stderr)
+    assert capsys.readouterr().err == 2 * "mcgrad: warning: /tmp\\x1b is not used\n"
 
 
 def test_printable():

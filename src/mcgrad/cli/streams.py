@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+from mcgrad.errors import BackendWarning, CacheWarning
 from mcgrad.printable import printable
+
+OF_THE_MACHINE = (BackendWarning, CacheWarning)
 
 
 class Stream:
@@ -86,11 +89,16 @@ def lost(stream: object) -> bool:
 def lasting() -> Iterator[Stream]:
     """Put a `Stream` in place of standard output, which is given, and of standard error, while the context lasts.
 
-    Warnings, which Python prints to standard error, are without control characters meanwhile.
+    Warnings, which Python prints to standard error, are without control characters meanwhile, and without a line of
+    code where they are of the machine rather than of a job's code.
     """
     _occupy()
     before, formatted = (sys.stdout, sys.stderr), warnings.formatwarning
-    warnings.formatwarning = lambda *args, **options: printable(formatted(*args, **options))
+    warnings.formatwarning = lambda message, category, *where, **options: printable(
+        f"mcgrad: warning: {message}\n"
+        if issubclass(category, OF_THE_MACHINE)
+        else formatted(message, category, *where, **options)
+    )
     out, error = Stream(sys.stdout), Stream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, error)
     try:
