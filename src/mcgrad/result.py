@@ -13,7 +13,7 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.ranges import Ranges, union
 from mcgrad.strict import dumps, listed, signed
-from mcgrad.table import lines, origin, run, spoiled
+from mcgrad.table import lines, nonfinite_lines, origin, run
 
 Place: TypeAlias = Callable[[Float64Array], Any]
 
@@ -393,5 +393,5 @@ class Estimate:
         table = lines(self._moments.estimate, self._moments.stderr, self._shapes)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group)
-        groups = self.n // self.group
-        return "\n".join([*table, "", foot, *how, *spoiled(self.nonfinite, groups, self.omitted, self._moments.count)])
+        odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self._moments.count)
+        return "\n".join([*table, "", foot, *how, *odd])

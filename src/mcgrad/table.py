@@ -88,7 +88,7 @@ def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
 
 
-def spoiled(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:
+def nonfinite_lines(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:
     """Say that so many groups of draws were not finite, and whether any of the others are left."""
     if not nonfinite:
         return []
