@@ -14,13 +14,14 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import problems as workloads
-from tests import families, test_integrand
-from tests.cuda import test_blocks
-from tests.emit import test_tiles
+import problems as workloads  # noqa: E402
+from tests import families, test_integrand  # noqa: E402
+from tests.cuda import test_blocks  # noqa: E402
+from tests.emit import test_tiles  # noqa: E402
 
-import mcgrad as mg
-from mcgrad.emit import cpu, cuda
+import mcgrad as mg  # noqa: E402
+from mcgrad.codegen.cpu import chunk  # noqa: E402
+from mcgrad.codegen.cuda import choose  # noqa: E402
 
 RNG = np.random.default_rng(5)
 DTYPES = ("float32", "float64")
@@ -90,7 +91,7 @@ def sources():
             program = mg.Estimator(*given, backend="numpy", dtype=dtype, **options).program
             if not program.body():
                 continue
-            for device, emit in (("cpu", cpu.emit), ("cuda", cuda.emit)):
+            for device, emit in (("cpu", chunk.emit), ("cuda", choose.emit)):
                 for variant in (False, True):
                     emitted = emit(program, variant)
                     file = f"{name} {dtype} {device}{' checked' * variant}".replace(" ", "_").replace("/", "-") + ".py"

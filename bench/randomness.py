@@ -31,8 +31,8 @@ from interleavings import BLOCK, INTERLEAVINGS, blocks
 from outcome import FAILURE, Missing, least
 from scipy import stats
 
-from mcgrad.atomic import write
-from mcgrad.machine import processor
+from mcgrad.system.atomic import write
+from mcgrad.system.machine import processor
 
 SOURCES = {  # functions that give words without end
     **{name: partial(blocks, interleaving) for name, interleaving in INTERLEAVINGS.items()},

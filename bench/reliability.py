@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from mcgrad import __version__
-from mcgrad.machine import available_processors, processor, version
+from mcgrad.system.machine import available_processors, processor, version
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

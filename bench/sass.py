@@ -22,9 +22,9 @@ from sass_emulator.code import alone
 from throughput import CHIPS, CLASSES, bound, kind, resident
 
 import mcgrad as mg
-from mcgrad import ptx
-from mcgrad.emit import cuda
-from mcgrad.machine import version
+from mcgrad.codegen.cuda import choose
+from mcgrad.system.machine import version
+from mcgrad.toolchain import ptx
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 7
@@ -57,7 +57,7 @@ class Case:
     def __init__(self, problem, dtype, cc):
         self.name, self.dtype, self.cc = problem.name, dtype, cc
         self.estimator = estimator(problem, dtype)
-        self.emitted = cuda.emit(self.estimator.program)
+        self.emitted = choose.emit(self.estimator.program)
         self.ptx = ptx.ptx(self.emitted.source, "kernel", cc, self.emitted.natives)
         self.cubin, self.usage = machine_code.assemble(self.ptx.text, cc)
 

@@ -7,9 +7,9 @@ import scipy.special as sc
 import mcgrad as mg
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.estimators.problem import trace_problem
+from mcgrad.gradients.problem import trace_problem
 from mcgrad.ir.program import Output, Program, ancestors
-from mcgrad.simplify import simplify
+from mcgrad.simplify.passes import simplify
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 from tests.ops.problems import MODES, central_differences, evaluate
 

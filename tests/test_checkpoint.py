@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import strict
 from mcgrad.backends.base import Partial
+from mcgrad.engine.run import Reached
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import Identity, Keeper
 from mcgrad.moments import Moments
-from mcgrad.run import Reached
+from mcgrad.results import strict_json
 from tests.estimators import KINDS, estimator
 
 IDENTITY = Identity(10**9, 2**64 - 1, "float32", False, "0123", "0.1.0")
@@ -99,7 +99,7 @@ def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_r
     path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, REACHED))
     inner = fields["moments"] if name in fields["moments"] else fields
     inner[name] = value
-    path.write_text(json.dumps(strict.signed(fields)))
+    path.write_text(json.dumps(strict_json.signed(fields)))
     if (name, value) in (("seconds", 1.5), ("backend", "x"), ("backend", "nan")):
         assert checkpoint.read(path, IDENTITY).stop == 12345
     else:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import atomic
 from mcgrad.cli import main
 from mcgrad.jobs.jobfile import load
+from mcgrad.system import atomic
 
 MODEL = """
 import numpy as np

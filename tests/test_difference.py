@@ -5,12 +5,13 @@ import pytest
 import scipy.stats
 
 import mcgrad as mg
-from mcgrad import steps, tree
-from mcgrad.agreement import agreement
+from mcgrad import tree
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.estimators import difference
-from mcgrad.estimators.problem import trace_problem
-from mcgrad.steps import Steps
+from mcgrad.engine import steps
+from mcgrad.engine.steps import Steps
+from mcgrad.gradients import difference
+from mcgrad.gradients.problem import trace_problem
+from mcgrad.validate.agreement import agreement
 from tests.families import FAMILIES, gradient
 
 Q = mg.Normal(0.0, 1.0)

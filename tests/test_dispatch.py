@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import dispatch
 from mcgrad.backends import rates, registry
 from mcgrad.backends.base import NEVER, Cost
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
+from mcgrad.engine import dispatch
 
 Q = mg.Normal(0.3, 1.2)
 PROGRAM = mg.Estimator(np.sin, Q, backend="numpy").program

@@ -146,7 +146,7 @@ def test_explain_shows_program_backend_and_source():
 
 
 def test_estimators_of_one_program_share_one_compilation():
-    from mcgrad import compile
+    from mcgrad.toolchain import compile
 
     estimator("scalar")(N)
     before = compile._loaded.values()

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from mcgrad.estimators.decompositions import RULES
-from mcgrad.estimators.plan import ESTIMATORS
-from mcgrad.estimators.score import BASELINES
+from mcgrad.gradients.decompositions import RULES
+from mcgrad.gradients.plan import ESTIMATORS
+from mcgrad.gradients.score import BASELINES
 
 TEXT = (Path(__file__).parent.parent / "docs" / "estimators.md").read_text()
 

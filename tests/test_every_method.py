@@ -3,7 +3,7 @@
 import pytest
 
 import mcgrad as mg
-from mcgrad.estimators.plan import ESTIMATORS
+from mcgrad.gradients.plan import ESTIMATORS
 from tests.families import FAMILIES
 
 METHODS = [method if method != "score" else "score+mean" for method in ESTIMATORS if method not in ("stl", "dreg")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.fingerprint import identity
+from mcgrad.engine.fingerprint import identity
 
 MODULE = """
 import math

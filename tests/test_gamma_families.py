@@ -11,7 +11,7 @@ import scipy.stats as st
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.gammafunctions import gamma_log_ratio, log_height, log_rising
+from mcgrad.functions.gamma import gamma_log_ratio, log_height, log_rising
 from tests.families import FAMILIES
 from tests.test_distributions import draw_noise
 from tests.test_families import close, exact

@@ -5,8 +5,8 @@ import pytest
 import scipy.special
 
 import mcgrad as mg
-from mcgrad import implicit
-from mcgrad.triangular import solve_lower
+from mcgrad.functions import implicit_derivative
+from mcgrad.functions.triangular_solve import solve_lower
 
 LOC, SCALE = np.array([0.3, -1.0]), np.array([0.5, 1.5])
 TRIL = np.array([[0.7, 0.0, 0.0], [-0.4, 1.3, 0.0], [0.2, 0.9, 0.5]])
@@ -74,10 +74,10 @@ def test_rejection_leaves_no_bias(backend):
 
 def test_plain_arrays_come_back_as_they_are():
     z = np.array([0.1, 0.7])
-    assert implicit.stop(z) is z
-    assert implicit.implicit(z, z, z) is z
-    assert implicit.follow(z, lambda z: 1 / 0) is z
-    assert implicit.stop(0.5) == 0.5
+    assert implicit_derivative.stop(z) is z
+    assert implicit_derivative.implicit(z, z, z) is z
+    assert implicit_derivative.follow(z, lambda z: 1 / 0) is z
+    assert implicit_derivative.stop(0.5) == 0.5
 
 
 @pytest.mark.parametrize(

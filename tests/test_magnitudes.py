@@ -1,6 +1,5 @@
 """Standard errors of huge and of tiny values: squares neither overflow nor vanish, in any backend or dtype."""
 
-
 import numpy as np
 import pytest
 

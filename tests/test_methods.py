@@ -8,10 +8,10 @@ import scipy.stats
 
 import mcgrad as mg
 from mcgrad import distributions, tree
-from mcgrad.agreement import agreement
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import unit_interval
-from mcgrad.estimators.decompositions import RULES, decomposition
+from mcgrad.gradients.decompositions import RULES, decomposition
+from mcgrad.validate.agreement import agreement
 from tests.closed_forms import CLOSED_FORMS
 from tests.families import FAMILIES, gradient
 

@@ -6,7 +6,7 @@ import scipy.special as sc
 import scipy.stats
 
 import mcgrad as mg
-from mcgrad.triangular import solve_lower
+from mcgrad.functions.triangular_solve import solve_lower
 
 P = np.array([0.2, 0.5, 0.3])
 LOC = np.array([[-1.0, 0.0, 0.5], [0.5, 1.0, -0.3], [1.0, 0.3, 0.2]])

@@ -6,7 +6,7 @@ import pytest
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.cli import main
-from mcgrad.save import save
+from mcgrad.results.files import save
 
 N = 400
 PATHS = ("loc", "scale", "net.first.w", "net.first.b", "net.last.w", "net.last.s", "tau")

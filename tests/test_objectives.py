@@ -6,8 +6,8 @@ import scipy.stats
 
 import mcgrad as mg
 from mcgrad import tree
-from mcgrad.agreement import agreement
-from mcgrad.differences import PerDraw
+from mcgrad.engine.finite_differences import PerDraw
+from mcgrad.validate.agreement import agreement
 
 MOST_Z = 5.0
 TRIL = np.array([[0.7, 0.0], [-0.4, 1.3]])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mcgrad import packages
+from mcgrad.system import packages
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path.relative_to(ROOT / "kernels").name for path in (ROOT / "kernels").glob("*.py"))

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.estimators.plan import plan
-from mcgrad.estimators.problem import DATA as DATA_PREFIX
-from mcgrad.estimators.problem import trace_problem
+from mcgrad.gradients.plan import plan
+from mcgrad.gradients.problem import DATA as DATA_PREFIX
+from mcgrad.gradients.problem import trace_problem
 from mcgrad.ir.build import apply, noise
 from mcgrad.ir.program import Output, Program, ancestors
 from mcgrad.kernels.reference_noise import normals
-from mcgrad.simplify import simplify
+from mcgrad.simplify.passes import simplify
 from tests.emit.plain import low_thresholds, plain_backend  # noqa: F401 - fixtures
 from tests.ops.problems import MODES, central_differences, components, evaluate
 from tests.random_integrands import DATA, PARAMS, Q, expressions, integrand

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 import mcgrad as mg
-from mcgrad.arguments import data, parameters
+from mcgrad.inputs.arguments import data, parameters
 from mcgrad.reals import real_array, whole
 
 MASKED = np.ma.masked_array([1.0, 99.0, 3.0], mask=[0, 1, 0])

@@ -8,10 +8,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from mcgrad import table
 from mcgrad.errors import MergeError, ParameterError
 from mcgrad.moments import Moments
-from mcgrad.result import Estimate
+from mcgrad.results import format
+from mcgrad.results.estimate import Estimate
 
 SHAPES = {"a.loc": (2, 2), "a.scale": (), "tau": (1,)}
 X = np.random.default_rng(0).standard_normal((7, 1000)) + np.arange(7)[:, None]
@@ -232,7 +232,7 @@ def test_any_magnitude_prints(scale, mean):
 )
 def test_numbers_print_plainly(mean, error, printed):
     x = np.array([[mean], [0.5]])
-    _, row, _ = table.lines(x[:, 0], np.array([error, 0.1]), {"a": ()})
+    _, row, _ = format.lines(x[:, 0], np.array([error, 0.1]), {"a": ()})
     assert row.split()[1:] == printed
 
 

@@ -12,7 +12,7 @@ from mcgrad.ir.build import apply, input_, noise, reduce, scan
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, ancestors
 from mcgrad.kernels.reference_noise import normals, uniforms
-from mcgrad.simplify import simplify
+from mcgrad.simplify.passes import simplify
 
 DRAWS, SIZE, STEPS = 64, 40, 5
 WIDER = {"float32": "float64", "float64": "longdouble"}

@@ -8,7 +8,7 @@ import pytest
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.distributions.constraints import unit_interval
-from mcgrad.estimators import score_mean, score_pilot
+from mcgrad.gradients import score_mean, score_pilot
 from tests.test_support import ROWS, SCORES, square
 
 MOST_Z = 5.0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import bijections, supports, tree
+from mcgrad import tree
+from mcgrad.distributions import bijections, supports
 from tests.families import FAMILIES
 from tests.test_distributions import draw_noise
 

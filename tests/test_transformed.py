@@ -7,8 +7,7 @@ import pytest
 import scipy.stats as st
 
 import mcgrad as mg
-from mcgrad import bijections
-from mcgrad.distributions import constraints
+from mcgrad.distributions import bijections, constraints
 
 LOC, SCALE = np.array([0.3, -0.5]), np.array([0.6, 1.1])
 NORMAL = mg.Normal(LOC, SCALE)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import tune
 from mcgrad.backends import rates, registry
 from mcgrad.backends.numpy import RATES, NumpyBackend
 from mcgrad.backends.rates import Rates
 from mcgrad.cache.place import CACHE_VARIABLE
-from mcgrad.cli import main
+from mcgrad.cli import main, measure
 
 DEFAULT = Rates("cuda: X", float32=2e9, float64=1e9, call=1e-4)
 FOUND = Rates("cuda: X", float32=4e9, float64=3e9, call=1e-5, load=1.0, compile=2.0, equation=3.0, gigabyte=4.0)
@@ -126,7 +125,7 @@ class Unrated(Odd):
 
 def test_tune_measures_keeps_and_prints(folder, monkeypatch, capsys):
     for name, small in {"SPAN": 1e-4, "RUNS": 1, "ROWS": 3, "COLUMNS": 2, "STEPS": 2}.items():
-        monkeypatch.setattr(tune, name, small)
+        monkeypatch.setattr(measure, name, small)
     odd = [Odd("away", "there is no device"), Odd("broken", fails=True), Unrated("theirs")]
     monkeypatch.setattr(registry, "BACKENDS", {"numpy": NumpyBackend(), **{backend.name: backend for backend in odd}})
     assert main(["tune"]) == 0

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.agreement import agreement
 from mcgrad.backends import registry
 from mcgrad.backends.base import Partial
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
 from mcgrad.moments import Moments
+from mcgrad.validate.agreement import agreement
 
 
 def smooth(z):

@@ -9,7 +9,7 @@ import scipy.stats
 
 import mcgrad as mg
 from mcgrad.differentiate.modes import push
-from mcgrad.distributions.spherical import Angle, angle, angle_quantiles
+from mcgrad.distributions.vmf_quantiles import Angle, angle, angle_quantiles
 from mcgrad.ir.build import const, input_
 from mcgrad.ir.interpret import interpret
 from mcgrad.trace.trace import trace

@@ -6,10 +6,10 @@ import time
 import numpy as np
 
 import mcgrad as mg
-from mcgrad import ptx
 from mcgrad.backends.cuda import driver
 from mcgrad.backends.cuda.kernel import emitted
-from mcgrad.info import info
+from mcgrad.cli.info import info
+from mcgrad.toolchain import ptx
 
 LOC, SCALE, N = 0.3, 1.2, 100_000
 

@@ -7,10 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcgrad import bijections, noise, supports
-    from mcgrad.api import estimate
+    from mcgrad import noise
     from mcgrad.backends.registry import register_backend
-    from mcgrad.comparison import Comparison, compare
     from mcgrad.distributions import (
         Bernoulli,
         Beta,
@@ -60,7 +58,11 @@ if TYPE_CHECKING:
         VonMises,
         VonMisesFisher,
         Weibull,
+        bijections,
+        supports,
     )
+    from mcgrad.engine.api import estimate
+    from mcgrad.engine.estimator import Estimator
     from mcgrad.errors import (
         BackendError,
         BackendWarning,
@@ -73,12 +75,12 @@ if TYPE_CHECKING:
         RareDrawsWarning,
         TraceError,
     )
-    from mcgrad.estimator import Estimator
-    from mcgrad.integrand import Integrand
-    from mcgrad.interval import ConfidenceInterval
-    from mcgrad.objectives import elbo, iwae, kl
-    from mcgrad.result import Estimate
-    from mcgrad.verification import Verification, verify
+    from mcgrad.inputs.integrand import Integrand
+    from mcgrad.inputs.objectives import elbo, iwae, kl
+    from mcgrad.results.estimate import Estimate
+    from mcgrad.results.interval import ConfidenceInterval
+    from mcgrad.validate.comparison import Comparison, compare
+    from mcgrad.validate.verification import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -160,7 +162,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ["estimate"],
+    "engine.api": ["estimate"],
     "distributions": [
         "Bernoulli",
         "Beta",
@@ -216,20 +218,22 @@ _HOMES = {
         *("BackendError", "BackendWarning", "CacheWarning", "JumpWarning", "McgradError", "MergeError"),
         *("NonFiniteError", "ParameterError", "RareDrawsWarning", "TraceError"),
     ],
-    "estimator": ["Estimator"],
-    "comparison": ["Comparison", "compare"],
-    "integrand": ["Integrand"],
-    "objectives": ["elbo", "iwae", "kl"],
-    "interval": ["ConfidenceInterval"],
-    "result": ["Estimate"],
-    "verification": ["Verification", "verify"],
+    "engine.estimator": ["Estimator"],
+    "validate.comparison": ["Comparison", "compare"],
+    "inputs.integrand": ["Integrand"],
+    "inputs.objectives": ["elbo", "iwae", "kl"],
+    "results.interval": ["ConfidenceInterval"],
+    "results.estimate": ["Estimate"],
+    "validate.verification": ["Verification", "verify"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("bijections", "noise", "supports"):
-        return import_module(f"mcgrad.{name}")
+    if name in ("bijections", "supports"):
+        return import_module(f"mcgrad.distributions.{name}")
+    if name == "noise":
+        return import_module("mcgrad.noise")
     if name not in _HOME:
         raise AttributeError(f"module 'mcgrad' has no attribute {name!r}")
     value = getattr(import_module(f"mcgrad.{_HOME[name]}"), name)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import packages
 from mcgrad.errors import BackendError, ParameterError, shown
+from mcgrad.system import packages
 
 CUPY = ("cupy", "cupyx", "cupy_backends", "cuda")  # where the errors of CuPy's calls are defined
 DLPACK_CUDA = (2, 13)  # device types: its own memory, and managed memory

@@ -10,7 +10,7 @@ from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program
-from mcgrad.ptx import Ptx
+from mcgrad.toolchain.ptx import Ptx
 from tests.cuda.fake_cupy import Machine, install
 
 COMMON = ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean", "pointer float64"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.emit.kernel import Emitted
+from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.ir.interpret import MEANING
 from mcgrad.ir.program import Program
 from mcgrad.kernels import reference_noise

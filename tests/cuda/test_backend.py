@@ -12,8 +12,8 @@ import mcgrad as mg
 from mcgrad.backends.cuda import compiled, driver
 from mcgrad.backends.cuda import kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
-from mcgrad.emit import registers
-from mcgrad.run import run
+from mcgrad.codegen.cuda import registers
+from mcgrad.engine.run import run
 from tests.cuda import machines
 from tests.cuda.fake_cupy import CompileException, CUDADriverError, CUDARuntimeError, OutOfMemoryError
 
@@ -479,7 +479,7 @@ def test_errors_of_cupy_as_factors_are_computed(machine, monkeypatch):
             machine.array_faults.append(NOT_COMPILED)
         return found
 
-    monkeypatch.setattr("mcgrad.estimator.run", then_fail)
+    monkeypatch.setattr("mcgrad.engine.estimator.run", then_fail)
     with pytest.warns(mg.BackendWarning, match="nvrtc-builtins"):
         estimate = auto(500)
     assert estimate.backend != "cuda"

@@ -12,8 +12,8 @@ from bench.machine_code import missing, tool
 from bench.problems import problems
 
 import mcgrad as mg
-from mcgrad.emit import blocks
-from mcgrad.emit.cuda import emit
+from mcgrad.codegen.cuda import blocks
+from mcgrad.codegen.cuda.choose import emit
 
 RNG = np.random.default_rng(0)
 A, X, TABLE = RNG.standard_normal((20, 12)), RNG.standard_normal((3, 9, 12)), RNG.integers(0, 12, 40)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import packages, ptx
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
 from mcgrad.backends.rescaled import rescaled
 from mcgrad.cache import entry
-from mcgrad.emit import blocks, registers
+from mcgrad.codegen.cuda import blocks, registers
 from mcgrad.kernels import merge
-from mcgrad.recent import Recent
+from mcgrad.system import packages
+from mcgrad.system.recent import Recent
+from mcgrad.toolchain import ptx
 
 pytest.importorskip("numba_cuda")
 CC = (9, 0)
@@ -96,7 +97,7 @@ import sys
 import numpy as np
 import mcgrad as mg
 from mcgrad import packages, ptx
-from mcgrad.emit import registers
+from mcgrad.codegen import registers
 
 est = mg.Estimator(lambda z: np.cos(z), mg.Normal(0.3, 1.2), backend="numpy")
 emitted = registers.emit(est.program)
@@ -163,7 +164,7 @@ import warnings
 warnings.simplefilter("error")
 import numpy as np
 np.__dict__.pop("row_stack", None)
-import mcgrad.ptx as ptx
+import mcgrad.toolchain.ptx as ptx
 from mcgrad.kernels import merge
 print(ptx.function_ptx(merge.merge, merge.SIGNATURE, (9, 0)).entry)
 """
@@ -238,7 +239,7 @@ IN_TURN = """
 import numpy as np
 import mcgrad as mg
 from mcgrad import ptx
-from mcgrad.emit import registers
+from mcgrad.codegen import registers
 
 for shift in (0.0, 1.0, 2.0):
     f = lambda z: np.where(z > shift, np.sin(z), np.log1p(z * z))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import ptx
 from mcgrad.kernels import cuda32, elementary64, noise32, noise64, reference_noise, special64
 from mcgrad.kernels.bounds import BOUNDS, GPU_FLOOR, GPU_MORE, Range
 from mcgrad.kernels.device import at, put, subroutine
 from mcgrad.kernels.philox import philox4x32
+from mcgrad.toolchain import ptx
 from tests.kernels.oracle import error_ratio, sample
 
 pytestmark = pytest.mark.gpu

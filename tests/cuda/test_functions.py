@@ -9,7 +9,7 @@ from mcgrad.kernels.bounds import BOUNDS
 from mcgrad.kernels.device import at, put, subroutine
 from mcgrad.kernels.intrinsics import exact_mul
 from mcgrad.kernels.philox import philox4x32
-from mcgrad.ptx import translate
+from mcgrad.toolchain.ptx import translate
 
 GAMMA = {"gamma_log_ratio", "gamma_slope_a", "gamma_slope_e"}
 BINARY = {"arctan2", "hypot", "logaddexp", "maximum", "minimum", "nextafter", "power"} | GAMMA

@@ -21,11 +21,11 @@ import sass  # noqa: E402
 from numba import int32, types  # noqa: E402
 from sass_emulator import launch  # noqa: E402
 
-from mcgrad import ptx  # noqa: E402
-from mcgrad.emit.cuda import emit  # noqa: E402
+from mcgrad.codegen.cuda.choose import emit  # noqa: E402
 from mcgrad.kernels import merge  # noqa: E402
 from mcgrad.kernels.device import at, put  # noqa: E402
 from mcgrad.kernels.target import cuda  # noqa: E402
+from mcgrad.toolchain import ptx  # noqa: E402
 
 CHIPS = [(8, 0), (9, 0)]
 BUDGETS = {  # registers of a thread on either chip, and instructions a draw on each, as of November 2026

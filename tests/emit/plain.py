@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import mcgrad.backends.cpu
-import mcgrad.emit.cpu
-import mcgrad.emit.layout
-import mcgrad.emit.lower
-import mcgrad.emit.tile
+import mcgrad.codegen.cpu.chunk
+import mcgrad.codegen.loops.layout
+import mcgrad.codegen.loops.lower
+import mcgrad.codegen.loops.tile
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.ir.interpret import MEANING
 from mcgrad.kernels import reference_noise
@@ -122,7 +122,7 @@ class ShimModule:
 
 
 def load(source: str, name: str, natives: list[Any], arguments: tuple[Any, ...]) -> Any:
-    """Do what `mcgrad.compile.load` does, without compiling for the types of the arguments."""
+    """Do what `mcgrad.toolchain.compile.load` does, without compiling for the types of the arguments."""
     tree = ast.parse(source)
     namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(natives)}
     kept = []
@@ -151,15 +151,15 @@ def load(source: str, name: str, natives: list[Any], arguments: tuple[Any, ...])
 def plain_backend(monkeypatch):
     """Return the CPU backend without machine code, 8 lanes wide."""
     monkeypatch.setattr(mcgrad.backends.cpu, "load", load)
-    monkeypatch.setattr(mcgrad.emit.layout, "choose_lanes", lambda rows, dtype: 8)
+    monkeypatch.setattr(mcgrad.codegen.loops.layout, "choose_lanes", lambda rows, dtype: 8)
     return CpuBackend()
 
 
 @pytest.fixture
 def low_thresholds(monkeypatch):
     """Let matrix products, outer products and tiles of two rows appear in the smallest Programs."""
-    monkeypatch.setattr(mcgrad.emit.tile, "SHORTEST", 2)
-    monkeypatch.setattr(mcgrad.emit.lower, "SMALL_CONTRACTION", 1)
-    monkeypatch.setattr(mcgrad.emit.lower, "SMALL_OUTER", 2)
-    for module in (mcgrad.emit.cpu, mcgrad.emit.layout):
-        monkeypatch.setattr(module, "TILE_ROWS", 2, raising=module is mcgrad.emit.layout)
+    monkeypatch.setattr(mcgrad.codegen.loops.tile, "SHORTEST", 2)
+    monkeypatch.setattr(mcgrad.codegen.loops.lower, "SMALL_CONTRACTION", 1)
+    monkeypatch.setattr(mcgrad.codegen.loops.lower, "SMALL_OUTER", 2)
+    for module in (mcgrad.codegen.cpu.chunk, mcgrad.codegen.loops.layout):
+        monkeypatch.setattr(module, "TILE_ROWS", 2, raising=module is mcgrad.codegen.loops.layout)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.emit.access import resolve
+from mcgrad.codegen.loops.access import resolve
 from mcgrad.ir.build import broadcast, flip, input_, reshape, slice_, take, transpose
 from mcgrad.ir.interpret import interpret
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture

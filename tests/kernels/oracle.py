@@ -3,7 +3,7 @@
 import mpmath as mp
 import numpy as np
 
-from mcgrad.ir import gamma
+from mcgrad.ir import gamma_quantile
 
 mp.mp.dps = 60
 
@@ -39,8 +39,8 @@ RIGHT = {
     "erfcx": erfcx, "ndtri": lambda p: ndtri_exp(mp.log(p)), "ndtri_exp": ndtri_exp,
     "exp": mp.exp,
     "exp2": lambda x: mp.mpf(2) ** x, "expit": lambda x: 1 / (1 + mp.exp(-x)), "expm1": mp.expm1,
-    "gamma_log_ratio": reference(gamma.log_ratio),
-    "gamma_slope_a": reference(gamma.slope_a), "gamma_slope_e": reference(gamma.slope_e),
+    "gamma_log_ratio": reference(gamma_quantile.log_ratio),
+    "gamma_slope_a": reference(gamma_quantile.slope_a), "gamma_slope_e": reference(gamma_quantile.slope_e),
     "gammaln": lambda x: mp.log(abs(mp.gamma(x))) if x < 1e3 else mp.loggamma(x), "hypot": mp.hypot, "log": mp.log,
     "log10": mp.log10, "log1p": mp.log1p, "log2": lambda x: mp.log(x, 2), "log_ndtr": log_ndtr,
     "logaddexp": lambda x, y: max(x, y) + mp.log1p(mp.exp(-abs(x - y))), "ndtr": lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,

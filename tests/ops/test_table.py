@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.implicit import look_up, stop
+from mcgrad.functions.implicit_derivative import look_up, stop
 from mcgrad.ir.build import input_, noise, table
 from mcgrad.ir.interpret import interpret
-from mcgrad.ir.table import Table
+from mcgrad.ir.lookup import Table
 from mcgrad.ir.vmap import vmap
 from tests.ops.problems import MODES, central_differences, evaluate, weighted
 

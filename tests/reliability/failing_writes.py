@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import atomic
+from mcgrad.system import atomic
 from tests.reliability.attack import REFUSED, RIGHT, Case, Lost, command, forked, in_turn, leftovers, numbers
 from tests.reliability.cache_damage import _check, estimated, filled
 

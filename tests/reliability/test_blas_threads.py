@@ -11,8 +11,8 @@ import pytest
 import threadpoolctl
 
 import mcgrad as mg
-from mcgrad.backends import threads
-from mcgrad.backends.threads import limit_worker, one_blas_thread
+from mcgrad.backends import blas_threads
+from mcgrad.backends.blas_threads import limit_worker, one_blas_thread
 
 
 def numbers():
@@ -26,7 +26,7 @@ def theirs():
         pass
     with threadpoolctl.threadpool_limits(3, "blas"):
         yield numbers()
-        assert not threads._open
+        assert not blas_threads._open
 
 
 def in_turn(*steps):
@@ -170,7 +170,7 @@ class OpenMP(SimpleNamespace):
 
 def test_numbers_that_each_thread_has(monkeypatch):
     library = OpenMP()
-    monkeypatch.setattr(threads, "_libraries", lambda: ([], [library]))
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: ([], [library]))
 
     def limited():
         with one_blas_thread():

@@ -10,7 +10,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.cache import entry, folder, warning
 from mcgrad.cache.place import CACHE_VARIABLE
-from mcgrad.machine_code import MachineCode
+from mcgrad.toolchain.machine_code import MachineCode
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
 CONTENT = np.random.default_rng(0).bytes(5000)
@@ -143,7 +143,7 @@ def test_a_sound_entry_that_does_not_load_is_a_miss(path, content):
 
 def test_an_estimate_from_a_damaged_entry_has_the_same_bits(tmp_path):
     """The estimator's own entry; the process that meets the damage finds nothing of it in memory."""
-    from mcgrad import compile
+    from mcgrad.toolchain import compile
 
     def estimate():
         compile._loaded.clear()

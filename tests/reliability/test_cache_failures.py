@@ -9,9 +9,9 @@ import warnings
 import pytest
 
 import mcgrad as mg
-from mcgrad import atomic
 from mcgrad.cache import entry, folder, limit, place, warning
 from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
+from mcgrad.system import atomic
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
 
@@ -205,7 +205,7 @@ def nobody(uid):
 pwd.getpwuid = nobody
 import mcgrad as mg
 print(mg.estimate(lambda z: z * z, mg.Normal(), 100, backend="numpy").n)
-from mcgrad.info import info
+from mcgrad.cli.info import info
 print(info()["cache"])
 """
 

@@ -6,11 +6,11 @@ import time
 import pytest
 
 import mcgrad as mg
-from mcgrad import atomic
 from mcgrad.cache import entry, limit, warning
 from mcgrad.cache.limit import DAY, DEFAULT, HOUR, SIZE_VARIABLE
 from mcgrad.cache.place import CACHE_VARIABLE
 from mcgrad.cli import main
+from mcgrad.system import atomic
 
 
 @pytest.fixture(autouse=True)

@@ -226,7 +226,7 @@ class Bomb:
 
 def test_a_planted_pickle_does_not_run(path, tmp_path, monkeypatch):
     """In a folder that all may write, and, put there before the mode was mended, in one that is this user's alone."""
-    from mcgrad.machine_code import MachineCode
+    from mcgrad.toolchain.machine_code import MachineCode
 
     planted = tmp_path / "planted"
     monkeypatch.setenv("MCGRAD_TEST_PLANTED", str(planted))

@@ -14,9 +14,9 @@ from mcgrad.backends import registry
 from mcgrad.backends.base import Cost, Partial
 from mcgrad.backends.chunks import CORE, Chunks, Cut, beginning, ends_at, split, whole
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
+from mcgrad.engine.run import Reached, run
 from mcgrad.moments import Moments
 from mcgrad.reals import MOST_DRAWS
-from mcgrad.run import Reached, run
 from tests.estimators import estimator
 
 FAR = 10**14  # draws, of which a list of the chunks takes gigabytes

@@ -16,7 +16,7 @@ from mcgrad.cli import main, run
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import Keeper
 from mcgrad.jobs.output_lock import locked, path_for
-from mcgrad.save import save, save_elsewhere
+from mcgrad.results.files import save, save_elsewhere
 from tests.reliability.test_results import make
 from tests.test_checkpoint import IDENTITY, REACHED, Clock
 

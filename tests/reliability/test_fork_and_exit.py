@@ -12,12 +12,12 @@ import pytest
 from numba.core.compiler_lock import global_compiler_lock
 
 import mcgrad as mg
-from mcgrad import compile, ptx
 from mcgrad.backends.base import Partial
 from mcgrad.backends.chunks import split
-from mcgrad.locks import Lock
+from mcgrad.engine.run import run
 from mcgrad.moments import Moments
-from mcgrad.run import run
+from mcgrad.system.locks import Lock
+from mcgrad.toolchain import compile, ptx
 from mcgrad.trace import intercept
 
 CHUNKS = split(10**6, 0, 512, 2000.0)  # 64 and the first

@@ -9,7 +9,7 @@ from mcgrad.cli import main
 from mcgrad.errors import ParameterError
 from mcgrad.jobs import jobfile
 from mcgrad.jobs.jobfile import LONGEST, Refused, read
-from mcgrad.jobs.tables import DEEPEST
+from mcgrad.jobs.toml_tables import DEEPEST
 
 KEYS = """
 integrand = "model.py:f"

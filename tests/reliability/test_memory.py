@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import compile
-from mcgrad.recent import Recent
+from mcgrad.system.recent import Recent
+from mcgrad.toolchain import compile
 
 Q = mg.Normal(0.3, 1.2)
 

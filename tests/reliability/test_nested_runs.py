@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mcgrad import run as running
 from mcgrad.backends.base import Partial
 from mcgrad.backends.chunks import split
+from mcgrad.engine import run as running
+from mcgrad.engine.run import run
 from mcgrad.moments import Moments
-from mcgrad.run import run
 from tests.estimators import estimator
 
 CHUNKS = split(10**6, 0, 512, 2000.0)  # 64 and the first

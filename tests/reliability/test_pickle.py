@@ -13,8 +13,9 @@ import pytest
 from numba import cloudpickle
 
 import mcgrad as mg
-from mcgrad import pickling, selection, tree
+from mcgrad import tree
 from mcgrad.distributions import constraints
+from mcgrad.engine import auto, pickling
 from tests.families import FAMILIES
 
 N, SEED = 512, 3
@@ -162,7 +163,7 @@ def test_no_pilot_and_no_warning_comes_again(made, monkeypatch):
         raise AssertionError("a second pilot")
 
     content = pickle.dumps(made["auto"])
-    monkeypatch.setattr(selection, "select", no_pilot)
+    monkeypatch.setattr(auto, "select", no_pilot)
     assert pickle.loads(content).plan == made["auto"].plan
     pickle.loads(pickle.dumps(jumping))  # warnings are errors here
 

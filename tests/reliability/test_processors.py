@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import cgroup, machine
-from mcgrad import run as running
-from mcgrad.cgroup import read_quota
-from mcgrad.info import info
-from mcgrad.run import MOST_THREADS, THREADS_VARIABLE, pool, thread_count
+from mcgrad.cli.info import info
+from mcgrad.engine import run as running
+from mcgrad.engine.run import MOST_THREADS, THREADS_VARIABLE, pool, thread_count
+from mcgrad.system import cgroup, machine
+from mcgrad.system.cgroup import read_quota
 
 ACCEPTED = "a whole number from 1 to 4096"
 
@@ -130,9 +130,9 @@ def test_the_variable_counts_in_each_call(monkeypatch):
 
 
 def test_info_says_what_limits(monkeypatch):
-    monkeypatch.setattr("mcgrad.info.quota", lambda: 1.5)
+    monkeypatch.setattr("mcgrad.cli.info.quota", lambda: 1.5)
     monkeypatch.setattr(machine, "quota", lambda: 1.5)
-    monkeypatch.setattr("mcgrad.info.allowed_processors", lambda: 3)
+    monkeypatch.setattr("mcgrad.cli.info.allowed_processors", lambda: 3)
     monkeypatch.setattr(machine, "allowed_processors", lambda: 3)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     assert info()["processors"] == "2 usable of 16 (affinity 3, control group's quota 1.5)"

@@ -12,8 +12,8 @@ import pytest
 from scipy import special
 
 import mcgrad as mg
-from mcgrad import pilot
-from mcgrad.estimators import score_pilot
+from mcgrad.engine import pilot
+from mcgrad.gradients import score_pilot
 from mcgrad.kernels import reference_noise, rows
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))

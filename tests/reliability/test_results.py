@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import strict
 from mcgrad.cli import main
 from mcgrad.jobs.checkpoint import path_for
 from mcgrad.jobs.output_lock import locked
 from mcgrad.moments import Moments
-from mcgrad.save import is_whole, mend, save
+from mcgrad.results import strict_json
+from mcgrad.results.files import is_whole, mend, save
 
 X = np.random.default_rng(0).standard_normal((4, 12))
 SHAPES = {"b": (2,), "a.loc": ()}
@@ -65,14 +65,14 @@ def test_what_another_program_formatted_is_read(written):
 
 
 def test_other_notations_of_a_number_are_the_same_number_and_other_numbers_are_not():
-    assert strict.digest({"x": [1.0, 2.5]}) == strict.digest({"x": [1, 2.5]})
-    assert strict.digest({"x": 1e22}) == strict.digest({"x": 10**22})
-    assert strict.digest({"x": -0.0}) == strict.digest(strict.loads("", '{"x": -0}'))
+    assert strict_json.digest({"x": [1.0, 2.5]}) == strict_json.digest({"x": [1, 2.5]})
+    assert strict_json.digest({"x": 1e22}) == strict_json.digest({"x": 10**22})
+    assert strict_json.digest({"x": -0.0}) == strict_json.digest(strict_json.loads("", '{"x": -0}'))
     others = [0, 0.0, -0.0, 1, True, False, None, "1", "", [], {}, [1], [[1]], [1, 1], {"1": 1}, 2**53 + 1, 2**53]
-    digests = {strict.digest({"x": other}) for other in others}
+    digests = {strict_json.digest({"x": other}) for other in others}
     assert len(digests) == len(others) - 1  # 0 and 0.0
-    assert strict.digest({"shapes": {"a": [1], "b": [1]}}) != strict.digest({"shapes": {"b": [1], "a": [1]}})
-    assert strict.digest({"grad": {"a": 1, "b": 2}}) == strict.digest({"grad": {"b": 2, "a": 1}})
+    assert strict_json.digest({"shapes": {"a": [1], "b": [1]}}) != strict_json.digest({"shapes": {"b": [1], "a": [1]}})
+    assert strict_json.digest({"grad": {"a": 1, "b": 2}}) == strict_json.digest({"grad": {"b": 2, "a": 1}})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli import main, streams
-from mcgrad.printable import line, printable
+from mcgrad.system.printable import line, printable
 
 JOB = """
 integrand = "model.py:f"

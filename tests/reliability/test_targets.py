@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.atomic import remove_stale
 from mcgrad.cli import main
 from mcgrad.jobs.targets import refuse_others
-from mcgrad.save import save
+from mcgrad.results.files import save
+from mcgrad.system.atomic import remove_stale
 from tests.reliability.test_results import make
 
 JOB = """

@@ -40,7 +40,7 @@ STATES = {  # what a file may change for all that comes after, and is put back o
     "environment emptied": "import os; os.environ.clear()",
     "atexit raises": "import atexit; atexit.register(lambda: 1 / 0)",
     "a thread that stays": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
-    "sys.modules without numpy": "import sys; sys.modules.pop('mcgrad.result', None)",
+    "sys.modules without numpy": "import sys; sys.modules.pop('mcgrad.results.estimate', None)",
     "np.random.seed": "import numpy as np; np.random.seed(0)",
     "excepthook": "import sys; sys.excepthook = lambda *x: 1 / 0",
     "a trace function": "import sys; sys.settrace(lambda *x: None)",

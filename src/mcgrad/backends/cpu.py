@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.base import Array, Cost, HostValues, Inputs
+from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.shifted import Shifted, Sums
-from mcgrad.backends.threads import one_blas_thread
-from mcgrad.compile import is_compiled, load
-from mcgrad.emit.cpu import Emitted, emit
+from mcgrad.backends.shifted_moments import Shifted, Sums
+from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
+from mcgrad.toolchain.compile import is_compiled, load
 
 CACHE_LINE = 64
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial
+from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.rates import Rates, current
-from mcgrad.backends.threads import one_blas_thread
 from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program, Var

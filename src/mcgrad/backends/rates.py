@@ -21,7 +21,7 @@ from mcgrad.cache import folder
 from mcgrad.cache.place import cache_folder
 from mcgrad.cache.warning import once
 from mcgrad.ir.program import Program
-from mcgrad.machine import available_processors, processor, version
+from mcgrad.system.machine import available_processors, processor, version
 
 
 @dataclass(frozen=True, slots=True)

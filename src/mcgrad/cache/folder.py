@@ -13,10 +13,10 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from mcgrad.atomic import write as write_file
 from mcgrad.cache.place import CACHE_VARIABLE, PRIVATE, Sharing, cache_folder, sharing
 from mcgrad.cache.trust import distrust, folder_distrust
 from mcgrad.cache.warning import once
+from mcgrad.system.atomic import write as write_file
 
 LARGEST = 1 << 28  # bytes of a file
 OPEN = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))

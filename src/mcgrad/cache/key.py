@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from types import CodeType
 
 from mcgrad import __version__
-from mcgrad.machine import processor, processor_features, version
+from mcgrad.system.machine import processor, processor_features, version
 
 KERNELS = "mcgrad.kernels"
 SETTINGS = (  # of Numba, which change the code it makes

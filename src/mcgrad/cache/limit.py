@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mcgrad.atomic import remove_stale
 from mcgrad.cache.folder import LARGEST
 from mcgrad.cache.place import cache_folder
 from mcgrad.cache.warning import once
+from mcgrad.system.atomic import remove_stale
 
 SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
 DEFAULT = 1_000_000_000

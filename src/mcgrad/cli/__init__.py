@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from mcgrad.cli import streams
 from mcgrad.errors import McgradError, ParameterError
 from mcgrad.jobs import failure, signals
-from mcgrad.printable import line, printable
+from mcgrad.system.printable import line, printable
 
 OK, OFF, REFUSED, UNREAD = 0, 1, 2, 141
 PATIENCE = 1.0  # seconds for other threads to end with the process
@@ -84,7 +84,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _command(args: argparse.Namespace) -> int:
     if args.command == "info":
-        from mcgrad.info import info
+        from mcgrad.cli.info import info
 
         lines = info()
         width = max(map(len, lines))

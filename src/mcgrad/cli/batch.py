@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 
-from mcgrad.backends.threads import one_blas_thread
+from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.cache.place import cache_folder
 from mcgrad.cli import board
 from mcgrad.cli.board import Board
@@ -18,7 +18,7 @@ from mcgrad.cli.run import Settings, pass_over, run_job
 from mcgrad.cli.streams import complain
 from mcgrad.jobs import failure, signals
 from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
-from mcgrad.printable import printable
+from mcgrad.system.printable import printable
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from mcgrad.printable import line, printable
+from mcgrad.system.printable import line, printable
 
 WAITING, COMPILING, READY, RUNNING = "waiting", "compiling", "ready", "running"
 DONE, COMPLETE, FAILED, OFF = "done", "complete already", "failed", "NOT OK"

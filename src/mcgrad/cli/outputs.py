@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mcgrad.atomic import remove_stale
 from mcgrad.errors import ParameterError
 from mcgrad.jobs.checkpoint import is_of_others, path_for
 from mcgrad.jobs.jobfile import Entry, Refused
 from mcgrad.jobs.references import at
 from mcgrad.jobs.targets import is_result, obstacle, refuse_others
-from mcgrad.printable import near
-from mcgrad.save import paths
+from mcgrad.results.files import paths
+from mcgrad.system.atomic import remove_stale
+from mcgrad.system.printable import near
 
 DAY = 86_400.0  # seconds
 Key: TypeAlias = tuple[int, int] | str

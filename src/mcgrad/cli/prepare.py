@@ -13,16 +13,16 @@ from typing import TypeVar
 
 from mcgrad import __version__
 from mcgrad.backends.registry import AUTO
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.run import Reached
 from mcgrad.errors import BackendError, ParameterError
-from mcgrad.estimator import Estimator
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import Identity
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.jobfile import Entry
-from mcgrad.printable import near
-from mcgrad.run import Reached
-from mcgrad.save import paths
-from mcgrad.verification import REFERENCE
+from mcgrad.results.files import paths
+from mcgrad.system.printable import near
+from mcgrad.validate.verification import REFERENCE
 
 AHEAD = 2  # jobs prepared while one runs; each holds its data and its compiled code
 

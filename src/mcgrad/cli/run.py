@@ -7,24 +7,24 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mcgrad.agreement import agreement
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.streams import lost
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.run import Reached
 from mcgrad.errors import NonFiniteError, ParameterError
-from mcgrad.estimator import Estimator
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import Keeper, is_of_others, path_for
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.output_lock import locked
 from mcgrad.jobs.signals import ends_the_process
 from mcgrad.jobs.targets import refuse_other, refuse_others
-from mcgrad.printable import near
-from mcgrad.result import Estimate
-from mcgrad.run import Reached
-from mcgrad.save import folder_for, is_whole, mend, paths, save, save_elsewhere
-from mcgrad.table import duration
-from mcgrad.verification import REFERENCE, verify
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.files import folder_for, is_whole, mend, paths, save, save_elsewhere
+from mcgrad.results.format import duration
+from mcgrad.system.printable import near
+from mcgrad.validate.agreement import agreement
+from mcgrad.validate.verification import REFERENCE, verify
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
 Warn = Callable[[str], None]  # prints to standard error

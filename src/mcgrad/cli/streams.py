@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from mcgrad.errors import BackendWarning, CacheWarning
-from mcgrad.printable import printable
+from mcgrad.system.printable import printable
 
 OF_THE_MACHINE = (BackendWarning, CacheWarning)
 

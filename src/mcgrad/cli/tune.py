@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mcgrad.backends import rates, registry
 from mcgrad.backends.rates import Rated, Rates
+from mcgrad.cli.measure import measure
 from mcgrad.errors import BackendError
-from mcgrad.tune import measure
 
 HEADER = ("", "", "float32/s", "float64/s", "call", "load", "compile", "equation", "data")
 

@@ -16,16 +16,16 @@ from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
 from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
+from mcgrad.distributions.supports import Support, unstated
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
 from mcgrad.reals import MOST_DRAWS, count, real_array
 from mcgrad.reals import seed as seed_of
-from mcgrad.supports import Support, unstated
 
 CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
 
 if TYPE_CHECKING:
-    from mcgrad.bijections import Bijection
+    from mcgrad.distributions.bijections import Bijection
     from mcgrad.distributions.transformed import Transformed
 
 

@@ -18,8 +18,8 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.vmap import vmap
 from mcgrad.noise import Shape
-from mcgrad.simplify import simplify
-from mcgrad.trace.arguments import operand
+from mcgrad.simplify.passes import simplify
+from mcgrad.trace.operands import operand
 from mcgrad.trace.trace import trace
 from mcgrad.trace.tracer import Tracer, unwrap
 

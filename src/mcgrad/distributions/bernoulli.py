@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
-from mcgrad.distributions.odds import either, log_odds, probabilities
+from mcgrad.distributions.probs_logits import either, log_odds, probabilities
 from mcgrad.distributions.thresholds import is_below, split, two_uniforms
 from mcgrad.noise import NoiseSpec
 

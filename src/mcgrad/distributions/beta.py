@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
+from mcgrad import noise
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.functions.special import expit, log_expit
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import expit, log_expit
 
 
 class Beta(Distribution):

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
-from mcgrad.distributions.counts import (
+from mcgrad.distributions.inversion_tables import (
     binomial_row,
     binomial_row_of_logits,
     binomial_width,
@@ -20,12 +20,12 @@ from mcgrad.distributions.counts import (
     is_count,
     log_count,
 )
-from mcgrad.distributions.odds import either, log_odds
+from mcgrad.distributions.probs_logits import either, log_odds
+from mcgrad.distributions.supports import Support
 from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
-from mcgrad.ir.table import Table
+from mcgrad.ir.lookup import Table
 from mcgrad.noise import NoiseSpec
-from mcgrad.supports import Support
 
 MOST = 1_000_000
 

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
-from mcgrad.distributions.odds import either, log_weights
+from mcgrad.distributions.probs_logits import either, log_weights
+from mcgrad.distributions.supports import Support
 from mcgrad.distributions.thresholds import along, is_above, split, two_uniforms
 from mcgrad.errors import ParameterError
+from mcgrad.functions.special import logsumexp, softmax
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.special import logsumexp, softmax
-from mcgrad.supports import Support
 
 
 class _Categories(Distribution):

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.errors import ParameterError
-from mcgrad.special import expit
+from mcgrad.functions.special import expit
 
 POINT, OFFSET = "point", "offset"
 SPAN = 40.0  # a draw further than this from the middle, in log z or log odds, cannot be told from one at the end

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mcgrad.errors import ParameterError
-from mcgrad.implicit import stop
-from mcgrad.triangular import cholesky, solve_lower
+from mcgrad.functions.implicit_derivative import stop
+from mcgrad.functions.triangular_solve import cholesky, solve_lower
 
 NAMES = ("scale_tril", "covariance_matrix", "precision_matrix")
 SYMMETRIC = 1e-5  # relative to the largest entry: rounding of float32

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import SIMPLEX, SPAN
 from mcgrad.distributions.constraints import positive
 from mcgrad.errors import ParameterError
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.functions.special import logsumexp, softmax
 from mcgrad.noise import Shape
-from mcgrad.special import logsumexp, softmax
 
 
 class Dirichlet(Distribution):

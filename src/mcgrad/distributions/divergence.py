@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.bijections import Bijection
 from mcgrad.distributions import divergence_discrete as discrete
 from mcgrad.distributions import divergence_gamma as gammas
 from mcgrad.distributions import divergence_normal as normals
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.bernoulli import Bernoulli
 from mcgrad.distributions.beta import Beta, FisherSnedecor
+from mcgrad.distributions.bijections import Bijection
 from mcgrad.distributions.binomial import Binomial
 from mcgrad.distributions.categorical import Categorical, OneHotCategorical
 from mcgrad.distributions.cauchy import Cauchy, HalfCauchy
@@ -40,7 +40,7 @@ from mcgrad.distributions.sinh_arcsinh import SinhArcsinh
 from mcgrad.distributions.student_t import StudentT
 from mcgrad.distributions.transformed import Transformed
 from mcgrad.distributions.uniform import Uniform
-from mcgrad.gammafunctions import exp_excess, log_excess
+from mcgrad.functions.gamma import exp_excess, log_excess
 
 Params = Mapping[str, Any]
 Form = Callable[[Params, Params], Any]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mcgrad.distributions.categorical import log_probabilities
-from mcgrad.gammafunctions import exp_excess, log_excess
-from mcgrad.special import log_expit
+from mcgrad.functions.gamma import exp_excess, log_excess
+from mcgrad.functions.special import log_expit
 
 Params = Mapping[str, Any]
 

@@ -18,8 +18,8 @@ from mcgrad.distributions.exponential import Exponential
 from mcgrad.distributions.gamma import Chi2, Gamma, InverseGamma
 from mcgrad.distributions.half_normal import HalfNormal
 from mcgrad.distributions.weibull import Weibull
-from mcgrad.gammafunctions import exp_excess, log_excess, log_height_gap
-from mcgrad.special import digamma, gammaln
+from mcgrad.functions.gamma import exp_excess, log_excess, log_height_gap
+from mcgrad.functions.special import digamma, gammaln
 
 Params = Mapping[str, Any]
 EULER = 0.5772156649015329

@@ -24,7 +24,7 @@ from mcgrad.distributions.pareto import Pareto
 from mcgrad.distributions.triangular import Triangular
 from mcgrad.distributions.uniform import Uniform
 from mcgrad.distributions.weibull import Weibull
-from mcgrad.special import digamma, erf, gammaln
+from mcgrad.functions.special import digamma, erf, gammaln
 
 Params = Mapping[str, Any]
 Form = Callable[[Params, Params], Any]

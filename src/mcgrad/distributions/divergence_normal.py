@@ -21,8 +21,8 @@ from mcgrad.distributions.low_rank_multivariate_normal import (
 )
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.normal import Normal
-from mcgrad.gammafunctions import log_excess
-from mcgrad.triangular import solve_lower
+from mcgrad.functions.gamma import log_excess
+from mcgrad.functions.triangular_solve import solve_lower
 
 Params = Mapping[str, Any]
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.gammafunctions import gamma_log_ratio, log_below_one, log_height, log_height_slope
-from mcgrad.special import digamma
+from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
+from mcgrad.functions.special import digamma
 
 
 class Gamma(Distribution):
@@ -28,7 +28,7 @@ class Gamma(Distribution):
     Notes
     -----
     z is the quantile at Phi(eps), so draws move smoothly with the concentration, by the implicit derivative: see
-    :func:`mcgrad.gammafunctions.gamma_log_ratio`. What is smaller than any number of the dtype, as most draws of a
+    :func:`mcgrad.functions.gamma.gamma_log_ratio`. What is smaller than any number of the dtype, as most draws of a
     concentration of 1e-6 are, becomes the smallest one; the density is computed from its logarithm.
     """
 

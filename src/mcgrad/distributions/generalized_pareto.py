@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.shapes import broadcast
-from mcgrad.special import log_ndtr
+from mcgrad.functions.special import log_ndtr
 
 
 def _upper_end(*, loc: Any, scale: Any, concentration: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
-from mcgrad.special import erf, erfc
+from mcgrad.functions.special import erf, erfc
 
 SQRT_HALF = math.sqrt(0.5)
 HALF_LOG_2_OVER_PI = 0.5 * math.log(2 / math.pi)

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import supports, tree
+from mcgrad import tree
 from mcgrad.arrays import fetch
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint, FloatArray, real
+from mcgrad.distributions.supports import Support
 from mcgrad.ir.build import input_, noise
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, ancestors
-from mcgrad.supports import Support
 from mcgrad.trace.trace import trace
 
 STEP = 2.0**-12  # of a parameter, relative, to see whether an end moves with it

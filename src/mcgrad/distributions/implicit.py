@@ -13,7 +13,7 @@ from mcgrad import tree
 from mcgrad.distributions.constraints import Constraint
 from mcgrad.distributions.reparameterized import Reparameterized
 from mcgrad.errors import ParameterError, shown
-from mcgrad.implicit import follow
+from mcgrad.functions.implicit_derivative import follow
 from mcgrad.noise import NoiseSpec
 
 STEP = 1e-3  # of the differences that look for dependence on later components

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
+from mcgrad import noise
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.normal import HALF_LOG_2PI
-from mcgrad.implicit import implicit, stop
+from mcgrad.functions.implicit_derivative import implicit, stop
+from mcgrad.functions.special import erfcx, ndtr
 from mcgrad.noise import NoiseSpec
-from mcgrad.special import erfcx, ndtr
 
 SQRT_HALF, SQRT_2PI = math.sqrt(0.5), math.sqrt(2 * math.pi)
 

@@ -11,9 +11,9 @@ from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import Parts
 from mcgrad.distributions.constraints import FloatArray
+from mcgrad.distributions.supports import Support
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.supports import Support
 
 
 class Joint(Distribution):

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SPAN, shifted, total
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
-from mcgrad.special import digamma, log_expit
+from mcgrad.functions.special import digamma, log_expit
 
 
 class Kumaraswamy(Distribution):

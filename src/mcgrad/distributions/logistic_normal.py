@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
-from mcgrad.bijections import SoftmaxCentered, StickBreaking
+from mcgrad import noise
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.bijections import SoftmaxCentered, StickBreaking
 from mcgrad.distributions.charts import REAL, Image, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import Normal

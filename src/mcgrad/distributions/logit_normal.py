@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
-from mcgrad.special import expit, log_expit, ndtr
+from mcgrad.functions.special import expit, log_expit, ndtr
 
 
 class LogitNormal(Distribution):

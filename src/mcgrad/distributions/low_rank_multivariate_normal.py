@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
+from mcgrad import noise
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
-from mcgrad.implicit import stop
+from mcgrad.functions.implicit_derivative import stop
+from mcgrad.functions.triangular_solve import cholesky, solve_lower, solve_upper
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.triangular import cholesky, solve_lower, solve_upper
 
 
 class LowRankMultivariateNormal(Distribution):

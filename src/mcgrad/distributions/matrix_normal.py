@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, real
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
+from mcgrad.functions.triangular_solve import solve_lower
 from mcgrad.noise import Shape
-from mcgrad.triangular import solve_lower
 
 
 class MatrixNormal(Distribution):

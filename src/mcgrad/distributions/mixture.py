@@ -18,14 +18,14 @@ from mcgrad.distributions.constraints import Constraint, FloatArray, positive, r
 from mcgrad.distributions.gaps import bridging, marginal
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.normal import Normal
-from mcgrad.distributions.odds import either, log_weights
+from mcgrad.distributions.probs_logits import either, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
+from mcgrad.distributions.supports import Support, unstated
 from mcgrad.distributions.thresholds import is_above, is_below, split
 from mcgrad.errors import ParameterError, shown
-from mcgrad.implicit import implicit, stop
+from mcgrad.functions.implicit_derivative import implicit, stop
+from mcgrad.functions.special import logsumexp
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.special import logsumexp
-from mcgrad.supports import Support, unstated
 
 
 class MixtureSameFamily(Distribution):

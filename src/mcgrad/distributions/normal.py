@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
-from mcgrad.special import ndtr
+from mcgrad.functions.special import ndtr
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

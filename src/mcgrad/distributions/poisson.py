@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive
-from mcgrad.distributions.counts import invert, is_count, log_count, poisson_row, poisson_width
+from mcgrad.distributions.inversion_tables import invert, is_count, log_count, poisson_row, poisson_width
 from mcgrad.distributions.shapes import refuse_unless
 from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
-from mcgrad.ir.table import Table
+from mcgrad.ir.lookup import Table
 from mcgrad.noise import NoiseSpec
 
 MOST = 1_000_000.0

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SIMPLEX, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import open_unit_interval, positive, real
-from mcgrad.distributions.odds import either, log_odds, log_weights
+from mcgrad.distributions.probs_logits import either, log_odds, log_weights
 from mcgrad.errors import ParameterError
+from mcgrad.functions.special import expit, log_expit, logsumexp, softmax
 from mcgrad.noise import Shape
-from mcgrad.special import expit, log_expit, logsumexp, softmax
 
 
 class RelaxedBernoulli(Distribution):

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.implicit import implicit, is_traced, slope, stop
-from mcgrad.special import ndtr, softmax
-from mcgrad.triangular import solve_lower
+from mcgrad.functions.implicit_derivative import implicit, is_traced, slope, stop
+from mcgrad.functions.special import ndtr, softmax
+from mcgrad.functions.triangular_solve import solve_lower
 
 LEAST = 1e-37  # of a density whose logarithm is taken: a component with less has no weight
 SQRT_2PI = math.sqrt(2 * math.pi)

@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import noise, supports
+from mcgrad import noise
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, positive, real
 from mcgrad.errors import ParameterError
-from mcgrad.gammafunctions import gamma_log_ratio, log_rising
+from mcgrad.functions.gamma import gamma_log_ratio, log_rising
+from mcgrad.functions.triangular_solve import solve_lower
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.triangular import solve_lower
 
 HALF_LOG_PI = 0.5 * math.log(math.pi)
 

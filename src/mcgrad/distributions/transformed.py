@@ -9,15 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.bijections import Bijection, Exp, Sigmoid
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.bijections import Bijection, Exp, Sigmoid
 from mcgrad.distributions.charts import LOG, LOGIT, REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, checked
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
+from mcgrad.distributions.supports import Support
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
-from mcgrad.supports import Support
 from mcgrad.trace.tracer import unwrap
 
 
@@ -28,7 +28,7 @@ class Transformed(Distribution):
     ----------
     base : Distribution
     fn : Bijection or callable
-        One of `mcgrad.bijections`, or ``fn(x, **params) -> y`` in plain NumPy, of one draw, differentiable; y is an
+        One of `mg.bijections`, or ``fn(x, **params) -> y`` in plain NumPy, of one draw, differentiable; y is an
         array or a nested dict of arrays.
     params : nested dict of array_like, optional
         Parameters of `fn`, finite unless `constraints` say more, and named otherwise than those of the base. `inverse`

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
 from mcgrad.arrays import fetch
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.distributions.shapes import broadcast, refuse_unless
-from mcgrad.supports import Support
+from mcgrad.distributions.supports import Support
 
 
 class Triangular(Distribution):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about, shifted, total
 from mcgrad.distributions.constraints import FloatArray, positive, real
@@ -23,7 +23,7 @@ from mcgrad.distributions.truncation import (
     log_narrow_area,
     share,
 )
-from mcgrad.special import erfcx, log_ndtr, ndtri_exp
+from mcgrad.functions.special import erfcx, log_ndtr, ndtri_exp
 
 
 class TruncatedNormal(Distribution):

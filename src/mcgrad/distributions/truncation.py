@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.implicit import stop
-from mcgrad.special import erfcx
+from mcgrad.functions.implicit_derivative import stop
+from mcgrad.functions.special import erfcx
 
 FAR = 4.0
 NARROW = 0.04

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import nonnegative, real
-from mcgrad.distributions.spherical import angle, tables
-from mcgrad.implicit import look_up
+from mcgrad.distributions.vmf_quantiles import angle, tables
+from mcgrad.functions.implicit_derivative import look_up
 
 
 class VonMises(Distribution):

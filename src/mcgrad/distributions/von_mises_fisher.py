@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad import supports
+from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, nonnegative, real
-from mcgrad.distributions.spherical import angle, tables
+from mcgrad.distributions.vmf_quantiles import angle, tables
 from mcgrad.errors import ParameterError
-from mcgrad.implicit import look_up
+from mcgrad.functions.implicit_derivative import look_up
 from mcgrad.noise import Shape
 
 

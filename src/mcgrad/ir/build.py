@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.interpret import interpret
+from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Literal, Shape, Var
-from mcgrad.ir.table import Table
 
 Operand = Var | npt.ArrayLike
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device, fetch, on_device, place, special
-from mcgrad.ir import gamma
+from mcgrad.ir import gamma_quantile
 from mcgrad.ir.program import Literal, Var, ancestors
 
 Array = npt.NDArray[Any]
@@ -279,9 +279,9 @@ MEANING: dict[str, Callable[..., Array]] = {
         for name in ["expit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr", "ndtri", "ndtri_exp", "gammaln", "digamma"]
     },
     "trigamma": _trigamma,
-    "gamma_log_ratio": _gamma(gamma.log_ratio),
-    "gamma_slope_a": _gamma(gamma.slope_a),
-    "gamma_slope_e": _gamma(gamma.slope_e),
+    "gamma_log_ratio": _gamma(gamma_quantile.log_ratio),
+    "gamma_slope_a": _gamma(gamma_quantile.slope_a),
+    "gamma_slope_e": _gamma(gamma_quantile.slope_e),
     "softplus": _softplus,
     "copy": lambda var, x: x,
     "stop": lambda var, x: x,

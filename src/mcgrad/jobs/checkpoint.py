@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mcgrad import record
-from mcgrad.atomic import write
 from mcgrad.backends.base import Partial
+from mcgrad.engine.run import Reached
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.result import Estimate
-from mcgrad.run import Reached
-from mcgrad.strict import DIGEST, dumps, loads, signed, verify_digest
+from mcgrad.results import record
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.strict_json import DIGEST, dumps, loads, signed, verify_digest
+from mcgrad.system.atomic import write
 
 FORMAT = "mcgrad.Checkpoint/3"
 SHARE = 0.01  # of the time, at most, goes into writing

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from mcgrad import bijections, distributions, noise
+from mcgrad import distributions, noise
+from mcgrad.distributions import bijections
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.jobs.references import References

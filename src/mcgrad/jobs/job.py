@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcgrad.arguments import called
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import renamed
-from mcgrad.estimator import Estimator
+from mcgrad.inputs.arguments import called
 
 
 @dataclass(frozen=True)

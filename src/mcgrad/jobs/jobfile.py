@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcgrad import arguments, tree
+from mcgrad import tree
 from mcgrad.backends import registry
+from mcgrad.engine.run import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.estimators.plan import GROUP, PATHWISE
-from mcgrad.integrand import Integrand
+from mcgrad.gradients.plan import GROUP, PATHWISE
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
 from mcgrad.jobs.job import Job, Place
 from mcgrad.jobs.references import References, at
-from mcgrad.jobs.tables import refuse_depth, tables
-from mcgrad.printable import line, near
-from mcgrad.run import thread_count
+from mcgrad.jobs.toml_tables import refuse_depth, tables
+from mcgrad.system.printable import line, near
 
 KEYS = (
     "name",

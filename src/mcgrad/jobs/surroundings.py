@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcgrad.locks import Lock
+from mcgrad.system.locks import Lock
 
 
 class _Setting(NamedTuple):

@@ -12,9 +12,9 @@ from zipfile import ZipFile
 import numpy as np
 
 from mcgrad.errors import ParameterError
-from mcgrad.printable import near
-from mcgrad.record import FORMAT
-from mcgrad.save import paths
+from mcgrad.results.files import paths
+from mcgrad.results.record import FORMAT
+from mcgrad.system.printable import near
 
 KIND = FORMAT.partition("/")[0] + "/"  # how the format of results starts, in whatever version
 HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(KIND.encode()))  # as also a part of a result starts

@@ -16,7 +16,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import index_of
+from mcgrad.trace.operands import index_of
 
 Label = Hashable
 Term = tuple[tuple[Label, ...], Var]

@@ -7,8 +7,8 @@ import re
 from typing import Any, NoReturn
 
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import index_remedy
 from mcgrad.trace.foreign import WHOLE, remedy, renamed
+from mcgrad.trace.operands import index_remedy
 from mcgrad.trace.refuse import crossed, refusal, user_expression, user_stores
 
 CALL = re.compile(r"(?:\w+\.)*(\w+)\(.*\)", re.DOTALL)

@@ -10,7 +10,7 @@ import numpy as np
 from mcgrad.ir import build
 from mcgrad.ir.build import apply
 from mcgrad.ir.program import Shape, Var
-from mcgrad.trace.arguments import DTYPES, operand
+from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.refuse import refusal
 
 

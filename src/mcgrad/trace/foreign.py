@@ -121,4 +121,3 @@ def _called_library(frame: FrameType, text: str | None) -> str | None:
         return "python"
     file = getattr(sys.modules.get(root), "__file__", None)
     return owner(file) if file else None
-

@@ -8,7 +8,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import holds_var, index_of, index_remedy
+from mcgrad.trace.operands import holds_var, index_of, index_remedy
 from mcgrad.trace.refuse import refusal
 
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any
 
-from mcgrad.locks import Lock
-from mcgrad.trace.special import FUNCTIONS, UFUNCS
+from mcgrad.system.locks import Lock
+from mcgrad.trace.scipy_special import FUNCTIONS, UFUNCS
 
 _lock = Lock()
 _tracing = 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcgrad.ir.program import Var
 from mcgrad.trace import elementwise, products, reductions, shaping
-from mcgrad.trace.arguments import as_dtype
+from mcgrad.trace.operands import as_dtype
 from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
 
 

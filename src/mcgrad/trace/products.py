@@ -10,8 +10,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import as_dtype, index_of, operand
 from mcgrad.trace.contract import Label, contract
+from mcgrad.trace.operands import as_dtype, index_of, operand
 from mcgrad.trace.refuse import refusal
 
 

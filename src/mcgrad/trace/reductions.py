@@ -9,7 +9,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import as_dtype, axes_of, axis_of, operand
+from mcgrad.trace.operands import as_dtype, axes_of, axis_of, operand
 from mcgrad.trace.shaping import ravel, section
 
 

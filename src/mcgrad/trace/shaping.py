@@ -10,8 +10,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.arguments import axes_of, axis_of, index_of, operand
 from mcgrad.trace.indexing import is_integer
+from mcgrad.trace.operands import axes_of, axis_of, index_of, operand
 from mcgrad.trace.refuse import refusal
 
 

@@ -12,8 +12,8 @@ from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, ancestors
 from mcgrad.trace import intercept
-from mcgrad.trace.arguments import operand
 from mcgrad.trace.foreign import from_elsewhere, refuse_untraceable
+from mcgrad.trace.operands import operand
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten

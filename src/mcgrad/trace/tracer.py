@@ -12,14 +12,14 @@ import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
-from mcgrad.trace import special
-from mcgrad.trace.arguments import DTYPES, index_remedy, operand
+from mcgrad.trace import scipy_special
+from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.conversions import Conversions
-from mcgrad.trace.functions import BUILDERS
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted
 from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES, otherwise
+from mcgrad.trace.operands import DTYPES, index_remedy, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
@@ -134,7 +134,7 @@ class Tracer(Operators, Conversions):
         return call(shown, BUILDERS[func], args, kwargs)
 
 
-ELEMENTWISE = {**UFUNCS, **special.UFUNCS}
+ELEMENTWISE = {**UFUNCS, **scipy_special.UFUNCS}
 
 
 def wrap(value: Any) -> Any:
@@ -206,10 +206,10 @@ def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if not any(_holds_tracer(value) for value in (*args, *kwargs.values())):
         return original(name)(*args, **kwargs)
     shown = f"scipy.special.{name}"
-    if name in special.FUNCTIONS:
-        return call(shown, special.FUNCTIONS[name], args, kwargs)
+    if name in scipy_special.FUNCTIONS:
+        return call(shown, scipy_special.FUNCTIONS[name], args, kwargs)
     _only_defaults(shown, kwargs)
-    return Tracer(special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
+    return Tracer(scipy_special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
 
 
 def _holds_tracer(value: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
 from mcgrad.trace import reductions
-from mcgrad.trace.arguments import operand
-from mcgrad.trace.special import logsumexp
+from mcgrad.trace.operands import operand
+from mcgrad.trace.scipy_special import logsumexp
 
 
 def _first_axis(builder: Callable[..., Var]) -> Callable[..., Var]:

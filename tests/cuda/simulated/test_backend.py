@@ -8,8 +8,8 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.cuda import kernel as cuda_kernel
-from mcgrad.emit import blocks, registers
-from mcgrad.emit.threads import Shape
+from mcgrad.codegen.cuda import blocks, registers
+from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.kernels import merge
 from mcgrad.kernels.target import cuda
 from tests.cuda import machines, simulator

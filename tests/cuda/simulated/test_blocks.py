@@ -5,8 +5,9 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.emit import blocks, lower, placement, tile, tiling
-from mcgrad.emit.threads import Shape
+from mcgrad.codegen.cuda import blocks, placement, tiling
+from mcgrad.codegen.cuda.thread_split import Shape
+from mcgrad.codegen.loops import lower, tile
 from tests.cuda import simulator
 from tests.emit.test_tiles import INTEGRANDS, TILED
 from tests.ops.problems import ALL_SAMPLES, pack

@@ -6,7 +6,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.emit import registers
+from mcgrad.codegen.cuda import registers
 from mcgrad.ir.program import Program
 from tests.cuda import simulator
 from tests.cuda.simulated.test_blocks import TOLERANCE, agree

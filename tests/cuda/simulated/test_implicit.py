@@ -5,7 +5,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.emit import cuda
+from mcgrad.codegen.cuda import choose
 from tests.cuda import simulator
 
 DRAWS = 40
@@ -26,6 +26,6 @@ def test_the_same_sums(name, dtype):
     est = mg.Estimator(lambda z: np.sum(np.sin(z)), FAMILIES[name], backend="numpy", dtype=dtype)
     program, inputs = est.program, est.inputs.values({})
     moments = NumpyBackend().compile(program).bind(inputs).partial(7, 0, DRAWS, False).moments
-    found = simulator.sums(program, cuda.emit(program), inputs, 7, 0, DRAWS)
+    found = simulator.sums(program, choose.emit(program), inputs, 7, 0, DRAWS)
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(found.sums / DRAWS, moments.mean, rtol=tolerance, atol=tolerance)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.emit import blocks, registers
+from mcgrad.codegen.cuda import blocks, registers
 from tests.cuda import simulator
 from tests.cuda.simulated.test_blocks import agree
 from tests.random_integrands import expressions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.emit import registers
+from mcgrad.codegen.cuda import registers
 from tests.cuda import simulator
 
 N, FIRST, SEED = 300, 1234, 2**40 + 7

@@ -2,7 +2,7 @@
 
     python tests/kernels/data/gamma_quantile.py > tests/kernels/data/gamma_quantile.csv
 
-Nothing is shared with the kernels or with `mcgrad.ir.gamma` but the definition: y = log z, P(a, z) = Phi(e), and
+Nothing is shared with the kernels or with `ir.gamma_quantile` but the definition: y = log z, P(a, z) = Phi(e), and
 dy/da = -(dP/da) / (z p(z)), whose numerator is a difference of sixth order with 34 digits.
 """
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 
-from mcgrad import packages, ptx
 from mcgrad.backends.base import NEVER, Cost
 from mcgrad.backends.cuda.kernel import CudaKernel, emitted
 from mcgrad.backends.rates import Rates, current
 from mcgrad.ir.program import Program
+from mcgrad.system import packages
+from mcgrad.toolchain import ptx
 
 RATES = Rates("cuda", float32=1.2e13, float64=3e12, call=6e-5, load=1.5, compile=2.5, equation=2e-2, gigabyte=0.08)
 PACKAGES = {"cupy": "CuPy", "numba_cuda": "numba-cuda"}

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import ptx
 from mcgrad.backends.cuda.constants import Constants
 from mcgrad.backends.cuda.driver import Device
 from mcgrad.backends.cuda.resident import Matrices
-from mcgrad.emit.kernel import Emitted
+from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import BackendError
+from mcgrad.toolchain import ptx
 
 MOST_WORKSPACE = 1 << 28  # bytes, of all blocks of a launch
 BLOCKS = 16  # of a launch on each multiprocessor, where blocks have a workspace

@@ -15,8 +15,8 @@ import numpy as np
 
 from mcgrad.arrays import as_dtype
 from mcgrad.backends.base import HostValues, Inputs
-from mcgrad.emit.kernel import Emitted
-from mcgrad.estimators.problem import DATA
+from mcgrad.codegen.cuda.kernel import Emitted
+from mcgrad.gradients.problem import DATA
 from mcgrad.ir.program import Var, ancestors
 
 NOTHING: tuple[list[Any], list[Any]] = ([], [])

@@ -21,7 +21,7 @@ from mcgrad import arrays
 from mcgrad.arrays import cupy, stream_at
 from mcgrad.backends.cuda import faults
 from mcgrad.errors import BackendError
-from mcgrad.ptx import Ptx
+from mcgrad.toolchain.ptx import Ptx
 
 RECENT = 256  # kernels that stay loaded though nothing uses them
 NON_BLOCKING = 1  # of a stream: it does not wait for the default one

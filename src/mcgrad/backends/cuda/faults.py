@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcgrad import packages
+from mcgrad.system import packages
 
 OUT_OF_MEMORY = 2
 TOO_OLD = 35  # the driver

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device
 from mcgrad.backends.base import Array, Inputs
+from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, Cut, split, whole
 from mcgrad.backends.cuda import driver
 from mcgrad.backends.cuda.compiled import Compiled
@@ -24,10 +25,9 @@ from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.shifted import Shifted, Sums
-from mcgrad.backends.threads import one_blas_thread
-from mcgrad.emit.cuda import emit
-from mcgrad.emit.kernel import Emitted
+from mcgrad.backends.shifted_moments import Shifted, Sums
+from mcgrad.codegen.cuda.choose import emit
+from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
 

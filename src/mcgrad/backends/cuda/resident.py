@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mcgrad.arrays import as_dtype, contiguous, on_device
 from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Memory, Pinned
-from mcgrad.emit.kernel import Emitted
+from mcgrad.codegen.cuda.kernel import Emitted
 
 ALIGNED = 4  # elements: kernels read vectors of so many
 

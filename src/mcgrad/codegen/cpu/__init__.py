@@ -1,0 +1,1 @@
+"""Loop nests as a Numba function over chunks of draws."""

@@ -1,0 +1,1 @@
+"""Loop nests, or straight code on registers, as numba-cuda kernels."""

@@ -1,0 +1,159 @@
+"""What the shapes of numba-cuda kernels share: how they are launched, and the head of their source.
+
+A block of the grid takes *chunks* of draws, by their index, and leaves one partial of each: a float64 sum, and sum of
+squares, of each random output about its pivot. A partial depends on its draws alone, not on the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.codegen.text import INFIX, SPECIAL, Source
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Output, Program, Var
+
+GROUP = {"float32": 4, "float64": 2}  # draws that share a call of Philox; one thread takes them all
+BOOLEAN = {"isfinite", "isnan"}
+ARGUMENTS = "key0, key1, start, stop, base, chunks, omit, out"  # of every kernel
+TYPES = (
+    ", ".join(f"types.{x}" for x in ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean"])
+    + ", pointer(types.float64)"
+)
+
+
+@dataclass
+class Emitted:
+    """Source of a kernel, and how it is launched.
+
+    The kernel takes, in this order: the seed's two halves; the draws wanted, from `start` up to `stop`; `base`, the
+    first draw of the first chunk; the number of chunks; whether non-finite draws are left out; `out`, where chunk i
+    leaves value r of its partial at r * chunks + i. Then the constants and the pivot: number by number if `by_value`,
+    otherwise two pointers; then, in `blocks`, the tables, the workspace and the matrices.
+
+    Parameters
+    ----------
+    source : str
+        A module with the function `kernel` and its `SIGNATURE`.
+    threads : int
+        Threads of a block.
+    chunk : int
+        Draws of a chunk.
+    rows : int
+        Values in a partial: sums, sums of squares, and in the careful variant the draws used and the non-finite ones.
+    scalars : list of (Var, offset)
+        Draw-independent Vars, and where their elements start among the constants.
+    outputs : list of (Output, offset)
+        Random outputs, and where their components start.
+    by_value : bool
+        How constants and pivot are passed.
+    shared : int
+        Bytes of dynamic shared memory of a block.
+    workspace : int
+        Elements of a block's workspace in global memory.
+    matrices : list of (Var, axes)
+        Draw-independent matrices, and the order of axes they are wanted in.
+    tables : int32 array
+        Tables of rows.
+    natives : list
+        The user's own Numba functions, known to the source as native0, native1, ...
+    """
+
+    source: str
+    threads: int
+    chunk: int
+    rows: int
+    scalars: list[tuple[Var, int]]
+    outputs: list[tuple[Output, int]]
+    by_value: bool = False
+    shared: int = 0
+    workspace: int = 0
+    matrices: list[tuple[Var, tuple[int, ...]]] = field(default_factory=list)
+    tables: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
+    natives: list[Any] = field(default_factory=list)
+
+    @property
+    def components(self) -> int:
+        """Number of random output components."""
+        return sum(out.var.size for out, _ in self.outputs)
+
+
+def templates(dtype: str) -> dict[str, str]:
+    """How elementwise ops are written: as on the CPU, but for the float32 division."""
+    return {op: text for op, text in INFIX.items() if op != "divide"} if dtype == "float32" else INFIX
+
+
+def head(
+    dtype: str, ops: Iterable[str], arguments: str, natives: int, launch: tuple[int, int], blocks: bool = False
+) -> Source:
+    """Write imports, the kernel functions that the ops need, and the signature.
+
+    Parameters
+    ----------
+    dtype : str
+    ops : iterable of str
+        Elementwise ops, and minimum or maximum where reductions need them.
+    arguments : str
+        Types of the kernel's arguments after those that all kernels share.
+    natives : int
+        Number of the user's own functions.
+    launch : (int, int)
+        Threads of a block, and how many blocks should find room on a multiprocessor at once.
+    blocks : bool
+        Whether the kernel is one of `blocks`.
+    """
+    bits, text = dtype[-2:], Source()
+    text.add("import numpy as np")
+    text.add("from numba import float64, int32, int64, types, uint32, uint64", "")
+    text.add("from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64")
+    if blocks:
+        text.add("from mcgrad.kernels.blocks import add_moments, add_products, advance, array_at, dynamic_shared")
+        text.add("from mcgrad.kernels.blocks import load2, load4, store2, store4")
+    text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
+    text.add("from mcgrad.kernels.intrinsics import divide, select")
+    text.add("from mcgrad.kernels.philox import philox4x32")
+    text.add("from mcgrad.kernels.target import cuda", "")
+    text.add(f"real, real_type, pointer = np.float{bits}, types.float{bits}, types.CPointer")
+    text.add("words = subroutine(philox4x32, types.UniTuple(types.uint32, 4))")
+    text.add(f"normal_pair = subroutine(noise{bits}.normal_pair, types.UniTuple(real_type, 2))")
+    text.add(f"uniform = subroutine(noise{bits}.uniform, real_type)")
+    known = {*templates(dtype), "divide"}
+    for op in sorted(set(ops) - known):
+        home = "cuda32" if bits == "32" else "special64" if op in SPECIAL else "elementary64"
+        text.add(f"{op} = subroutine({home}.{op}{', types.boolean' if op in BOOLEAN else ''})")
+    text.add(*(f"native{i} = subroutine(native{i}, real_type)" for i in range(natives)))
+    text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")")
+    text.add(f"LAUNCH = {launch}  # threads of a block, blocks at once on a multiprocessor", "", "")
+    return text
+
+
+def needed(body: Iterable[Var]) -> set[str]:
+    """Return the elementwise ops of a body, with what its reductions are written with."""
+    ops = {var.op for var in body}
+    return {op for op in ops if OPS[op].group == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
+
+
+def from_words(kind: str, words: str, names: list[str]) -> list[str]:
+    """Write the lines that turn the four words of a call of Philox into the noise of a group of draws."""
+    w, x, y, z = words.split(", ")
+    if kind == "normal" and len(names) == 4:
+        return [f"{names[0]}, {names[1]} = normal_pair({w}, {x})", f"{names[2]}, {names[3]} = normal_pair({y}, {z})"]
+    if kind == "normal":
+        return [f"{names[0]}, {names[1]} = normal_pair({words})"]
+    if len(names) == 4:
+        return [f"{name} = uniform({word})" for name, word in zip(names, (w, x, y, z), strict=True)]
+    return [f"{names[0]} = uniform({w}, {x})", f"{names[1]} = uniform({y}, {z})"]
+
+
+def offsets(program: Program) -> list[tuple[Output, int]]:
+    """Return the random outputs, and where their components start."""
+    found, first = [], 0
+    for out in program.outputs:
+        if out.var.random:
+            found.append((out, first))
+            first += out.var.size
+    return found

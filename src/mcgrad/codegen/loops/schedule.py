@@ -1,0 +1,226 @@
+"""Put the equations of a body into steps: fused loop nests, matrix products, calls of the user's own functions.
+
+A nest runs over the elements of one shape. An equation joins the earliest nest of its shape that comes after all it
+reads: in the same nest it can read the same element of an elementwise or scan equation, but neither another element nor
+a finished sum. What is read only inside its nest never touches memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, VIEWS, Access, resolve
+from mcgrad.codegen.loops.lower import is_matrix_product, is_outer
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Output, Program, Shape, Var
+
+
+@dataclass(eq=False)
+class Nest:
+    """Loops over one shape (axes of extent 1 left out), with the lanes innermost."""
+
+    shape: Shape
+    body: list[Var] = field(default_factory=list)
+    moments: list[Output] = field(default_factory=list)
+    backwards: dict[int, bool] = field(default_factory=dict)  # axis -> whether a scan needs it to run from the end
+
+
+@dataclass(eq=False)
+class Product:
+    """A matrix product of a draw-independent matrix with the lane block of a random operand."""
+
+    var: Var
+
+
+@dataclass(eq=False)
+class OuterMoments:
+    """Moments of an outer product, as a matrix product over the lanes."""
+
+    output: Output
+
+
+@dataclass(eq=False)
+class Call:
+    """A user's Numba function, called for each lane."""
+
+    var: Var
+
+
+@dataclass(eq=False)
+class Finite:
+    """Find the draws of which every output is finite; needs all outputs stored."""
+
+
+@dataclass(eq=False)
+class Tile:
+    """Nests and products that run over one long axis, some rows at a time, so that what they share stays in cache."""
+
+    extent: int
+    steps: list[Nest | Product]
+
+
+Step = Nest | Product | OuterMoments | Call | Finite | Tile
+
+
+@dataclass
+class Schedule:
+    """Steps in order, and what must be kept in the workspace between or inside them."""
+
+    program: Program
+    steps: list[Step]
+    place: dict[Var, int]  # the step that computes a Var
+    stored: dict[Var, None]  # Vars with rows in the workspace, in order
+    local: frozenset[Var] = frozenset()  # those of which only one tile's rows are kept
+
+
+def squeeze(shape: Shape) -> Shape:
+    """The shape without axes of extent 1."""
+    return tuple(n for n in shape if n != 1)
+
+
+def nest_shape(var: Var) -> Shape:
+    """What the nest that computes an equation runs over."""
+    return squeeze(var.args[0].shape if var.op in REDUCTIONS else var.shape)
+
+
+def accesses(var: Var) -> list[Access]:
+    """How an equation reads its random arguments."""
+    return [resolve(arg) for arg in var.args if arg.random]
+
+
+def computed(step: Step) -> list[Var]:
+    """The Vars that a step computes."""
+    if isinstance(step, Tile):
+        return [var for inner in step.steps for var in computed(inner)]
+    return step.body if isinstance(step, Nest) else [step.var] if isinstance(step, Product | Call) else []
+
+
+def reads(step: Step, program: Program | None = None) -> list[Access]:
+    """How a step reads Vars; what Finite reads only the Program knows."""
+    if isinstance(step, Tile):
+        return [access for inner in step.steps for access in reads(inner)]
+    if isinstance(step, Nest):
+        return [a for var in step.body for a in accesses(var)] + [resolve(out.var) for out in step.moments]
+    if isinstance(step, Product | Call):
+        return accesses(step.var)
+    if isinstance(step, OuterMoments):
+        return accesses(step.output.var)
+    outputs = [out.var for out in program.outputs if out.var.random] if program else []
+    return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_outer(var) else ()))]
+
+
+def schedule(program: Program, careful: bool = False) -> Schedule:
+    """Schedule a lowered Program.
+
+    Parameters
+    ----------
+    program : Program
+    careful : bool
+        Store every output, find the draws that are finite, and only then take moments, so that draws can be left out.
+    """
+    plan = _Planner(program)
+    for var in program.body():
+        plan.add(var)
+    outputs = [out for out in program.outputs if out.var.random]
+    if careful:
+        plan.keep(outputs)
+        plan.steps.append(Finite())
+    first = len(plan.steps) if careful else 0
+    for out in outputs:
+        plan.add_moments(out, first)
+    return Schedule(program, plan.steps, plan.place, plan.stored)
+
+
+class _Planner:
+    def __init__(self, program: Program) -> None:
+        self.steps: list[Step] = []
+        self.place: dict[Var, int] = {}
+        self.stored: dict[Var, None] = {}
+        self.outer = {out.var for out in program.outputs if is_outer(out.var)}
+
+    def add(self, var: Var) -> None:
+        if var.op in VIEWS:
+            return  # a view: no work of its own
+        if var in self.outer:
+            return  # only its moments are wanted
+        if var.op in ASSEMBLY:
+            parts = [resolve(arg).base for arg in var.args]
+            self.place[var] = max(self.place[part] for part in parts)
+            self.stored.update(dict.fromkeys([var, *parts]))
+        elif is_matrix_product(var):
+            self._store_reads(var)
+            self._append(Product(var), var)
+        elif OPS[var.op].group == "native":
+            self._store_reads(var)
+            self._append(Call(var), var)
+        else:
+            self._join(var)
+
+    def _append(self, step: Step, var: Var) -> None:
+        self.place[var] = len(self.steps)
+        self.stored[var] = None
+        self.steps.append(step)
+
+    def _join(self, var: Var) -> None:
+        shape = nest_shape(var)
+        reads = accesses(var)
+        nest = self._nest(shape, reads, _scan_axis(var))
+        self.steps[nest].body.append(var)  # type: ignore[union-attr]
+        self.place[var] = nest
+        self._store(reads, nest)
+        if var.op in REDUCTIONS:
+            self.stored[var] = None
+
+    def _nest(self, shape: Shape, reads: list[Access], scan: tuple[int, bool] | None, first: int = 0) -> int:
+        """The earliest nest of this shape in which all reads are possible."""
+        for access in reads:
+            at = self.place[access.base]
+            same = access.is_whole and squeeze(access.shape) == shape and self._flows(access.base)
+            first = max(first, at if same else at + 1)
+        for i in range(first, len(self.steps)):
+            nest = self.steps[i]
+            if isinstance(nest, Nest) and nest.shape == shape:
+                if scan is None:
+                    return i
+                axis, backwards = scan
+                if nest.backwards.setdefault(axis, backwards) == backwards:
+                    return i
+        self.steps.append(Nest(shape, backwards={} if scan is None else {scan[0]: scan[1]}))
+        return len(self.steps) - 1
+
+    def _flows(self, base: Var) -> bool:
+        """Whether an element can be read in the nest that computes it."""
+        return base.op not in REDUCTIONS | ASSEMBLY and isinstance(self.steps[self.place[base]], Nest)
+
+    def _store(self, reads: list[Access], nest: int) -> None:
+        for access in reads:
+            shape = self.steps[nest].shape  # type: ignore[union-attr]
+            same = access.is_whole and squeeze(access.shape) == shape and self._flows(access.base)
+            if self.place[access.base] != nest or not same:
+                self.stored[access.base] = None
+
+    def _store_reads(self, var: Var) -> None:
+        self.stored.update(dict.fromkeys(access.base for access in accesses(var)))
+
+    def add_moments(self, out: Output, first: int) -> None:
+        if out.var in self.outer:
+            self._store_reads(out.var)
+            self.steps.append(OuterMoments(out))
+            return
+        reads = [resolve(out.var)]
+        nest = self._nest(squeeze(out.var.shape), reads, None, first)
+        self.steps[nest].moments.append(out)  # type: ignore[union-attr]
+        self._store(reads, nest)
+
+    def keep(self, outputs: list[Output]) -> None:
+        """Store all that the outputs read."""
+        for out in outputs:
+            reads = accesses(out.var) if out.var in self.outer else [resolve(out.var)]
+            self.stored.update(dict.fromkeys(access.base for access in reads))
+
+
+def _scan_axis(var: Var) -> tuple[int, bool] | None:
+    if OPS[var.op].group != "scan":
+        return None
+    axis, backwards = var.attrs
+    return len(squeeze(var.shape[:axis])), backwards

@@ -1,1 +1,0 @@
-"""From a Program to source text: lower, schedule into loop nests, lay out the workspace, write."""

@@ -1,0 +1,91 @@
+"""The one-call interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.estimator import Estimator
+from mcgrad.gradients.plan import GROUP, Method
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+from mcgrad.results.estimate import Estimate
+
+
+def estimate(
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Distribution | None = None,
+    n: int | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    wrt: str | Iterable[str] | None = None,
+    method: Method = "pathwise",
+    baseline: str | None = None,
+    k: int = GROUP,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    progress: bool | Callable[[int], None] = False,
+    nonfinite: str = "propagate",
+    devices: Iterable[int] | None = None,
+    output: str = "host",
+) -> Estimate:
+    """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
+
+    Parameters
+    ----------
+    f : callable, Integrand or Objective
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
+    q : Distribution
+        An objective knows its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
+    n : int
+        Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
+    params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
+        As for `Estimator`.
+    seed : int
+        0 <= seed < 2**64.
+    progress : bool or callable
+        Whether to show a progress bar, or a function to call with the number of draws done.
+
+    Returns
+    -------
+    Estimate
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr``.
+
+    Notes
+    -----
+    The function is traced at every call, twice, which takes milliseconds; compiled code is found again wherever the
+    traced Program is one that was compiled before, in this process or an earlier one. For many calls an `Estimator` is
+    faster.
+
+    Examples
+    --------
+    >>> est = mg.estimate(lambda z: np.sin(z), mg.Normal(0.3, 1.2), n=1_000_000)
+    >>> est.grad["loc"], est.grad_stderr["loc"]
+    """
+    n = arguments.count("n", n, 2)
+    seed = arguments.seed(seed)
+    estimator = Estimator(
+        f,
+        q,
+        params=params,
+        data=data,
+        wrt=wrt,
+        method=method,
+        baseline=baseline,
+        k=k,
+        dtype=dtype,
+        backend=backend,
+        threads=threads,
+        nonfinite=nonfinite,
+        draws=n,
+        devices=devices,
+        output=output,
+    )
+    return estimator(n, seed, progress=progress)

@@ -1,0 +1,238 @@
+"""Choose a backend by what it would take, and the next best one where it fails."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices
+from mcgrad.backends.rates import Rated
+from mcgrad.backends.registry import AUTO, backends, find
+from mcgrad.errors import BackendError, BackendWarning, ParameterError, user_level
+from mcgrad.inputs import arguments
+from mcgrad.ir.program import Program
+from mcgrad.results.format import duration
+from mcgrad.system.locks import Lock
+
+CUDA = "cuda"  # the backend whose devices arrays may be on
+CALL = 1_000_000  # draws of a call, where nobody said how many there will be
+LITTLE = 0.05  # seconds: in less nothing compiles
+SOON = 3e-3  # seconds: where one backend takes less, asking the others would take longer
+
+
+def checked_output(output: Any, backend: str) -> str:
+    """Return where gradients are left, "host" or "device"; refuse devices with a backend that has none."""
+    chosen = arguments.choice("output", output, arguments.OUTPUTS)
+    if chosen == "device" and backend not in (CUDA, AUTO):
+        raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend, and what led to it.
+
+    Parameters
+    ----------
+    backend : Backend
+    costs : dict of str to Cost
+        What the backends that were asked would take.
+    missing : dict of str to str
+        Those that would have taken less but cannot run, and why.
+    """
+
+    backend: Backend
+    costs: Mapping[str, Cost]
+    missing: Mapping[str, str]
+
+
+def choose(
+    name: str,
+    program: Program,
+    draws: int | None,
+    threads: int,
+    failed: Mapping[str, str] | None = None,
+    prefer: str | None = None,
+) -> Choice:
+    """Choose a backend for a Program.
+
+    Parameters
+    ----------
+    name : str
+        A backend's name, or "auto" for the one that takes least by its own estimate, the first registered of equals.
+    program : Program
+    draws : int or None
+        How many draws there will be in all, in one call. None for many calls: of a million draws each for all we
+        know, and so many that compiling does not count.
+    threads : int
+    failed : dict of str to str, optional
+        Backends not to take again, and why.
+    prefer : str, optional
+        The backend that "auto" takes if it can run, whatever it would take.
+
+    Raises
+    ------
+    BackendError
+        The backend cannot run here, or none can.
+    """
+    if name != AUTO:
+        return Choice(find(name), {}, {})
+    failed = failed or {}
+    known = {key: backend for key, backend in backends().items() if key not in failed}
+    if prefer in known and known[prefer].unavailable() is None:
+        return Choice(known[prefer], {}, {})
+    costs: dict[str, Cost] = {}
+    for key, backend in known.items():
+        costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
+        if draws is not None and costs[key].total < SOON and backend.unavailable() is None:
+            break
+    missing: dict[str, str] = {}
+    ready: set[str] = set()
+    while left := [key for key in costs if key not in missing]:
+        best = min(left, key=lambda key: _seconds(costs[key], draws))
+        if best in ready:
+            return Choice(known[best], costs, missing)
+        reason = known[best].unavailable()
+        if reason is None:  # now that it knows its device it may find that it takes longer
+            costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
+            ready.add(best)
+        else:
+            missing[best] = f"is not available: {reason}"
+    raise BackendError(f"no backend is left: {'; '.join(f'{key} {why}' for key, why in {**failed, **missing}.items())}")
+
+
+class Running(NamedTuple):
+    """A Program compiled by the backend that was chosen."""
+
+    backend: Backend
+    kernel: Kernel
+    choice: Choice
+
+
+class Dispatched:
+    """A Program on a backend; for "auto" on the next best one as soon as that one fails.
+
+    Parameters
+    ----------
+    name, program, draws, threads, prefer
+        As for `choose`.
+    devices : iterable of int, optional
+        Which devices the kernel may use, where it has a choice.
+    why : str
+        What is said of the preferred backend.
+
+    Attributes
+    ----------
+    running : Running
+    """
+
+    def __init__(
+        self,
+        name: str,
+        program: Program,
+        draws: int | None,
+        threads: int,
+        devices: Iterable[int] | None = None,
+        prefer: str | None = None,
+        why: str = "",
+    ) -> None:
+        self.name, self.program, self.draws, self.threads = name, program, draws, threads
+        self.devices, self.prefer, self.why = devices, prefer, why
+        self._failed: dict[str, str] = {}
+        self._lock = Lock()
+        self.running = self._compile()
+        self._warn()
+
+    def fall_back(self, failed: Running, error: BackendError) -> None:
+        """Go on with the next best backend after an error in a run; raise the error where the user named the backend.
+
+        Parameters
+        ----------
+        failed : Running
+            What raised it. Another thread may have fallen back from it already.
+        error : BackendError
+        """
+        with self._lock:
+            if failed is self.running:
+                self._fail(failed.backend, error)
+                self.running = self._compile()
+        self._warn()
+
+    def reason(self) -> str:
+        """Say why it is this backend. Asks all backends whether they are there, which may load them."""
+        if self.name != AUTO:
+            return "as asked for"
+        backend, _, choice = self.running
+        if backend.name not in choice.costs:
+            return self.why
+        cost = choice.costs[backend.name]
+        steps = {"to load or compile": cost.compile, "to start": cost.start, "for the draws": cost.draws}
+        parts = [f"{duration(time)} {what}" for what, time in steps.items() if time]
+        if self.draws is None:
+            parts = [f"a call of {CALL:,} draws, compiling aside"]
+        elif 0 < cost.compile < LITTLE:
+            parts[0] = "compiled already"
+        total = duration(_seconds(cost, self.draws))
+        reason = "; ".join([f"{total} estimated: {', '.join(parts)}", *self._others()])
+        if isinstance(backend, Rated) and not backend.rates().measured:
+            reason += "; by default rates, `mcgrad tune` measures this machine's"
+        return reason
+
+    def _others(self) -> Iterator[str]:
+        """Say what each other backend would take, or why it cannot run."""
+        choice, passed = self.running.choice, self._passed()
+        for name, backend in backends().items():
+            if name in passed:
+                yield f"{name} {passed[name]}"
+            elif name != self.running.backend.name:
+                draws = CALL if self.draws is None else self.draws
+                missing = backend.unavailable()
+                cost = choice.costs.get(name) or backend.cost(self.program, draws, self.threads)
+                time = duration(_seconds(cost, self.draws))
+                yield f"{name} {time}" if missing is None else f"{name} is not available: {missing}"
+
+    def _passed(self) -> dict[str, str]:
+        return {**self._failed, **self.running.choice.missing}
+
+    def _compile(self) -> Running:
+        while True:
+            choice = choose(self.name, self.program, self.draws, self.threads, self._failed, self.prefer)
+            try:
+                return Running(choice.backend, self._kernel(choice.backend), choice)
+            except BackendError as error:
+                self._fail(choice.backend, error)
+
+    def _kernel(self, backend: Backend) -> Kernel:
+        kernel = backend.compile(self.program)
+        if self.devices is None:
+            return kernel
+        if isinstance(kernel, OnDevices):
+            return kernel.on(self.devices)
+        if self.name != AUTO:
+            raise ParameterError("devices", f"{self.devices} with backend {backend.name!r}", "None, or backend 'cuda'")
+        return kernel
+
+    def _fail(self, backend: Backend, error: BackendError) -> None:
+        if self.name != AUTO:
+            raise error
+        self._failed[backend.name] = f"failed: {error}"
+
+    def _warn(self) -> None:
+        """Tell of each backend that was passed over, once in a process for each reason, numbers in it aside."""
+        for name, reason in self._passed().items():
+            key = (name, re.sub(r"\d+", "", reason))
+            if key not in _warned:
+                _warned.add(key)
+                message = f'backend "{name}" {reason}. "auto" runs on "{self.running.backend.name}" instead.'
+                warnings.warn(message, BackendWarning, stacklevel=user_level())
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def _seconds(cost: Cost, draws: int | None) -> float:
+    """Return what backends are compared by."""
+    return cost.start + cost.draws if draws is None else cost.total

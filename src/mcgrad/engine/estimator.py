@@ -1,0 +1,408 @@
+"""The compiled estimator: trace and compile once, call many times with new parameters and seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import any_on_device, fetch_all, following, place, settle
+from mcgrad.backends import chunks, registry
+from mcgrad.backends.base import Kernel, Partial, wide_inputs
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.auto import planned
+from mcgrad.engine.dispatch import CUDA, Dispatched, Running, checked_output
+from mcgrad.engine.epilogue import Finisher, spoiled
+from mcgrad.engine.fingerprint import Fingerprint
+from mcgrad.engine.pickling import Request, unpickled
+from mcgrad.engine.pilot import Pilot
+from mcgrad.engine.progress import reporting
+from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
+from mcgrad.engine.run import Reached, run, thread_count
+from mcgrad.engine.steps import Steps
+from mcgrad.engine.values import Inputs
+from mcgrad.errors import BackendError, NonFiniteError, ParameterError
+from mcgrad.gradients.jump_check import check_jumps
+from mcgrad.gradients.plan import AUTO, GROUP, Method
+from mcgrad.gradients.problem import trace_problem
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+from mcgrad.results.estimate import Estimate
+from mcgrad.system.machine import processor
+
+if TYPE_CHECKING:
+    from mcgrad.ir.program import Program
+
+
+class Estimator:
+    """Estimates E f(z), z ~ q, and its gradient, again and again.
+
+    Parameters
+    ----------
+    f : callable, Integrand or Objective
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make. It
+        is called twice with stand-ins for arrays, and must do the same both times: no random numbers, no state.
+    q : Distribution
+        Its parameters may change from call to call, their shapes may not. An objective knows its own.
+    params : nested dict of str to float or array, optional
+        Parameters that only f has; they may change from call to call, too. Their gradient nests as they do.
+    data : dict of str to array, optional
+        Float arrays, which may change from call to call, or integers and booleans, which may index and may not. An
+        Estimator keeps a copy. Integers of any width reach f as int64, in which narrow ones do not wrap. NaN stays NaN.
+    wrt : str or iterable of str, optional
+        Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
+        ``()`` for the value alone.
+    dtype : {"float32", "float64"}, optional
+        Default: what NumPy would make of the inputs (Python floats are float64).
+    backend : str
+        "numpy", "cpu" or another that is registered, or "auto": the one that takes least by its own estimate, or the
+        next best where that one fails (with a `BackendWarning`).
+    threads : int, optional
+        Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
+        control groups), in each call. The result does not depend on it.
+    nonfinite : {"propagate", "omit", "raise"}
+        What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN (a value
+        that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
+
+    method : str or dict
+        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also
+        "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
+        says it parameter by parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. Parameters that only f has are
+        differentiated directly, or have "difference". See docs/estimators.md.
+    baseline : {None, "mean", "leave_one_out", "optimal"}
+        What score functions take from f.
+    k : int
+        Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
+    draws : int, optional
+        About how many draws there will be in all, for ``backend="auto"``. Without, it takes many calls of a million
+        draws for granted, so many that compiling does not count.
+    devices : iterable of int, optional
+        For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
+        depend on them.
+    output : {"host", "device"}
+        Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
+        CUDA backend, which it then is).
+
+    Raises
+    ------
+    ParameterError, TraceError, BackendError
+        Before anything runs.
+
+    Notes
+    -----
+    A pickle holds the arguments, arrays in host memory, and what a pilot chose under ``method="auto"``. It traces again
+    where it arrives, and refuses to be another problem there. Functions that pickle does not find by name, such as a
+    lambda, are kept as code, by the cloudpickle inside Numba. Under ``backend="auto"`` the backend stays the same on a
+    machine with the same processor, if it can run. `copy.copy` and `copy.deepcopy` share what was traced and compiled.
+
+    Examples
+    --------
+    >>> estimator = mg.Estimator(f, mg.Normal(loc, scale), dtype="float32")
+    >>> est = estimator(n=4096, seed=step, loc=loc, scale=scale)
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | Integrand | Objective,
+        q: Distribution | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        wrt: str | Iterable[str] | None = None,
+        method: Method = "pathwise",
+        baseline: str | None = None,
+        k: int = GROUP,
+        dtype: npt.DTypeLike | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        nonfinite: str = "propagate",
+        draws: int | None = None,
+        devices: Iterable[int] | None = None,
+        output: str = "host",
+    ) -> None:
+        self._make(
+            Request(
+                f, q, params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, draws,
+                tuple(devices) if isinstance(devices, Iterable) else devices, output,
+            )
+        )  # fmt: skip
+
+    def _make(self, given: Request) -> None:
+        f, q = given.f, arguments.distribution(given.f, given.q)
+        registry.check_name(given.backend)
+        self._given = replace(given, params=None, data=None)  # whose values are kept below
+        self.output = checked_output(given.output, given.backend)
+        self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
+        threads = thread_count(given.threads)
+        self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
+        params = arguments.parameters(given.params, q)
+        data = arguments.data(given.data, {**q.params, **(given.params or {})})
+        known = data | f.data if isinstance(f, Objective) else data
+        self.dtype = arguments.dtype(given.dtype, q, given.params or {}, known)
+        self.inputs = Inputs(q, params, data, known, self.dtype)
+        problem = trace_problem(f, q, params, known)
+        self.wrt = arguments.selected(given.wrt, list(problem.params))
+        self._shapes = {path: problem.params[path].shape for path in self.wrt}
+        self.inputs.read(problem.data)
+        self.plan = planned(given, problem, self.wrt, self.inputs)
+        self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
+        if given.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
+            check_jumps(problem, self.plan.direct(self.wrt))
+        self._along = self.plan.along(self.wrt)
+        self.inputs.own(frozenset(wide_inputs(self.program)))
+        self._fingerprint = Fingerprint(self.program, self.inputs.fixed)
+        self.group = self.plan.group * problem.draws
+        pilot = self.plan.pilot(problem, self.wrt, self.dtype)
+        self._pilot = Pilot(pilot) if pilot else None
+        moved = self.plan.moved(self.wrt)
+        self._steps = Steps(problem, moved, self.dtype) if moved else None
+        self._finish = Finisher(self.program, q.free)
+        self._work = self.program.work() / self.group
+        there = any_on_device(self.inputs.arrays())
+        if there:
+            settle()
+        prefer, why = given.ran_here(), "as before it was pickled"
+        if there or self.output == "device":
+            prefer, why = CUDA, "where the inputs are"
+        name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
+        draws = given.draws and given.draws // self.group
+        self._dispatched = Dispatched(name, self.program, draws, threads, given.devices, prefer, why)
+        self._own = frozenset([*vars(self), "_own"])
+
+    def _request(self) -> Request:
+        """Return what makes this Estimator again, wherever that is, without a pilot."""
+        params = tree.unflatten(self.inputs.params) if self.inputs.params else None
+        made = replace(self._given, q=self.q, params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
+        return replace(made, plan=self.plan, ran=self.backend, where=processor())
+
+    def _added(self) -> dict[str, Any]:
+        """Return the attributes that the user, or a subclass, has set besides."""
+        return {name: value for name, value in vars(self).items() if name not in self._own}
+
+    def __copy__(self) -> Self:
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))  # of all this calls change nothing that a result depends on
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = memo[id(self)] = self.__copy__()
+        vars(new).update(deepcopy(self._added(), memo))
+        return new
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpickled, (type(self), self._request().portable(), self.problem), self._added() or None
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
+        return thread_count(self._given.threads)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs: under "auto" another one once a backend has failed."""
+        return self._dispatched.running.backend.name
+
+    @property
+    def _kernel(self) -> Kernel:
+        return self._dispatched.running.kernel
+
+    def __call__(
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        progress: bool | Callable[[int], None] = False,
+        stream: Any = None,
+        **changes: Any,
+    ) -> Estimate:
+        """Estimate over the draws first .. first + n of the seed's sequence.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, at least 2.
+        seed : int
+            0 <= seed < 2**64.
+        first : int
+            Index of the first draw. Estimates over disjoint ranges merge.
+        progress : bool or callable
+            Whether to show a progress bar, or a function to call with the number of draws done.
+        stream : optional
+            Of CUDA, from CuPy, PyTorch or anything with ``__cuda_stream__``: what it holds is done before parameters
+            on a device are read, and gradients for the device are made in it. Default: CuPy's current stream.
+        **changes
+            New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
+            of a Joint and what else is nested as dicts. `Estimate.merge` tells other data from the same. Data with the
+            name of an argument of this call, such as ``n``, stay as they were.
+
+        Returns
+        -------
+        Estimate
+        """
+        n, first = arguments.draw_range(n, first, self.group)
+        seed = arguments.seed(seed)
+        if stream is not None:
+            with following(stream):
+                return self(n, seed, first=first, progress=progress, **changes)
+        values = self.inputs.values(changes)
+        with reporting(progress, n) as report:
+            watch = (lambda reached: report(reached.stop - first)) if report else None
+            return self._estimate(n, seed, first, values, watch)
+
+    def watched(
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        watch: Callable[[Reached], None] | None = None,
+        reached: Reached | None = None,
+    ) -> Estimate:
+        """Estimate as a call does, from where an earlier run had come, and report how far this one has.
+
+        Parameters
+        ----------
+        n, seed, first
+            As for a call.
+        watch : callable, optional
+            Called with a `Reached` after each chunk of draws.
+        reached : Reached, optional
+            What `watch` was called with in an earlier run of this `problem`, n, seed and first, on this backend: the
+            result has the bits that it would have had then.
+
+        Returns
+        -------
+        Estimate
+        """
+        n, first = arguments.draw_range(n, first, self.group)
+        seed = arguments.seed(seed)
+        if reached is not None and not self.ends_at(reached.stop, n, first):
+            raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
+        return self._estimate(n, seed, first, self.inputs.values({}), watch, reached)
+
+    def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
+        """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
+        cut = self._kernel.chunks(first // self.group, n // self.group)
+        return draw % self.group == 0 and chunks.ends_at(cut, draw // self.group)
+
+    @property
+    def problem(self) -> str:
+        """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        problem = self._fingerprint.at(self.inputs.values({}))
+        return problem if isinstance(problem, str) else problem()
+
+    def _estimate(
+        self,
+        n: int,
+        seed: int,
+        first: int,
+        values: Mapping[str, npt.NDArray[Any]],
+        watch: Callable[[Reached], None] | None,
+        reached: Reached | None = None,
+    ) -> Estimate:
+        problem = self._fingerprint.at(values)
+        if self._pilot or self._steps:
+            values = {**values, **self.baselines(values, seed)}
+        while True:
+            running = self._dispatched.running
+            try:
+                partial, seconds = self._average(running, n, seed, first, values, watch, reached)
+                break
+            except BackendError as error:
+                self._dispatched.fall_back(running, error)
+                values = fetch_all(values)
+                reached = None  # another backend cuts its chunks elsewhere
+        if partial.nonfinite and self.nonfinite == "raise":
+            raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
+        if self._along and self.q.bridges is not None:
+            warn_of_gaps(self.q, values, self._along, n)
+            self._along = []  # once for an Estimator
+        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, self._finish.random, n, self.dtype)
+        return Estimate.from_moments(
+            partial.moments,
+            shapes=self._shapes,
+            n=n,
+            first=first,
+            seed=seed,
+            dtype=self.dtype,
+            backend=running.backend.name,
+            seconds=seconds,
+            nonfinite=partial.nonfinite,
+            problem=problem,
+            omitted=self.nonfinite == "omit",
+            method=self.plan.method,
+            choice=self.plan.reason,
+            group=self.group,
+            place=place if self.output == "device" else None,
+        )
+
+    def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
+        """Work out what pilots give, baselines and the places of differences, by the paths of their inputs."""
+        here = fetch_all(values) if self._pilot or self._steps else {}
+        found = self._pilot(here, seed) if self._pilot else {}
+        return {**found, **(self._steps(here) if self._steps else {})}
+
+    def _average(
+        self,
+        running: Running,
+        n: int,
+        seed: int,
+        first: int,
+        values: Mapping[str, npt.NDArray[Any]],
+        watch: Callable[[Reached], None] | None,
+        reached: Reached | None,
+    ) -> tuple[Partial, float]:
+        kernel = running.kernel
+        if not getattr(kernel, "takes_device_arrays", False):
+            values = fetch_all(values)
+        with kernel.limits():
+            start = time.perf_counter() - (reached.seconds if reached else 0.0)
+
+            def after_chunk(stop: int, total: Partial) -> None:
+                if watch:
+                    watch(Reached(stop * self.group, total, time.perf_counter() - start, running.backend.name))
+
+            if reached:
+                reached = replace(reached, stop=reached.stop // self.group)
+            bound, cut = kernel.bind(values), kernel.chunks(first // self.group, n // self.group)
+            omit = self.nonfinite == "omit"
+            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, after_chunk, reached)
+            seconds = time.perf_counter() - start
+            return self._finish.estimate(partial, values, omit), seconds
+
+    def __repr__(self) -> str:
+        params = "".join(f", {path}: {array.shape}" for path, array in self.inputs.params.items())
+        data = "".join(f", {name}: {array.shape}" for name, array in self.inputs.data.items())
+        given = [
+            self._name,
+            *([f"params={{{params[2:]}}}"] if params else []),
+            *([f"data={{{data[2:]}}}"] if data else []),
+            f"wrt=({', '.join(self.wrt)})",
+            f"method={self.plan.method!r}",
+            f"dtype={self.dtype}",
+            f"backend={self.backend}",
+        ]
+        return f"Estimator({', '.join(given)})"
+
+    def explain(self) -> str:
+        """Return the Program, the backend and the source that runs, to read."""
+        return "\n".join(
+            [
+                f"backend: {self.backend} ({self._dispatched.reason()})",
+                f"threads: {self.threads}, dtype: {self.dtype}",
+                *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
+                f"work: about {self._work:,.0f} multiplications a draw",
+                f"gradient by {self.plan.method}{f' ({self.plan.reason})' if self.plan.reason else ''}",
+                "",
+                str(self.program),
+                "",
+                self._kernel.source(),
+            ]
+        )

@@ -1,0 +1,134 @@
+"""Gradients that are zero, or too small, as the draws that a parameter moves are too rare to be among those made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.joint import part_of
+from mcgrad.errors import RareDrawsWarning, user_level
+from mcgrad.gradients.decompositions import decomposition
+from mcgrad.moments import Moments
+from mcgrad.noise import Shape
+
+NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: what rounding makes of a gradient of zero
+SEVERAL = 10_000  # draws of all calls in a loop, which average out what one of them lacks
+FEW = 40.0  # draws expected not to be at an end of the support: with more of them, zeros have other reasons
+
+
+def warn_of_rare_draws(
+    q: Distribution,
+    values: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    moments: Moments,
+    random: npt.NDArray[np.bool_],
+    n: int,
+    dtype: str,
+) -> None:
+    """Warn where a component of the gradient is zero in all draws, and may owe that to their number.
+
+    Parameters
+    ----------
+    q : Distribution
+    values : dict of str to array
+        Its parameters and other inputs, by path.
+    shapes : dict of str to tuple of int
+        Of the parameters of the gradient, in the order of the moments.
+    moments : Moments
+        Of the value, and of the gradient's components.
+    random : bool array
+        Which of these differ from draw to draw; a closed form may well be zero.
+    n : int
+        Number of draws.
+    dtype : {"float32", "float64"}
+
+    Warns
+    -----
+    RareDrawsWarning
+        Names the first such component.
+    """
+    if q.rarity is None:
+        return
+    size = np.abs(moments.mean) + moments.norm / np.sqrt(n)
+    zero = random & (size <= NOTHING[dtype] * size[0])
+    if not zero[1:].any():
+        return
+    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    probabilities = q.rarity(**tree.unflatten(params))
+    first = 1
+    for path, shape in shapes.items():
+        count = int(np.prod(shape))
+        here = zero[first : first + count].reshape(shape)
+        first += count
+        if path not in probabilities or not here.any():
+            continue
+        probability = _of_shape(probabilities[path], shape)
+        rare = here & (max(n, SEVERAL) * probability < FEW)
+        if rare.any():
+            where = tuple(int(i) for i in np.argwhere(rare)[0])
+            place = f"[{', '.join(map(str, where))}]" if where else ""
+            least = float(probability[where])
+            if part_of(q, path)[0].reparameterized:
+                moved = f"a draw that is not at an end of the support, and moves with {path},"
+                remedy = "method='score', whose standard error shows what is not known"
+            else:
+                moved = "a draw that is not the most probable value"
+                remedy = "parameters that make them more probable"
+                if decomposition(*part_of(q, path)[::2]) is not None:
+                    remedy = "method='measure_valued', which makes such draws by themselves"
+            warnings.warn(
+                f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
+                f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
+                f"{remedy}",
+                RareDrawsWarning,
+                stacklevel=user_level(),
+            )
+            return
+
+
+def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str], n: int) -> None:
+    """Warn of gradients along draws, between parts of the support that hardly any draw is between.
+
+    Parameters
+    ----------
+    q : Distribution
+    values : dict of str to array
+        Its parameters and other inputs, by path.
+    paths : sequence of str
+        Parameters whose gradient is taken along draws.
+    n : int
+        Number of draws.
+
+    Warns
+    -----
+    RareDrawsWarning
+        Names the first such parameter.
+    """
+    if q.bridges is None:
+        return
+    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    for path, probability in q.bridges(**tree.unflatten(params)).items():
+        least = float(np.min(probability))
+        if path in paths and least * max(n, SEVERAL) < 1:
+            warnings.warn(
+                f"{path}: the components are so far apart that draws between them, which carry a part of the gradient "
+                f"along draws, have a probability of about {least:.1g}: the gradient in {path} and its standard error "
+                f"are likely too small, unless the integrand is flat there; method={{'{path}': 'score+mean'}} is right",
+                RareDrawsWarning,
+                stacklevel=user_level(),
+            )
+            return
+
+
+def _of_shape(probability: Any, shape: Shape) -> Any:
+    """Return probabilities for each component of a parameter; the largest where its components have several."""
+    if np.broadcast_shapes(np.shape(probability), shape) == shape:
+        return np.broadcast_to(probability, shape)
+    return np.full(shape, np.max(probability))

@@ -1,0 +1,1 @@
+"""Formulas that families of distributions share, in plain NumPy that can be traced."""

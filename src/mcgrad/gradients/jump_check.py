@@ -1,0 +1,121 @@
+"""Pathwise gradients that leave out what a jump contributes: refused where nothing else is left, else a warning."""
+
+from __future__ import annotations
+
+import linecache
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from mcgrad import tree
+from mcgrad.errors import JumpWarning, ParameterError
+from mcgrad.gradients.continuity import is_continuous
+from mcgrad.gradients.jumps import flat_between, reaches
+from mcgrad.gradients.problem import Problem
+from mcgrad.ir.program import Var, ancestors
+
+_warns: ContextVar[bool] = ContextVar("warns", default=True)
+_warned: dict[Any, Any] = {}  # what Python keeps to show a warning once for each line
+
+
+@contextmanager
+def without_jump_warnings() -> Iterator[None]:
+    """Make no JumpWarning: for what holds gradients against differences by itself."""
+    token = _warns.set(False)
+    try:
+        yield
+    finally:
+        _warns.reset(token)
+
+
+def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
+    """Look for jumps that pathwise gradients leave out.
+
+    Parameters
+    ----------
+    problem : Problem
+    wrt : sequence of str
+        Paths of the parameters whose gradient is pathwise.
+
+    Raises
+    ------
+    ParameterError
+        A parameter of the integrand that its value follows in jumps alone.
+
+    Warns
+    -----
+    JumpWarning
+        Where a parameter moves a jump besides, or the value follows a parameter of q in jumps alone: once, with the
+        line of the user's code.
+    """
+    _refuse_zeros(problem, [path for path in wrt if path not in problem.own])
+    if _warns.get():
+        _warn(problem, wrt)
+
+
+def _refuse_zeros(problem: Problem, paths: Sequence[str]) -> None:
+    root = problem.single
+    params = {path: problem.params[path] for path in paths}
+    zero = [path for path, x in params.items() if reaches(x, [root], smoothly=False) and not reaches(x, [root])]
+    if zero:
+        where = _where(problem, flat_between(params[zero[0]], [root], drawn=False))
+        others = f", like {', '.join(zero[1:])}" if len(zero) > 1 else ""
+        given = f"a parameter that the integrand follows in jumps alone{where}{others}"
+        accepted = f"method={{{_differences(zero)}}}, or a wrt= without {'them' if others else 'it'}"
+        raise ParameterError(zero[0], f"{given}: its derivative is zero for every draw", accepted)
+
+
+def _differences(paths: Sequence[str]) -> str:
+    """The methods to name for parameters that move jumps."""
+    return ", ".join(f'"{path}": "difference"' for path in paths)
+
+
+def _warn(problem: Problem, wrt: Sequence[str]) -> None:
+    zero: list[str] = []
+    moving: list[str] = []
+    lines: list[tuple[str, int]] = []
+    for path in wrt:
+        found = _jumps(problem, path)
+        if found:
+            lines += [problem.lines[var] for var in found]
+            (moving if reaches(problem.params[path], [problem.single]) else zero).append(path)
+    if not lines:
+        return
+    file, number = lines[0]
+    text = linecache.getline(file, number).strip()
+    paths = [*zero, *moving]
+    said = [f"is zero for every draw in {', '.join(zero)}"] if zero else []
+    said += [f"leaves a jump out in {', '.join(moving)}"] if moving else []
+    message = (
+        f"the pathwise gradient {' and '.join(said)}, on which a comparison, floor or sign depends: "
+        f'File "{file}", line {number}: {text}. It is biased, unless the integrand is continuous there: mg.verify '
+        f"compares it with differences. method={{{_differences(paths)}}} is right at jumps; docs/estimators.md has the "
+        "others"
+    )
+    warnings.warn_explicit(message, JumpWarning, file, number, registry=_warned)
+
+
+def _jumps(problem: Problem, path: str) -> list[Var]:
+    """Return the jumps that a parameter moves, of those in the user's own code.
+
+    For a parameter of q: those in the transform, and those in the integrand if its value follows in no other way.
+    """
+    param, root = problem.params[path], problem.single
+    if path in problem.own and reaches(param, [root]):
+        flat = flat_between(param, list(tree.flatten(problem.z).values()))
+    else:
+        flat = flat_between(param, [root])
+    read = set(ancestors([problem.single]))  # the entropy or the divergence that it is may read no draw
+    own = [var for var in flat if var in read and var in problem.lines]
+    return [var for var in own if not is_continuous(problem.single, var, problem.values)]
+
+
+def _where(problem: Problem, flat: Sequence[Var]) -> str:
+    """Say where the first jump is."""
+    lines = [problem.lines[var] for var in flat if var in problem.lines]
+    if not lines:
+        return ""
+    file, number = lines[0]
+    return f' (File "{file}", line {number}: {linecache.getline(file, number).strip()})'

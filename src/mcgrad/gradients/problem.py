@@ -1,0 +1,190 @@
+"""A traced problem: the integrand of the transformed noise as expressions in parameters, data and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mcgrad import noise as noises
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.draw import Draw
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+from mcgrad.ir.build import apply, broadcast, const, input_, reduce
+from mcgrad.ir.build import noise as noise_var
+from mcgrad.ir.program import Var
+from mcgrad.ir.vmap import substitute, vmap_noise
+from mcgrad.trace.lines import Line, noted_in
+from mcgrad.trace.trace import trace, trace_integrand
+
+DATA = "data:"  # keeps the paths of data apart from those of parameters
+
+Params = Mapping[str, Var]  # by dotted path
+
+
+class Problem:
+    """E f(z), z = g(phi, eps), as Vars.
+
+    Every parameter has two Vars, of one input. Derivatives are taken in the one in `params`; for what is built from the
+    one in `fixed` the parameter is a constant. They are the same to whoever evaluates them, and become one when the
+    Program is simplified: this is how an estimator stops derivatives.
+
+    Parameters
+    ----------
+    f : callable, Integrand or Objective
+    q : Distribution
+    params : dict of str to float array
+        The integrand's own parameters, by dotted path.
+    data : dict of str to array
+        Float arrays become inputs; integers and booleans stay as they are, so that they may index.
+
+    Attributes
+    ----------
+    params, fixed : dict of str to Var
+        The parameters' inputs, by dotted path: q's, then f's own.
+    own : tuple of str
+        The paths of q's.
+    data : dict of str to Var
+        The float data's inputs, by name.
+    draws : int
+        Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
+    biases : dict of str to Bias or None
+        Means of scores that are not zero, as far as an estimator has looked (`score_mean`).
+    lines : dict of Var to (str, int)
+        Where in the user's code the equations were made at which draw and integrand jump.
+    values : dict of str to array
+        What parameters and float data were at first, by the paths of their inputs.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | Integrand | Objective,
+        q: Distribution,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any],
+    ) -> None:
+        self.f, self.q = f, q
+        self.own, self._others = tuple(q.flat_params), tuple(params)
+        shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
+        self.params = {path: input_(path, shape) for path, shape in shapes.items()}
+        self.fixed = {path: input_(path, shape) for path, shape in shapes.items()}
+        self._known = {name: input_(DATA + name, x.shape) if x.dtype.kind == "f" else x for name, x in data.items()}
+        self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
+        self.biases: dict[str, Any] = {}
+        self.draws = f.draws if isinstance(f, Objective) else 1
+        sources = noises.sources(q.noise)
+        self.sources = len(sources)
+        self._eps = {path: noise_var(i, x.kind, x.shape) for i, (path, x) in enumerate(sources.items())}
+        self._traced: dict[tuple[int, int, bool], Var] = {}
+        self.lines: dict[Var, Line] = {}
+        self.values = {**q.flat_params, **params, **{DATA + name: x for name, x in data.items() if name in self.data}}
+        self.value = self.integrand(self.params, self.params)
+
+    @cached_property
+    def z(self) -> Any:
+        """One draw, as a tree of Vars."""
+        with noted_in(self.lines):
+            return trace(self.q.transform, (tree.unflatten(self._eps),), self._own_tree(self.params))
+
+    @cached_property
+    def single(self) -> Var:
+        """The integrand at one draw, also where it takes several."""
+        return self.value if self.draws == 1 else self.integrand_at(self.draw(self.params), self.params, True)
+
+    @cached_property
+    def coordinates(self) -> Any:
+        """The coordinates of that draw, in q's chart."""
+        if self.q.coordinates is None:
+            return trace(self.q.chart.coordinates, (self.z,), {})
+        return trace(self.q.coordinates, (tree.unflatten(self._eps),), self._own_tree(self.params))
+
+    def draw(self, at: Params) -> Draw:
+        """Return one draw, made with the parameters `at`: `params` or `fixed`."""
+        if at is self.params:
+            return Draw(self.z, lambda: self.coordinates)
+        return Draw(self._frozen(self.z), lambda: self._frozen(self.coordinates))
+
+    def frozen(self, *roots: Var) -> list[Var]:
+        """Return the same values, constant in every parameter."""
+        return substitute(roots, {self.params[path]: self.fixed[path] for path in self.params})
+
+    def frozen_tree(self, z: Any) -> dict[str, Var]:
+        """Return the leaves of a tree by path, constant in every parameter."""
+        flat = tree.flatten(z)
+        return dict(zip(flat, self.frozen(*flat.values()), strict=True))
+
+    def _frozen(self, z: Any) -> Any:
+        return tree.unflatten(self.frozen_tree(z))
+
+    def integrand(self, draw: Params, inside: Params, by_draws: bool = False) -> Var:
+        """Return the integrand: a scalar.
+
+        Parameters
+        ----------
+        draw : dict of str to Var
+            The parameters that made the draw: `params`, or `fixed` for a draw that is held.
+        inside : dict of str to Var
+            The parameters of q that the integrand itself reads, as an ELBO does. Its own are always `params`.
+        by_draws : bool
+            Whether an objective shall take its entropy from the draws, even where there is a closed form.
+        """
+        key = (id(draw), id(inside), by_draws)
+        if key not in self._traced:
+            if self.draws > 1:
+                self._traced[key] = self._log_mean(self.log_weights(draw, inside))
+            else:
+                self._traced[key] = self.integrand_at(self.draw(draw), inside, by_draws)
+        return self._traced[key]
+
+    def integrand_at(self, draw: Draw, inside: Params, by_draws: bool = False) -> Var:
+        """Return the integrand at one draw."""
+        others = {path: self.params[path] for path in self._others}
+        with noted_in(self.lines):
+            if isinstance(self.f, Objective):
+                return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
+            if isinstance(self.f, Integrand):
+                return self.f.trace(draw.z, others, self._known)
+            return trace_integrand(self.f, draw.z, tree.unflatten(others), self._known)
+
+    def log_weights(self, draw: Params, inside: Params) -> Var:
+        """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""
+        (weights,) = vmap_noise([self.integrand_at(self.draw(draw), inside, True)], self.draws)
+        return weights
+
+    def _log_mean(self, x: Var) -> Var:
+        """The logarithm of the mean of exponentials; the largest, which is taken out, is no function of parameters."""
+        (top,) = self.frozen(reduce("max", x, (0,)))
+        total = reduce("sum", apply("exp", apply("subtract", x, top)), (0,))
+        return apply("add", apply("log", apply("multiply", total, 1 / x.size)), top)
+
+    def log_q(self) -> Var:
+        """Return the log density of the held draw, or the sum over the draws, in the parameters of q.
+
+        Raises
+        ------
+        ParameterError
+            Where q has no log density.
+        """
+        own = {path: self.params[path] for path in self.own}
+        log_q = self.draw(self.fixed).log_density(self.q, self.q, own)
+        if self.draws > 1:
+            log_q = reduce("sum", vmap_noise([log_q], self.draws)[0], (0,))
+        return log_q
+
+    def zeros(self, path: str) -> Var:
+        """Return a gradient of zeros."""
+        return broadcast(const(0.0), self.params[path].shape)
+
+    def _own_tree(self, at: Params) -> Any:
+        return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
+
+
+def trace_problem(
+    f: Callable[..., Any] | Integrand | Objective, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
+) -> Problem:
+    """Trace q's transform and the integrand; the arguments are those of `Problem`."""
+    return Problem(f, q, params, data)

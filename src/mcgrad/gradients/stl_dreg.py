@@ -1,0 +1,74 @@
+"""Estimators for objectives with log q inside: sticking the landing, and its doubly reparameterized kin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcgrad.differentiate.modes import gradient
+from mcgrad.errors import ParameterError
+from mcgrad.gradients.pathwise import refuse_jumps
+from mcgrad.gradients.problem import Problem
+from mcgrad.gradients.score_mean import require_zero_mean
+from mcgrad.inputs.objectives import Objective
+from mcgrad.ir.build import apply, broadcast, reduce
+from mcgrad.ir.program import Var
+
+
+def stl(problem: Problem, wrt: Sequence[str]) -> list[Var]:
+    """Make the pathwise gradient of an ELBO or a divergence without the score of q, whose mean is zero.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of an objective that takes one draw.
+    wrt : sequence of str
+        Paths of parameters of q.
+
+    Notes
+    -----
+    Roeder, Wu and Duvenaud 2017, equation 8 (sticking the landing): d/dphi [log p(x, z) - log q(z; stop(phi))] along
+    z = g(phi, eps). It is zero for every draw where q is the posterior. The parameters of q inside log q are constants;
+    the entropy is taken from the draws.
+    """
+    _refuse_others(problem, "stl")
+    if problem.draws > 1:
+        raise ParameterError("method", f"'stl', biased for a bound of {problem.draws} draws", "'dreg'")
+    refuse_jumps(problem, wrt)
+    require_zero_mean(problem, wrt, "stl")
+    value = problem.integrand(problem.params, problem.fixed, by_draws=True)
+    return gradient(value, [problem.params[path] for path in wrt])
+
+
+def dreg(problem: Problem, wrt: Sequence[str]) -> list[Var]:
+    """Make the doubly reparameterized gradient of an importance-weighted bound.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of an objective that takes k draws; for k = 1 it is `stl`.
+    wrt : sequence of str
+        Paths of parameters of q.
+
+    Notes
+    -----
+    Tucker, Lawson, Gu and Maddison 2018, equation 8: sum_i v_i^2 d log w_i / dz_i dz_i / dphi, with v the normalised
+    weights. The signal-to-noise ratio of it grows as the square root of k, while that of the bound's own pathwise
+    gradient falls (Rainforth et al. 2018).
+    """
+    _refuse_others(problem, "dreg")
+    if problem.draws == 1:
+        return stl(problem, wrt)
+    refuse_jumps(problem, wrt)
+    require_zero_mean(problem, wrt, "dreg")
+    log_w = problem.log_weights(problem.params, problem.fixed)
+    (held,) = problem.frozen(log_w)
+    raw = apply("exp", apply("subtract", held, reduce("max", held, (0,))))
+    share = apply("divide", raw, broadcast(reduce("sum", raw, (0,)), raw.shape))
+    surrogate = reduce("sum", apply("multiply", apply("multiply", share, share), log_w), (0,))
+    return gradient(surrogate, [problem.params[path] for path in wrt])
+
+
+def _refuse_others(problem: Problem, method: str) -> None:
+    if not isinstance(problem.f, Objective):
+        given = f"{method!r} for an integrand without log q inside"
+        raise ParameterError("method", given, f"{method!r} for mg.elbo, mg.kl or mg.iwae; 'pathwise' for others")

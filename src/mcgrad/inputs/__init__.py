@@ -1,0 +1,1 @@
+"""Inputs: what the user gives, checked: numbers, names, data, integrands and objectives."""

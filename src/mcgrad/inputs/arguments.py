@@ -1,0 +1,178 @@
+"""Check what the user gives besides distributions: counts, seeds, names, parameters and data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import contiguous, fetch
+from mcgrad.distributions.base import Distribution
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.reals import MOST_DRAWS as MOST_DRAWS
+from mcgrad.reals import count as count
+from mcgrad.reals import real_array, whole
+from mcgrad.reals import seed as seed
+
+DTYPES = ("float32", "float64")
+ADAPTING = (bool, int, float, list, tuple)  # have no width of their own
+NUMBERS = "a number or an array of floats or integers"
+OUTPUTS = ("host", "device")
+NONFINITE = ("propagate", "omit", "raise")
+RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
+
+
+def distribution(f: Any, q: Any) -> Distribution:
+    """Return the distribution of an integrand: the one given, or an objective's own."""
+    own = getattr(f, "q", None)
+    if not isinstance(own, Distribution):
+        if not callable(f) and not isinstance(f, Integrand):
+            raise ParameterError("f", shown(f), "a function of one draw, an Integrand, or an objective such as mg.elbo")
+        if not isinstance(q, Distribution):
+            raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
+        return q
+    if q is not None and q is not own:
+        raise ParameterError("q", shown(q), "nothing, or the distribution that the objective was made with")
+    return own
+
+
+def called(f: Any) -> str:
+    """Name a function in a repr."""
+    return str(getattr(f, "__qualname__", None) or repr(f)).rpartition("<locals>.")[2]
+
+
+def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
+    """Return one of some names."""
+    accepted = tuple(accepted)
+    if not isinstance(value, str) or value not in accepted:
+        raise ParameterError(name, shown(value), " or ".join(repr(x) for x in accepted))
+    return str(value)
+
+
+def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the dtype asked for, or the one NumPy would give the inputs (Python floats adapt to arrays)."""
+    if value is None:
+        leaves = {**tree.flatten(params), **data} if params else data
+        arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
+        kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
+        wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
+        return "float64" if wide else "float32"
+    try:
+        name = str(np.dtype(value).name)
+    except Exception:  # NumPy's are of many kinds
+        name = ""
+    if name not in DTYPES:
+        raise ParameterError("dtype", shown(value), "'float32' or 'float64'")
+    return name
+
+
+def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, npt.NDArray[Any]]:
+    """Return the integrand's own parameters as float arrays, by dotted path."""
+    given = _mapping("params", given)
+    own = set(q.params) if isinstance(q.params, Mapping) else set()
+    for name in [*own, *given]:
+        if name in RESERVED:
+            raise ParameterError(name, "a parameter's name", f"any name but {', '.join(RESERVED)}, which a call takes")
+    for name in given:
+        if name in own:
+            raise ParameterError(name, "in params, and a parameter of the distribution", "each name once; rename one")
+    return {path: parameter(path, value) for path, value in tree.flatten(given).items()} if given else {}
+
+
+def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """Return one parameter of the integrand as a finite float array."""
+    array = real_array(path, value, f"{NUMBERS}, not empty, or a dict of them", "iuf", refused="eg")
+    array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
+    _same_shape(path, array, shape)
+    if not np.isfinite(array).all():
+        array = fetch(array)
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ParameterError(path, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
+    return array
+
+
+def fitting(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return an array as it is; refuse numbers that are finite, but not in the dtype that runs."""
+    cast(name, array, dtype)
+    return array
+
+
+def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return an array in the dtype that runs; refuse numbers that are finite, but not in that dtype."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", under="ignore"):
+        new = array.astype(dtype)
+    lost = ~np.isfinite(new) & np.isfinite(array)
+    if lost.any():
+        array, lost = fetch(array), fetch(lost)
+        raise ParameterError(name, f"{array[lost].flat[0]}, infinite in {dtype}", f"numbers that are finite in {dtype}")
+    return new
+
+
+def data(given: Mapping[str, Any] | None, params: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the data by name: floats as they were given, which may be on a device; copies of integers and booleans."""
+    given = _mapping("data", given)
+    for name in given:
+        if name in params:
+            raise ParameterError(name, "in data, and a parameter of q or in params", "each name once; rename one")
+    return {name: datum(name, value) for name, value in given.items()}
+
+
+def datum(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """Return one array of data, checked."""
+    array = real_array(name, value, f"{NUMBERS} or booleans, not empty", "biuf")
+    _same_shape(name, array, shape)
+    return array if array.dtype.kind == "f" else whole(name, fetch(array))
+
+
+def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return a read-only copy in the dtype that runs and in C order, where the array is."""
+    new = cast(name, array, dtype)
+    new = array.copy() if new is array else contiguous(new)
+    if isinstance(new, np.ndarray):  # on a device there is no such flag
+        new.flags.writeable = False
+    return new
+
+
+def draw_range(n: Any, first: Any, group: int) -> tuple[int, int]:
+    """Return the number of draws and the index of the first: both multiples of the draws that are averaged together."""
+    n = count("n", n, 2 * group)
+    first = count("first", first, 0, MOST_DRAWS - n)
+    for name, value in (("n", n), ("first", first)):
+        if value % group:
+            raise ParameterError(name, f"{value:,}", f"a multiple of {group}, the draws that are averaged together")
+    return n, first
+
+
+def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
+    """Return the paths of the parameters to differentiate in."""
+    if wrt is None:
+        return tuple(paths)
+    try:
+        names: list[Any] = [wrt] if isinstance(wrt, str) else list(wrt)
+    except Exception:  # a TypeError, or whatever an object's own method raises
+        names = [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
+    try:
+        return tree.select(paths, names)
+    except ParameterError as error:
+        raise ParameterError("wrt", error.given, error.accepted) from None
+
+
+def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None) -> None:
+    if shape is not None and array.shape != shape:
+        raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) and key.isidentifier() for key in given):
+        raise ParameterError(name, shown(given), "a dict of names to numbers or arrays")
+    return given

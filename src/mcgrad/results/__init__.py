@@ -1,0 +1,1 @@
+"""Results: estimates with their standard errors, as objects, printed tables and files."""

@@ -1,0 +1,137 @@
+"""Write results: as a whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.errors import ParameterError
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
+from mcgrad.system.atomic import write, write_together
+
+
+def folder_for(path: Path, name: str = "out") -> None:
+    """Make the folder of a file that will be written, and refuse one that cannot be written into.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    name : str
+        The parameter to blame.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(name, f"{path} ({error.strerror})", "a folder that can be made") from None
+    if not os.access(path.parent, os.W_OK):
+        raise ParameterError(name, f"{path.parent}, where this user may not write", "a folder to write into")
+
+
+def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
+    """Write an estimate as JSON, which `Estimate.from_json` reads, and as NPZ, and return the two paths.
+
+    The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
+    every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to. The JSON file comes last:
+    where it is, both are.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    stem : Path
+        Path without the ending.
+    """
+    fields = signed(estimate.to_dict())
+    json, npz = paths(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)  # again, where it was removed meanwhile
+    write_together({npz: _npz(_arrays(estimate, fields)), json: f"{dumps(fields)}\n".encode()})
+    return json, npz
+
+
+def save_elsewhere(estimate: Estimate, stem: Path) -> Path | None:
+    """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in some other place.
+
+    The places are the folder of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in it
+    is this user's alone.
+
+    Returns
+    -------
+    Path or None
+        The JSON file; None where no place could be written to.
+    """
+    places: list[Callable[[], str | Path]] = [lambda: stem.parent, os.getcwd, tempfile.gettempdir]
+    for place in places:
+        folder = None
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(place()).absolute()))
+            return save(estimate, folder / stem.name)[0]
+        except Exception:  # also MemoryError: the next place, or standard output, may still do
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def paths(stem: Path) -> tuple[Path, Path]:
+    """Return where results with this path without the ending are: the JSON file, and the NPZ file."""
+    return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.npz")
+
+
+def is_whole(stem: Path) -> bool:
+    """Whether the NPZ file is there, and is what belongs to the JSON file.
+
+    Raises
+    ------
+    OSError, ParameterError
+        The JSON file cannot be read.
+    """
+    arrays = _arrays_of_json(stem)
+    try:
+        with np.load(io.BytesIO(paths(stem)[1].read_bytes()), allow_pickle=False) as found:
+            return set(found.files) == set(arrays) and all(_same(found[name], x) for name, x in arrays.items())
+    except Exception:  # what NumPy and zipfile raise on damage is of many kinds
+        return False
+
+
+def mend(stem: Path) -> None:
+    """Write the NPZ file again from the JSON file.
+
+    Raises
+    ------
+    OSError, ParameterError
+        The JSON file cannot be read, or the NPZ file not be written.
+    """
+    write(paths(stem)[1], _npz(_arrays_of_json(stem)))
+
+
+def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
+    json = paths(stem)[0]
+    fields = loads(str(json), json.read_bytes())
+    return _arrays(Estimate.from_dict(fields), fields)
+
+
+def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    estimate = estimate.to_host()
+    arrays = {name: np.asarray(getattr(estimate, name)) for name in ("value", "stderr", "n", "nonfinite", "seed")}
+    for name in ("grad", "grad_stderr"):
+        arrays |= {f"{name}.{path}": np.asarray(x) for path, x in tree.flatten(getattr(estimate, name)).items()}
+    return arrays | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

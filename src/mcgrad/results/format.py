@@ -1,0 +1,110 @@
+"""The printed table of an estimate: a row a component, to the digits that its standard error supports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from mcgrad.moments import Float64Array
+from mcgrad.noise import Shape
+from mcgrad.system.printable import line
+
+ROWS, EDGE = 24, 10  # a table has at most so many rows; a longer one shows so many at either end
+Z_95 = 1.959963984540054
+
+
+def lines(mean: Float64Array, error: Float64Array, shapes: Mapping[str, Shape]) -> list[str]:
+    """Return the lines of the table, its header first.
+
+    Parameters
+    ----------
+    mean, error : array, shape (K,)
+        Estimates and standard errors: the value, then the gradient by parameter in C order.
+    shapes : dict of str to tuple of int
+        Shapes of the parameters by dotted path.
+    """
+    rows = [("", "estimate", "std. error", "95% interval"), *_rows(mean, error, shapes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"{name:<{widths[0]}}  {center:>{widths[1]}}  {spread:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
+        for name, center, spread, interval in rows
+    ]
+
+
+def _rows(mean: Float64Array, error: Float64Array, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
+    starts = np.cumsum([1, *(math.prod(shape) for shape in shapes.values())])
+    cut = len(mean) > ROWS
+    for i in [*range(EDGE), *range(len(mean) - EDGE, len(mean))] if cut else range(len(mean)):
+        if cut and i == len(mean) - EDGE:
+            yield f"... {len(mean) - 2 * EDGE:,} more", "", "", ""
+        yield (_name(i, starts, shapes), *_digits(float(mean[i]), float(error[i])))
+
+
+def _name(component: int, starts: np.ndarray[tuple[int], np.dtype[np.int_]], shapes: Mapping[str, Shape]) -> str:
+    if component == 0:
+        return "value"
+    which = int(np.searchsorted(starts, component, side="right")) - 1
+    path, shape = list(shapes.items())[which]
+    path = line(path)
+    if not shape:
+        return path
+    index = np.unravel_index(component - int(starts[which]), shape)
+    return f"{path}[{','.join(str(j) for j in index)}]"
+
+
+def _digits(mean: float, error: float) -> tuple[str, str, str]:
+    """Print a mean to two digits of its standard error, the error, and the 95% interval."""
+    low, high = mean - Z_95 * error, mean + Z_95 * error
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{mean:.6g}", f"{error:.2g}", ""
+    if error == 0:
+        return f"{mean + 0.0:.10g}", "0", ""  # -0.0 is 0
+    if error < math.ulp(mean):
+        return f"{mean:.17g}", f"{error:.2g}", ""  # all the digits that a float has
+    decimals = 1 - math.floor(math.log10(error))
+    if decimals <= 12 and max(abs(mean), error) < 1e9:
+        places = max(decimals, 0)
+        return f"{mean:z.{places}f}", f"{error:.{places}f}", f"[{low:z.{places}f}, {high:z.{places}f}]"
+    digits = min(max(decimals + math.floor(math.log10(max(abs(low), abs(high)))), 1), 17)
+    return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
+
+
+def run(n: int, dtype: str, backend: str, seconds: float, seed: int, first: int) -> str:
+    """Say what was run, and how fast that was."""
+    speed = f" ({n / seconds:.3g} draws/s)" if seconds > 0 else ""
+    begins = f", first draw {first:,}" if first else ""
+    return f"{n:,} draws, {dtype}, {backend}, {duration(seconds)}{speed}, seed {seed}{begins}"
+
+
+def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str]:
+    """Say how a gradient was estimated, where that is not the plain pathwise way."""
+    if method == "pathwise" and not choice and group == 1:
+        return []
+    named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
+    groups = f", in groups of {group} draws" if group > 1 else ""
+    return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
+
+
+def nonfinite_lines(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:
+    """Say that so many groups of draws were not finite, and whether any of the others are left."""
+    if not nonfinite:
+        return []
+    one = nonfinite == 1
+    start = f"{nonfinite:,} {'draw' if one else 'draws'} had a value or gradient that is not finite"
+    if omitted:
+        left = "the estimate is of the other draws only" if count else "none is left"
+        return [f"{start} and {'was' if one else 'were'} left out: {left}."]
+    if nonfinite == groups:
+        return [f"{start}: that is all of them."]
+    return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
+
+
+def duration(seconds: float) -> str:
+    """Print a time to three digits, in seconds, milliseconds or microseconds."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"

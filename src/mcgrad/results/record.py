@@ -1,0 +1,220 @@
+"""Fields of an estimate, or of a part of one, in a file: each is checked before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mcgrad import tree
+from mcgrad.errors import ParameterError, renamed, shown
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise import Shape
+from mcgrad.reals import MOST_AXES, MOST_DRAWS
+from mcgrad.results.ranges import Ranges
+from mcgrad.results.strict_json import DIGEST, loads, verify_digest
+
+FORMAT = "mcgrad.Estimate/1"
+PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
+LATER = frozenset({"method", "choice", "group", "digest"})  # which the first results did not have
+NEEDED = frozenset(
+    {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
+)
+NONFINITE = ("nan", "inf", "-inf")
+MOST_LEVELS = 256  # of nested parameters
+LONGEST = sys.float_info.max  # time in seconds
+LONGEST_PATH = 4096  # what is longer, and is no JSON, was not meant for the name of a file
+
+
+def parsed(text: Any) -> dict[str, Any]:
+    """Return the fields in JSON text.
+
+    Raises
+    ------
+    ParameterError
+        No text, text that is the name of a file rather than what that holds, or not strict JSON.
+    """
+    if not isinstance(text, str | bytes | bytearray):
+        raise ParameterError("text", shown(text), "JSON as str or bytes, such as Path(...).read_bytes()")
+    if len(text) < LONGEST_PATH and not (b"{" in text if isinstance(text, bytes | bytearray) else "{" in text):
+        raise ParameterError("text", shown(text), "JSON itself; Path(...).read_bytes() reads a file's")
+    return loads("text", bytes(text) if isinstance(text, bytearray) else text)
+
+
+def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an `Estimate` is made of.
+
+    Parameters
+    ----------
+    fields : dict
+        What `Estimate.to_dict` returns. The value, the gradient and their standard errors are not looked at: they
+        follow from the moments.
+
+    Raises
+    ------
+    ParameterError
+        Names the field that cannot be one of an estimate, or the two that do not go together; the digest, if there is
+        one and the fields were changed after it was made.
+    """
+    _all_there(fields)
+    ranges, shapes = _ranges(fields["ranges"]), _shapes(fields["shapes"])
+    n = sum(stop - start for start, stop in ranges)
+    if integer("n", fields["n"], 1, MOST_DRAWS) != n:
+        raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
+    group = integer("group", fields.get("group", 1), 1, n)
+    if any(end % group for pair in ranges for end in pair):
+        raise ParameterError("group", str(group), "a number of draws that divides all ends of ranges")
+    groups = n // group
+    nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
+    size = 1 + sum(math.prod(shape) for shape in shapes.values())
+    found = {
+        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, size),
+        "shapes": shapes,
+        "ranges": ranges,
+        "nonfinite": nonfinite,
+        "omitted": omitted,
+        "seed": integer("seed", fields["seed"], 0, (1 << 64) - 1),
+        "dtype": _dtype(fields["dtype"]),
+        "backend": word("backend", fields["backend"]),
+        "seconds": seconds(fields["seconds"]),
+        "problem": string("problem", fields["problem"]),
+        "method": _method(fields.get("method", "pathwise"), shapes),
+        "choice": string("choice", fields.get("choice", "")),
+        "group": group,
+    }
+    if DIGEST in fields:
+        verify_digest("", fields)
+    return found
+
+
+def of_moments(moments: Moments) -> dict[str, Any]:
+    """Return moments as fields."""
+    return {"count": moments.count, "mean": moments.mean.tolist(), "norm": moments.norm.tolist()}
+
+
+def moments(given: Any, count: int | None = None, size: int | None = None) -> Moments:
+    """Return moments: of so many draws and so many components, where these are known."""
+    if not isinstance(given, Mapping):
+        raise ParameterError("moments", shown(given), "an object with count, mean and norm")
+    squared = "norm" not in given  # results of earlier versions have sums of squares
+    names = ("count", "mean", "m2" if squared else "norm")
+    for name in names:
+        if name not in given:
+            raise ParameterError(f"moments.{name}", "nothing", ", ".join(names))
+    found = integer("moments.count", given["count"], 0, MOST_DRAWS)
+    count = found if count is None else count
+    if found != count:
+        raise ParameterError("moments.count", str(found), f"{count}, the groups of draws that count")
+    mean, scatter = (_numbers(f"moments.{name}", given[name]) for name in names[1:])
+    size = len(mean) if size is None else size
+    if len(mean) != size:
+        raise ParameterError("moments.mean", f"{len(mean)} numbers", f"{size}, one for each component")
+    if len(scatter) != size:
+        raise ParameterError(f"moments.{names[2]}", f"{len(scatter)} numbers", f"{size}, one for each component")
+    if (scatter < 0).any():
+        raise ParameterError(f"moments.{names[2]}", shown(float(scatter[scatter < 0][0])), "0 or more")
+    return Moments(count, mean, np.sqrt(scatter) if squared else scatter)
+
+
+def integer(name: str, given: Any, least: int, most: int) -> int:
+    """Return a whole number in range."""
+    if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:
+        raise ParameterError(name, shown(given), f"a whole number from {least} to {most}")
+    return given
+
+
+def flag(name: str, given: Any) -> bool:
+    """Return true or false."""
+    if not isinstance(given, bool):
+        raise ParameterError(name, shown(given), "true or false")
+    return given
+
+
+def string(name: str, given: Any) -> str:
+    """Return text."""
+    if not isinstance(given, str):
+        raise ParameterError(name, shown(given), "a string")
+    return given
+
+
+def word(name: str, given: Any) -> str:
+    """Return a name, which is not empty."""
+    if not isinstance(given, str) or not given or not given.isprintable():
+        raise ParameterError(name, shown(given), "a string of printable characters, not empty")
+    return given
+
+
+def seconds(given: Any) -> float:
+    """Return a time."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= LONGEST:
+        raise ParameterError("seconds", shown(given), "a finite number, 0 or more")
+    return float(given)
+
+
+def _all_there(fields: Mapping[str, Any]) -> None:
+    if not isinstance(fields, Mapping) or fields.get("format") != FORMAT:
+        given = fields.get("format", "no format") if isinstance(fields, Mapping) else fields
+        raise ParameterError("format", shown(given), repr(FORMAT))
+    for name in sorted(NEEDED - fields.keys()):
+        raise ParameterError(name, "nothing", "what Estimate.to_dict writes")
+    for name in fields.keys() - NEEDED - LATER:
+        raise ParameterError(shown(name), "no field of an estimate", ", ".join(sorted(NEEDED | LATER)))
+
+
+def _ranges(given: Any) -> Ranges:
+    accepted = "a list of pairs of draws, [first, stop], in order, none touching the next"
+    if not isinstance(given, list) or not given:
+        raise ParameterError("ranges", shown(given), accepted)
+    before, ranges = -1, []
+    for pair in given:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ParameterError("ranges", shown(pair), accepted)
+        start = integer("ranges", pair[0], before + 1, MOST_DRAWS)
+        before = integer("ranges", pair[1], start + 1, 2 * MOST_DRAWS)
+        ranges.append((start, before))
+    return tuple(ranges)
+
+
+def _shapes(given: Any) -> dict[str, Shape]:
+    if not isinstance(given, Mapping):
+        raise ParameterError("shapes", shown(given), "an object of lists by parameter")
+    shapes = {}
+    for path, shape in given.items():
+        if not isinstance(path, str) or not all(names := path.split(".")) or len(names) > MOST_LEVELS:
+            raise ParameterError("shapes", shown(path), "names joined by dots")
+        if not isinstance(shape, list) or len(shape) > MOST_AXES:
+            raise ParameterError(f"shapes.{path}", shown(shape), "a list of lengths")
+        shapes[path] = tuple(integer(f"shapes.{path}", length, 1, (1 << 63) - 1) for length in shape)
+    with renamed(lambda name: f"shapes.{name}"):
+        tree.unflatten(shapes)
+    return shapes
+
+
+def _numbers(name: str, given: Any) -> Float64Array:
+    """Return a list of floats as an array."""
+    if not isinstance(given, list) or not given:
+        raise ParameterError(name, shown(given), "a list of numbers, not empty")
+    for x in given:
+        if type(x) not in (int, float) and (type(x) is not str or x not in NONFINITE):
+            raise ParameterError(name, shown(x), f"a number, {', '.join(map(repr, NONFINITE))}")
+    try:
+        return np.array([float(x) for x in given])
+    except OverflowError:
+        raise ParameterError(name, "an integer that is too large", "numbers that float64 holds") from None
+
+
+def _dtype(given: Any) -> str:
+    if not isinstance(given, str) or given not in ("float32", "float64"):
+        raise ParameterError("dtype", shown(given), "'float32' or 'float64'")
+    return str(given)
+
+
+def _method(given: Any, shapes: Mapping[str, Shape]) -> str | dict[str, str]:
+    if not isinstance(given, Mapping):
+        return word("method", given)
+    if not given or shapes.keys() - given.keys():
+        raise ParameterError("method", shown(given), "a name, or one by parameter for all of them")
+    return {string("method", path): word(f"method.{path}", name) for path, name in given.items()}

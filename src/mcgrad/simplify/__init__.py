@@ -1,0 +1,1 @@
+"""Rewrite a Program into a cheaper one with the same meaning."""

@@ -1,0 +1,60 @@
+"""The machine that this process runs on."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+
+from mcgrad.system.cgroup import quota
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use now, by its affinity and by its control groups' quota."""
+    share = quota()
+    return allowed_processors() if share is None else max(min(allowed_processors(), math.ceil(share)), 1)
+
+
+def allowed_processors() -> int:
+    """Return how many processors this process may run on: its affinity, and from Python 3.13 on $PYTHON_CPU_COUNT."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def processor() -> str:
+    """Name of the processor, as its maker calls it where the system says so."""
+    return _described().get("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def processor_features() -> str:
+    """What the processor can do, as the system lists it; empty where it does not say."""
+    found = _described()
+    return found.get("flags") or found.get("Features") or ""
+
+
+@cache
+def _described() -> dict[str, str]:
+    """Return what the system says of the first processor, by name."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            pairs = [line.partition(":")[::2] for line in takewhile(str.strip, lines)]
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+@cache
+def version(package: str) -> str:
+    """Version of an installed package, without importing it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

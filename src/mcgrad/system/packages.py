@@ -1,0 +1,67 @@
+"""What to install for what is missing, by the names that package indices have: the one place for the text of remedies.
+
+The distribution is called otherwise than the package, as another project of the index has the package's name. Remedies
+name the packages that an extra stands for, so they are right from a checkout as well as from an index.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+from mcgrad.system.machine import version
+
+DISTRIBUTION = "monte-carlo-gradients"
+CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
+    12: ("cupy-cuda12x>=13.4,<15", "numba-cuda[cu12]>=0.30.4"),
+    13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30.4"),
+}
+WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # what numba-cuda was tried with; it states no upper bounds of its own
+PLOT = "matplotlib>=3.9.2"
+NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
+NEWEST = max(CUDA)
+ABSENT = "not installed"
+
+
+def install(*packages: str) -> str:
+    """Write the command that installs packages."""
+    return " ".join(["pip install", *(f'"{package}"' for package in packages)])
+
+
+def cuda(major: int | None = None) -> str:
+    """Write the command that installs what the CUDA backend needs, for a version of CUDA or for this machine's."""
+    return install(*CUDA[min(max(major or stack(), min(CUDA)), NEWEST)])
+
+
+def cuda_libraries() -> str:
+    """Write the command that installs the libraries of CUDA that CuPy calls."""
+    return install(f"cupy-cuda{stack()}x[ctk]>=14,<15")
+
+
+def nvjitlink() -> str:
+    """Write the command that installs the newest nvJitLink."""
+    return f"pip install --upgrade {NVJITLINK[stack()]}"
+
+
+def stack() -> int:
+    """Return the major version of CUDA that the installed packages are for; where there are none, the driver's."""
+    for major in sorted(CUDA, reverse=True):
+        if version(f"cupy-cuda{major}x") != ABSENT:
+            return major
+    bindings = version("cuda-bindings").partition(".")[0]
+    if bindings.isdecimal() and int(bindings) in CUDA:
+        return int(bindings)
+    return min(max(driver() // 1000, min(CUDA)), NEWEST)
+
+
+@cache
+def driver() -> int:
+    """Return the version of CUDA that the driver is for, as NVIDIA counts them (12040 is 12.4), or 0 without one."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        found = ctypes.c_int(0)
+        library.cuDriverGetVersion(ctypes.byref(found))
+    except (OSError, AttributeError):
+        return 0
+    return found.value

@@ -1,0 +1,1 @@
+"""Emitted source into machine code, by way of the cache."""

@@ -1,0 +1,134 @@
+"""Turn emitted source into a module or a compiled function, by way of the cache.
+
+Source is executed from memory, under a name by which tracebacks and debuggers find its lines. What Numba makes of it
+is an entry of the cache (`machine_code`), under a hash of all that it depends on (`cache.key`): a second process
+compiles nothing.
+
+A function stays for as long as a kernel holds it, and the last few for longer. Numba itself would keep each of them for
+good, with all that it had found out about it: it registers them by what, in the end, refers to them again. `_release`
+and the stand-in for the module cut these references.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from mcgrad.cache import entry, folder
+from mcgrad.cache.key import key
+from mcgrad.system.locks import Lock
+from mcgrad.system.recent import Recent
+from mcgrad.toolchain.machine_code import KIND, MachineCode
+
+RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
+
+_lock = Lock()  # of compiling, which takes seconds
+_finding = Lock()  # of what is loaded: what is there is found while other threads compile
+_loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
+
+
+def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    """Compile emitted source, or find it compiled: in this process, or in the cache folder.
+
+    Parameters
+    ----------
+    source : str
+        Source of a module; user functions are its globals native0, native1, ...
+    name : str
+        The function to return.
+    natives : sequence
+        The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether
+        they have changed; in this process the same objects have the same code.
+    arguments : sequence
+        Of the types that it is compiled for; it is called with these.
+    """
+    known = (key(source), name, *map(id, natives))  # the function holds the natives, so their ids stay theirs
+    found = _find(known)
+    if found is not None:
+        return found
+    _delay_forks()
+    with _lock:
+        found = _find(known)  # another thread may have compiled it while this one waited
+        if found is None:
+            found = _compiled(source, name, natives, arguments)
+            with _finding:
+                _loaded.put(known, found)
+        return found
+
+
+def _find(known: tuple[Any, ...]) -> Callable[..., Any] | None:
+    with _finding:
+        return _loaded.find(known)
+
+
+def is_compiled(source: str, name: str, natives: Sequence[Any] = ()) -> bool:
+    """Whether machine code for emitted source exists, in this process or in the cache folder."""
+    known = _loaded.get((key(source), name, *map(id, natives)))
+    return known is not None or (not natives and folder.exists(_entry(source, name)))
+
+
+def module(source: str, natives: Sequence[Any]) -> ModuleType:
+    """Execute emitted source as a module."""
+    found = key(source)
+    filename, module = f"<mcgrad-{found}>", ModuleType(f"mcgrad_{found}")
+    module.__dict__.update({f"native{i}": function for i, function in enumerate(natives)})
+    lines = (len(source), None, source.splitlines(keepends=True), filename)
+    linecache.cache[filename] = lines
+    weakref.finalize(module, _forget, filename, lines).atexit = False
+    exec(compile(source, filename, "exec"), module.__dict__)
+    return module
+
+
+@cache
+def _delay_forks() -> None:
+    """Let forks wait for compilations: Numba's own lock, which a compilation holds, would stay taken in the child."""
+    import numba  # noqa: F401 - and with it logging, whose lock a compilation takes, and a fork, too
+
+    _lock.delay_forks()
+
+
+def _entry(source: str, name: str) -> str:
+    return entry.file_name(key(source, name), KIND)
+
+
+def _compiled(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    made = module(source, natives)
+    function: Any = getattr(made, name)
+    function.module = made  # whose lines are kept for as long
+    if not natives:
+        function._cache = MachineCode(_entry(source, name))
+    with _importable(made.__name__):
+        function(*arguments)
+    _release(function)
+    return function  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _importable(name: str) -> Iterator[None]:
+    """Have Numba find a module by its name as it makes or loads machine code: an empty one, which refers to nothing."""
+    sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
+
+
+def _release(function: Any) -> None:
+    """Have Numba forget a compiled function once nothing else refers to it, and what only compiling others needs."""
+    for types, result in list(function.overloads.items()):
+        with suppress(KeyError):
+            result.target_context.remove_user_function(result.entry_point)  # by which compiled functions would call it
+        result.fndesc.typemap = result.fndesc.calltypes = None
+        result.library._shared_module = result.library._compiled_object = None  # LLVM's form, to be linked into others
+        function.overloads[types] = result._replace(type_annotation="", metadata=None)  # Numba's form of it
+
+
+def _forget(filename: str, lines: object) -> None:
+    if linecache.cache.get(filename) is lines:
+        del linecache.cache[filename]

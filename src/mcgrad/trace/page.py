@@ -1,0 +1,94 @@
+"""The page of supported functions, written from the tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from mcgrad.trace import scipy_special
+from mcgrad.trace.array_functions import FUNCTIONS
+from mcgrad.trace.methods import ATTRIBUTES, METHODS
+from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE
+from mcgrad.trace.ufuncs import UFUNCS
+
+CONTRACTIONS = {"matmul", "vecdot", "matvec", "vecmat"}
+NOTES = {
+    "np.floor_divide, np.remainder": "by floor(x / y); `//`, `%` and `divmod` use them",
+    "np.heaviside, np.copysign, np.sign": "a zero has no sign: -0.0 counts as 0.0",
+    "np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert": "of booleans; the operators `&`, `|`, `^`, `~`",
+    "np.floor, np.ceil, np.trunc, np.sign": "have derivative zero; comparisons and logic have none",
+    "outer": "of any ufunc of two arguments: `np.add.outer(x, y)`",
+    "np.where": "with three arguments",
+    "np.where, np.select": "a branch not taken adds nothing to the gradient, whatever its derivative is there: "
+    "`np.where(z > 0, np.sqrt(z), 0)` needs no second `where` inside the root",
+    "np.maximum, np.minimum, np.clip, np.max, np.min": "what is not taken adds nothing to the gradient, even where its "
+    "derivative is infinite: that of `np.sqrt(np.maximum(z, 0))` is 0 at z < 0",
+    "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
+    "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
+    "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
+    "np.pad": "modes constant, edge, reflect, symmetric, wrap",
+    "np.reshape, np.ravel, .reshape, .flatten": "in C order",
+    "np.take, np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
+    "np.einsum": "subscripts as a string; any number of operands, ellipsis, repeated labels, implicit output; "
+                 "`optimize` is ignored, the order of products is chosen by size",
+    ".astype": "to float or bool; the width of floats is that of the whole estimate",
+    "scipy.special.logsumexp": "with `axis` and `keepdims`, without `b` and `return_sign`",
+    "any function": "`dtype=` takes float dtypes, which change nothing; `out=` is refused",
+}  # fmt: skip
+
+INTRODUCTION = """\
+# NumPy functions that can be traced
+
+An integrand is plain NumPy code of one draw. mcgrad calls it with stand-ins for the arrays, which record what is done
+with them; everything listed here is recorded, differentiated and compiled. Anything else raises a `TraceError` that
+names the call, the line of your code and what to write instead. It calls your function twice and refuses one that does
+not do the same both times: random numbers drawn inside it, say, which one Program for all draws would freeze. Shapes
+are fixed while tracing, so Python's `if`, `for` and `len` over *shapes* work as they are; over *values* they do not:
+use `np.where` for `if z > 0`.
+
+This page is written by `mcgrad.trace.page` from the tables that the tracer itself uses.
+"""
+
+PYTHON = """\
+## Python's side
+
+- Operators `+ - * / // % ** @`, unary `- + abs`, comparisons, `& | ^ ~` on booleans, `divmod`, each also with a number,
+  a list or an array on the other side. `z += 1` makes a new array and leaves the old one as it was.
+- `len`, iteration, unpacking, the built-in `sum`.
+- Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
+  NumPy allows, as long as the indices do not depend on the draw. Assignment `z[0] = 1` is refused: use `np.where`,
+  `np.concatenate` or `np.stack`.
+- `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
+- NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.
+- `np.array([z[0], 1.0])` cannot be traced, as NumPy asks each element for a number: write `np.stack([z[0], 1.0])`.
+"""
+
+
+def markdown() -> str:
+    """Return the page as Markdown."""
+    groups = {
+        "## Element by element (ufuncs)": [f"np.{name}" for name in UFUNCS if name not in CONTRACTIONS],
+        "## Methods of ufuncs": [f"np.{name}.reduce" for name in REDUCE]
+        + [f"np.{name}.accumulate" for name in ACCUMULATE],
+        "## Functions": [f"np.{name}" for name in (*FUNCTIONS, *CONTRACTIONS)],
+        "## Methods and attributes of arrays": [f".{name}" for name in (*METHODS, *ATTRIBUTES)],
+        "## scipy.special": [f"scipy.special.{name}" for name in (*scipy_special.UFUNCS, *scipy_special.FUNCTIONS)],
+    }
+    pages = [INTRODUCTION, PYTHON]
+    pages += [f"{title}\n\n{_paragraph(names)}\n" for title, names in groups.items()]
+    pages.append("## Notes\n\n" + "\n".join(_wrapped(f"- {name}: {note}.") for name, note in NOTES.items()) + "\n")
+    return "\n".join(pages)
+
+
+def _paragraph(names: Iterable[str]) -> str:
+    return _wrapped(", ".join(f"`{name}`" for name in sorted(names)))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(
+        text, 120, break_long_words=False, break_on_hyphens=False, subsequent_indent="  " * text.startswith("- ")
+    )
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,308 @@
+"""Estimators of one gradient side by side, over the same draws: what each costs, and what it gives for that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.arrays import fetch
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.auto import CHECKED, COMPONENTS
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.finite_differences import Differences, farthest
+from mcgrad.errors import ParameterError, TraceError, shown
+from mcgrad.gradients.jump_check import without_jump_warnings
+from mcgrad.gradients.plan import BY_DRAWS, DIFFERENCE, ESTIMATORS, GROUP, SCORE
+from mcgrad.gradients.score import BASELINES
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+from mcgrad.ir.program import Program
+from mcgrad.moments import Float64Array
+from mcgrad.results.estimate import Estimate
+from mcgrad.system import packages
+
+METHODS = (*ESTIMATORS, *(f"{SCORE}+{baseline}" for baseline in BASELINES))
+ROUNDS = 8  # pieces of the draws: each goes through every estimator before the next does
+WARM = 64  # groups of draws that every estimator sees once before it is timed
+MOST_ROWS = 12  # components that a table shows
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one estimator gave.
+
+    Attributes
+    ----------
+    method : str
+    estimate : Estimate
+        Its value and gradient, with standard errors.
+    variance : array, shape (components,)
+        Variance of one draw of each component of the gradient: n times the squared standard error. Where draws are
+        averaged in groups it is what a single draw would need to have for the same error.
+    seconds : float
+        Time of one draw: the best of the rounds, on all threads.
+    """
+
+    method: str
+    estimate: Estimate
+    variance: Float64Array
+    seconds: float
+
+    @property
+    def efficiency(self) -> Float64Array:
+        """Work-normalised efficiency of each component, 1 / (variance x time of a draw)."""
+        with np.errstate(all="ignore"):
+            efficiency: Float64Array = 1.0 / (self.variance * self.seconds)
+        return efficiency
+
+    @property
+    def overall(self) -> float:
+        """Efficiency by the variance summed over the components; NaN where that is not finite."""
+        with np.errstate(all="ignore"):
+            return float(1.0 / np.square(np.float64(self.error)))
+
+    @property
+    def error(self) -> float:
+        """Standard error of the gradient, all components together, that a second of draws gets."""
+        spread = float(np.hypot.reduce(_gradient(self.estimate)[1]))  # a variance may overflow, or vanish
+        return spread * math.sqrt(self.estimate.n * self.seconds)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found; prints as a table.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        One for each estimator that applies.
+    refused : dict of str to str
+        Those that do not, and why.
+    components : tuple of str
+        Names of the components of the gradient.
+    biased : dict of str to float
+        Methods that differ from finite differences of the expectation, by more than five standard errors, and by how
+        many in their worst component: f jumps and they leave it out, or their densities are not those of the draws.
+    """
+
+    rows: tuple[Row, ...]
+    refused: dict[str, str]
+    components: tuple[str, ...]
+    biased: dict[str, float]
+
+    def __getitem__(self, method: str) -> Row:
+        for row in self.rows:
+            if row.method == method:
+                return row
+        raise KeyError(f"{method}; there are {', '.join(row.method for row in self.rows)}")
+
+    @property
+    def best(self) -> Row:
+        """The row of the largest overall efficiency, of those that are not `biased`."""
+        sound = [row for row in self.rows if row.method not in self.biased]
+        if not sound:
+            raise ParameterError("methods", "none that is unbiased here", '"difference" among them')
+        return min(sound, key=lambda row: row.error if math.isfinite(row.error) else math.inf)
+
+    def __str__(self) -> str:
+        first, biased = self.rows[0].estimate, self.biased
+        sound = [row for row in self.rows if row.method not in biased]
+        least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
+        head = ("method", "variance", "time/draw", "efficiency", "relative")
+        table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
+        lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *_aligned(table)]
+        names = [row.method for row in self.rows]
+        grads = [[f"{g:.4g} +- {e:.2g}" for g, e in zip(*_gradient(row.estimate), strict=True)] for row in self.rows]
+        variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
+        for title, columns in (("gradient", grads), ("variance", variances)):
+            rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
+            lines += ["", *_aligned([(title, *names), *rows])]
+        if len(self.components) > MOST_ROWS:
+            lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
+        lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
+        for why in dict.fromkeys(self.refused.values()):
+            methods = [method for method, reason in self.refused.items() if reason == why]
+            lines.append(f"{', '.join(methods)} {'does' if len(methods) == 1 else 'do'} not apply: {why}")
+        return "\n".join(lines)
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Plot the variance of each component, and the efficiency, by method.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to save the figure.
+
+        Returns
+        -------
+        matplotlib Figure
+            Needs matplotlib.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError(f"Comparison.plot needs matplotlib: {packages.install(packages.PLOT)}") from None
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        x = np.arange(len(self.components))
+        for row in self.rows:
+            left.plot(x, np.where(row.variance > 0, row.variance, np.nan), "o-", label=row.method)
+        left.set(yscale="log", xlabel="component", ylabel="variance of one draw", xticks=x if len(x) <= 8 else [])
+        if len(x) <= 8:
+            left.set_xticklabels(self.components)
+        left.legend(fontsize="small")
+        finite = [row for row in self.rows if math.isfinite(row.overall)]
+        right.barh([row.method for row in finite], [row.overall for row in finite])
+        right.set(xscale="log", xlabel="1 / (variance x seconds)")
+        right.invert_yaxis()
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+
+def compare(
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Distribution | None = None,
+    n: int | None = None,
+    *,
+    methods: Iterable[str | Mapping[str, str]] | None = None,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    wrt: str | Iterable[str] | None = None,
+    k: int = GROUP,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Comparison:
+    """Estimate a gradient by several methods over the same draws.
+
+    Parameters
+    ----------
+    f, q, n, params, data, wrt, k, seed, dtype, backend, threads
+        As for `estimate`. n is rounded down to what every method can cut into its groups.
+    methods : iterable of str or dict, optional
+        As `method` of `estimate`. Default: all that apply.
+
+    Returns
+    -------
+    Comparison
+        Gradient, standard error, variance of one draw, time of one draw, and 1 / (variance x time), by method; a table
+        when printed; ``.plot()``.
+
+    Notes
+    -----
+    One pass over the draws, in a few pieces: each piece goes through every estimator before the next does, so that
+    what else the machine does falls on all alike. Every estimator has a kernel of its own, as it would by itself, or
+    its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
+    theirs in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
+    it is one of the others.
+    """
+    n, seed, k = arguments.count("n", n, 2), arguments.seed(seed), arguments.count("k", k, 2)
+    asked = _applicable(f) if methods is None else list(methods)
+    common: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "dtype": dtype, "k": k}
+    common |= {"backend": backend, "threads": threads, "draws": n}
+    estimators: dict[str, Estimator] = {}
+    refused: dict[str, str] = {}
+    for method in asked:
+        name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
+        if name == "auto":
+            raise ParameterError("methods", "'auto'", "the methods that it chooses from")
+        try:
+            with without_jump_warnings():
+                estimators[name] = Estimator(f, q, method=method, **common)
+        except (ParameterError, TraceError) as error:
+            if methods is not None:
+                raise
+            refused[name] = str(error)
+    if not estimators:
+        given = shown(asked) if asked else "none"
+        raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
+    rows = _run(estimators, n, seed)
+    inputs = {**common, "wrt": (), "method": DIFFERENCE, "dtype": "float64", "backend": "numpy"}
+    biased = _biased(estimators, Estimator(f, q, **inputs).program, n, seed)
+    return Comparison(rows, refused, tuple(_components(rows[0].estimate)), biased)
+
+
+def _applicable(f: Any) -> list[str]:
+    """All methods but those for other kinds of integrands; for a bound of one draw dreg is stl."""
+    left_out = BY_DRAWS if not isinstance(f, Objective) else ("dreg",) if f.draws == 1 else ("stl", "measure_valued")
+    return [method for method in METHODS if method not in left_out]
+
+
+def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
+    """Hold every method against finite differences of the expectation, and return by how much some are off."""
+    first = next(iter(estimators.values()))
+    inputs = {path: fetch(x) for path, x in first.inputs.values({}).items()}
+    differences = Differences(first.q, value, inputs, seed, first.dtype)
+    found: dict[str, float] = {}
+    for name, estimator in estimators.items():
+        program = estimator.program
+        given = {**inputs, **estimator.baselines(inputs, seed)}
+        if estimator.plan.group > 1:
+            checks, _ = differences.unpaired(program, given, COMPONENTS, min(n, CHECKED))
+        else:
+            checks, _ = differences.check(program, given, COMPONENTS, min(n, CHECKED))
+        if z := farthest(checks):
+            found[name] = z
+    return found
+
+
+def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, ...]:
+    unit = math.lcm(*(estimator.group for estimator in estimators.values()))
+    rounds = max(min(ROUNDS, n // (2 * unit)), 1)
+    step = n // rounds // unit * unit
+    if step < 2 * unit:
+        raise ParameterError("n", f"{n:,}", f"at least {2 * unit}, for groups of {unit} draws")
+    for estimator in estimators.values():
+        estimator(WARM * unit, seed)
+    parts: dict[str, list[Estimate]] = {name: [] for name in estimators}
+    for i in range(rounds):
+        for name, estimator in estimators.items():
+            parts[name].append(estimator(step, seed, first=i * step))
+    return tuple(_row(name, found) for name, found in parts.items())
+
+
+def _row(method: str, parts: list[Estimate]) -> Row:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.merge(part)
+    with np.errstate(over="ignore", under="ignore"):
+        variance = np.square(_gradient(whole)[1]) * whole.n
+    return Row(method, whole, variance, min(part.seconds / part.n for part in parts))
+
+
+def _gradient(estimate: Estimate) -> tuple[Float64Array, Float64Array]:
+    """The gradient and its standard errors as vectors."""
+    grad, error = (tree.flatten(x).values() for x in (estimate.grad, estimate.grad_stderr))
+    return tuple(np.concatenate([[], *(np.ravel(leaf) for leaf in leaves)]) for leaves in (grad, error))  # type: ignore[return-value]
+
+
+def _components(estimate: Estimate) -> list[str]:
+    leaves = tree.flatten(estimate.grad).items()
+    return [tree.label(path, index) for path, leaf in leaves for index in np.ndindex(np.shape(leaf))]
+
+
+def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:
+    if biased or not math.isfinite(row.error):
+        relative = "biased" if biased else "not finite"
+    else:
+        relative = f"{(least / row.error) ** 2:.3g}" if row.error else "exact"
+    return (row.method, f"{row.variance.sum():.4g}", f"{row.seconds * 1e9:.3g} ns", f"{row.overall:.3g}", relative)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Align the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]

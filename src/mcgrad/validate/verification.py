@@ -1,0 +1,228 @@
+"""Check an estimate: every backend against the reference, and the gradient against finite differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends import registry
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.finite_differences import MANY, STEP, Differences, GradientCheck
+from mcgrad.errors import ParameterError, shown
+from mcgrad.gradients.jump_check import without_jump_warnings
+from mcgrad.gradients.plan import GROUP, Method
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+from mcgrad.validate.agreement import BackendCheck, agreement
+
+REFERENCE = "numpy"
+BIASED = (
+    "The gradient is not that of the expectation. A pathwise gradient is biased where the integrand jumps as the",
+    "parameters move: look for comparisons, np.where, np.sign, np.floor and the like.",
+)
+WRONG = (
+    "The gradient is not that of the expectation. A score function needs a log_prob that is the density of what is",
+    "drawn, and ends of the support that no parameter moves; stl and dreg are pathwise, and biased where f jumps.",
+)
+NOT_FINITE = (
+    "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
+    "integrand is defined.",
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    backends : tuple of BackendCheck
+    gradient : tuple of GradientCheck
+        Of the components looked at.
+    components : int
+        Components that the gradient has.
+    n, gradient_n : int
+        Draws for the backends and for the finite differences.
+    dtype : str
+        Of the backends and of the gradient; finite differences of the same draws are float64.
+    seed : int
+    method : str or dict of str to str
+        As an Estimate says it.
+    """
+
+    backends: tuple[BackendCheck, ...]
+    gradient: tuple[GradientCheck, ...]
+    components: int
+    n: int
+    gradient_n: int
+    dtype: str
+    seed: int
+    method: str | dict[str, str] = "pathwise"
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything agrees."""
+        return all(check.ok for check in self.backends) and all(check.ok for check in self.gradient)
+
+    def __str__(self) -> str:
+        lines = [f"backends against {REFERENCE}, the same {self.n:,} draws, {self.dtype}", *self._backend_lines()]
+        if self.gradient:
+            some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
+            by = "" if self.method == "pathwise" else f" by {self.method}"
+            what = f"gradient{by} in {self.dtype} against central differences in float64"
+            lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some} components", *self._gradient_lines()]
+        wrong = [check for check in self.gradient if not check.ok]
+        if any(math.isfinite(check.z) for check in wrong):
+            lines += ["", *(BIASED if self.method == "pathwise" else WRONG)]
+        if any(not math.isfinite(check.z) for check in wrong):
+            lines += ["", *NOT_FINITE]
+        return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
+
+    def _backend_lines(self) -> list[str]:
+        rows = [("backend", "ulps", "relative", "std. errors", "largest in", "")]
+        for check in self.backends:
+            if check.unavailable is not None:
+                rows.append((check.backend, "", "", "", "", f"not available: {check.unavailable}"))
+            else:
+                numbers = (f"{check.ulps:.3g}", f"{check.relative:.2g}", f"{check.z:.2g}")
+                rows.append((check.backend, *numbers, check.worst, _verdict(check.ok)))
+        return _aligned(rows)
+
+    def _gradient_lines(self) -> list[str]:
+        rows = [("component", "estimated", "difference quotient", "std. error", "z", "")]
+        rows += [
+            (
+                check.component,
+                f"{check.estimated:.8g}",
+                f"{check.finite_difference:.8g}",
+                f"{check.stderr:.2g}",
+                f"{check.z:.2f}",
+                _verdict(check.ok),
+            )
+            for check in self.gradient
+        ]
+        return _aligned(rows)
+
+
+def verify(
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Distribution | None = None,
+    n: int = 20_000,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    wrt: str | Iterable[str] | None = None,
+    method: Method = "pathwise",
+    baseline: str | None = None,
+    k: int = GROUP,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    backends: str | Iterable[str] | None = None,
+    step: float | None = None,
+    components: int = 32,
+) -> Verification:
+    """Check what `estimate` gives for a problem, by other means.
+
+    Parameters
+    ----------
+    f, q, params, data, wrt, method, baseline, k, seed, dtype
+        As for `estimate`.
+    n : int
+        Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
+    backends : str or iterable of str, optional
+        Default: all that can run here.
+    step : float, optional
+        Step of the finite differences: relative to the standard deviation of what the parameter moves, for q's
+        parameters; relative to the parameter's size, for f's own. Default 1/32, and less where f bends too much.
+    components : int
+        At most so many components of the gradient are compared with finite differences, chosen at random from `seed`
+        where there are more.
+
+    Returns
+    -------
+    Verification
+        ``.ok``, and a table when printed.
+
+    Notes
+    -----
+    Finite differences are S = (4 S(h) - S(2h)) / 3 with S(h) = (f at phi + h - f at phi - h) / 2h, draw by draw with
+    the same noise, on the NumPy backend, with at least 4,000 draws. The gradient is in the dtype that runs, S in
+    float64 from the same draws and parameters: so a gradient that is biased by rounding shows, too. z is the mean of
+    (gradient - S) over its standard error, to which what rounds and what the quotient leaves out are added. A gradient
+    that is biased because f jumps shows as a large z; it takes enough draws near the jump: a z of about sqrt(n / 32)
+    where the jump is all there is.
+
+    The quotients are of the expectation, so that they judge any method: S has the same mean whatever the gradient was
+    estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
+    others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
+    """
+    seed = arguments.seed(seed)
+    n = arguments.count("n", n, 2)
+    components = arguments.count("components", components, 1)
+    if step is None:
+        step = STEP
+    elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
+        raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
+    problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "k": k}
+    with without_jump_warnings():
+        reference = Estimator(f, q, **problem, method=method, baseline=baseline, dtype=dtype, backend=REFERENCE)
+        problem |= {"method": reference.plan.method}  # what was chosen, where that was left to us
+        n = max(n // reference.group, 2) * reference.group
+        checks = _backends(f, reference.q, problem, reference, backends, n, seed)
+        method = reference.plan.method
+        value = Estimator(f, q, **problem | {"wrt": ()}, dtype="float64", backend=REFERENCE).program
+    inputs = reference.inputs.values({})
+    differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
+    gradient, used = differences.check(reference.program, reference.baselines(inputs, seed), components, min(n, MANY))
+    whole = len(differences.components(reference.program))
+    return Verification(checks, gradient, whole, n, used, reference.dtype, seed, method)
+
+
+def _backends(
+    f: Any,
+    q: Distribution,
+    problem: dict[str, Any],
+    reference: Estimator,
+    asked: str | Iterable[str] | None,
+    n: int,
+    seed: int,
+) -> tuple[BackendCheck, ...]:
+    known = registry.backends()
+    asked = [asked] if isinstance(asked, str) else asked
+    names = list(known) if asked is None else [registry.find(name).name for name in asked]
+    right = reference(n, seed)
+    checks = []
+    for name in dict.fromkeys(names):
+        reason = known[name].unavailable()
+        if name == REFERENCE:
+            continue
+        if reason is not None:
+            checks.append(BackendCheck(name, reason))
+            continue
+        other = Estimator(f, q, **problem, dtype=reference.dtype, backend=name)(n, seed)
+        checks.append(agreement(right, other))
+    return tuple(checks)
+
+
+def _verdict(ok: bool) -> str:
+    return "ok" if ok else "NOT OK"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align all columns to the right but the first and the last."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    last = len(widths) - 1
+    return [
+        "  " + "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]  # fmt: skip
