@@ -116,7 +116,7 @@ def main():
             changed.append(file)
             if len(changed) <= 3:
                 sys.stdout.writelines(difflib.unified_diff(before.splitlines(True), text.splitlines(True), file, file))
-    print(f"{count} sources" + (f", {len(changed)} not as they were: {', '.join(changed)}" if changed else ""))
+    print(f"{count} sources" + (f", {len(changed)} not as they were: {', '.join(changed[:8])} ..." if changed else ""))
     return bool(changed)
 
 

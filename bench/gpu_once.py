@@ -24,7 +24,7 @@ def run(name, dtype, chunks):
     print(name, dtype, n, found.value, found.stderr, flush=True)
 
 
-def careful():
+def checked():
     """The variants that look at every draw, of a small kernel and of one in blocks."""
     rows = np.random.default_rng(1).standard_normal((40, 6))
     small = mg.Estimator(lambda z: 1 / (z - z), mg.Normal(0.0, 1.0), backend="cuda", nonfinite="omit")
@@ -36,7 +36,7 @@ def careful():
         nonfinite="omit",
     )
     for compiled in (small, blocks):
-        print("careful", compiled(1000, seed=1).nonfinite, flush=True)
+        print("checked", compiled(1000, seed=1).nonfinite, flush=True)
 
 
 def main():
@@ -48,7 +48,7 @@ def main():
     for dtype in args.dtype:
         for name in args.problems:
             run(name, dtype, args.chunks)
-    careful()
+    checked()
 
 
 if __name__ == "__main__":

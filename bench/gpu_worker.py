@@ -5,8 +5,7 @@ import os
 import sys
 import time
 
-from peers import UnavailableError
-from peers import gpu as peers
+from peers import UnavailableError, gpu as peers
 from problems import problems
 from sass import noise_problem
 

@@ -1,6 +1,6 @@
 """Normals of the kernels: words made of them for the tests of randomness, and how often they exceed thresholds.
 
-Draws are those of one number of seed 0, in the order of its groups (`kernels/rows.py`).
+Draws are those of one number of seed 0, in the order of its groups (`kernels/noise_fill.py`).
 """
 
 from itertools import count
@@ -9,12 +9,12 @@ import numpy as np
 from numba import njit, uint32, uint64
 from scipy import special
 
-from mcgrad.kernels import rows
+from mcgrad.kernels import noise_fill
 from mcgrad.kernels.intrinsics import prefer_vector_width
 
 THRESHOLDS = (3.0, 4.0, 5.0, 5.5, 6.0, 6.5)
 LANES = 1024
-FILL = {"float32": rows.normal_row32, "float64": rows.normal_row64}
+FILL = {"float32": noise_fill.normal_row32, "float64": noise_fill.normal_row64}
 EACH = {"float32": 4, "float64": 2}
 
 

@@ -58,7 +58,7 @@ class Case:
         self.name, self.dtype, self.cc = problem.name, dtype, cc
         self.estimator = estimator(problem, dtype)
         self.emitted = choose.emit(self.estimator.program)
-        self.ptx = ptx.ptx(self.emitted.source, "kernel", cc, self.emitted.natives)
+        self.ptx = ptx.ptx(self.emitted.source, "kernel", cc, self.emitted.user_functions)
         self.cubin, self.usage = machine_code.assemble(self.ptx.text, cc)
 
     @property
@@ -73,12 +73,12 @@ class Case:
         """
         values, n = self.estimator.inputs.values({}), self.emitted.chunk
         samples = self.estimator._kernel.bind(values).samples(SEED, 0, n).astype(np.float64)
-        pivot = samples.mean(axis=1).astype(self.dtype)
+        shift = samples.mean(axis=1).astype(self.dtype)
         machine = launch.machine(image or self.image, self.cc)
         found = launch.run(
-            machine, self.emitted, self.dtype, values, SEED, 0, n, pivot, static_shared=self.usage.shared
+            machine, self.emitted, self.dtype, values, SEED, 0, n, shift, static_shared=self.usage.shared
         )
-        d = samples - pivot[:, None].astype(np.float64)
+        d = samples - shift[:, None].astype(np.float64)
         squares = np.maximum((d**2).sum(axis=1), np.finfo(float).tiny)
         error = np.abs(found.sums - d.sum(axis=1)) / np.sqrt(squares), np.abs(found.squares / squares - 1)
         return machine, found, float(np.max(error))

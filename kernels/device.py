@@ -10,8 +10,8 @@ from functools import partial
 from numba import float64, int32, int64, types
 from numba.extending import intrinsic
 
-from mcgrad.kernels.lanes import _pointer
 from mcgrad.kernels.target import cuda
+from mcgrad.kernels.workspace import _pointer
 
 WARP = 32
 ALL = 0xFFFFFFFF  # every lane of a warp

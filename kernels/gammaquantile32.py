@@ -8,11 +8,11 @@ import numpy as np
 
 from mcgrad.kernels.errorfunction32 import SQRT_HALF, erfcx
 from mcgrad.kernels.exponential32 import clamped, exp_pair, expm1
-from mcgrad.kernels.gammasurface32 import HIGH, LARGE, LOW
+from mcgrad.kernels.gammapolynomials32 import HIGH, LARGE, LOW
 from mcgrad.kernels.intrinsics import absolute, divide, exact_mul, fma, select, square_root
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm32 import log_reduced, split
-from mcgrad.kernels.surface import slope_x, slope_y, surface
+from mcgrad.kernels.polynomial2 import polynomial2, slope_x, slope_y
 
 F = np.float32
 NAN = F(np.nan)
@@ -22,10 +22,10 @@ MIDDLE, Y_SCALE = F(2.3767951), F(1.0095904)  # log(4 S)/2 and 2/log(S/4)
 LARGE_SCALE = F(1.0 / 1.75)
 SQRT_2PI, SQRT_HALF_PI = F(2.5066283), F(1.2533141)
 
-low, high, large = surface(LOW), surface(HIGH), surface(LARGE)
-low_x, low_y = surface(slope_x(LOW, float(X_SCALE))), surface(slope_y(LOW, 0.5))
-high_x, high_y = surface(slope_x(HIGH, float(X_SCALE))), surface(slope_y(HIGH, float(Y_SCALE)))
-large_x, large_y = surface(slope_x(LARGE, 16.0)), surface(slope_y(LARGE, float(LARGE_SCALE)))
+low, high, large = polynomial2(LOW), polynomial2(HIGH), polynomial2(LARGE)
+low_x, low_y = polynomial2(slope_x(LOW, float(X_SCALE))), polynomial2(slope_y(LOW, 0.5))
+high_x, high_y = polynomial2(slope_x(HIGH, float(X_SCALE))), polynomial2(slope_y(HIGH, float(Y_SCALE)))
+large_x, large_y = polynomial2(slope_x(LARGE, 16.0)), polynomial2(slope_y(LARGE, float(LARGE_SCALE)))
 
 
 @scalar

@@ -1,7 +1,7 @@
 """The gamma distribution's quantile at a normal score, in float64: log(z/(1 + a)) and the slopes of log z.
 
 z is where the distribution function of Gamma(a, 1) is Phi(e). Both tails keep their digits, as Phi(-|e|) does. There
-is no iteration: z is smooth in the right coordinates, and polynomials of two variables (`gammasurface64.py`) give it.
+is no iteration: z is smooth in the right coordinates, and polynomials of two variables (`gammapolynomials64`) give it.
 
 - a <= 16: with r = Phi(e)**(1/a) and s = -log(1 - r), z is nearly proportional to s (it is s for a = 1, and
   z = Gamma(1 + a)**(1/a) r (1 + O(r)) for small r, the series of Abramowitz and Stegun 6.5.29 reversed). So log z is
@@ -17,11 +17,11 @@ import numpy as np
 
 from mcgrad.kernels.errorfunction64 import SQRT_HALF, erfcx
 from mcgrad.kernels.exponential64 import clamped, exp_pair, expm1
-from mcgrad.kernels.gammasurface64 import HIGH, LARGE, LOW
+from mcgrad.kernels.gammapolynomials64 import HIGH, LARGE, LOW
 from mcgrad.kernels.intrinsics import absolute, exact_mul, fma, select, square_root
 from mcgrad.kernels.jit import scalar
 from mcgrad.kernels.logarithm64 import log_reduced, split
-from mcgrad.kernels.surface import slope_x, slope_y, surface
+from mcgrad.kernels.polynomial2 import polynomial2, slope_x, slope_y
 
 NAN = np.nan
 MOST_SCORE, MOST_S, SPLIT_A = 9.0, 47.0, 16.0
@@ -30,10 +30,10 @@ MIDDLE, Y_SCALE = 2.6182209814149746, 0.8117366598998157  # log(4 S)/2 and 2/log
 LARGE_SCALE = 1.0 / 2.25
 SQRT_2PI, SQRT_HALF_PI = 2.5066282746310002, 1.2533141373155003
 
-low, high, large = surface(LOW), surface(HIGH), surface(LARGE)
-low_x, low_y = surface(slope_x(LOW, X_SCALE)), surface(slope_y(LOW, 0.5))
-high_x, high_y = surface(slope_x(HIGH, X_SCALE)), surface(slope_y(HIGH, Y_SCALE))
-large_x, large_y = surface(slope_x(LARGE, 16.0)), surface(slope_y(LARGE, LARGE_SCALE))
+low, high, large = polynomial2(LOW), polynomial2(HIGH), polynomial2(LARGE)
+low_x, low_y = polynomial2(slope_x(LOW, X_SCALE)), polynomial2(slope_y(LOW, 0.5))
+high_x, high_y = polynomial2(slope_x(HIGH, X_SCALE)), polynomial2(slope_y(HIGH, Y_SCALE))
+large_x, large_y = polynomial2(slope_x(LARGE, 16.0)), polynomial2(slope_y(LARGE, LARGE_SCALE))
 
 
 @scalar

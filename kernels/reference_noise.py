@@ -1,4 +1,4 @@
-"""The draw contract (`rows.py`, version 1) in plain NumPy: what the kernels and every other backend must reproduce.
+"""The draw contract (`noise_fill.py`, version 1) in plain NumPy, which the kernels and every backend must reproduce.
 
 Words and uniforms agree bit for bit. Normals use NumPy's own log, sin and cos (float32: in float64, then rounded); a
 kernel's normal is within `NORMAL_ULPS` units in the last place of them.

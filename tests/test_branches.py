@@ -8,7 +8,7 @@ import mcgrad as mg
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.problem import trace_problem
-from mcgrad.ir.program import Output, Program, ancestors
+from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.simplify.passes import simplify
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 from tests.ops.problems import MODES, central_differences, evaluate
@@ -93,7 +93,7 @@ def drawn(problem):
     """Leaves: the noise of some draws, and the parameters."""
     eps = np.random.default_rng(3).standard_normal((3, DRAWS))
     found = {var: Q.flat_params[var.attrs][..., None] for var in problem.params.values()}
-    return found | {var: eps for var in ancestors([problem.value]) if var.op == "noise"}
+    return found | {var: eps for var in toposort([problem.value]) if var.op == "noise"}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parent.parent / "docs" / "distributions.md").read_text()
 ROWS = dict(re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", TEXT, re.MULTILINE))
 FAMILIES = {
     name: family
-    for name, family in vars(distributions).items()
+    for name, family in ((name, getattr(distributions, name)) for name in distributions.__all__)
     if inspect.isclass(family) and issubclass(family, mg.Distribution) and family is not mg.Distribution
 }
 

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.plan import plan
-from mcgrad.gradients.problem import DATA as DATA_PREFIX
-from mcgrad.gradients.problem import trace_problem
+from mcgrad.gradients.problem import DATA as DATA_PREFIX, trace_problem
 from mcgrad.ir.build import apply, noise
-from mcgrad.ir.program import Output, Program, ancestors
+from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.kernels.reference_noise import normals
 from mcgrad.simplify.passes import simplify
 from tests.emit.plain import low_thresholds, plain_backend  # noqa: F401 - fixtures
@@ -35,7 +33,7 @@ def leaves_of(problem, value, draw):
     eps = normals(9, 0, np.arange(3), draw, 1, np.float64)
     return {
         var: eps if var.op == "noise" else LEAVES[var.attrs]
-        for var in [*ancestors([value]), *problem.params.values()]
+        for var in [*toposort([value]), *problem.params.values()]
         if var.op in ("noise", "input")
     }
 

@@ -10,7 +10,7 @@ from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.differentiate.modes import gradient
 from mcgrad.ir.build import apply, input_, noise, reduce, scan
 from mcgrad.ir.interpret import interpret
-from mcgrad.ir.program import Output, Program, ancestors
+from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.kernels.reference_noise import normals, uniforms
 from mcgrad.simplify.passes import simplify
 
@@ -121,7 +121,7 @@ def test_simplified_programs_are_as_near_to_the_exact_value(seed, dtype):
     )
     simpler, leaves = simplify(program), leaves_of(writer, dtype)
     ordinary = np.ones(DRAWS, bool)
-    for x in interpret(list(ancestors(program.roots())), leaves, dtype):
+    for x in interpret(list(toposort(program.roots())), leaves, dtype):
         if x.dtype.kind == "f":
             size = np.abs(x.reshape(-1, x.shape[-1]))
             ordinary &= ((size == 0) | ((size < RESERVE[dtype]) & (size > 1 / RESERVE[dtype]))).all(0)

@@ -1,8 +1,7 @@
 """Parameter trees: flattening loses nothing, and names select whole paths or whole subtrees."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError

@@ -8,7 +8,7 @@ import scipy.special as sc
 import scipy.stats
 
 import mcgrad as mg
-from mcgrad.differentiate.modes import push
+from mcgrad.differentiate.modes import jvp
 from mcgrad.distributions.vmf_quantiles import Angle, angle, angle_quantiles
 from mcgrad.ir.build import const, input_
 from mcgrad.ir.interpret import interpret
@@ -28,7 +28,7 @@ def angles(n, kappa, d, dtype):
     normals, concentration = at
     theta = trace(lambda n, *, kappa: angle(n, kappa, d - 2), (normals,), {"kappa": concentration})
     leaves = {var: value.astype(dtype)[..., None] for var, value in at.items()}
-    return [x[:, 0] for x in interpret([theta, push(theta, concentration, const(1.0))], leaves, dtype)]
+    return [x[:, 0] for x in interpret([theta, jvp(theta, concentration, const(1.0))], leaves, dtype)]
 
 
 @each_dtype
@@ -121,7 +121,7 @@ def test_score_of_the_density_in_the_concentration():
     """E z of log_prob's gradient is zero, and of cos times it the derivative of E cos: tables differentiate."""
     kappa = input_("kappa", ())
     value = trace(lambda z, *, kappa: mg.VonMises.log_prob(z, loc=0.0, concentration=kappa), (0.7,), {"kappa": kappa})
-    (got,) = interpret([push(value, kappa, const(1.0))], {kappa: np.array([3.0])}, "float64")
+    (got,) = interpret([jvp(value, kappa, const(1.0))], {kappa: np.array([3.0])}, "float64")
     assert got[0] == pytest.approx(np.cos(0.7) - sc.i1(3.0) / sc.i0(3.0), rel=1e-13)
 
 

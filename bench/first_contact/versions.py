@@ -23,7 +23,7 @@ def main():
     estimator = mg.Estimator(lambda z: np.sin(z), mg.Normal(LOC, SCALE), backend="numpy", dtype="float32")
     code = emitted(estimator.program)
     start = time.perf_counter()
-    made = ptx.ptx(code.source, "kernel", device.cc, code.natives)
+    made = ptx.ptx(code.source, "kernel", device.cc, code.user_functions)
     kind = (
         "machine code" if made.image.startswith(ptx.MACHINE_CODE) else "PTX: nvJitLink is missing, the driver compiles"
     )

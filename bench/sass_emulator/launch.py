@@ -40,7 +40,7 @@ class Found:
     draws: int
 
 
-def arguments(emitted, dtype, inputs, seed, start, stop, pivot, blocks):
+def arguments(emitted, dtype, inputs, seed, start, stop, shift, blocks):
     """Pack the arguments of a launch; with them, memory, and where the partials will be."""
     memory, base = Memory(), start // emitted.chunk * emitted.chunk
     chunks = -(-(stop - base) // emitted.chunk)
@@ -49,7 +49,7 @@ def arguments(emitted, dtype, inputs, seed, start, stop, pivot, blocks):
     c = np.zeros(sum(var.size for var, _ in emitted.scalars), dtype)
     for (var, first), value in zip(emitted.scalars, values, strict=False):
         c[first : first + var.size] = value.ravel()
-    p = np.broadcast_to(np.asarray(pivot, dtype), (emitted.components,)).copy()
+    p = np.broadcast_to(np.asarray(shift, dtype), (emitted.components,)).copy()
     packed = struct.pack("=IIqqqi?3xQ", seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, False, out)
     if emitted.by_value:
         return packed + c.tobytes() + p.tobytes(), memory, out, chunks
@@ -65,9 +65,9 @@ def machine(image, cc):
     return Machine(disassemble(image), constants(image), cc[0])
 
 
-def run(machine, emitted, dtype, inputs, seed, start, stop, pivot=0.0, static_shared=0):
+def run(machine, emitted, dtype, inputs, seed, start, stop, shift=0.0, static_shared=0):
     """Launch a block a chunk over the draws start .. stop."""
-    packed, memory, out, chunks = arguments(emitted, dtype, inputs, seed, start, stop, pivot, 1)
+    packed, memory, out, chunks = arguments(emitted, dtype, inputs, seed, start, stop, shift, 1)
     words = memory.words()
     executed = machine.launch(packed, words, range(chunks), emitted.threads, static_shared + emitted.shared)
     at = out // 4

@@ -83,7 +83,7 @@ def any_on_device(values: Iterable[Any]) -> bool:
     return any(type(value) is not np.ndarray and on_device(value) for value in values)
 
 
-def adopt(name: str, value: Any) -> Any:
+def as_cupy(name: str, value: Any) -> Any:
     """Return a CuPy array of the same memory.
 
     Raises
@@ -103,24 +103,24 @@ def adopt(name: str, value: Any) -> Any:
         raise ParameterError(name, given, "a dense array of real numbers on a CUDA device") from None
 
 
-def place(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def to_device(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a copy on the current device: CuPy's, but for its type as good as NumPy's."""
     placed: npt.NDArray[Any] = cupy().asarray(array)
     return placed
 
 
-def fetch(array: Any) -> npt.NDArray[Any]:
+def to_host(array: Any) -> npt.NDArray[Any]:
     """Return an array in host memory: itself, or a copy of one on a device."""
     host: npt.NDArray[Any] = array.get() if on_device(array) else array
     return host
 
 
-def fetch_all(values: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def all_to_host(values: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     """Return arrays in host memory, by name; BackendError where the device does not give them back."""
     if not any_on_device(values.values()):
         return dict(values)
     with computing():
-        return {name: fetch(value) for name, value in values.items()}
+        return {name: to_host(value) for name, value in values.items()}
 
 
 def all_true(answers: Iterable[Any]) -> bool:
@@ -146,19 +146,19 @@ def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
     return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
 
 
-def settle() -> None:
+def synchronize() -> None:
     """Wait until what the current stream holds is done: what was copied there may be read in any other."""
     cupy().cuda.get_current_stream().synchronize()
 
 
-def fetch_flat(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
+def flat_to_host(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
     """Return the elements of arrays in host memory; of those on the device in one copy."""
     values = list(values)
     there = [value.ravel() for value in values if on_device(value)]
     if not there:
         return [value.ravel() for value in values]
     ends = np.cumsum([value.size for value in there])
-    parts = iter(np.split(fetch(np.concatenate(there)), ends[:-1]))
+    parts = iter(np.split(to_host(np.concatenate(there)), ends[:-1]))
     return [next(parts) if on_device(value) else value.ravel() for value in values]
 
 
@@ -167,15 +167,15 @@ def contiguous(array: Any) -> Any:
     return array if array.flags.c_contiguous else array.copy()
 
 
-def together(values: Iterable[Any]) -> list[Any]:
+def to_common_device(values: Iterable[Any]) -> list[Any]:
     """Return arrays that NumPy's functions take together: all on the device, if one is."""
     values = list(values)
     if not any_on_device(values):
         return values
-    return [value if on_device(value) else place(value) for value in values]
+    return [value if on_device(value) else to_device(value) for value in values]
 
 
-def following(stream: Any) -> AbstractContextManager[Any]:
+def stream_context(stream: Any) -> AbstractContextManager[Any]:
     """Make a stream CuPy's current one, after which our work is ordered.
 
     Parameters

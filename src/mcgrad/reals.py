@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import adopt, on_device
+from mcgrad.arrays import as_cupy, on_device
 from mcgrad.errors import ParameterError, TraceError, shown
 
 UNMASKED = "an array without a mask: x.filled(value), or x.data with weights that are 0 where it is masked"
@@ -66,7 +66,7 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
         found = obstacle(value)
         if found:
             raise ParameterError(name, *found)
-        array: npt.NDArray[Any] = adopt(name, value) if on_device(value) else np.asarray(value)
+        array: npt.NDArray[Any] = as_cupy(name, value) if on_device(value) else np.asarray(value)
     except ParameterError:
         raise
     except TraceError as error:

@@ -72,14 +72,14 @@ SHIMS: dict[str, Any] = {
 _made: dict[Any, Any] = {}
 
 
-def surface(rows):
+def polynomial2(rows):
     return lambda x, y: polynomial(y, [polynomial(x, row) for row in rows])
 
 
 def emulated(function: Any) -> Any:
     """Return a kernel function as one of arrays."""
     if hasattr(function, "rows"):
-        return surface(function.rows)
+        return polynomial2(function.rows)
     python = getattr(function, "py_func", None)
     name = getattr(function, "__name__", "")
     if python is None or name in SHIMS:

@@ -44,10 +44,10 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
         assert base <= start < stop <= base + chunks * emitted.chunk
         k = emitted.components
         if emitted.by_value:
-            numbers, pivot, matrices = np.array(rest[:size], dtype), np.array(rest[size:], dtype), ()
-            assert len(pivot) == k
+            numbers, shift, matrices = np.array(rest[:size], dtype), np.array(rest[size:], dtype), ()
+            assert len(shift) == k
         else:
-            numbers, pivot, matrices = rest[0][:size], rest[1][:k], rest[4:]
+            numbers, shift, matrices = rest[0][:size], rest[1][:k], rest[4:]
         check(numbers, matrices)
         given = {var: value[..., None] for var, value in zip(hoisted, constant(constants.seen), strict=True)}
         rows = out[: emitted.rows * chunks].reshape(emitted.rows, chunks)
@@ -67,7 +67,7 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
                     good = np.isfinite(values).all(axis=0)
                     rows[2 * k, chunk], rows[2 * k + 1, chunk] = (good.sum() if omit else n), (~good).sum()
                     values = values[:, good] if omit else values
-                d = (values - pivot[:, None]).astype(np.float64)
+                d = (values - shift[:, None]).astype(np.float64)
                 rows[:k, chunk], rows[k : 2 * k, chunk] = d.sum(axis=1), np.square(d).sum(axis=1)
 
     return run

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.codegen.cuda.kernel import Emitted
-from mcgrad.ir.interpret import MEANING
+from mcgrad.ir.interpret import IMPL
 from mcgrad.ir.program import Program
 from mcgrad.kernels import reference_noise
 
@@ -70,10 +70,10 @@ def add_products(sums, x, y):
     return tuple(s + a * b for s, (a, b) in zip(sums, pairs, strict=True))
 
 
-def add_moments(sums, pivots, x, y, weights):
+def add_moments(sums, shifts, x, y, weights):
     found = []
     for n, (a, b) in enumerate((a, b) for a in x for b in y):
-        d = [u * v - pivots[n] for u, v in zip(a, b, strict=True)]
+        d = [u * v - shifts[n] for u, v in zip(a, b, strict=True)]
         d = [e if w else 0 * w for e, w in zip(d, weights, strict=True)] if weights else d
         found += [sum(d, sums[2 * n]), sum((e * e for e in d), sums[2 * n + 1])]
     return tuple(found)
@@ -127,13 +127,13 @@ class Loader:
 
     def function(self, module: str, name: str) -> Callable[..., Any]:
         """Return a kernel function by its meaning, or as the CPU compiles it."""
-        if name in MEANING:
-            meaning = MEANING[name]
+        if name in IMPL:
+            meaning = IMPL[name]
             boolean = name in ("isfinite", "isnan")
             return lambda *args: (bool if boolean else self.real)(meaning(None, *map(self.real, args)))
         return getattr(importlib.import_module(f"mcgrad.kernels.{module}"), name)
 
-    def load(self, source: str, natives: list[Any]) -> dict[str, Any]:
+    def load(self, source: str, user_functions: list[Any]) -> dict[str, Any]:
         """Execute an emitted module, its imports of kernels replaced."""
         kept = []
         for node in ast.parse(source).body:
@@ -141,7 +141,7 @@ class Loader:
                 self.names |= {alias.name: _Module(self, alias.name) for alias in node.names}
             elif not isinstance(node, ast.ImportFrom):
                 kept.append(node)
-        self.names |= {f"native{i}": function.py_func for i, function in enumerate(natives)}
+        self.names |= {f"native{i}": function.py_func for i, function in enumerate(user_functions)}
         exec(compile(ast.Module(kept, []), "<emitted>", "exec"), self.names)
         return self.names
 
@@ -174,7 +174,7 @@ def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:
     """Return the kernel: call it as `kernel(grid, *arguments)`."""
     from mcgrad.kernels.target import cuda
 
-    function = cuda.jit(Loader(dtype).load(emitted.source, emitted.natives)["kernel"])
+    function = cuda.jit(Loader(dtype).load(emitted.source, emitted.user_functions)["kernel"])
 
     def launch(grid: int, *arguments: Any) -> None:
         with warnings.catch_warnings():  # np.errstate does not reach the simulator's threads
@@ -184,7 +184,7 @@ def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:
     return launch
 
 
-def sums(program: Program, emitted: Emitted, inputs: Any, seed: int, start: int, stop: int, pivot: Any = 0.0,
+def sums(program: Program, emitted: Emitted, inputs: Any, seed: int, start: int, stop: int, shift: Any = 0.0,
          omit: bool = False, grid: int | None = None) -> SimpleNamespace:  # fmt: skip
     """Launch a kernel over the draws start .. stop and add up its partials."""
     from mcgrad.backends.base import HostValues
@@ -196,7 +196,7 @@ def sums(program: Program, emitted: Emitted, inputs: Any, seed: int, start: int,
     c = np.zeros(sum(var.size for var, _ in emitted.scalars) + 1, dtype)
     for (var, first), value in zip(emitted.scalars, values, strict=False):
         c[first : first + var.size] = value.ravel()
-    p = np.broadcast_to(np.asarray(pivot, dtype), (emitted.components,)).copy()
+    p = np.broadcast_to(np.asarray(shift, dtype), (emitted.components,)).copy()
     common = [np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), np.int64(start), np.int64(stop), np.int64(base)]
     common += [np.int32(chunks), np.bool_(omit), out]
     if emitted.by_value:

@@ -68,7 +68,7 @@ def test_what_cupy_does_not_take_over_is_refused(machine):
 
     machine.cupy.from_dlpack = refuse
     with pytest.raises(ParameterError, match=r"loc: given .*detach"):
-        arrays.adopt("loc", NeedsGradient())
+        arrays.as_cupy("loc", NeedsGradient())
 
 
 def test_without_cupy_the_remedy_is_named(monkeypatch):

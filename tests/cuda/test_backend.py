@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends.cuda import compiled, driver
-from mcgrad.backends.cuda import kernel as cuda_kernel
+from mcgrad.backends.cuda import compiled, driver, kernel as cuda_kernel
 from mcgrad.backends.cuda.backend import describe
 from mcgrad.codegen.cuda import registers
 from mcgrad.engine.run import run

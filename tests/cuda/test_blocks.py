@@ -55,7 +55,7 @@ def compiled(emitted, cc):
     from mcgrad.kernels.target import cuda
 
     module = ModuleType("emitted")
-    module.__dict__.update({f"native{i}": function for i, function in enumerate(emitted.natives)})
+    module.__dict__.update({f"native{i}": function for i, function in enumerate(emitted.user_functions)})
     exec(compile(emitted.source, "<emitted>", "exec"), module.__dict__)
     text, _ = cuda.compile(
         module.kernel, module.SIGNATURE, device=False, abi="numba", cc=cc, output="ptx", launch_bounds=module.LAUNCH
@@ -89,8 +89,8 @@ def test_benchmarks_stay_in_registers(name, cc, tmp_path):
 
 @pytest.mark.parametrize("name", PATHS)
 def test_every_path_compiles(name):
-    careful = len(name) % 2 == 0
-    text = compiled(blocks.emit(program(*PATHS[name], "float64" if careful else "float32"), careful), (8, 0))
+    checked = len(name) % 2 == 0
+    text = compiled(blocks.emit(program(*PATHS[name], "float64" if checked else "float32"), checked), (8, 0))
     assert "call" not in text
 
 

@@ -66,7 +66,7 @@ def test_what_the_emitter_does_not_know_of_compiles(name, cc):
     f, q, method = PROBLEMS[name]
     estimated = mg.Estimator(f, q, method=method, backend="numpy", dtype="float32").program
     if cc == (8, 0) and registers.fits(estimated):
-        emitted = registers.emit(estimated, careful=True)
+        emitted = registers.emit(estimated, checked=True)
     else:
         emitted = blocks.emit(rescaled(estimated))
     code = ptx.ptx(emitted.source, "kernel", cc, [])

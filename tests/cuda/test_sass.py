@@ -67,7 +67,7 @@ def test_small_kernels_spill_nothing_and_keep_to_their_registers(name, dtype, cc
 
 @pytest.mark.parametrize(("name", "dtype"), list(BUDGETS))
 def test_small_careful_kernels_spill_nothing(name, dtype):
-    emitted = emit(sass.estimator(sass.cases()[name], dtype).program, careful=True)
+    emitted = emit(sass.estimator(sass.cases()[name], dtype).program, checked=True)
     code = ptx.ptx(emitted.source, "kernel", (9, 0), [])
     assert memory_of_its_own(machine_code.assemble(code.text, (9, 0))[1], code.image, (9, 0)) == 0
 

@@ -20,7 +20,7 @@ import mcgrad.codegen.loops.layout
 import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
 from mcgrad.backends.cpu import CpuBackend
-from mcgrad.ir.interpret import MEANING
+from mcgrad.ir.interpret import IMPL
 from mcgrad.kernels import reference_noise
 
 
@@ -103,8 +103,8 @@ def shim(module: str, name: str) -> Any:
     if name in SHIMS:
         return SHIMS[name]
     function = getattr(importlib.import_module(module), name)
-    if name in MEANING:
-        return lambda *args: MEANING[name](None, *args)
+    if name in IMPL:
+        return lambda *args: IMPL[name](None, *args)
     if not hasattr(function, "py_func"):
         return function
     python = function.py_func
@@ -121,10 +121,10 @@ class ShimModule:
         return shim(self._name, name)
 
 
-def load(source: str, name: str, natives: list[Any], arguments: tuple[Any, ...]) -> Any:
+def load(source: str, name: str, user_functions: list[Any], arguments: tuple[Any, ...]) -> Any:
     """Do what `mcgrad.toolchain.compile.load` does, without compiling for the types of the arguments."""
     tree = ast.parse(source)
-    namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(natives)}
+    namespace: dict[str, Any] = {f"native{i}": function.py_func for i, function in enumerate(user_functions)}
     kept = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "mcgrad.kernels":

@@ -38,7 +38,7 @@ def test_values_and_gradients_of_one_draw(group, mode, plain_backend):  # noqa: 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{group[0].id}..{group[-1].id}")
 def test_moments_over_blocks_that_are_cut_with_draws_left_out(group, plain_backend):  # noqa: F811
     packed = pack(group, "float64")
-    spoiler = apply("log", apply("subtract", noise(99, "uniform", ()), 0.3))  # sends the run to the careful variant
+    spoiler = apply("log", apply("subtract", noise(99, "uniform", ()), 0.3))  # sends the run to the checked variant
     program = Program((*packed.program.outputs, Output("spoiler", spoiler)), "float64")
     for omit in (False, True):
         assert agree(plain_backend, program, packed.inputs, (5, 21), omit).nonfinite > 0

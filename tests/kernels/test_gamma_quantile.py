@@ -13,7 +13,7 @@ from .loops import FLOATS, GAMMA, evaluate
 
 TABLE = np.genfromtxt(Path(__file__).parent / "data" / "gamma_quantile.csv", delimiter=",", names=True, skip_header=1)
 MOST_SCORE = {32: 6.6, 64: 8.9}
-MEANING = {
+IMPL = {
     "gamma_log_ratio": gamma_quantile.log_ratio,
     "gamma_slope_a": gamma_quantile.slope_a,
     "gamma_slope_e": gamma_quantile.slope_e,
@@ -71,7 +71,7 @@ def test_kernels_mean_what_numpy_means_far_below_the_table(name, bits):
     rng = np.random.default_rng(0)
     a = (10 ** rng.uniform(-12, -6, 2000)).astype(FLOATS[bits])
     e = rng.uniform(-MOST_SCORE[bits], MOST_SCORE[bits], 2000).astype(FLOATS[bits])
-    right = MEANING[name](a, e)
+    right = IMPL[name](a, e)
     error = np.abs(evaluate(name, bits, a, e) - right) / np.maximum(np.abs(right), name == "gamma_log_ratio")
     assert error.max() < (1e-11 if bits == 64 else 1e-6)
 

@@ -5,7 +5,7 @@ import pytest
 from numba import njit, uint32
 from scipy import special, stats
 
-from mcgrad.kernels import noise32, noise64, reference_noise, rows
+from mcgrad.kernels import noise32, noise64, noise_fill, reference_noise
 
 SEED, STREAM, COMPONENT = 0xFEDCBA9876543210, 0xFFFFFFFE, 5
 EACH = {np.float32: 4, np.float64: 2}
@@ -19,7 +19,7 @@ u32, u64, n32, n64 = noise32.uniform, noise64.uniform, noise32.normal_pair, nois
 def kernel_draws(kind, dtype, group, lanes, component=COMPONENT):
     """One row, put into the order of the draws."""
     work = np.full((3, lanes + 64), 9, dtype)
-    fill = getattr(rows, f"{kind}_row{BITS[dtype]}")
+    fill = getattr(noise_fill, f"{kind}_row{BITS[dtype]}")
     key = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
     fill(work.reshape(-1), lanes + 64, lanes, np.uint64(group), np.uint32(component), np.uint32(STREAM), *key)
     assert (work[[0, 2]] == 9).all()

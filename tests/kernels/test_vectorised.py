@@ -6,7 +6,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from mcgrad.kernels import rows
+from mcgrad.kernels import noise_fill
 
 from .loops import NAMES, loop
 
@@ -36,7 +36,7 @@ def test_function_vectorises(name, bits):
 
 @pytest.mark.parametrize("name", ["uniform_row32", "normal_row32", "uniform_row64", "normal_row64"])
 def test_row_vectorises(name):
-    fill = getattr(rows, name)
+    fill = getattr(noise_fill, name)
     fill(np.empty(64, f"float{name[-2:]}"), 0, 64, np.uint64(0), *np.arange(4, dtype=np.uint32))
     for assembly in fill.inspect_asm().values():
         assert_vectorised(assembly)

@@ -36,7 +36,7 @@ def tree(tmp_path_factory):
 def archived(tree, path, suffix=".py", change=False):
     """Put the package into an archive; `change` changes one number of a kernel."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(tree.rglob(f"*{suffix}")):
+        for file in sorted([*tree.rglob(f"*{suffix}"), *tree.rglob("*.pyi")]):
             content = file.read_bytes()
             if change and file.stem == "philox":
                 content += b"\nADDED = 1\n"

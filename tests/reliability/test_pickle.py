@@ -14,6 +14,7 @@ from numba import cloudpickle
 
 import mcgrad as mg
 from mcgrad import tree
+from mcgrad.backends import registry
 from mcgrad.distributions import constraints
 from mcgrad.engine import auto, pickling
 from tests.families import FAMILIES
@@ -179,7 +180,7 @@ def test_auto_stays_with_its_backend_on_such_a_machine_and_chooses_again_on_anot
     here = make(wave, q(), "auto", params={"a": 0.5}, draws=100)
     assert here.backend == "numpy"
     content = pickle.dumps(here)
-    monkeypatch.setattr(mg.estimator.registry.BACKENDS["numpy"].__class__, "cost", _dear)
+    monkeypatch.setattr(registry.BACKENDS["numpy"].__class__, "cost", _dear)
     there = pickle.loads(content)
     assert (there.backend, there(N).value) == ("numpy", here(N).value)
     assert "as before it was pickled" in there.explain()

@@ -14,7 +14,7 @@ from scipy import special
 import mcgrad as mg
 from mcgrad.engine import pilot
 from mcgrad.gradients import score_pilot
-from mcgrad.kernels import reference_noise, rows
+from mcgrad.kernels import noise_fill, reference_noise
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
@@ -99,7 +99,7 @@ def unit(*shape):
 
 def test_kernels_hold_the_words_in_lane_order():
     row = np.zeros(LANES, np.float32)
-    rows.uniform_row32(row, 0, LANES, np.uint64(0), *(np.uint32(0),) * 4)
+    noise_fill.uniform_row32(row, 0, LANES, np.uint64(0), *(np.uint32(0),) * 4)
     np.testing.assert_array_equal(row, of("lane order", LANES // 4).ravel())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mcgrad.ir import build
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.trace import trace
 
 X = build.input_("X", (5, 3))
@@ -21,7 +21,7 @@ ONE = build.noise(3, "normal", (1,))
 
 def ops(function: Callable[..., object], *args: Var) -> list[str]:
     """All that is computed: the subscripts of einsums, the names of other ops."""
-    equations = ancestors([trace(function, args, {})])
+    equations = toposort([trace(function, args, {})])
     return [v.attrs if v.op == "einsum" else v.op for v in equations if v.args]
 
 

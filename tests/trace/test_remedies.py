@@ -12,8 +12,7 @@ from mcgrad.errors import TraceError
 from mcgrad.ir import build
 from mcgrad.trace.array_functions import FUNCTIONS, resolve
 from mcgrad.trace.remedies import REMEDIES
-from mcgrad.trace.scipy_special import FUNCTIONS as SPECIAL_FUNCTIONS
-from mcgrad.trace.scipy_special import UFUNCS as SPECIAL_UFUNCS
+from mcgrad.trace.scipy_special import FUNCTIONS as SPECIAL_FUNCTIONS, UFUNCS as SPECIAL_UFUNCS
 from mcgrad.trace.trace import trace
 from mcgrad.trace.ufuncs import UFUNCS
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import as_dtype, together
+from mcgrad.arrays import as_dtype, to_common_device
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Program, Var, ancestors
+from mcgrad.ir.program import Program, Var, toposort
 from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
@@ -155,7 +155,7 @@ class _Evaluation:
         self._leaves = [var for var in self._interpreter.inputs if not var.random]
 
     def __call__(self, inputs: Inputs) -> list[Array]:
-        given = together(inputs[var.attrs] for var in self._leaves)
+        given = to_common_device(inputs[var.attrs] for var in self._leaves)
         leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
         return [value[..., 0] for value in self._interpreter(leaves)]
 
@@ -163,7 +163,7 @@ class _Evaluation:
 def computed_roots(roots: Iterable[Var]) -> list[Var]:
     """Return those of some draw-independent Vars that take arithmetic, each once: others only move elements."""
     moving: set[Var] = set()
-    for var in ancestors(roots):
+    for var in toposort(roots):
         if OPS[var.op].group in ("leaf", "structural") and moving.issuperset(var.args):
             moving.add(var)
     return [root for root in dict.fromkeys(roots) if root not in moving]
@@ -171,4 +171,4 @@ def computed_roots(roots: Iterable[Var]) -> list[Var]:
 
 def wide_inputs(program: Program) -> set[str]:
     """Return the paths of the inputs that go into draw-independent arithmetic."""
-    return {var.attrs for var in ancestors(computed_roots(program.hoisted())) if var.op == "input"}
+    return {var.attrs for var in toposort(computed_roots(program.hoisted())) if var.op == "input"}

@@ -19,7 +19,7 @@ from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.shifted_moments import Shifted, Sums
+from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
@@ -61,7 +61,7 @@ class CpuBackend:
     def is_compiled(self, program: Program) -> bool:
         """Whether a Program was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
-        return is_compiled(emitted.source, "chunk", emitted.natives)
+        return is_compiled(emitted.source, "chunk", emitted.user_functions)
 
 
 class Compiled:
@@ -86,7 +86,7 @@ class Compiled:
             np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
         )  # fmt: skip
         try:
-            return load(self.emitted.source, "chunk", self.emitted.natives, arguments)
+            return load(self.emitted.source, "chunk", self.emitted.user_functions, arguments)
         except RecursionError:  # of Numba's, a few calls deep for every loop
             limit, loops = sys.getrecursionlimit(), _loops(self.emitted.source)
             raise BackendError(
@@ -128,7 +128,7 @@ def _read_only(array: Array) -> Array:
 
 
 class CpuKernel:
-    """A Program compiled for the CPU, in a fast variant and, once draws are not finite, a careful one."""
+    """A Program compiled for the CPU, in a fast variant and, once draws are not finite, a checked one."""
 
     def __init__(self, program: Program) -> None:
         self.program, self.work = program, program.work()
@@ -137,9 +137,9 @@ class CpuKernel:
         self.block = self.fast.emitted.lanes
 
     @cached_property
-    def careful(self) -> Compiled:
+    def checked(self) -> Compiled:
         """The variant that looks at every draw."""
-        return Compiled(emit(self.program, careful=True), self.program.dtype)
+        return Compiled(emit(self.program, checked=True), self.program.dtype)
 
     @cached_property
     def rescaled(self) -> CpuKernel:
@@ -167,7 +167,7 @@ class CpuKernel:
         return one_blas_thread() if self._products else nullcontext()
 
 
-class CpuBound(Shifted):
+class CpuBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CpuKernel, inputs: Inputs) -> None:
@@ -176,23 +176,23 @@ class CpuBound(Shifted):
         self.arguments = kernel.fast.arguments(inputs)
 
     @cached_property
-    def careful_arguments(self) -> tuple[Array, list[Array]]:
-        """Draw-independent arguments of the careful variant."""
-        return self.kernel.careful.arguments(self.inputs)
+    def checked_arguments(self) -> tuple[Array, list[Array]]:
+        """Draw-independent arguments of the checked variant."""
+        return self.kernel.checked.arguments(self.inputs)
 
     def rescaled(self, exponents: npt.NDArray[np.int64]) -> CpuBound:
         """Bind the variant for it."""
         return CpuBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
-    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
+    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
         """Call the chunk function."""
-        compiled = self.kernel.careful if careful else self.kernel.fast
-        c, matrices = self.careful_arguments if careful else self.arguments
+        compiled = self.kernel.checked if checked else self.kernel.fast
+        c, matrices = self.checked_arguments if checked else self.arguments
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
         counts, workspace = np.zeros(2, np.int64), compiled.take_workspace()
         compiled.function(
             np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, compiled.emitted.tables,
-            workspace, pivot, sums, squares, counts, omit, compiled.blas, *matrices,
+            workspace, shift, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         compiled.give_back(workspace)
         return Sums(sums, squares, int(counts[0]), int(counts[1]))

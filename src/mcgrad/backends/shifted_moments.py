@@ -1,4 +1,4 @@
-"""Moments from sums about a pivot: what backends share that add up deviations rather than merge moments."""
+"""Moments from sums about a shift: what backends share that add up deviations rather than merge moments."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FAR = 10.0  # distance of a mean from zero, in standard deviations, beyond which
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over some draws of each component's deviation from the pivot, and of its square.
+    """Sums over some draws of each component's deviation from the shift, and of its square.
 
-    `used` and `nonfinite` count draws; only the careful variant of a kernel knows them.
+    `used` and `nonfinite` count draws; only the checked variant of a kernel knows them.
     """
 
     sums: Array
@@ -30,30 +30,30 @@ class Sums:
     nonfinite: int = 0
 
 
-class Shifted(ABC):
-    """A bound kernel that adds up deviations from a pivot; finds the pivot, and looks again where sums are not finite.
+class ShiftedMoments(ABC):
+    """A bound kernel that adds up deviations from a shift; finds the shift, and looks again where sums are not finite.
 
     Parameters
     ----------
     shifted : bool array
-        Which components the pivot is taken from; the others are added up about zero.
+        Which components the shift is taken from; the others are added up about zero.
     dtype : dtype
-        Of the pivot.
+        Of the shift.
     """
 
     def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
         self._shifted, self._dtype = shifted, dtype
         self._range = RANGES[dtype.itemsize]
         self._center: Array | None = None  # mean of the first chunk
-        self._pivot: Array | None = None
-        self._rescaled: dict[bytes, Shifted] = {}
+        self._shift: Array | None = None
+        self._rescaled: dict[bytes, ShiftedMoments] = {}
 
     @abstractmethod
-    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
-        """Add up over the draws start .. stop; `careful` counts non-finite draws, and leaves them out with `omit`."""
+    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
+        """Add up over the draws start .. stop; `checked` counts non-finite draws, and leaves them out with `omit`."""
 
     @abstractmethod
-    def rescaled(self, exponents: npt.NDArray[np.int64]) -> Shifted:
+    def rescaled(self, exponents: npt.NDArray[np.int64]) -> ShiftedMoments:
         """Return the same with each component multiplied by a power of two: by another kernel."""
 
     def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
@@ -64,13 +64,13 @@ class Shifted(ABC):
                 self._center = first.moments.mean
                 if self._is_accurate(first.moments):
                     return first
-            if self._pivot is None:
-                self._pivot = self._near(self._center)
-            return self._in_range(self._pivot, seed, start, stop, omit)
+            if self._shift is None:
+                self._shift = self._near(self._center)
+            return self._in_range(self._shift, seed, start, stop, omit)
 
-    def _in_range(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average about a pivot, and again in powers of two what has squares beyond the range of the sums."""
-        found, plain = self._about(pivot, seed, start, stop, omit)
+    def _in_range(self, shift: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average about a shift, and again in powers of two what has squares beyond the range of the sums."""
+        found, plain = self._about(shift, seed, start, stop, omit)
         if plain:
             return found
         chosen = exponents(found, self._range, omit)
@@ -83,25 +83,25 @@ class Shifted(ABC):
         return put_back(found, other._alone(seed, start, stop, omit).moments, chosen)
 
     def _alone(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over some draws about a pivot of their own."""
+        """Average over some draws about a shift of their own."""
         found, _ = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
         if self._is_accurate(found.moments):
             return found
         return self._about(self._near(found.moments.mean), seed, start, stop, omit)[0]
 
-    def _about(self, pivot: Array, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
-        """Average about a pivot, and say whether all sums are finite and no square has vanished."""
-        found = self.sums(seed, start, stop, pivot, careful=False, omit=omit)
+    def _about(self, shift: Array, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
+        """Average about a shift, and say whether all sums are finite and no square has vanished."""
+        found = self.sums(seed, start, stop, shift, checked=False, omit=omit)
         if math.isfinite(np.add.reduce(found.sums) + np.add.reduce(found.squares)):
             plain = np.minimum.reduce(found.squares, initial=math.inf) >= (stop - start) * self._range.least
-            return Partial(_moments(stop - start, found, pivot)), bool(plain)
-        found = self.sums(seed, start, stop, pivot, careful=True, omit=omit)
-        return Partial(_moments(found.used, found, pivot), found.nonfinite), False
+            return Partial(_moments(stop - start, found, shift)), bool(plain)
+        found = self.sums(seed, start, stop, shift, checked=True, omit=omit)
+        return Partial(_moments(found.used, found, shift), found.nonfinite), False
 
     def _near(self, mean: Array) -> Array:
-        """Return a pivot: near the mean, no sum of squares loses digits."""
-        pivot = mean.astype(self._dtype)
-        return np.where(np.isfinite(pivot) & self._shifted, pivot, pivot.dtype.type(0))
+        """Return a shift: near the mean, no sum of squares loses digits."""
+        shift = mean.astype(self._dtype)
+        return np.where(np.isfinite(shift) & self._shifted, shift, shift.dtype.type(0))
 
     def _is_accurate(self, moments: Moments) -> bool:
         """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
@@ -109,8 +109,8 @@ class Shifted(ABC):
         return not (far & self._shifted).any()
 
 
-def _moments(count: int, found: Sums, pivot: Array) -> Moments:
+def _moments(count: int, found: Sums, shift: Array) -> Moments:
     if not count:
         return Moments(0, np.full_like(found.sums, np.nan), np.full_like(found.sums, np.nan))
     mean = found.sums / count
-    return Moments(count, pivot + mean, np.sqrt(np.maximum(found.squares - found.sums * mean, 0.0)))
+    return Moments(count, shift + mean, np.sqrt(np.maximum(found.squares - found.sums * mean, 0.0)))

@@ -21,7 +21,7 @@ from mcgrad.differentiate.zeros import (
 )
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, ancestors, cost
+from mcgrad.ir.program import Var, cost, toposort
 
 FORWARD_LIMIT = 8  # scalar parameters beyond which forward mode is not even tried
 
@@ -49,7 +49,7 @@ def gradient(value: Var, wrt: Sequence[Var]) -> list[Var]:
     if sum(var.size for var in wrt) > FORWARD_LIMIT:
         return backward
     forwards = forward(value, wrt)
-    return forwards if load([value, *forwards]) < load([value, *backward]) else backward
+    return forwards if gradient_cost([value, *forwards]) < gradient_cost([value, *backward]) else backward
 
 
 def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
@@ -60,24 +60,24 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
         for i in range(var.size):
             seed = np.zeros(var.size)
             seed[i] = 1.0
-            tangent = push(value, var, const(seed.reshape(var.shape)))
+            tangent = jvp(value, var, const(seed.reshape(var.shape)))
             parts.append(reshape(const(0.0) if tangent is None else tangent, (1,)))
         grads.append(reshape(concatenate(parts, 0), var.shape))
     return grads
 
 
-def push(value: Var, source: Var, seed: Var) -> Var | None:
+def jvp(value: Var, source: Var, seed: Var) -> Var | None:
     """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
     tangents: dict[Var, Var] = {source: seed}
     zeros: dict[Var, int] = {}  # what kind of zeros a tangent may have
     few = source.size > 1  # the seed has zeros
     carriers = _carriers(value)
-    for var in ancestors([value]):
+    for var in toposort([value]):
         if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
         kind = max(zeros.get(arg, NONE) for arg in var.args)
         guarded = CHOSEN if few and not var.random else kind  # costs nothing where no draw changes anything
-        tangent = jvp(var, [tangents.get(arg) for arg in var.args], guarded)
+        tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
             tangents[var], zeros[var] = tangent, max(kind, FORWARD_ZEROS.get(var.op, NONE))
     return tangents.get(value)
@@ -96,7 +96,7 @@ def _carriers(value: Var) -> set[Var]:
     return found
 
 
-def jvp(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
+def jvp_rule(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
     """Tangent of one equation; a tangent of None is zero, and others may have zeros of some kind."""
     if var.op in ELEMENTWISE:
         terms = [
@@ -116,7 +116,7 @@ def jvp(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
 
 def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
     """Reverse mode: one cotangent for every Var between the inputs and the value."""
-    order = list(ancestors([value]))
+    order = list(toposort([value]))
     active = set(wrt)
     for var in order:
         if any(arg in active for arg in var.args):
@@ -187,7 +187,7 @@ def sum_of(terms: Sequence[Var]) -> Var | None:
     return total
 
 
-def load(roots: Sequence[Var]) -> float:
+def gradient_cost(roots: Sequence[Var]) -> float:
     """Cost of one draw: arithmetic, and what must be stored because a later phase reads it.
 
     A phase ends where an equation needs all elements of its argument before it can give its first: a reduction, a
@@ -196,7 +196,7 @@ def load(roots: Sequence[Var]) -> float:
     phase: dict[Var, int] = {}
     stored: set[Var] = set()
     total = 0.0
-    for var in ancestors(roots):
+    for var in toposort(roots):
         if not var.random:
             continue
         random_args = [arg for arg in var.args if arg.random]

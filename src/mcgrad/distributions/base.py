@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mcgrad import noise as noises
-from mcgrad import tree
-from mcgrad.arrays import all_true, any_on_device, computing, fetch, together
+from mcgrad import noise as noises, tree
+from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
 from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
-from mcgrad.reals import MOST_DRAWS, count, real_array
-from mcgrad.reals import seed as seed_of
+from mcgrad.reals import MOST_DRAWS, count, real_array, seed as seed_of
 
 CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
 
@@ -152,7 +150,7 @@ class Distribution:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields, with the parameters in host memory."""
-        return {**self.__dict__, "_flat": {path: fetch(array) for path, array in self._flat.items()}}
+        return {**self.__dict__, "_flat": {path: to_host(array) for path, array in self._flat.items()}}
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         """Set the fields; pickle does not say that arrays are read-only."""
@@ -321,12 +319,14 @@ class Distribution:
             accepted = all_true(answers.values())
         if not accepted:
             path = next(path for path, answer in answers.items() if not answer)
-            raise self._constraint(path).refuse(path, fetch(flat[path]))
+            raise self._constraint(path).refuse(path, to_host(flat[path]))
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Have the family check arrays, which are all on the device if one is."""
         with computing():
-            self.check(dict(zip(flat, together(flat.values()), strict=True)) if any_on_device(flat.values()) else flat)
+            self.check(
+                dict(zip(flat, to_common_device(flat.values()), strict=True)) if any_on_device(flat.values()) else flat
+            )
 
 
 def _naming(init: Callable[..., None]) -> Callable[..., None]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import noise as noises
-from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad import noise as noises, tree
+from mcgrad.arrays import to_host
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
 from mcgrad.ir.draws import draws
@@ -38,7 +37,7 @@ def sample(q: Distribution, n: int, seed: int, first: int, dtype: str) -> Any:
     z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
     roots = {path: build.as_var(leaf) for path, leaf in tree.flatten(z).items()}
     program = simplify(Program(tuple(Output(path, root) for path, root in roots.items()), dtype))
-    leaves = {params[path]: fetch(array) for path, array in q.flat_params.items()}
+    leaves = {params[path]: to_host(array) for path, array in q.flat_params.items()}
     noise = program.noise()
     found = _evaluated(
         [output.var for output in program.outputs],
@@ -77,7 +76,7 @@ def log_prob(density: Callable[..., Any], event_shape: Any, z: Any, params: Mapp
         return _traced(density, events, values, params, batch)
     rows = {path: np.broadcast_to(np.asarray(x), batch + events[path]) for path, x in values.items()}
     places = {path: build.noise(i, "normal", shape) for i, (path, shape) in enumerate(events.items())}
-    flat = {path: np.asarray(fetch(x)) for path, x in tree.flatten(params).items()} if params else {}
+    flat = {path: np.asarray(to_host(x)) for path, x in tree.flatten(params).items()} if params else {}
     inputs = {path: build.input_(path, x.shape) for path, x in flat.items()}
     root = _scalar(trace(density, (tree.unflatten(places),), tree.unflatten(inputs) if inputs else {}))
     n = int(np.prod(batch))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mcgrad.arrays import fetch, on_device
+from mcgrad.arrays import on_device, to_host
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Shape
 
@@ -160,7 +160,7 @@ def _lower_triangle(shape: Shape) -> Mask:
 def _is_positive_definite(array: FloatArray) -> bool:
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         return False
-    host = fetch(array).astype(np.float64)
+    host = to_host(array).astype(np.float64)
     try:
         return bool(np.isfinite(np.linalg.cholesky(0.5 * (host + host.T))).all() and np.isfinite(host).all())
     except np.linalg.LinAlgError:

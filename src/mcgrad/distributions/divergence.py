@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.distributions import divergence_discrete as discrete
-from mcgrad.distributions import divergence_gamma as gammas
-from mcgrad.distributions import divergence_normal as normals
+from mcgrad.distributions import (
+    divergence_discrete as discrete,
+    divergence_gamma as gammas,
+    divergence_normal as normals,
+)
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.bernoulli import Bernoulli
 from mcgrad.distributions.beta import Beta, FisherSnedecor

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint, FloatArray, real
 from mcgrad.distributions.supports import Support
 from mcgrad.ir.build import input_, noise
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.trace import trace
 
 STEP = 2.0**-12  # of a parameter, relative, to see whether an end moves with it
@@ -103,7 +103,7 @@ def _is_elementwise(forward: Callable[..., Any], shape: Any, own: Mapping[str, F
         return False
     if x.size == y.size == 1:
         return True
-    made = [var for var in ancestors([y]) if var.random and var is not x]
+    made = [var for var in toposort([y]) if var.random and var is not x]
     return all(OPS[var.op].group == "elementwise" and var.shape == shape for var in made)
 
 
@@ -111,12 +111,12 @@ def _moves(
     ends: Callable[..., Any], base: Params, own: Mapping[str, FloatArray], path: str, constraint: Constraint
 ) -> bool:
     """Whether an end is elsewhere after a small step of one parameter, of another size in each of its entries."""
-    here = fetch(own[path]).astype(np.float64)
+    here = to_host(own[path]).astype(np.float64)
     step = STEP * np.linspace(1.0, 2.0, here.size).reshape(here.shape) * np.where(here == 0, 1.0, np.abs(here))
     free = constraint.free(here.shape)
     step = step if free is None else step * free
     there = next((moved for moved in (here + step, here - step) if constraint.check(moved)), here)
-    flat = {name: fetch(array).astype(np.float64) for name, array in own.items()}
+    flat = {name: to_host(array).astype(np.float64) for name, array in own.items()}
     before, after = (ends(**base, **tree.unflatten({**flat, path: value})) for value in (here, there))
     with np.errstate(all="ignore"):
         gaps = [np.where(np.isfinite(y), np.abs(y - x), 0.0) for x, y in zip(before, after, strict=True)]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import noise as noises
-from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad import noise as noises, tree
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import Constraint, checked
 from mcgrad.errors import ParameterError, shown
@@ -64,7 +63,7 @@ class Reparameterized(Distribution):
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
         """Return the shape of what `transform` returns."""
-        params = tree.map(fetch, self.params)
+        params = tree.map(to_host, self.params)
         try:
             inspect.signature(self.transform).bind(None, **params)
         except TypeError as error:

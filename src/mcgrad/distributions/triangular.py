@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
@@ -42,7 +42,7 @@ class Triangular(Distribution):
     @property
     def support(self) -> Support:  # type: ignore[override]
         """Between the ends; where the peak is one of them it moves as the peak does, and there the density jumps."""
-        low, high, peak = (fetch(self.flat_params[name]) for name in ("low", "high", "peak"))
+        low, high, peak = (to_host(self.flat_params[name]) for name in ("low", "high", "peak"))
         at_an_end = bool(np.any((peak == low) | (peak == high)))
         return supports.interval("low", "high", moving=("low", "high", *(["peak"] if at_an_end else [])))
 

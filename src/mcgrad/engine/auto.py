@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.finite_differences import Component, Differences, farthest
 from mcgrad.engine.pickling import Request
-from mcgrad.engine.pilot import STREAMS, Pilot, elsewhere
+from mcgrad.engine.pilot import STREAMS, Pilot, offset_streams
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError, TraceError
@@ -25,7 +25,7 @@ from mcgrad.gradients.plan import AUTO, BY_DRAWS, DIFFERENCE, LEAVE_ONE_OUT, PAT
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.score import BASELINES
 from mcgrad.inputs.arguments import count
-from mcgrad.ir.program import Program, ancestors
+from mcgrad.ir.program import Program, toposort
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.tree import flatten
 
@@ -131,7 +131,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     transform: bisection finds one that the mean over a pilot does not show. Where none is left the choice is
     "difference".
     """
-    values = {path: fetch(value) for path, value in inputs.items()}
+    values = {path: to_host(value) for path, value in inputs.items()}
     choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
     parts: dict[str, list[str]] = {}
     for path in wrt:
@@ -189,7 +189,7 @@ class _Part:
 
     def _trial(self, choice: Choice) -> Trial:
         plan, inputs = self._planned(choice)
-        program = elsewhere(plan.program(self.problem, self.wrt, self.dtype), 2 * STREAMS)
+        program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), 2 * STREAMS)
         group = plan.group * self.problem.draws
         work = max(program.work(), 1.0) / group
         n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
@@ -209,7 +209,7 @@ class _Part:
 
     def _by_distribution_function(self) -> bool:
         """Whether derivatives of draws are those of distribution functions: right, though the draws may jump."""
-        return any(var.op == "implicit" for var in ancestors(flatten(self.problem.z).values()))
+        return any(var.op == "implicit" for var in toposort(flatten(self.problem.z).values()))
 
     def _planned(self, choice: Choice) -> tuple[Plan, dict[str, npt.NDArray[Any]]]:
         plan = Plan(dict.fromkeys(self.problem.params, choice), k=self.k)

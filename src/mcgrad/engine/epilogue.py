@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import computing, fetch_flat
+from mcgrad.arrays import computing, flat_to_host
 from mcgrad.backends.base import WIDE, HostValues, Inputs, Partial
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
@@ -70,7 +70,7 @@ class Finisher:
 
     def _constants(self, inputs: Inputs) -> list[npt.NDArray[Any]]:
         with computing():
-            return fetch_flat(self._host(inputs))
+            return flat_to_host(self._host(inputs))
 
     def estimate(self, partial: Partial, inputs: Inputs, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import any_on_device, fetch_all, following, place, settle
+from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize, to_device
 from mcgrad.backends import chunks, registry
 from mcgrad.backends.base import Kernel, Partial, wide_inputs
 from mcgrad.distributions.base import Distribution
@@ -166,7 +166,7 @@ class Estimator:
         self._work = self.program.work() / self.group
         there = any_on_device(self.inputs.arrays())
         if there:
-            settle()
+            synchronize()
         prefer, why = given.ran_here(), "as before it was pickled"
         if there or self.output == "device":
             prefer, why = CUDA, "where the inputs are"
@@ -249,7 +249,7 @@ class Estimator:
         n, first = arguments.draw_range(n, first, self.group)
         seed = arguments.seed(seed)
         if stream is not None:
-            with following(stream):
+            with stream_context(stream):
                 return self(n, seed, first=first, progress=progress, **changes)
         values = self.inputs.values(changes)
         with reporting(progress, n) as report:
@@ -317,7 +317,7 @@ class Estimator:
                 break
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
-                values = fetch_all(values)
+                values = all_to_host(values)
                 reached = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
@@ -340,12 +340,12 @@ class Estimator:
             method=self.plan.method,
             choice=self.plan.reason,
             group=self.group,
-            place=place if self.output == "device" else None,
+            place=to_device if self.output == "device" else None,
         )
 
     def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
         """Work out what pilots give, baselines and the places of differences, by the paths of their inputs."""
-        here = fetch_all(values) if self._pilot or self._steps else {}
+        here = all_to_host(values) if self._pilot or self._steps else {}
         found = self._pilot(here, seed) if self._pilot else {}
         return {**found, **(self._steps(here) if self._steps else {})}
 
@@ -361,7 +361,7 @@ class Estimator:
     ) -> tuple[Partial, float]:
         kernel = running.kernel
         if not getattr(kernel, "takes_device_arrays", False):
-            values = fetch_all(values)
+            values = all_to_host(values)
         with kernel.limits():
             start = time.perf_counter() - (reached.seconds if reached else 0.0)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import any_on_device, computing, fetch
+from mcgrad.arrays import any_on_device, computing, to_host
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.ir.program import Literal, Program, Var
 
@@ -56,7 +56,7 @@ class Fingerprint:
         identity = self._own if data is self._data else self._identified(data)
         digest = hashlib.blake2b(identity, digest_size=16)
         for value in params:
-            digest.update(np.asarray(fetch(value), np.float64).tobytes())  # equal numbers in whatever dtype
+            digest.update(np.asarray(to_host(value), np.float64).tobytes())  # equal numbers in whatever dtype
         return digest.hexdigest()
 
     @cached_property
@@ -71,7 +71,7 @@ class Fingerprint:
         digest = self._begun.copy()
         for name, array in data.items():
             digest.update(f"{name}{array.shape}".encode())
-            digest.update(fetch(array).data.cast("B"))
+            digest.update(to_host(array).data.cast("B"))
         return digest.digest()
 
 

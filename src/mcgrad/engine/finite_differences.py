@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import noise as noises
-from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad import noise as noises, tree
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.per_draw import PerDraw
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.jumps import reaches
 from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, ancestors, cost
+from mcgrad.ir.program import Output, Program, cost, toposort
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.simplify.passes import simplify
 from mcgrad.trace.trace import trace
@@ -132,11 +131,11 @@ class Differences:
     ) -> None:
         self.q, self.seed, self.step = q, seed, step
         self.steps: Mapping[str, Float64Array] = {}
-        self.inputs = {path: np.asarray(fetch(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
+        self.inputs = {path: np.asarray(to_host(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
         draws = _draws(q)
         self.value, self.draw = PerDraw(value, dtype), PerDraw(draws, dtype)
         roots = [out.var for out in draws.outputs]
-        params = [var for var in ancestors(roots) if var.op == "input"]
+        params = [var for var in toposort(roots) if var.op == "input"]
         self._jumping = {var.attrs for var in params if not reaches(var, roots)}
         self.work = float(sum(cost(var) * SLOWER.get(OPS[var.op].cost, 1.0) for var in value.body()))
         self.work += NATIVE * sum(var.op == "native_value" for var in value.body())

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import Method, Plan
@@ -71,7 +71,7 @@ class Request:
         """
         rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("f", "q")}
         for name in ("params", "data"):
-            rest[name] = rest[name] and tree.map(fetch, rest[name])
+            rest[name] = rest[name] and tree.map(to_host, rest[name])
         return _functions(self.f, self.q), rest
 
 

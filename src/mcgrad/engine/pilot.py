@@ -34,7 +34,7 @@ class Pilot:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = elsewhere(program)
+        self.program = offset_streams(program)
         self.kernel = NumpyKernel(self.program)
         self._finish = Finisher(self.program, {})
 
@@ -54,7 +54,7 @@ class Pilot:
         return {path: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for path, x in found.items()}
 
 
-def elsewhere(program: Program, streams: int = STREAMS) -> Program:
+def offset_streams(program: Program, streams: int = STREAMS) -> Program:
     """Return the Program with its noise from other streams."""
     roots = program.roots()
     leaves = program.noise()

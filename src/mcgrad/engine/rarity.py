@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import RareDrawsWarning, user_level
@@ -60,7 +60,7 @@ def warn_of_rare_draws(
     zero = random & (size <= NOTHING[dtype] * size[0])
     if not zero[1:].any():
         return
-    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    params = {path: to_host(values[path]).astype(np.float64) for path in q.flat_params}
     probabilities = q.rarity(**tree.unflatten(params))
     first = 1
     for path, shape in shapes.items():
@@ -113,7 +113,7 @@ def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str
     """
     if q.bridges is None:
         return
-    params = {path: fetch(values[path]).astype(np.float64) for path in q.flat_params}
+    params = {path: to_host(values[path]).astype(np.float64) for path in q.flat_params}
     for path, probability in q.bridges(**tree.unflatten(params)).items():
         least = float(np.min(probability))
         if path in paths and least * max(n, SEVERAL) < 1:

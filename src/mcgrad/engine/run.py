@@ -116,7 +116,7 @@ def run(
     """
     left = iter(chunks)
     start, stop = next(left)
-    total = bound.partial(seed, start, stop, omit)  # in this thread: it compiles, and finds the pivot
+    total = bound.partial(seed, start, stop, omit)  # in this thread: it compiles, and finds the shift
     if reached:
         total, left = reached.partial, beginning(chunks, reached.stop)
     elif watch:

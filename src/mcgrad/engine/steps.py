@@ -14,13 +14,13 @@ from mcgrad import tree
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.per_draw import PerDraw
-from mcgrad.engine.pilot import STREAMS, elsewhere
+from mcgrad.engine.pilot import STREAMS, offset_streams
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.difference import POINTS, SIDES, WIDTHS, Moves, at_points, largest, quotients
 from mcgrad.gradients.jumps import flat_arguments
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, input_
-from mcgrad.ir.program import Output, Program, Var, ancestors
+from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.simplify.passes import simplify
 
@@ -234,7 +234,7 @@ def _probes(problem: Problem, path: str) -> list[Var]:
         found = list(tree.flatten(problem.z).values())
     else:
         found = flat_arguments(problem.value, param) or [problem.value]
-    return [var for var in found if var.random and any(source is param for source in ancestors([var]))]
+    return [var for var in found if var.random and any(source is param for source in toposort([var]))]
 
 
 def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapping[Var, str]) -> Var:
@@ -250,7 +250,7 @@ def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapp
 
 
 def _program(outputs: Sequence[Output]) -> Program | None:
-    return elsewhere(simplify(Program(tuple(outputs), "float64")), 4 * STREAMS) if outputs else None
+    return offset_streams(simplify(Program(tuple(outputs), "float64")), 4 * STREAMS) if outputs else None
 
 
 def _means(program: Program, inputs: Mapping[str, Array]) -> Moments:

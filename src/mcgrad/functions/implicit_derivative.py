@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.differentiate.modes import push, reverse
+from mcgrad.differentiate.modes import jvp, reverse
 from mcgrad.errors import ParameterError
 from mcgrad.functions.triangular_solve import solve_lower
-from mcgrad.ir.build import apply, broadcast, concatenate, const, reshape, slice_
-from mcgrad.ir.build import table as build_table
+from mcgrad.ir.build import apply, broadcast, concatenate, const, reshape, slice_, table as build_table
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
@@ -89,7 +88,7 @@ def follow(z: Any, cdf: Callable[[Any], Any]) -> Any:
         raise ParameterError("cdf", given, "one value for each component of z, that depends on z")
     value = apply("float", result._var)
     if _is_elementwise(value, held):
-        density = push(value, held, broadcast(const(1.0), held.shape))
+        density = jvp(value, held, broadcast(const(1.0), held.shape))
         if density is None:
             raise ParameterError("cdf", "one that has no derivative in z", "one that depends on z smoothly")
         return Tracer(apply("implicit", held, value, density))
@@ -104,7 +103,7 @@ def _is_elementwise(value: Var, z: Var) -> bool:
     if z.size == 1:
         return True
     on_z = {z}
-    for var in ancestors([value]):
+    for var in toposort([value]):
         if any(arg in on_z for arg in var.args):
             if OPS[var.op].group != "elementwise" or var.shape != z.shape:
                 return False
@@ -143,5 +142,5 @@ def slope(y: Any, x: Any) -> Any:
     x : Tracer
         What :func:`stop` has returned, say.
     """
-    found = push(y._var, x._var, broadcast(const(1.0), x.shape))
+    found = jvp(y._var, x._var, broadcast(const(1.0), x.shape))
     return Tracer(broadcast(const(0.0) if found is None else found, y.shape))

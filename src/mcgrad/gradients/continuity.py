@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.ir.build import broadcast, const, rebuild
 from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.ir.vmap import substitute
 
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
@@ -42,7 +42,7 @@ def is_continuous(root: Var, comparison: Var, values: Mapping[str, npt.NDArray[A
     for held, replaced in (sides, sides[::-1]):
         extreme = held.op in ("max", "min") and held.size == 1 and held.args[0] is replaced
         if comparison.op in ORDERS:
-            skipped = replaced.is_const or held.size > replaced.size or replaced in set(ancestors([held]))
+            skipped = replaced.is_const or held.size > replaced.size or replaced in set(toposort([held]))
         else:
             skipped = not extreme or replaced.shape != comparison.shape
         if skipped:
@@ -68,7 +68,7 @@ def _shared(root: Var) -> dict[Var, Var]:
     """Each equation of a root, with equal ones as one."""
     new: dict[Var, Var] = {}
     seen: dict[object, Var] = {}
-    for var in ancestors([root]):
+    for var in toposort([root]):
         args = tuple(new[arg] for arg in var.args)
         again = var if args == var.args else rebuild(var, args)
         new[var] = seen.setdefault((again.op, again.args, again.attrs, again.shape, again.kind), again)
@@ -84,7 +84,7 @@ def _agree(roots: Sequence[Var], values: Mapping[str, npt.NDArray[Any]]) -> bool
         if var.op == "noise":
             leaves[var] = rng.standard_normal(shape) if var.attrs[1] == "normal" else rng.uniform(size=shape)
         else:
-            leaves[var] = np.asarray(fetch(values[var.attrs]), np.float64)[..., None]
+            leaves[var] = np.asarray(to_host(values[var.attrs]), np.float64)[..., None]
     one, other = interpreter(leaves)
     with np.errstate(all="ignore"):
         return bool(np.all(np.abs(one - other) <= 1e-9 * (np.abs(one) + np.abs(other))))

@@ -10,7 +10,7 @@ import numpy as np
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, concatenate, const, input_, reduce, reshape, slice_, take
-from mcgrad.ir.program import Shape, Var, ancestors
+from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.vmap import vmap
 
 POINTS = "points:"  # before the path of a parameter: where its components are moved to
@@ -129,8 +129,8 @@ def at_points(problem: Problem, roots: Sequence[Var], moves: Moves, places: int)
     path = moves.path
     moved = moves.moved(problem.params[path], input_(POINTS + path, (places, len(moves.index))))
     found = vmap(roots, {problem.params[path]: moved, problem.fixed[path]: moved}, moved.shape[0])
-    before = set(ancestors(roots))
-    moves.check(max((var.size for var in ancestors(found) if var not in before), default=0))
+    before = set(toposort(roots))
+    moves.check(max((var.size for var in toposort(found) if var not in before), default=0))
     return found
 
 

@@ -14,7 +14,7 @@ from mcgrad.errors import JumpWarning, ParameterError
 from mcgrad.gradients.continuity import is_continuous
 from mcgrad.gradients.jumps import flat_between, reaches
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 
 _warns: ContextVar[bool] = ContextVar("warns", default=True)
 _warned: dict[Any, Any] = {}  # what Python keeps to show a warning once for each line
@@ -107,7 +107,7 @@ def _jumps(problem: Problem, path: str) -> list[Var]:
         flat = flat_between(param, list(tree.flatten(problem.z).values()))
     else:
         flat = flat_between(param, [root])
-    read = set(ancestors([problem.single]))  # the entropy or the divergence that it is may read no draw
+    read = set(toposort([problem.single]))  # the entropy or the divergence that it is may read no draw
     own = [var for var in flat if var in read and var in problem.lines]
     return [var for var in own if not is_continuous(problem.single, var, problem.values)]
 

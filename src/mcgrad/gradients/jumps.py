@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.ir.build import apply
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 
 CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
 HOLDING = ("stop", "implicit")  # hold their first argument fixed
@@ -17,7 +17,7 @@ CHOOSING = ("max", "min", "maximum", "minimum")  # what equals its arguments whe
 def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
     """Whether a root depends on the source; with `smoothly`, along a way that has a derivative."""
     reached = {source}
-    for var in ancestors(roots):
+    for var in toposort(roots):
         rules = _rules(var) if smoothly else var.args
         if any(arg in reached and rule is not None for arg, rule in zip(var.args, rules, strict=True)):
             reached.add(var)
@@ -43,7 +43,7 @@ def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[
 
 def _followed(roots: Sequence[Var]) -> list[Var]:
     """Return the Vars that roots depend on, in order, but for those behind what is held fixed."""
-    order = list(ancestors(roots))
+    order = list(toposort(roots))
     followed = set(roots)
     for var in reversed(order):
         if var in followed and var.op not in HOLDING:
@@ -73,7 +73,7 @@ def _chooses(var: Var) -> bool:
     """Whether an equality finds where an extreme is, as `z == np.max(z)` does."""
     if var.op not in ("equal", "not_equal") or not all(arg.random for arg in var.args):
         return False
-    return any(found.op in CHOOSING and found.random for found in ancestors(var.args))
+    return any(found.op in CHOOSING and found.random for found in toposort(var.args))
 
 
 def _rules(var: Var) -> Sequence[object]:

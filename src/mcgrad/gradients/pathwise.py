@@ -10,7 +10,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.gradients.jumps import reaches
 from mcgrad.gradients.problem import Problem
 from mcgrad.inputs.integrand import Integrand
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 
 
 def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
@@ -59,4 +59,4 @@ def _refuse_native(problem: Problem, wrt: Sequence[str]) -> None:
 
 
 def _noise(var: Var) -> set[Var]:
-    return {source for source in ancestors([var]) if source.op == "noise"}
+    return {source for source in toposort([var]) if source.op == "noise"}

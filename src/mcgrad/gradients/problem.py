@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import noise as noises
-from mcgrad import tree
+from mcgrad import noise as noises, tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.ir.build import apply, broadcast, const, input_, reduce
-from mcgrad.ir.build import noise as noise_var
+from mcgrad.ir.build import apply, broadcast, const, input_, noise as noise_var, reduce
 from mcgrad.ir.program import Var
 from mcgrad.ir.vmap import substitute, vmap_noise
 from mcgrad.trace.lines import Line, noted_in

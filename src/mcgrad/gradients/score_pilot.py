@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.differentiate.modes import gradient, sum_of
 from mcgrad.distributions.base import Distribution
 from mcgrad.gradients.jumps import flat_between
@@ -18,7 +18,7 @@ from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, input_, noise, reduce
 from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.program import Output, Program, Var, ancestors
+from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.moments import Moments
 from mcgrad.simplify.passes import simplify
 
@@ -93,7 +93,7 @@ class _Pilot:
         self.problem = Problem(_total, q, {}, {})
         self.leaves = {path: z for path, z in tree.flatten(self.problem.z).items() if z.random}
         self.free = q.free
-        self.values = {path: fetch(x).astype(np.float64) for path, x in q.flat_params.items()}
+        self.values = {path: to_host(x).astype(np.float64) for path, x in q.flat_params.items()}
         scores = dict(zip(paths, gradient(self.problem.log_q(), [self.problem.params[p] for p in paths]), strict=True))
         self.outputs = [(path, f"the score d log q / d {path}", score) for path, score in scores.items()]
         self.outputs += self._gaps(scores)
@@ -189,7 +189,7 @@ def _blocks(
     run = Interpreter(roots)
     inputs = {var: values[var.attrs][..., None] for var in run.inputs if var.op == "input"}
     moved = {var: noise(var.attrs[0] + STREAMS, var.attrs[1], var.shape) for var in run.inputs if var.op == "noise"}
-    largest = max(var.size for var in ancestors(roots))
+    largest = max(var.size for var in toposort(roots))
     block = block or int(np.clip(BLOCK_BYTES // (8 * largest), 4, n))
     for start in range(0, n, block):
         stop = min(start + block, n)

@@ -9,14 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import contiguous, fetch
+from mcgrad.arrays import contiguous, to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.integrand import Integrand
-from mcgrad.reals import MOST_DRAWS as MOST_DRAWS
-from mcgrad.reals import count as count
-from mcgrad.reals import real_array, whole
-from mcgrad.reals import seed as seed
+from mcgrad.reals import MOST_DRAWS as MOST_DRAWS, count as count, real_array, seed as seed, whole
 
 DTYPES = ("float32", "float64")
 ADAPTING = (bool, int, float, list, tuple)  # have no width of their own
@@ -89,7 +86,7 @@ def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> np
     array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
     _same_shape(path, array, shape)
     if not np.isfinite(array).all():
-        array = fetch(array)
+        array = to_host(array)
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ParameterError(path, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")
     return array
@@ -109,7 +106,7 @@ def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
         new = array.astype(dtype)
     lost = ~np.isfinite(new) & np.isfinite(array)
     if lost.any():
-        array, lost = fetch(array), fetch(lost)
+        array, lost = to_host(array), to_host(lost)
         raise ParameterError(name, f"{array[lost].flat[0]}, infinite in {dtype}", f"numbers that are finite in {dtype}")
     return new
 
@@ -127,7 +124,7 @@ def datum(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.ND
     """Return one array of data, checked."""
     array = real_array(name, value, f"{NUMBERS} or booleans, not empty", "biuf")
     _same_shape(name, array, shape)
-    return array if array.dtype.kind == "f" else whole(name, fetch(array))
+    return array if array.dtype.kind == "f" else whole(name, to_host(array))
 
 
 def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import any_on_device, fetch, on_device, place, special
+from mcgrad.arrays import any_on_device, on_device, special, to_device, to_host
 from mcgrad.ir import gamma_quantile
-from mcgrad.ir.program import Literal, Var, ancestors
+from mcgrad.ir.program import Literal, Var, toposort
 
 Array = npt.NDArray[Any]
 
@@ -53,7 +53,7 @@ class Interpreter:
             elif not var.args:
                 self.inputs.append(var)
             else:
-                meaning = _to_float(dtype) if var.op == "float" else MEANING[var.op]
+                meaning = _to_float(dtype) if var.op == "float" else IMPL[var.op]
                 if var.op == "nextafter" and neighbours:
                     meaning = _neighbour(neighbours)
                 self._steps.append((var, meaning))
@@ -69,7 +69,7 @@ class Interpreter:
         constants = self._constants
         if constants and any_on_device(leaves.values()):
             if self._placed is None:
-                self._placed = {var: place(array) for var, array in constants.items()}
+                self._placed = {var: to_device(array) for var, array in constants.items()}
             constants = self._placed
         values: dict[Var, Array] = {**constants, **leaves}
         if self._steps:
@@ -93,7 +93,7 @@ def _ancestors_without(roots: Sequence[Var], known: Collection[Var]) -> list[Var
         if var not in needed and var not in known:
             needed.add(var)
             stack.extend(var.args)
-    return [var for var in ancestors(roots) if var in needed]
+    return [var for var in toposort(roots) if var in needed]
 
 
 def _to_float(dtype: str) -> Callable[..., Array]:
@@ -112,7 +112,7 @@ def _special(name: str) -> Callable[..., Array]:
     def call(var: Var, *args: Array) -> Array:
         function = getattr(special(args[0]), name, None)
         if function is None:  # CuPy lacks it
-            return place(call(var, *map(fetch, args)))
+            return to_device(call(var, *map(to_host, args)))
         found: Array = function(*args)
         return found
 
@@ -128,7 +128,7 @@ def _trigamma(var: Var, x: Array) -> Array:
 def _gamma(function: Callable[[Array, Array], Array]) -> Callable[..., Array]:
     def call(var: Var, a: Array, e: Array) -> Array:
         if on_device(a) or on_device(e):
-            return place(call(var, fetch(a), fetch(e)))
+            return to_device(call(var, to_host(a), to_host(e)))
         found: Array = function(a, e).astype(a.dtype)
         return found
 
@@ -207,9 +207,9 @@ def _einsum(var: Var, *args: Array) -> Array:
 
 
 def _table(var: Var, x: Array) -> Array:
-    found = var.attrs(np.moveaxis(fetch(x), -1, 0))
+    found = var.attrs(np.moveaxis(to_host(x), -1, 0))
     found = np.moveaxis(found, 0, -1)
-    return place(found) if on_device(x) else found
+    return to_device(found) if on_device(x) else found
 
 
 def _native(var: Var, *args: Array) -> Array:
@@ -219,7 +219,7 @@ def _native(var: Var, *args: Array) -> Array:
     return np.moveaxis(np.asarray(rows, args[0].dtype), 0, -1)
 
 
-MEANING: dict[str, Callable[..., Array]] = {
+IMPL: dict[str, Callable[..., Array]] = {
     **{
         name: _ufunc(getattr(np, name))
         for name in [

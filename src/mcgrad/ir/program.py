@@ -100,11 +100,11 @@ class Program:
 
     def equations(self) -> list[Var]:
         """All Vars in dependency order."""
-        return list(ancestors(self.roots()))
+        return list(toposort(self.roots()))
 
     def body(self) -> list[Var]:
         """The random Vars in dependency order: what has to be computed for each draw."""
-        return [var for var in ancestors(out.var for out in self.outputs) if var.random]
+        return [var for var in toposort(out.var for out in self.outputs) if var.random]
 
     def hoisted(self) -> list[Var]:
         """The draw-independent Vars that the body or the outputs read: computed once, on the host."""
@@ -139,7 +139,7 @@ class Program:
         return "\n".join(lines)
 
 
-def ancestors(roots: Iterable[Var]) -> Iterator[Var]:
+def toposort(roots: Iterable[Var]) -> Iterator[Var]:
     """All Vars that the roots depend on, the roots included, each once and after its arguments."""
     done: set[Var] = set()
     for root in roots:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 
 LETTERS = ascii_letters.replace("Z", "")  # the interpreter gives Z to the draws
 
@@ -41,7 +41,7 @@ def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[V
         An op without a rule.
     """
     new: dict[Var, Var] = dict(mapped)
-    for var in ancestors(roots):
+    for var in toposort(roots):
         if var not in new and any(arg in new for arg in var.args):
             new[var] = _mapped(var, new, extent)
     return [new[root] if root in new else _repeated(root, extent) for root in roots]
@@ -50,7 +50,7 @@ def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[V
 def substitute(roots: Sequence[Var], replaced: Mapping[Var, Var]) -> list[Var]:
     """Compute each root with other Vars, of the same shapes, in place of some."""
     new: dict[Var, Var] = dict(replaced)
-    for var in ancestors(roots):
+    for var in toposort(roots):
         if var not in new and any(arg in new for arg in var.args):
             new[var] = build.rebuild(var, tuple(new.get(arg, arg) for arg in var.args))
     return [new.get(root, root) for root in roots]
@@ -58,7 +58,7 @@ def substitute(roots: Sequence[Var], replaced: Mapping[Var, Var]) -> list[Var]:
 
 def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
     """Compute each root for `extent` independent draws: component (k, j) of a source is component j of the k-th."""
-    leaves = [var for var in ancestors(roots) if var.op == "noise"]
+    leaves = [var for var in toposort(roots) if var.op == "noise"]
     mapped = {var: build.noise(var.attrs[0], var.attrs[1], (extent, *var.shape)) for var in leaves}
     return vmap(roots, mapped, extent)
 

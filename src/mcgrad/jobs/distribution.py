@@ -14,7 +14,7 @@ from mcgrad.jobs.references import References
 
 FAMILIES: dict[str, type[Distribution]] = {
     name: family
-    for name, family in vars(distributions).items()
+    for name, family in ((name, getattr(distributions, name)) for name in dir(distributions))
     if inspect.isclass(family) and issubclass(family, Distribution) and family is not Distribution
 }
 FUNCTIONS = ("transform", "log_prob", "inverse", "log_det", "cdf", "sampler")

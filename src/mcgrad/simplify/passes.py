@@ -20,7 +20,7 @@ from collections.abc import Callable
 from mcgrad.ir.build import apply, broadcast, pad, rebuild, reduce, reshape, scan
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, Var, ancestors
+from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.simplify.magnitude import Steps, has_reciprocal, is_moderate, offsets
 
 COMMUTATIVE = {
@@ -60,7 +60,7 @@ def _share(program: Program) -> tuple[Program, bool]:
             args = tuple(sorted(args, key=id))
         return seen.setdefault((var.op, args, var.attrs, var.shape, var.kind), var)
 
-    for var in ancestors(program.roots()):
+    for var in toposort(program.roots()):
         args = tuple(new[arg] for arg in var.args)
         rebuilt = var if args == var.args else rebuild(var, args)
         jumps = steps(rebuilt)

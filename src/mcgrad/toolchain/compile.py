@@ -33,7 +33,7 @@ _finding = Lock()  # of what is loaded: what is there is found while other threa
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
 
 
-def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+def load(source: str, name: str, user_functions: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
     """Compile emitted source, or find it compiled: in this process, or in the cache folder.
 
     Parameters
@@ -42,13 +42,17 @@ def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any
         Source of a module; user functions are its globals native0, native1, ...
     name : str
         The function to return.
-    natives : sequence
+    user_functions : sequence
         The user's own compiled functions. With any of these nothing is kept on disk, as Numba could not tell whether
         they have changed; in this process the same objects have the same code.
     arguments : sequence
         Of the types that it is compiled for; it is called with these.
     """
-    known = (key(source), name, *map(id, natives))  # the function holds the natives, so their ids stay theirs
+    known = (
+        key(source),
+        name,
+        *map(id, user_functions),
+    )  # the function holds the user_functions, so their ids stay theirs
     found = _find(known)
     if found is not None:
         return found
@@ -56,7 +60,7 @@ def load(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any
     with _lock:
         found = _find(known)  # another thread may have compiled it while this one waited
         if found is None:
-            found = _compiled(source, name, natives, arguments)
+            found = _compiled(source, name, user_functions, arguments)
             with _finding:
                 _loaded.put(known, found)
         return found
@@ -67,17 +71,17 @@ def _find(known: tuple[Any, ...]) -> Callable[..., Any] | None:
         return _loaded.find(known)
 
 
-def is_compiled(source: str, name: str, natives: Sequence[Any] = ()) -> bool:
+def is_compiled(source: str, name: str, user_functions: Sequence[Any] = ()) -> bool:
     """Whether machine code for emitted source exists, in this process or in the cache folder."""
-    known = _loaded.get((key(source), name, *map(id, natives)))
-    return known is not None or (not natives and folder.exists(_entry(source, name)))
+    known = _loaded.get((key(source), name, *map(id, user_functions)))
+    return known is not None or (not user_functions and folder.exists(_entry(source, name)))
 
 
-def module(source: str, natives: Sequence[Any]) -> ModuleType:
+def module(source: str, user_functions: Sequence[Any]) -> ModuleType:
     """Execute emitted source as a module."""
     found = key(source)
     filename, module = f"<mcgrad-{found}>", ModuleType(f"mcgrad_{found}")
-    module.__dict__.update({f"native{i}": function for i, function in enumerate(natives)})
+    module.__dict__.update({f"native{i}": function for i, function in enumerate(user_functions)})
     lines = (len(source), None, source.splitlines(keepends=True), filename)
     linecache.cache[filename] = lines
     weakref.finalize(module, _forget, filename, lines).atexit = False
@@ -97,11 +101,11 @@ def _entry(source: str, name: str) -> str:
     return entry.file_name(key(source, name), KIND)
 
 
-def _compiled(source: str, name: str, natives: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
-    made = module(source, natives)
+def _compiled(source: str, name: str, user_functions: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    made = module(source, user_functions)
     function: Any = getattr(made, name)
     function.module = made  # whose lines are kept for as long
-    if not natives:
+    if not user_functions:
         function._cache = MachineCode(_entry(source, name))
     with _importable(made.__name__):
         function(*arguments)

@@ -54,7 +54,7 @@ def is_cached(source: str) -> bool:
     return any(name.startswith(start) for name in [*_known.keys(), *folder.names()])
 
 
-def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
+def ptx(source: str, name: str, cc: tuple[int, int], user_functions: list[Any]) -> Ptx:
     """Compile a kernel, or find it in the cache folder.
 
     Parameters
@@ -65,15 +65,15 @@ def ptx(source: str, name: str, cc: tuple[int, int], natives: list[Any]) -> Ptx:
         The kernel.
     cc : tuple of int
         Compute capability of the device it will run on.
-    natives : list
+    user_functions : list
         The user's own functions; with any of these nothing is kept on disk.
     """
 
     def translated() -> Ptx:
-        module = compile.module(source, natives)
+        module = compile.module(source, user_functions)
         return translate(getattr(module, name), module.SIGNATURE, cc, getattr(module, "LAUNCH", None))
 
-    return translated() if natives else _kept(_name(source, cc), cc, translated)
+    return translated() if user_functions else _kept(_name(source, cc), cc, translated)
 
 
 def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:

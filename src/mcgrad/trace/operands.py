@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.foreign import refuse_operand
 from mcgrad.trace.refuse import refusal
 
@@ -40,7 +40,7 @@ def index_remedy(*values: Any) -> str | None:
     """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw."""
     for value in values:
         if isinstance(value, Var) and not value.random:
-            inputs = sorted({str(var.attrs) for var in ancestors([value]) if var.op == "input"})
+            inputs = sorted({str(var.attrs) for var in toposort([value]) if var.op == "input"})
             data = [path.partition(":")[2] for path in inputs if ":" in path]
             if inputs and len(data) == len(inputs):
                 names = " and ".join(data)

@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from mcgrad.errors import shown
-from mcgrad.ir.program import Literal, Var, ancestors
+from mcgrad.ir.program import Literal, Var, toposort
 
 
 def has_state(function: Callable[..., Any]) -> bool:
@@ -28,7 +28,7 @@ def difference(first: Any, second: Any) -> str | None:
     if list(roots) != list(others):
         return f"its result has the entries {', '.join(roots)} and then {', '.join(others)}"
     number: dict[Var, int] = {}
-    pairs = zip(ancestors(roots.values()), ancestors(others.values()), strict=False)
+    pairs = zip(toposort(roots.values()), toposort(others.values()), strict=False)
     again: dict[Var, int] = {}
     for i, (one, other) in enumerate(pairs):
         if one is not other:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace import intercept
 from mcgrad.trace.foreign import from_elsewhere, refuse_untraceable
 from mcgrad.trace.operands import operand
@@ -154,7 +154,7 @@ def trace_integrand(
                      "each draw: sum or average it, np.sum(...) or np.mean(...)")  # fmt: skip
     if not result.random:
         draws = set(flatten(z).values())
-        if not any(var in draws for var in ancestors([result])):
+        if not any(var in draws for var in toposort([result])):
             raise _at(
                 f, f"{_name(f)} ignores z: its result does not depend on the draw, so there is nothing to estimate"
             )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import fetch
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import CHECKED, COMPONENTS
 from mcgrad.engine.estimator import Estimator
@@ -241,7 +241,7 @@ def _applicable(f: Any) -> list[str]:
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
     """Hold every method against finite differences of the expectation, and return by how much some are off."""
     first = next(iter(estimators.values()))
-    inputs = {path: fetch(x) for path, x in first.inputs.values({}).items()}
+    inputs = {path: to_host(x) for path, x in first.inputs.values({}).items()}
     differences = Differences(first.q, value, inputs, seed, first.dtype)
     found: dict[str, float] = {}
     for name, estimator in estimators.items():

@@ -122,8 +122,8 @@ def test_kernels_of_blocks(machine, monkeypatch, shared):
     def logistic(z, *, tau, X):
         return -np.sum(np.logaddexp(0, X @ z)) - 0.5 * tau * np.sum(z**2)
 
-    def emit(program, careful=False, by_value=True):
-        return blocks.emit(program, careful)
+    def emit(program, checked=False, by_value=True):
+        return blocks.emit(program, checked)
 
     monkeypatch.setattr(blocks, "choose_shape", lambda *plan: (Shape(3, 1, 2), shared))
     monkeypatch.setattr(blocks, "MOST_TURNS", 2)

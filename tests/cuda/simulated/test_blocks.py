@@ -38,19 +38,19 @@ def set_tile(monkeypatch, rows):
         monkeypatch.setattr(module, "TILE_ROWS", rows)
 
 
-def agree(program, inputs, rows, groups, careful=False, omit=False, n=None, pivot=0.0):
+def agree(program, inputs, rows, groups, checked=False, omit=False, n=None, shift=0.0):
     """Run three turns, in two chunks, or n draws."""
     shape = Shape(rows, groups, GROUP[program.dtype]) if rows else None
-    emitted = blocks.emit(program, careful, shape)
+    emitted = blocks.emit(program, checked, shape)
     n = n or (3 if emitted.chunk > shape.lanes else 2) * shape.lanes
     with np.errstate(all="ignore"):
         reference = NumpyBackend().compile(program).bind(inputs).partial(SEED, FIRST, FIRST + n, omit)
-        found = simulator.sums(program, emitted, inputs, SEED, FIRST, FIRST + n, pivot, omit)
+        found = simulator.sums(program, emitted, inputs, SEED, FIRST, FIRST + n, shift, omit)
     moments, used = reference.moments, reference.moments.count
-    if careful:
+    if checked:
         assert found.counts == [used, reference.nonfinite]
     with np.errstate(invalid="ignore"):
-        mean, m2 = pivot + found.sums / used, found.squares - found.sums**2 / used
+        mean, m2 = shift + found.sums / used, found.squares - found.sums**2 / used
     tolerance = TOLERANCE[program.dtype]
     scale = np.abs(moments.mean[np.isfinite(moments.mean)]).max(initial=1.0)
     spread = np.sqrt(moments.m2[np.isfinite(moments.m2)]).max(initial=1.0)
@@ -68,14 +68,14 @@ def traced(f, q, dtype="float64", **given):
 def test_every_op_and_every_function(number):
     packed = pack(PACKS[number], "float64", "reverse" if number % 2 else "forward")
     rows, groups = [(1, 1), (2, 1), (3, 1)][number % 3]
-    agree(packed.program, packed.inputs, rows, groups, careful=number % 4 == 0, n=4)
+    agree(packed.program, packed.inputs, rows, groups, checked=number % 4 == 0, n=4)
 
 
 @pytest.mark.usefixtures("low_thresholds")
 @pytest.mark.parametrize("number", range(0, len(PACKS), 8))
 def test_products_among_them(number):
     packed = pack(PACKS[number], "float64")
-    agree(packed.program, packed.inputs, 3, 1, careful=number % 2 == 0, n=4)
+    agree(packed.program, packed.inputs, 3, 1, checked=number % 2 == 0, n=4)
 
 
 @pytest.mark.usefixtures("low_thresholds")
@@ -86,7 +86,7 @@ def test_any_reader_of_a_product(monkeypatch, name, rows, tile_rows):
     q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
     spoiled = rows == 3
     program, inputs = traced(lambda z: INTEGRANDS[name](z) + (np.log(z[0]) if spoiled else 0.0), q)
-    emitted, _, reference = agree(program, inputs, rows, 1, careful=spoiled, omit=spoiled and tile_rows == 8)
+    emitted, _, reference = agree(program, inputs, rows, 1, checked=spoiled, omit=spoiled and tile_rows == 8)
     assert (reference.nonfinite > 0) == spoiled
     assert "while t0 < " in emitted.source or name not in TILED
 
@@ -100,12 +100,12 @@ def test_outer_products(dtype, rows, groups, omit):
     spoil = (lambda z: np.log(z[0])) if omit is not None else (lambda z: 0.0)
     q = mg.MultivariateNormal(np.linspace(-1.0, 1.0, 6), tril)
     program, inputs = traced(lambda z: np.sum(np.sin(z) * z) + spoil(z), q, dtype)
-    careful = omit is not None
+    checked = omit is not None
     emitted, _, reference = agree(
-        program, inputs, rows, groups, careful, bool(omit), pivot=0.0 if omit is False else 1.5
+        program, inputs, rows, groups, checked, bool(omit), shift=0.0 if omit is False else 1.5
     )
     assert "add_moments" in emitted.source
-    assert (reference.nonfinite > 0) == careful
+    assert (reference.nonfinite > 0) == checked
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -123,7 +123,7 @@ def rosenbrock(z):
 @pytest.mark.parametrize("omit", [False, True])
 def test_draws_that_are_not_finite(omit):
     program, inputs = traced(lambda z: rosenbrock(z) + np.sqrt(z[3]), CHAIN, "float32")
-    _, _, reference = agree(program, inputs, 3, 2, careful=True, omit=omit, n=61)
+    _, _, reference = agree(program, inputs, 3, 2, checked=True, omit=omit, n=61)
     assert 0 < reference.nonfinite < 61
 
 
@@ -145,11 +145,11 @@ def test_the_same_bits_on_any_grid_and_far_from_zero():
     one = simulator.sums(program, emitted, inputs, SEED, FIRST, FIRST + 13, grid=2)
     assert found.chunks > 2
     np.testing.assert_array_equal(one.partials, found.partials)
-    _, near, reference = agree(program, inputs, 3, 1, n=13, pivot=reference_pivot(program, inputs))
+    _, near, reference = agree(program, inputs, 3, 1, n=13, shift=reference_shift(program, inputs))
     np.testing.assert_allclose(near.squares - near.sums**2 / 13, reference.moments.m2, rtol=1e-10, atol=1e-12)
 
 
-def reference_pivot(program, inputs):
+def reference_shift(program, inputs):
     return NumpyBackend().compile(program).bind(inputs).partial(SEED, 0, 100, False).moments.mean
 
 

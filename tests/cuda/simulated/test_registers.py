@@ -58,21 +58,21 @@ def reference(est, first, n):
     return est._kernel.bind(values).samples(SEED, first, first + n).astype(np.float64), values
 
 
-@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("checked", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
-def test_sums_agree_with_the_reference(name, dtype, careful):
+def test_sums_agree_with_the_reference(name, dtype, checked):
     est = estimator(name, dtype)
-    emitted = registers.emit(est.program, careful)
+    emitted = registers.emit(est.program, checked)
     samples, values = reference(est, FIRST, N)
-    pivot = samples.mean(axis=1).astype(dtype)
-    found = simulator.sums(est.program, emitted, values, SEED, FIRST, FIRST + N, pivot)
-    d = samples - pivot[:, None]
+    shift = samples.mean(axis=1).astype(dtype)
+    found = simulator.sums(est.program, emitted, values, SEED, FIRST, FIRST + N, shift)
+    d = samples - shift[:, None]
     tolerance = (3e-5 if dtype == "float32" else 1e-12) * np.abs(samples).max(axis=1)
     assert found.chunks > 1
     assert np.all(np.abs(found.sums - d.sum(axis=1)) < N * tolerance)
     assert np.all(np.abs(found.squares - (d**2).sum(axis=1)) < N * tolerance * np.abs(d).max(axis=1) * 2)
-    if careful:
+    if checked:
         assert found.counts == [N, 0]
 
 
@@ -87,7 +87,7 @@ def test_a_partial_depends_on_its_draws_alone_not_on_the_grid():
 @pytest.mark.parametrize("omit", [False, True])
 def test_draws_that_are_not_finite_are_counted_and_left_out_if_told(omit):
     est = mg.Estimator(pole, mg.Normal(0.5, 1.0), backend="numpy", dtype="float64")
-    emitted = registers.emit(est.program, careful=True)
+    emitted = registers.emit(est.program, checked=True)
     samples, values = reference(est, 3, 500)
     good = np.isfinite(samples).all(axis=0)
     found = simulator.sums(est.program, emitted, values, SEED, 3, 503, omit=omit)

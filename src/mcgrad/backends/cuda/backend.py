@@ -57,7 +57,7 @@ class CudaBackend:
     def is_compiled(self, program: Program) -> bool:
         """Whether a Program was compiled before, in this process or an earlier one."""
         code = emitted(program)
-        return not code.natives and ptx.is_cached(code.source)
+        return not code.user_functions and ptx.is_cached(code.source)
 
 
 def describe() -> dict[str, str]:

@@ -64,8 +64,8 @@ class Compiled:
         if emitted.shared > device.shared:
             raise BackendError(f"{device} has {device.shared:,} bytes of shared memory a block, not {emitted.shared:,}")
         with compiling(device):
-            code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.natives)
-        return device.load(code, emitted.shared, keep=not emitted.natives)
+            code = ptx.ptx(emitted.source, "kernel", device.cc, emitted.user_functions)
+        return device.load(code, emitted.shared, keep=not emitted.user_functions)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from mcgrad.arrays import as_dtype
 from mcgrad.backends.base import HostValues, Inputs
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.gradients.problem import DATA
-from mcgrad.ir.program import Var, ancestors
+from mcgrad.ir.program import Var, toposort
 
 NOTHING: tuple[list[Any], list[Any]] = ([], [])
 
@@ -75,7 +75,7 @@ class Constants:
 
 def _inputs(root: Var) -> tuple[str, ...]:
     """Paths of the inputs that a Var depends on."""
-    return tuple(sorted({var.attrs for var in ancestors([root]) if var.op == "input"}))
+    return tuple(sorted({var.attrs for var in toposort([root]) if var.op == "input"}))
 
 
 def _is_fixed(path: str, array: Any) -> bool:

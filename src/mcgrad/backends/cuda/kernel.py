@@ -25,7 +25,7 @@ from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.shifted_moments import Shifted, Sums
+from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cuda.choose import emit
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
@@ -51,7 +51,7 @@ def emitted(program: Program) -> Emitted:
 
 
 class CudaKernel:
-    """A Program compiled for CUDA: a fast variant, a careful one, and others for inputs that are on the device."""
+    """A Program compiled for CUDA: a fast variant, a checked one, and others for inputs that are on the device."""
 
     takes_device_arrays = True
 
@@ -67,14 +67,14 @@ class CudaKernel:
         with self.devices[0].current():
             self.fast.on(self.devices[0])
 
-    def variant(self, careful: bool, resident: bool) -> Compiled:
-        """Return a variant: `careful` looks at every draw, `resident` reads all constants from the device's memory."""
+    def variant(self, checked: bool, resident: bool) -> Compiled:
+        """Return a variant: `checked` looks at every draw, `resident` reads all constants from the device's memory."""
         with self._lock:
-            found = self._variants.get((careful, resident))
+            found = self._variants.get((checked, resident))
             if found is None:
-                fast = not careful and not resident
-                code = emitted(self.program) if fast else emit(self.program, careful, by_value=not resident)
-                found = self._variants[careful, resident] = Compiled(code, self.program.dtype)
+                fast = not checked and not resident
+                code = emitted(self.program) if fast else emit(self.program, checked, by_value=not resident)
+                found = self._variants[checked, resident] = Compiled(code, self.program.dtype)
             return found
 
     @cached_property
@@ -99,7 +99,7 @@ class CudaKernel:
         return other
 
     def chunks(self, first: int, n: int) -> Chunks:
-        """Cut into slabs: a little is one; otherwise a first chunk, to find the pivot, and launches of many chunks."""
+        """Cut into slabs: a little is one; otherwise a first chunk, to find the shift, and launches of many chunks."""
         most = min(MOST_CHUNKS, max(MOST_PARTIALS // (8 * self.rows), 1)) * self.block
         if n * self.work <= AT_ONCE and n + self.block <= most:
             return whole(n, first)
@@ -143,7 +143,7 @@ class Turns:
                 self._busy[device] -= 1
 
 
-class CudaBound(Shifted):
+class CudaBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CudaKernel, inputs: Inputs) -> None:
@@ -159,14 +159,14 @@ class CudaBound(Shifted):
         """Bind the variant for it."""
         return CudaBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
-    def sums(self, seed: int, start: int, stop: int, pivot: Array, careful: bool, omit: bool) -> Sums:
+    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
         """Launch the kernel on the device that has least to do."""
-        compiled, values = self._values.get(careful) or self._bound(careful)
+        compiled, values = self._values.get(checked) or self._bound(checked)
         with self.kernel.turns.next() as device, device.current():
             pool = workers(device)
             worker = pool.take()
             try:
-                found = worker.run(compiled, values, pivot, (seed, start, stop), omit, self.ready)
+                found = worker.run(compiled, values, shift, (seed, start, stop), omit, self.ready)
             except BaseException:
                 with suppress(Exception):
                     worker.settle()
@@ -174,16 +174,16 @@ class CudaBound(Shifted):
             finally:
                 pool.give_back(worker)
         k = compiled.components
-        if not careful:
+        if not checked:
             return Sums(found[:k], found[k:])
         return Sums(found[:k], found[k : 2 * k], int(found[2 * k]), int(found[2 * k + 1]))
 
-    def _bound(self, careful: bool) -> tuple[Compiled, Values]:
+    def _bound(self, checked: bool) -> tuple[Compiled, Values]:
         with self._lock:
-            if careful not in self._values:
-                compiled = self.kernel.variant(careful, self._resident)
+            if checked not in self._values:
+                compiled = self.kernel.variant(checked, self._resident)
                 with driver.computing() if self._resident else nullcontext():
-                    self._values[careful] = compiled, compiled.constants(self.inputs)
+                    self._values[checked] = compiled, compiled.constants(self.inputs)
                     if self._resident or current_stream():
                         self.ready = Event()
-            return self._values[careful]
+            return self._values[checked]

@@ -17,7 +17,7 @@ ALIGNED = 4  # elements: kernels read vectors of so many
 
 
 class Numbers:
-    """Constants, and the pivot after them, in the memory of one worker.
+    """Constants, and the shift after them, in the memory of one worker.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class Numbers:
     ----------
     address : int
         Of the constants.
-    pivot : int
-        Address of the pivot.
+    shift : int
+        Address of the shift.
     """
 
     def __init__(self, emitted: Emitted, dtype: np.dtype[Any], stream: int) -> None:
@@ -42,12 +42,12 @@ class Numbers:
         self._memory = Memory(self._staging.array.nbytes, stream)
         self._held: list[Any] = [None] * len(self._ends)
         self.address = self._memory.address
-        self.pivot = self.address + size * dtype.itemsize
+        self.shift = self.address + size * dtype.itemsize
 
-    def update(self, values: list[Any], pivot: npt.NDArray[Any], device: Device, stream: int) -> None:
+    def update(self, values: list[Any], shift: npt.NDArray[Any], device: Device, stream: int) -> None:
         """Copy what is another object than at the last call, in as few copies as may be."""
         runs: list[list[int]] = []
-        given = [*values, pivot]
+        given = [*values, shift]
         for i, ((first, end), value) in enumerate(zip(self._ends, given, strict=True)):
             if self._held[i] is value:
                 continue

@@ -38,7 +38,7 @@ class Worker:
         self,
         compiled: Compiled,
         values: Values,
-        pivot: npt.NDArray[Any],
+        shift: npt.NDArray[Any],
         draws: tuple[int, int, int],
         omit: bool,
         ready: Event | None,
@@ -50,7 +50,7 @@ class Worker:
         compiled : Compiled
         values : Values
             Its draw-independent values.
-        pivot : array
+        shift : array
         draws : (int, int, int)
             Seed, first draw, end.
         omit : bool
@@ -71,11 +71,11 @@ class Worker:
         totals = self._totals.address
         out = totals if chunks == 1 else self._room(8 * emitted.rows * chunks)
         if ready is None:
-            arguments = settled.prepare(values, pivot, grid, device, stream)
+            arguments = settled.prepare(values, shift, grid, device, stream)
         else:
             device.after(stream, ready)
             with within(stream):  # in which arrays on the device are put in order
-                arguments = settled.prepare(values, pivot, grid, device, stream)
+                arguments = settled.prepare(values, shift, grid, device, stream)
         COMMON.pack_into(
             arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
         )  # fmt: skip
@@ -117,27 +117,27 @@ class Settled:
         self._tables: Memory | None = None
         self._workspace: Memory | None = None
 
-    def prepare(self, values: Values, pivot: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
-        """Put values and pivot where the kernel will look for them."""
+    def prepare(self, values: Values, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
+        """Put values and shift where the kernel will look for them."""
         if not self._emitted.by_value:
-            self._point(values, pivot, grid, device, stream)
+            self._point(values, shift, grid, device, stream)
             return self._arguments
         numbers = self._arguments.numbers
         for place, value in zip(self._places, values.values, strict=True):
             numbers[place] = value.ravel()
-        numbers[self._constants :] = pivot
+        numbers[self._constants :] = shift
         return self._arguments
 
-    def _point(self, values: Values, pivot: npt.NDArray[Any], grid: int, device: Device, stream: int) -> None:
+    def _point(self, values: Values, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> None:
         k = self._scalars
-        self._numbers.update(values.values[:k], pivot, device, stream)
+        self._numbers.update(values.values[:k], shift, device, stream)
         matrices = Values(values.values[k:], values.lasting[k:])
         self._placed = self._matrices.place(matrices, self._mine, device, stream)
         tables = self._tables or self._upload(self._emitted.tables, device, stream)
         workspace = self._room(grid, stream)
         self._arguments.pointers[:] = [
             self._numbers.address,
-            self._numbers.pivot,
+            self._numbers.shift,
             tables.address,
             workspace.address,
             *(matrix.address for matrix in self._placed),

@@ -1,7 +1,7 @@
 """Write a scheduled Program as a Numba function over chunks of draws.
 
 The function runs blocks of lanes: for each block it fills rows of noise, runs the steps over the workspace `ws`, and
-adds the lane sums of every output, shifted by a pivot near its mean, to float64 sums. All arrays are one-dimensional:
+adds the lane sums of every output, about a shift near its mean, to float64 sums. All arrays are one-dimensional:
 
     c   draw-independent values        t   integers: loop extents, then tables of rows
     ws  rows of lanes                  x0, x1, ...  draw-independent matrices
@@ -47,8 +47,8 @@ class Emitted:
     outputs : list of (Output, offset)
         Random outputs, and where their elements start in the sums.
     shifted : bool array
-        Which components of the sums are shifted by the pivot.
-    natives : list
+        Which components of the sums are about the shift; the others are about zero.
+    user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
     uses_blas : bool
         Whether the function calls BLAS, whose address it then needs.
@@ -62,21 +62,21 @@ class Emitted:
     tables: npt.NDArray[np.int64]
     outputs: list[tuple[Output, int]]
     shifted: npt.NDArray[np.bool_]
-    natives: list[object]
+    user_functions: list[object]
     uses_blas: bool
 
 
-def emit(program: Program, careful: bool = False) -> Emitted:
+def emit(program: Program, checked: bool = False) -> Emitted:
     """Write the chunk function of a simplified Program.
 
     Parameters
     ----------
     program : Program
-    careful : bool
+    checked : bool
         Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
     """
-    plan = tile(schedule(lower(program), careful))
-    context = Context(plan, lay_out(plan), careful)
+    plan = tile(schedule(lower(program), checked))
+    context = Context(plan, lay_out(plan), checked)
     lanes = context.layout.lanes
     context.source.indent()
     context.fill(context.first(context.layout.mask), lanes, "real(1)", "mask")
@@ -95,7 +95,7 @@ def emit(program: Program, careful: bool = False) -> Emitted:
         tables=context.integers(),
         outputs=list(context.outputs.items()),
         shifted=np.array([out not in outer for out in context.outputs for _ in range(out.var.size)], bool),
-        natives=context.natives,
+        user_functions=context.user_functions,
         uses_blas=context.uses_blas,
     )
 
@@ -111,8 +111,8 @@ def _head(context: Context) -> str:
         "blas": ["gemm"] if context.uses_blas else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
-        "lanes": lanes.split(),
-        "rows": sorted({f"{var.attrs[1]}_row{bits}" for var in body if var.op == "noise"}),
+        "workspace": lanes.split(),
+        "noise_fill": sorted({f"{var.attrs[1]}_row{bits}" for var in body if var.op == "noise"}),
     }
     functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}
     head.add("import numpy as np", "from numba import njit, uint32, uint64", "")
@@ -125,10 +125,10 @@ def _head(context: Context) -> str:
     head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
     head.add("", "", "@njit(**LOOP)")
     with head.block(
-        f"def chunk(key0, key1, start, stop, c, t, ws, pivot, sums, squares, counts, omit, blas{matrices}):"
+        f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
     ):
         head.add(
-            f'"""{"Careful s" if context.careful else "S"}hifted sums and squares over the draws start .. stop."""'
+            f'"""{"Checked s" if context.checked else "S"}hifted sums and squares over the draws start .. stop."""'
         )
         head.add("prefer_vector_width()", "partial = False")
     return str(head)
@@ -140,7 +140,7 @@ def _write_block(context: Context) -> None:
     groups = DRAWS_PER_GROUP[context.plan.program.dtype]
     outside = f"base < start or base + {layout.lanes} > stop"
     add(f"base = block * {layout.lanes}", f"group = uint64(base // {groups})")
-    with context.source.block("if True:" if context.careful else f"if partial or {outside}:"):
+    with context.source.block("if True:" if context.checked else f"if partial or {outside}:"):
         add(f"mask_lanes(ws, {context.first(layout.mask)}, {layout.lanes}, {groups}, base, start, stop)")
         add(f"partial = {outside}")
     for step in context.plan.steps:

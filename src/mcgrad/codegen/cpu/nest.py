@@ -105,7 +105,7 @@ class LaneNest(NestWriter):
         number = len(self.after) // 2
         component = affine(k, c_strides(squeeze(out.var.shape)), self.index)
         d, s, q, p = (f"{letter}{number}" for letter in "dsqp")
-        self.before += [f"{p} = at(pivot, {component})  # {out.path}", f"{s} = {q} = real(0)"]
+        self.before += [f"{p} = at(shift, {component})  # {out.path}", f"{s} = {q} = real(0)"]
         mask = f"at(ws, {self.layout.mask * self.layout.lanes} + w) != real(0)"
         self.lanes += [
             f"{d} = select({mask}, {value} - {p}, real(0))",

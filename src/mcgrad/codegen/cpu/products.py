@@ -67,7 +67,7 @@ def write_outer_moments(context: Context, out: Output) -> None:
     x, y = out.var.args
     add(f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS")
     factors = [context.first_of(arg) for arg in (x, y)]
-    with context.source.block("if True:" if context.careful else "if partial:"):
+    with context.source.block("if True:" if context.checked else "if partial:"):
         for factor, arg in zip(factors, (x, y), strict=True):
             rows = f"{context.integer(factor)}, {context.integer(arg.size)}"
             add(f"mask_rows(ws, {rows}, {layout.lanes}, {context.first(layout.mask)})")

@@ -35,21 +35,21 @@ WORK = 4e6  # multiplications of a chunk: enough that its end does not count
 MOST_TURNS = 64  # sums of float32 lose nothing that matters over so few
 
 
-def emit(program: Program, careful: bool = False, shape: Shape | None = None) -> Emitted:
+def emit(program: Program, checked: bool = False, shape: Shape | None = None) -> Emitted:
     """Write the kernel.
 
     Parameters
     ----------
     program : Program
-    careful : bool
+    checked : bool
         Write the variant that looks at every draw.
     shape : Shape, optional
         Of the block of threads; by default the one that suits the Program.
     """
-    plan = split(tile(schedule(lower(program), careful)))
-    sums = _Sums(plan, careful)
-    shape, in_shared = (shape, True) if shape else choose_shape(plan, sums, careful)
-    context = BlockContext(plan, place(plan, shape, careful), careful, shape=shape, slots=sums.slots)
+    plan = split(tile(schedule(lower(program), checked)))
+    sums = _Sums(plan, checked)
+    shape, in_shared = (shape, True) if shape else choose_shape(plan, sums, checked)
+    context = BlockContext(plan, place(plan, shape, checked), checked, shape=shape, slots=sums.slots)
     turns = _turns(program, shape, sums)
     context.source.indent()
     _write_kernel(context, sums, turns, in_shared)
@@ -61,21 +61,21 @@ def emit(program: Program, careful: bool = False, shape: Shape | None = None) ->
         source=str(source),
         threads=shape.threads,
         chunk=shape.lanes * turns,
-        rows=2 * sums.components + 2 * careful,
+        rows=2 * sums.components + 2 * checked,
         scalars=list(context.scalars.items()),
         outputs=offsets(program),
         shared=elements * item if in_shared else 0,
         workspace=0 if in_shared else elements,
         matrices=list(context.matrices),
         tables=context.integers(),
-        natives=context.natives,
+        user_functions=context.user_functions,
     )
 
 
 class _Sums:
     """Where a block keeps the sums of its chunk: first two for each component and group of threads, then outer ones."""
 
-    def __init__(self, plan: Schedule, careful: bool) -> None:
+    def __init__(self, plan: Schedule, checked: bool) -> None:
         self.outer = [step.output for step in plan.steps if isinstance(step, OuterMoments)]
         self.plain = [out for out in plan.program.outputs if out.var.random and out not in self.outer]
         self.slots: dict[Output, int] = {}
@@ -85,7 +85,7 @@ class _Sums:
             self.kept += out.var.size
         self.components = self.kept + sum(out.var.size for out in self.outer)
         self.counts = self.kept  # the slot of the counts of draws
-        self.kept += careful
+        self.kept += checked
 
     def first(self, out: Output, shape: Shape) -> int:
         """Where the sums of an outer product start."""
@@ -97,13 +97,13 @@ class _Sums:
         return 2 * self.kept * shape.groups + sum(outer.size(out) for out in self.outer)
 
 
-def choose_shape(plan: Schedule, sums: _Sums, careful: bool) -> tuple[Shape, bool]:
+def choose_shape(plan: Schedule, sums: _Sums, checked: bool) -> tuple[Shape, bool]:
     """Return the shape with most draws whose rows fit in shared memory, if any do; the same for every device."""
     dtype = plan.program.dtype
     groups = THREADS
     while groups:
         shape = Shape(THREADS // groups, groups, GROUP[dtype])
-        elements = place(plan, shape, careful).total * shape.lanes + sums.size(shape)
+        elements = place(plan, shape, checked).total * shape.lanes + sums.size(shape)
         if elements * np.dtype(dtype).itemsize <= SHARED:
             return shape, True
         groups //= 2
@@ -130,18 +130,18 @@ def _head(context: BlockContext) -> Source:
         program.dtype,
         needed(program.body()),
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
-        len(context.natives),
+        len(context.user_functions),
         (context.shape.threads, TOGETHER),
         blocks=True,
     )
-    source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'pivot', 't', 'work', *matrices])}):")
+    source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'shift', 't', 'work', *matrices])}):")
     return source
 
 
 def _write_kernel(context: BlockContext, sums: _Sums, turns: int, in_shared: bool) -> None:
     add, source, layout, shape = context.add, context.source, context.layout, context.shape
     lanes, rows = shape.lanes, layout.total * shape.lanes
-    add(f'"""{"Careful s" if context.careful else "S"}ums over chunks of {lanes * turns} draws, {lanes} a turn."""')
+    add(f'"""{"Checked s" if context.checked else "S"}ums over chunks of {lanes * turns} draws, {lanes} a turn."""')
     add("thread = int32(cuda.threadIdx.x)")
     add(
         f"tg, ti = int32(thread % {shape.groups}), int32(thread // {shape.groups})", f"lane = int32({shape.group} * tg)"
@@ -259,7 +259,7 @@ def _write_results(context: BlockContext, sums: _Sums) -> None:
             runs[-1] = (runs[-1][0], runs[-1][1] + out.var.size, *runs[-1][2:])
         else:
             runs.append((slot, out.var.size, goal, goal + sums.components))
-    if context.careful:
+    if context.checked:
         runs.append((sums.counts, 1, 2 * sums.components, 2 * sums.components + 1))
     add(f"groups = int32(int32(cuda.blockDim.x) // {shape.rows})  # {shape.groups}, but the loop is not to be unrolled")
     for slot, count, goal, squares in runs:

@@ -11,19 +11,19 @@ from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.ir.program import Program
 
 
-def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emitted:
+def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emitted:
     """Write the kernel of a simplified Program.
 
     Parameters
     ----------
     program : Program
-    careful : bool
+    checked : bool
         Write the variant that looks at every draw: it counts those with a non-finite output, and leaves them out if
         told to.
     by_value : bool
-        Pass constants and pivot by value where there are few; otherwise the kernel reads them from memory, where they
+        Pass constants and shift by value where there are few; otherwise the kernel reads them from memory, where they
         are already if they were computed on the device.
     """
     if registers.fits(program):
-        return registers.emit(program, careful, by_value)
-    return blocks.emit(program, careful)
+        return registers.emit(program, checked, by_value)
+    return blocks.emit(program, checked)

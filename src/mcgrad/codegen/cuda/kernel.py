@@ -1,7 +1,7 @@
 """What the shapes of numba-cuda kernels share: how they are launched, and the head of their source.
 
 A block of the grid takes *chunks* of draws, by their index, and leaves one partial of each: a float64 sum, and sum of
-squares, of each random output about its pivot. A partial depends on its draws alone, not on the grid.
+squares, of each random output about its shift. A partial depends on its draws alone, not on the grid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Emitted:
 
     The kernel takes, in this order: the seed's two halves; the draws wanted, from `start` up to `stop`; `base`, the
     first draw of the first chunk; the number of chunks; whether non-finite draws are left out; `out`, where chunk i
-    leaves value r of its partial at r * chunks + i. Then the constants and the pivot: number by number if `by_value`,
+    leaves value r of its partial at r * chunks + i. Then the constants and the shift: number by number if `by_value`,
     otherwise two pointers; then, in `blocks`, the tables, the workspace and the matrices.
 
     Parameters
@@ -44,13 +44,13 @@ class Emitted:
     chunk : int
         Draws of a chunk.
     rows : int
-        Values in a partial: sums, sums of squares, and in the careful variant the draws used and the non-finite ones.
+        Values in a partial: sums, sums of squares, and in the checked variant the draws used and the non-finite ones.
     scalars : list of (Var, offset)
         Draw-independent Vars, and where their elements start among the constants.
     outputs : list of (Output, offset)
         Random outputs, and where their components start.
     by_value : bool
-        How constants and pivot are passed.
+        How constants and shift are passed.
     shared : int
         Bytes of dynamic shared memory of a block.
     workspace : int
@@ -59,7 +59,7 @@ class Emitted:
         Draw-independent matrices, and the order of axes they are wanted in.
     tables : int32 array
         Tables of rows.
-    natives : list
+    user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
     """
 
@@ -74,7 +74,7 @@ class Emitted:
     workspace: int = 0
     matrices: list[tuple[Var, tuple[int, ...]]] = field(default_factory=list)
     tables: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
-    natives: list[Any] = field(default_factory=list)
+    user_functions: list[Any] = field(default_factory=list)
 
     @property
     def components(self) -> int:
@@ -88,7 +88,7 @@ def templates(dtype: str) -> dict[str, str]:
 
 
 def head(
-    dtype: str, ops: Iterable[str], arguments: str, natives: int, launch: tuple[int, int], blocks: bool = False
+    dtype: str, ops: Iterable[str], arguments: str, user_functions: int, launch: tuple[int, int], blocks: bool = False
 ) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
@@ -99,7 +99,7 @@ def head(
         Elementwise ops, and minimum or maximum where reductions need them.
     arguments : str
         Types of the kernel's arguments after those that all kernels share.
-    natives : int
+    user_functions : int
         Number of the user's own functions.
     launch : (int, int)
         Threads of a block, and how many blocks should find room on a multiprocessor at once.
@@ -111,8 +111,8 @@ def head(
     text.add("from numba import float64, int32, int64, types, uint32, uint64", "")
     text.add("from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64")
     if blocks:
-        text.add("from mcgrad.kernels.blocks import add_moments, add_products, advance, array_at, dynamic_shared")
-        text.add("from mcgrad.kernels.blocks import load2, load4, store2, store4")
+        text.add("from mcgrad.kernels.cuda_memory import add_moments, add_products, advance, array_at, dynamic_shared")
+        text.add("from mcgrad.kernels.cuda_memory import load2, load4, store2, store4")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
     text.add("from mcgrad.kernels.philox import philox4x32")
@@ -125,7 +125,7 @@ def head(
     for op in sorted(set(ops) - known):
         home = "cuda32" if bits == "32" else "special64" if op in SPECIAL else "elementary64"
         text.add(f"{op} = subroutine({home}.{op}{', types.boolean' if op in BOOLEAN else ''})")
-    text.add(*(f"native{i} = subroutine(native{i}, real_type)" for i in range(natives)))
+    text.add(*(f"native{i} = subroutine(native{i}, real_type)" for i in range(user_functions)))
     text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")")
     text.add(f"LAUNCH = {launch}  # threads of a block, blocks at once on a multiprocessor", "", "")
     return text

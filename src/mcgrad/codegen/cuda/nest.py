@@ -149,7 +149,7 @@ class BlockNest(NestWriter):
         component = affine(self.context.outputs[out], strides, self.index)
         slot = affine(self.block.slots[out], strides, self.index)
         p, d = f"p{number}", f"d{number}@"
-        self.before.append(f"{p} = at(pivot, {component})  # {out.path}")
+        self.before.append(f"{p} = at(shift, {component})  # {out.path}")
         self.lanes += [f"{d} = {value} - {p}", f"{d} = select(inside@, {d}, real(0))"]
         each = self.block.spread(d)
         self.after += [

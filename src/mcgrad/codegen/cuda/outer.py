@@ -37,13 +37,13 @@ def write_outer(context: BlockContext, out: Output, first: int) -> None:
         add(f"y_at = int32(j0 * {shape.lanes} + {context.first_of(y)})")
         for i in range(SIDE):
             add(f"p_at = int32({context.outputs[out]} + min(i0 + {i}, {x.size - 1}) * {y.size})")
-            add(*(f"p{i}{j} = at(pivot, p_at + min(j0 + {j}, {y.size - 1}))" for j in range(SIDE)))
-        add(f"pivots = ({', '.join(f'p{i}{j}' for i in range(SIDE) for j in range(SIDE))})")
+            add(*(f"p{i}{j} = at(shift, p_at + min(j0 + {j}, {y.size - 1}))" for j in range(SIDE)))
+        add(f"shifts = ({', '.join(f'p{i}{j}' for i in range(SIDE) for j in range(SIDE))})")
         add(f"moments = ({', '.join(['real(0)'] * SIDE**2)})", "moments, w = moments + moments, int32(0)")
-        if not context.careful:
+        if not context.checked:
             with source.block("if whole:"):
                 _write_draws(context, masked=False)
-        with source.block("if True:" if context.careful else "if not whole:"):
+        with source.block("if True:" if context.checked else "if not whole:"):
             _write_draws(context, masked=True)
         for n in range(SIDE**2):
             add(f"r = int32(({n * rows * columns} + item) * 2 + {first})", "s, q = load2(sums, r)")
@@ -64,7 +64,7 @@ def _write_draws(context: BlockContext, masked: bool) -> None:
             add(f"l_{name} = int32({name}_at + l)")
             add(*(f"{name}{k}_ = load{shape.group}(ws, l_{name} + {k * shape.lanes})" for k in range(SIDE)))
         weights = f"load{shape.group}(ws, int32({context.first(context.placement.mask)} + l))" if masked else "()"
-        add(f"moments = add_moments(moments, pivots, ({factors[0]}), ({factors[1]}), {weights})", "w = int32(w + 1)")
+        add(f"moments = add_moments(moments, shifts, ({factors[0]}), ({factors[1]}), {weights})", "w = int32(w + 1)")
 
 
 def write_results(context: BlockContext, out: Output, first: int, components: int) -> None:

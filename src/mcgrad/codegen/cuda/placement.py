@@ -52,12 +52,12 @@ class _Span:
     until: int
 
 
-def place(plan: Schedule, shape: Shape, careful: bool) -> Placement:
+def place(plan: Schedule, shape: Shape, checked: bool) -> Placement:
     """Assign rows."""
     layout, pool = Placement(lanes=shape.lanes), Pool()
     if shape.rows > 1:
-        layout.scratch = pool.permanent(shape.rows * _slots(plan, careful))
-    layout.finite = pool.permanent(int(careful))
+        layout.scratch = pool.permanent(shape.rows * _slots(plan, checked))
+    layout.finite = pool.permanent(int(checked))
     layout.mask = pool.permanent(int(any(isinstance(step, OuterMoments) for step in plan.steps)))
     for var in plan.stored:
         if var.op in ASSEMBLY:
@@ -91,9 +91,9 @@ def _members(plan: Schedule) -> list[tuple[Step, range]]:
     return found
 
 
-def _slots(plan: Schedule, careful: bool) -> int:
+def _slots(plan: Schedule, checked: bool) -> int:
     most = max((len(full(step)) for step, _ in _members(plan) if isinstance(step, Nest)), default=0)
-    return min(max(most, int(careful)), SLOTS)
+    return min(max(most, int(checked)), SLOTS)
 
 
 def _spans(plan: Schedule, layout: Layout) -> tuple[dict[Var, _Span], dict[Var, Var]]:

@@ -17,7 +17,7 @@ TURNS = 16  # groups of draws that one thread takes of a chunk
 MOST_LINES = 400  # of straight code
 MOST_REGISTERS = 150  # for noise and sums, of the 255 that a thread may have
 FEW_REGISTERS = 100  # with these a third block finds room on a multiprocessor
-MOST_CONSTANTS = 240  # and pivots, which are passed by value
+MOST_CONSTANTS = 240  # and shifts, which are passed by value
 
 
 def fits(program: Program) -> bool:
@@ -37,27 +37,27 @@ def _registers(program: Program) -> int:
     return width * (GROUP[program.dtype] * noise + 2 * outputs)
 
 
-def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emitted:
+def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emitted:
     """Write the kernel."""
     straight = Straight(program, templates(program.dtype))
     count, group = len(straight.outputs), GROUP[program.dtype]
     values = [*straight.constants, *(f"p{i}" for i in range(count))]
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
-    arguments = ", ".join(values) if by_value else "c, pivot"
+    arguments = ", ".join(values) if by_value else "c, shift"
     few = _registers(program) <= FEW_REGISTERS  # two loops take some more
     launch = THREADS, 3 if few else 2
-    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.natives), launch)
+    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.user_functions), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
-    rows = 2 * count + 2 * careful
+    rows = 2 * count + 2 * checked
     with source.block(f"def kernel({ARGUMENTS}, {arguments}):"):
         source.add(f'"""Sums over chunks of {THREADS * TURNS * group} draws, {group} a turn of each thread."""')
         source.add(f"table = cuda.shared.array({rows * THREADS // 32}, float64)")
         if not by_value:
             source.add(*(f"c{i} = at(c, int32({i}))" for i in range(len(straight.constants))))
-            source.add(*(f"p{i} = at(pivot, int32({i}))" for i in range(count)))
+            source.add(*(f"p{i} = at(shift, int32({i}))" for i in range(count)))
         with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
-            _write_chunk(source, straight, group, careful, few and not careful)
+            _write_chunk(source, straight, group, checked, few and not checked)
     return Emitted(
         source=str(source),
         threads=THREADS,
@@ -66,7 +66,7 @@ def emit(program: Program, careful: bool = False, by_value: bool = True) -> Emit
         scalars=list(straight.scalars.items()),
         outputs=offsets(program),
         by_value=by_value,
-        natives=straight.natives,
+        user_functions=straight.user_functions,
     )
 
 
@@ -86,12 +86,12 @@ def _write_noise(source: Source, straight: Straight, group: int) -> None:
     source.add("", "", f"noise = subroutine(noise, types.UniTuple(real_type, {total}))", "", "")
 
 
-def _write_chunk(source: Source, straight: Straight, group: int, careful: bool, apart: bool) -> None:
+def _write_chunk(source: Source, straight: Straight, group: int, checked: bool, apart: bool) -> None:
     """Write what is done for a chunk; `apart` has a loop for whole chunks, which looks at no ends."""
     count = len(straight.outputs)
     sums = [f"{letter}{i}" for letter in "sq" for i in range(count)]
     source.add(f"{' = '.join(sums)} = real(0)")
-    if careful:
+    if checked:
         source.add("used = nonfinite = int32(0)")
     chunk = THREADS * TURNS * group
     source.add(f"first = base + int64(chunk) * int64({chunk})")
@@ -105,18 +105,18 @@ def _write_chunk(source: Source, straight: Straight, group: int, careful: bool, 
         source.add(f"d0 = first + int64(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)) * int64({group})")
         with source.block(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
             _write_turn(source, straight, group)
-            if apart or careful:
-                _write_one_by_one(source, straight, group, careful)
+            if apart or checked:
+                _write_one_by_one(source, straight, group, checked)
             else:
                 with source.block(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
                     _write_draws(source, straight, group)
                 with source.block("else:"):
-                    _write_one_by_one(source, straight, group, careful)
+                    _write_one_by_one(source, straight, group, checked)
     for row, name in enumerate(sums):
         source.add(f"share(table, {row}, {name})")
-    if careful:
+    if checked:
         source.add(f"share(table, {2 * count}, real(used))", f"share(table, {2 * count + 1}, real(nonfinite))")
-    source.add("cuda.syncthreads()", f"add_shared(table, {2 * count + 2 * careful}, out, chunks, chunk)")
+    source.add("cuda.syncthreads()", f"add_shared(table, {2 * count + 2 * checked}, out, chunks, chunk)")
     source.add("cuda.syncthreads()")
 
 
@@ -141,7 +141,7 @@ def _write_sums(source: Source, outputs: list[str]) -> None:
         source.add(f"d = {name} - p{i}", f"s{i} += d", f"q{i} += d * d")
 
 
-def _write_one_by_one(source: Source, straight: Straight, group: int, careful: bool) -> None:
+def _write_one_by_one(source: Source, straight: Straight, group: int, checked: bool) -> None:
     """Write a loop over the draws of a group that are wanted: where a range ends, or each draw is looked at."""
     inside = "if start <= d0 + int64(k) and d0 + int64(k) < stop:"
     with source.block(f"for k in range({group}):"), source.block(inside):
@@ -152,7 +152,7 @@ def _write_one_by_one(source: Source, straight: Straight, group: int, careful: b
             source.add(f"{name} = {chosen}")
         outputs = [f"o{i}_" for i in range(len(straight.outputs))]
         source.add(f"{', '.join(outputs)}, = draw({', '.join([*straight.noise, *straight.constants])})")
-        if not careful:
+        if not checked:
             _write_sums(source, outputs)
             return
         source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mcgrad.codegen.loops.lower import expand
 from mcgrad.codegen.text import REDUCE, Source, expression, literal
 from mcgrad.ir.build import fill_value
-from mcgrad.ir.interpret import MEANING
+from mcgrad.ir.interpret import IMPL
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Program, Var
 
@@ -41,7 +41,7 @@ class Straight:
         Draw-independent Vars, and where their elements start among the names c0, c1, ... it takes.
     outputs : list of str
         Names of the random outputs, as it returns them.
-    natives : list
+    user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
     """
 
@@ -50,7 +50,7 @@ class Straight:
         self.templates = templates
         self.source = Source()
         self.scalars: dict[Var, int] = {}
-        self.natives: list[Any] = []
+        self.user_functions: list[Any] = []
         self.noise: list[str] = []
         self._names: dict[Var, Names] = {}
         self._label = {var: f"v{i}" for i, var in enumerate(self.program.equations())}
@@ -89,7 +89,7 @@ class Straight:
         args = [self.read(arg) for arg in var.args]
         group = OPS[var.op].group
         if group == "structural":
-            moved = MEANING[var.op](var, *[arg[..., None] for arg in args])[..., 0]
+            moved = IMPL[var.op](var, *[arg[..., None] for arg in args])[..., 0]
             return np.where(moved == 0, literal(0.0), moved)  # a pad's zeros
         label = self._label[var]
         if group == "native":
@@ -135,9 +135,9 @@ class Straight:
     def _native(self, lines: Source, var: Var, args: list[Names]) -> Names:
         """Put the draw into an array, call the user's function, take what it gives."""
         function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
-        if function not in self.natives:
-            self.natives.append(function)
-        label, call = self._label[var], f"native{self.natives.index(function)}"
+        if function not in self.user_functions:
+            self.user_functions.append(function)
+        label, call = self._label[var], f"native{self.user_functions.index(function)}"
         arrays: list[str] = []
         for i, (arg, names) in enumerate(zip(var.args, args, strict=True)):
             if i and not arg.shape:

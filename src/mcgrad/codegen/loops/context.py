@@ -23,7 +23,7 @@ class Context:
     ----------
     plan : Schedule
     layout : Layout
-    careful : bool
+    checked : bool
         Whether this is the variant that looks at every draw.
 
     Attributes
@@ -36,7 +36,7 @@ class Context:
         Draw-independent Vars, and where their elements start in the argument `c`.
     matrices : dict of (Var, axes) to int
         Draw-independent operands of matrix products with the order of axes they are wanted in, and their numbers.
-    natives : list
+    user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
     outputs : dict of Output to int
         Random outputs, and where their elements start in the sums.
@@ -44,11 +44,11 @@ class Context:
 
     plan: Schedule
     layout: Layout
-    careful: bool
+    checked: bool
     source: Source = field(default_factory=Source)
     scalars: dict[Var, int] = field(default_factory=dict)
     matrices: dict[tuple[Var, tuple[int, ...]], int] = field(default_factory=dict)
-    natives: list[Any] = field(default_factory=list)
+    user_functions: list[Any] = field(default_factory=list)
     outputs: dict[Output, int] = field(default_factory=dict)
     _tables: dict[bytes, int] = field(default_factory=dict)
     _integers: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -71,9 +71,9 @@ class Context:
     def native(self, var: Var) -> tuple[str, str]:
         """The user's function that an equation calls: its name here, and its own."""
         function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
-        if function not in self.natives:
-            self.natives.append(function)
-        return f"native{self.natives.index(function)}", function.__name__
+        if function not in self.user_functions:
+            self.user_functions.append(function)
+        return f"native{self.user_functions.index(function)}", function.__name__
 
     def scalar_offset(self, var: Var) -> int:
         """Where a draw-independent Var starts in `c`."""

@@ -11,7 +11,7 @@ import numpy as np
 from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, VIEWS, resolve
 from mcgrad.ir.build import apply, broadcast, concatenate, einsum, pad, rebuild, reduce, reshape, transpose
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, Var, ancestors, contraction_size
+from mcgrad.ir.program import Output, Program, Var, contraction_size, toposort
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
 SMALL_OUTER = 64  # elements below which an outer product is averaged element by element
@@ -23,7 +23,7 @@ def lower(program: Program) -> Program:
     outer = {out.var for out in program.outputs if is_outer(out.var)}
     placed: set[Var] = set()  # computed straight into their place in an assembly
     kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
-    for var in ancestors(program.roots()):
+    for var in toposort(program.roots()):
         args = tuple(new[arg] for arg in var.args)
         if var.random and var.op in ASSEMBLY:
             args = tuple(_fresh(arg, placed, kept) for arg in args)
@@ -44,7 +44,7 @@ def lower(program: Program) -> Program:
 def expand(program: Program) -> Program:
     """Return the Program with every einsum written as a product and a sum."""
     new: dict[Var, Var] = {}
-    for var in ancestors(program.roots()):
+    for var in toposort(program.roots()):
         args = tuple(new[arg] for arg in var.args)
         if var.random and var.op == "einsum":
             new[var] = _expanded(var, args)

@@ -109,23 +109,23 @@ def reads(step: Step, program: Program | None = None) -> list[Access]:
     return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_outer(var) else ()))]
 
 
-def schedule(program: Program, careful: bool = False) -> Schedule:
+def schedule(program: Program, checked: bool = False) -> Schedule:
     """Schedule a lowered Program.
 
     Parameters
     ----------
     program : Program
-    careful : bool
+    checked : bool
         Store every output, find the draws that are finite, and only then take moments, so that draws can be left out.
     """
     plan = _Planner(program)
     for var in program.body():
         plan.add(var)
     outputs = [out for out in program.outputs if out.var.random]
-    if careful:
+    if checked:
         plan.keep(outputs)
         plan.steps.append(Finite())
-    first = len(plan.steps) if careful else 0
+    first = len(plan.steps) if checked else 0
     for out in outputs:
         plan.add_moments(out, first)
     return Schedule(program, plan.steps, plan.place, plan.stored)

@@ -7,7 +7,7 @@ takes all of those out of it, and what remains costs no more than a polynomial o
 from mcgrad.kernels.intrinsics import _horner, _of_floats
 
 
-def surface(rows):
+def polynomial2(rows):
     """Return a function (x, y) -> sum of rows[k][j] x**j y**k of floats of one type.
 
     The coefficients are rounded to that type at compile time. Rows need not be of one length.

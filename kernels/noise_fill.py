@@ -32,8 +32,8 @@ from mcgrad.kernels.intrinsics import (
     square_root,
 )
 from mcgrad.kernels.jit import LOOP, lane, scalar
-from mcgrad.kernels.lanes import at, put
 from mcgrad.kernels.philox import philox4x32
+from mcgrad.kernels.workspace import at, put
 
 uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
 uniform64, radius_squared64, direction64 = map(lane, (noise64.uniform, noise64.radius_squared, noise64.direction))

@@ -154,11 +154,11 @@ def add_products(typingctx, sums, x, y):
 
 
 @intrinsic
-def add_moments(typingctx, sums, pivots, x, y, weights):
-    """Add the deviations d = x[i][w] * y[j][w] - pivot, and their squares, to a tuple of pairs of sums.
+def add_moments(typingctx, sums, shifts, x, y, weights):
+    """Add the deviations d = x[i][w] * y[j][w] - shift, and their squares, to a tuple of pairs of sums.
 
     x and y are tuples of factors, each a tuple of its values in some draws; i and j count them, as
-    pivots[i * len(y) + j]. With weights, a tuple too, draws whose weight is zero are left out; otherwise give ().
+    shifts[i * len(y) + j]. With weights, a tuple too, draws whose weight is zero are left out; otherwise give ().
     """
     masked = len(weights) > 0
 
@@ -178,4 +178,4 @@ def add_moments(typingctx, sums, pivots, x, y, weights):
             found += [total, square]
         return context.make_tuple(builder, sums, found)
 
-    return sums(sums, pivots, x, y, weights), codegen
+    return sums(sums, shifts, x, y, weights), codegen

@@ -1,0 +1,25 @@
+from mcgrad import noise as noise
+from mcgrad.backends.registry import register_backend as register_backend
+from mcgrad.distributions import *
+from mcgrad.engine.api import estimate as estimate
+from mcgrad.engine.estimator import Estimator as Estimator
+from mcgrad.errors import (
+    BackendError as BackendError,
+    BackendWarning as BackendWarning,
+    CacheWarning as CacheWarning,
+    JumpWarning as JumpWarning,
+    McgradError as McgradError,
+    MergeError as MergeError,
+    NonFiniteError as NonFiniteError,
+    ParameterError as ParameterError,
+    RareDrawsWarning as RareDrawsWarning,
+    TraceError as TraceError,
+)
+from mcgrad.inputs.integrand import Integrand as Integrand
+from mcgrad.inputs.objectives import elbo as elbo, iwae as iwae, kl as kl
+from mcgrad.results.estimate import Estimate as Estimate
+from mcgrad.results.interval import ConfidenceInterval as ConfidenceInterval
+from mcgrad.validate.comparison import Comparison as Comparison, compare as compare
+from mcgrad.validate.verification import Verification as Verification, verify as verify
+
+__version__: str
