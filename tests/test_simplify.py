@@ -146,4 +146,4 @@ def test_long_chains_are_simplified_without_recursion():
     for i in range(3000):
         total = apply(("add", "subtract")[i % 2], total, u)
     value = reduce("sum", broadcast(reshape(total, (1,)), (3,)), (0,))
-    assert simplify(Program((Output("value", value),), "float64")).outputs[0].var.random
+    assert simplify(Program((Output("value", value),), "float64")).outputs[0].var.by_draw

@@ -97,6 +97,6 @@ def components(program: Program, partial: Partial) -> Iterator[tuple[str, Array]
     """Yield the path and the means of every random output."""
     start = 0
     for out in program.outputs:
-        if out.var.random:
+        if out.var.by_draw:
             yield out.path, partial.moments.mean[start : start + out.var.size]
             start += out.var.size

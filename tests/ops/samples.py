@@ -124,7 +124,7 @@ sample("where", lambda x: build.apply("where", *positive(x), build.apply("less",
        lambda x: np.where(x > 0, x < 1, True), (8,), ANY, smooth=False)  # fmt: skip
 elementwise("stop", ANY, meaning=lambda x: x, smooth=False)  # their derivatives are not those of what they mean
 elementwise("implicit", ANY, ANY, POSITIVE, meaning=lambda z, cdf, density: z, smooth=False)
-sample("copy", lambda x: Var("copy", (x,), None, x.shape, x.kind, x.random), lambda x: x, (3, 2), ANY)
+sample("copy", build.copy, lambda x: x, (3, 2), ANY)
 
 # --- structural ------------------------------------------------------------------------------------------------------
 GRID = np.array([[5, 0, 0], [3, 3, 1]])

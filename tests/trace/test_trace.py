@@ -40,7 +40,7 @@ def test_concrete_arrays_stay_numpy_and_can_index():
 
 def test_joint_draws_arrive_by_name():
     f = lambda z: z["a"] * z["b"]["c"]  # noqa: E731
-    assert trace_integrand(f, {"a": TAU, "b": {"c": build.noise(0, "normal", ())}}).random
+    assert trace_integrand(f, {"a": TAU, "b": {"c": build.noise(0, "normal", ())}}).by_draw
 
 
 def test_draws_that_are_inputs_count_as_draws():

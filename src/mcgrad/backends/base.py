@@ -152,7 +152,7 @@ class _Evaluation:
 
     def __init__(self, roots: list[Var], dtype: str, neighbours: str) -> None:
         self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
-        self._leaves = [var for var in self._interpreter.inputs if not var.random]
+        self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
 
     def __call__(self, inputs: Inputs) -> list[Array]:
         given = to_common_device(inputs[var.attrs] for var in self._leaves)

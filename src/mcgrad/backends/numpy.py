@@ -55,7 +55,7 @@ class NumpyKernel:
     def __init__(self, program: Program, noise_dtype: str | None = None) -> None:
         self.program, self.work = program, program.work()
         self.noise_dtype = noise_dtype or program.dtype
-        self.outputs = [out.var for out in program.outputs if out.var.random]
+        self.outputs = [out.var for out in program.outputs if out.var.by_draw]
         self.hoisted = [var for var in program.hoisted() if not var.is_const]
         self.noise = program.noise()
         self._products = program.multiplies_matrices()

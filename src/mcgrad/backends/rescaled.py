@@ -49,7 +49,7 @@ def rescaled(program: Program) -> Program:
         tuple(
             Output(out.path, apply("multiply", out.var, input_(POWER + out.path, out.var.shape)))
             for out in program.outputs
-            if out.var.random
+            if out.var.by_draw
         ),
         program.dtype,
     )
@@ -59,7 +59,7 @@ def powers(program: Program, exponents: npt.NDArray[np.int64]) -> Inputs:
     """Return the values of the inputs that `rescaled` adds."""
     found, start = {}, 0
     for out in program.outputs:
-        if out.var.random:
+        if out.var.by_draw:
             part = exponents[start : start + out.var.size].reshape(out.var.shape)
             found[POWER + out.path] = np.ldexp(1.0, part)
             start += out.var.size

@@ -76,7 +76,7 @@ def jvp(value: Var, source: Var, seed: Var) -> Var | None:
         if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
         kind = max(zeros.get(arg, NONE) for arg in var.args)
-        guarded = CHOSEN if few and not var.random else kind  # costs nothing where no draw changes anything
+        guarded = CHOSEN if few and not var.by_draw else kind  # costs nothing where no draw changes anything
         tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
             tangents[var], zeros[var] = tangent, max(kind, FORWARD_ZEROS.get(var.op, NONE))
@@ -197,11 +197,11 @@ def gradient_cost(roots: Sequence[Var]) -> float:
     stored: set[Var] = set()
     total = 0.0
     for var in toposort(roots):
-        if not var.random:
+        if not var.by_draw:
             continue
-        random_args = [arg for arg in var.args if arg.random]
-        phase[var] = max((phase[arg] + _barrier(arg) for arg in random_args), default=0)
-        stored.update(arg for arg in random_args if phase[arg] < phase[var] and not _barrier(arg))
+        changing = [arg for arg in var.args if arg.by_draw]
+        phase[var] = max((phase[arg] + _barrier(arg) for arg in changing), default=0)
+        stored.update(arg for arg in changing if phase[arg] < phase[var] and not _barrier(arg))
         total += cost(var)
     return total + sum(6.0 * var.size for var in stored)
 

@@ -84,4 +84,4 @@ def _is_ordinary(var: Var, nonzero: bool) -> bool:
 
 def finite(var: Var) -> Var:
     """Return what a draw changes with zeros for infinities and NaN, for sums and recurrences that zeros go into."""
-    return apply("where", apply("isfinite", var), var, 0.0) if var.random else var
+    return apply("where", apply("isfinite", var), var, 0.0) if var.by_draw else var

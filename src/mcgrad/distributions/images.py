@@ -103,7 +103,7 @@ def _is_elementwise(forward: Callable[..., Any], shape: Any, own: Mapping[str, F
         return False
     if x.size == y.size == 1:
         return True
-    made = [var for var in toposort([y]) if var.random and var is not x]
+    made = [var for var in toposort([y]) if var.by_draw and var is not x]
     return all(OPS[var.op].group == "elementwise" and var.shape == shape for var in made)
 
 

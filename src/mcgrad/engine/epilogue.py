@@ -32,7 +32,7 @@ class Finisher:
 
     def __init__(self, program: Program, free: Mapping[str, npt.NDArray[np.bool_]]) -> None:
         self.size = sum(out.var.size for out in program.outputs)
-        self.random = np.concatenate([np.full(out.var.size, out.var.random) for out in program.outputs])
+        self.random = np.concatenate([np.full(out.var.size, out.var.by_draw) for out in program.outputs])
         self._fixed = np.concatenate(
             [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
         )
@@ -42,7 +42,7 @@ class Finisher:
         for out in program.outputs:
             place = slice(start, start + out.var.size)
             start += out.var.size
-            if not out.var.random:
+            if not out.var.by_draw:
                 roots.append(out.var)
                 self._places.append((place, False))
             if out.scale is not None:

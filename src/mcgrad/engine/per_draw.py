@@ -25,7 +25,7 @@ class PerDraw:
 
     def __init__(self, program: Program, noise_dtype: str | None = None) -> None:
         self.program, self.kernel = program, NumpyKernel(program, noise_dtype)
-        fixed = [out.var for out in program.outputs if not out.var.random]
+        fixed = [out.var for out in program.outputs if not out.var.by_draw]
         scales = [out.scale for out in program.outputs if out.scale is not None]
         self.host, self.fixed = HostValues(fixed + scales, program.dtype), len(fixed)
 
@@ -36,7 +36,7 @@ class PerDraw:
         fixed, scales = iter(host[: self.fixed]), iter(host[self.fixed :])
         blocks: list[Float64Array] = []
         for out in self.program.outputs:
-            if out.var.random:
+            if out.var.by_draw:
                 rows: Float64Array = np.stack([next(random) for _ in range(out.var.size)])
             else:
                 rows = np.repeat(next(fixed).reshape(-1, 1), n, axis=1)

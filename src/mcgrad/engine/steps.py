@@ -234,7 +234,7 @@ def _probes(problem: Problem, path: str) -> list[Var]:
         found = list(tree.flatten(problem.z).values())
     else:
         found = flat_arguments(problem.value, param) or [problem.value]
-    return [var for var in found if var.random and any(source is param for source in toposort([var]))]
+    return [var for var in found if var.by_draw and any(source is param for source in toposort([var]))]
 
 
 def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapping[Var, str]) -> Var:

@@ -127,7 +127,7 @@ def look_up(table: Table, x: Any) -> Any:
     """
     if not isinstance(x, Tracer):
         return table(np.asarray(x))
-    if x._var.random:
+    if x._var.by_draw:
         raise refusal(f"{table} of a traced value", "it is made on the host, of parameters that no draw changes")
     return Tracer(build_table(x._var, table))
 

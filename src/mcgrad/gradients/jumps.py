@@ -36,7 +36,7 @@ def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[
         on = [arg in reached for arg in var.args]
         if any(on):
             reached.add(var)
-            if (var.random or not drawn) and any(_is_flat(var, i) for i, here in enumerate(on) if here):
+            if (var.by_draw or not drawn) and any(_is_flat(var, i) for i, here in enumerate(on) if here):
                 found.append(var)
     return found
 
@@ -59,7 +59,7 @@ def flat_arguments(root: Var, source: Var) -> list[Var]:
     for var in flat_between(source, [root]):
         first, *others = var.args
         found.append(apply("subtract", first, others[0]) if others else first)
-    return [var for var in found if var.random]
+    return [var for var in found if var.by_draw]
 
 
 def _is_flat(var: Var, argument: int) -> bool:
@@ -71,9 +71,9 @@ def _is_flat(var: Var, argument: int) -> bool:
 
 def _chooses(var: Var) -> bool:
     """Whether an equality finds where an extreme is, as `z == np.max(z)` does."""
-    if var.op not in ("equal", "not_equal") or not all(arg.random for arg in var.args):
+    if var.op not in ("equal", "not_equal") or not all(arg.by_draw for arg in var.args):
         return False
-    return any(found.op in CHOOSING and found.random for found in toposort(var.args))
+    return any(found.op in CHOOSING and found.by_draw for found in toposort(var.args))
 
 
 def _rules(var: Var) -> Sequence[object]:

@@ -91,7 +91,7 @@ class _Pilot:
 
     def __init__(self, q: Distribution, paths: Sequence[str]) -> None:
         self.problem = Problem(_total, q, {}, {})
-        self.leaves = {path: z for path, z in tree.flatten(self.problem.z).items() if z.random}
+        self.leaves = {path: z for path, z in tree.flatten(self.problem.z).items() if z.by_draw}
         self.free = q.free
         self.values = {path: to_host(x).astype(np.float64) for path, x in q.flat_params.items()}
         scores = dict(zip(paths, gradient(self.problem.log_q(), [self.problem.params[p] for p in paths]), strict=True))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Literal, Shape, Var
+from mcgrad.ir.program import Level, Literal, Shape, Var
 
 Operand = Var | npt.ArrayLike
 
@@ -30,17 +30,17 @@ def const(value: npt.ArrayLike) -> Var:
         )
     kind = "bool" if array.dtype == bool else "float"
     literal = Literal(array if kind == "bool" else array.astype(np.float64))
-    return Var("const", (), literal, array.shape, kind, random=False)
+    return Var("const", (), literal, array.shape, kind, Level.CONSTANT)
 
 
 def input_(path: str, shape: Shape) -> Var:
     """Make a draw-independent input, a parameter or data, known by its path."""
-    return Var("input", (), path, tuple(shape), "float", random=False)
+    return Var("input", (), path, tuple(shape), "float", Level.CONSTANT)
 
 
 def noise(stream: int, kind: str, shape: Shape) -> Var:
     """Make a noise source: component i of the stream is element i in C order."""
-    return Var("noise", (), (stream, kind), tuple(shape), "float", random=True)
+    return Var("noise", (), (stream, kind), tuple(shape), "float", Level.DRAW)
 
 
 def as_var(value: Operand) -> Var:
@@ -145,6 +145,11 @@ def _power(x: Var, y: Var) -> Var | None:
             square = apply("multiply", square, square)
     assert result is not None
     return result if exponent > 0 else apply("reciprocal", result)
+
+
+def copy(x: Var) -> Var:
+    """Compute the same values anew for each draw, in rows of their own, though no draw may change x."""
+    return Var("copy", (x,), None, x.shape, x.kind, Level.DRAW)
 
 
 # --- structural ------------------------------------------------------------------------------------------------------
@@ -284,7 +289,8 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
 
 
 def _make(op: str, args: tuple[Var, ...], attrs: Any, shape: Shape, kind: str, fold: bool = True) -> Var:
-    var = Var(op, args, attrs, tuple(int(n) for n in shape), kind, any(arg.random for arg in args))
+    level = max((arg.level for arg in args), default=Level.CONSTANT)
+    var = Var(op, args, attrs, tuple(int(n) for n in shape), kind, level)
     if fold and args and all(arg.is_const or (arg.op == "broadcast" and arg.args[0].is_const) for arg in args):
         (value,) = interpret([var], {}, "float64")
         return const(value[..., 0])

@@ -1,13 +1,15 @@
 """Var, Eqn and Program: the intermediate representation, its check and its printed form.
 
 A Var is the result of one equation: an op applied to earlier Vars, with static attributes. Shapes are per draw; the
-draws themselves are an axis that no op can see. A Var is *random* if a noise Var is among its ancestors.
+draws themselves are an axis that no op can see. The *level* of a Var says how often its value changes: it is the
+highest level of its arguments, and what is below `Level.DRAW` is computed once for all draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,13 @@ import numpy.typing as npt
 from mcgrad.ir.ops import OPS
 
 Shape = tuple[int, ...]
+
+
+class Level(IntEnum):
+    """How often a value changes, from the seldom to the often; a Var has the highest level of its arguments."""
+
+    CONSTANT = 0  # the same for all draws of a call
+    DRAW = 2  # another for each draw
 
 
 class Literal:
@@ -55,7 +64,12 @@ class Var:
     attrs: Any
     shape: Shape
     kind: str
-    random: bool
+    level: Level
+
+    @property
+    def by_draw(self) -> bool:
+        """Whether each draw has its own value; what has not is computed once, on the host."""
+        return self.level == Level.DRAW
 
     @property
     def size(self) -> int:
@@ -88,7 +102,7 @@ class Program:
     ----------
     outputs : tuple of Output
     dtype : {"float32", "float64"}
-        Of all arithmetic on random Vars. What no draw changes is computed in float64, and rounded once.
+        Of all arithmetic on what changes by draw. What no draw changes is computed in float64, and rounded once.
     """
 
     outputs: tuple[Output, ...]
@@ -103,14 +117,14 @@ class Program:
         return list(toposort(self.roots()))
 
     def body(self) -> list[Var]:
-        """The random Vars in dependency order: what has to be computed for each draw."""
-        return [var for var in toposort(out.var for out in self.outputs) if var.random]
+        """The Vars that change by draw, in dependency order: what has to be computed for each draw."""
+        return [var for var in toposort(out.var for out in self.outputs) if var.by_draw]
 
     def hoisted(self) -> list[Var]:
         """The draw-independent Vars that the body or the outputs read: computed once, on the host."""
         body = self.body()
-        read = [arg for var in body for arg in var.args if not arg.random]
-        read += [var for out in self.outputs for var in (out.var, out.scale) if var is not None and not var.random]
+        read = [arg for var in body for arg in var.args if not arg.by_draw]
+        read += [var for out in self.outputs for var in (out.var, out.scale) if var is not None and not var.by_draw]
         return list(dict.fromkeys(read))
 
     def multiplies_matrices(self) -> bool:
@@ -128,8 +142,8 @@ class Program:
     def __str__(self) -> str:
         names = dict(zip(self.equations(), _names(), strict=False))
         lines = [f"program ({self.dtype}):"]
-        for title, wanted in (("once", False), ("each draw", True)):
-            rows = [describe(var, names) for var in names if var.random is wanted]
+        for title, level in (("once", Level.CONSTANT), ("each draw", Level.DRAW)):
+            rows = [describe(var, names) for var in names if var.level == level]
             if rows:
                 lines += [f"  {title}:", *("    " + row for row in rows)]
         lines.append("  mean of:")
@@ -165,7 +179,7 @@ def cost(var: Var) -> float:
         return 30.0 * var.size
     if op.name == "einsum":
         return 0.1 * contraction_size(var)
-    if op.name == "divide" and not var.args[1].random:
+    if op.name == "divide" and not var.args[1].by_draw:
         return float(var.size)  # becomes a product with the reciprocal
     elements = max((arg.size for arg in var.args), default=0) if op.group in ("reduction", "native") else var.size
     return op.cost * elements

@@ -26,7 +26,7 @@ def is_moderate(var: Var) -> bool:
 
 def has_reciprocal(var: Var) -> bool:
     """Whether no draw changes this, and its reciprocal is a number for all but subnormal values."""
-    if var.random:
+    if var.by_draw:
         return False
     while var.op in VIEWS:
         var = var.args[0]
@@ -45,12 +45,12 @@ def offsets(var: Var) -> tuple[Var, Var] | None:
 
 def _parts(var: Var, depth: int = DEPTH) -> tuple[Var | None, Var | None] | None:
     """The noise and what is added to it, where None stands for zero."""
-    if not var.random:
+    if not var.by_draw:
         return None, var
     if var.op == "noise":
         return (var, None) if var.attrs[1] == "normal" else None
     if var.op == "einsum" and len(var.args) == 2 and sum(arg.op == "noise" for arg in var.args) == 1:
-        return (var, None) if not all(arg.random for arg in var.args) else None
+        return (var, None) if not all(arg.by_draw for arg in var.args) else None
     if var.op not in ("add", "subtract", "negative", "multiply", "divide") or not depth:
         return None
     parts = [_parts(arg, depth - 1) for arg in var.args]
@@ -86,8 +86,8 @@ class Steps:
     def __call__(self, var: Var) -> bool:
         """Whether a Var is random, and a step function of the noise; its arguments are looked at first."""
         if var not in self._known:
-            self._known[var] = var.random and var.op != "noise" and all(
-                rule is None or not arg.random or self(arg) for arg, rule in zip(var.args, _rules(var), strict=True)
+            self._known[var] = var.by_draw and var.op != "noise" and all(
+                rule is None or not arg.by_draw or self(arg) for arg, rule in zip(var.args, _rules(var), strict=True)
             )  # fmt: skip
         return self._known[var]
 

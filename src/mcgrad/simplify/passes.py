@@ -78,13 +78,13 @@ def _share(program: Program) -> tuple[Program, bool]:
 def _unscaled(out: Output) -> Output:
     """Move a sign or a factor of moderate size behind the mean: squares of the outputs are added up, too."""
     var, scale = out.var, out.scale
-    while var.random and var.op in ("multiply", "negative"):
+    while var.by_draw and var.op in ("multiply", "negative"):
         if var.op == "negative":
             factor, rest = broadcast(apply("negative", 1.0), var.shape), var.args[0]
         else:
             x, y = var.args
-            factor, rest = (y, x) if x.random else (x, y)
-            if factor.random or not is_moderate(factor):
+            factor, rest = (y, x) if x.by_draw else (x, y)
+            if factor.by_draw or not is_moderate(factor):
                 break
         scale = factor if scale is None else apply("multiply", scale, factor)
         var = rest
@@ -111,7 +111,7 @@ def _scalar(x: Var) -> Var:
 def _linear(again: Callable[[Var, Var], Var], var: Var) -> Var | None:
     """Take scalars, and what is added to normal noise, out of a linear sum or scan."""
     (x,) = var.args
-    if not x.random:
+    if not x.by_draw:
         return None
     if x.op == "negative":
         return apply("negative", again(var, x.args[0]))
@@ -141,15 +141,15 @@ def _multiply(var: Var) -> Var | None:
     One of the three is of moderate size, so that the new product has about the size of an old one.
     """
     for x, w in (var.args, var.args[::-1]):
-        if x.random and x.op == "negative":
-            if w.random:
+        if x.by_draw and x.op == "negative":
+            if w.by_draw:
                 return apply("negative", apply("multiply", x.args[0], w))
             return apply("multiply", x.args[0], apply("negative", w))
-        if x.random and x.op == "multiply":
+        if x.by_draw and x.op == "multiply":
             for y, u in (x.args, x.args[::-1]):
-                if u.random or not (is_moderate(u) or is_moderate(w) or (w.random and is_moderate(y))):
+                if u.by_draw or not (is_moderate(u) or is_moderate(w) or (w.by_draw and is_moderate(y))):
                     continue
-                inner, outer = (u, y) if not w.random else (y, u)
+                inner, outer = (u, y) if not w.by_draw else (y, u)
                 return apply("multiply", outer, apply("multiply", inner, w))
     return None
 
@@ -157,7 +157,7 @@ def _multiply(var: Var) -> Var | None:
 def _divide(var: Var) -> Var | None:
     """X / s = x * (1 / s), which is one division on the host; 1 / s is finite for every normal s."""
     x, s = var.args
-    return apply("multiply", x, apply("reciprocal", s)) if x.random and has_reciprocal(s) else None
+    return apply("multiply", x, apply("reciprocal", s)) if x.by_draw and has_reciprocal(s) else None
 
 
 def _add(var: Var) -> Var | None:
@@ -186,7 +186,7 @@ def _negative(var: Var) -> Var | None:
     (x,) = var.args
     if x.op == "multiply":
         for y, u in (x.args, x.args[::-1]):
-            if y.random and not u.random:
+            if y.by_draw and not u.by_draw:
                 return apply("multiply", y, apply("negative", u))
     if x.op == "pad":
         return pad(apply("negative", x.args[0]), x.attrs)

@@ -97,7 +97,7 @@ def _cheapest_pair(terms: list[Term], kept: Sequence[Label]) -> tuple[int, int]:
         others = {label for k, (labels, _) in enumerate(terms) if k not in pair for label in labels} | set(kept)
         union = {*first, *second}
         size = int(np.prod([1, *(extents[label] for label in union & others)]))
-        once = not (x.random or y.random) and size <= max(x.size, y.size)
+        once = not (x.by_draw or y.by_draw) and size <= max(x.size, y.size)
         return not once, int(np.prod([1, *(extents[label] for label in union)]))
 
     return min(itertools.combinations(range(len(terms)), 2), key=price)

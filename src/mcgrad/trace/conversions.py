@@ -28,7 +28,7 @@ class Conversions:
     _var: Var
 
     def _reason(self) -> str:
-        return DIFFERS if self._var.random else CHANGES
+        return DIFFERS if self._var.by_draw else CHANGES
 
     def __float__(self) -> NoReturn:
         if user_stores():

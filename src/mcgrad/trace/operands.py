@@ -39,7 +39,7 @@ def operand(value: Any) -> Var:
 def index_remedy(*values: Any) -> str | None:
     """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw."""
     for value in values:
-        if isinstance(value, Var) and not value.random:
+        if isinstance(value, Var) and not value.by_draw:
             inputs = sorted({str(var.attrs) for var in toposort([value]) if var.op == "input"})
             data = [path.partition(":")[2] for path in inputs if ":" in path]
             if inputs and len(data) == len(inputs):

@@ -152,7 +152,7 @@ def trace_integrand(
     if result.shape != ():
         raise _at(f, f"{_name(f)} returns an array of shape {result.shape}; an integrand returns one number for "
                      "each draw: sum or average it, np.sum(...) or np.mean(...)")  # fmt: skip
-    if not result.random:
+    if not result.by_draw:
         draws = set(flatten(z).values())
         if not any(var in draws for var in toposort([result])):
             raise _at(

@@ -77,7 +77,7 @@ class _Sums:
 
     def __init__(self, plan: Schedule, checked: bool) -> None:
         self.outer = [step.output for step in plan.steps if isinstance(step, OuterMoments)]
-        self.plain = [out for out in plan.program.outputs if out.var.random and out not in self.outer]
+        self.plain = [out for out in plan.program.outputs if out.var.by_draw and out not in self.outer]
         self.slots: dict[Output, int] = {}
         self.kept = 0
         for out in self.plain:

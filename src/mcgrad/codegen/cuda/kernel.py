@@ -153,7 +153,7 @@ def offsets(program: Program) -> list[tuple[Output, int]]:
     """Return the random outputs, and where their components start."""
     found, first = [], 0
     for out in program.outputs:
-        if out.var.random:
+        if out.var.by_draw:
             found.append((out, first))
             first += out.var.size
     return found

@@ -183,5 +183,5 @@ def _work_spans(plan: Schedule, shape: Shape, layout: Placement) -> tuple[dict[V
 def _kind(var: Var, inside: set[Var]) -> Kind:
     if var not in inside:
         return "whole"
-    operand = next(arg for arg in var.args if arg.random)
+    operand = next(arg for arg in var.args if arg.by_draw)
     return "inner" if resolve(operand).base in inside else "rows"

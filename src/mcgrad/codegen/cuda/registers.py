@@ -22,7 +22,7 @@ MOST_CONSTANTS = 240  # and shifts, which are passed by value
 
 def fits(program: Program) -> bool:
     """Whether a Program is small enough."""
-    outputs = sum(out.var.size for out in program.outputs if out.var.random)
+    outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     constants = sum(var.size for var in program.hoisted())
     return (
         _registers(program) <= MOST_REGISTERS and constants + outputs <= MOST_CONSTANTS and size(program) <= MOST_LINES
@@ -32,7 +32,7 @@ def fits(program: Program) -> bool:
 def _registers(program: Program) -> int:
     """Registers for the noise of a group of draws and for all sums."""
     noise = sum(var.size for var in program.noise())
-    outputs = sum(out.var.size for out in program.outputs if out.var.random)
+    outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     width = 1 if program.dtype == "float32" else 2
     return width * (GROUP[program.dtype] * noise + 2 * outputs)
 

@@ -63,7 +63,7 @@ class Straight:
         for var in body:
             if var.op != "noise":
                 self._names[var] = self._equation(lines, var)
-        outputs = [self.read(out.var) for out in self.program.outputs if out.var.random]
+        outputs = [self.read(out.var) for out in self.program.outputs if out.var.by_draw]
         self.outputs = [name for names in outputs for name in names.ravel()]
         size = sum(var.size for var in self.scalars)
         self.constants = [f"c{i}" for i in range(size)]
@@ -74,7 +74,7 @@ class Straight:
 
     def read(self, var: Var) -> Names:
         """Names of the elements of a Var."""
-        if var.random:
+        if var.by_draw:
             return self._names[var]
         value = fill_value(var)
         if value is not None:

@@ -96,7 +96,7 @@ def _parts(step: Step, stored: dict[Var, None], local: set[Var], within: Tile | 
         return [step]
     body = [var for var in step.body if var not in moved]
     for var in moved:
-        base = resolve(var.args[0]).base if var.args[0].random else None
+        base = resolve(var.args[0]).base if var.args[0].by_draw else None
         if base is not None and base in body and base not in stored:
             stored[base] = None
             if within is not None and base.shape == (within.extent,):

@@ -59,7 +59,7 @@ class Context:
         self.uses_blas = any(isinstance(step, OuterMoments) for step in self.plan.steps)
         first = 0
         for out in self.plan.program.outputs:
-            if out.var.random:
+            if out.var.by_draw:
                 self.outputs[out] = first
                 first += out.var.size
 

@@ -9,7 +9,7 @@
 import numpy as np
 
 from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, VIEWS, resolve
-from mcgrad.ir.build import apply, broadcast, concatenate, einsum, pad, rebuild, reduce, reshape, transpose
+from mcgrad.ir.build import apply, broadcast, concatenate, copy, einsum, pad, rebuild, reduce, reshape, transpose
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, contraction_size, toposort
 
@@ -25,16 +25,16 @@ def lower(program: Program) -> Program:
     kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
     for var in toposort(program.roots()):
         args = tuple(new[arg] for arg in var.args)
-        if var.random and var.op in ASSEMBLY:
+        if var.by_draw and var.op in ASSEMBLY:
             args = tuple(_fresh(arg, placed, kept) for arg in args)
             new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
         elif OPS[var.op].group == "native":
             new[var] = rebuild(var, (_whole(args[0], placed, kept), *args[1:]))
-        elif var.random and var.op == "einsum" and is_matrix_product(var):
+        elif var.by_draw and var.op == "einsum" and is_matrix_product(var):
             new[var] = _canonical(var, args, placed, kept)
         elif var in outer:
             new[var] = rebuild(var, tuple(_whole(arg, placed, kept) for arg in args))
-        elif var.random and var.op == "einsum":
+        elif var.by_draw and var.op == "einsum":
             new[var] = _expanded(var, args)
         else:
             new[var] = var if args == var.args else rebuild(var, args)
@@ -46,7 +46,7 @@ def expand(program: Program) -> Program:
     new: dict[Var, Var] = {}
     for var in toposort(program.roots()):
         args = tuple(new[arg] for arg in var.args)
-        if var.random and var.op == "einsum":
+        if var.by_draw and var.op == "einsum":
             new[var] = _expanded(var, args)
         else:
             new[var] = var if args == var.args else rebuild(var, args)
@@ -55,7 +55,7 @@ def expand(program: Program) -> Program:
 
 def is_matrix_product(var: Var) -> bool:
     """Whether this is a contraction of a random operand with a draw-independent one, large enough for BLAS."""
-    if var.op != "einsum" or len(var.args) != 2 or var.args[0].random == var.args[1].random:
+    if var.op != "einsum" or len(var.args) != 2 or var.args[0].by_draw == var.args[1].by_draw:
         return False
     parts = contraction_labels(var)
     whole = len(parts.batch + parts.rows + parts.contracted) == len(parts.matrix)
@@ -65,7 +65,7 @@ def is_matrix_product(var: Var) -> bool:
 
 def is_outer(var: Var) -> bool:
     """Whether this is an outer product of two random operands, large enough for BLAS."""
-    if var.op != "einsum" or len(var.args) != 2 or not all(arg.random for arg in var.args):
+    if var.op != "einsum" or len(var.args) != 2 or not all(arg.by_draw for arg in var.args):
         return False
     inputs, output = var.attrs.split("->")
     left, right = inputs.split(",")
@@ -78,7 +78,7 @@ class contraction_labels:  # noqa: N801 - reads as a function
     def __init__(self, var: Var) -> None:
         inputs, output = var.attrs.split("->")
         labels = inputs.split(",")
-        self.fixed = 0 if not var.args[0].random else 1  # which operand no draw changes
+        self.fixed = 0 if not var.args[0].by_draw else 1  # which operand no draw changes
         matrix, lanes = labels[self.fixed], labels[1 - self.fixed]
         self.matrix, self.lanes, self.output = matrix, lanes, output
         self.batch = [x for x in output if x in matrix and x in lanes]
@@ -101,7 +101,7 @@ def _whole(operand: Var, placed: set[Var], kept: set[Var]) -> Var:
     """What BLAS and users' functions read: rows in C order, of an equation that will stay in them."""
     access = resolve(operand)
     if not access.is_whole or access.base in placed or access.base.op in REDUCTIONS:
-        operand = _copy(operand)
+        operand = copy(operand)
         access = resolve(operand)
     kept.add(access.base)
     return operand
@@ -109,17 +109,12 @@ def _whole(operand: Var, placed: set[Var], kept: set[Var]) -> Var:
 
 def _fresh(part: Var, placed: set[Var], kept: set[Var]) -> Var:
     """An equation that can be computed straight into one place of an assembly."""
-    if part.random and part not in placed | kept and part.op not in _NOT_PLACEABLE:
+    if part.by_draw and part not in placed | kept and part.op not in _NOT_PLACEABLE:
         placed.add(part)
         return part
-    copy = _copy(part)
-    placed.add(copy)
-    return copy
-
-
-def _copy(var: Var) -> Var:
-    """The same values, computed anew for each draw into rows of their own."""
-    return Var("copy", (var,), None, var.shape, var.kind, random=True)
+    own = copy(part)
+    placed.add(own)
+    return own
 
 
 _NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_value", "native_gradient"}

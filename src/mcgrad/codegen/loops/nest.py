@@ -110,7 +110,7 @@ class NestWriter(ABC):
     # --- reading ---
     def read(self, var: Var) -> str:
         """The expression for one element of a Var, for the present lane."""
-        if not var.random:
+        if not var.by_draw:
             return self._uniform(var)
         access = resolve(var)
         if access.base in self._known and access.is_whole and access.base.op not in REDUCTIONS:

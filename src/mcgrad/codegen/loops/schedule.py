@@ -85,7 +85,7 @@ def nest_shape(var: Var) -> Shape:
 
 def accesses(var: Var) -> list[Access]:
     """How an equation reads its random arguments."""
-    return [resolve(arg) for arg in var.args if arg.random]
+    return [resolve(arg) for arg in var.args if arg.by_draw]
 
 
 def computed(step: Step) -> list[Var]:
@@ -105,7 +105,7 @@ def reads(step: Step, program: Program | None = None) -> list[Access]:
         return accesses(step.var)
     if isinstance(step, OuterMoments):
         return accesses(step.output.var)
-    outputs = [out.var for out in program.outputs if out.var.random] if program else []
+    outputs = [out.var for out in program.outputs if out.var.by_draw] if program else []
     return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_outer(var) else ()))]
 
 
@@ -121,7 +121,7 @@ def schedule(program: Program, checked: bool = False) -> Schedule:
     plan = _Planner(program)
     for var in program.body():
         plan.add(var)
-    outputs = [out for out in program.outputs if out.var.random]
+    outputs = [out for out in program.outputs if out.var.by_draw]
     if checked:
         plan.keep(outputs)
         plan.steps.append(Finite())
