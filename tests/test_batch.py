@@ -279,7 +279,7 @@ def halfway(folder):
     (folder / "job.toml").write_text(LONG)
     run = mg.Estimator(lambda z, *, tau=1.0: tau * np.sum(np.sin(z)), mg.Normal(0.3, 1.2), backend="numpy")
     seen = []
-    right = run.watched(1_000_000, watch=seen.append)
+    right = run.run(1_000_000, watch=seen.append)
     identity = Identity(1_000_000, 0, "float64", False, run.problem, mg.__version__)
     path = folder / "results" / ".job.checkpoint.json"
     path.parent.mkdir()
@@ -395,16 +395,16 @@ def test_a_checkpoint_says_where_a_job_fell_back_to(folder, halting, monkeypatch
     halting.cost = lambda *args: Cost(-1.0, -1.0, -1.0)  # better than all others
     seen = []
 
-    def interrupt(self, reached):
-        seen.append(reached)
+    def interrupt(self, state):
+        seen.append(state)
         if len(seen) == 3:
-            self._reached = reached
+            self._state = state
             signal.raise_signal(signal.SIGTERM)
 
     (folder / "job.toml").write_text(LONG.replace('"numpy"', '"auto"'))
-    monkeypatch.setattr(checkpoint.Keeper, "__call__", interrupt)
+    monkeypatch.setattr(checkpoint.CheckpointWriter, "__call__", interrupt)
     assert main(["run", "job.toml", "--threads", "1"]) == 143
-    assert [reached.backend for reached in seen[:2]] == ["halting", "halting"]
+    assert [state.backend for state in seen[:2]] == ["halting", "halting"]
     assert seen[2].backend != "halting"
     left = json.loads((folder / "results/.job.checkpoint.json").read_text())
     assert (left["backend"], left["stop"]) == (seen[2].backend, seen[2].stop)

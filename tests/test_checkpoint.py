@@ -8,16 +8,16 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.base import Partial
-from mcgrad.engine.run import Reached
+from mcgrad.engine.run import RunState
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.checkpoint import Identity, Keeper
+from mcgrad.jobs.checkpoint import CheckpointWriter, Identity
 from mcgrad.moments import Moments
 from mcgrad.results import strict_json
 from tests.estimators import KINDS, estimator
 
 IDENTITY = Identity(10**9, 2**64 - 1, "float32", False, "0123", "0.1.0")
 MOMENTS = Moments(12345, np.array([0.1, -0.0, np.nan, 1e-320]), np.array([1 / 3, 0.0, np.nan, np.inf]))
-REACHED = Reached(12345, Partial(MOMENTS, 3), 1.5, "numpy")
+STATE = RunState(12345, Partial(MOMENTS, 3), 1.5, "numpy")
 
 
 def numbers(estimate):
@@ -29,11 +29,11 @@ def stopped(run, n, seed, path, **options):
     """Return the result of a run, and what its checkpoints read, at each chunk."""
     identity, seen = replace(IDENTITY, problem=run.problem), []
 
-    def watch(reached):
-        path.write_text(checkpoint.to_json(identity, reached))
+    def watch(state):
+        path.write_text(checkpoint.to_json(identity, state))
         seen.append(checkpoint.read(path, identity))
 
-    return run.watched(n, seed, watch=watch, **options), seen
+    return run.run(n, seed, watch=watch, **options), seen
 
 
 @pytest.mark.parametrize(("name", "dtype", "backend"), [*((*kind, "cpu") for kind in KINDS), (*KINDS[1], "numpy")])
@@ -44,9 +44,9 @@ def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(name, dtype, 
     found, seen = stopped(run, n, 3, tmp_path / "c.json", first=77)
     assert numbers(found) == right
     assert len(seen) > 3
-    assert all(run.ends_at(reached.stop, n, 77) for reached in seen)
-    for reached in (seen[0], seen[len(seen) // 2], seen[-1]):
-        assert numbers(other.watched(n, 3, first=77, reached=reached)) == right
+    assert all(run.ends_at(state.stop, n, 77) for state in seen)
+    for state in (seen[0], seen[len(seen) // 2], seen[-1]):
+        assert numbers(other.run(n, 3, first=77, resume=state)) == right
 
 
 @pytest.mark.parametrize("backend", ["cpu", "numpy"])
@@ -57,19 +57,19 @@ def test_with_draws_that_are_not_finite_and_a_mean_far_from_zero(nonfinite, back
     right, seen = stopped(run, n, 1, tmp_path / "c.json")
     assert 0 < right.nonfinite < 3000
     assert len(seen) > 3
-    for reached in seen[1:3]:
-        found = run.watched(n, 1, reached=reached)
+    for state in seen[1:3]:
+        found = run.run(n, 1, resume=state)
         assert str(numbers(found)) == str(numbers(right))  # as text, where NaN equals itself
 
 
 def test_a_run_goes_on_from_the_end_of_a_chunk_only():
-    with pytest.raises(mg.ParameterError, match="reached: given draw 12,345; accepted: a draw at which a chunk"):
-        estimator("scalar", backend="numpy").watched(40_001, 3, reached=REACHED)
+    with pytest.raises(mg.ParameterError, match="resume: given draw 12,345; accepted: a draw at which a chunk"):
+        estimator("scalar", backend="numpy").run(40_001, 3, resume=STATE)
 
 
 def test_every_bit_comes_back(tmp_path):
     path = tmp_path / "c.json"
-    path.write_text(checkpoint.to_json(IDENTITY, REACHED))
+    path.write_text(checkpoint.to_json(IDENTITY, STATE))
     read = checkpoint.read(path, IDENTITY)
     assert (read.stop, read.seconds, read.backend, read.partial.nonfinite) == (12345, 1.5, "numpy", 3)
     for a, b in ((read.partial.moments.mean, MOMENTS.mean), (read.partial.moments.m2, MOMENTS.m2)):
@@ -77,7 +77,7 @@ def test_every_bit_comes_back(tmp_path):
 
 
 def test_damage_is_refused(tmp_path):
-    path, text = tmp_path / "c.json", checkpoint.to_json(IDENTITY, REACHED)
+    path, text = tmp_path / "c.json", checkpoint.to_json(IDENTITY, STATE)
     damaged = [text[:length] for length in range(len(text))]
     damaged += [text.replace("12345", "12346"), text.replace("0.1,", "0.2,"), "[1, 2]", "{}", "null", text + "}"]
     damaged += ["NaN", text.replace("1.5", "NaN"), text.replace("1.5", "1e400"), "[" * 100_000, '{"moments":' * 5000]
@@ -96,7 +96,7 @@ def test_damage_is_refused(tmp_path):
 @pytest.mark.parametrize("value", [None, True, -1, 10**400, 1.5, "nan", "x", [], {}, [None], {"count": 1}])
 @pytest.mark.parametrize("name", ["stop", "seconds", "nonfinite", "backend", "moments", "mean", "norm", "count"])
 def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_right(tmp_path, name, value):
-    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, REACHED))
+    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
     inner = fields["moments"] if name in fields["moments"] else fields
     inner[name] = value
     path.write_text(json.dumps(strict_json.signed(fields)))
@@ -120,7 +120,7 @@ def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_r
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, message):
     path = tmp_path / "c.json"
-    path.write_text(checkpoint.to_json(IDENTITY, REACHED))
+    path.write_text(checkpoint.to_json(IDENTITY, STATE))
     with pytest.raises(mg.ParameterError) as refused:
         checkpoint.read(path, replace(IDENTITY, **changes))
     assert str(refused.value).startswith(f"{path}, {message}")
@@ -160,24 +160,24 @@ def kept(path):
 
 def test_what_a_kill_costs_is_the_time_between_checkpoints_and_one_chunk(tmp_path):
     clock, path, warnings = Clock(), tmp_path / "c.json", []
-    keeper = Keeper(path, IDENTITY, 2.0, warnings.append, clock)
+    writer = CheckpointWriter(path, IDENTITY, 2.0, warnings.append, clock)
     for chunk in range(1, 100):
         clock.now += 0.3
-        keeper(replace(REACHED, stop=chunk))
+        writer(replace(STATE, stop=chunk))
         assert (chunk - kept(path)) * 0.3 < 2.0
     assert warnings == []
-    keeper.flush()
-    assert keeper.written == kept(path) == 99
-    keeper.remove()
+    writer.flush()
+    assert writer.written == kept(path) == 99
+    writer.remove()
     assert not path.exists()
 
 
 def test_a_short_run_writes_no_checkpoint(tmp_path):
     clock, path = Clock(), tmp_path / "c.json"
-    keeper = Keeper(path, IDENTITY, 2.0, print, clock)
+    writer = CheckpointWriter(path, IDENTITY, 2.0, print, clock)
     clock.now = 1.9
-    keeper(REACHED)
-    keeper.remove()
+    writer(STATE)
+    writer.remove()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -189,17 +189,17 @@ def test_writing_takes_a_hundredth_of_the_time_at_most(tmp_path, monkeypatch):
         spent.append(0.5)
 
     monkeypatch.setattr(checkpoint, "write", slow)
-    keeper = Keeper(path, IDENTITY, 0.0, print, clock)
+    writer = CheckpointWriter(path, IDENTITY, 0.0, print, clock)
     while clock.now < 1000:
         clock.now += 0.1
-        keeper(REACHED)
+        writer(STATE)
     assert 5 < sum(spent) < 0.0101 * clock.now
 
 
 def test_a_run_outlives_a_checkpoint_that_cannot_be_written(tmp_path):
     warnings = []
-    keeper = Keeper(tmp_path / "gone" / "c.json", IDENTITY, 0.0, warnings.append)
+    writer = CheckpointWriter(tmp_path / "gone" / "c.json", IDENTITY, 0.0, warnings.append)
     for _ in range(3):
-        keeper(REACHED)
+        writer(STATE)
     assert len(warnings) == 1
     assert "cannot be written (No such file or directory)" in warnings[0]

@@ -242,9 +242,9 @@ def test_groups_are_independent_draws():
     with pytest.raises(mg.ParameterError, match="first: given 2; accepted: a multiple of 4"):
         estimator(800, first=2)
     seen = []
-    estimator.watched(400_000, watch=seen.append)
+    estimator.run(400_000, watch=seen.append)
     assert all(estimator.ends_at(one.stop, 400_000) for one in seen)
-    again = estimator.watched(400_000, reached=seen[len(seen) // 2])
+    again = estimator.run(400_000, resume=seen[len(seen) // 2])
     assert again.grad == estimator(400_000).grad
 
 

@@ -50,16 +50,16 @@ def written() -> tuple[TemporaryDirectory, dict[str, bytes], dict[str, Any]]:
         from mcgrad.cli import main
         from mcgrad.jobs import checkpoint
 
-        keeper, seen = checkpoint.Keeper.__call__, []
+        writer, seen = checkpoint.CheckpointWriter.__call__, []
 
-        def call(self: Any, reached: Any) -> None:
-            keeper(self, reached)
+        def call(self: Any, state: Any) -> None:
+            writer(self, state)
             self.flush()
-            seen.append(reached)
+            seen.append(state)
             if len(seen) == 3:
                 raise KeyboardInterrupt
 
-        checkpoint.Keeper.__call__ = call  # type: ignore[method-assign]
+        checkpoint.CheckpointWriter.__call__ = call  # type: ignore[method-assign]
         os.chdir(folder)
         main(["run", "job.toml", "--checkpoint", "0"])
 

@@ -13,7 +13,7 @@ from mcgrad.backends import registry
 from mcgrad.backends.base import Cost, Partial
 from mcgrad.backends.chunks import CORE, Chunks, Cut, beginning, ends_at, split, whole
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
-from mcgrad.engine.run import Reached, run
+from mcgrad.engine.run import RunState, run
 from mcgrad.moments import Moments
 from mcgrad.reals import MOST_DRAWS
 from tests.estimators import estimator
@@ -108,14 +108,14 @@ def test_a_run_goes_on_in_the_middle_of_very_many_chunks_at_once():
     """What comes before is neither listed nor gone through."""
     chunks = split(FAR, 0, 512, 80.0)
     start, stop = next(chunks.beginning(FAR // 2 // chunks.step * chunks.step))
-    reached, seen = Reached(start, Counting(9).partial(0, 0, start, False), 0.0, "counting"), []
+    state, seen = RunState(start, Counting(9).partial(0, 0, start, False), 0.0, "counting"), []
 
     def told(draw, total):
         seen.append((draw, total.moments.count))
         raise StopError
 
     with pytest.raises(StopError):
-        run(Counting(9), 0, chunks, lambda: 1, False, told, reached)
+        run(Counting(9), 0, chunks, lambda: 1, False, told, state)
     assert seen == [(stop, stop)]
 
 
@@ -141,12 +141,12 @@ def test_a_backend_whose_chunks_are_listed_or_come_one_by_one(made, monkeypatch)
     monkeypatch.setitem(registry.BACKENDS, "listing", Listing(made))
     ours, theirs = (mg.Estimator(np.sin, mg.Normal(0.3, 1.2), backend=name, threads=2) for name in ("numpy", "listing"))
     seen, n = [], 15 * 10**5
-    right = ours.watched(n, 3, watch=seen.append)
+    right = ours.run(n, 3, watch=seen.append)
     assert theirs(n, 3).grad == right.grad
     assert len(seen) > 3
-    assert theirs.watched(n, 3, reached=seen[len(seen) // 2]).grad == right.grad
-    with pytest.raises(mg.ParameterError, match="reached"):
-        theirs.watched(n, 3, reached=Reached(seen[0].stop + 1, seen[0].partial, 0.0, "listing"))
+    assert theirs.run(n, 3, resume=seen[len(seen) // 2]).grad == right.grad
+    with pytest.raises(mg.ParameterError, match="resume"):
+        theirs.run(n, 3, resume=RunState(seen[0].stop + 1, seen[0].partial, 0.0, "listing"))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])

@@ -14,11 +14,11 @@ import pytest
 import mcgrad as mg
 from mcgrad.cli import main, run
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.checkpoint import Keeper
+from mcgrad.jobs.checkpoint import CheckpointWriter
 from mcgrad.jobs.output_lock import locked, path_for
 from mcgrad.results.files import save, save_elsewhere
 from tests.reliability.test_results import make
-from tests.test_checkpoint import IDENTITY, REACHED, Clock
+from tests.test_checkpoint import IDENTITY, STATE, Clock
 
 MODEL = """
 import numpy as np
@@ -197,14 +197,14 @@ def test_places_that_cannot_be_written_leave_no_empty_folders(tmp_path, monkeypa
 
 def test_checkpoints_are_written_again_once_there_is_space(tmp_path):
     clock, warnings, place = Clock(), [], tmp_path / "later"
-    keeper = Keeper(place / "c.json", IDENTITY, 2.0, warnings.append, clock)
+    writer = CheckpointWriter(place / "c.json", IDENTITY, 2.0, warnings.append, clock)
     for second in range(20):
         clock.now = float(second)
         if second == 10:
             place.mkdir()
-        keeper(REACHED)
-    assert keeper.written == REACHED.stop
-    assert checkpoint.read(place / "c.json", IDENTITY).stop == REACHED.stop
+        writer(STATE)
+    assert writer.written == STATE.stop
+    assert checkpoint.read(place / "c.json", IDENTITY).stop == STATE.stop
     assert len(warnings) == 1
 
 

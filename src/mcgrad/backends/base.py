@@ -95,7 +95,7 @@ class Cost:
         return self.compile + self.start + self.draws
 
 
-NEVER = Cost(math.inf, math.inf, math.inf)  # of a backend whose hardware is not there: nobody misses it
+NEVER = Cost(math.inf, math.inf, math.inf)  # of a backend without its hardware: "auto" never chooses it
 
 
 class Backend(Protocol):

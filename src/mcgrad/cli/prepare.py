@@ -14,7 +14,7 @@ from typing import TypeVar
 from mcgrad import __version__
 from mcgrad.backends.registry import AUTO
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.run import Reached
+from mcgrad.engine.run import RunState
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import Identity
@@ -50,7 +50,7 @@ class Ready:
         What compiling or loading it took.
     identity : Identity
         What a checkpoint of it has to match.
-    reached : Reached or None
+    resume : RunState or None
         How far an earlier run had come.
     note : str
         How it starts, where there is something to say.
@@ -60,7 +60,7 @@ class Ready:
     estimator: Estimator
     seconds: float
     identity: Identity
-    reached: Reached | None
+    resume: RunState | None
     note: str
 
 
@@ -98,7 +98,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _left(job: Job) -> tuple[Complete | Reached | None, str]:
+def _left(job: Job) -> tuple[Complete | RunState | None, str]:
     """Return what an earlier run has left of a job, and what to say about it."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # no error where a path is too long
@@ -115,20 +115,20 @@ def _left(job: Job) -> tuple[Complete | Reached | None, str]:
             note = f"runs again: {_located(error, result)}"
     if os.path.exists(path):
         try:
-            reached = checkpoint.read(path, identity)
-            _refuse_backend(job, path, reached.backend)
-            return reached, f"resumed at draw {reached.stop:,} of {job.n:,}"
+            state = checkpoint.read(path, identity)
+            _refuse_backend(job, path, state.backend)
+            return state, f"resumed at draw {state.stop:,} of {job.n:,}"
         except ParameterError as error:
             note = f"starts anew: {_located(error, path)}"
     return None, note
 
 
-def _continued(job: Job, reached: Reached, note: str) -> tuple[Estimator | None, str]:
+def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, str]:
     """Return an estimator that goes on where an earlier run stopped, on its backend, or why there is none."""
     try:
-        estimator = job.estimator(reached.backend)
-        if not estimator.ends_at(reached.stop, job.n):
-            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{reached.stop:,}", "the end of a chunk")
+        estimator = job.estimator(state.backend)
+        if not estimator.ends_at(state.stop, job.n):
+            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{state.stop:,}", "the end of a chunk")
         return estimator, note
     except (BackendError, ParameterError) as error:
         return None, f"starts anew: {_located(error, checkpoint.path_for(job.out))}"

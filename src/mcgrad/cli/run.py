@@ -11,10 +11,10 @@ from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.streams import lost
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.run import Reached
+from mcgrad.engine.run import RunState
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.jobs import failure
-from mcgrad.jobs.checkpoint import Keeper, is_of_others, path_for
+from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.output_lock import locked
 from mcgrad.jobs.signals import ends_the_process
@@ -131,30 +131,30 @@ def _estimated(
 ) -> tuple[Estimate, str, str]:
     """Run with checkpoints, print and write what comes out; what stops it leaves a checkpoint."""
     job = ready.job
-    keeper = Keeper(path_for(job.out), ready.identity, settings.every, warn)
+    writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
-    def watch(reached: Reached) -> None:
-        report(reached.stop)
-        keeper(reached)
+    def watch(so_far: RunState) -> None:
+        report(so_far.stop)
+        writer(so_far)
 
     try:
-        estimate = ready.estimator.watched(job.n, job.seed, watch=watch, reached=ready.reached)
+        estimate = ready.estimator.run(job.n, job.seed, watch=watch, resume=ready.resume)
         try:
             say(str(estimate))  # first: it is there then, whatever becomes of the files
         finally:
             state, why = _written(estimate, job, settings.force, say, warn)
     except NonFiniteError:  # and would be again
-        keeper.remove()
+        writer.remove()
         raise
     except BaseException:
-        keeper.flush()
-        if keeper.written:
-            warn(f"{job.name}: {keeper.written:,} of {job.n:,} draws are kept; --resume goes on from there")
+        writer.flush()
+        if writer.written:
+            warn(f"{job.name}: {writer.written:,} of {job.n:,} draws are kept; --resume goes on from there")
         raise
     if state == DONE:
-        keeper.remove()
+        writer.remove()
     else:
-        keeper.flush()
+        writer.flush()
     return estimate, state, why
 
 

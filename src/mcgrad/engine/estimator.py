@@ -23,7 +23,7 @@ from mcgrad.engine.pickling import Request, unpickled
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
-from mcgrad.engine.run import Reached, run, thread_count
+from mcgrad.engine.run import RunState, run, thread_count
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
@@ -253,29 +253,29 @@ class Estimator:
                 return self(n, seed, first=first, progress=progress, **changes)
         values = self.inputs.values(changes)
         with reporting(progress, n) as report:
-            watch = (lambda reached: report(reached.stop - first)) if report else None
+            watch = (lambda so_far: report(so_far.stop - first)) if report else None
             return self._estimate(n, seed, first, values, watch)
 
-    def watched(
+    def run(
         self,
         n: int,
         seed: int = 0,
         *,
         first: int = 0,
-        watch: Callable[[Reached], None] | None = None,
-        reached: Reached | None = None,
+        watch: Callable[[RunState], None] | None = None,
+        resume: RunState | None = None,
     ) -> Estimate:
-        """Estimate as a call does, from where an earlier run had come, and report how far this one has.
+        """Estimate as a call does; report the state after each chunk of draws, or go on from such a state.
 
         Parameters
         ----------
         n, seed, first
             As for a call.
         watch : callable, optional
-            Called with a `Reached` after each chunk of draws.
-        reached : Reached, optional
-            What `watch` was called with in an earlier run of this `problem`, n, seed and first, on this backend: the
-            result has the bits that it would have had then.
+            Called with a `RunState` after each chunk of draws.
+        resume : RunState, optional
+            A state of an earlier run of this `problem`, n, seed and first on this backend: the result has the bits
+            that the earlier one would have had.
 
         Returns
         -------
@@ -283,9 +283,9 @@ class Estimator:
         """
         n, first = arguments.draw_range(n, first, self.group)
         seed = arguments.seed(seed)
-        if reached is not None and not self.ends_at(reached.stop, n, first):
-            raise ParameterError("reached", f"draw {reached.stop:,}", "a draw at which a chunk of this run ends")
-        return self._estimate(n, seed, first, self.inputs.values({}), watch, reached)
+        if resume is not None and not self.ends_at(resume.stop, n, first):
+            raise ParameterError("resume", f"draw {resume.stop:,}", "a draw at which a chunk of this run ends")
+        return self._estimate(n, seed, first, self.inputs.values({}), watch, resume)
 
     def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
         """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
@@ -304,8 +304,8 @@ class Estimator:
         seed: int,
         first: int,
         values: Mapping[str, npt.NDArray[Any]],
-        watch: Callable[[Reached], None] | None,
-        reached: Reached | None = None,
+        watch: Callable[[RunState], None] | None,
+        resume: RunState | None = None,
     ) -> Estimate:
         problem = self._fingerprint.at(values)
         if self._pilot or self._steps:
@@ -313,12 +313,12 @@ class Estimator:
         while True:
             running = self._dispatched.running
             try:
-                partial, seconds = self._average(running, n, seed, first, values, watch, reached)
+                partial, seconds = self._average(running, n, seed, first, values, watch, resume)
                 break
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
                 values = all_to_host(values)
-                reached = None  # another backend cuts its chunks elsewhere
+                resume = None  # another backend cuts its chunks elsewhere
         if partial.nonfinite and self.nonfinite == "raise":
             raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
         if self._along and self.q.bridges is not None:
@@ -356,24 +356,24 @@ class Estimator:
         seed: int,
         first: int,
         values: Mapping[str, npt.NDArray[Any]],
-        watch: Callable[[Reached], None] | None,
-        reached: Reached | None,
+        watch: Callable[[RunState], None] | None,
+        resume: RunState | None,
     ) -> tuple[Partial, float]:
         kernel = running.kernel
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         with kernel.limits():
-            start = time.perf_counter() - (reached.seconds if reached else 0.0)
+            start = time.perf_counter() - (resume.seconds if resume else 0.0)
 
             def after_chunk(stop: int, total: Partial) -> None:
                 if watch:
-                    watch(Reached(stop * self.group, total, time.perf_counter() - start, running.backend.name))
+                    watch(RunState(stop * self.group, total, time.perf_counter() - start, running.backend.name))
 
-            if reached:
-                reached = replace(reached, stop=reached.stop // self.group)
+            if resume:
+                resume = replace(resume, stop=resume.stop // self.group)
             bound, cut = kernel.bind(values), kernel.chunks(first // self.group, n // self.group)
             omit = self.nonfinite == "omit"
-            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, after_chunk, reached)
+            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, after_chunk, resume)
             seconds = time.perf_counter() - start
             return self._finish.estimate(partial, values, omit), seconds
 

@@ -26,8 +26,8 @@ AHEAD = 2  # chunks handed out for each thread before the oldest is waited for
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """How far a run has come: what it takes to go on from there.
+class RunState:
+    """How far a run has come: what another run needs to go on from there.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def run(
     workers: Callable[[], int],
     omit: bool,
     watch: Watch | None = None,
-    reached: Reached | None = None,
+    resume: RunState | None = None,
 ) -> Partial:
     """Average over chunks of draws.
 
@@ -106,8 +106,8 @@ def run(
         Whether draws with a non-finite output are left out.
     watch : callable, optional
         Called after each chunk, in their order.
-    reached : Reached, optional
-        Go on from here, the end of a chunk.
+    resume : RunState, optional
+        What a run had come to at the end of a chunk: it goes on from there.
 
     Returns
     -------
@@ -117,8 +117,8 @@ def run(
     left = iter(chunks)
     start, stop = next(left)
     total = bound.partial(seed, start, stop, omit)  # in this thread: it compiles, and finds the shift
-    if reached:
-        total, left = reached.partial, beginning(chunks, reached.stop)
+    if resume:
+        total, left = resume.partial, beginning(chunks, resume.stop)
     elif watch:
         watch(stop, total)
     two = list(islice(left, 2))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.backends.base import Partial
-from mcgrad.engine.run import Reached
+from mcgrad.engine.run import RunState
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.results import record
 from mcgrad.results.estimate import Estimate
@@ -62,8 +62,8 @@ def is_of_others(path: Path) -> bool:
     return not str(fields.get("format")).startswith(FORMAT.partition("/")[0])
 
 
-class Keeper:
-    """Watches a run and writes checkpoints.
+class CheckpointWriter:
+    """Writes the state of a run to a file from time to time; called with the state after each chunk of draws.
 
     Parameters
     ----------
@@ -95,22 +95,22 @@ class Keeper:
         self.written = 0
         self._warned = False
         self._due = clock() + every
-        self._reached: Reached | None = None  # not in the file yet
+        self._state: RunState | None = None  # not in the file yet
 
-    def __call__(self, reached: Reached) -> None:
-        """Take note of how far the run has come, and write it down if it is time to."""
-        self._reached = reached
+    def __call__(self, state: RunState) -> None:
+        """Keep the state of the run, and write it if the last checkpoint was long enough ago."""
+        self._state = state
         if self._clock() >= self._due:
             self.flush(last=False)
 
     def flush(self, last: bool = True) -> None:
-        """Write what is not written yet; `last` says that the run has ended."""
-        if self._reached is None:
+        """Write the last state unless the file has it already; `last` says that the run has ended."""
+        if self._state is None:
             return
         start = self._clock()
         try:
-            write(self.path, to_json(self._identity, self._reached).encode())
-            self.written, self._reached = self._reached.stop, None
+            write(self.path, to_json(self._identity, self._state).encode())
+            self.written, self._state = self._state.stop, None
         except OSError as error:
             if not self._warned:
                 further = "" if last else ": the run goes on, and tries again"
@@ -125,21 +125,21 @@ class Keeper:
             self.path.unlink()
 
 
-def to_json(identity: Identity, reached: Reached) -> str:
+def to_json(identity: Identity, state: RunState) -> str:
     """Return a checkpoint as text that :func:`read` understands, exactly."""
     fields = {
         "format": FORMAT,
         **asdict(identity),
-        "backend": reached.backend,
-        "stop": reached.stop,
-        "seconds": reached.seconds,
-        "nonfinite": reached.partial.nonfinite,
-        "moments": record.of_moments(reached.partial.moments),
+        "backend": state.backend,
+        "stop": state.stop,
+        "seconds": state.seconds,
+        "nonfinite": state.partial.nonfinite,
+        "moments": record.of_moments(state.partial.moments),
     }
     return dumps(signed(fields))
 
 
-def read(path: Path, identity: Identity) -> Reached:
+def read(path: Path, identity: Identity) -> RunState:
     """Read a checkpoint.
 
     Parameters
@@ -164,7 +164,7 @@ def read(path: Path, identity: Identity) -> Reached:
         nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
         moments = record.moments(fields.get("moments"))
         seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
-    return Reached(stop, Partial(moments, nonfinite), seconds, backend)
+    return RunState(stop, Partial(moments, nonfinite), seconds, backend)
 
 
 def read_result(path: Path, identity: Identity) -> Estimate:
