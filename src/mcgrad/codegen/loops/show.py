@@ -1,0 +1,116 @@
+"""Print a loop tree, one node a line, for developers and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Row, Value
+from mcgrad.codegen.loops.tree import (
+    Accumulate,
+    Address,
+    CallUser,
+    Fill,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Moments,
+    Node,
+    Noise,
+    Outer,
+    Start,
+    Store,
+    Tree,
+)
+from mcgrad.ir.program import Output, Var
+
+
+def show(tree: Tree, names: Mapping[Var, str]) -> str:
+    """The tree as text.
+
+    Parameters
+    ----------
+    tree : tuple of Node
+    names : mapping of Var to str
+        What Vars are called.
+    """
+    return "\n".join(_Printer(names).lines(tree, 0))
+
+
+class _Printer:
+    def __init__(self, names: Mapping[Var, str]) -> None:
+        self.names = names
+
+    def lines(self, tree: Tree, depth: int) -> Iterator[str]:
+        for node in tree:
+            yield "    " * depth + self.node(node)
+            if isinstance(node, Loop):
+                yield from self.lines(node.body, depth + 1)
+
+    def node(self, node: Node) -> str:
+        name = type(node).__name__.lower()
+        match node:
+            case Loop():
+                marks = f" within {node.within}" * bool(node.within) + " backwards" * node.backwards
+                extent = "all" if node.extent is None else f"{node.extent} by {node.step}"
+                return f"{node.kind} {node.axis}: {extent.removesuffix(' by 1')}{marks}"
+            case Let():
+                return f"{node.value.name} = {node.op}({', '.join(map(self.operand, node.args))})"
+            case Address():
+                return f"{node.value.name} = address {index(node.index)}"
+            case Load():
+                return f"{node.value.name} = {self.cell(node.cell)}"
+            case Store():
+                return f"{self.cell(node.cell)} = {self.operand(node.operand)}"
+            case Start():
+                return " = ".join([*(register.value.name for register in node.registers), "0"])
+            case Fill():
+                return f"fill {self.buffer(node.buffer)}, {node.rows} rows: {node.note}"
+            case Accumulate():
+                return f"{self.cell(node.cell)} {node.op}= {self.operand(node.operand)}{'**2' * node.square}"
+            case Noise():
+                return f"{node.value.name} = {self.cell(node.cell)} = {node.law} {node.stream}[{index(node.component)}]"
+            case Moments():
+                mark = "masked " * node.masked
+                return f"{mark}moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
+            case Gemm():
+                return f"{self.names[node.var]} = {node.tile} gemm {node.var.attrs}"
+            case Outer():
+                return f"{'masked ' * node.masked}outer moments {node.output.path}"
+            case CallUser():
+                return f"{self.names[node.var]} = call {node.var.op}"
+            case _:
+                return name
+
+    def operand(self, operand: Operand) -> str:
+        if isinstance(operand, Value):
+            return operand.name
+        return repr(operand.value) if isinstance(operand, Number) else self.cell(operand)
+
+    def cell(self, cell: Cell) -> str:
+        match cell:
+            case Row():
+                return f"{self.buffer(cell.buffer)}[{index(cell.index)}]"
+            case Lane():
+                return f"at {cell.address.name if isinstance(cell.address, Value) else cell.address}"
+            case Element():
+                of = cell.of.path if isinstance(cell.of, Output) else self.names[cell.of]
+                return f"{cell.region} {of}[{index(cell.index)}]"
+            case Register():
+                return cell.value.name
+
+    def buffer(self, buffer: Buffer) -> str:
+        if buffer.var is None:
+            return buffer.role
+        return f"{buffer.role} {self.names[buffer.var]}".removeprefix("value ")
+
+
+def index(index: Index) -> str:
+    """An index as text."""
+    pairs = zip(index.strides, index.axes, strict=True)
+    terms = [axis if stride == 1 else f"{stride} {axis}" for stride, axis in pairs if stride]
+    inside = " + ".join(terms) or "0"
+    if index.table is not None:
+        inside = f"table[{inside}]"
+    text = f"{index.offset} + {inside}" if index.offset else inside
+    return f"{text} - {index.since}" if index.since else text

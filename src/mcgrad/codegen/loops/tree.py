@@ -1,0 +1,225 @@
+"""The loop tree: what a kernel does, as frozen nodes between the schedule and the text of a target.
+
+`build` makes the tree of a schedule, passes return new trees, and a target's printer writes each node by a template.
+No node holds text of a target:
+
+- A `Let` names an op of the table `ir/ops` and its operands; an operand is a `Value` that an earlier node defines, a
+  `Number`, or a cell that is read in place.
+- A cell (`cells`) is a place in memory: a `Row` of the workspace (one number for each lane), an `Element` of an array
+  that no draw changes or that holds sums, or a `Register`. Rows belong to a `Buffer`, which the allocator places.
+- An `Index` is a number that depends on the axes of the loops around it.
+
+A loop has an axis, an extent and a kind, and a body of any nodes, so loops nest to any depth:
+
+    serial   one turn after the other
+    lane     over the draws of a block; its extent is None until the layout gives a row its lanes
+    thread   turns that threads with the same draws share
+    tile     over a long axis, some elements at a time; loops inside it with `within` run over one tile's elements
+    row      over rows of parameters or data, outside the lanes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mcgrad.codegen.loops.access import resolve
+from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
+from mcgrad.ir.program import Output, Var
+
+Kind = Literal["serial", "lane", "thread", "tile", "row"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Do the body for each number of an axis.
+
+    Parameters
+    ----------
+    axis : str
+    extent : int or None
+        None: all lanes.
+    kind : {"serial", "lane", "thread", "tile", "row"}
+    body : tuple of Node
+    backwards : bool
+        From the last number to the first.
+    step : int
+        Elements of a tile; one in any other loop.
+    within : str
+        The axis of the tile whose elements the loop runs over.
+    """
+
+    axis: str
+    extent: int | None
+    kind: Kind
+    body: tuple[Node, ...]
+    backwards: bool = False
+    step: int = 1
+    within: str = ""
+
+
+@dataclass(frozen=True)
+class Let:
+    """Define a value: an op of operands."""
+
+    value: Value
+    op: str
+    args: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Define the address of a row in the workspace."""
+
+    value: Value
+    index: Index
+
+
+@dataclass(frozen=True)
+class Load:
+    """Define a value: what is in a cell, as a truth value if `boolean`."""
+
+    value: Value
+    cell: Cell
+    boolean: bool = False
+
+
+@dataclass(frozen=True)
+class Store:
+    """Put an operand into a cell: 1 or 0 if it is `boolean`."""
+
+    cell: Cell
+    operand: Operand
+    boolean: bool = False
+
+
+@dataclass(frozen=True)
+class Start:
+    """Set registers to zero."""
+
+    registers: tuple[Register, ...]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Set all rows of a buffer to the neutral element of an op (zero where it has none); `note` says what for."""
+
+    buffer: Buffer
+    rows: int
+    op: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Accumulate:
+    """Combine a cell with an operand (`square`: with its square) by a reduction; `of` is the result's own name."""
+
+    cell: Cell
+    op: str
+    operand: Operand
+    of: str = ""
+    square: bool = False
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Make the noise of one component; its row is `cell`, its value in a lane `value`."""
+
+    value: Value
+    cell: Row | Lane
+    stream: int
+    law: str
+    component: Index
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Add an element of an output about its shift, and its square, to the sums; if `masked`, of draws that count."""
+
+    output: Output
+    index: Index
+    operand: Operand
+    masked: bool = True
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """A matrix product, of a draw-independent operand with the rows of a random one.
+
+    In a tile it computes the `rows` of its result that are the tile's, or adds up a contraction over them, `inner`.
+    """
+
+    var: Var
+    tile: Literal["whole", "rows", "inner"] = "whole"
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Moments of an outer product of two Vars: products over the lanes; `masked` as in `Moments`."""
+
+    output: Output
+    masked: bool = True
+
+
+@dataclass(frozen=True)
+class CallUser:
+    """A user's own function of each lane's draw."""
+
+    var: Var
+
+
+@dataclass(frozen=True)
+class DropNonfinite:
+    """Count the draws that the finite row marks, and mask them if that is asked for."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Write the mask of a block of draws."""
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Threads with the same draws wait for each other."""
+
+
+Node = (
+    Loop | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
+    | Gemm | Outer | CallUser | DropNonfinite | Mask | Barrier
+)  # fmt: skip
+Tree = tuple[Node, ...]
+
+
+def walk(tree: Tree) -> Iterator[Node]:
+    """All nodes, each before those in its body."""
+    for node in tree:
+        yield node
+        if isinstance(node, Loop):
+            yield from walk(node.body)
+
+
+def rewrite(tree: Tree, rule: Callable[[Node], Node | Tree]) -> Tree:
+    """The tree with each node replaced by what the rule makes of it, inner nodes first."""
+    new: list[Node] = []
+    for node in tree:
+        made = rule(replace(node, body=rewrite(node.body, rule)) if isinstance(node, Loop) else node)
+        new += made if isinstance(made, tuple) else (made,)
+    return tuple(new)
+
+
+def touched(node: Node) -> Iterator[Buffer]:
+    """The buffers that a node itself reads or writes: in a tree's order, each is written before it is read."""
+    for name in ("cell", "operand"):
+        cell = getattr(node, name, None)
+        if isinstance(cell, Row):
+            yield cell.buffer
+    if isinstance(node, Fill):
+        yield node.buffer
+    elif isinstance(node, Let):
+        yield from (arg.buffer for arg in node.args if isinstance(arg, Row))
+    elif isinstance(node, Gemm | CallUser):
+        yield from (Buffer("value", resolve(arg).base) for arg in node.var.args if arg.by_draw)
+        yield Buffer("value", node.var)
+    elif isinstance(node, Outer):
+        yield from (Buffer("value", resolve(arg).base) for arg in node.output.var.args)
