@@ -6,7 +6,7 @@ which the dicts were filled. A leaf is whatever is not a dict. A tree that is it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcgrad.errors import ParameterError, shown
@@ -106,8 +106,3 @@ def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:
             raise ParameterError("name", shown(name), f"any of {', '.join(paths) or '(there are none)'}")
         chosen.update(found)
     return tuple(path for path in paths if path in chosen)
-
-
-def label(path: str, index: Sequence[int]) -> str:
-    """Name a component: loc[3]."""
-    return f"{path}[{','.join(map(str, index))}]" if index else path

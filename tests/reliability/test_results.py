@@ -15,15 +15,16 @@ from mcgrad.jobs.checkpoint import path_for
 from mcgrad.jobs.output_lock import locked
 from mcgrad.moments import Moments
 from mcgrad.results import strict_json
+from mcgrad.results.components import Components
 from mcgrad.results.files import is_whole, mend, save
 
 X = np.random.default_rng(0).standard_normal((4, 12))
 SHAPES = {"b": (2,), "a.loc": ()}
 
 
-def make(**changes):
-    options = {"shapes": SHAPES, "n": 12, "seed": 2**64 - 1, "dtype": "float64", "backend": "cpu", "seconds": 0.5}
-    return mg.Estimate.from_moments(Moments.of(X), **{**options, **changes})
+def make(shapes=SHAPES, **changes):
+    given = {"seed": 2**64 - 1, "dtype": "float64", "backend": "cpu", "seconds": 0.5}
+    return mg.Estimate(Moments.of(X), Components(shapes), ((0, 12),), **{**given, **changes})
 
 
 EARLIER = {"format": "mcgrad.Estimate/1", **make().to_dict()}  # without a digest, as in earlier versions

@@ -14,7 +14,7 @@ from mcgrad.arrays import to_host
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
-from mcgrad.engine.finite_differences import Component, Differences, farthest
+from mcgrad.engine.finite_differences import Differences, farthest
 from mcgrad.engine.pickling import Request
 from mcgrad.engine.pilot import STREAMS, Pilot, offset_streams
 from mcgrad.engine.steps import Steps
@@ -27,6 +27,7 @@ from mcgrad.gradients.score import BASELINES
 from mcgrad.inputs.arguments import count
 from mcgrad.ir.program import Program, toposort
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.results.components import Component
 from mcgrad.tree import flatten
 
 DRAWS = 8192  # of a pilot, or fewer where they are dear

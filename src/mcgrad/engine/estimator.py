@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize, to_device
+from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize
 from mcgrad.backends import chunks, registry
 from mcgrad.backends.base import Kernel, Partial, wide_inputs
 from mcgrad.distributions.base import Distribution
@@ -33,6 +33,7 @@ from mcgrad.gradients.problem import trace_problem
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system.machine import processor
 
@@ -148,7 +149,7 @@ class Estimator:
         self.inputs = Inputs(q, params, data, known, self.dtype)
         problem = trace_problem(f, q, params, known)
         self.wrt = arguments.selected(given.wrt, list(problem.params))
-        self._shapes = {path: problem.params[path].shape for path in self.wrt}
+        self._components = Components({path: problem.params[path].shape for path in self.wrt})
         self.inputs.read(problem.data)
         self.plan = planned(given, problem, self.wrt, self.inputs)
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
@@ -324,12 +325,11 @@ class Estimator:
         if self._along and self.q.bridges is not None:
             warn_of_gaps(self.q, values, self._along, n)
             self._along = []  # once for an Estimator
-        warn_of_rare_draws(self.q, values, self._shapes, partial.moments, self._finish.random, n, self.dtype)
-        return Estimate.from_moments(
+        warn_of_rare_draws(self.q, values, self._components.shapes, partial.moments, self._finish.random, n, self.dtype)
+        return Estimate(
             partial.moments,
-            shapes=self._shapes,
-            n=n,
-            first=first,
+            self._components,
+            ranges=((first, first + n),),
             seed=seed,
             dtype=self.dtype,
             backend=running.backend.name,
@@ -340,7 +340,7 @@ class Estimator:
             method=self.plan.method,
             choice=self.plan.reason,
             group=self.group,
-            place=to_device if self.output == "device" else None,
+            device=self.output == "device",
         )
 
     def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:

@@ -23,6 +23,7 @@ from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, cost, toposort
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.results.components import Component, Components
 from mcgrad.simplify.passes import simplify
 from mcgrad.trace.trace import trace
 
@@ -44,8 +45,6 @@ FLAT = 1e-3  # standard deviations of a quotient that this may be where most dra
 NEGLIGIBLE = 2e-5  # of the standard deviation of a draw: with five of these a bias is the standard error of 1e8 draws
 ROUNDING = 1e4  # units in the last place of the value, below which nothing is a jump
 STEEP = 10.0  # times the mean slope: what changes so much faster, after the last, jumps as far as draws can tell
-
-Component = tuple[str, tuple[int, ...]]  # path of a parameter and index in it
 
 
 @dataclass(frozen=True)
@@ -143,16 +142,10 @@ class Differences:
         self._crossed: dict[tuple[Component, int], tuple[float, list[tuple[int, float, float]]]] = {}
 
     def components(self, gradient: Program) -> dict[Component, int]:
-        """Return the components of a gradient that may move, and their rows among the outputs."""
+        """Return the components of a gradient that may move, and where they are among those of its outputs."""
         free = self.q.free
-        found: dict[Component, int] = {}
-        row = 1
-        for out in gradient.outputs[1:]:
-            for index in np.ndindex(out.var.shape):
-                if out.path not in free or free[out.path][index]:
-                    found[out.path, index] = row
-                row += 1
-        return found
+        found = Components({out.path: out.var.shape for out in gradient.outputs[1:]})
+        return {x: i for i, x in enumerate(found) if i and (x.path not in free or free[x.path][x.indices])}
 
     def check(
         self,
@@ -183,27 +176,27 @@ class Differences:
         -------
         tuple of GradientCheck, and the number of draws
         """
-        rows, chosen, n = self._planned(gradient, most, n, budget)
+        positions, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
         size, found = _size(grads[0]), []
         for component in chosen:
             unseen = self._unseen(component, grads[0], self._found(component, n))
-            found.append(self._check(component, grads[rows[component]], size, unseen, eps, jumps))
+            found.append(self._check(component, grads[positions[component]], size, unseen, eps, jumps))
         return tuple(found), n
 
     def unpaired(
         self, gradient: Program, inputs: Mapping[str, Any], most: int, n: int, budget: float = BUDGET
     ) -> tuple[tuple[GradientCheck, ...], int]:
         """Look at components of a gradient whose draws are others, as those of groups are: by the means alone."""
-        rows, chosen, n = self._planned(gradient, most, n, budget)
+        positions, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
         size, found = _size(grads[0]), []
         for component in chosen:
-            quotients, grad = self._found(component, n), grads[rows[component]]
+            quotients, grad = self._found(component, n), grads[positions[component]]
             with np.errstate(all="ignore"):
                 best = (4 * quotients.near - quotients.far) / 3
                 both = Moments.of(np.stack([best, grad]))
@@ -213,7 +206,7 @@ class Differences:
                 means = float(np.mean(grad)), float(np.mean(best))
                 z = (means[0] - means[1]) / stderr if stderr else 0.0
             z = z if math.isfinite(z) else math.inf
-            found.append(GradientCheck(tree.label(*component), *means, quotients.step, stderr, z))
+            found.append(GradientCheck(str(component), *means, quotients.step, stderr, z))
         return tuple(found), n
 
     def _draws_of(self, gradient: Program, inputs: Mapping[str, Any], n: int) -> tuple[Float64Array, float]:
@@ -224,11 +217,11 @@ class Differences:
     def _planned(
         self, gradient: Program, most: int, n: int, budget: float
     ) -> tuple[dict[Component, int], Sequence[Component], int]:
-        """The rows of components, those that are looked at, and the number of draws."""
-        rows = self.components(gradient)
+        """Where components are among outputs, those that are looked at, and the number of draws."""
+        positions = self.components(gradient)
         chosen = self.chosen(gradient, most)
         affordable = budget / (4 * max(len(chosen), 1) * max(self.work, 1.0))
-        return rows, chosen, max(min(n, int(affordable)), FEW)
+        return positions, chosen, max(min(n, int(affordable)), FEW)
 
     def chosen(self, gradient: Program, most: int) -> Sequence[Component]:
         """Return the components of a gradient that are looked at: some of each parameter in turn."""
@@ -239,7 +232,7 @@ class Differences:
         by_path: dict[str, list[int]] = {}
         for i in rng.permutation(len(components)):
             by_path.setdefault(components[i][0], []).append(int(i))
-        turns = [i for row in zip_longest(*by_path.values()) for i in row if i is not None]
+        turns = [i for turn in zip_longest(*by_path.values()) for i in turn if i is not None]
         return [components[i] for i in sorted(turns[:most])]
 
     def _check(
@@ -258,7 +251,7 @@ class Differences:
         z = (mean / stderr if mean else 0.0) if finite else math.inf
         means = float(np.mean(grad)), float(np.mean(quotient))
         crossed = self._jumps(component, grad, size) if jumps else 0.0
-        return GradientCheck(tree.label(*component), *means, h, stderr, z, crossed, deviation)
+        return GradientCheck(str(component), *means, h, stderr, z, crossed, deviation)
 
     def _found(self, component: Component, n: int) -> Quotients:
         """Difference quotients with a step for which the integrand does not bend too much."""

@@ -1,24 +1,30 @@
-"""The result: an expectation and its gradient, with standard errors."""
+"""The result: an expectation and its gradient, with standard errors.
+
+An Estimator makes an `Estimate` of the moments that a run returned; `format` prints it, `record` checks it when it is
+read from a file, `files` writes it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeAlias
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
 
 from mcgrad import tree
+from mcgrad.arrays import to_device
 from mcgrad.errors import MergeError, shown
 from mcgrad.moments import Float64Array, Moments
-from mcgrad.noise import Shape
 from mcgrad.results import record
+from mcgrad.results.components import Components
 from mcgrad.results.format import lines, nonfinite_lines, origin, run
 from mcgrad.results.interval import ConfidenceInterval, intervals
 from mcgrad.results.ranges import Ranges, union
 from mcgrad.results.strict_json import dumps, listed, signed
 
-Place: TypeAlias = Callable[[Float64Array], Any]
 
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
@@ -29,6 +35,10 @@ class Estimate:
 
     Attributes
     ----------
+    value, stderr : float
+        Estimate of E f(z), and its standard error.
+    grad, grad_stderr : dict
+        Estimate of the gradient, and its standard errors.
     n : int
         Draws asked for, those that were not finite included.
     nonfinite : int
@@ -53,189 +63,91 @@ class Estimate:
         Why it was chosen, under ``method="auto"``.
     group : int
         Draws that were averaged together: standard errors are of the means of n / group groups, which are independent.
+    moments : Moments
+        Of all components over the groups of draws; draws that were omitted do not count.
+    components : Components
+        Names and shapes of the components: the value, then the gradient.
+    problem : str or callable
+        Fingerprint of integrand, distribution, parameters and data, or a function that works it out when it is needed:
+        estimates merge where fingerprints are equal.
+    device : bool
+        Whether `grad` and `grad_stderr` are on a device: the current one, in the stream that is current when the
+        estimate is made.
     """
 
-    __slots__ = (
-        "_grad",
-        "_grad_stderr",
-        "_moments",
-        "_place",
-        "_problem",
-        "_shapes",
-        "backend",
-        "choice",
-        "dtype",
-        "group",
-        "method",
-        "n",
-        "nonfinite",
-        "omitted",
-        "ranges",
-        "seconds",
-        "seed",
-    )
-
-    _grad: dict[str, Any] | None
-    _grad_stderr: dict[str, Any] | None
-    _moments: Moments
-    _place: Place | None
-    _problem: str | Callable[[], str]
-    _shapes: Mapping[str, Shape]
-    backend: str
-    choice: str
-    dtype: str
-    group: int
-    method: str | dict[str, str]
-    n: int
-    nonfinite: int
-    omitted: bool
+    moments: Moments
+    components: Components
     ranges: Ranges
-    seconds: float
     seed: int
+    dtype: str
+    backend: str
+    seconds: float
+    problem: str | Callable[[], str] = ""
+    nonfinite: int = 0
+    omitted: bool = False
+    method: str | dict[str, str] = "pathwise"
+    choice: str = ""
+    group: int = 1
+    device: bool = False
 
-    def __init__(
-        self,
-        moments: Moments,
-        shapes: Mapping[str, Shape],
-        ranges: Ranges,
-        nonfinite: int,
-        omitted: bool,
-        seed: int,
-        dtype: str,
-        backend: str,
-        seconds: float,
-        problem: str | Callable[[], str],
-        place: Place | None = None,
-        method: str | dict[str, str] = "pathwise",
-        choice: str = "",
-        group: int = 1,
-    ) -> None:
-        put = object.__setattr__
-        put(self, "_moments", moments)
-        put(self, "_place", place)
-        put(self, "_shapes", shapes)
-        put(self, "_problem", problem)
-        put(self, "_grad", None)
-        put(self, "_grad_stderr", None)
-        put(self, "ranges", ranges)
-        put(self, "n", sum(stop - start for start, stop in ranges))
-        put(self, "nonfinite", nonfinite)
-        put(self, "omitted", omitted)
-        put(self, "seed", seed)
-        put(self, "dtype", dtype)
-        put(self, "backend", backend)
-        put(self, "seconds", seconds)
-        put(self, "method", method)
-        put(self, "choice", choice)
-        put(self, "group", group)
+    def __post_init__(self) -> None:
+        if self.device:
+            self._grad, self._grad_stderr  # noqa: B018  in the stream that is current now
 
-    @classmethod
-    def from_moments(
-        cls,
-        moments: Moments,
-        *,
-        shapes: Mapping[str, Shape],
-        n: int,
-        seed: int,
-        dtype: str,
-        backend: str,
-        seconds: float,
-        first: int = 0,
-        nonfinite: int = 0,
-        problem: str | Callable[[], str] = "",
-        omitted: bool = False,
-        place: Place | None = None,
-        method: str | dict[str, str] = "pathwise",
-        choice: str = "",
-        group: int = 1,
-    ) -> Self:
-        """Return the estimate of one run.
-
-        Parameters
-        ----------
-        moments : Moments
-            Of the value and then the gradient's components, parameter by parameter in C order.
-        shapes : dict of str to tuple of int
-            Shapes of the parameters of the gradient, by dotted path, in that order.
-        n, first : int
-            The draws are those from `first` up to `first + n`.
-        nonfinite : int
-            How many of them were not finite somewhere.
-        omitted : bool
-            Whether those are left out of `moments`.
-        problem : str, or callable that returns it
-            Fingerprint of integrand, distribution, parameters and data: estimates merge where it is equal.
-        place : callable, optional
-            Array on the host -> array on a device, for `grad` and `grad_stderr`, which are made at once.
-        seed, dtype, backend, seconds, method, choice, group
-            As the attributes.
-        """
-        ranges, origin = ((first, first + n),), (method, choice, group)
-        new = cls(moments, shapes, ranges, nonfinite, omitted, seed, dtype, backend, seconds, problem, place, *origin)
-        if place is not None:
-            new.grad, new.grad_stderr  # noqa: B018  in the stream that is current now
-        return new
-
-    def to_host(self) -> Estimate:
+    def to_host(self) -> Self:
         """Return the same estimate with `grad` and `grad_stderr` as NumPy arrays."""
-        make, fields = self.__reduce__()
-        host: Estimate = make(*fields)
-        return host
+        return replace(self, problem=self.fingerprint, device=False)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("an Estimate does not change")
-
-    __delattr__ = __setattr__  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (
-            self._moments,
-            dict(self._shapes),
-            self.ranges,
-            self.nonfinite,
-            self.omitted,
-            self.seed,
-            self.dtype,
-            self.backend,
-            self.seconds,
-            self._fingerprint,
-            None,
-            self.method,
-            self.choice,
-            self.group,
-        )
+    def __getstate__(self) -> dict[str, Any]:
+        host = self.to_host()
+        return {field.name: getattr(host, field.name) for field in fields(host)}
 
     # Results
 
     @property
     def value(self) -> float:
         """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
-        return float(self._moments.estimate[0])
+        return float(self.moments.estimate[0])
 
     @property
     def stderr(self) -> float:
         """Standard error of `value`."""
-        return float(self._moments.stderr[0])
+        return float(self.moments.stderr[0])
 
     @property
     def grad(self) -> dict[str, Any]:
         """Estimate of the gradient, shaped like the parameters."""
-        if self._grad is None:
-            object.__setattr__(self, "_grad", self._shaped(self._moments.estimate))
-        return self._handed_out(self._grad)
+        return self._nested(self._grad)
 
     @property
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
-        if self._grad_stderr is None:
-            object.__setattr__(self, "_grad_stderr", self._shaped(self._moments.stderr))
-        return self._handed_out(self._grad_stderr)
+        return self._nested(self._grad_stderr)
 
-    def _handed_out(self, flat: dict[str, Any] | None) -> dict[str, Any]:
+    @cached_property
+    def _grad(self) -> dict[str, Any]:
+        return self._by_path(self.moments.estimate)
+
+    @cached_property
+    def _grad_stderr(self) -> dict[str, Any]:
+        return self._by_path(self.moments.stderr)
+
+    def _by_path(self, vector: Float64Array) -> dict[str, Any]:
+        """Return the gradient's components by dotted path, as floats and arrays, or as arrays on the device."""
+        if self.device:
+            return {**self.components.split(to_device(vector))}
+        return {path: x if x.shape else float(x) for path, x in self.components.split(vector).items()}
+
+    def _nested(self, flat: dict[str, Any]) -> dict[str, Any]:
         """Return nested dicts, of copies that may be written to: on a device a copy would need the right stream."""
-        if self._place is None:
-            flat = {path: x if isinstance(x, float) else x.copy() for path, x in (flat or {}).items()}
-        return dict(tree.unflatten(flat or {}))
+        if not self.device:
+            flat = {path: x if isinstance(x, float) else x.copy() for path, x in flat.items()}
+        return dict(tree.unflatten(flat))
+
+    @property
+    def n(self) -> int:
+        """Draws asked for, those that were not finite included."""
+        return sum(stop - start for start, stop in self.ranges)
 
     @property
     def first(self) -> int:
@@ -246,6 +158,11 @@ class Estimate:
     def draws_per_second(self) -> float:
         """Draws divided by `seconds`."""
         return self.n / self.seconds if self.seconds > 0 else math.inf
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        return self.problem if isinstance(self.problem, str) else self.problem()
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
         """Return normal confidence intervals for the value and for each component of the gradient.
@@ -260,26 +177,6 @@ class Estimate:
         By the central limit theorem, so for n in the hundreds and more; not simultaneous over components.
         """
         return intervals(level, self.value, self.stderr, self.grad, self.grad_stderr)
-
-    @property
-    def _fingerprint(self) -> str:
-        if not isinstance(self._problem, str):
-            object.__setattr__(self, "_problem", self._problem())
-        return str(self._problem)
-
-    def _shaped(self, components: Float64Array) -> dict[str, Any]:
-        """Return the components after the first, shaped like the parameters, by dotted path."""
-        placed = components if self._place is None else self._place(components)
-        flat: dict[str, Any] = {}
-        start = 1
-        for path, shape in self._shapes.items():
-            stop = start + math.prod(shape)
-            whole = shape or self._place is not None
-            flat[path] = placed[start:stop].reshape(shape) if whole else float(components[start])
-            start = stop
-        if start != len(components):
-            raise ValueError(f"shapes ask for {start} components, the moments have {len(components)}")
-        return flat
 
     # Merging
 
@@ -301,31 +198,25 @@ class Estimate:
         for what, mine, others in (
             ("seeds", self.seed, other.seed),
             ("dtypes", self.dtype, other.dtype),
-            ("parameters", dict(self._shapes), dict(other._shapes)),
+            ("parameters", dict(self.components.shapes), dict(other.components.shapes)),
             ("methods", self.method, other.method),
             ("groups of draws", self.group, other.group),
             ("treatments of non-finite draws", self.omitted, other.omitted),
-            ("problems (integrand, distribution, parameters or data)", self._fingerprint, other._fingerprint),
+            ("problems (integrand, distribution, parameters or data)", self.fingerprint, other.fingerprint),
         ):
             if mine != others:
                 detail = "" if what.startswith("problems") else f": {mine} and {others}"
                 raise MergeError(f"estimates of different {what}{detail}")
         early, late = (self, other) if self.ranges <= other.ranges else (other, self)
-        return Estimate(
-            early._moments.merge(late._moments),
-            early._shapes,
-            union(early.ranges, late.ranges),
-            early.nonfinite + late.nonfinite,
-            early.omitted,
-            early.seed,
-            early.dtype,
-            "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
-            early.seconds + late.seconds,
-            early._fingerprint,
-            self._place,
-            early.method,
-            early.choice,
-            early.group,
+        return replace(
+            early,
+            moments=early.moments.merge(late.moments),
+            ranges=union(early.ranges, late.ranges),
+            backend="+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
+            seconds=early.seconds + late.seconds,
+            problem=early.fingerprint,
+            nonfinite=early.nonfinite + late.nonfinite,
+            device=self.device,
         )
 
     # Files
@@ -345,9 +236,9 @@ class Estimate:
             "grad_stderr": tree.map(listed, host.grad_stderr),
             **{name: getattr(self, name) for name in record.PLAIN},
             "ranges": [list(pair) for pair in self.ranges],
-            "problem": self._fingerprint,
-            "shapes": {path: list(shape) for path, shape in self._shapes.items()},
-            "moments": record.of_moments(self._moments),
+            "problem": self.fingerprint,
+            "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
+            "moments": record.of_moments(self.moments),
         }
 
     @classmethod
@@ -387,12 +278,12 @@ class Estimate:
     # Printing
 
     def __repr__(self) -> str:
-        grad = ", ".join(self._shapes)
+        grad = ", ".join(self.components.shapes)
         return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        table = lines(self._moments.estimate, self._moments.stderr, self._shapes)
+        table = lines(self.moments.estimate, self.moments.stderr, self.components)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group)
-        odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self._moments.count)
+        odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
         return "\n".join([*table, "", foot, *how, *odd])

@@ -1,31 +1,29 @@
-"""The printed table of an estimate: a row a component, to the digits that its standard error supports."""
+"""The printed table of an estimate: a line for each component, to the digits that its standard error supports."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from mcgrad.moments import Float64Array
-from mcgrad.noise import Shape
+from mcgrad.results.components import Components
 from mcgrad.system.printable import line
 
-ROWS, EDGE = 24, 10  # a table has at most so many rows; a longer one shows so many at either end
+MOST_LINES, EDGE = 24, 10  # a table has at most so many lines; a longer one shows so many at either end
 Z_95 = 1.959963984540054
 
 
-def lines(mean: Float64Array, error: Float64Array, shapes: Mapping[str, Shape]) -> list[str]:
+def lines(mean: Float64Array, error: Float64Array, components: Components) -> list[str]:
     """Return the lines of the table, its header first.
 
     Parameters
     ----------
     mean, error : array, shape (K,)
-        Estimates and standard errors: the value, then the gradient by parameter in C order.
-    shapes : dict of str to tuple of int
-        Shapes of the parameters by dotted path.
+        Estimates and standard errors.
+    components : Components
+        What they are of.
     """
-    rows = [("", "estimate", "std. error", "95% interval"), *_rows(mean, error, shapes)]
+    rows = [("", "estimate", "std. error", "95% interval"), *_cells(mean, error, components)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
         f"{name:<{widths[0]}}  {center:>{widths[1]}}  {spread:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
@@ -33,26 +31,14 @@ def lines(mean: Float64Array, error: Float64Array, shapes: Mapping[str, Shape]) 
     ]
 
 
-def _rows(mean: Float64Array, error: Float64Array, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, str, str, str]]:
+def _cells(mean: Float64Array, error: Float64Array, components: Components) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
-    starts = np.cumsum([1, *(math.prod(shape) for shape in shapes.values())])
-    cut = len(mean) > ROWS
-    for i in [*range(EDGE), *range(len(mean) - EDGE, len(mean))] if cut else range(len(mean)):
-        if cut and i == len(mean) - EDGE:
-            yield f"... {len(mean) - 2 * EDGE:,} more", "", "", ""
-        yield (_name(i, starts, shapes), *_digits(float(mean[i]), float(error[i])))
-
-
-def _name(component: int, starts: np.ndarray[tuple[int], np.dtype[np.int_]], shapes: Mapping[str, Shape]) -> str:
-    if component == 0:
-        return "value"
-    which = int(np.searchsorted(starts, component, side="right")) - 1
-    path, shape = list(shapes.items())[which]
-    path = line(path)
-    if not shape:
-        return path
-    index = np.unravel_index(component - int(starts[which]), shape)
-    return f"{path}[{','.join(str(j) for j in index)}]"
+    size = len(components)
+    cut = size > MOST_LINES
+    for i in [*range(EDGE), *range(size - EDGE, size)] if cut else range(size):
+        if cut and i == size - EDGE:
+            yield f"... {size - 2 * EDGE:,} more", "", "", ""
+        yield (line(str(components[i])), *_digits(float(mean[i]), float(error[i])))
 
 
 def _digits(mean: float, error: float) -> tuple[str, str, str]:

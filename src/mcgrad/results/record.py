@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.reals import MOST_AXES, MOST_DRAWS
+from mcgrad.results.components import Components
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.strict_json import DIGEST, loads, verify_digest
 
@@ -60,7 +60,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         one and the fields were changed after it was made.
     """
     _all_there(fields)
-    ranges, shapes = _ranges(fields["ranges"]), _shapes(fields["shapes"])
+    ranges, components = _ranges(fields["ranges"]), Components(_shapes(fields["shapes"]))
     n = sum(stop - start for start, stop in ranges)
     if integer("n", fields["n"], 1, MOST_DRAWS) != n:
         raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
@@ -69,10 +69,9 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise ParameterError("group", str(group), "a number of draws that divides all ends of ranges")
     groups = n // group
     nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
-    size = 1 + sum(math.prod(shape) for shape in shapes.values())
     found = {
-        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, size),
-        "shapes": shapes,
+        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, len(components)),
+        "components": components,
         "ranges": ranges,
         "nonfinite": nonfinite,
         "omitted": omitted,
@@ -81,7 +80,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "backend": word("backend", fields["backend"]),
         "seconds": seconds(fields["seconds"]),
         "problem": string("problem", fields["problem"]),
-        "method": _method(fields.get("method", "pathwise"), shapes),
+        "method": _method(fields.get("method", "pathwise"), components.shapes),
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
     }

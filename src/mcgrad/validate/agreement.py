@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcgrad import tree
 from mcgrad.moments import Float64Array
 from mcgrad.results.estimate import Estimate
 
@@ -54,8 +53,8 @@ def agreement(right: Estimate, other: Estimate) -> BackendCheck:
     right, other : Estimate
         From the reference, and from the backend to look at.
     """
-    mean, error = _flat(right, "value", "grad"), _flat(right, "stderr", "grad_stderr")
-    given, given_error = _flat(other, "value", "grad"), _flat(other, "stderr", "grad_stderr")
+    mean, error = right.moments.estimate, right.moments.stderr
+    given, given_error = other.moments.estimate, other.moments.stderr
     with np.errstate(all="ignore"):
         size = np.hypot(mean, error * math.sqrt(right.n))  # root mean square of the draws
         gap = np.abs(given - mean)
@@ -67,29 +66,15 @@ def agreement(right: Estimate, other: Estimate) -> BackendCheck:
         same_error |= np.isnan(given_error) & np.isnan(error)
     fine = ((ulps <= MOST_ULPS) | (z <= MOST_OF_STDERR)) & same_error & (right.nonfinite == other.nonfinite)
     score = np.where(np.isnan(gap), np.inf, np.where(fine, np.minimum(ulps / MOST_ULPS, 1.0), 2.0 + ulps))
-    labels = ["value", *_labels(right)]
     return BackendCheck(
         other.backend,
         ulps=_largest(ulps),
         relative=_largest(relative),
         z=_largest(z),
-        worst=labels[int(np.argmax(score))],
+        worst=str(right.components[int(np.argmax(score))]),
         ok=bool(fine.all()),
     )
 
 
 def _largest(values: Float64Array) -> float:
     return math.inf if np.isnan(values).any() else float(values.max())
-
-
-def _flat(estimate: Estimate, value: str, grad: str) -> Float64Array:
-    leaves = tree.flatten(getattr(estimate, grad)).values()
-    return np.concatenate([[getattr(estimate, value)], *(np.ravel(leaf) for leaf in leaves)])
-
-
-def _labels(estimate: Estimate) -> list[str]:
-    return [
-        tree.label(path, index)
-        for path, leaf in tree.flatten(estimate.grad).items()
-        for index in np.ndindex(np.shape(leaf))
-    ]

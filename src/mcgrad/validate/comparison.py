@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import CHECKED, COMPONENTS
@@ -25,7 +24,7 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
-from mcgrad.moments import Float64Array
+from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 
@@ -72,7 +71,7 @@ class Row:
     @property
     def error(self) -> float:
         """Standard error of the gradient, all components together, that a second of draws gets."""
-        spread = float(np.hypot.reduce(_gradient(self.estimate)[1]))  # a variance may overflow, or vanish
+        spread = float(np.hypot.reduce(self.estimate.moments.stderr[1:]))  # a variance may overflow, or vanish
         return spread * math.sqrt(self.estimate.n * self.seconds)
 
 
@@ -120,7 +119,7 @@ class Comparison:
         table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
         lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *_aligned(table)]
         names = [row.method for row in self.rows]
-        grads = [[f"{g:.4g} +- {e:.2g}" for g, e in zip(*_gradient(row.estimate), strict=True)] for row in self.rows]
+        grads = [_with_errors(row.estimate.moments) for row in self.rows]
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
         for title, columns in (("gradient", grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
@@ -229,7 +228,7 @@ def compare(
     rows = _run(estimators, n, seed)
     inputs = {**common, "wrt": (), "method": DIFFERENCE, "dtype": "float64", "backend": "numpy"}
     biased = _biased(estimators, Estimator(f, q, **inputs).program, n, seed)
-    return Comparison(rows, refused, tuple(_components(rows[0].estimate)), biased)
+    return Comparison(rows, refused, tuple(map(str, rows[0].estimate.components[1:])), biased)
 
 
 def _applicable(f: Any) -> list[str]:
@@ -276,19 +275,13 @@ def _row(method: str, parts: list[Estimate]) -> Row:
     for part in parts[1:]:
         whole = whole.merge(part)
     with np.errstate(over="ignore", under="ignore"):
-        variance = np.square(_gradient(whole)[1]) * whole.n
+        variance = np.square(whole.moments.stderr[1:]) * whole.n
     return Row(method, whole, variance, min(part.seconds / part.n for part in parts))
 
 
-def _gradient(estimate: Estimate) -> tuple[Float64Array, Float64Array]:
-    """The gradient and its standard errors as vectors."""
-    grad, error = (tree.flatten(x).values() for x in (estimate.grad, estimate.grad_stderr))
-    return tuple(np.concatenate([[], *(np.ravel(leaf) for leaf in leaves)]) for leaves in (grad, error))  # type: ignore[return-value]
-
-
-def _components(estimate: Estimate) -> list[str]:
-    leaves = tree.flatten(estimate.grad).items()
-    return [tree.label(path, index) for path, leaf in leaves for index in np.ndindex(np.shape(leaf))]
+def _with_errors(moments: Moments) -> list[str]:
+    """Each component of the gradient with its standard error."""
+    return [f"{mean:.4g} +- {error:.2g}" for mean, error in zip(moments.estimate[1:], moments.stderr[1:], strict=True)]
 
 
 def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:
