@@ -56,8 +56,8 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
             n = min(stop, base + (chunk + 1) * emitted.chunk) - first
             draws = dict(given)
             for var in noise:
-                stream, kind = var.attrs
-                draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
+                stream, law = var.attrs.stream, var.attrs.law
+                draw: Any = reference_noise.normals if law == "normal" else reference_noise.uniforms
                 made = draw(key0 + (key1 << 32), stream, np.arange(var.size), first, n, dtype)
                 draws[var] = made.reshape(*var.shape, n)
             with np.errstate(all="ignore"):

@@ -8,6 +8,7 @@ from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program
 from mcgrad.ir.vmap import RULES, substitute, vmap, vmap_noise
+from mcgrad.noise.source import NoiseSource
 from tests.ops.problems import ALL_SAMPLES, MODES, evaluate, weighted
 
 EXTENT, DRAWS = 3, 2
@@ -59,7 +60,7 @@ def test_several_draws_are_components_of_one_source():
     x = build.noise(2, "uniform", (2,))
     (wide,) = vmap_noise([build.reduce("sum", x, (0,))], 4)
     assert wide.shape == (4,)
-    assert wide.args[0].attrs == (2, "uniform")
+    assert wide.args[0].attrs == NoiseSource(2, "uniform")
     assert wide.args[0].shape == (4, 2)
 
 

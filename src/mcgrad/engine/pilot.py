@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.gradients.score import SQUARES
-from mcgrad.ir.build import noise
+from mcgrad.ir.build import noise_of
 from mcgrad.ir.program import Output, Program
 from mcgrad.ir.vmap import substitute
 
@@ -58,7 +58,7 @@ def offset_streams(program: Program, streams: int = STREAMS) -> Program:
     """Return the Program with its noise from other streams."""
     roots = program.roots()
     leaves = program.noise()
-    moved = {var: noise(var.attrs[0] + streams, var.attrs[1], var.shape) for var in leaves}
+    moved = {var: noise_of(var.attrs.offset(streams), var.shape) for var in leaves}
     new = dict(zip(roots, substitute(roots, moved), strict=True))
     outputs = [Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs]
     return Program(tuple(outputs), program.dtype)

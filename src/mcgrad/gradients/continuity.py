@@ -82,7 +82,7 @@ def _agree(roots: Sequence[Var], values: Mapping[str, npt.NDArray[Any]]) -> bool
     for var in interpreter.inputs:
         shape = (*var.shape, DRAWS)
         if var.op == "noise":
-            leaves[var] = rng.standard_normal(shape) if var.attrs[1] == "normal" else rng.uniform(size=shape)
+            leaves[var] = rng.standard_normal(shape) if var.attrs.law == "normal" else rng.uniform(size=shape)
         else:
             leaves[var] = np.asarray(to_host(values[var.attrs]), np.float64)[..., None]
     one, other = interpreter(leaves)

@@ -15,7 +15,7 @@ from mcgrad.differentiate.modes import gradient, sum_of
 from mcgrad.distributions.base import Distribution
 from mcgrad.gradients.jumps import flat_between
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, input_, noise, reduce
+from mcgrad.ir.build import apply, input_, noise_of, reduce
 from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var, toposort
@@ -188,7 +188,7 @@ def _blocks(
     """Evaluate Vars over n draws, block by block; draws last."""
     run = Interpreter(roots)
     inputs = {var: values[var.attrs][..., None] for var in run.inputs if var.op == "input"}
-    moved = {var: noise(var.attrs[0] + STREAMS, var.attrs[1], var.shape) for var in run.inputs if var.op == "noise"}
+    moved = {var: noise_of(var.attrs.offset(STREAMS), var.shape) for var in run.inputs if var.op == "noise"}
     largest = max(var.size for var in toposort(roots))
     block = block or int(np.clip(BLOCK_BYTES // (8 * largest), 4, n))
     for start in range(0, n, block):

@@ -16,6 +16,7 @@ from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Literal, Shape, Var
+from mcgrad.noise.source import NoiseSource
 
 Operand = Var | npt.ArrayLike
 
@@ -38,9 +39,14 @@ def input_(path: str, shape: Shape) -> Var:
     return Var("input", (), path, tuple(shape), "float", Level.CONSTANT)
 
 
-def noise(stream: int, kind: str, shape: Shape) -> Var:
+def noise(stream: int, law: str, shape: Shape) -> Var:
+    """Make a noise source of Philox: component i of the stream is element i in C order."""
+    return noise_of(NoiseSource(stream, law), shape)
+
+
+def noise_of(source: NoiseSource, shape: Shape) -> Var:
     """Make a noise source: component i of the stream is element i in C order."""
-    return Var("noise", (), (stream, kind), tuple(shape), "float", Level.DRAW)
+    return Var("noise", (), source, tuple(shape), "float", Level.DRAW)
 
 
 def as_var(value: Operand) -> Var:

@@ -12,7 +12,7 @@ def draws(source: Var, seed: int, start: int, stop: int, dtype: str) -> npt.NDAr
     """Return the numbers of a noise Var in the draws start .. stop, shape (*source.shape, stop - start)."""
     from mcgrad.kernels import reference_noise
 
-    stream, kind = source.attrs
-    draw: Any = reference_noise.normals if kind == "normal" else reference_noise.uniforms
+    stream, law = source.attrs.stream, source.attrs.law
+    draw: Any = reference_noise.normals if law == "normal" else reference_noise.uniforms
     found: npt.NDArray[Any] = draw(seed, stream, np.arange(source.size), start, stop - start, dtype)
     return found.reshape(*source.shape, stop - start)

@@ -37,7 +37,7 @@ def _rows(group: str, names: str, result: str = "float", cost: float = 1.0, line
 OPS: dict[str, Op] = {
     op.name: op
     for op in [
-        # input: a parameter, or data, by its path. const: a literal array. noise: (stream, kind), the only random leaf.
+        # input: a parameter or data, by its path. const: a literal array. noise: its NoiseSource; the only random leaf.
         *_rows("leaf", "input const noise", cost=0.0),
         *_rows("elementwise", "add subtract negative copy", linear=True),
         # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`

@@ -133,7 +133,7 @@ class Program:
 
     def noise(self) -> list[Var]:
         """The noise sources that the body reads, by stream."""
-        return sorted((var for var in self.body() if var.op == "noise"), key=lambda var: int(var.attrs[0]))
+        return sorted((var for var in self.body() if var.op == "noise"), key=lambda var: int(var.attrs.stream))
 
     def work(self) -> float:
         """Estimated cost of one draw, in multiplications."""

@@ -59,7 +59,7 @@ def substitute(roots: Sequence[Var], replaced: Mapping[Var, Var]) -> list[Var]:
 def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
     """Compute each root for `extent` independent draws: component (k, j) of a source is component j of the k-th."""
     leaves = [var for var in toposort(roots) if var.op == "noise"]
-    mapped = {var: build.noise(var.attrs[0], var.attrs[1], (extent, *var.shape)) for var in leaves}
+    mapped = {var: build.noise_of(var.attrs, (extent, *var.shape)) for var in leaves}
     return vmap(roots, mapped, extent)
 
 

@@ -48,7 +48,7 @@ def _parts(var: Var, depth: int = DEPTH) -> tuple[Var | None, Var | None] | None
     if not var.by_draw:
         return None, var
     if var.op == "noise":
-        return (var, None) if var.attrs[1] == "normal" else None
+        return (var, None) if var.attrs.law == "normal" else None
     if var.op == "einsum" and len(var.args) == 2 and sum(arg.op == "noise" for arg in var.args) == 1:
         return (var, None) if not all(arg.by_draw for arg in var.args) else None
     if var.op not in ("add", "subtract", "negative", "multiply", "divide") or not depth:

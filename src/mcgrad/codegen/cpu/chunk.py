@@ -23,6 +23,7 @@ from mcgrad.codegen.loops.layout import DRAWS_PER_GROUP, TILE_ROWS, lay_out
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
 from mcgrad.codegen.loops.tile import tile
+from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
@@ -112,7 +113,7 @@ def _head(context: Context) -> str:
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
         "workspace": lanes.split(),
-        "noise_fill": sorted({f"{var.attrs[1]}_row{bits}" for var in body if var.op == "noise"}),
+        "noise_fill": sorted({filler(var.attrs, context.plan.program.dtype) for var in body if var.op == "noise"}),
     }
     functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}
     head.add("import numpy as np", "from numba import njit, uint32, uint64", "")

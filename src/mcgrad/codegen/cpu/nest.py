@@ -6,6 +6,7 @@ from mcgrad.codegen.loops.access import REDUCTIONS, c_strides
 from mcgrad.codegen.loops.layout import Rows
 from mcgrad.codegen.loops.nest import NestWriter, affine
 from mcgrad.codegen.loops.schedule import squeeze
+from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import REDUCE, START
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Var
@@ -88,12 +89,11 @@ class LaneNest(NestWriter):
 
     def noise(self, var: Var) -> None:
         """Fill a row."""
-        stream, kind = var.attrs
-        lanes, bits = self.layout.lanes, self.context.bits
+        lanes, fill = self.layout.lanes, filler(var.attrs, self.context.plan.program.dtype)
         component = f"uint32({affine(0, c_strides(self.nest.shape), self.index)})"
         place = self.place(self.own(var), self.layout.rows[var]) if var in self.stored else str(self.layout.carry[var])
         row = self.named(place)
-        self.before.append(f"{kind}_row{bits}(ws, {row}, {lanes}, group, {component}, uint32({stream}), key0, key1)")
+        self.before.append(f"{fill}(ws, {row}, {lanes}, group, {component}, uint32({var.attrs.stream}), key0, key1)")
         name = self.context.names[var]
         self._known[var] = name
         self.lanes.append(f"{name} = at(ws, {row} + w)")

@@ -137,18 +137,6 @@ def needed(body: Iterable[Var]) -> set[str]:
     return {op for op in ops if OPS[op].group == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
 
 
-def from_words(kind: str, words: str, names: list[str]) -> list[str]:
-    """Write the lines that turn the four words of a call of Philox into the noise of a group of draws."""
-    w, x, y, z = words.split(", ")
-    if kind == "normal" and len(names) == 4:
-        return [f"{names[0]}, {names[1]} = normal_pair({w}, {x})", f"{names[2]}, {names[3]} = normal_pair({y}, {z})"]
-    if kind == "normal":
-        return [f"{names[0]}, {names[1]} = normal_pair({words})"]
-    if len(names) == 4:
-        return [f"{name} = uniform({word})" for name, word in zip(names, (w, x, y, z), strict=True)]
-    return [f"{names[0]} = uniform({w}, {x})", f"{names[1]} = uniform({y}, {z})"]
-
-
 def offsets(program: Program) -> list[tuple[Output, int]]:
     """Return the random outputs, and where their components start."""
     found, first = [], 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mcgrad.codegen.cuda.context import MARK, BlockContext
-from mcgrad.codegen.cuda.kernel import from_words, templates
+from mcgrad.codegen.cuda.kernel import templates
 from mcgrad.codegen.cuda.thread_split import depth, full, order, scan_depth
 from mcgrad.codegen.loops.access import REDUCTIONS, c_strides
 from mcgrad.codegen.loops.nest import NestWriter, affine
 from mcgrad.codegen.loops.schedule import Nest, squeeze
+from mcgrad.codegen.noise_calls import from_words, words
 from mcgrad.codegen.text import REDUCE, START
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Var
@@ -100,11 +101,10 @@ class BlockNest(NestWriter):
     # --- equations ---
     def noise(self, var: Var) -> None:
         """Make the noise of the thread's draws."""
-        stream, kind = var.attrs
         component = affine(0, c_strides(self.nest.shape), self.index)
         name = self.name(var)
-        self.lanes.append(f"a, b, c_, d = words(uint32({component}), high, uint32({stream}), low, key0, key1)")
-        self.lanes += from_words(kind, "a, b, c_, d", self.block.spread(name))
+        self.lanes.append(f"a, b, c_, d = {words(var.attrs, component)}")
+        self.lanes += from_words(var.attrs, "a, b, c_, d", self.block.spread(name))
         self._known[var] = name
         if var in self.stored:
             self.store(self.row(self.own(var), self.layout.rows[var]), name)

@@ -7,8 +7,9 @@ theirs in float64 in a fixed order.
 
 from __future__ import annotations
 
-from mcgrad.codegen.cuda.kernel import ARGUMENTS, GROUP, Emitted, from_words, head, needed, offsets, templates
+from mcgrad.codegen.cuda.kernel import ARGUMENTS, GROUP, Emitted, head, needed, offsets, templates
 from mcgrad.codegen.cuda.straight import Straight, size
+from mcgrad.codegen.noise_calls import from_words, words
 from mcgrad.codegen.text import Source
 from mcgrad.ir.program import Program
 
@@ -77,10 +78,9 @@ def _write_noise(source: Source, straight: Straight, group: int) -> None:
         source.add('"""The noise of a group of draws, draw by draw."""')
         numbers = ((var, i) for var in straight.program.noise() for i in range(var.size))
         for j, (var, component) in enumerate(numbers):
-            stream, kind = var.attrs
             mine = [names[k][j] for k in range(group)]
-            source.add(f"a, b, c, d = words(uint32({component}), high, uint32({stream}), low, key0, key1)")
-            source.add(*from_words(kind, "a, b, c, d", mine))
+            source.add(f"a, b, c, d = {words(var.attrs, str(component))}")
+            source.add(*from_words(var.attrs, "a, b, c, d", mine))
         source.add(f"return ({', '.join(name for row in names for name in row)},)")
     total = group * len(straight.noise)
     source.add("", "", f"noise = subroutine(noise, types.UniTuple(real_type, {total}))", "", "")

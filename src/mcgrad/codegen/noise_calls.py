@@ -1,0 +1,35 @@
+"""What emitted code calls to make noise: functions that fill a row on a CPU, words and what is made of them on a GPU.
+
+Names are made of the generator's and the law's: `normal_row32` and `words` are Philox's, those of another generator
+begin with its own name. Four words of 32 bits serve a group of draws, 4 in float32 and 2 in float64.
+"""
+
+from __future__ import annotations
+
+from mcgrad.noise.source import PHILOX, NoiseSource
+
+
+def filler(source: NoiseSource, dtype: str) -> str:
+    """Name the function of `kernels/noise_fill.py` that fills a row of lanes."""
+    return f"{_prefix(source)}{source.law}_row{dtype[-2:]}"
+
+
+def words(source: NoiseSource, component: str) -> str:
+    """Call for the four words of the thread's group of draws."""
+    return f"{_prefix(source)}words(uint32({component}), high, uint32({source.stream}), low, key0, key1)"
+
+
+def from_words(source: NoiseSource, words: str, names: list[str]) -> list[str]:
+    """Write the lines that turn the four words into the noise of a group of draws, one name for each draw."""
+    w, x, y, z = words.split(", ")
+    if source.law == "normal" and len(names) == 4:
+        return [f"{names[0]}, {names[1]} = normal_pair({w}, {x})", f"{names[2]}, {names[3]} = normal_pair({y}, {z})"]
+    if source.law == "normal":
+        return [f"{names[0]}, {names[1]} = normal_pair({words})"]
+    if len(names) == 4:
+        return [f"{name} = uniform({word})" for name, word in zip(names, (w, x, y, z), strict=True)]
+    return [f"{names[0]} = uniform({w}, {x})", f"{names[1]} = uniform({y}, {z})"]
+
+
+def _prefix(source: NoiseSource) -> str:
+    return "" if source.generator == PHILOX else f"{source.generator}_"
