@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
-from mcgrad.gradients.plan import GROUP, Method
+from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -24,7 +24,7 @@ def estimate(
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
-    method: Method = "pathwise",
+    method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
     seed: int = 0,

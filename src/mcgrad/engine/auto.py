@@ -1,4 +1,4 @@
-"""method="auto": a pilot of every estimator that applies, and the choice of the one that gives most for its work."""
+"""method="auto": a pilot of every method that applies, and the choice of the one that gives most for its work."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from mcgrad.engine.pilot import STREAMS, Pilot, offset_streams
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError, TraceError
-from mcgrad.gradients.jump_check import check_jumps, without_jump_warnings
-from mcgrad.gradients.plan import AUTO, BY_DRAWS, DIFFERENCE, LEAVE_ONE_OUT, PATHWISE, SCORE, Choice, Plan, plan
+from mcgrad.gradients.difference import DIFFERENCE
+from mcgrad.gradients.jump_check import without_jump_warnings
+from mcgrad.gradients.method import Method
+from mcgrad.gradients.methods import METHODS
+from mcgrad.gradients.pathwise import PATHWISE
+from mcgrad.gradients.plan import AUTO, Plan, plan
 from mcgrad.gradients.problem import Problem
-from mcgrad.gradients.score import BASELINES
 from mcgrad.inputs.arguments import count
 from mcgrad.ir.program import Program, toposort
 from mcgrad.moments import Float64Array, Moments
@@ -32,30 +35,30 @@ from mcgrad.tree import flatten
 
 DRAWS = 8192  # of a pilot, or fewer where they are dear
 FEWEST = 1024
-BUDGET = 1e9  # multiplications of one estimator's pilot
-MOST_Z = 5.0  # beyond which two estimators' means are not of one gradient
+BUDGET = 1e9  # multiplications of one method's pilot
 SEED = 0
 COMPONENTS = 8  # of the gradient, that are held against finite differences
 CHECKED = 16_384  # draws for that, or fewer where they are dear
 CHECKING = 4e8  # multiplications of the finite differences
 JUMPS = 1e-5  # of the standard deviation of a draw, that jumps may contribute
-FOLLOW = (PATHWISE, *BY_DRAWS)
-CANDIDATES = (
-    Choice(PATHWISE),
-    Choice("stl"),
-    Choice("dreg"),
-    Choice("measure_valued"),
-    *(Choice(SCORE, baseline) for baseline in (*BASELINES, None)),
-)
+FALLBACK = DIFFERENCE  # where no other method is left
+
+
+def _simplest(method: Method) -> tuple[bool, ...]:
+    """Order methods by which is taken of equals: those along draws, those without control variates, those with one."""
+    return not method.follows_draw, bool(method.controls) or method.is_controlled, bool(method.controls)
+
+
+CANDIDATES = sorted((method for method in METHODS.values() if method is not FALLBACK), key=_simplest)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a pilot found of one estimator.
+    """What a pilot found of one method.
 
     Attributes
     ----------
-    choice : Choice
+    method : Method
     moments : Moments
         Of the value and the gradient, over groups of draws.
     group : int
@@ -64,7 +67,7 @@ class Trial:
         Multiplications a draw, as estimated.
     """
 
-    choice: Choice
+    method: Method
     moments: Moments
     group: int
     work: float
@@ -77,7 +80,7 @@ class Trial:
 
 
 def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs) -> Plan:
-    """Return which estimator each parameter has: by the arguments of an `Estimator`, an earlier pilot, or a pilot now.
+    """Return which method each parameter has: by the arguments of an `Estimator`, an earlier pilot, or a pilot now.
 
     Parameters
     ----------
@@ -104,7 +107,7 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
-    """Choose the estimator of the gradient, one for each part of a Joint, and for each parameter of the integrand.
+    """Choose the method of the gradient, one for each part of a Joint, and for each parameter of the integrand.
 
     Parameters
     ----------
@@ -126,14 +129,14 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     -----
     The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own, that is not seen to be
     biased: they are looked at in this order, until one is not. The work is that of the Program in multiplications, not
-    a time: so the choice is the same wherever and whenever it is made. An estimator is held against finite differences
-    of the expectation over the same draws. It is left out where a component of the two differs by more than `MOST_Z`
+    a time: so the choice is the same wherever and whenever it is made. A method is held against finite differences
+    of the expectation over the same draws. It is left out where a component of the two differs by more than five
     standard errors, and, if it follows the draw (pathwise, stl, dreg), where single draws cross a jump of f or of the
     transform: bisection finds one that the mean over a pilot does not show. Where none is left the choice is
     "difference".
     """
     values = {path: to_host(value) for path, value in inputs.items()}
-    choices, reasons = dict.fromkeys(problem.params, Choice(PATHWISE)), []
+    methods, reasons = dict.fromkeys(problem.params, PATHWISE), []
     parts: dict[str, list[str]] = {}
     for path in wrt:
         parts.setdefault(part_of(problem.q, path)[1] if path in problem.own else path, []).append(path)
@@ -144,14 +147,14 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
         else:
             best, reason = _direct(problem, part, values, k, dtype)
             affected = paths
-        choices |= dict.fromkeys(affected, best)
+        methods |= dict.fromkeys(affected, best)
         if reason:
             reasons.append(f"{part or 'q'}: {reason}" if len(parts) > 1 else reason)
-    return Plan(choices, tuple(wrt), k, "; ".join(reasons) or "no parameter of q to differentiate in")
+    return Plan(methods, tuple(wrt), k, "; ".join(reasons) or "no parameter of q to differentiate in")
 
 
 class _Part:
-    """The parameters that shall have one estimator: those of one part of q, or one of the integrand."""
+    """The parameters that shall have one method: those of one part of q, or one of the integrand."""
 
     def __init__(
         self, problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
@@ -160,48 +163,48 @@ class _Part:
         self._differences: dict[tuple[bool, int], Differences] = {}
         self._steps: dict[str, Float64Array] | None = None
 
-    def best(self) -> tuple[Choice, str]:
+    def best(self) -> tuple[Method, str]:
         """Choose, and say why."""
-        trials: dict[Choice, Trial] = {}
+        trials: dict[Method, Trial] = {}
         refused: list[str] = []
-        for choice in CANDIDATES:
-            if choice.method == "dreg" and self.problem.draws == 1:  # it is stl
+        for method in CANDIDATES:
+            if not method.suits(self.problem.f):
                 continue
             try:
-                trials[choice] = self._trial(choice)
+                trials[method] = self._trial(method)
             except (ParameterError, TraceError, TypeError) as error:
-                refused.append(f"{choice}: {error}")
-        finite = {choice: trial for choice, trial in trials.items() if np.isfinite(trial.error)}
+                refused.append(f"{method}: {error}")
+        finite = {method: trial for method, trial in trials.items() if np.isfinite(trial.error)}
         if trials and not finite:
-            spoiled = [f"{choice}: draws of the pilot were not finite" for choice in trials]
+            spoiled = [f"{method}: draws of the pilot were not finite" for method in trials]
             detail = "; ".join([*refused, *spoiled])
             raise ParameterError("method", f"'auto', and nothing applies ({detail})", "a method that applies")
-        ordered = sorted(finite, key=lambda choice: finite[choice].error)
+        ordered = sorted(finite, key=lambda method: finite[method].error)
         said: list[str] = []
         while ordered:
             best = ordered[0]
-            same = [choice for choice in ordered if choice.method == best.method]  # one gradient, by several baselines
-            why = self.bias(next((choice for choice in same if choice.baseline != LEAVE_ONE_OUT), best))
+            same = [method for method in ordered if method.base == best.base]  # of one mean, whatever is subtracted
+            why = self.bias(next((method for method in same if not method.grouped), best))
             if not why:
                 return best, "; ".join([_reason(best, ordered, finite), *said])
-            said += [f"{choice} is biased: {why}" for choice in same]
-            ordered = [choice for choice in ordered if choice not in same]
-        return Choice(DIFFERENCE), f"nothing else applies ({'; '.join([*said, *refused])})"
+            said += [f"{method} is biased: {why}" for method in same]
+            ordered = [method for method in ordered if method not in same]
+        return FALLBACK, f"nothing else applies ({'; '.join([*said, *refused])})"
 
-    def _trial(self, choice: Choice) -> Trial:
-        plan, inputs = self._planned(choice)
+    def _trial(self, method: Method) -> Trial:
+        plan, inputs = self._planned(method)
         program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), 2 * STREAMS)
         group = plan.group * self.problem.draws
         work = max(program.work(), 1.0) / group
         n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
-        return Trial(choice, average(program, {**self.values, **inputs}, n), group, work)
+        return Trial(method, average(program, {**self.values, **inputs}, n), group, work)
 
-    def bias(self, choice: Choice) -> str:
-        """Say how an estimator is seen to be biased, or nothing."""
-        plan, inputs = self._planned(choice)
-        follows = choice.method in FOLLOW and not self._by_distribution_function()
+    def bias(self, method: Method) -> str:
+        """Say how a method is seen to be biased, or nothing."""
+        plan, inputs = self._planned(method)
+        follows = method.follows_draw and not self._by_distribution_function()
         full = plan.program(self.problem, self.wrt, self.dtype)
-        differences = self._against(choice.method in BY_DRAWS, plan, full)
+        differences = self._against(method.by_draws, plan, full)
         checks, _ = differences.check(full, inputs, COMPONENTS, CHECKED, CHECKING, jumps=follows)
         if off := farthest(checks):
             return f"{off:.0f} standard errors from finite differences"
@@ -212,8 +215,8 @@ class _Part:
         """Whether derivatives of draws are those of distribution functions: right, though the draws may jump."""
         return any(var.op == "implicit" for var in toposort(flatten(self.problem.z).values()))
 
-    def _planned(self, choice: Choice) -> tuple[Plan, dict[str, npt.NDArray[Any]]]:
-        plan = Plan(dict.fromkeys(self.problem.params, choice), k=self.k)
+    def _planned(self, method: Method) -> tuple[Plan, dict[str, npt.NDArray[Any]]]:
+        plan = Plan(dict.fromkeys(self.problem.params, method), k=self.k)
         pilot = plan.pilot(self.problem, self.wrt, self.dtype)
         return plan, Pilot(pilot)(self.values, SEED) if pilot else {}
 
@@ -228,7 +231,7 @@ class _Part:
         return self._differences[kind]
 
     def _first_steps(self, components: Sequence[Component]) -> dict[str, Float64Array]:
-        """The steps that the estimator "difference" would have, for those components that are looked at."""
+        """The steps that the method "difference" would have, for those components that are looked at."""
         if self._steps is None:
             only: dict[str, list[int]] = {}
             for path, index in components:
@@ -240,16 +243,16 @@ class _Part:
 
 def _direct(
     problem: Problem, path: str, values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
-) -> tuple[Choice, str]:
+) -> tuple[Method, str]:
     """Choose for a parameter of the integrand: its own derivative, or differences where that is biased."""
     part = _Part(problem, [path], values, k, dtype)
     try:
         with without_jump_warnings():
-            check_jumps(problem, [path])
-        why = part.bias(Choice(PATHWISE))
+            Plan({path: PATHWISE}).check(problem, [path])
+        why = part.bias(PATHWISE)
     except ParameterError as error:
-        return Choice(DIFFERENCE), f"{PATHWISE} does not apply: {error.given}"
-    return (Choice(DIFFERENCE), f"{PATHWISE} is biased: {why}") if why else (Choice(PATHWISE), "")
+        return FALLBACK, f"{PATHWISE} does not apply: {error.given}"
+    return (FALLBACK, f"{PATHWISE} is biased: {why}") if why else (PATHWISE, "")
 
 
 def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) -> Moments:
@@ -260,8 +263,8 @@ def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) ->
         return Finisher(program, {})(partial.moments, inputs)
 
 
-def _reason(best: Choice, ordered: Sequence[Choice], trials: Mapping[Choice, Trial]) -> str:
-    others = [choice for choice in ordered if choice != best]
+def _reason(best: Method, ordered: Sequence[Method], trials: Mapping[Method, Trial]) -> str:
+    others = [method for method in ordered if method != best]
     if not others:
         return "the only one that applies"
     mine, next_best = trials[best].error, trials[others[0]].error

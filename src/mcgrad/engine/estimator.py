@@ -27,8 +27,7 @@ from mcgrad.engine.run import RunState, run, thread_count
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
-from mcgrad.gradients.jump_check import check_jumps
-from mcgrad.gradients.plan import AUTO, GROUP, Method
+from mcgrad.gradients.plan import AUTO, GROUP, MethodNames
 from mcgrad.gradients.problem import trace_problem
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
@@ -116,7 +115,7 @@ class Estimator:
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
         wrt: str | Iterable[str] | None = None,
-        method: Method = "pathwise",
+        method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,
         dtype: npt.DTypeLike | None = None,
@@ -154,7 +153,7 @@ class Estimator:
         self.plan = planned(given, problem, self.wrt, self.inputs)
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
         if given.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
-            check_jumps(problem, self.plan.direct(self.wrt))
+            self.plan.check(problem, self.wrt)
         self._along = self.plan.along(self.wrt)
         self.inputs.own(frozenset(wide_inputs(self.program)))
         self._fingerprint = Fingerprint(self.program, self.inputs.fixed)

@@ -16,7 +16,7 @@ from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
-from mcgrad.gradients.plan import Method, Plan
+from mcgrad.gradients.plan import MethodNames, Plan
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.system.machine import processor
@@ -43,7 +43,7 @@ class Request:
     params: Mapping[str, Any] | None
     data: Mapping[str, Any] | None
     wrt: str | Iterable[str] | None
-    method: Method
+    method: MethodNames
     baseline: str | None
     k: int
     dtype: npt.DTypeLike | None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
-from mcgrad.gradients.score import SQUARES
+from mcgrad.gradients.baselines import SQUARES
 from mcgrad.ir.build import noise_of
 from mcgrad.ir.program import Output, Program
 from mcgrad.ir.vmap import substitute

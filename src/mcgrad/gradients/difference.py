@@ -1,4 +1,4 @@
-"""Central differences with common random numbers, as an estimator: for whatever jumps."""
+"""Central differences with common random numbers, as a method: for integrands and draws that jump."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcgrad.errors import ParameterError
+from mcgrad.gradients.method import Method
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, concatenate, const, input_, reduce, reshape, slice_, take
 from mcgrad.ir.program import Shape, Var, toposort
@@ -145,3 +146,6 @@ def largest(parts: Sequence[Var], extent: int) -> Var:
     for other in tops[1:]:
         top = apply("maximum", top, other)
     return top
+
+
+DIFFERENCE = Method("difference", difference, of_integrand=True, moves=True)

@@ -1,4 +1,4 @@
-"""The measure-valued estimator: the gradient as a difference of two expectations, with coupled draws."""
+"""The measure-valued method: the gradient as a difference of two expectations, with coupled draws."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mcgrad.distributions.draw import Draw
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.decompositions import Decomposition, decomposition, known
+from mcgrad.gradients.method import Kind, Method
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape
 from mcgrad.ir.program import Var
@@ -30,24 +31,32 @@ def measure_valued(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     wrt : sequence of str
         Paths of parameters of q, whose families are in the table `decompositions`.
 
-    Raises
-    ------
-    ParameterError
-        A parameter whose family has no decomposition.
-
     Notes
     -----
     Mohamed et al. 2020, section 6, equations 32 and 40: the derivative of the density in a parameter is c (p+ - p-),
     two densities. f need not be differentiable, nor continuous. A draw of d components takes about d evaluations of f,
     2 d where neither density is q itself. Where f itself reads phi, as an ELBO does, its own derivative is added.
     """
-    if problem.draws > 1:
-        given = f"'measure_valued' for a bound of {problem.draws} draws"
-        raise ParameterError("method", given, "'dreg', 'pathwise' or 'score'")
     params = [problem.params[path] for path in wrt]
     direct = gradient(problem.integrand(problem.fixed, problem.params), params)
     replaced = _Replaced(problem)
     return [apply("add", mine, replaced.gradient(path)) for path, mine in zip(wrt, direct, strict=True)]
+
+
+def _one_draw(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse bounds of several draws."""
+    if problem.draws > 1:
+        given = f"{method!r} for a bound of {problem.draws} draws"
+        raise ParameterError("method", given, "'dreg', 'pathwise' or 'score'")
+
+
+def _decompositions(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse parameters of families without a decomposition."""
+    for path in wrt:
+        q, _, name = part_of(problem.q, path)
+        if decomposition(q, name) is None:
+            given = f"a parameter of {type(q).__name__}, of which no measure-valued decomposition is known"
+            raise ParameterError(path, given, f"one of {', '.join(known())}; or another method for this parameter")
 
 
 class _Replaced:
@@ -68,10 +77,7 @@ class _Replaced:
     def gradient(self, path: str) -> Var:
         q, part, name = part_of(self.problem.q, path)
         rule = decomposition(q, name)
-        if rule is None:
-            known_ = ", ".join(known())
-            given = f"a parameter of {type(q).__name__}, of which no measure-valued decomposition is known"
-            raise ParameterError(path, given, f"one of {known_}; or another method for this parameter")
+        assert rule is not None  # others are refused
         constant, *draws = self._coupled(list(q.flat_params), rule, part)
         terms = [self._each(part, z) for z in draws]
         gap = apply("multiply", constant, reshape(apply("subtract", *terms), self.z[part].shape))
@@ -99,3 +105,11 @@ class _Replaced:
         rows = [broadcast(reshape(x, (1, z.size)), (z.size, z.size)) for x in (replacement, z)]
         batch = reshape(apply("where", which, *rows), (z.size, *z.shape))
         return vmap([value], {leaf: batch}, z.size)[0]
+
+
+MEASURE_VALUED = Method(
+    "measure_valued",
+    measure_valued,
+    kinds=Kind.FUNCTION | Kind.OBJECTIVE,
+    needs=(_one_draw, _decompositions),
+)

@@ -148,6 +148,12 @@ class Problem:
                 return self.f.trace(draw.z, others, self._known)
             return trace_integrand(self.f, draw.z, tree.unflatten(others), self._known)
 
+    def held(self) -> tuple[Var, Var]:
+        """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters."""
+        value = self.integrand(self.fixed, self.params)
+        (weight,) = self.frozen(value)
+        return value, weight
+
     def log_weights(self, draw: Params, inside: Params) -> Var:
         """Return the integrand at each of the draws: the logarithms of importance weights, shape (draws,)."""
         (weights,) = vmap_noise([self.integrand_at(self.draw(draw), inside, True)], self.draws)

@@ -22,7 +22,7 @@ from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.score_pilot import Bias, biases
 
 
-def require_zero_mean(problem: Problem, wrt: Sequence[str], method: str) -> None:
+def scores_of_mean_zero(problem: Problem, wrt: Sequence[str], method: str) -> None:
     """Refuse parameters in which scores do not give the derivatives of expectations.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Estimators for objectives with log q inside: sticking the landing, and its doubly reparameterized kin."""
+"""Methods for objectives with log q inside: sticking the landing, and the doubly reparameterized gradient of bounds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from mcgrad.differentiate.modes import gradient
 from mcgrad.errors import ParameterError
-from mcgrad.gradients.pathwise import refuse_jumps
+from mcgrad.gradients.method import Kind, Method
+from mcgrad.gradients.needs import smooth_draws
 from mcgrad.gradients.problem import Problem
-from mcgrad.gradients.score_mean import require_zero_mean
+from mcgrad.gradients.score_mean import scores_of_mean_zero
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, broadcast, reduce
 from mcgrad.ir.program import Var
@@ -30,11 +31,6 @@ def stl(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     z = g(phi, eps). It is zero for every draw where q is the posterior. The parameters of q inside log q are constants;
     the entropy is taken from the draws.
     """
-    _refuse_others(problem, "stl")
-    if problem.draws > 1:
-        raise ParameterError("method", f"'stl', biased for a bound of {problem.draws} draws", "'dreg'")
-    refuse_jumps(problem, wrt)
-    require_zero_mean(problem, wrt, "stl")
     value = problem.integrand(problem.params, problem.fixed, by_draws=True)
     return gradient(value, [problem.params[path] for path in wrt])
 
@@ -55,11 +51,8 @@ def dreg(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     weights. The signal-to-noise ratio of it grows as the square root of k, while that of the bound's own pathwise
     gradient falls (Rainforth et al. 2018).
     """
-    _refuse_others(problem, "dreg")
     if problem.draws == 1:
         return stl(problem, wrt)
-    refuse_jumps(problem, wrt)
-    require_zero_mean(problem, wrt, "dreg")
     log_w = problem.log_weights(problem.params, problem.fixed)
     (held,) = problem.frozen(log_w)
     raw = apply("exp", apply("subtract", held, reduce("max", held, (0,))))
@@ -68,7 +61,32 @@ def dreg(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     return gradient(surrogate, [problem.params[path] for path in wrt])
 
 
-def _refuse_others(problem: Problem, method: str) -> None:
+def _objective(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse integrands that do not read the density of their own distribution."""
     if not isinstance(problem.f, Objective):
         given = f"{method!r} for an integrand without log q inside"
         raise ParameterError("method", given, f"{method!r} for mg.elbo, mg.kl or mg.iwae; 'pathwise' for others")
+
+
+def _one_draw(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse bounds of several draws."""
+    if problem.draws > 1:
+        raise ParameterError("method", f"{method!r}, biased for a bound of {problem.draws} draws", "'dreg'")
+
+
+STL = Method(
+    "stl",
+    stl,
+    kinds=Kind.OBJECTIVE,
+    needs=(_objective, _one_draw, smooth_draws, scores_of_mean_zero),
+    follows_draw=True,
+    by_draws=True,
+)
+DREG = Method(
+    "dreg",
+    dreg,
+    kinds=Kind.BOUND,
+    needs=(_objective, smooth_draws, scores_of_mean_zero),
+    follows_draw=True,
+    by_draws=True,
+)

@@ -14,7 +14,8 @@ from mcgrad import tree
 from mcgrad.backends import registry
 from mcgrad.engine.run import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.gradients.plan import GROUP, PATHWISE
+from mcgrad.gradients.pathwise import PATHWISE
+from mcgrad.gradients.plan import GROUP
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
@@ -223,7 +224,7 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
             "backend": registry.check_name(table.get("backend", registry.AUTO)),
             "threads": thread_count(table.get("threads")),
             "nonfinite": arguments.choice("nonfinite", table.get("nonfinite", "propagate"), arguments.NONFINITE),
-            "method": _method(table.get("method", PATHWISE)),
+            "method": _method(table.get("method", PATHWISE.name)),
             "baseline": table.get("baseline"),
             "k": arguments.count("k", table.get("k", GROUP), 2),
             "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",

@@ -17,9 +17,10 @@ from mcgrad.engine.auto import CHECKED, COMPONENTS
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.finite_differences import Differences, farthest
 from mcgrad.errors import ParameterError, TraceError, shown
+from mcgrad.gradients.difference import DIFFERENCE
 from mcgrad.gradients.jump_check import without_jump_warnings
-from mcgrad.gradients.plan import BY_DRAWS, DIFFERENCE, ESTIMATORS, GROUP, SCORE
-from mcgrad.gradients.score import BASELINES
+from mcgrad.gradients.methods import METHODS
+from mcgrad.gradients.plan import AUTO, GROUP
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -28,7 +29,6 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 
-METHODS = (*ESTIMATORS, *(f"{SCORE}+{baseline}" for baseline in BASELINES))
 ROUNDS = 8  # pieces of the draws: each goes through every estimator before the next does
 WARM = 64  # groups of draws that every estimator sees once before it is timed
 MOST_ROWS = 12  # components that a table shows
@@ -206,15 +206,15 @@ def compare(
     it is one of the others.
     """
     n, seed, k = arguments.count("n", n, 2), arguments.seed(seed), arguments.count("k", k, 2)
-    asked = _applicable(f) if methods is None else list(methods)
+    asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
     common: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "dtype": dtype, "k": k}
     common |= {"backend": backend, "threads": threads, "draws": n}
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
     for method in asked:
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
-        if name == "auto":
-            raise ParameterError("methods", "'auto'", "the methods that it chooses from")
+        if name == AUTO:
+            raise ParameterError("methods", repr(AUTO), "the methods that it chooses from")
         try:
             with without_jump_warnings():
                 estimators[name] = Estimator(f, q, method=method, **common)
@@ -226,15 +226,9 @@ def compare(
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
     rows = _run(estimators, n, seed)
-    inputs = {**common, "wrt": (), "method": DIFFERENCE, "dtype": "float64", "backend": "numpy"}
+    inputs = {**common, "wrt": (), "method": DIFFERENCE.name, "dtype": "float64", "backend": "numpy"}
     biased = _biased(estimators, Estimator(f, q, **inputs).program, n, seed)
     return Comparison(rows, refused, tuple(map(str, rows[0].estimate.components[1:])), biased)
-
-
-def _applicable(f: Any) -> list[str]:
-    """All methods but those for other kinds of integrands; for a bound of one draw dreg is stl."""
-    left_out = BY_DRAWS if not isinstance(f, Objective) else ("dreg",) if f.draws == 1 else ("stl", "measure_valued")
-    return [method for method in METHODS if method not in left_out]
 
 
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.finite_differences import MANY, STEP, Differences, GradientCheck
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.jump_check import without_jump_warnings
-from mcgrad.gradients.plan import GROUP, Method
+from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -119,7 +119,7 @@ def verify(
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
-    method: Method = "pathwise",
+    method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
     seed: int = 0,

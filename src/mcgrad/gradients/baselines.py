@@ -1,0 +1,83 @@
+"""Baselines: control variates of the score-function method, constants that are taken from the integrand.
+
+A constant times the score has mean zero, as the score has. So the gradient stays unbiased where the constant does not
+depend on the draw: it is made of other draws, those of a pilot or of the same group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcgrad.differentiate.modes import gradient
+from mcgrad.gradients.method import ControlVariate
+from mcgrad.gradients.problem import Problem
+from mcgrad.ir.build import apply, broadcast, input_, reduce
+from mcgrad.ir.program import Output, Var
+from mcgrad.ir.vmap import vmap_noise
+
+BASELINE = "baseline:"  # before the paths of inputs that a pilot gives
+SQUARES = ":squares"  # after the paths of the pilot's outputs that it divides by
+
+
+def mean(problem: Problem, wrt: Sequence[str]) -> list[Var]:
+    """Make (f - b) s, with b = E f from a pilot and the score s."""
+    value, weight = problem.held()
+    weight = apply("subtract", weight, input_(BASELINE, ()))
+    surrogate = apply("add", value, apply("multiply", weight, problem.log_q()))
+    return gradient(surrogate, [problem.params[path] for path in wrt])
+
+
+def mean_pilot(problem: Problem, wrt: Sequence[str]) -> list[Output]:
+    """Make f."""
+    return [Output(BASELINE, problem.held()[1])]
+
+
+def optimal(problem: Problem, wrt: Sequence[str]) -> list[Var]:
+    """Make (f - b) s, with b = E[f s^2] / E[s^2] from a pilot for each component of s: its variance is then least.
+
+    Notes
+    -----
+    Greensmith, Bartlett and Baxter 2004; Ranganath, Gerrish and Blei 2014, section 3.2.
+    """
+    params = [problem.params[path] for path in wrt]
+    value, weight = problem.held()
+    direct, scores = gradient(value, params), gradient(problem.log_q(), params)
+    gaps = [apply("subtract", weight, input_(BASELINE + path, problem.params[path].shape)) for path in wrt]
+    return [apply("add", d, apply("multiply", gap, s)) for d, gap, s in zip(direct, gaps, scores, strict=True)]
+
+
+def optimal_pilot(problem: Problem, wrt: Sequence[str]) -> list[Output]:
+    """Make f s^2 and s^2."""
+    _, weight = problem.held()
+    outputs = []
+    for path, s in zip(wrt, gradient(problem.log_q(), [problem.params[path] for path in wrt]), strict=True):
+        squares = apply("multiply", s, s)
+        outputs += [
+            Output(BASELINE + path, apply("multiply", weight, squares)),
+            Output(BASELINE + path + SQUARES, squares),
+        ]
+    return outputs
+
+
+def leave_one_out(problem: Problem, wrt: Sequence[str], k: int) -> list[Var]:
+    """Make the mean over k draws of (f - b) s, with b for each draw the mean of f over the k - 1 others.
+
+    Notes
+    -----
+    The k baselines make it sum_i (f_i - mean f) s_i / (k - 1). Unbiased, as each baseline is independent of its draw:
+    Mnih and Rezende 2016; Kool, van Hoof and Welling 2019.
+    """
+    value, weight, log_q = vmap_noise([*problem.held(), problem.log_q()], k)
+    center = apply("multiply", reduce("sum", weight, (0,)), 1 / k)
+    weight = apply("multiply", apply("subtract", weight, broadcast(center, (k,))), 1 / (k - 1))
+    surrogate = apply(
+        "add",
+        apply("multiply", reduce("sum", value, (0,)), 1 / k),
+        reduce("sum", apply("multiply", weight, log_q), (0,)),
+    )
+    return gradient(surrogate, [problem.params[path] for path in wrt])
+
+
+MEAN = ControlVariate("mean", mean, pilot=mean_pilot)
+LEAVE_ONE_OUT = ControlVariate("leave_one_out", leave_one_out, grouped=True)
+OPTIMAL = ControlVariate("optimal", optimal, pilot=optimal_pilot)

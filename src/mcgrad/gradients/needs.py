@@ -1,0 +1,42 @@
+"""What methods ask of an integrand and of the parameters of its distribution: each need refuses what lacks it.
+
+`Method.gradient` calls those of its method before it makes the gradient. The need of a density whose scores have mean
+zero is in `score_mean`; what a single method needs is in its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mcgrad import tree
+from mcgrad.errors import ParameterError
+from mcgrad.gradients.jumps import reaches
+from mcgrad.gradients.problem import Problem
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.ir.program import Var, toposort
+
+Need = Callable[[Problem, Sequence[str], str], None]  # of a problem, in parameters at some paths, for a method
+
+
+def smooth_draws(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse parameters that reach the draw through nothing but comparisons, floors and the like."""
+    read = _noise(problem.value)
+    leaves = [leaf for leaf in tree.flatten(problem.z).values() if read & _noise(leaf)]  # an entropy may read no draw
+    for path in wrt:
+        param = problem.params[path]
+        if path in problem.own and reaches(param, leaves, smoothly=False) and not reaches(param, leaves):
+            given = "a parameter in which draws jump, so that the pathwise gradient is no gradient"
+            raise ParameterError(path, given, f'another method, such as method="score" or method={{"{path}": "score"}}')
+
+
+def traced_parameters(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse the own parameters of an Integrand, which gives the gradient in the draw alone."""
+    names = [path for path in wrt if path not in problem.own]
+    if names and isinstance(getattr(problem.f, "log_joint", problem.f), Integrand):
+        given = f"{', '.join(names)}, in which an Integrand gives no gradient"
+        others = f"any of {', '.join(problem.own)}, or " if problem.own else ""
+        raise ParameterError("wrt", given, f'{others}method={{"{names[0]}": "difference"}}')
+
+
+def _noise(var: Var) -> set[Var]:
+    return {source for source in toposort([var]) if source.op == "noise"}
