@@ -22,7 +22,7 @@ ONE = build.noise(3, "normal", (1,))
 def ops(function: Callable[..., object], *args: Var) -> list[str]:
     """All that is computed: the subscripts of einsums, the names of other ops."""
     equations = toposort([trace(function, args, {})])
-    return [v.attrs if v.op == "einsum" else v.op for v in equations if v.args]
+    return [str(v.attrs) if v.op == "einsum" else v.op for v in equations if v.args]
 
 
 @pytest.mark.parametrize(

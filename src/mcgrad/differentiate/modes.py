@@ -88,7 +88,7 @@ def _carriers(value: Var) -> set[Var]:
     found, stack = {value}, [value]
     while stack:
         var = stack.pop()
-        args = var.args if OPS[var.op].result == "float" else ()
+        args = var.args if var.kind == "float" else ()
         if var.op in ELEMENTWISE:
             args = tuple(arg for arg, rule in zip(args, _rules(var), strict=False) if rule)
         stack += (new := [arg for arg in args if arg not in found])
@@ -105,7 +105,7 @@ def jvp_rule(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None
             if t is not None and rule is not None
         ]
         return sum_of(terms)
-    if OPS[var.op].result == "bool":
+    if var.kind == "bool":
         return None
     if var.op in FORWARD:
         return FORWARD[var.op](ts, var)
@@ -145,7 +145,7 @@ def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
     """Cotangents of the arguments of one equation, whose own may have zeros of some kind."""
     if var.op in ELEMENTWISE:
         return [None if rule is None else _term(rule, ct, var, i, kind) for i, rule in enumerate(_rules(var))]
-    if OPS[var.op].result == "bool":
+    if var.kind == "bool":
         return [None] * len(var.args)
     if var.op not in REVERSE:
         raise TypeError(f"{var.op} has no derivative rule")
@@ -154,7 +154,8 @@ def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
     cts = REVERSE[var.op](ct, var)
     if kind == BRANCH and var.op in REPEATING:
         return [
-            past(expand(ct, var.attrs, var.args[0].shape) if var.op != "native_value" else ct, term) for term in cts
+            past(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
+            for term in cts
         ]
     return cts
 
@@ -173,7 +174,7 @@ def sum_of(terms: Sequence[Var]) -> Var | None:
     """Sum of Vars, those that are padded alike before they are padded; None for no terms."""
     sums: dict[object, Var] = {}
     for term in terms:
-        key = term.attrs if term.op == "pad" else None
+        key = term.attrs.widths if term.op == "pad" else None
         before = sums.get(key)
         if before is None:
             sums[key] = term
@@ -207,5 +208,5 @@ def gradient_cost(roots: Sequence[Var]) -> float:
 
 
 def _barrier(var: Var) -> bool:
-    reversed_scan = OPS[var.op].group == "scan" and var.attrs[1]
+    reversed_scan = OPS[var.op].group == "scan" and var.attrs.reverse
     return OPS[var.op].group in ("reduction", "contraction") or reversed_scan or var.op == "flip"

@@ -60,7 +60,7 @@ def _only(ts: Tangents) -> Var:
 # --- reductions ------------------------------------------------------------------------------------------------------
 def _others(var: Var) -> Var:
     """For each element the product of the others: exclusive products from both ends, right even where one is zero."""
-    (x,), axes = var.args, var.attrs
+    (x,), axes = var.args, var.attrs.axes
     order = [i for i in range(len(x.shape)) if i not in axes] + list(axes)
     kept = tuple(x.shape[i] for i in order[: len(order) - len(axes)])
     flat = reshape(transpose(x, order), (*kept, -1 if 0 in x.shape else x.size // max(int(np.prod(kept)), 1)))
@@ -71,23 +71,23 @@ def _others(var: Var) -> Var:
 
 def _attained(var: Var) -> tuple[Var, Var]:
     """Where the elements attain the extremum, and how many do: they have equal shares in it."""
-    (x,), axes = var.args, var.attrs
+    (x,), axes = var.args, var.attrs.axes
     hit = apply("equal", x, expand(var, axes, x.shape))
     return hit, reduce("sum", apply("float", hit), axes)
 
 
 def _extremum_forward(ts: Tangents, var: Var) -> Var:
     hit, count = _attained(var)
-    return apply("divide", reduce("sum", apply("where", hit, _only(ts), 0.0), var.attrs), count)
+    return apply("divide", reduce("sum", apply("where", hit, _only(ts), 0.0), var.attrs.axes), count)
 
 
 def _extremum_reverse(ct: Var, var: Var) -> list[Var]:
     hit, count = _attained(var)
-    return [apply("where", hit, expand(apply("divide", ct, count), var.attrs, hit.shape), 0.0)]
+    return [apply("where", hit, expand(apply("divide", ct, count), var.attrs.axes, hit.shape), 0.0)]
 
 
 def _prod_forward(ts: Tangents, var: Var) -> Var:
-    return reduce("sum", apply("multiply", _only(ts), _others(var)), var.attrs)
+    return reduce("sum", apply("multiply", _only(ts), _others(var)), var.attrs.axes)
 
 
 # --- scans -----------------------------------------------------------------------------------------------------------
@@ -101,14 +101,20 @@ def _shifted(y: Var, axis: int, reverse: bool, first: float) -> Var:
     return concatenate([rest, start] if reverse else [start, rest], axis)
 
 
+def _cumprod_forward(ts: Tangents, var: Var) -> Var:
+    axis, reverse = var.attrs.axis, var.attrs.reverse
+    source = apply("multiply", _only(ts), _shifted(var, axis, reverse, 1.0))
+    return linear_recurrence(var.args[0], source, axis, reverse)
+
+
 def _cumprod_reverse(ct: Var, var: Var) -> list[Var]:
-    axis, reverse = var.attrs
+    axis, reverse = var.attrs.axis, var.attrs.reverse
     factors = _shifted(var.args[0], axis, not reverse, 0.0)  # the recurrence runs backwards: step k uses x[k+1]
     return [apply("multiply", linear_recurrence(factors, ct, axis, not reverse), _shifted(var, axis, reverse, 1.0))]
 
 
 def _recurrence_forward(ts: Tangents, var: Var) -> Var:
-    (a, _), (axis, reverse) = var.args, var.attrs
+    (a, _), axis, reverse = var.args, var.attrs.axis, var.attrs.reverse
     source = zeros_like(var) if ts[1] is None else ts[1]
     if ts[0] is not None:
         source = apply("add", source, apply("multiply", ts[0], _shifted(var, axis, reverse, 0.0)))
@@ -116,34 +122,34 @@ def _recurrence_forward(ts: Tangents, var: Var) -> Var:
 
 
 def _recurrence_reverse(ct: Var, var: Var) -> list[Var]:
-    (a, _), (axis, reverse) = var.args, var.attrs
+    (a, _), axis, reverse = var.args, var.attrs.axis, var.attrs.reverse
     u = linear_recurrence(_shifted(a, axis, not reverse, 0.0), ct, axis, not reverse)
     return [apply("multiply", u, _shifted(var, axis, reverse, 0.0)), u]
 
 
 # --- structure -------------------------------------------------------------------------------------------------------
 def _slice_reverse(ct: Var, var: Var) -> list[Var]:
-    spec = []
-    for (start, _, step), n, full in zip(var.attrs, var.shape, var.args[0].shape, strict=True):
+    widths = []
+    for (start, _, step), n, full in zip(var.attrs.bounds, var.shape, var.args[0].shape, strict=True):
         last = start + (n - 1) * step
-        spec.append((start, full - 1 - last, step - 1))
-    return [pad(ct, spec)]
+        widths.append((start, full - 1 - last, step - 1))
+    return [pad(ct, widths)]
 
 
 def _pad_reverse(ct: Var, var: Var) -> list[Var]:
     bounds = [
         (low, low + (n - 1) * (gap + 1) + 1, gap + 1)
-        for (low, _, gap), n in zip(var.attrs, var.args[0].shape, strict=True)
+        for (low, _, gap), n in zip(var.attrs.widths, var.args[0].shape, strict=True)
     ]
     return [slice_(ct, bounds)]
 
 
 def _concatenate_forward(ts: Tangents, var: Var) -> Var:
-    return concatenate([zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)], var.attrs)
+    return concatenate([zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)], var.attrs.axis)
 
 
 def _concatenate_reverse(ct: Var, var: Var) -> list[Var]:
-    axis, start, cts = var.attrs, 0, []
+    axis, start, cts = var.attrs.axis, 0, []
     for x in var.args:
         bounds = [(0, n, 1) for n in ct.shape]
         bounds[axis] = (start, start + x.shape[axis], 1)
@@ -155,7 +161,7 @@ def _concatenate_reverse(ct: Var, var: Var) -> list[Var]:
 # --- contractions ----------------------------------------------------------------------------------------------------
 def _einsum_forward(ts: Tangents, var: Var) -> Var:
     terms = [
-        einsum(var.attrs, *(t if i == k else x for i, x in enumerate(var.args)))
+        einsum(str(var.attrs), *(t if i == k else x for i, x in enumerate(var.args)))
         for k, t in enumerate(ts)
         if t is not None
     ]
@@ -163,8 +169,7 @@ def _einsum_forward(ts: Tangents, var: Var) -> Var:
 
 
 def _einsum_reverse(ct: Var, var: Var) -> list[Var]:
-    inputs, output = var.attrs.split("->")
-    labels, cts = inputs.split(","), []
+    labels, output, cts = var.attrs.inputs, var.attrs.output, []
     for k, x in enumerate(var.args):
         others = [(labels[i], arg) for i, arg in enumerate(var.args) if i != k]
         known = set(output).union(*(label for label, _ in others))
@@ -179,9 +184,10 @@ def _einsum_reverse(ct: Var, var: Var) -> list[Var]:
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 def _slope(var: Var) -> Var:
-    if var.attrs.derivative is None:
-        raise TypeError(f"table {var.attrs} has no derivative rule")
-    return table(var.args[0], var.attrs.derivative)
+    looked_up = var.attrs.table
+    if looked_up.derivative is None:
+        raise TypeError(f"table {looked_up} has no derivative rule")
+    return table(var.args[0], looked_up.derivative)
 
 
 def _trailing(var: Var) -> range:
@@ -190,7 +196,7 @@ def _trailing(var: Var) -> range:
 
 # --- the user's own Numba functions ----------------------------------------------------------------------------------
 def _gradient(var: Var) -> Var:
-    return native("native_gradient", var.attrs, var.args, var.args[0].shape)
+    return native("native_gradient", var.attrs.function, var.args, var.args[0].shape)
 
 
 def _native_forward(ts: Tangents, var: Var) -> Var:
@@ -203,9 +209,7 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
     "prod": _prod_forward,
     "max": _extremum_forward,
     "min": _extremum_forward,
-    "cumprod": lambda ts, var: linear_recurrence(
-        var.args[0], apply("multiply", _only(ts), _shifted(var, var.attrs[0], var.attrs[1], 1.0)), *var.attrs
-    ),
+    "cumprod": _cumprod_forward,
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
     "einsum": _einsum_forward,
@@ -215,19 +219,19 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
 
 REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "reshape": lambda ct, var: [reshape(ct, var.args[0].shape)],
-    "transpose": lambda ct, var: [transpose(ct, np.argsort(var.attrs).tolist())],
+    "transpose": lambda ct, var: [transpose(ct, np.argsort(var.attrs.axes).tolist())],
     "broadcast": lambda ct, var: [unbroadcast(ct, var.args[0].shape)],
     "slice": _slice_reverse,
-    "flip": lambda ct, var: [flip(ct, var.attrs)],
+    "flip": lambda ct, var: [flip(ct, var.attrs.axes)],
     "pad": _pad_reverse,
-    "take": lambda ct, var: [scatter_add(ct, var.attrs.array, var.args[0].shape)],
-    "scatter_add": lambda ct, var: [take(ct, var.attrs.array)],
+    "take": lambda ct, var: [scatter_add(ct, var.attrs.index.array, var.args[0].shape)],
+    "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
-    "sum": lambda ct, var: [expand(ct, var.attrs, var.args[0].shape)],
-    "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs, var.args[0].shape), _others(var))],
+    "sum": lambda ct, var: [expand(ct, var.attrs.axes, var.args[0].shape)],
+    "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs.axes, var.args[0].shape), _others(var))],
     "max": _extremum_reverse,
     "min": _extremum_reverse,
-    "cumsum": lambda ct, var: [scan("cumsum", ct, var.attrs[0], not var.attrs[1])],
+    "cumsum": lambda ct, var: [scan("cumsum", ct, var.attrs.axis, not var.attrs.reverse)],
     "cumprod": _cumprod_reverse,
     "linear_recurrence": _recurrence_reverse,
     "einsum": _einsum_reverse,

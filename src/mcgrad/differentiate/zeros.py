@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.build import apply
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Var
 
 NONE, CHOSEN, BRANCH = 0, 1, 2
@@ -45,9 +45,9 @@ class Unread:
         elif arg not in self._whole:
             read = self._read.setdefault(arg, np.zeros(arg.shape, bool))
             if var.op == "slice":
-                read[tuple(slice(*bounds) for bounds in var.attrs)] = True
+                read[tuple(slice(*bounds) for bounds in var.attrs.bounds)] = True
             else:
-                read.flat[var.attrs.array.ravel()] = True
+                read.flat[var.attrs.index.array.ravel()] = True
 
     def some(self, var: Var) -> bool:
         """Whether there are any, when all that read the Var were noted."""
@@ -75,7 +75,7 @@ def is_guarded(var: Var, i: int, kind: int) -> bool:
 
 def _is_ordinary(var: Var, nonzero: bool) -> bool:
     """Whether values are finite, and not zero where that matters: literals, and noise."""
-    while OPS[var.op].group == "structural" and len(var.args) == 1 and var.op != "pad":
+    while var.op in VIEWS:
         var = var.args[0]
     if var.is_const:
         return bool(np.all(np.isfinite(var.attrs.array)) and not (nonzero and np.any(var.attrs.array == 0)))

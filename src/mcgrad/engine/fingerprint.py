@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device, computing, to_host
 from mcgrad.inputs.integrand import Integrand
-from mcgrad.ir.program import Literal, Program, Var
+from mcgrad.ir.attributes import Attributes, Literal
+from mcgrad.ir.program import Program, Var
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -82,12 +83,14 @@ def program_hash(program: Program) -> hashlib.blake2b:
     for var in program.equations():
         number[var] = len(number)
         attrs = var.attrs
-        if isinstance(attrs, Literal):
-            digest.update(attrs.array.tobytes())
-            attrs = attrs.array.shape
-        elif isinstance(attrs, Integrand):
-            attrs = [identity(attrs.value), identity(attrs.value_and_grad)]
-        digest.update(f"{var.op}{[number[arg] for arg in var.args]}{attrs}{var.shape};".encode())
+        parts = [value for _, value in attrs.items()] if isinstance(attrs, Attributes) else [attrs]
+        for i, part in enumerate(parts):
+            if isinstance(part, Literal):
+                digest.update(part.array.tobytes())
+                parts[i] = part.array.shape
+            elif isinstance(part, Integrand):
+                parts[i] = [identity(part.value), identity(part.value_and_grad)]
+        digest.update(f"{var.op}{[number[arg] for arg in var.args]}{parts}{var.shape};".encode())
     outputs = [(out.path, number[out.var], None if out.scale is None else number[out.scale]) for out in program.outputs]
     digest.update(f"{outputs}{program.dtype}".encode())
     return digest

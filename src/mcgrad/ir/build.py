@@ -12,13 +12,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.ir.attributes import (
+    Broadcast,
+    Call,
+    Concatenate,
+    Einsum,
+    Flip,
+    Literal,
+    Lookup,
+    Pad,
+    Reduce,
+    Reshape,
+    Scan,
+    ScatterAdd,
+    Slice,
+    Take,
+    Transpose,
+)
+from mcgrad.ir.infer import infer
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Level, Literal, Shape, Var
+from mcgrad.ir.program import Level, Shape, Var
 from mcgrad.noise.source import NoiseSource
 
 Operand = Var | npt.ArrayLike
+NOT_FOLDED = {"broadcast", "copy", "native_value", "native_gradient"}
 
 
 # --- leaves ----------------------------------------------------------------------------------------------------------
@@ -72,8 +91,7 @@ def apply(op: str, *operands: Operand) -> Var:
     simpler = _algebra(op, args, shape)
     if simpler is not None:
         return broadcast(simpler, shape)
-    kind = OPS[op].result if op != "where" else args[1].kind
-    return _make(op, tuple(broadcast(x, shape) for x in args), None, shape, kind)
+    return _make(op, tuple(broadcast(x, shape) for x in args))
 
 
 def _same_kind(args: list[Var]) -> list[Var]:
@@ -155,19 +173,16 @@ def _power(x: Var, y: Var) -> Var | None:
 
 def copy(x: Var) -> Var:
     """Compute the same values anew for each draw, in rows of their own, though no draw may change x."""
-    return Var("copy", (x,), None, x.shape, x.kind, Level.DRAW)
+    return _make("copy", (x,))
 
 
 # --- structural ------------------------------------------------------------------------------------------------------
 def reshape(x: Var, shape: Shape) -> Var:
     """Reinterpret the elements, in C order, in another shape of the same size."""
-    if x.shape == tuple(shape):
-        return x
-    if x.op == "reshape":
+    shape = tuple(int(n) for n in shape)
+    if x.op == "reshape" and x.shape != shape:
         x = x.args[0]
-        if x.shape == tuple(shape):
-            return x
-    return _make("reshape", (x,), None, tuple(int(n) for n in shape), x.kind)
+    return x if x.shape == shape else _make("reshape", (x,), Reshape(shape))
 
 
 def transpose(x: Var, axes: Sequence[int]) -> Var:
@@ -175,17 +190,17 @@ def transpose(x: Var, axes: Sequence[int]) -> Var:
     axes = tuple(int(a) % len(x.shape) for a in axes)
     if axes == tuple(range(len(x.shape))):
         return x
-    return _make("transpose", (x,), axes, tuple(x.shape[a] for a in axes), x.kind)
+    return _make("transpose", (x,), Transpose(axes))
 
 
 def broadcast(x: Var, shape: Shape) -> Var:
     """Repeat along new leading axes and axes of extent 1, as np.broadcast_to does."""
-    shape = tuple(shape)
+    shape = tuple(int(n) for n in shape)
     if x.shape == shape:
         return x
     if x.op == "broadcast" and np.broadcast_shapes(x.args[0].shape, shape) == shape:
         x = x.args[0]
-    return _make("broadcast", (x,), None, shape, x.kind, fold=False)
+    return _make("broadcast", (x,), Broadcast(shape))
 
 
 def slice_(x: Var, bounds: Sequence[tuple[int, int, int]]) -> Var:
@@ -194,35 +209,30 @@ def slice_(x: Var, bounds: Sequence[tuple[int, int, int]]) -> Var:
     shape = tuple(len(range(*b)) for b in bounds)
     if shape == x.shape and all(step == 1 or n == 1 for (_, _, step), n in zip(bounds, shape, strict=True)):
         return x
-    return _make("slice", (x,), bounds, shape, x.kind)
+    return _make("slice", (x,), Slice(bounds))
 
 
 def flip(x: Var, axes: Sequence[int]) -> Var:
     """Reverse the order along axes."""
-    axes = tuple(a for a in axes if x.shape[a] > 1)
-    if not axes:
-        return x
-    return _make("flip", (x,), axes, x.shape, x.kind)
+    axes = tuple(int(a) % len(x.shape) for a in axes if x.shape[a] > 1)
+    return _make("flip", (x,), Flip(axes)) if axes else x
 
 
-def pad(x: Var, spec: Sequence[tuple[int, int, int]]) -> Var:
+def pad(x: Var, widths: Sequence[tuple[int, int, int]]) -> Var:
     """Surround with zeros: (before, after, between neighbours) for each axis."""
-    spec = tuple((int(a), int(b), int(c)) for a, b, c in spec)
-    if not any(any(s) for s in spec):
-        return x
-    shape = tuple(low + high + n + max(n - 1, 0) * gap for (low, high, gap), n in zip(spec, x.shape, strict=True))
-    return _make("pad", (x,), spec, shape, x.kind)
+    widths = tuple((int(a), int(b), int(c)) for a, b, c in widths)
+    return _make("pad", (x,), Pad(widths)) if any(any(width) for width in widths) else x
 
 
 def take(x: Var, index: npt.NDArray[np.integer[Any]]) -> Var:
     """Take elements by their flat (C order) index; the result has the shape of `index`."""
-    index = np.asarray(index, np.int64)
-    return _make("take", (x,), Literal(index), index.shape, x.kind)
+    return _make("take", (x,), Take(Literal(np.asarray(index, np.int64))))
 
 
 def scatter_add(x: Var, index: npt.NDArray[np.integer[Any]], shape: Shape) -> Var:
     """Add every element of x to the element of a zero array at its flat index: the transpose of `take`."""
-    return _make("scatter_add", (x,), Literal(np.asarray(index, np.int64)), tuple(shape), "float")
+    shape = tuple(int(n) for n in shape)
+    return _make("scatter_add", (x,), ScatterAdd(Literal(np.asarray(index, np.int64)), shape))
 
 
 def concatenate(parts: Sequence[Var], axis: int) -> Var:
@@ -230,10 +240,7 @@ def concatenate(parts: Sequence[Var], axis: int) -> Var:
     parts = [p for p in parts if p.shape[axis] > 0] or list(parts[:1])
     if len(parts) == 1:
         return parts[0]
-    parts = _same_kind(list(parts))
-    shape = list(parts[0].shape)
-    shape[axis] = sum(p.shape[axis] for p in parts)
-    return _make("concatenate", tuple(parts), axis, tuple(shape), parts[0].kind)
+    return _make("concatenate", tuple(_same_kind(list(parts))), Concatenate(int(axis) % len(parts[0].shape)))
 
 
 # --- reductions, scans, contractions ---------------------------------------------------------------------------------
@@ -249,38 +256,36 @@ def reduce(op: str, x: Var, axes: Sequence[int]) -> Var:
         value = fill_value(x)
         if value is not None:
             return const(np.full(shape, value * extent))
-    return _make(op, (x,), axes, shape, "float")
+    return _make(op, (x,), Reduce(axes))
 
 
 def scan(op: str, x: Var, axis: int, reverse: bool = False) -> Var:
     """Accumulate along an axis with cumsum or cumprod."""
     x = apply("float", x)
-    return x if x.shape[axis] == 1 else _make(op, (x,), (axis % len(x.shape), reverse), x.shape, "float")
+    return x if x.shape[axis] == 1 else _make(op, (x,), Scan(int(axis) % len(x.shape), bool(reverse)))
 
 
 def linear_recurrence(a: Var, b: Var, axis: int, reverse: bool = False) -> Var:
     """y[k] = a[k] * y[k-1] + b[k], with y[-1] = 0 (from the other end if reverse)."""
     shape = np.broadcast_shapes(a.shape, b.shape)
-    return _make("linear_recurrence", (broadcast(a, shape), broadcast(b, shape)), (axis, reverse), shape, "float")
+    scan = Scan(int(axis) % len(shape), bool(reverse))
+    return _make("linear_recurrence", (broadcast(a, shape), broadcast(b, shape)), scan)
 
 
 def einsum(subscripts: str, *args: Var) -> Var:
     """Contract one or two operands; each label once in an operand, lower or upper case letters but Z."""
     inputs, output = subscripts.split("->")
-    extents = dict(
-        pair for labels, x in zip(inputs.split(","), args, strict=True) for pair in zip(labels, x.shape, strict=True)
-    )
-    return _make("einsum", tuple(args), subscripts, tuple(extents[label] for label in output), "float")
+    return _make("einsum", args, Einsum(tuple(inputs.split(",")), output))
 
 
 def table(x: Var, what: Table) -> Var:
     """Look up an array for each element; `x` must not depend on the draw."""
-    return _make("table", (x,), what, (*x.shape, *what.shape), "float")
+    return _make("table", (x,), Lookup(what))
 
 
 def native(op: str, function: Any, args: Sequence[Var], shape: Shape) -> Var:
     """Call a user's Numba function on one draw."""
-    return _make(op, tuple(args), function, tuple(shape), "float", fold=False)
+    return _make(op, tuple(args), Call(function, tuple(int(n) for n in shape)))
 
 
 def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
@@ -290,14 +295,13 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
     if var.op == "broadcast":
         return broadcast(args[0], var.shape)
     if var.op == "sum":
-        return reduce("sum", args[0], var.attrs)
-    return _make(var.op, args, var.attrs, var.shape, var.kind, fold=var.op not in ("native_value", "native_gradient"))
+        return reduce("sum", args[0], var.attrs.axes)
+    return _make(var.op, args, var.attrs)
 
 
-def _make(op: str, args: tuple[Var, ...], attrs: Any, shape: Shape, kind: str, fold: bool = True) -> Var:
-    level = max((arg.level for arg in args), default=Level.CONSTANT)
-    var = Var(op, args, attrs, tuple(int(n) for n in shape), kind, level)
-    if fold and args and all(arg.is_const or (arg.op == "broadcast" and arg.args[0].is_const) for arg in args):
+def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:
+    var = Var(op, args, attrs, *infer(op, args, attrs))
+    if op not in NOT_FOLDED and all(x.is_const or (x.op == "broadcast" and x.args[0].is_const) for x in args):
         (value,) = interpret([var], {}, "float64")
         return const(value[..., 0])
     return var

@@ -1,7 +1,8 @@
 """The type check of a Program, run after every pass."""
 
+from mcgrad.ir.infer import infer
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Level, Program
+from mcgrad.ir.program import Level, Program, Shape, Var
 
 
 def check(program: Program) -> Program:
@@ -10,25 +11,26 @@ def check(program: Program) -> Program:
     Raises
     ------
     AssertionError
-        An unknown op, an elementwise op over different shapes, a wrong kind or a wrong level: a fault of
-        mcgrad's own, not of its user.
+        An unknown op, arguments or attributes that it does not take, or a shape, kind or level other than those that
+        `infer` gives: a fault of mcgrad's own, not of its user.
     """
     for var in program.equations():
-        op = OPS.get(var.op)
-        assert op is not None, f"unknown op {var.op!r}"
-        level = (
-            Level.DRAW if var.op in ("noise", "copy") else max((arg.level for arg in var.args), default=Level.CONSTANT)
-        )
-        assert var.level == level, f"{var.op}: level {var.level!r}"
-        if op.group == "elementwise":
-            assert all(arg.shape == var.shape for arg in var.args), (
-                f"{var.op}: shapes {[arg.shape for arg in var.args]} -> {var.shape}"
-            )
-            assert var.op in ("where", "copy") or var.kind == op.result, f"{var.op}: kind {var.kind}"
-        if op.group in ("reduction", "scan", "contraction"):
-            assert all(arg.kind == "float" for arg in var.args), f"{var.op} of {[arg.kind for arg in var.args]}"
+        assert var.op in OPS, f"unknown op {var.op!r}"
+        wanted = infer(var.op, var.args, var.attrs) if var.args else _leaf(var)
+        assert (var.shape, var.kind, var.level) == wanted, f"{var.op}: {(var.shape, var.kind, var.level)}, not {wanted}"
+        assert var.op != "table" or not var.by_draw, "a table, which the host looks up, of what changes by draw"
     for out in program.outputs:
         assert out.var.kind == "float", f"output {out.path} is {out.var.kind}"
         assert out.scale is None or (out.scale.shape in ((), out.var.shape) and not out.scale.by_draw)
     assert program.dtype in ("float32", "float64"), program.dtype
     return program
+
+
+def _leaf(var: Var) -> tuple[Shape, str, Level]:
+    record = OPS[var.op].attributes
+    assert record is None or isinstance(var.attrs, record), f"{var.op} with {var.attrs!r}"
+    if var.op == "const":
+        array = var.attrs.array
+        return array.shape, "bool" if array.dtype == bool else "float", Level.CONSTANT
+    assert var.op in ("input", "noise"), f"{var.op} without arguments"
+    return var.shape, "float", Level.DRAW if var.op == "noise" else Level.CONSTANT

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device, on_device, special, to_device, to_host
 from mcgrad.ir import gamma_quantile
-from mcgrad.ir.program import Literal, Var, toposort
+from mcgrad.ir.attributes import Literal
+from mcgrad.ir.program import Var, toposort
 
 Array = npt.NDArray[Any]
 
@@ -147,22 +148,22 @@ def _broadcast(var: Var, x: Array) -> Array:
 def _pad(var: Var, x: Array) -> Array:
     out = np.zeros_like(x, shape=(*var.shape, x.shape[-1]))
     out[tuple(slice(low, low + (n - 1) * (gap + 1) + 1 if n else low, gap + 1)
-              for (low, _, gap), n in zip(var.attrs, x.shape, strict=False))] = x  # fmt: skip
+              for (low, _, gap), n in zip(var.attrs.widths, x.shape, strict=False))] = x  # fmt: skip
     return out
 
 
 def _take(var: Var, x: Array) -> Array:
-    taken: Array = x.reshape(-1, x.shape[-1])[var.attrs.array]
+    taken: Array = x.reshape(-1, x.shape[-1])[var.attrs.index.array]
     return taken
 
 
 def _scatter_add(var: Var, x: Array) -> Array:
     out, terms = np.zeros_like(x, shape=(var.size, x.shape[-1])), x.reshape(-1, x.shape[-1])
     if on_device(x):
-        for taken, to in _rounds(var.attrs):
+        for taken, to in _rounds(var.attrs.index):
             out[to] += terms[taken]
     else:
-        np.add.at(out, var.attrs.array.ravel(), terms)
+        np.add.at(out, var.attrs.index.array.ravel(), terms)
     return out.reshape(*var.shape, x.shape[-1])
 
 
@@ -179,14 +180,14 @@ def _rounds(literal: Literal) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np
 
 def _scan(function: Callable[..., Array]) -> Callable[..., Array]:
     def call(var: Var, x: Array) -> Array:
-        axis, reverse = var.attrs
+        axis, reverse = var.attrs.axis, var.attrs.reverse
         return np.flip(function(np.flip(x, axis), axis), axis) if reverse else function(x, axis)
 
     return call
 
 
 def _linear_recurrence(var: Var, a: Array, b: Array) -> Array:
-    axis, reverse = var.attrs
+    axis, reverse = var.attrs.axis, var.attrs.reverse
     a, b = np.broadcast_arrays(a, b)
     a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
     out, y = np.empty_like(b), np.zeros_like(b[0])
@@ -196,18 +197,17 @@ def _linear_recurrence(var: Var, a: Array, b: Array) -> Array:
 
 
 def _einsum(var: Var, *args: Array) -> Array:
-    inputs, output = var.attrs.split("->")
     draws = max(arg.shape[-1] for arg in args)
     terms = [
-        labels + ("Z" if arg.shape[-1] == draws else "") for labels, arg in zip(inputs.split(","), args, strict=True)
+        letters + ("Z" if arg.shape[-1] == draws else "") for letters, arg in zip(var.attrs.inputs, args, strict=True)
     ]
     args = tuple(arg if arg.shape[-1] == draws else arg[..., 0] for arg in args)
-    product: Array = np.einsum(f"{','.join(terms)}->{output}Z", *args, optimize=True)
+    product: Array = np.einsum(f"{','.join(terms)}->{var.attrs.output}Z", *args, optimize=True)
     return product
 
 
 def _table(var: Var, x: Array) -> Array:
-    found = var.attrs(np.moveaxis(to_host(x), -1, 0))
+    found = var.attrs.table(np.moveaxis(to_host(x), -1, 0))
     found = np.moveaxis(found, 0, -1)
     return to_device(found) if on_device(x) else found
 
@@ -215,7 +215,7 @@ def _table(var: Var, x: Array) -> Array:
 def _native(var: Var, *args: Array) -> Array:
     draws = max(arg.shape[-1] for arg in args)
     full = [np.ascontiguousarray(np.moveaxis(np.broadcast_to(arg, (*arg.shape[:-1], draws)), -1, 0)) for arg in args]
-    rows = [var.attrs.reference(var.op, var.shape, [array[i] for array in full]) for i in range(draws)]
+    rows = [var.attrs.function.reference(var.op, var.shape, [array[i] for array in full]) for i in range(draws)]
     return np.moveaxis(np.asarray(rows, args[0].dtype), 0, -1)
 
 
@@ -287,20 +287,20 @@ IMPL: dict[str, Callable[..., Array]] = {
     "stop": lambda var, x: x,
     "implicit": lambda var, x, cdf, density: x,
     "reshape": lambda var, x: x.reshape(*var.shape, x.shape[-1]),
-    "transpose": lambda var, x: x.transpose(*var.attrs, -1),
+    "transpose": lambda var, x: x.transpose(*var.attrs.axes, -1),
     "broadcast": _broadcast,
-    "slice": lambda var, x: x[tuple(slice(*bounds) for bounds in var.attrs)],
-    "flip": lambda var, x: np.flip(x, var.attrs),
+    "slice": lambda var, x: x[tuple(slice(*bounds) for bounds in var.attrs.bounds)],
+    "flip": lambda var, x: np.flip(x, var.attrs.axes),
     "pad": _pad,
     "take": _take,
     "scatter_add": _scatter_add,
     "concatenate": lambda var, *args: np.concatenate(
-        [np.broadcast_to(x, (*x.shape[:-1], max(a.shape[-1] for a in args))) for x in args], var.attrs
+        [np.broadcast_to(x, (*x.shape[:-1], max(a.shape[-1] for a in args))) for x in args], var.attrs.axis
     ),
-    "sum": lambda var, x: x.sum(var.attrs),
-    "prod": lambda var, x: x.prod(var.attrs),
-    "max": lambda var, x: x.max(var.attrs),
-    "min": lambda var, x: x.min(var.attrs),
+    "sum": lambda var, x: x.sum(var.attrs.axes),
+    "prod": lambda var, x: x.prod(var.attrs.axes),
+    "max": lambda var, x: x.max(var.attrs.axes),
+    "min": lambda var, x: x.min(var.attrs.axes),
     "cumsum": _scan(np.cumsum),
     "cumprod": _scan(np.cumprod),
     "linear_recurrence": _linear_recurrence,

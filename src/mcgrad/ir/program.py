@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from math import prod
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mcgrad.ir.ops import OPS
 
@@ -25,34 +23,6 @@ class Level(IntEnum):
 
     CONSTANT = 0  # the same for all draws of a call
     DRAW = 2  # another for each draw
-
-
-class Literal:
-    """An array inside a Program, compared by its contents."""
-
-    __slots__ = ("_hash", "array")
-
-    def __init__(self, array: npt.ArrayLike) -> None:
-        self.array = np.array(array)
-        self.array.flags.writeable = False
-        self._hash = hash((self.array.shape, self.array.dtype.str, self.array.tobytes()))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Literal)
-            and self._hash == other._hash
-            and self.array.dtype == other.array.dtype
-            and np.array_equal(self.array, other.array, equal_nan=self.array.dtype.kind == "f")
-            and self.array.tobytes() == other.array.tobytes()  # tells -0.0 from 0.0
-        )
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __repr__(self) -> str:
-        if self.array.size <= 8:
-            return np.array2string(self.array, separator=", ", threshold=8, max_line_width=200).replace("\n", "")
-        return f"<{'x'.join(map(str, self.array.shape))} {self.array.dtype}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,13 +157,7 @@ def cost(var: Var) -> float:
 
 def contraction_size(var: Var) -> int:
     """Number of multiplications of an einsum."""
-    inputs, _ = var.attrs.split("->")
-    extents = {
-        label: extent
-        for labels, arg in zip(inputs.split(","), var.args, strict=True)
-        for label, extent in zip(labels, arg.shape, strict=True)
-    }
-    return int(np.prod([*extents.values(), 1]))
+    return prod(var.attrs.extents([arg.shape for arg in var.args]).values())
 
 
 def describe(var: Var, names: dict[Var, str]) -> str:
@@ -201,7 +165,7 @@ def describe(var: Var, names: dict[Var, str]) -> str:
     shape = ",".join(map(str, var.shape))
     args = [names[arg] for arg in var.args]
     if var.attrs is not None:
-        args.append(repr(var.attrs) if not isinstance(var.attrs, str) else var.attrs)
+        args.append(str(var.attrs))
     return f"{names[var]}: {var.kind[0]}[{shape}] = {var.op}({', '.join(args)})"
 
 

@@ -88,31 +88,28 @@ def _broadcast(var: Var, args: Args, extent: int) -> Var:
 
 def _flat_index(var: Var, size: int, extent: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """The index of `take` or `scatter_add` in each of `extent` arrays of this size, side by side."""
-    index = var.attrs.array
+    index = var.attrs.index.array
     starts = np.arange(extent, dtype=np.int64) * size
     return np.asarray(starts.reshape(extent, *(1,) * index.ndim) + index)
 
 
 def _reduce(var: Var, args: Args, extent: int) -> Var:
-    return build.reduce(var.op, args[0], [axis + 1 for axis in var.attrs])
+    return build.reduce(var.op, args[0], [axis + 1 for axis in var.attrs.axes])
 
 
 def _scan(var: Var, args: Args, extent: int) -> Var:
-    axis, reverse = var.attrs
-    return build.scan(var.op, args[0], axis + 1, reverse)
+    return build.scan(var.op, args[0], var.attrs.axis + 1, var.attrs.reverse)
 
 
 def _recurrence(var: Var, args: Args, extent: int) -> Var:
-    axis, reverse = var.attrs
-    return build.linear_recurrence(args[0], args[1], axis + 1, reverse)
+    return build.linear_recurrence(args[0], args[1], var.attrs.axis + 1, var.attrs.reverse)
 
 
 def _einsum(var: Var, args: Sequence[tuple[Var, bool]]) -> Var:
     """One more label, in the operands that have the new axis: what no draw changes stays one matrix."""
-    inputs, output = var.attrs.split("->")
-    label = next(letter for letter in LETTERS if letter not in var.attrs)
-    terms = [label + term if mapped else term for term, (_, mapped) in zip(inputs.split(","), args, strict=True)]
-    return build.einsum(f"{','.join(terms)}->{label}{output}", *(x for x, _ in args))
+    new = next(letter for letter in LETTERS if letter not in str(var.attrs))
+    terms = [new + term if mapped else term for term, (_, mapped) in zip(var.attrs.inputs, args, strict=True)]
+    return build.einsum(f"{','.join(terms)}->{new}{var.attrs.output}", *(x for x, _ in args))
 
 
 def _native(var: Var, args: Sequence[tuple[Var, bool]], extent: int) -> Var:
@@ -120,7 +117,7 @@ def _native(var: Var, args: Sequence[tuple[Var, bool]], extent: int) -> Var:
     calls = []
     for k in range(extent):
         rows = [_element(x, k) if mapped else x for x, mapped in args]
-        calls.append(build.reshape(build.native(var.op, var.attrs, rows, var.shape), (1, *var.shape)))
+        calls.append(build.reshape(build.native(var.op, var.attrs.function, rows, var.shape), (1, *var.shape)))
     return build.concatenate(calls, 0)
 
 
@@ -131,17 +128,17 @@ def _element(x: Var, k: int) -> Var:
 
 RULES: dict[str, Callable[[Var, Args, int], Var]] = {
     "reshape": lambda var, args, extent: build.reshape(args[0], (extent, *var.shape)),
-    "transpose": lambda var, args, extent: build.transpose(args[0], [0, *(axis + 1 for axis in var.attrs)]),
+    "transpose": lambda var, args, extent: build.transpose(args[0], [0, *(axis + 1 for axis in var.attrs.axes)]),
     "broadcast": _broadcast,
-    "slice": lambda var, args, extent: build.slice_(args[0], [(0, extent, 1), *var.attrs]),
-    "flip": lambda var, args, extent: build.flip(args[0], [axis + 1 for axis in var.attrs]),
-    "pad": lambda var, args, extent: build.pad(args[0], [(0, 0, 0), *var.attrs]),
+    "slice": lambda var, args, extent: build.slice_(args[0], [(0, extent, 1), *var.attrs.bounds]),
+    "flip": lambda var, args, extent: build.flip(args[0], [axis + 1 for axis in var.attrs.axes]),
+    "pad": lambda var, args, extent: build.pad(args[0], [(0, 0, 0), *var.attrs.widths]),
     "take": lambda var, args, extent: build.take(args[0], _flat_index(var, var.args[0].size, extent)),
     "scatter_add": lambda var, args, extent: build.scatter_add(
         args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
     ),
-    "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs + 1),
-    "table": lambda var, args, extent: build.table(args[0], var.attrs),
+    "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs.axis + 1),
+    "table": lambda var, args, extent: build.table(args[0], var.attrs.table),
     "sum": _reduce,
     "prod": _reduce,
     "max": _reduce,

@@ -128,11 +128,11 @@ def _linear(again: Callable[[Var, Var], Var], var: Var) -> Var | None:
 
 
 def _sum(var: Var) -> Var | None:
-    return _linear(lambda var, x: reduce("sum", x, var.attrs), var)
+    return _linear(lambda var, x: reduce("sum", x, var.attrs.axes), var)
 
 
 def _cumsum(var: Var) -> Var | None:
-    return _linear(lambda var, x: scan("cumsum", x, *var.attrs), var)
+    return _linear(lambda var, x: scan("cumsum", x, var.attrs.axis, var.attrs.reverse), var)
 
 
 def _multiply(var: Var) -> Var | None:
@@ -169,7 +169,7 @@ def _add(var: Var) -> Var | None:
         if y.op == "negative":
             return apply("subtract", x, y.args[0])
     if x.op == y.op == "pad" and x.attrs == y.attrs and x.shape == y.shape:
-        return pad(apply("add", x.args[0], y.args[0]), x.attrs)
+        return pad(apply("add", x.args[0], y.args[0]), x.attrs.widths)
     return None
 
 
@@ -189,7 +189,7 @@ def _negative(var: Var) -> Var | None:
             if y.by_draw and not u.by_draw:
                 return apply("multiply", y, apply("negative", u))
     if x.op == "pad":
-        return pad(apply("negative", x.args[0]), x.attrs)
+        return pad(apply("negative", x.args[0]), x.attrs.widths)
     return None
 
 

@@ -58,7 +58,7 @@ def contract(labels: Sequence[Sequence[Label]], output: Sequence[Label], operand
 def _peeled(term: tuple[Label, ...], x: Var) -> Term:
     """Move transposes of the operand into its labels."""
     while x.op == "transpose":
-        source = sorted(zip(x.attrs, term, strict=True), key=lambda pair: int(pair[0]))
+        source = sorted(zip(x.attrs.axes, term, strict=True), key=lambda pair: int(pair[0]))
         term, x = tuple(label for _, label in source), x.args[0]
     return term, x
 

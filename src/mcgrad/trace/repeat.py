@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from mcgrad.errors import shown
-from mcgrad.ir.program import Literal, Var, toposort
+from mcgrad.ir.program import Var, toposort
 
 
 def has_state(function: Callable[..., Any]) -> bool:
@@ -51,7 +51,7 @@ def _leaves(result: Any, path: str = "") -> dict[str, Var]:
 
 
 def _described(var: Var) -> str:
-    if isinstance(var.attrs, Literal) and var.op == "const":
+    if var.is_const:
         array = var.attrs.array
         return f"with the constant {array.item()}" if array.ndim == 0 else f"with a constant, {shown(array)},"
     return f"{var.op} of shape {var.shape}"

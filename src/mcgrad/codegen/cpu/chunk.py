@@ -17,7 +17,6 @@ import numpy.typing as npt
 from mcgrad.codegen.cpu.calls import write_call
 from mcgrad.codegen.cpu.nest import LaneNest
 from mcgrad.codegen.cpu.products import write_outer_moments, write_product
-from mcgrad.codegen.loops.access import ASSEMBLY
 from mcgrad.codegen.loops.context import Context
 from mcgrad.codegen.loops.layout import DRAWS_PER_GROUP, TILE_ROWS, lay_out
 from mcgrad.codegen.loops.lower import lower
@@ -25,7 +24,7 @@ from mcgrad.codegen.loops.schedule import Call, Nest, OuterMoments, Product, Ste
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS
 from mcgrad.ir.program import Output, Program, Var
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mcgrad.codegen.loops.access import REDUCTIONS, c_strides
+from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.layout import Rows
 from mcgrad.codegen.loops.nest import NestWriter, affine
 from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import REDUCE, START
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import OPS, REDUCTIONS
 from mcgrad.ir.program import Output, Var
 
 
@@ -46,7 +46,7 @@ class LaneNest(NestWriter):
                 self._fill(var, self.layout.rows[var])
             elif OPS[var.op].group == "scan":
                 start = "real(1)" if var.op == "cumprod" else "real(0)"
-                count = var.size // var.shape[var.attrs[0]] * self.layout.lanes
+                count = var.size // var.shape[var.attrs.axis] * self.layout.lanes
                 first = self.layout.carry[var] * self.layout.lanes
                 self.context.fill(first, count, start, var.op)
 

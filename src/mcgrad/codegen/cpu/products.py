@@ -54,7 +54,7 @@ def _matrix(context: Context, fixed: Var, parts: contraction_labels) -> tuple[st
     swapped = parts.batch + parts.contracted + parts.rows
     order = list(range(len(fixed.shape)))
     if fixed.op == "transpose":  # its operand is given as it is
-        fixed, order = fixed.args[0], [fixed.attrs.index(i) for i in order]
+        fixed, order = fixed.args[0], [fixed.attrs.axes.index(i) for i in order]
     natural = [parts.matrix[i] for i in order]
     flipped = natural == swapped
     key = (fixed, tuple(natural.index(x) for x in (swapped if flipped else wanted)))

@@ -19,12 +19,12 @@ from mcgrad.codegen.cuda.nest import BlockNest
 from mcgrad.codegen.cuda.placement import place
 from mcgrad.codegen.cuda.products import BlockProduct
 from mcgrad.codegen.cuda.thread_split import Shape, split
-from mcgrad.codegen.loops.access import ASSEMBLY
 from mcgrad.codegen.loops.layout import TILE_ROWS
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import Call, Nest, OuterMoments, Product, Schedule, Step, Tile, schedule, squeeze
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.text import Source
+from mcgrad.ir.ops import ASSEMBLY
 from mcgrad.ir.program import Output, Program
 
 THREADS = 256

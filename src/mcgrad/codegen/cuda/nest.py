@@ -5,12 +5,12 @@ from __future__ import annotations
 from mcgrad.codegen.cuda.context import MARK, BlockContext
 from mcgrad.codegen.cuda.kernel import templates
 from mcgrad.codegen.cuda.thread_split import depth, full, order, scan_depth
-from mcgrad.codegen.loops.access import REDUCTIONS, c_strides
+from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.nest import NestWriter, affine
 from mcgrad.codegen.loops.schedule import Nest, squeeze
 from mcgrad.codegen.noise_calls import from_words, words
 from mcgrad.codegen.text import REDUCE, START
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import OPS, REDUCTIONS
 from mcgrad.ir.program import Output, Var
 
 
@@ -43,7 +43,7 @@ class BlockNest(NestWriter):
                 context.fill_rows(self.layout.rows[var].offset, var.size, START[var.op], var.op)
                 filled = True
             elif OPS[var.op].group == "scan" and scan_depth(var, self.nest) is None:
-                count = var.size // var.shape[var.attrs[0]]
+                count = var.size // var.shape[var.attrs.axis]
                 context.fill_rows(self.layout.carry[var], count, _scan_start(var), var.op)
                 filled = True
         if filled:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mcgrad.codegen.cuda.thread_split import Shape, full, order, scan_depth
 from mcgrad.codegen.cuda.tiling import Kind, Tiling, tiling
-from mcgrad.codegen.loops.access import ASSEMBLY, c_strides, resolve
+from mcgrad.codegen.loops.access import c_strides, resolve
 from mcgrad.codegen.loops.layout import TILE_ROWS, Layout, Pool, Rows, assemble
 from mcgrad.codegen.loops.schedule import (
     Nest,
@@ -25,7 +25,7 @@ from mcgrad.codegen.loops.schedule import (
     reads,
     squeeze,
 )
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS
 from mcgrad.ir.program import Var
 
 SIDE = 4  # factors of x, and of y, of an outer product that a thread multiplies with each other
@@ -171,7 +171,7 @@ def _work_spans(plan: Schedule, shape: Shape, layout: Placement) -> tuple[dict[V
         if isinstance(step, Nest):
             for var in step.body:
                 if OPS[var.op].group == "scan" and scan_depth(var, step) is None:
-                    carries[var] = _Span(var.size // var.shape[var.attrs[0]], time, times[-1])
+                    carries[var] = _Span(var.size // var.shape[var.attrs.axis], time, times[-1])
         elif isinstance(step, Product):
             layout.tilings[step.var] = chosen = tiling(step.var, shape, _kind(step.var, inside))
             if chosen.partial:

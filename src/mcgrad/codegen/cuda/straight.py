@@ -88,7 +88,7 @@ class Straight:
     def _equation(self, lines: Source, var: Var) -> Names:
         args = [self.read(arg) for arg in var.args]
         group = OPS[var.op].group
-        if group == "structural":
+        if group in ("view", "assembly"):
             moved = IMPL[var.op](var, *[arg[..., None] for arg in args])[..., 0]
             return np.where(moved == 0, literal(0.0), moved)  # a pad's zeros
         label = self._label[var]
@@ -101,12 +101,12 @@ class Straight:
                 lines.add(f"{names[index]} = {expression(var.op, here, self.templates)}")
         elif var.op == "scatter_add":
             terms: dict[int, list[str]] = {i: [] for i in range(var.size)}
-            for i, name in zip(var.attrs.array.ravel().tolist(), args[0].ravel(), strict=True):
+            for i, name in zip(var.attrs.index.array.ravel().tolist(), args[0].ravel(), strict=True):
                 terms[i].append(name)
             for i, name in enumerate(names.ravel()):
                 lines.add(f"{name} = {_tree('sum', terms[i])}")
         elif group == "reduction":
-            axes = var.attrs
+            axes = var.attrs.axes
             kept = [i for i in range(args[0].ndim) if i not in axes]
             rows = args[0].transpose(*kept, *axes).reshape(var.size, -1)
             for name, row in zip(names.ravel(), rows, strict=True):
@@ -116,7 +116,7 @@ class Straight:
         return names
 
     def _scan(self, lines: Source, var: Var, args: list[Names], names: Names) -> None:
-        axis, backwards = var.attrs
+        axis, backwards = var.attrs.axis, var.attrs.reverse
         arrays = [np.moveaxis(a, axis, 0) for a in (*args, names)]
         if backwards:
             arrays = [a[::-1] for a in arrays]
@@ -134,7 +134,8 @@ class Straight:
 
     def _native(self, lines: Source, var: Var, args: list[Names]) -> Names:
         """Put the draw into an array, call the user's function, take what it gives."""
-        function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
+        pair = var.attrs.function
+        function = pair.value if var.op == "native_value" else pair.value_and_grad
         if function not in self.user_functions:
             self.user_functions.append(function)
         label, call = self._label[var], f"native{self.user_functions.index(function)}"
@@ -164,7 +165,7 @@ def size(program: Program) -> int:
         if var.args
         else var.size
         for var in expand(program).body()
-        if OPS[var.op].group != "structural"
+        if OPS[var.op].group not in ("view", "assembly")
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mcgrad.codegen.loops.access import REDUCTIONS, resolve
+from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.schedule import Nest, Schedule, Step, Tile, squeeze
+from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Var
 
 
@@ -67,7 +68,7 @@ def reduced_axes(var: Var) -> frozenset[int] | None:
         return None
     shape = var.args[0].shape
     place = {axis: len(squeeze(shape[:axis])) for axis in range(len(shape)) if shape[axis] != 1}
-    return frozenset(place[axis] for axis in var.attrs if axis in place)
+    return frozenset(place[axis] for axis in var.attrs.axes if axis in place)
 
 
 def _conflicts(axes: frozenset[int] | None, axis: int, nest: Nest) -> bool:
@@ -135,7 +136,7 @@ def scan_depth(var: Var, nest: Nest) -> int | None:
 
 def scan_axis(var: Var) -> tuple[int, ...]:
     """The axis of its nest that a scan runs along; none where its extent is 1."""
-    axis: int = var.attrs[0]
+    axis: int = var.attrs.axis
     return (len(squeeze(var.shape[:axis])),) if var.shape[axis] != 1 else ()
 
 

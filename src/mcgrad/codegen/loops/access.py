@@ -11,11 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.ir.ops import VIEWS
 from mcgrad.ir.program import Shape, Var
-
-VIEWS = {"reshape", "transpose", "broadcast", "slice", "flip", "take"}  # change only where elements are read
-ASSEMBLY = {"pad", "concatenate"}  # are computed by computing their parts in the right place
-REDUCTIONS = {"sum", "prod", "max", "min", "scatter_add"}  # have rows that are added to, which are rows of nothing else
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +92,18 @@ def resolve(var: Var) -> Access:
 def _through_strides(var: Var, inner: Access) -> Access:
     offset, strides = inner.offset, inner.strides
     if var.op == "transpose":
-        strides = tuple(strides[a] for a in var.attrs)
+        strides = tuple(strides[a] for a in var.attrs.axes)
     elif var.op == "broadcast":
         new = len(var.shape) - len(inner.shape)
         strides = (0,) * new + tuple(
             s if n == m else 0 for s, n, m in zip(strides, inner.shape, var.shape[new:], strict=True)
         )
     elif var.op == "slice":
-        offset += sum(start * s for (start, _, _), s in zip(var.attrs, strides, strict=True))
-        strides = tuple(step * s for (_, _, step), s in zip(var.attrs, strides, strict=True))
+        offset += sum(start * s for (start, _, _), s in zip(var.attrs.bounds, strides, strict=True))
+        strides = tuple(step * s for (_, _, step), s in zip(var.attrs.bounds, strides, strict=True))
     elif var.op == "flip":
-        offset += sum((inner.shape[a] - 1) * strides[a] for a in var.attrs)
-        strides = tuple(-s if i in var.attrs else s for i, s in enumerate(strides))
+        offset += sum((inner.shape[a] - 1) * strides[a] for a in var.attrs.axes)
+        strides = tuple(-s if i in var.attrs.axes else s for i, s in enumerate(strides))
     else:
         found = _reshaped(inner.shape, strides, var.shape)
         if found is None:
@@ -127,15 +124,15 @@ def _reshaped(shape: Shape, strides: tuple[int, ...], new: Shape) -> tuple[int, 
 def _through_table(var: Var, inner: Access) -> Access:
     rows = inner.rows()
     if var.op == "take":
-        table = rows.ravel()[var.attrs.array]
+        table = rows.ravel()[var.attrs.index.array]
     elif var.op == "transpose":
-        table = rows.transpose(var.attrs)
+        table = rows.transpose(var.attrs.axes)
     elif var.op == "broadcast":
         table = np.broadcast_to(rows, var.shape)
     elif var.op == "slice":
-        table = rows[tuple(slice(*bounds) for bounds in var.attrs)]
+        table = rows[tuple(slice(*bounds) for bounds in var.attrs.bounds)]
     elif var.op == "flip":
-        table = np.flip(rows, var.attrs)
+        table = np.flip(rows, var.attrs.axes)
     else:
         table = rows.reshape(var.shape)
     table = np.array(table, np.int64, order="C")  # np.ascontiguousarray would give a single row an axis

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mcgrad.ir.program import Literal as Array, Output, Var
+from mcgrad.ir.attributes import Literal as Array
+from mcgrad.ir.program import Output, Var
 
 Role = Literal["value", "running", "noise", "mask", "finite"]
 Region = Literal["constants", "shift", "sums", "squares"]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.loops.access import REDUCTIONS, Access, resolve
+from mcgrad.codegen.loops.access import Access, resolve
 from mcgrad.codegen.loops.layout import Layout
 from mcgrad.codegen.loops.schedule import OuterMoments, Schedule, Tile, computed
 from mcgrad.codegen.text import Source
+from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Var
 
 
@@ -70,7 +71,8 @@ class Context:
 
     def native(self, var: Var) -> tuple[str, str]:
         """The user's function that an equation calls: its name here, and its own."""
-        function = var.attrs.value if var.op == "native_value" else var.attrs.value_and_grad
+        pair = var.attrs.function
+        function = pair.value if var.op == "native_value" else pair.value_and_grad
         if function not in self.user_functions:
             self.user_functions.append(function)
         return f"native{self.user_functions.index(function)}", function.__name__

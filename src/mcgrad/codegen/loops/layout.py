@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, c_strides, resolve
+from mcgrad.codegen.loops.access import c_strides, resolve
 from mcgrad.codegen.loops.schedule import OuterMoments, Schedule, computed, reads, squeeze
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS
 from mcgrad.ir.program import Var
 
 L1_BYTES = 45 * 1024  # what the rows of a block should fit in
@@ -96,7 +96,7 @@ def _rows(var: Var, plan: Schedule) -> int:
 
 
 def _carries(var: Var) -> int:
-    axis: int = var.attrs[0]
+    axis: int = var.attrs.axis
     return var.size // max(var.shape[axis], 1)
 
 
@@ -107,11 +107,11 @@ def assemble(var: Var, offset: int, layout: Layout) -> None:
     start = 0
     for arg in var.args:
         if var.op == "pad":
-            first = sum(low * s for (low, _, _), s in zip(var.attrs, strides, strict=True))
-            steps = [s * (gap + 1) for (_, _, gap), s in zip(var.attrs, strides, strict=True)]
+            first = sum(low * s for (low, _, _), s in zip(var.attrs.widths, strides, strict=True))
+            steps = [s * (gap + 1) for (_, _, gap), s in zip(var.attrs.widths, strides, strict=True)]
         else:
-            first, steps = start * strides[var.attrs], list(strides)
-            start += arg.shape[var.attrs]
+            first, steps = start * strides[var.attrs.axis], list(strides)
+            start += arg.shape[var.attrs.axis]
         kept = tuple(s for s, n in zip(steps, arg.shape, strict=True) if n != 1)
         layout.rows[resolve(arg).base] = Rows(offset + first, kept)
 

@@ -8,9 +8,9 @@
 
 import numpy as np
 
-from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, VIEWS, resolve
+from mcgrad.codegen.loops.access import resolve
 from mcgrad.ir.build import apply, broadcast, concatenate, copy, einsum, pad, rebuild, reduce, reshape, transpose
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
 from mcgrad.ir.program import Output, Program, Var, contraction_size, toposort
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
@@ -27,7 +27,7 @@ def lower(program: Program) -> Program:
         args = tuple(new[arg] for arg in var.args)
         if var.by_draw and var.op in ASSEMBLY:
             args = tuple(_fresh(arg, placed, kept) for arg in args)
-            new[var] = pad(args[0], var.attrs) if var.op == "pad" else concatenate(args, var.attrs)
+            new[var] = pad(args[0], var.attrs.widths) if var.op == "pad" else concatenate(args, var.attrs.axis)
         elif OPS[var.op].group == "native":
             new[var] = rebuild(var, (_whole(args[0], placed, kept), *args[1:]))
         elif var.by_draw and var.op == "einsum" and is_matrix_product(var):
@@ -67,8 +67,7 @@ def is_outer(var: Var) -> bool:
     """Whether this is an outer product of two random operands, large enough for BLAS."""
     if var.op != "einsum" or len(var.args) != 2 or not all(arg.by_draw for arg in var.args):
         return False
-    inputs, output = var.attrs.split("->")
-    left, right = inputs.split(",")
+    (left, right), output = var.attrs.inputs, var.attrs.output
     return output == left + right and not set(left) & set(right) and var.size >= SMALL_OUTER and bool(left and right)
 
 
@@ -76,8 +75,7 @@ class contraction_labels:  # noqa: N801 - reads as a function
     """The labels of a matrix product by their part: batch, rows, contracted, columns."""
 
     def __init__(self, var: Var) -> None:
-        inputs, output = var.attrs.split("->")
-        labels = inputs.split(",")
+        labels, output = var.attrs.inputs, var.attrs.output
         self.fixed = 0 if not var.args[0].by_draw else 1  # which operand no draw changes
         matrix, lanes = labels[self.fixed], labels[1 - self.fixed]
         self.matrix, self.lanes, self.output = matrix, lanes, output
@@ -122,14 +120,12 @@ _NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_val
 
 def _expanded(var: Var, args: tuple[Var, ...]) -> Var:
     """An einsum as a product over all labels, then a sum."""
-    inputs, output = var.attrs.split("->")
-    labels = list(dict.fromkeys(output + inputs.replace(",", "")))
-    extents = {
-        x: n for part, arg in zip(inputs.split(","), args, strict=True) for x, n in zip(part, arg.shape, strict=True)
-    }
+    inputs, output = var.attrs.inputs, var.attrs.output
+    labels = list(dict.fromkeys(output + "".join(inputs)))
+    extents = var.attrs.extents([arg.shape for arg in args])
     shape = tuple(extents[x] for x in labels)
     terms = []
-    for part, arg in zip(inputs.split(","), args, strict=True):
+    for part, arg in zip(inputs, args, strict=True):
         ordered = transpose(arg, [int(i) for i in np.argsort([labels.index(x) for x in part])])
         terms.append(broadcast(reshape(ordered, tuple(extents[x] if x in part else 1 for x in labels)), shape))
     product = terms[0] if len(terms) == 1 else apply("multiply", *terms)

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from mcgrad.codegen.loops.access import REDUCTIONS, Access, c_strides, resolve
+from mcgrad.codegen.loops.access import Access, c_strides, resolve
 from mcgrad.codegen.loops.context import Context
 from mcgrad.codegen.loops.layout import Rows
 from mcgrad.codegen.loops.schedule import Nest, nest_shape, squeeze
 from mcgrad.codegen.text import INFIX, expression, literal
 from mcgrad.ir.build import fill_value
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import OPS, REDUCTIONS
 from mcgrad.ir.program import Output, Var
 
 
@@ -145,15 +145,15 @@ class NestWriter(ABC):
     def reduced(self, var: Var) -> Access:
         """Where the nest's present element goes in the result of a reduction."""
         if var.op == "scatter_add":
-            return Access(var, nest_shape(var), 0, (), var.attrs.array.reshape(nest_shape(var)))
+            return Access(var, nest_shape(var), 0, (), var.attrs.index.array.reshape(nest_shape(var)))
         full = var.args[0].shape
         kept = iter(c_strides(var.shape))
-        strides = [0 if axis in var.attrs else next(kept) for axis in range(len(full))]
+        strides = [0 if axis in var.attrs.axes else next(kept) for axis in range(len(full))]
         return Access(var, full, 0, tuple(strides)).squeezed()
 
     def carry_row(self, var: Var) -> str:
         """Return the row of a scan's running value."""
-        axis = var.attrs[0]
+        axis = var.attrs.axis
         kept = tuple(n for i, n in enumerate(var.shape) if i != axis)
         strides = list(c_strides(kept))
         strides.insert(axis, 0)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mcgrad.codegen.loops.access import ASSEMBLY, REDUCTIONS, VIEWS, Access, resolve
+from mcgrad.codegen.loops.access import Access, resolve
 from mcgrad.codegen.loops.lower import is_matrix_product, is_outer
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
 from mcgrad.ir.program import Output, Program, Shape, Var
 
 
@@ -222,5 +222,4 @@ class _Planner:
 def _scan_axis(var: Var) -> tuple[int, bool] | None:
     if OPS[var.op].group != "scan":
         return None
-    axis, backwards = var.attrs
-    return len(squeeze(var.shape[:axis])), backwards
+    return len(squeeze(var.shape[: var.attrs.axis])), var.attrs.reverse

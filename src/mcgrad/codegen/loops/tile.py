@@ -8,10 +8,10 @@ the rows of a tile stay in cache.
 
 from __future__ import annotations
 
-from mcgrad.codegen.loops.access import ASSEMBLY, resolve
+from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.lower import contraction_labels
 from mcgrad.codegen.loops.schedule import Finite, Nest, OuterMoments, Product, Schedule, Step, Tile, computed, reads
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import ASSEMBLY, OPS
 from mcgrad.ir.program import Var
 
 SHORTEST = 256  # rows below which tiles gain nothing

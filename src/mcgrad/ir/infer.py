@@ -1,0 +1,143 @@
+"""The shape, kind and level of an equation, from its arguments and attributes: one rule an op.
+
+`build` makes every Var by these rules, and `check` compares what a Program says with them. They assert that the
+arguments are what the op takes; what is wrong there is a fault of mcgrad's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Level, Shape, Var
+
+
+def infer(op: str, args: Sequence[Var], attrs: Any) -> tuple[Shape, str, Level]:
+    """Return the shape, kind and level of an equation with arguments.
+
+    Raises
+    ------
+    AssertionError
+        Arguments or attributes that the op does not take.
+    """
+    level = Level.DRAW if op == "copy" else max(arg.level for arg in args)
+    return _shape(op, [arg.shape for arg in args], attrs), _kind(op, [arg.kind for arg in args]), level
+
+
+def _shape(op: str, shapes: list[Shape], attrs: Any) -> Shape:
+    if OPS[op].group == "elementwise":
+        assert all(shape == shapes[0] for shape in shapes), f"{op} of shapes {shapes}"
+        return shapes[0]
+    assert type(attrs) is OPS[op].attributes, f"{op} with {attrs!r}"
+    return SHAPES[op](attrs, *shapes)
+
+
+def _kind(op: str, kinds: list[str]) -> str:
+    row = OPS[op]
+    if op == "where":
+        assert kinds[0] == "bool", f"{op} of {kinds}"
+        kinds = kinds[1:]
+    wanted = kinds[-1] if row.takes == "any" else row.takes
+    assert all(kind == wanted for kind in kinds), f"{op} of {kinds}"
+    return wanted if row.result == "same" else row.result
+
+
+def _reshape(attrs: Any, x: Shape) -> Shape:
+    assert prod(x) == prod(attrs.shape), f"reshape of {x} to {attrs.shape}"
+    return tuple(attrs.shape)
+
+
+def _transpose(attrs: Any, x: Shape) -> Shape:
+    assert sorted(attrs.axes) == list(range(len(x))), f"transpose of {x} by {attrs.axes}"
+    return tuple(x[axis] for axis in attrs.axes)
+
+
+def _broadcast(attrs: Any, x: Shape) -> Shape:
+    new = len(attrs.shape) - len(x)
+    assert new >= 0, f"broadcast of {x} to {attrs.shape}"
+    assert all(m in (1, n) for m, n in zip(x, attrs.shape[new:], strict=True)), f"broadcast of {x} to {attrs.shape}"
+    return tuple(attrs.shape)
+
+
+def _slice(attrs: Any, x: Shape) -> Shape:
+    taken = [range(*bounds) for bounds in attrs.bounds]
+    assert all(r.start >= 0 and r.step > 0 for r in taken), f"slice {attrs}"
+    assert all(not r or r[-1] < n for r, n in zip(taken, x, strict=True)), f"slice {attrs} of {x}"
+    return tuple(map(len, taken))
+
+
+def _along(attrs: Any, x: Shape) -> Shape:
+    """The shape stays, and the axes are some of its own."""
+    axes = (attrs.axis,) if hasattr(attrs, "axis") else attrs.axes
+    assert all(0 <= axis < len(x) for axis in axes), f"{attrs} of {x}"
+    return x
+
+
+def _pad(attrs: Any, x: Shape) -> Shape:
+    return tuple(low + high + n + max(n - 1, 0) * gap for (low, high, gap), n in zip(attrs.widths, x, strict=True))
+
+
+def _take(attrs: Any, x: Shape) -> Shape:
+    index = attrs.index.array
+    assert not index.size or (index.min() >= 0 and index.max() < prod(x)), f"take of {x}"
+    return tuple(index.shape)
+
+
+def _scatter_add(attrs: Any, x: Shape) -> Shape:
+    index = attrs.index.array
+    assert index.size == prod(x), f"scatter_add of {x} by an index of {index.shape}"
+    assert not index.size or (index.min() >= 0 and index.max() < prod(attrs.shape)), f"scatter_add to {attrs.shape}"
+    return tuple(attrs.shape)
+
+
+def _concatenate(attrs: Any, *parts: Shape) -> Shape:
+    before, after = parts[0][: attrs.axis], parts[0][attrs.axis + 1 :]
+    assert all((x[: attrs.axis], x[attrs.axis + 1 :]) == (before, after) for x in parts), f"concatenate of {parts}"
+    return (*before, sum(x[attrs.axis] for x in parts), *after)
+
+
+def _reduce(attrs: Any, x: Shape) -> Shape:
+    _along(attrs, x)
+    return tuple(n for axis, n in enumerate(x) if axis not in attrs.axes)
+
+
+def _recurrence(attrs: Any, a: Shape, b: Shape) -> Shape:
+    assert a == b, f"linear_recurrence of {a} and {b}"
+    return _along(attrs, a)
+
+
+def _einsum(attrs: Any, *shapes: Shape) -> Shape:
+    extents = attrs.extents(shapes)
+    for letters, shape in zip(attrs.inputs, shapes, strict=True):
+        assert len(set(letters)) == len(letters), f"einsum {attrs}"
+        assert all(extents[letter] == n for letter, n in zip(letters, shape, strict=True)), f"{attrs} of {shapes}"
+    return tuple(extents[letter] for letter in attrs.output)
+
+
+def _table(attrs: Any, x: Shape) -> Shape:
+    return (*x, *attrs.table.shape)
+
+
+def _native(attrs: Any, *shapes: Shape) -> Shape:
+    return tuple(attrs.shape)
+
+
+SHAPES: dict[str, Callable[..., Shape]] = {
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "flip": _along,
+    "take": _take,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "scatter_add": _scatter_add,
+    **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
+    **dict.fromkeys(["cumsum", "cumprod"], _along),
+    "linear_recurrence": _recurrence,
+    "einsum": _einsum,
+    "table": _table,
+    **dict.fromkeys(["native_value", "native_gradient"], _native),
+}
