@@ -12,7 +12,7 @@ RUN = """
 import json, sys
 import numpy as np
 import mcgrad as mg
-from mcgrad import compile
+from mcgrad.toolchain import compile
 
 def f(z, *, c):
     return np.sum(np.sin(z) * c)

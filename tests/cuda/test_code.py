@@ -96,8 +96,9 @@ RUN = """
 import sys
 import numpy as np
 import mcgrad as mg
-from mcgrad import packages, ptx
-from mcgrad.codegen import registers
+from mcgrad.system import packages
+from mcgrad.toolchain import ptx
+from mcgrad.codegen.cuda import registers
 
 est = mg.Estimator(lambda z: np.cos(z), mg.Normal(0.3, 1.2), backend="numpy")
 emitted = registers.emit(est.program)
@@ -238,8 +239,8 @@ def test_remedies_name_the_packages_of_the_stack(monkeypatch):
 IN_TURN = """
 import numpy as np
 import mcgrad as mg
-from mcgrad import ptx
-from mcgrad.codegen import registers
+from mcgrad.toolchain import ptx
+from mcgrad.codegen.cuda import registers
 
 for shift in (0.0, 1.0, 2.0):
     f = lambda z: np.where(z > shift, np.sin(z), np.log1p(z * z))

@@ -137,7 +137,7 @@ import numpy as np
 import mcgrad as mg
 if sys.argv[1] == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-from mcgrad import compile
+from mcgrad.toolchain import compile
 print(mg.estimate(lambda z: np.cos(z) * 1.625, mg.Normal(), 1000, backend="cpu").value)
 print(sum(sum(function.stats.cache_hits.values()) for function in compile._loaded.values()))
 """

@@ -18,7 +18,7 @@ def f(z, *, θ):
 
 found = mg.estimate(f, mg.Normal(np.zeros(2), 1.0), 1000, params={"θ": 0.5}, backend="cpu")
 print(ascii(sorted(found.grad)))
-from mcgrad import compile
+from mcgrad.toolchain import compile
 print(sum(sum(function.stats.cache_hits.values()) for function in compile._loaded.values()))
 """
 
