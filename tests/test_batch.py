@@ -359,12 +359,15 @@ class Halting:
         def bound(inputs):
             right = bind(inputs)
 
-            def partial(*args):
-                if self.fails and next(calls) == 3:
-                    raise mg.BackendError("the device is lost")
-                return right.partial(*args)
+            def failing(work):
+                def call(*args):
+                    if self.fails and next(calls) == 3:
+                        raise mg.BackendError("the device is lost")
+                    return work(*args)
 
-            return SimpleNamespace(partial=partial)
+                return call
+
+            return SimpleNamespace(shift=failing(right.shift), partial=failing(right.partial))
 
         kernel.bind = bound
         return kernel

@@ -17,7 +17,8 @@ from tests.estimators import KINDS, estimator
 
 IDENTITY = Identity(10**9, 2**64 - 1, "float32", False, "0123", "0.1.0")
 MOMENTS = Moments(12345, np.array([0.1, -0.0, np.nan, 1e-320]), np.array([1 / 3, 0.0, np.nan, np.inf]))
-STATE = RunState(12345, Partial(MOMENTS, 3), 1.5, "numpy")
+SHIFT = np.array([0.1, -0.0, 1e-45, 3.0], np.float32)
+STATE = RunState(12345, SHIFT, Partial(MOMENTS, 3), 1.5, "numpy")
 
 
 def numbers(estimate):
@@ -27,7 +28,7 @@ def numbers(estimate):
 
 def stopped(run, n, seed, path, **options):
     """Return the result of a run, and what its checkpoints read, at each chunk."""
-    identity, seen = replace(IDENTITY, problem=run.problem), []
+    identity, seen = replace(IDENTITY, problem=run.problem, dtype=run.dtype), []
 
     def watch(state):
         path.write_text(checkpoint.to_json(identity, state))
@@ -72,8 +73,9 @@ def test_every_bit_comes_back(tmp_path):
     path.write_text(checkpoint.to_json(IDENTITY, STATE))
     read = checkpoint.read(path, IDENTITY)
     assert (read.stop, read.seconds, read.backend, read.partial.nonfinite) == (12345, 1.5, "numpy", 3)
-    for a, b in ((read.partial.moments.mean, MOMENTS.mean), (read.partial.moments.m2, MOMENTS.m2)):
-        assert a.tobytes() == b.tobytes()
+    kept = read.shift, read.partial.moments.mean, read.partial.moments.m2
+    for a, b in zip(kept, (SHIFT, MOMENTS.mean, MOMENTS.m2), strict=True):
+        assert (a.tobytes(), a.dtype) == (b.tobytes(), b.dtype)
 
 
 def test_damage_is_refused(tmp_path):
@@ -94,13 +96,15 @@ def test_damage_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("value", [None, True, -1, 10**400, 1.5, "nan", "x", [], {}, [None], {"count": 1}])
-@pytest.mark.parametrize("name", ["stop", "seconds", "nonfinite", "backend", "moments", "mean", "norm", "count"])
+@pytest.mark.parametrize(
+    "name", ["stop", "shift", "seconds", "nonfinite", "backend", "moments", "mean", "norm", "count"]
+)
 def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_right(tmp_path, name, value):
     path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
     inner = fields["moments"] if name in fields["moments"] else fields
     inner[name] = value
     path.write_text(json.dumps(strict_json.signed(fields)))
-    if (name, value) in (("seconds", 1.5), ("backend", "x"), ("backend", "nan")):
+    if (name, value) in (("seconds", 1.5), ("backend", "x"), ("backend", "nan"), ("shift", [])):
         assert checkpoint.read(path, IDENTITY).stop == 12345
     else:
         with pytest.raises(mg.ParameterError, match=f"^{path}, .*{name}"):

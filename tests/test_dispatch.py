@@ -46,12 +46,15 @@ class Fake:
     def bind(self, right, inputs):
         bound = right.bind(inputs)
 
-        def partial(*args):
-            if self.run_error:
-                raise mg.BackendError(self.run_error)
-            return bound.partial(*args)
+        def failing(work):
+            def call(*args):
+                if self.run_error:
+                    raise mg.BackendError(self.run_error)
+                return work(*args)
 
-        return SimpleNamespace(partial=partial)
+            return call
+
+        return SimpleNamespace(shift=failing(bound.shift), partial=failing(bound.partial))
 
 
 @pytest.fixture
@@ -263,7 +266,7 @@ def test_threads_that_fail_together_fall_back_once(fakes):
         both.wait(10)
         raise mg.BackendError("the device was lost")
 
-    fakes.cuda.bind = lambda *args: SimpleNamespace(partial=fails)
+    fakes.cuda.bind = lambda *args: SimpleNamespace(shift=fails)
     made = estimator()
     threads = [threading.Thread(target=made, args=(1000,)) for _ in range(2)]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.plan import plan
@@ -63,7 +64,7 @@ def agree(program, backend, dtype):
     inputs = {path: x[..., 0].astype(dtype) for path, x in LEAVES.items()}
     bound = [each.compile(program).bind(inputs) for each in (backend, NumpyBackend())]
     for draw in DRAWS:
-        ours, reference = (each.partial(9, draw, draw + 1, omit=False) for each in bound)
+        ours, reference = (one_chunk(each, 9, draw, draw + 1, omit=False) for each in bound)
         for (path, got), (_, want) in zip(components(program, ours), components(program, reference), strict=True):
             tolerance = {"float32": 3e-4, "float64": 1e-10}[dtype] * (1 + np.abs(want).max())
             np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=path)
@@ -96,7 +97,7 @@ def test_products_and_tiles_with_draws_that_are_not_finite(plain_backend, text, 
     program = Program((*outputs, spoiler), "float64")
     inputs = {path: x[..., 0] for path, x in LEAVES.items()}
     ours, want = (
-        each.compile(program).bind(inputs).partial(7, 5, 21, omit) for each in (plain_backend, NumpyBackend())
+        one_chunk(each.compile(program).bind(inputs), 7, 5, 21, omit) for each in (plain_backend, NumpyBackend())
     )
     assert (ours.nonfinite, ours.moments.count) == (want.nonfinite, want.moments.count)
     scale = 1 + np.nanmax(np.abs(want.moments.mean))

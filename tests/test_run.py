@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 
 import mcgrad as mg
 from mcgrad.backends.chunks import split
-from mcgrad.engine.run import THREADS_VARIABLE, thread_count
+from mcgrad.engine.threads import THREADS_VARIABLE, thread_count
 
 
 def wave(z):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.ir.build import apply, broadcast, const, einsum, input_, noise, reduce, reshape, scan
@@ -20,7 +21,7 @@ def test_simplification_keeps_the_meaning(group):
     program, simpler = packed.program, simplify(packed.program)
     assert len(simpler.equations()) < len(program.equations())
     before, after = (
-        Finisher(version, {})(NumpyBackend().compile(version).bind(packed.inputs).partial(5, 40, 41, False).moments,
+        Finisher(version, {})(one_chunk(NumpyBackend().compile(version).bind(packed.inputs), 5, 40, 41, False).moments,
                               packed.inputs).mean
         for version in (program, simpler)
     )  # fmt: skip

@@ -102,8 +102,15 @@ class Wrong(NumpyBackend):
     name = "wrong"
 
     def compile(self, program):
-        bound = lambda inputs: SimpleNamespace(partial=lambda *a: self.shifted(right.bind(inputs).partial(*a)))  # noqa: E731
         right = NumpyKernel(program)
+
+        def bound(inputs):
+            first, other = right.bind(inputs).shift, right.bind(inputs).partial
+            return SimpleNamespace(
+                shift=lambda *args: (first(*args)[0], self.shifted(first(*args)[1])),
+                partial=lambda *args: self.shifted(other(*args)),
+            )
+
         return SimpleNamespace(
             **{name: getattr(right, name) for name in ("block", "chunks", "workers", "limits")},
             bind=bound,

@@ -35,7 +35,10 @@ class Bound:
     def __init__(self, before):
         self.before = before
 
-    def partial(self, seed, start, stop, omit):
+    def shift(self, *chunk):
+        return np.empty(0), self.partial(np.empty(0), *chunk)
+
+    def partial(self, shift, seed, start, stop, omit):
         self.before()
         return Partial(Moments(stop - start, np.array([float(start)]), np.array([1.0])))
 
@@ -131,7 +134,7 @@ FORKS_WHILE_ANOTHER_THREAD_COMPILES = """
 import faulthandler, os, sys, threading, time, warnings
 import numpy as np
 import mcgrad as mg
-from mcgrad import compile
+from mcgrad.toolchain import compile
 
 assert "logging" not in sys.modules  # as the one that is imported last is forked first
 faulthandler.dump_traceback_later(60, exit=True)
@@ -236,7 +239,7 @@ def test_a_child_that_goes_on_with_the_run_that_forked_it():
             begun.set()
             assert leave.wait(60)
 
-    def fork(stop, total):
+    def fork(stop, shift, total):
         nonlocal child
         if child is None and begun.wait(60):
             read, write = os.pipe()
@@ -267,10 +270,10 @@ def fork_later(fork):
     """Return a watch that forks once the run has handed out chunks: not after the first one."""
     seen = []
 
-    def watch(stop, total):
+    def watch(stop, shift, total):
         seen.append(stop)
         if len(seen) > 1:
-            fork(stop, total)
+            fork(stop, shift, total)
 
     return watch
 
@@ -285,7 +288,7 @@ def test_an_interrupt_leaves_no_chunk_behind():
             assert leave.wait(60)
             seen.append("ended")
 
-    def interrupt(stop, total):
+    def interrupt(stop, shift, total):
         if stop > CHUNKS.look:
             two_begun.wait(60)
             threading.Timer(0.05, leave.set).start()  # the run waits for the chunks that have begun

@@ -11,7 +11,7 @@ import pytest
 
 from mcgrad.backends.base import Partial
 from mcgrad.backends.chunks import split
-from mcgrad.engine import run as running
+from mcgrad.engine import threads as running
 from mcgrad.engine.run import run
 from mcgrad.moments import Moments
 from tests.estimators import estimator
@@ -26,7 +26,10 @@ class Bound:
     def __init__(self, before=lambda: None):
         self.before = before
 
-    def partial(self, seed, start, stop, omit):
+    def shift(self, *chunk):
+        return np.empty(0), self.partial(np.empty(0), *chunk)
+
+    def partial(self, shift, seed, start, stop, omit):
         self.before()
         return Partial(Moments(stop - start, np.array([float(start)]), np.array([1.0])))
 

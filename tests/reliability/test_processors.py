@@ -10,8 +10,8 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli.info import info
-from mcgrad.engine import run as running
-from mcgrad.engine.run import MOST_THREADS, THREADS_VARIABLE, pool, thread_count
+from mcgrad.engine import threads as running
+from mcgrad.engine.threads import MOST_THREADS, THREADS_VARIABLE, pool, thread_count
 from mcgrad.system import cgroup, machine
 from mcgrad.system.cgroup import read_quota
 

@@ -1,4 +1,10 @@
-"""What a backend is: something that averages a Program's outputs over ranges of draws."""
+"""What a backend is: something that averages a Program's outputs over ranges of draws.
+
+The engine compiles a Program (`Backend.compile`), binds values to its inputs (`Kernel.bind`), and has the first of a
+run's chunks of draws averaged by `Bound.shift`, which also gives the shift, and the others by `Bound.partial`, in
+threads. Both are pure functions of the Program, the values and their arguments: any worker on any machine may average
+any chunk.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +25,7 @@ from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path, in the dtypes they were given in
+Shift = Array  # one-dimensional, in the Program's dtype: a finite number for each random component, or empty
 WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
 
 
@@ -33,8 +40,25 @@ class Partial:
 class Bound(Protocol):
     """A compiled Program with values for its inputs: ready to average."""
 
-    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over the draws start .. stop, leaving out non-finite ones where `omit` says so."""
+    def shift(self, seed: int, start: int, stop: int, omit: bool) -> tuple[Shift, Partial]:
+        """Average over the first chunk of a run, and choose the shift for the other chunks.
+
+        Returns
+        -------
+        shift : array
+            About what the sums of the other chunks are taken, so that they keep their digits: empty where a backend
+            has no use for one. It travels to other processes, and is kept in checkpoints.
+        partial : Partial
+            Of the draws start .. stop.
+        """
+
+    def partial(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over the draws start .. stop of another chunk, leaving out non-finite ones where `omit` says so."""
+
+
+def one_chunk(bound: Bound, seed: int, start: int, stop: int, omit: bool) -> Partial:
+    """Average over the draws start .. stop as one chunk."""
+    return bound.shift(seed, start, stop, omit)[1]
 
 
 class Kernel(Protocol):
@@ -49,7 +73,7 @@ class Kernel(Protocol):
         """
 
     def workers(self, threads: int) -> int:
-        """Return how many threads may call `Bound.partial` at once to good effect, when the user allows `threads`."""
+        """Return how many threads should call `Bound.partial` at once, at most `threads` for kernels on the CPU."""
 
     def bind(self, inputs: Inputs) -> Bound:
         """Take values for the inputs and compute what no draw changes."""

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, Cost, HostValues, Inputs
+from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.rates import Rates, current
@@ -184,7 +184,7 @@ class CpuBound(ShiftedMoments):
         """Bind the variant for it."""
         return CpuBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
-    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
+    def sums(self, seed: int, start: int, stop: int, shift: Shift, checked: bool, omit: bool) -> Sums:
         """Call the chunk function."""
         compiled = self.kernel.checked if checked else self.kernel.fast
         c, matrices = self.checked_arguments if checked else self.arguments

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial
+from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.rates import Rates, current
@@ -17,6 +17,7 @@ from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
 RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads: they take turns
+NO_SHIFT = np.empty(0)  # as deviations are taken from the mean of each batch
 BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
 
 
@@ -92,7 +93,11 @@ class NumpyBound:
     def __init__(self, kernel: NumpyKernel, values: dict[Var, Array]) -> None:
         self.kernel, self.values = kernel, values
 
-    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
+    def shift(self, seed: int, start: int, stop: int, omit: bool) -> tuple[Shift, Partial]:
+        """Average over the first chunk, as over any other."""
+        return NO_SHIFT, self.partial(NO_SHIFT, seed, start, stop, omit)
+
+    def partial(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average batch by batch."""
         parts, nonfinite = [], 0
         for first in range(start, stop, self.kernel.block):

@@ -1,4 +1,9 @@
-"""Moments from sums about a shift: what backends share that add up deviations rather than merge moments."""
+"""Moments of chunks of draws from sums about a shift: the part of a bound kernel that the CPU and CUDA backends share.
+
+A kernel adds up each component's deviation from a shift, and the square of that. The shift is near the mean, so that
+the sum of squares loses no digits where the mean is many standard deviations from zero. It comes from the first chunk
+of a run, and goes into every other. Nothing is kept from one chunk to the next but compiled variants.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, Partial
+from mcgrad.backends.base import Array, Partial, Shift
 from mcgrad.backends.rescaled import RANGES, exponents, put_back
 from mcgrad.moments import Moments
 
@@ -21,7 +26,7 @@ FAR = 10.0  # distance of a mean from zero, in standard deviations, beyond which
 class Sums:
     """Sums over some draws of each component's deviation from the shift, and of its square.
 
-    `used` and `nonfinite` count draws; only the checked variant of a kernel knows them.
+    `used` and `nonfinite` count draws; only the checked variant of a kernel fills them in.
     """
 
     sums: Array
@@ -31,7 +36,10 @@ class Sums:
 
 
 class ShiftedMoments(ABC):
-    """A bound kernel that adds up deviations from a shift; finds the shift, and looks again where sums are not finite.
+    """A bound kernel that adds up deviations from a shift.
+
+    A chunk whose sums are not finite runs again by the checked variant, and one whose squares overflowed or vanished by
+    the rescaled variant.
 
     Parameters
     ----------
@@ -44,31 +52,32 @@ class ShiftedMoments(ABC):
     def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
         self._shifted, self._dtype = shifted, dtype
         self._range = RANGES[dtype.itemsize]
-        self._center: Array | None = None  # mean of the first chunk
-        self._shift: Array | None = None
+        self._zero = np.zeros(len(shifted), dtype)
         self._rescaled: dict[bytes, ShiftedMoments] = {}
 
     @abstractmethod
-    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
+    def sums(self, seed: int, start: int, stop: int, shift: Shift, checked: bool, omit: bool) -> Sums:
         """Add up over the draws start .. stop; `checked` counts non-finite draws, and leaves them out with `omit`."""
 
     @abstractmethod
     def rescaled(self, exponents: npt.NDArray[np.int64]) -> ShiftedMoments:
         """Return the same with each component multiplied by a power of two: by another kernel."""
 
-    def partial(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over the draws start .. stop; the first call must return before any other is made."""
+    def shift(self, seed: int, start: int, stop: int, omit: bool) -> tuple[Shift, Partial]:
+        """Average about zero, which gives the shift; once more, about the shift, where that lost digits."""
         with np.errstate(invalid="ignore", over="ignore"):
-            if self._center is None:
-                first = self._in_range(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
-                self._center = first.moments.mean
-                if self._is_accurate(first.moments):
-                    return first
-            if self._shift is None:
-                self._shift = self._near(self._center)
-            return self._in_range(self._shift, seed, start, stop, omit)
+            found = self._in_range(self._zero, seed, start, stop, omit)
+            shift = self._near(found.moments.mean)
+            if not self._is_accurate(found.moments):
+                found = self._in_range(shift, seed, start, stop, omit)
+            return shift, found
 
-    def _in_range(self, shift: Array, seed: int, start: int, stop: int, omit: bool) -> Partial:
+    def partial(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        """Average over the draws start .. stop about the shift."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._in_range(shift, seed, start, stop, omit)
+
+    def _in_range(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average about a shift, and again in powers of two what has squares beyond the range of the sums."""
         found, plain = self._about(shift, seed, start, stop, omit)
         if plain:
@@ -83,13 +92,13 @@ class ShiftedMoments(ABC):
         return put_back(found, other._alone(seed, start, stop, omit).moments, chosen)
 
     def _alone(self, seed: int, start: int, stop: int, omit: bool) -> Partial:
-        """Average over some draws about a shift of their own."""
-        found, _ = self._about(np.zeros(len(self._shifted), self._dtype), seed, start, stop, omit)
+        """Average over the draws start .. stop about a shift of their own: by a rescaled variant, for one chunk."""
+        found, _ = self._about(self._zero, seed, start, stop, omit)
         if self._is_accurate(found.moments):
             return found
         return self._about(self._near(found.moments.mean), seed, start, stop, omit)[0]
 
-    def _about(self, shift: Array, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
+    def _about(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
         """Average about a shift, and say whether all sums are finite and no square has vanished."""
         found = self.sums(seed, start, stop, shift, checked=False, omit=omit)
         if math.isfinite(np.add.reduce(found.sums) + np.add.reduce(found.squares)):
@@ -98,8 +107,8 @@ class ShiftedMoments(ABC):
         found = self.sums(seed, start, stop, shift, checked=True, omit=omit)
         return Partial(_moments(found.used, found, shift), found.nonfinite), False
 
-    def _near(self, mean: Array) -> Array:
-        """Return a shift: near the mean, no sum of squares loses digits."""
+    def _near(self, mean: Array) -> Shift:
+        """Return the shift for a mean: zero for components that take none, or whose mean is not finite in the dtype."""
         shift = mean.astype(self._dtype)
         return np.where(np.isfinite(shift) & self._shifted, shift, shift.dtype.type(0))
 
@@ -109,7 +118,7 @@ class ShiftedMoments(ABC):
         return not (far & self._shifted).any()
 
 
-def _moments(count: int, found: Sums, shift: Array) -> Moments:
+def _moments(count: int, found: Sums, shift: Shift) -> Moments:
     if not count:
         return Moments(0, np.full_like(found.sums, np.nan), np.full_like(found.sums, np.nan))
     mean = found.sums / count

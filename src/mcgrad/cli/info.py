@@ -14,7 +14,7 @@ from mcgrad.backends.rates import Rated
 from mcgrad.cache import limit
 from mcgrad.cache.folder import obstacle
 from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
-from mcgrad.engine.run import THREADS_VARIABLE, thread_count, threads_given
+from mcgrad.engine.threads import THREADS_VARIABLE, thread_count, threads_given
 from mcgrad.system import packages
 from mcgrad.system.cgroup import quota
 from mcgrad.system.machine import allowed_processors, available_processors, processor, version

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import to_host
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
@@ -259,7 +260,7 @@ def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) ->
     """Interpret a Program over n draws; those that are not finite do not count."""
     kernel = NumpyKernel(program)
     with kernel.limits():
-        partial = kernel.bind(inputs).partial(SEED, 0, n, True)
+        partial = one_chunk(kernel.bind(inputs), SEED, 0, n, True)
         return Finisher(program, {})(partial.moments, inputs)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize
 from mcgrad.backends import chunks, registry
-from mcgrad.backends.base import Kernel, Partial, wide_inputs
+from mcgrad.backends.base import Kernel, Partial, Shift, wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
 from mcgrad.engine.dispatch import CUDA, Dispatched, Running, checked_output
@@ -23,8 +23,9 @@ from mcgrad.engine.pickling import Request, unpickled
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
-from mcgrad.engine.run import RunState, run, thread_count
+from mcgrad.engine.run import RunState, run
 from mcgrad.engine.steps import Steps
+from mcgrad.engine.threads import thread_count
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
 from mcgrad.gradients.plan import AUTO, GROUP, MethodNames
@@ -364,9 +365,9 @@ class Estimator:
         with kernel.limits():
             start = time.perf_counter() - (resume.seconds if resume else 0.0)
 
-            def after_chunk(stop: int, total: Partial) -> None:
+            def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
                 if watch:
-                    watch(RunState(stop * self.group, total, time.perf_counter() - start, running.backend.name))
+                    watch(RunState(stop * self.group, shift, total, time.perf_counter() - start, running.backend.name))
 
             if resume:
                 resume = replace(resume, stop=resume.stop // self.group)

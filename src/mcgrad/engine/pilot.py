@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.gradients.baselines import SQUARES
@@ -41,7 +42,7 @@ class Pilot:
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
         """Return the baselines by the paths of their inputs; draws that are not finite do not count."""
         with self.kernel.limits():
-            partial = self.kernel.bind(inputs).partial(seed, 0, DRAWS, True)
+            partial = one_chunk(self.kernel.bind(inputs), seed, 0, DRAWS, True)
             mean = self._finish(partial.moments, inputs).mean
         found: dict[str, npt.NDArray[Any]] = {}
         start = 0

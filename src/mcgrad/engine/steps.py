@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.per_draw import PerDraw
@@ -256,7 +257,7 @@ def _program(outputs: Sequence[Output]) -> Program | None:
 def _means(program: Program, inputs: Mapping[str, Array]) -> Moments:
     kernel = NumpyKernel(program)
     with kernel.limits():
-        partial = kernel.bind(inputs).partial(SEED, 0, _draws(program), False)
+        partial = one_chunk(kernel.bind(inputs), SEED, 0, _draws(program), False)
         return Finisher(program, {})(partial.moments, inputs)
 
 

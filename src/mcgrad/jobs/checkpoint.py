@@ -1,7 +1,12 @@
-"""Checkpoints: files that say how far a run has come, so that it can go on after it was killed."""
+"""Checkpoints: files with the state of a run, so that it can go on after it was killed.
+
+A run calls a `CheckpointWriter` with its `RunState` after each chunk of draws; `mcgrad run --resume` calls `read`, and
+gives the state to `Estimator.run`. Both need the `Identity` of the run, so that no run goes on from another's file.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -10,7 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mcgrad.backends.base import Partial
+import numpy as np
+
+from mcgrad.backends.base import Partial, Shift
 from mcgrad.engine.run import RunState
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.results import record
@@ -18,7 +25,7 @@ from mcgrad.results.estimate import Estimate
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed, verify_digest
 from mcgrad.system.atomic import write
 
-FORMAT = "mcgrad.Checkpoint/3"
+FORMAT = "mcgrad.Checkpoint/4"
 SHARE = 0.01  # of the time, at most, goes into writing
 
 
@@ -133,6 +140,7 @@ def to_json(identity: Identity, state: RunState) -> str:
         "backend": state.backend,
         "stop": state.stop,
         "seconds": state.seconds,
+        "shift": state.shift.tolist(),
         "nonfinite": state.partial.nonfinite,
         "moments": record.of_moments(state.partial.moments),
     }
@@ -163,8 +171,23 @@ def read(path: Path, identity: Identity) -> RunState:
         stop = record.integer("stop", fields.get("stop"), 1, identity.n)
         nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
         moments = record.moments(fields.get("moments"))
+        shift = _shift(fields.get("shift"), len(moments.mean), identity.dtype)
         seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
-    return RunState(stop, Partial(moments, nonfinite), seconds, backend)
+    return RunState(stop, shift, Partial(moments, nonfinite), seconds, backend)
+
+
+def _shift(given: Any, size: int, dtype: str) -> Shift:
+    accepted = f"a list of {size} finite numbers, or of none"
+    if not isinstance(given, list) or len(given) not in (0, size) or not all(type(x) in (int, float) for x in given):
+        raise ParameterError("shift", shown(given), accepted)
+    try:
+        with np.errstate(over="ignore"):
+            found = np.array([float(x) for x in given], dtype)
+    except OverflowError:
+        found = np.array([math.inf])
+    if not np.isfinite(found).all():
+        raise ParameterError("shift", "numbers that are too large", accepted)
+    return found
 
 
 def read_result(path: Path, identity: Identity) -> Estimate:

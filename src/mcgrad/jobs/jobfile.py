@@ -12,7 +12,7 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.backends import registry
-from mcgrad.engine.run import thread_count
+from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP

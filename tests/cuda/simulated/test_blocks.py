@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.codegen.cuda import blocks, placement, tiling
 from mcgrad.codegen.cuda.thread_split import Shape
@@ -44,7 +45,7 @@ def agree(program, inputs, rows, groups, checked=False, omit=False, n=None, shif
     emitted = blocks.emit(program, checked, shape)
     n = n or (3 if emitted.chunk > shape.lanes else 2) * shape.lanes
     with np.errstate(all="ignore"):
-        reference = NumpyBackend().compile(program).bind(inputs).partial(SEED, FIRST, FIRST + n, omit)
+        reference = one_chunk(NumpyBackend().compile(program).bind(inputs), SEED, FIRST, FIRST + n, omit)
         found = simulator.sums(program, emitted, inputs, SEED, FIRST, FIRST + n, shift, omit)
     moments, used = reference.moments, reference.moments.count
     if checked:
@@ -150,7 +151,7 @@ def test_the_same_bits_on_any_grid_and_far_from_zero():
 
 
 def reference_shift(program, inputs):
-    return NumpyBackend().compile(program).bind(inputs).partial(SEED, 0, 100, False).moments.mean
+    return one_chunk(NumpyBackend().compile(program).bind(inputs), SEED, 0, 100, False).moments.mean
 
 
 def test_residuals_take_the_rows_of_the_logits(monkeypatch):

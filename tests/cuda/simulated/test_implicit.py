@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.codegen.cuda import choose
 from tests.cuda import simulator
@@ -25,7 +26,7 @@ FAMILIES = {
 def test_the_same_sums(name, dtype):
     est = mg.Estimator(lambda z: np.sum(np.sin(z)), FAMILIES[name], backend="numpy", dtype=dtype)
     program, inputs = est.program, est.inputs.values({})
-    moments = NumpyBackend().compile(program).bind(inputs).partial(7, 0, DRAWS, False).moments
+    moments = one_chunk(NumpyBackend().compile(program).bind(inputs), 7, 0, DRAWS, False).moments
     found = simulator.sums(program, choose.emit(program), inputs, 7, 0, DRAWS)
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(found.sums / DRAWS, moments.mean, rtol=tolerance, atol=tolerance)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device
-from mcgrad.backends.base import Array, Inputs
+from mcgrad.backends.base import Inputs, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, Cut, split, whole
 from mcgrad.backends.cuda import driver
@@ -159,7 +159,7 @@ class CudaBound(ShiftedMoments):
         """Bind the variant for it."""
         return CudaBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
-    def sums(self, seed: int, start: int, stop: int, shift: Array, checked: bool, omit: bool) -> Sums:
+    def sums(self, seed: int, start: int, stop: int, shift: Shift, checked: bool, omit: bool) -> Sums:
         """Launch the kernel on the device that has least to do."""
         compiled, values = self._values.get(checked) or self._bound(checked)
         with self.kernel.turns.next() as device, device.current():

@@ -1,0 +1,111 @@
+"""Threads of a call: how many, the pools that they are kept in, and work on items in order.
+
+`in_order` is all that `engine.run` needs to average over chunks: it takes a function of one item and yields results in
+the order of the items, whichever thread made them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from itertools import islice
+from typing import TypeGuard, TypeVar
+
+from mcgrad.backends.blas_threads import limit_worker
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs.arguments import count
+from mcgrad.system.machine import available_processors
+
+THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
+MOST_THREADS = 4096  # beyond the processors of any machine; as many as a system lets a process start, or fewer
+POOLS = 4  # of different numbers of threads that are kept
+AHEAD = 2  # items handed out for each thread before the oldest is waited for
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def thread_count(threads: int | None) -> int:
+    """Return the number of threads: as given, or $MCGRAD_NUM_THREADS, or the processors this process may use now.
+
+    Raises
+    ------
+    ParameterError
+        Not a whole number from 1 to 4096.
+    """
+    if threads is not None:
+        return count("threads", threads, 1, MOST_THREADS)
+    given = threads_given()
+    if not given:
+        return available_processors()
+    if not given.isdecimal():
+        raise ParameterError(THREADS_VARIABLE, shown(given), f"a whole number from 1 to {MOST_THREADS}, or nothing")
+    return count(THREADS_VARIABLE, int(given), 1, MOST_THREADS)
+
+
+def threads_given() -> str:
+    """Return $MCGRAD_NUM_THREADS without white space around it; nothing where it is unset, empty or blank."""
+    return os.environ.get(THREADS_VARIABLE, "").strip()
+
+
+@lru_cache(POOLS)
+def pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool of this many threads. Those of pools that are not kept any more end with the last run there."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterator[Item], threads: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Yield each item with the result of `work`, in the order of the items; several threads work ahead of that.
+
+    An item that no thread of the pool has begun with when its result is due is worked on in this thread. So a run ends
+    even if all threads of the pool wait for it, as they do where the integrand itself estimates, and where there are no
+    threads, as at the end of the process, or in a child that is forked between two results. When the generator is
+    closed, or ends by an error or an interrupt, it waits for the items that have begun and drops the others.
+    """
+    if threads == 1:
+        for item in items:
+            yield item, work(item)
+        return
+    process = os.getpid()
+    executor: ThreadPoolExecutor | None = pool(threads)
+    waiting: deque[tuple[Item, Future[Result] | None]] = deque()
+
+    def submit(item: Item) -> Future[Result] | None:
+        nonlocal executor
+        try:
+            if executor and os.getpid() == process:  # in a child locks of the pool may stay taken
+                return executor.submit(_on_worker, work, item)
+        except RuntimeError:  # no thread can be started, or the process ends
+            executor = None
+        return None
+
+    def begun(future: Future[Result] | None) -> TypeGuard[Future[Result]]:
+        return future is not None and os.getpid() == process and not future.cancel()
+
+    try:
+        while True:
+            waiting.extend((item, submit(item)) for item in islice(items, AHEAD * threads - len(waiting)))
+            if not waiting:
+                return
+            item, oldest = waiting[0]
+            result = oldest.result() if begun(oldest) else work(item)
+            waiting.popleft()
+            yield item, result
+    finally:
+        for _, future in waiting:
+            if begun(future):
+                future.exception()
+
+
+def _on_worker(work: Callable[[Item], Result], item: Item) -> Result:
+    limit_worker()
+    return work(item)

@@ -1,0 +1,61 @@
+"""A chunk has the same moments whoever averages it: they depend on Program, values, shift, seed and range alone."""
+
+import pickle
+from functools import reduce
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.backends.base import Partial
+from mcgrad.engine.run import run
+from tests.estimators import KINDS, estimator
+
+SEED = 11
+
+
+def far(z):
+    """A mean of a million standard deviations, and, at some draws, none."""
+    return 1e6 + 0.5 * np.log(z)
+
+
+def huge(z):
+    """Values whose squares overflow."""
+    return 1e200 * z
+
+
+MADE = {
+    **{f"{name}-{dtype}": lambda name=name, dtype=dtype: estimator(name, dtype) for name, dtype in KINDS},
+    "far": lambda: mg.Estimator(far, mg.Normal(3.0, 1.0), backend="cpu", nonfinite="omit"),
+    "huge": lambda: mg.Estimator(huge, mg.Normal(3.0, 1.0), backend="cpu"),
+    "numpy": lambda: estimator("scalar", backend="numpy"),
+}
+
+
+def told(partial):
+    return partial.nonfinite, partial.moments.count, partial.moments.mean.tobytes(), partial.moments.norm.tobytes()
+
+
+def merged(total, part):
+    return Partial(total.moments.merge(part.moments), total.nonfinite + part.nonfinite)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_chunks_in_any_order_each_bound_anew_merge_to_the_bits_of_a_run(name):
+    made = MADE[name]()
+    kernel, inputs, omit = made._kernel, made.inputs.values({}), made.nonfinite == "omit"
+    chunks = list(kernel.chunks(77, int(3e7 / made.program.work())))
+    assert len(chunks) > 2
+    right = told(run(kernel.bind(inputs), SEED, chunks, lambda: 2, omit))
+    shift, first = kernel.bind(inputs).shift(SEED, *chunks[0], omit)
+    assert len(shift) in (0, len(first.moments.mean))
+    shift = pickle.loads(pickle.dumps(shift))
+    parts = {chunk: kernel.bind(inputs).partial(shift, SEED, *chunk, omit) for chunk in reversed(chunks[1:])}
+    assert told(reduce(merged, [parts[chunk] for chunk in chunks[1:]], first)) == right
+
+
+def test_the_shift_of_a_component_without_a_finite_mean_is_zero():
+    made = mg.Estimator(lambda z: z + 1e300 * np.exp(1e3 * z), mg.Normal(30.0, 1.0), backend="cpu")
+    shift, first = made._kernel.bind(made.inputs.values({})).shift(SEED, 0, 512, False)
+    assert not np.isfinite(first.moments.mean).any()
+    assert (shift == 0.0).all()
