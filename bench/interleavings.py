@@ -2,7 +2,7 @@
 
 An interleaving says of the n-th call of Philox which seed, stream, component and group it is given. To add one, write
 that function and a row of `INTERLEAVINGS`; `tests/reliability/test_randomness.py` holds all of them to
-`kernels/reference_noise.py`, and those that estimates read to `sample`.
+`noise/philox.py`, and those that estimates read to `sample`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from itertools import count
 import numpy as np
 from numba import njit, uint32, uint64
 
-from mcgrad.kernels import noise_fill, reference_noise
+from mcgrad.kernels import noise_fill
+from mcgrad.noise import philox
 
 BLOCK = 1 << 18  # calls at a time: 4 MB of words
 COMPONENTS = 1000  # of the vector in `many components`
@@ -106,12 +107,12 @@ def words(interleaving, first, calls):
 
 
 def reference_words(interleaving, first, calls, rounds=10):
-    """Words of the same calls from `reference_noise`, in NumPy; fewer rounds are a generator that is known to fail."""
+    """Words of the same calls in NumPy; fewer rounds are a generator that is known to fail."""
     n = np.uint64(first) + np.arange(calls, dtype=np.uint64)
     seed, stream, component, group = (np.asarray(x, np.uint64) for x in interleaving.call(n))
     low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     counter, key = (component, group >> half, stream, group & low), (seed & low, seed >> half)
-    out = np.stack(np.broadcast_arrays(n, *reference_noise.philox4x32(counter, key, rounds))[1:], axis=-1)
+    out = np.stack(np.broadcast_arrays(n, *philox.philox4x32(counter, key, rounds))[1:], axis=-1)
     return reordered(out.astype(np.uint32).ravel(), interleaving.lanes)
 
 

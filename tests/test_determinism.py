@@ -10,7 +10,7 @@ from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.ir.build import noise
 from mcgrad.ir.program import Output, Program
-from mcgrad.kernels.reference_noise import NORMAL_ULPS
+from mcgrad.noise.laws import NORMAL_ULPS
 from tests.estimators import KINDS, estimator
 
 DTYPES = ["float32", "float64"]

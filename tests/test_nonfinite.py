@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.kernels.reference_noise import normals
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 
 N, SEED = 10_001, 3
-Z = normals(SEED, 0, [0], 0, N, np.float64)[0] + 0.5  # the draws of Normal(0.5, 1)
+SOURCE = NoiseSource(0, "normal")
+Z = numbers(SOURCE, SEED, [0], 0, N, np.float64)[0] + 0.5  # the draws of Normal(0.5, 1)
 BACKENDS = ["cpu", "numpy"]
 
 
@@ -97,7 +99,7 @@ def test_one_element_of_an_outer_product(backend):
         return np.sum(z**2) + np.sqrt(z[3] ** 2 * (z[3] > 0))  # a value everywhere, a gradient above zero
 
     loc = np.where(np.arange(d) == 3, 1.0, 0.0)
-    kept = loc[3] + tril[3, 3] * normals(SEED, 0, [3], 0, N, np.float64)[0] > 0
+    kept = loc[3] + tril[3, 3] * numbers(SOURCE, SEED, [3], 0, N, np.float64)[0] > 0
     for nonfinite in ("propagate", "omit"):
         est = mg.estimate(f, mg.MultivariateNormal(loc, tril), N, seed=SEED, backend=backend, nonfinite=nonfinite)
         assert est.nonfinite == np.sum(~kept)

@@ -11,7 +11,8 @@ from mcgrad.gradients.plan import plan
 from mcgrad.gradients.problem import DATA as DATA_PREFIX, trace_problem
 from mcgrad.ir.build import apply, noise
 from mcgrad.ir.program import Output, Program, toposort
-from mcgrad.kernels.reference_noise import normals
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 from mcgrad.simplify.passes import simplify
 from tests.emit.plain import low_thresholds, plain_backend  # noqa: F401 - fixtures
 from tests.ops.problems import MODES, central_differences, components, evaluate
@@ -31,7 +32,7 @@ def program_of(problem, wrt, dtype):
 
 
 def leaves_of(problem, value, draw):
-    eps = normals(9, 0, np.arange(3), draw, 1, np.float64)
+    eps = numbers(NoiseSource(0, "normal"), 9, np.arange(3), draw, 1, np.float64)
     return {
         var: eps if var.op == "noise" else LEAVES[var.attrs]
         for var in [*toposort([value]), *problem.params.values()]

@@ -11,7 +11,8 @@ from mcgrad.differentiate.modes import gradient
 from mcgrad.ir.build import apply, input_, noise, reduce, scan
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, toposort
-from mcgrad.kernels.reference_noise import normals, uniforms
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 from mcgrad.simplify.passes import simplify
 
 DRAWS, SIZE, STEPS = 64, 40, 5
@@ -96,8 +97,8 @@ def leaves_of(writer, dtype):
     leaves = {var: np.asarray(x)[..., None].astype(dtype) for var, x in writer.inputs.items()}
     components = np.arange(SIZE)
     return leaves | {
-        writer.vectors[0][0]: normals(5, 0, components, 0, DRAWS, np.float32).astype(dtype),
-        writer.vectors[1][0]: uniforms(5, 1, components, 0, DRAWS, np.float32).astype(dtype),
+        writer.vectors[0][0]: numbers(NoiseSource(0, "normal"), 5, components, 0, DRAWS, np.float32).astype(dtype),
+        writer.vectors[1][0]: numbers(NoiseSource(1, "uniform"), 5, components, 0, DRAWS, np.float32).astype(dtype),
     }
 
 

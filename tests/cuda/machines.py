@@ -8,6 +8,7 @@ import numpy as np
 
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
+from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Program
 from mcgrad.toolchain.ptx import Ptx
@@ -18,8 +19,6 @@ COMMON = ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean", "po
 
 def reference(emitted: Any, dtype: str, constants: Any) -> Any:
     """Return a kernel that fills its partials by the reference, and looks at the constants that it was passed."""
-    from mcgrad.kernels import reference_noise
-
     roots = [out.var for out, _ in emitted.outputs]
     size = sum(var.size for var, _ in emitted.scalars)
     known = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
@@ -54,15 +53,10 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
         for chunk in range(chunks):
             first = max(start, base + chunk * emitted.chunk)
             n = min(stop, base + (chunk + 1) * emitted.chunk) - first
-            draws = dict(given)
-            for var in noise:
-                stream, law = var.attrs.stream, var.attrs.law
-                draw: Any = reference_noise.normals if law == "normal" else reference_noise.uniforms
-                made = draw(key0 + (key1 << 32), stream, np.arange(var.size), first, n, dtype)
-                draws[var] = made.reshape(*var.shape, n)
+            leaves = given | {var: draws(var, key0 + (key1 << 32), first, first + n, dtype) for var in noise}
             with np.errstate(all="ignore"):
                 values = np.concatenate([np.broadcast_to(v, (*r.shape, n)).reshape(-1, n)
-                                         for r, v in zip(roots, body(draws), strict=True)])  # fmt: skip
+                                         for r, v in zip(roots, body(leaves), strict=True)])  # fmt: skip
                 if emitted.rows > 2 * k:
                     good = np.isfinite(values).all(axis=0)
                     rows[2 * k, chunk], rows[2 * k + 1, chunk] = (good.sum() if omit else n), (~good).sum()

@@ -18,7 +18,7 @@ import numpy as np
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.ir.interpret import IMPL
 from mcgrad.ir.program import Program
-from mcgrad.kernels import reference_noise
+from mcgrad.noise.philox import philox4x32
 
 WARP = 32
 _scratch: dict[int, Any] = {}  # what the threads of a block show each other; blocks run one after the other
@@ -81,7 +81,7 @@ def add_moments(sums, shifts, x, y, weights):
 
 def words(c0, c1, c2, c3, key0, key1):
     counter = tuple(np.array([c], np.uint64) for c in (c0, c1, c2, c3))
-    return tuple(np.uint32(w[0]) for w in reference_noise.philox4x32(counter, (int(key0), int(key1))))
+    return tuple(np.uint32(w[0]) for w in philox4x32(counter, (int(key0), int(key1))))
 
 
 class Loader:

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.kernels import cuda32, elementary64, noise32, noise64, reference_noise, special64
+from mcgrad.kernels import cuda32, elementary64, noise32, noise64, special64
 from mcgrad.kernels.bounds import BOUNDS, GPU_FLOOR, GPU_MORE, Range
 from mcgrad.kernels.device import at, put, subroutine
 from mcgrad.kernels.philox import philox4x32
+from mcgrad.noise import philox
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 from mcgrad.toolchain import ptx
 from tests.kernels.oracle import error_ratio, sample
 
@@ -117,12 +120,12 @@ def test_noise_is_that_of_the_contract(dtype):
         np.zeros(each * n, dtype),
         np.zeros(each * n, dtype),
     )
-    right = reference_noise.words(SEED, stream, component, np.uint64(group) + np.arange(n, dtype=np.uint64))
+    right = philox.words(SEED, stream, component, np.uint64(group) + np.arange(n, dtype=np.uint64), each)
     np.testing.assert_array_equal(words.reshape(n, 4).T, right)
     first, draws = group * each, each * n
-    expected = reference_noise.uniforms(SEED, stream, [component], first, draws, dtype)[0]
+    expected = numbers(NoiseSource(stream, "uniform"), SEED, [component], first, draws, dtype)[0]
     assert uniforms.tobytes() == expected.tobytes()
-    expected = reference_noise.normals(SEED, stream, [component], first, draws, dtype)[0]
+    expected = numbers(NoiseSource(stream, "normal"), SEED, [component], first, draws, dtype)[0]
     assert np.max(np.abs(normals - expected) / np.spacing(np.abs(expected))) <= 6
 
 

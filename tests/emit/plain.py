@@ -21,7 +21,8 @@ import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.ir.interpret import IMPL
-from mcgrad.kernels import reference_noise
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 
 
 def at(array, index):
@@ -72,13 +73,12 @@ def gemm(blas, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transpose
     result[:] = left @ right + (beta * result if beta else 0)
 
 
-def noise_row(kind, dtype):
+def noise_row(law, dtype):
     groups = 4 if dtype == "float32" else 2
-    draw = {"normal": reference_noise.normals, "uniform": reference_noise.uniforms}[kind]
 
     def fill_row(ws, first, lanes, group, component, stream, key0, key1):
         assert 0 <= first <= first + lanes <= ws.size
-        values = draw(key0 + (key1 << 32), stream, [component], groups * group, lanes, dtype)
+        values = numbers(NoiseSource(stream, law), key0 + (key1 << 32), [component], groups * group, lanes, dtype)
         ws[first : first + lanes] = values.reshape(-1, groups).T.ravel()
 
     return fill_row

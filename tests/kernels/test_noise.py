@@ -5,7 +5,10 @@ import pytest
 from numba import njit, uint32
 from scipy import special, stats
 
-from mcgrad.kernels import noise32, noise64, noise_fill, reference_noise
+from mcgrad.kernels import noise32, noise64, noise_fill
+from mcgrad.noise.laws import NORMAL_ULPS
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 
 SEED, STREAM, COMPONENT = 0xFEDCBA9876543210, 0xFFFFFFFE, 5
 EACH = {np.float32: 4, np.float64: 2}
@@ -35,7 +38,7 @@ def ulps(got, right):
 @pytest.mark.parametrize("group", GROUPS)
 def test_uniform_rows_are_the_reference_bit_for_bit(dtype, group):
     lanes = 64 * (1 if group % 2**32 > 2**31 else 5)
-    right = reference_noise.uniforms(SEED, STREAM, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
+    right = numbers(NoiseSource(STREAM, "uniform"), SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
     assert right.dtype == dtype
     np.testing.assert_array_equal(kernel_draws("uniform", dtype, group, lanes), right)
 
@@ -44,24 +47,26 @@ def test_uniform_rows_are_the_reference_bit_for_bit(dtype, group):
 @pytest.mark.parametrize("group", GROUPS)
 def test_normal_rows_are_the_reference_to_a_few_ulps(dtype, group):
     lanes = 64 * (1 if group % 2**32 > 2**31 else 40)
-    right = reference_noise.normals(SEED, STREAM, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
-    assert ulps(kernel_draws("normal", dtype, group, lanes), right) <= reference_noise.NORMAL_ULPS[np.dtype(dtype)]
+    right = numbers(NoiseSource(STREAM, "normal"), SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
+    assert ulps(kernel_draws("normal", dtype, group, lanes), right) <= NORMAL_ULPS[np.dtype(dtype)]
 
 
 @DTYPES
-@pytest.mark.parametrize("kind", ["uniforms", "normals"])
+@pytest.mark.parametrize("law", ["uniform", "normal"])
 @pytest.mark.parametrize("base", [0, 2**34 - 50, 2**33 - 3])
-def test_any_sub_range_of_the_reference_is_the_same_draws(dtype, kind, base):
-    make = getattr(reference_noise, kind)
-    whole = make(SEED, STREAM, [3, 0, 9], base, 101, dtype)
+def test_any_sub_range_of_the_reference_is_the_same_draws(dtype, law, base):
+    source = NoiseSource(STREAM, law)
+    whole = numbers(source, SEED, [3, 0, 9], base, 101, dtype)
     for start, stop in [(0, 1), (1, 2), (3, 5), (2, 101), (7, 64), (50, 50)]:
-        part = make(SEED, STREAM, [3, 0, 9], base + start, stop - start, dtype)
+        part = numbers(source, SEED, [3, 0, 9], base + start, stop - start, dtype)
         np.testing.assert_array_equal(part, whole[:, start:stop])
 
 
 @DTYPES
 def test_components_streams_and_seeds_differ(dtype):
-    draw = reference_noise.uniforms
+    def draw(seed, stream, *place):
+        return numbers(NoiseSource(stream, "uniform"), seed, *place)
+
     whole = draw(1, 0, [0, 1], 0, 64, dtype)
     assert (whole[0] != whole[1]).all()
     assert (whole[0] != draw(1, 1, [0], 0, 64, dtype)[0]).all()

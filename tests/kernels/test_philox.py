@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from mcgrad.kernels import reference_noise
 from mcgrad.kernels.philox import philox4x32, philox4x32_rounds
+from mcgrad.noise import philox
 
 FILE = Path(__file__).parent / "data" / "philox4x32_kat.txt"
 KNOWN = [line for line in FILE.read_text().splitlines() if line[:1].isdigit()]
@@ -39,13 +39,13 @@ def test_known_answers(line):
     rounds, counter, key, answer = parse(line)
     words = {7: seven, 10: ten}[rounds](*map(np.uint32, counter + key))
     assert [int(word) for word in words] == answer
-    reference = reference_noise.philox4x32([np.uint64(word) for word in counter], key, rounds)
+    reference = philox.philox4x32([np.uint64(word) for word in counter], key, rounds)
     assert [int(word) for word in reference] == answer
 
 
 def test_reference_words_use_the_contract_of_key_and_counter():
     _, counter, key, answer = parse(KNOWN[2])
     group, seed = counter[3] | counter[1] << 32, key[0] | key[1] << 32
-    words = reference_noise.words(seed, counter[2], counter[0], np.array([group], np.uint64))
+    words = philox.words(seed, counter[2], counter[0], np.array([group], np.uint64), 4)
     assert [int(word[0]) for word in words] == answer
     assert all(word.dtype == np.uint32 for word in words)

@@ -14,7 +14,9 @@ from scipy import special
 import mcgrad as mg
 from mcgrad.engine import pilot
 from mcgrad.gradients import score_pilot
-from mcgrad.kernels import noise_fill, reference_noise
+from mcgrad.kernels import noise_fill
+from mcgrad.noise.numbers import numbers
+from mcgrad.noise.source import NoiseSource
 
 sys.path.append(str(Path(__file__).parents[2] / "bench"))
 
@@ -127,7 +129,7 @@ def test_words_do_not_depend_on_words_near_by(name):
 @pytest.mark.parametrize(("dtype", "share"), [("float32", 0.998), ("float64", 1.0)])
 def test_words_of_normals_are_of_the_draw_contract(dtype, share):
     """Kernels round otherwise than the reference: in float32 a few draws fall into the next of 2^16 cells."""
-    z = reference_noise.normals(0, 0, [0], 1 << 16, 1 << 16, dtype)[0]
+    z = numbers(NoiseSource(0, "normal"), 0, [0], 1 << 16, 1 << 16, dtype)[0]
     halves = (special.ndtr(z.astype(np.float64)) * 2.0**16).astype(np.uint32).reshape(-1, 2)
     second = list(islice(normals.words(dtype, 1 << 16), 2))[1]
     assert np.mean(second == (halves[:, 0] << np.uint32(16)) + halves[:, 1]) >= share

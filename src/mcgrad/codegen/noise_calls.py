@@ -6,7 +6,16 @@ begin with its own name. Four words of 32 bits serve a group of draws, 4 in floa
 
 from __future__ import annotations
 
+from mcgrad.noise.generators import GENERATORS
 from mcgrad.noise.source import PHILOX, NoiseSource
+
+# How a law makes the numbers {0}, {1}, ... of a group of draws of its words {w}, {x}, {y}, {z} on a GPU.
+LAWS = {
+    ("uniform", 4): ["{0} = uniform({w})", "{1} = uniform({x})", "{2} = uniform({y})", "{3} = uniform({z})"],
+    ("uniform", 2): ["{0} = uniform({w}, {x})", "{1} = uniform({y}, {z})"],
+    ("box_muller", 4): ["{0}, {1} = normal_pair({w}, {x})", "{2}, {3} = normal_pair({y}, {z})"],
+    ("box_muller", 2): ["{0}, {1} = normal_pair({w}, {x}, {y}, {z})"],
+}
 
 
 def filler(source: NoiseSource, dtype: str) -> str:
@@ -21,14 +30,9 @@ def words(source: NoiseSource, component: str) -> str:
 
 def from_words(source: NoiseSource, words: str, names: list[str]) -> list[str]:
     """Write the lines that turn the four words into the noise of a group of draws, one name for each draw."""
-    w, x, y, z = words.split(", ")
-    if source.law == "normal" and len(names) == 4:
-        return [f"{names[0]}, {names[1]} = normal_pair({w}, {x})", f"{names[2]}, {names[3]} = normal_pair({y}, {z})"]
-    if source.law == "normal":
-        return [f"{names[0]}, {names[1]} = normal_pair({words})"]
-    if len(names) == 4:
-        return [f"{name} = uniform({word})" for name, word in zip(names, (w, x, y, z), strict=True)]
-    return [f"{names[0]} = uniform({w}, {x})", f"{names[1]} = uniform({y}, {z})"]
+    law = GENERATORS[source.generator].laws[source.law]
+    given = dict(zip("wxyz", words.split(", "), strict=True))
+    return [line.format(*names, **given) for line in LAWS[law.name, len(names)]]
 
 
 def _prefix(source: NoiseSource) -> str:

@@ -1,4 +1,4 @@
-"""What a noise source means: its numbers in a range of draws, by the reference of the draw contract."""
+"""What a noise Var means: its numbers in a range of draws."""
 
 from typing import Any
 
@@ -6,13 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.program import Var
+from mcgrad.noise.numbers import numbers
 
 
-def draws(source: Var, seed: int, start: int, stop: int, dtype: str) -> npt.NDArray[Any]:
-    """Return the numbers of a noise Var in the draws start .. stop, shape (*source.shape, stop - start)."""
-    from mcgrad.kernels import reference_noise
-
-    stream, law = source.attrs.stream, source.attrs.law
-    draw: Any = reference_noise.normals if law == "normal" else reference_noise.uniforms
-    found: npt.NDArray[Any] = draw(seed, stream, np.arange(source.size), start, stop - start, dtype)
-    return found.reshape(*source.shape, stop - start)
+def draws(var: Var, seed: int, start: int, stop: int, dtype: str) -> npt.NDArray[Any]:
+    """Return the numbers of a noise Var in the draws start .. stop, shape (*var.shape, stop - start)."""
+    found = numbers(var.attrs, seed, np.arange(var.size), start, stop - start, dtype)
+    return found.reshape(*var.shape, stop - start)

@@ -18,7 +18,7 @@ from mcgrad.codegen.cpu.calls import write_call
 from mcgrad.codegen.cpu.nest import LaneNest
 from mcgrad.codegen.cpu.products import write_outer_moments, write_product
 from mcgrad.codegen.loops.context import Context
-from mcgrad.codegen.loops.layout import DRAWS_PER_GROUP, TILE_ROWS, lay_out
+from mcgrad.codegen.loops.layout import TILE_ROWS, lay_out
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
 from mcgrad.codegen.loops.tile import tile
@@ -26,6 +26,7 @@ from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import ASSEMBLY, OPS
 from mcgrad.ir.program import Output, Program, Var
+from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 
 @dataclass

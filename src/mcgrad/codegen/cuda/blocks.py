@@ -14,7 +14,7 @@ import numpy as np
 from mcgrad.codegen.cuda import outer
 from mcgrad.codegen.cuda.calls import write_call
 from mcgrad.codegen.cuda.context import BlockContext
-from mcgrad.codegen.cuda.kernel import ARGUMENTS, GROUP, Emitted, head, needed, offsets
+from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, needed, offsets
 from mcgrad.codegen.cuda.nest import BlockNest
 from mcgrad.codegen.cuda.placement import place
 from mcgrad.codegen.cuda.products import BlockProduct
@@ -26,6 +26,7 @@ from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.text import Source
 from mcgrad.ir.ops import ASSEMBLY
 from mcgrad.ir.program import Output, Program
+from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 THREADS = 256
 SHARED = 80 * 1024  # bytes of a block: two blocks fit on a multiprocessor of an A100 or H100
@@ -102,12 +103,12 @@ def choose_shape(plan: Schedule, sums: _Sums, checked: bool) -> tuple[Shape, boo
     dtype = plan.program.dtype
     groups = THREADS
     while groups:
-        shape = Shape(THREADS // groups, groups, GROUP[dtype])
+        shape = Shape(THREADS // groups, groups, DRAWS_PER_GROUP[dtype])
         elements = place(plan, shape, checked).total * shape.lanes + sums.size(shape)
         if elements * np.dtype(dtype).itemsize <= SHARED:
             return shape, True
         groups //= 2
-    return Shape(THREADS // GLOBAL_GROUPS, GLOBAL_GROUPS, GROUP[dtype]), False
+    return Shape(THREADS // GLOBAL_GROUPS, GLOBAL_GROUPS, DRAWS_PER_GROUP[dtype]), False
 
 
 def _elements(context: BlockContext, sums: _Sums) -> int:

@@ -17,7 +17,6 @@ from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
 
-GROUP = {"float32": 4, "float64": 2}  # draws that share a call of Philox; one thread takes them all
 BOOLEAN = {"isfinite", "isnan"}
 ARGUMENTS = "key0, key1, start, stop, base, chunks, omit, out"  # of every kernel
 TYPES = (

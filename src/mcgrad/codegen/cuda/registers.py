@@ -7,11 +7,12 @@ theirs in float64 in a fixed order.
 
 from __future__ import annotations
 
-from mcgrad.codegen.cuda.kernel import ARGUMENTS, GROUP, Emitted, head, needed, offsets, templates
+from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, needed, offsets, templates
 from mcgrad.codegen.cuda.straight import Straight, size
 from mcgrad.codegen.noise_calls import from_words, words
 from mcgrad.codegen.text import Source
 from mcgrad.ir.program import Program
+from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 THREADS = 128
 TURNS = 16  # groups of draws that one thread takes of a chunk
@@ -35,13 +36,13 @@ def _registers(program: Program) -> int:
     noise = sum(var.size for var in program.noise())
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     width = 1 if program.dtype == "float32" else 2
-    return width * (GROUP[program.dtype] * noise + 2 * outputs)
+    return width * (DRAWS_PER_GROUP[program.dtype] * noise + 2 * outputs)
 
 
 def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emitted:
     """Write the kernel."""
     straight = Straight(program, templates(program.dtype))
-    count, group = len(straight.outputs), GROUP[program.dtype]
+    count, group = len(straight.outputs), DRAWS_PER_GROUP[program.dtype]
     values = [*straight.constants, *(f"p{i}" for i in range(count))]
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
     arguments = ", ".join(values) if by_value else "c, shift"

@@ -23,7 +23,6 @@ FEWEST_LANES = {
     "float64": 64,
 }  # above L1; a row shorter than this costs more in loop overhead than it saves
 TILE_ROWS = 128  # rows of data in a tile
-DRAWS_PER_GROUP = {"float32": 4, "float64": 2}  # draws served by one call of Philox
 
 
 @dataclass(frozen=True)
