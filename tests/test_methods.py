@@ -10,7 +10,7 @@ import mcgrad as mg
 from mcgrad import distributions, tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import unit_interval
-from mcgrad.gradients.decompositions import RULES, decomposition
+from mcgrad.distributions.families import families
 from mcgrad.validate.agreement import agreement
 from tests.closed_forms import CLOSED_FORMS
 from tests.families import FAMILIES, gradient
@@ -116,12 +116,8 @@ VALUES = {
     "probs": 0.35,
     "logits": -0.4,
 }
-TABLE = [
-    (family, parameter)
-    for family, rules in RULES.items()
-    for parameter in rules
-    if hasattr(distributions, family) and parameter in VALUES
-]
+RULES = {name: family.decompositions for name, family in families().items() if family.decompositions}
+TABLE = [(family, parameter) for family, rules in RULES.items() for parameter in rules if parameter in VALUES]
 
 
 def wiggle(z):
@@ -153,7 +149,7 @@ def test_the_score_of_every_family(name):
     row = FAMILIES[name]
     exact = tree.flatten(gradient(row))
     scores = [path for path in exact if path not in row.q.support.moving]
-    rules = [path for path in exact if decomposition(row.q, path)]
+    rules = [path for path in exact if path in row.q.decompositions]
     for wrt, method in ((scores, "score+mean"), (rules, "measure_valued")):
         if wrt:
             est = mg.estimate(row.f, row.q, 4000, wrt=wrt, method=method, backend="numpy")

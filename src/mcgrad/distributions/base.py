@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, 
 from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
+from mcgrad.distributions.decompositions import Decomposition
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -94,6 +96,11 @@ class Distribution:
     of the gradient along draws; None where the density has no gaps that a parameter moves draws across.
     """
 
+    decompositions: ClassVar[Mapping[str, Decomposition]] = MappingProxyType({})
+    """By parameter, the derivative of the density as a constant times the difference of two densities: the constant and
+    a draw of each, ``rule(z, u, **params) -> (constant, positive, negative)``. Measure-valued gradients need it; see
+    `decompositions`. A class with a `transform` or a density of its own has none but its own."""
+
     cdf: Callable[..., Any] | None = None
     """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
     None. Plain NumPy, traced and differentiated: mixtures need it."""
@@ -115,6 +122,8 @@ class Distribution:
             cls.__init__ = _naming(own["__init__"])  # type: ignore[method-assign]
         if "transform" in own and "coordinates" not in own:
             cls.coordinates = None
+        if own.keys() & {"transform", "log_density", "log_prob"} and "decompositions" not in own:
+            cls.decompositions = Distribution.decompositions
         if "log_prob" in own and "log_density" not in own:
             cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None
         if "log_density" in own:

@@ -10,9 +10,17 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
-from mcgrad.distributions.probs_logits import either, log_odds, probabilities
+from mcgrad.distributions.probs_logits import either, log_odds, odds_slope, probabilities
 from mcgrad.distributions.thresholds import is_below, split, two_uniforms
 from mcgrad.noise import NoiseSpec
+
+
+def _split_probs(z: Any, u: Any, *, probs: Any) -> Any:
+    return 1.0 + 0.0 * probs, 1.0 + 0.0 * z, 0.0 * z
+
+
+def _split_logits(z: Any, u: Any, *, logits: Any) -> Any:
+    return odds_slope(logits), 1.0 + 0.0 * z, 0.0 * z
 
 
 class Bernoulli(Distribution):
@@ -30,6 +38,7 @@ class Bernoulli(Distribution):
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    decompositions: ClassVar = {"probs": _split_probs, "logits": _split_logits}
     support = supports.counts(1)
     reparameterized: ClassVar[bool] = False
 

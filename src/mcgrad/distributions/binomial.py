@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
+from mcgrad.distributions.decompositions import Decomposition
 from mcgrad.distributions.inversion_tables import (
     binomial_row,
     binomial_row_of_logits,
@@ -20,7 +22,7 @@ from mcgrad.distributions.inversion_tables import (
     is_count,
     log_count,
 )
-from mcgrad.distributions.probs_logits import either, log_odds
+from mcgrad.distributions.probs_logits import either, log_odds, odds_slope
 from mcgrad.distributions.supports import Support
 from mcgrad.distributions.thresholds import two_uniforms
 from mcgrad.errors import ParameterError, shown
@@ -28,6 +30,25 @@ from mcgrad.ir.lookup import Table
 from mcgrad.noise import NoiseSpec
 
 MOST = 1_000_000
+
+
+def _split_probs(z: Any, u: Any, *, probs: Any, total_count: int) -> Any:
+    others = _without_one(z, u, total_count)
+    return total_count + 0.0 * probs, others + 1.0, others
+
+
+def _split_logits(z: Any, u: Any, *, logits: Any, total_count: int) -> Any:
+    others = _without_one(z, u, total_count)
+    return total_count * odds_slope(logits), others + 1.0, others
+
+
+def _without_one(z: Any, u: Any, total_count: int) -> Any:
+    """Successes in all trials but one, chosen at random."""
+    return z - np.where(u * total_count < z, 1.0, 0.0)
+
+
+def _with_total_count(rules: Mapping[str, Decomposition], total_count: int) -> dict[str, Decomposition]:
+    return {parameter: partial(rule, total_count=total_count) for parameter, rule in rules.items()}
 
 
 class Binomial(Distribution):
@@ -48,6 +69,7 @@ class Binomial(Distribution):
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    decompositions: ClassVar = {"probs": _split_probs, "logits": _split_logits}
     reparameterized: ClassVar[bool] = False
     total_count: int
 
@@ -56,7 +78,7 @@ class Binomial(Distribution):
         count = int(total_count) if whole and total_count % 1 == 0 else 0
         if not 1 <= count <= MOST:
             raise ParameterError("total_count", shown(total_count), f"a whole number from 1 to {MOST:,}")
-        self._set(total_count=count)
+        self._set(total_count=count, decompositions=_with_total_count(self.decompositions, count))
         super().__init__(**either(probs, logits))
 
     @property

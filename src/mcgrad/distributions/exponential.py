@@ -12,6 +12,10 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 
 
+def _split_rate(z: Any, u: Any, *, rate: Any) -> Any:
+    return 1.0 / rate, z, z - np.log(u) / rate
+
+
 class Exponential(Distribution):
     """Exponential distribution: z = -log(u) / rate.
 
@@ -26,6 +30,7 @@ class Exponential(Distribution):
     """
 
     constraints: ClassVar = {"rate": positive}
+    decompositions: ClassVar = {"rate": _split_rate}
     support = supports.nonnegative
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 

@@ -15,6 +15,10 @@ from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, l
 from mcgrad.functions.special import digamma
 
 
+def _split_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any:
+    return concentration / rate, z, z - np.log(u) / rate
+
+
 class Gamma(Distribution):
     """Gamma distribution: density rate**a z**(a - 1) exp(-rate z) / Gamma(a), a being the concentration.
 
@@ -33,6 +37,7 @@ class Gamma(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
+    decompositions: ClassVar = {"rate": _split_rate}
     support = supports.positive
     chart = LOG
 
@@ -108,6 +113,10 @@ class Chi2(Distribution):
         return Gamma.entropy(concentration=0.5 * df, rate=0.5)
 
 
+def _split_inverse_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any:
+    return concentration / rate, z, 1.0 / (1.0 / z - np.log(u) / rate)
+
+
 class InverseGamma(Distribution):
     """Distribution of 1/x for a gamma variable x: density rate**a z**(-a - 1) exp(-rate/z) / Gamma(a).
 
@@ -125,6 +134,7 @@ class InverseGamma(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
+    decompositions: ClassVar = {"rate": _split_inverse_rate}
     support = supports.positive
     chart = LOG
 

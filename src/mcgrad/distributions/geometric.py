@@ -15,6 +15,14 @@ from mcgrad.distributions.thresholds import minus_log, two_uniforms
 from mcgrad.noise import NoiseSpec
 
 
+def _split_probs(z: Any, u: Any, *, probs: Any) -> Any:
+    return 1.0 / probs, z, z + 1.0 + np.floor(np.log(u) / np.log1p(-probs))
+
+
+def _split_logits(z: Any, u: Any, *, logits: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, logits)), z, z + 1.0 + np.floor(-np.log(u) / np.logaddexp(0.0, logits))
+
+
 class Geometric(Distribution):
     """Geometric distribution: failures before the first success, 0, 1, 2 ...
 
@@ -30,6 +38,7 @@ class Geometric(Distribution):
     """
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
+    decompositions: ClassVar = {"probs": _split_probs, "logits": _split_logits}
     support = supports.counts()
     reparameterized: ClassVar[bool] = False
 

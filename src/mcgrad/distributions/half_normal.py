@@ -11,10 +11,15 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.decompositions import maxwell
 from mcgrad.functions.special import erf, erfc
 
 SQRT_HALF = math.sqrt(0.5)
 HALF_LOG_2_OVER_PI = 0.5 * math.log(2 / math.pi)
+
+
+def _split_scale(z: Any, u: Any, *, scale: Any) -> Any:
+    return 1.0 / scale, scale * maxwell(z / scale, u), z
 
 
 class HalfNormal(Distribution):
@@ -27,6 +32,7 @@ class HalfNormal(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive}
+    decompositions: ClassVar = {"scale": _split_scale}
     support = supports.nonnegative
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:

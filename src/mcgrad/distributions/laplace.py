@@ -17,6 +17,16 @@ from mcgrad.distributions.shapes import broadcast
 LOG_2 = math.log(2)
 
 
+def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    step = -scale * np.log(u)
+    return 0.5 / scale, loc + step, loc - step
+
+
+def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    step = -scale * np.log(u)
+    return 1.0 / scale, z + np.where(z < loc, -step, step), z
+
+
 class Laplace(Distribution):
     """Laplace distribution: an exponential on either side of loc.
 
@@ -29,6 +39,7 @@ class Laplace(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
     support = supports.real
     chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

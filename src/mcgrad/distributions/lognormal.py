@@ -11,8 +11,18 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.decompositions import SQRT_2PI, maxwell, rayleigh
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.functions.special import ndtr
+
+
+def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    step = scale * rayleigh(u)
+    return 1.0 / (SQRT_2PI * scale), np.exp(loc + step), np.exp(loc - step)
+
+
+def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    return 1.0 / scale, np.exp(loc + scale * maxwell((np.log(z) - loc) / scale, u)), z
 
 
 class LogNormal(Distribution):
@@ -31,6 +41,7 @@ class LogNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
     support = supports.positive
     chart = LOG
 

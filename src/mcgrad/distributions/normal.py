@@ -12,9 +12,19 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.decompositions import SQRT_2PI, maxwell, rayleigh
 from mcgrad.functions.special import ndtr
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    step = scale * rayleigh(u)
+    return 1.0 / (SQRT_2PI * scale), loc + step, loc - step
+
+
+def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
+    return 1.0 / scale, loc + scale * maxwell((z - loc) / scale, u), z
 
 
 class Normal(Distribution):
@@ -29,6 +39,7 @@ class Normal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
     support = supports.real
     chart = REAL
 

@@ -22,6 +22,10 @@ from mcgrad.noise import NoiseSpec
 MOST = 1_000_000.0
 
 
+def _split_rate(z: Any, u: Any, *, rate: Any) -> Any:
+    return 1.0 + 0.0 * rate, z + 1.0, z
+
+
 class Poisson(Distribution):
     """Poisson distribution.
 
@@ -41,6 +45,7 @@ class Poisson(Distribution):
     """
 
     constraints: ClassVar = {"rate": positive}
+    decompositions: ClassVar = {"rate": _split_rate}
     support = supports.counts()
     reparameterized: ClassVar[bool] = False
     max_rate: float

@@ -31,3 +31,8 @@ def log_weights(probs: Any, logits: Any) -> Any:
 def probabilities(probs: Any, logits: Any) -> Any:
     """Return p."""
     return expit(logits) if probs is None else probs
+
+
+def odds_slope(logits: Any) -> Any:
+    """Return the derivative of a probability in its log odds."""
+    return np.exp(-np.logaddexp(0.0, logits) - np.logaddexp(0.0, -logits))

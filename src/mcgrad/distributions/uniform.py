@@ -14,6 +14,14 @@ from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.errors import ParameterError
 
 
+def _split_low(z: Any, u: Any, *, low: Any, high: Any) -> Any:
+    return 1.0 / (high - low), z, low + 0.0 * z
+
+
+def _split_high(z: Any, u: Any, *, low: Any, high: Any) -> Any:
+    return 1.0 / (high - low), high + 0.0 * z, z
+
+
 class Uniform(Distribution):
     """Uniform distribution on (low, high): z = low + (high - low) * u.
 
@@ -24,6 +32,7 @@ class Uniform(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real}
+    decompositions: ClassVar = {"low": _split_low, "high": _split_high}
     # Not z <= high: rounding may carry a draw past `high`, but never past low + width.
     support = supports.interval("low", lambda low, high: low + (high - low), closed=True, moving=("low", "high"))
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

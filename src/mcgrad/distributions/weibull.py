@@ -14,6 +14,11 @@ from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.gumbel import EULER
 
 
+def _split_scale(z: Any, u: Any, *, concentration: Any, scale: Any) -> Any:
+    power = np.power(z / scale, concentration) - np.log(u)
+    return concentration / scale, scale * np.power(power, 1.0 / concentration), z
+
+
 class Weibull(Distribution):
     """Weibull distribution: z = scale * E**(1 / concentration), E standard exponential.
 
@@ -26,6 +31,7 @@ class Weibull(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive, "concentration": positive}
+    decompositions: ClassVar = {"scale": _split_scale}
     support = supports.positive
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOG

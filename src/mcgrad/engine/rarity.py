@@ -14,7 +14,6 @@ from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import RareDrawsWarning, user_level
-from mcgrad.gradients.decompositions import decomposition
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 
@@ -75,13 +74,14 @@ def warn_of_rare_draws(
             where = tuple(int(i) for i in np.argwhere(rare)[0])
             place = f"[{', '.join(map(str, where))}]" if where else ""
             least = float(probability[where])
-            if part_of(q, path)[0].reparameterized:
+            part, _, name = part_of(q, path)
+            if part.reparameterized:
                 moved = f"a draw that is not at an end of the support, and moves with {path},"
                 remedy = "method='score', whose standard error shows what is not known"
             else:
                 moved = "a draw that is not the most probable value"
                 remedy = "parameters that make them more probable"
-                if decomposition(*part_of(q, path)[::2]) is not None:
+                if name in part.decompositions:
                     remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
                 f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "

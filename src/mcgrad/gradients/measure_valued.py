@@ -9,10 +9,11 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.differentiate.modes import gradient
 from mcgrad.differentiate.structural import unbroadcast
+from mcgrad.distributions.decompositions import Decomposition
 from mcgrad.distributions.draw import Draw
+from mcgrad.distributions.families import families
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
-from mcgrad.gradients.decompositions import Decomposition, decomposition, known
 from mcgrad.gradients.method import Kind, Method
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape
@@ -29,7 +30,7 @@ def measure_valued(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     problem : Problem
         Of an integrand that takes one draw.
     wrt : sequence of str
-        Paths of parameters of q, whose families are in the table `decompositions`.
+        Paths of parameters of q, whose families have a decomposition for them.
 
     Notes
     -----
@@ -54,9 +55,10 @@ def _decompositions(problem: Problem, wrt: Sequence[str], method: str) -> None:
     """Refuse parameters of families without a decomposition."""
     for path in wrt:
         q, _, name = part_of(problem.q, path)
-        if decomposition(q, name) is None:
+        if name not in q.decompositions:
+            known = [f"{each}.{own}" for each, family in families().items() for own in family.decompositions]
             given = f"a parameter of {type(q).__name__}, of which no measure-valued decomposition is known"
-            raise ParameterError(path, given, f"one of {', '.join(known())}; or another method for this parameter")
+            raise ParameterError(path, given, f"one of {', '.join(known)}; or another method for this parameter")
 
 
 class _Replaced:
@@ -76,9 +78,7 @@ class _Replaced:
 
     def gradient(self, path: str) -> Var:
         q, part, name = part_of(self.problem.q, path)
-        rule = decomposition(q, name)
-        assert rule is not None  # others are refused
-        constant, *draws = self._coupled(list(q.flat_params), rule, part)
+        constant, *draws = self._coupled(list(q.flat_params), q.decompositions[name], part)
         terms = [self._each(part, z) for z in draws]
         gap = apply("multiply", constant, reshape(apply("subtract", *terms), self.z[part].shape))
         return unbroadcast(gap, self.problem.params[path].shape)

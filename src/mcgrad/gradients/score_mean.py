@@ -17,7 +17,6 @@ from mcgrad.distributions.mixture import MixtureSameFamily
 from mcgrad.distributions.reparameterized import Reparameterized
 from mcgrad.distributions.transformed import Transformed
 from mcgrad.errors import ParameterError
-from mcgrad.gradients.decompositions import decomposition
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.score_pilot import Bias, biases
 
@@ -66,7 +65,7 @@ def scores_of_mean_zero(problem: Problem, wrt: Sequence[str], method: str) -> No
 def _others(problem: Problem, path: str) -> str:
     """Return the methods that do not need it."""
     part, _, name = part_of(problem.q, path)
-    rule = decomposition(part, name) and problem.draws == 1
+    rule = name in part.decompositions and problem.draws == 1
     others = ["pathwise", *(["measure_valued"] if rule else []), "difference"]
     return " or ".join(f'method="{other}"' for other in others)
 

@@ -9,14 +9,11 @@ from typing import Any
 from mcgrad import distributions, noise
 from mcgrad.distributions import bijections
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.families import families
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.jobs.references import References
 
-FAMILIES: dict[str, type[Distribution]] = {
-    name: family
-    for name, family in ((name, getattr(distributions, name)) for name in dir(distributions))
-    if inspect.isclass(family) and issubclass(family, Distribution) and family is not Distribution
-}
+FAMILIES = families()
 FUNCTIONS = ("transform", "log_prob", "inverse", "log_det", "cdf", "sampler")
 ACCEPTED = 'a table such as {family = "Normal", loc = 0.3, scale = 1.2}, or "FILE.py:NAME"'
 
@@ -49,7 +46,7 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
     if not isinstance(family, str) or family not in FAMILIES:
         given = "nothing" if family is None else shown(family)
         raise ParameterError(f"{key}.family", given, " or ".join(repr(name) for name in FAMILIES))
-    if family == "Joint":
+    if FAMILIES[family] is distributions.Joint:
         parts = {name: distribution(f"{key}.{name}", part, references) for name, part in table.items()}
         with renamed(lambda name: f"{key}.{name}"):
             return distributions.Joint(**parts)
