@@ -153,7 +153,7 @@ def test_the_result_is_written_though_the_comparison_raises(folder, capsys, monk
     assert mg.Estimate.from_json((folder / "results/job.json").read_bytes()).n == 500
     monkeypatch.undo()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(run, "verify", fails)
+    monkeypatch.setattr(run, "verified", fails)
     assert main(["run", "job.toml", "--resume", "--verify"]) == 1
     assert "job: the verification failed: MemoryError" in capsys.readouterr().err
 

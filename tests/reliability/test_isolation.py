@@ -99,6 +99,6 @@ def test_data_that_change_after_a_job_was_prepared_are_no_fault_of_a_backend(fol
         return None
 
     assert run._compare(job, estimator, estimate, say)
-    job.data["x"][0] = 2.0
+    job.options.data["x"][0] = 2.0
     with pytest.raises(ParameterError, match=r"^job\.toml, data: given other numbers than when"):
         run._compare(job, estimator, estimate, say)

@@ -108,7 +108,7 @@ def _left(job: Job) -> tuple[Complete | RunState | None, str]:
         try:
             estimate = checkpoint.read_result(result, identity)
             _refuse_backend(job, result, estimate.backend)
-            if estimate.nonfinite and job.nonfinite == "raise":
+            if estimate.nonfinite and job.options.nonfinite == "raise":
                 raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
             return Complete(job, result), ""
         except ParameterError as error:
@@ -135,7 +135,7 @@ def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, 
 
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
-    return Identity(job.n, job.seed, estimator.dtype, job.nonfinite == "omit", estimator.problem, __version__)
+    return Identity(job.n, job.seed, estimator.dtype, job.options.nonfinite == "omit", estimator.problem, __version__)
 
 
 def _located(error: Exception, path: Path) -> str:
@@ -144,5 +144,5 @@ def _located(error: Exception, path: Path) -> str:
 
 
 def _refuse_backend(job: Job, path: Path, found: str) -> None:
-    if job.backend not in (AUTO, found):
-        raise ParameterError(f"{path}, backend", repr(found), repr(job.backend))
+    if job.options.backend not in (AUTO, found):
+        raise ParameterError(f"{path}, backend", repr(found), repr(job.options.backend))

@@ -24,7 +24,7 @@ from mcgrad.results.files import folder_for, is_whole, mend, paths, save, save_e
 from mcgrad.results.format import duration
 from mcgrad.system.printable import near
 from mcgrad.validate.agreement import agreement
-from mcgrad.validate.verification import REFERENCE, verify
+from mcgrad.validate.verification import REFERENCE, verified
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
 Warn = Callable[[str], None]  # prints to standard error
@@ -80,7 +80,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
     job, estimator = ready.job, ready.estimator
     folder_for(job.out, job.place.key("out"))
     with locked(job.out, job.place.key("out"), warn):
-        threads = f"{job.threads} thread{'s' * (job.threads > 1)}"
+        threads = f"{estimator.threads} thread{'s' * (estimator.threads > 1)}"
         say(f"{job.name}: {job.place.file}", style="bold")
         say(
             f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
@@ -221,6 +221,6 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bo
 
 def _verified(job: Job, say: Say) -> bool:
     with job.located():
-        found = verify(job.integrand, job.q, job.n_compare, **job.problem, seed=job.seed)
+        found = verified(job.request, job.n_compare, job.seed)
     say(f"\n{found}", style=None if found.ok else "red")
     return found.ok

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.options import Options, Request
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
@@ -71,9 +72,7 @@ def estimate(
     """
     n = arguments.count("n", n, 2)
     seed = arguments.seed(seed)
-    estimator = Estimator(
-        f,
-        q,
+    options = Options(
         params=params,
         data=data,
         wrt=wrt,
@@ -88,4 +87,4 @@ def estimate(
         devices=devices,
         output=output,
     )
-    return estimator(n, seed, progress=progress)
+    return Estimator.of(Request(f, q, options))(n, seed, progress=progress)

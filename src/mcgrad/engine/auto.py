@@ -16,7 +16,7 @@ from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.finite_differences import Differences, farthest
-from mcgrad.engine.pickling import Request
+from mcgrad.engine.options import Request
 from mcgrad.engine.pilot import STREAMS, Pilot, offset_streams
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
@@ -28,7 +28,6 @@ from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import AUTO, Plan, plan
 from mcgrad.gradients.problem import Problem
-from mcgrad.inputs.arguments import count
 from mcgrad.ir.program import Program, toposort
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Component
@@ -94,17 +93,17 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
     Raises
     ------
     ParameterError
-        Names `method`, `baseline` or `k`.
+        Names `method` or `baseline`.
     """
-    k = count("k", given.k, 2)
     if given.plan is not None:
         return given.plan
-    if not isinstance(given.method, str) or given.method != AUTO:
+    options = given.options
+    if not isinstance(options.method, str) or options.method != AUTO:
         others = [path for path in problem.params if path not in problem.own]
-        return plan(given.method, given.baseline, k, problem.own, others, wrt)
-    if given.baseline is not None:
-        raise ParameterError("baseline", f"{given.baseline!r} with method='auto'", "None: auto chooses it, too")
-    return select(problem, wrt, inputs.values({}), k, inputs.dtype)
+        return plan(options.method, options.baseline, options.k, problem.own, others, wrt)
+    if options.baseline is not None:
+        raise ParameterError("baseline", f"{options.baseline!r} with method='auto'", "None: auto chooses it, too")
+    return select(problem, wrt, inputs.values({}), options.k, inputs.dtype)
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:

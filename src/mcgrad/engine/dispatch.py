@@ -6,13 +6,12 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices
 from mcgrad.backends.rates import Rated
 from mcgrad.backends.registry import AUTO, backends, find
 from mcgrad.errors import BackendError, BackendWarning, ParameterError, user_level
-from mcgrad.inputs import arguments
 from mcgrad.ir.program import Program
 from mcgrad.results.format import duration
 from mcgrad.system.locks import Lock
@@ -21,14 +20,6 @@ CUDA = "cuda"  # the backend whose devices arrays may be on
 CALL = 1_000_000  # draws of a call, where nobody said how many there will be
 LITTLE = 0.05  # seconds: in less nothing compiles
 SOON = 3e-3  # seconds: where one backend takes less, asking the others would take longer
-
-
-def checked_output(output: Any, backend: str) -> str:
-    """Return where gradients are left, "host" or "device"; refuse devices with a backend that has none."""
-    chosen = arguments.choice("output", output, arguments.OUTPUTS)
-    if chosen == "device" and backend not in (CUDA, AUTO):
-        raise ParameterError("output", f"'device' with backend {backend!r}", "'host', or 'device' with backend 'cuda'")
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)

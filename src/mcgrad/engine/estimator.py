@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize
-from mcgrad.backends import chunks, registry
+from mcgrad.backends import chunks
 from mcgrad.backends.base import Kernel, Partial, Shift, wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
-from mcgrad.engine.dispatch import CUDA, Dispatched, Running, checked_output
+from mcgrad.engine.dispatch import CUDA, Dispatched, Running
 from mcgrad.engine.epilogue import Finisher, spoiled
 from mcgrad.engine.fingerprint import Fingerprint
-from mcgrad.engine.pickling import Request, unpickled
+from mcgrad.engine.options import Options, Request
+from mcgrad.engine.pickling import portable, ran_here, unpickled
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
@@ -127,33 +128,47 @@ class Estimator:
         devices: Iterable[int] | None = None,
         output: str = "host",
     ) -> None:
-        self._make(
-            Request(
-                f, q, params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, draws,
-                tuple(devices) if isinstance(devices, Iterable) else devices, output,
-            )
-        )  # fmt: skip
+        options = Options(
+            params=params,
+            data=data,
+            wrt=wrt,
+            method=method,
+            baseline=baseline,
+            k=k,
+            dtype=dtype,
+            backend=backend,
+            threads=threads,
+            nonfinite=nonfinite,
+            draws=draws,
+            devices=devices,
+            output=output,
+        )
+        self._make(Request(f, q, options))
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return the Estimator of arguments that were given elsewhere, such as the `request` of another one."""
+        new = object.__new__(cls)
+        new._make(request)
+        return new
 
     def _make(self, given: Request) -> None:
-        f, q = given.f, arguments.distribution(given.f, given.q)
-        registry.check_name(given.backend)
-        self._given = replace(given, params=None, data=None)  # whose values are kept below
-        self.output = checked_output(given.output, given.backend)
-        self.nonfinite = arguments.choice("nonfinite", given.nonfinite, arguments.NONFINITE)
-        threads = thread_count(given.threads)
+        f, q, options = given.f, arguments.distribution(given.f, given.q), given.options
+        self._given = given.change(params=None, data=None)  # whose values are kept below
+        self.output, self.nonfinite = options.output, options.nonfinite
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
-        params = arguments.parameters(given.params, q)
-        data = arguments.data(given.data, {**q.params, **(given.params or {})})
+        params = arguments.parameters(options.params, q)
+        data = arguments.data(options.data, {**q.params, **(options.params or {})})
         known = data | f.data if isinstance(f, Objective) else data
-        self.dtype = arguments.dtype(given.dtype, q, given.params or {}, known)
+        self.dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known)
         self.inputs = Inputs(q, params, data, known, self.dtype)
         problem = trace_problem(f, q, params, known)
-        self.wrt = arguments.selected(given.wrt, list(problem.params))
+        self.wrt = arguments.selected(options.wrt, list(problem.params))
         self._components = Components({path: problem.params[path].shape for path in self.wrt})
         self.inputs.read(problem.data)
         self.plan = planned(given, problem, self.wrt, self.inputs)
         self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
-        if given.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
+        if options.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
             self.plan.check(problem, self.wrt)
         self._along = self.plan.along(self.wrt)
         self.inputs.own(frozenset(wide_inputs(self.program)))
@@ -168,19 +183,20 @@ class Estimator:
         there = any_on_device(self.inputs.arrays())
         if there:
             synchronize()
-        prefer, why = given.ran_here(), "as before it was pickled"
+        prefer, why = ran_here(given), "as before it was pickled"
         if there or self.output == "device":
             prefer, why = CUDA, "where the inputs are"
-        name = CUDA if self.output == "device" else given.backend if self.program.body() else "numpy"  # no kernel
-        draws = given.draws and given.draws // self.group
-        self._dispatched = Dispatched(name, self.program, draws, threads, given.devices, prefer, why)
+        name = CUDA if self.output == "device" else options.backend if self.program.body() else "numpy"  # no kernel
+        draws = options.draws and options.draws // self.group
+        self._dispatched = Dispatched(name, self.program, draws, self.threads, options.devices, prefer, why)
         self._own = frozenset([*vars(self), "_own"])
 
-    def _request(self) -> Request:
-        """Return what makes this Estimator again, wherever that is, without a pilot."""
+    @property
+    def request(self) -> Request:
+        """What makes this Estimator again, wherever that is, without a pilot."""
         params = tree.unflatten(self.inputs.params) if self.inputs.params else None
-        made = replace(self._given, q=self.q, params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
-        return replace(made, plan=self.plan, ran=self.backend, where=processor())
+        made = self._given.change(params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
+        return replace(made, q=self.q, plan=self.plan, ran=self.backend, where=processor())
 
     def _added(self) -> dict[str, Any]:
         """Return the attributes that the user, or a subclass, has set besides."""
@@ -197,12 +213,12 @@ class Estimator:
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), self._request().portable(), self.problem), self._added() or None
+        return unpickled, (type(self), portable(self.request), self.problem), self._added() or None
 
     @property
     def threads(self) -> int:
         """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
-        return thread_count(self._given.threads)
+        return thread_count(self._given.options.threads)
 
     @property
     def backend(self) -> str:

@@ -5,74 +5,36 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
-
-import numpy.typing as npt
+from dataclasses import replace
+from typing import Any, Protocol, Self, TypeVar
 
 from mcgrad import tree
 from mcgrad.arrays import to_host
-from mcgrad.distributions.base import Distribution
+from mcgrad.engine.options import Request
 from mcgrad.errors import ParameterError, shown
-from mcgrad.gradients.plan import MethodNames, Plan
-from mcgrad.inputs.integrand import Integrand
-from mcgrad.inputs.objectives import Objective
 from mcgrad.system.machine import processor
 
 _being_pickled: ContextVar[tuple[Any, ...]] = ContextVar("functions being pickled", default=())
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The arguments of an Estimator, and what an earlier one of them settled.
+def portable(request: Request) -> tuple[Any, ...]:
+    """Return f and q, and the rest of a request, for pickle: arrays in host memory, functions by name or as code.
 
-    Parameters
-    ----------
-    f, q, params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, draws, devices, output
-        As for `Estimator`.
-    plan : Plan, optional
-        What `method` came to, by a pilot under "auto".
-    ran, where : str
-        The backend that ran, and the processor of that machine.
+    Raises
+    ------
+    ParameterError
+        Where f or q holds what cannot be pickled in either way, such as an open file.
     """
+    functions = _functions(request.f, request.q)
+    given = request.options
+    params, data = (x and tree.map(to_host, x) for x in (given.params, given.data))
+    return functions, replace(given, params=params, data=data), request.plan, request.ran, request.where
 
-    f: Callable[..., Any] | Integrand | Objective
-    q: Distribution | None
-    params: Mapping[str, Any] | None
-    data: Mapping[str, Any] | None
-    wrt: str | Iterable[str] | None
-    method: MethodNames
-    baseline: str | None
-    k: int
-    dtype: npt.DTypeLike | None
-    backend: str
-    threads: int | None
-    nonfinite: str
-    draws: int | None
-    devices: Iterable[int] | None
-    output: str
-    plan: Plan | None = None
-    ran: str = ""
-    where: str = ""
 
-    def ran_here(self) -> str | None:
-        """Return the backend that ran on a machine with this processor: to run there again gives the same bits."""
-        return self.ran if self.ran and self.where == processor() else None
-
-    def portable(self) -> tuple[Any, dict[str, Any]]:
-        """Return f and q, and the rest by name, for pickle: arrays in host memory, functions by name or as code.
-
-        Raises
-        ------
-        ParameterError
-            Where f or q holds what cannot be pickled in either way, such as an open file.
-        """
-        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("f", "q")}
-        for name in ("params", "data"):
-            rest[name] = rest[name] and tree.map(to_host, rest[name])
-        return _functions(self.f, self.q), rest
+def ran_here(request: Request) -> str | None:
+    """Return the backend that ran on a machine with this processor: to run there again gives the same bits."""
+    return request.ran if request.ran and request.where == processor() else None
 
 
 class Made(Protocol):
@@ -82,13 +44,15 @@ class Made(Protocol):
     def problem(self) -> str:
         """Its fingerprint."""
 
-    def _make(self, given: Request) -> None: ...
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return the Estimator of a request."""
 
 
 Kind = TypeVar("Kind", bound=Made)
 
 
-def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: str) -> Kind:
+def unpickled(kind: type[Kind], made_of: tuple[Any, ...], problem: str) -> Kind:
     """Make the Estimator that was pickled.
 
     Raises
@@ -96,10 +60,9 @@ def unpickled(kind: type[Kind], portable: tuple[Any, dict[str, Any]], problem: s
     ParameterError
         Where it is another problem than the one that was pickled.
     """
-    functions, rest = portable
+    functions, *rest = made_of
     f, q = pickle.loads(functions) if isinstance(functions, bytes) else functions
-    estimator = object.__new__(kind)
-    estimator._make(Request(f, q, **rest))
+    estimator = kind.of(Request(f, q, *rest))
     if estimator.problem != problem:
         given = f"{shown(f)}, with which this is another problem than where the Estimator was pickled"
         accepted = "the same code, and versions of mcgrad and NumPy, in both processes; for an Integrand, functions "

@@ -50,14 +50,19 @@ def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
     return str(value)
 
 
-def dtype(value: Any, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Return the dtype asked for, or the one NumPy would give the inputs (Python floats adapt to arrays)."""
+def common_dtype(q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the dtype that NumPy would give the inputs (Python floats adapt to arrays)."""
+    leaves = {**tree.flatten(params), **data} if params else data
+    arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
+    kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
+    wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
+    return "float64" if wide else "float32"
+
+
+def dtype(value: Any) -> str | None:
+    """Return the name of the dtype asked for, if one is."""
     if value is None:
-        leaves = {**tree.flatten(params), **data} if params else data
-        arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
-        kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
-        wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
-        return "float64" if wide else "float32"
+        return None
     try:
         name = str(np.dtype(value).name)
     except Exception:  # NumPy's are of many kinds

@@ -10,6 +10,7 @@ from typing import Any
 
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.options import Options, Request
 from mcgrad.errors import renamed
 from mcgrad.inputs.arguments import called
 
@@ -52,17 +53,9 @@ class Job:
     place : Place
     integrand : callable or Integrand
     q : Distribution
-    params, data : dict
-    wrt : list of str or None
+    options : Options
+        The keywords of an `Estimator`.
     n, seed : int
-    dtype : str or None
-    backend : str
-    threads : int
-    nonfinite : str
-    method : str or dict of str to str
-    baseline : str or None
-    k : int
-        As for `Estimator`.
     compare : bool
         Whether to compare with the NumPy reference, over `n_compare` draws.
     n_compare : int
@@ -76,41 +69,23 @@ class Job:
     place: Place
     integrand: Any
     q: Distribution
-    params: dict[str, Any]
-    data: dict[str, Any]
-    wrt: list[str] | None
+    options: Options
     n: int
     seed: int
-    dtype: str | None
-    backend: str
-    threads: int
-    nonfinite: str
-    method: str | dict[str, str]
-    baseline: str | None
-    k: int
     compare: bool
     n_compare: int
     out: Path
     surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     @property
-    def problem(self) -> dict[str, Any]:
-        """The keywords that `Estimator` and `verify` share."""
-        how = {"method": self.method, "baseline": self.baseline, "k": self.k}
-        return {"params": self.params, "data": self.data, "wrt": self.wrt, "dtype": self.dtype, **how}
+    def request(self) -> Request:
+        """What makes the job's Estimator."""
+        return Request(self.integrand, self.q, self.options)
 
     def estimator(self, backend: str | None = None) -> Estimator:
         """Compile the job, for another backend than its own if one is given."""
         with self.located():
-            return Estimator(
-                self.integrand,
-                self.q,
-                **self.problem,
-                backend=backend or self.backend,
-                threads=self.threads,
-                nonfinite=self.nonfinite,
-                draws=self.n,
-            )
+            return Estimator.of(self.request.change(backend=backend or self.options.backend))
 
     @contextmanager
     def located(self) -> Iterator[None]:
@@ -121,6 +96,6 @@ class Job:
     def _key(self, parameter: str) -> str:
         """Name the key of the job file that gives a parameter of `Estimator`."""
         head = parameter.partition(".")[0]
-        homes = {"distribution": self.q.params, "params": self.params, "data": self.data}
+        homes = {"distribution": self.q.params, "params": self.options.params or {}, "data": self.options.data or {}}
         home = next((f"{key}." for key, names in homes.items() if head in names), "")
         return self.place.key("integrand" if head in ("f", called(self.integrand)) else f"{home}{parameter}")

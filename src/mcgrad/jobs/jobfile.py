@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad import tree
-from mcgrad.backends import registry
+from mcgrad.engine.options import Options
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.gradients.pathwise import PATHWISE
-from mcgrad.gradients.plan import GROUP
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
@@ -58,6 +56,8 @@ class Entry:
     place : Place
     fields : dict
         Those attributes of the `Job` that are plain values.
+    options : Options
+        Without params and data.
     references : References
     table : dict
         All keys.
@@ -67,6 +67,7 @@ class Entry:
 
     place: Place
     fields: dict[str, Any]
+    options: Options
     references: References
     table: Mapping[str, Any]
     refusal: ParameterError | None = None
@@ -103,8 +104,11 @@ class Entry:
                 place=self.place,
                 integrand=integrand,
                 q=jobdistribution.distribution("distribution", table["distribution"], references),
-                params=references.values("params", table.get("params", {})),
-                data=references.values("data", table.get("data", {})),
+                options=replace(
+                    self.options,
+                    params=references.values("params", table.get("params", {})),
+                    data=references.values("data", table.get("data", {})),
+                ),
                 surroundings=references.surroundings,
                 **self.fields,
             )
@@ -217,21 +221,21 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
         dtype = table.get("dtype")
         fields = {
             "name": name,
-            "wrt": _wrt(table.get("wrt")),
             "n": n,
             "seed": arguments.seed(table.get("seed", 0)),
-            "dtype": None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
-            "backend": registry.check_name(table.get("backend", registry.AUTO)),
-            "threads": thread_count(table.get("threads")),
-            "nonfinite": arguments.choice("nonfinite", table.get("nonfinite", "propagate"), arguments.NONFINITE),
-            "method": _method(table.get("method", PATHWISE.name)),
-            "baseline": table.get("baseline"),
-            "k": arguments.count("k", table.get("k", GROUP), 2),
             "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
             "n_compare": arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
             "out": at(references.folder, out),
         }
-    return Entry(place, fields, references, table)
+        options = Options(
+            wrt=_wrt(table.get("wrt")),
+            method=_method(table.get("method", Options.method)),
+            dtype=None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
+            threads=thread_count(table.get("threads")),
+            draws=n,
+            **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite") if key in table},
+        )
+    return Entry(place, fields, options, references, table)
 
 
 NAME = f"a name of at most {LONGEST} bytes that may name files: without slashes and control characters"

@@ -16,6 +16,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import CHECKED, COMPONENTS
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.finite_differences import Differences, farthest
+from mcgrad.engine.options import Options, Request
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.gradients.difference import DIFFERENCE
 from mcgrad.gradients.jump_check import without_jump_warnings
@@ -205,10 +206,10 @@ def compare(
     theirs in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
     it is one of the others.
     """
-    n, seed, k = arguments.count("n", n, 2), arguments.seed(seed), arguments.count("k", k, 2)
+    n, seed = arguments.count("n", n, 2), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
-    common: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "dtype": dtype, "k": k}
-    common |= {"backend": backend, "threads": threads, "draws": n}
+    options = Options(params=params, data=data, wrt=wrt, k=k, dtype=dtype, backend=backend, threads=threads, draws=n)
+    request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
     for method in asked:
@@ -217,7 +218,7 @@ def compare(
             raise ParameterError("methods", repr(AUTO), "the methods that it chooses from")
         try:
             with without_jump_warnings():
-                estimators[name] = Estimator(f, q, method=method, **common)
+                estimators[name] = Estimator.of(request.change(method=method))
         except (ParameterError, TraceError) as error:
             if methods is not None:
                 raise
@@ -226,8 +227,8 @@ def compare(
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
     rows = _run(estimators, n, seed)
-    inputs = {**common, "wrt": (), "method": DIFFERENCE.name, "dtype": "float64", "backend": "numpy"}
-    biased = _biased(estimators, Estimator(f, q, **inputs).program, n, seed)
+    value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
+    biased = _biased(estimators, value, n, seed)
     return Comparison(rows, refused, tuple(map(str, rows[0].estimate.components[1:])), biased)
 
 

@@ -14,6 +14,7 @@ from mcgrad.backends import registry
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.finite_differences import MANY, STEP, Differences, GradientCheck
+from mcgrad.engine.options import Options, Request
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.plan import GROUP, MethodNames
@@ -163,6 +164,21 @@ def verify(
     estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
     others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
     """
+    options = Options(
+        params=params, data=data, wrt=wrt, method=method, baseline=baseline, k=k, dtype=dtype, backend=REFERENCE
+    )
+    return verified(Request(f, q, options), n, seed, backends, step, components)
+
+
+def verified(
+    request: Request,
+    n: int,
+    seed: int,
+    backends: str | Iterable[str] | None = None,
+    step: float | None = None,
+    components: int = 32,
+) -> Verification:
+    """Check an estimate as `verify` does, by the arguments of an `Estimator`."""
     seed = arguments.seed(seed)
     n = arguments.count("n", n, 2)
     components = arguments.count("components", components, 1)
@@ -170,30 +186,19 @@ def verify(
         step = STEP
     elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
-    problem: dict[str, Any] = {"params": params, "data": data, "wrt": wrt, "k": k}
     with without_jump_warnings():
-        reference = Estimator(f, q, **problem, method=method, baseline=baseline, dtype=dtype, backend=REFERENCE)
-        problem |= {"method": reference.plan.method}  # what was chosen, where that was left to us
+        reference = Estimator.of(request.change(backend=REFERENCE))
         n = max(n // reference.group, 2) * reference.group
-        checks = _backends(f, reference.q, problem, reference, backends, n, seed)
-        method = reference.plan.method
-        value = Estimator(f, q, **problem | {"wrt": ()}, dtype="float64", backend=REFERENCE).program
+        checks = _backends(reference, backends, n, seed)
+        value = Estimator.of(reference.request.change(wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
     gradient, used = differences.check(reference.program, reference.baselines(inputs, seed), components, min(n, MANY))
     whole = len(differences.components(reference.program))
-    return Verification(checks, gradient, whole, n, used, reference.dtype, seed, method)
+    return Verification(checks, gradient, whole, n, used, reference.dtype, seed, reference.plan.method)
 
 
-def _backends(
-    f: Any,
-    q: Distribution,
-    problem: dict[str, Any],
-    reference: Estimator,
-    asked: str | Iterable[str] | None,
-    n: int,
-    seed: int,
-) -> tuple[BackendCheck, ...]:
+def _backends(reference: Estimator, asked: str | Iterable[str] | None, n: int, seed: int) -> tuple[BackendCheck, ...]:
     known = registry.backends()
     asked = [asked] if isinstance(asked, str) else asked
     names = list(known) if asked is None else [registry.find(name).name for name in asked]
@@ -206,8 +211,7 @@ def _backends(
         if reason is not None:
             checks.append(BackendCheck(name, reason))
             continue
-        other = Estimator(f, q, **problem, dtype=reference.dtype, backend=name)(n, seed)
-        checks.append(agreement(right, other))
+        checks.append(agreement(right, Estimator.of(reference.request.change(backend=name))(n, seed)))
     return tuple(checks)
 
 

@@ -1,0 +1,93 @@
+"""The arguments of an Estimator as one value: `estimate`, `verify`, `compare`, jobs and pickles make and change it.
+
+What can be checked of an option by itself is checked here, when the value is made; what depends on f and q, such as
+the names in `wrt`, where an Estimator is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from mcgrad.backends import registry
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.dispatch import CUDA
+from mcgrad.engine.threads import thread_count
+from mcgrad.errors import ParameterError
+from mcgrad.gradients.pathwise import PATHWISE
+from mcgrad.gradients.plan import GROUP, MethodNames, Plan
+from mcgrad.inputs import arguments
+from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.objectives import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The keywords of an `Estimator`, which documents them.
+
+    Raises
+    ------
+    ParameterError
+        Names the option that no f and q could have.
+    """
+
+    params: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+    wrt: str | Iterable[str] | None = None
+    method: MethodNames = PATHWISE.name
+    baseline: str | None = None
+    k: int = GROUP
+    dtype: npt.DTypeLike | None = None
+    backend: str = registry.AUTO
+    threads: int | None = None
+    nonfinite: str = "propagate"
+    draws: int | None = None
+    devices: Iterable[int] | None = None
+    output: str = "host"
+
+    def __post_init__(self) -> None:
+        registry.check_name(self.backend)
+        arguments.choice("output", self.output, arguments.OUTPUTS)
+        if self.output == "device" and self.backend not in (CUDA, registry.AUTO):
+            given = f"'device' with backend {self.backend!r}"
+            raise ParameterError("output", given, "'host', or 'device' with backend 'cuda'")
+        arguments.choice("nonfinite", self.nonfinite, arguments.NONFINITE)
+        thread_count(self.threads)
+        arguments.dtype(self.dtype)
+        checked = {
+            "k": arguments.count("k", self.k, 2),
+            "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # to be read more than once
+            "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that an Estimator is made of: what the user gave, and what an earlier Estimator of that has settled.
+
+    Parameters
+    ----------
+    f, q
+        As for `Estimator`.
+    options : Options
+    plan : Plan, optional
+        What `method` came to, by a pilot under "auto".
+    ran, where : str
+        The backend that ran, and the processor of that machine.
+    """
+
+    f: Callable[..., Any] | Integrand | Objective
+    q: Distribution | None
+    options: Options
+    plan: Plan | None = None
+    ran: str = ""
+    where: str = ""
+
+    def change(self, **options: Any) -> Self:
+        """Return the same with other options."""
+        return replace(self, options=replace(self.options, **options))

@@ -1,0 +1,59 @@
+"""The options of an Estimator: the same keywords and defaults wherever they are given, and each checked by itself."""
+
+import inspect
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.engine.options import Options
+
+OPTIONS = {field.name: field for field in fields(Options)}
+
+
+@pytest.mark.parametrize("function", [mg.Estimator, mg.estimate, mg.compare, mg.verify])
+def test_functions_have_the_keywords_and_defaults_of_the_options(function):
+    given = inspect.signature(function).parameters
+    shared = OPTIONS.keys() & given.keys()
+    assert len(shared) >= 6
+    for name in shared:
+        assert (given[name].default, given[name].annotation) == (OPTIONS[name].default, OPTIONS[name].type)
+
+
+def test_an_estimator_takes_all_options():
+    keywords = [name for name, p in inspect.signature(mg.Estimator).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    assert keywords == [*OPTIONS]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("k", 1),
+        ("dtype", "float16"),
+        ("backend", "gpu"),
+        ("threads", 0),
+        ("nonfinite", "ignore"),
+        ("output", "disk"),
+    ],
+)
+def test_an_option_is_refused_without_f_and_q(name, value):
+    with pytest.raises(mg.ParameterError, match=rf"^{name}: given {value!r}"):
+        Options(**{name: value})
+
+
+def test_names_may_come_from_an_iterator():
+    f, q = (lambda z, *, X: np.sum(X * z)), mg.Normal([0.1, 0.2], 1.0)
+    data = {"X": np.array([1.0, 2.0])}
+    compared = mg.compare(f, q, 2000, data=data, wrt=iter(["loc"]), methods=["pathwise", "score"], backend="numpy")
+    assert compared.components == ("loc[0]", "loc[1]")
+    assert mg.verify(f, q, 2000, data=data, wrt=iter(["loc"]), backends="numpy").components == 2
+
+
+def test_a_request_makes_the_same_estimator_again():
+    f, q = (lambda z, *, tau: tau * np.sin(z)), mg.Normal(0.3, 1.2)
+    estimator = mg.Estimator(f, q, params={"tau": 2.0}, method="auto", dtype="float32", backend="numpy")
+    again = mg.Estimator.of(estimator.request)
+    assert again.plan is estimator.plan  # without another pilot
+    assert again(100).to_dict()["moments"] == estimator(100).to_dict()["moments"]
+    assert mg.Estimator.of(estimator.request.change(wrt="tau", dtype="float64"))(100).grad.keys() == {"tau"}
