@@ -10,6 +10,7 @@ from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.problem import trace_problem
 from mcgrad.ir.program import Output, Program, toposort
+from mcgrad.ir.spaces import named
 from mcgrad.simplify.passes import simplify
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 from tests.ops.problems import MODES, central_differences, evaluate
@@ -93,7 +94,7 @@ DRAWS = 24
 def drawn(problem):
     """Leaves: the noise of some draws, and the parameters."""
     eps = np.random.default_rng(3).standard_normal((3, DRAWS))
-    found = {var: Q.flat_params[var.attrs][..., None] for var in problem.params.values()}
+    found = {var: Q.flat_params[var.attrs.path][..., None] for var in problem.params.values()}
     return found | {var: eps for var in toposort([problem.value]) if var.op == "noise"}
 
 
@@ -129,14 +130,14 @@ def program_of(dtype):
         wrt = list(problem.params.values())
         grads = list(MODES.values())[i % 2](problem.value, wrt)
         outputs += [Output(name, problem.value)]
-        outputs += [Output(f"{name} {var.attrs}", grad) for var, grad in zip(wrt, grads, strict=True)]
+        outputs += [Output(f"{name} {var.attrs.path}", grad) for var, grad in zip(wrt, grads, strict=True)]
     return simplify(Program(tuple(outputs), dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_emitted_code_agrees_on_every_draw(plain_backend, dtype):  # noqa: F811
     program = program_of(dtype)
-    inputs = {path: x.astype(dtype) for path, x in Q.flat_params.items()}
+    inputs = named({path: x.astype(dtype) for path, x in Q.flat_params.items()})
     ours, reference = (each.compile(program).bind(inputs) for each in (plain_backend, NumpyBackend()))
     for draw in range(12):
         got, want = (one_chunk(bound, 5, draw, draw + 1, omit=False) for bound in (ours, reference))

@@ -6,6 +6,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends.base import HostValues, computed_roots
 from mcgrad.ir import build
+from mcgrad.ir.spaces import named
 from tests.cuda import machines
 
 # Entropies and their derivatives in the first component of a parameter, by mpmath.
@@ -100,11 +101,11 @@ def test_data_that_are_only_passed_on_are_not_copied():
     x = build.input_("x", (4, 3))
     values = np.arange(12, dtype=np.float32).reshape(4, 3)
     turned = build.transpose(x, (1, 0))
-    found = HostValues([turned, x], "float32")({"x": values})
+    found = HostValues([turned, x], "float32")(named({"x": values}))
     assert all(np.shares_memory(value, values) for value in found)
     total = build.reduce("sum", x, (0,))
     assert computed_roots([turned, total, x]) == [total]
-    found = HostValues([turned, total, x], "float32")({"x": values})
+    found = HostValues([turned, total, x], "float32")(named({"x": values}))
     assert [value.dtype for value in found] == [np.float32] * 3
     assert [value.shape for value in found] == [(3, 4), (3,), (4, 3)]
     assert np.shares_memory(found[0], values)

@@ -11,6 +11,7 @@ from mcgrad.engine import steps
 from mcgrad.engine.steps import Steps
 from mcgrad.gradients import difference
 from mcgrad.gradients.problem import trace_problem
+from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.validate.agreement import agreement
 from tests.families import FAMILIES, gradient
 
@@ -98,8 +99,8 @@ def test_the_bias_is_far_below_the_errors(name):
     estimator = mg.Estimator(f, q, method="difference", backend="numpy")
     places, error = estimator.baselines(estimator.inputs.values({}), 0), estimator(40_000).grad_stderr
     for path, exact in expectations.items():
-        up, down, up2, down2 = (exact(x) for x in places[f"points:{path}"][:, 0])
-        near, far = np.array([up - down, up2 - down2]) / places[f"widths:{path}"][:, 0]
+        up, down, up2, down2 = (exact(x) for x in places[Input(Space.POINTS, path)][:, 0])
+        near, far = np.array([up - down, up2 - down2]) / places[Input(Space.WIDTHS, path)][:, 0]
         tiny = 1e-5
         slope = (exact(q.params[path] + tiny) - exact(q.params[path] - tiny)) / (2 * tiny)
         assert abs((4 * near - far) / 3 - slope) < 0.3 * error[path] * np.sqrt(40_000 / 1e8)
@@ -251,7 +252,7 @@ def test_auto_needs_no_more_than_the_components_that_it_looks_at(monkeypatch):
 
 def test_steps_of_some_components_are_those_of_all():
     problem = trace_problem(excess, mg.Normal(np.zeros(5), 1.0), {"c": np.linspace(0.1, 2.0, 5)}, {})
-    inputs = {"loc": np.zeros(5), "scale": np.ones(()), "c": np.linspace(0.1, 2.0, 5)}
+    inputs = named({"loc": np.zeros(5), "scale": np.ones(()), "c": np.linspace(0.1, 2.0, 5)})
     every = Steps(problem, ["c"], "float64").steps(inputs)["c"]
     some = Steps(problem, ["c"], "float64", {"c": [1, 3]}).steps(inputs)["c"]
     np.testing.assert_array_equal(some[[1, 3]], every[[1, 3]])

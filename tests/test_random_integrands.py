@@ -8,9 +8,10 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.plan import plan
-from mcgrad.gradients.problem import DATA as DATA_PREFIX, trace_problem
+from mcgrad.gradients.problem import trace_problem
 from mcgrad.ir.build import apply, noise
 from mcgrad.ir.program import Output, Program, toposort
+from mcgrad.ir.spaces import Space, named
 from mcgrad.noise.numbers import numbers
 from mcgrad.noise.source import NoiseSource
 from mcgrad.simplify.passes import simplify
@@ -19,7 +20,8 @@ from tests.ops.problems import MODES, central_differences, components, evaluate
 from tests.random_integrands import DATA, PARAMS, Q, expressions, integrand
 
 DRAWS = range(40, 43)
-INPUTS = {**Q.flat_params, **PARAMS, **{DATA_PREFIX + name: x for name, x in DATA.items() if x.dtype.kind == "f"}}
+FLOATS = {name: x for name, x in DATA.items() if x.dtype.kind == "f"}
+INPUTS = named({**Q.flat_params, **PARAMS}) | named(FLOATS, Space.DATA)
 LEAVES = {path: np.asarray(x, float)[..., None] for path, x in INPUTS.items()}
 
 
@@ -120,6 +122,6 @@ def test_machine_code(dtype, count):
     longest = sorted(set(found), key=len)[-3 * count :: 3]
     outputs = []
     for text in longest:
-        program = program_of(problem_of(text), tuple(INPUTS)[:5], dtype)
+        program = program_of(problem_of(text), [path for _, path in INPUTS][:5], dtype)
         outputs += [Output(f"{out.path} of {text}", out.var) for out in program.outputs]
     agree(simplify(Program(tuple(outputs), dtype)), CpuBackend(), dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from mcgrad.system import packages
 
 CUPY = ("cupy", "cupyx", "cupy_backends", "cuda")  # where the errors of CuPy's calls are defined
 DLPACK_CUDA = (2, 13)  # device types: its own memory, and managed memory
+
+Name = TypeVar("Name")
 
 
 def cupy() -> Any:
@@ -115,7 +117,7 @@ def to_host(array: Any) -> npt.NDArray[Any]:
     return host
 
 
-def all_to_host(values: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def all_to_host(values: Mapping[Name, Any]) -> dict[Name, npt.NDArray[Any]]:
     """Return arrays in host memory, by name; BackendError where the device does not give them back."""
     if not any_on_device(values.values()):
         return dict(values)

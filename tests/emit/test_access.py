@@ -8,6 +8,7 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.ir.build import broadcast, flip, input_, reshape, slice_, take, transpose
 from mcgrad.ir.interpret import interpret
+from mcgrad.ir.spaces import named
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 
 SHAPES = [(), (1,), (6,), (1, 6), (2, 3), (3, 1, 4), (2, 3, 2)]
@@ -56,6 +57,6 @@ def test_a_scalar_taken_by_its_index_among_elements_taken_twice(plain_backend): 
     """d/dloc of z[3] (z[1] + z[1]) at loc = 0, 1, 2, ..., next to no scale."""
     f = lambda z: np.take(z, 3) * np.sum(np.take(z, np.array([1, 1])))  # noqa: E731
     estimator = mg.Estimator(f, mg.Normal(np.arange(6.0), np.full(6, 1e-8)), backend="numpy")
-    bound = plain_backend.compile(estimator.program).bind({"loc": np.arange(6.0), "scale": np.full(6, 1e-8)})
+    bound = plain_backend.compile(estimator.program).bind(named({"loc": np.arange(6.0), "scale": np.full(6, 1e-8)}))
     mean = one_chunk(bound, 3, 0, 8, omit=False).moments.mean
     np.testing.assert_allclose(mean[1:7], [0, 6, 0, 2, 0, 0], atol=1e-6)

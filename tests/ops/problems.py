@@ -88,7 +88,7 @@ def pack(samples: Sequence[Sample], dtype: str, mode: str = "reverse", simplifie
         outputs.append(Output(sample.id, apply("float", result)))
         if sample.smooth:
             grads = MODES[mode](weighted(result), shifts)
-            outputs += [Output(shift.attrs, grad) for shift, grad in zip(shifts, grads, strict=True)]
+            outputs += [Output(shift.attrs.path, grad) for shift, grad in zip(shifts, grads, strict=True)]
     program = Program(tuple(outputs), dtype)
     return Packed(simplify(program) if simplified else program, inputs)
 

@@ -21,10 +21,11 @@ from mcgrad.arrays import as_dtype, to_common_device
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Program, Var, toposort
+from mcgrad.ir.spaces import Input
 from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
-Inputs = Mapping[str, Array]  # values of the inputs, parameters and data, by path, in the dtypes they were given in
+Inputs = Mapping[Input, Array]  # values of a Program's inputs, in the dtypes they were given in
 Shift = Array  # one-dimensional, in the Program's dtype: a finite number for each random component, or empty
 WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
 
@@ -193,6 +194,6 @@ def computed_roots(roots: Iterable[Var]) -> list[Var]:
     return [root for root in dict.fromkeys(roots) if root not in moving]
 
 
-def wide_inputs(program: Program) -> set[str]:
-    """Return the paths of the inputs that go into draw-independent arithmetic."""
+def wide_inputs(program: Program) -> set[Input]:
+    """Return the inputs that go into draw-independent arithmetic."""
     return {var.attrs for var in toposort(computed_roots(program.hoisted())) if var.op == "input"}

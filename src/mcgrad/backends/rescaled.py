@@ -16,9 +16,8 @@ import numpy.typing as npt
 from mcgrad.backends.base import Inputs, Partial
 from mcgrad.ir.build import apply, input_
 from mcgrad.ir.program import Output, Program
+from mcgrad.ir.spaces import Input, Space
 from mcgrad.moments import Moments
-
-POWER = "power:"  # before the path of an output, the path of the input that it is multiplied by
 
 
 class Range(NamedTuple):
@@ -47,8 +46,8 @@ def rescaled(program: Program) -> Program:
     """Return the Program with each random output multiplied by an input."""
     return Program(
         tuple(
-            Output(out.path, apply("multiply", out.var, input_(POWER + out.path, out.var.shape)))
-            for out in program.outputs
+            Output(out.path, apply("multiply", out.var, input_(str(i), out.var.shape, Space.POWER)))
+            for i, out in enumerate(program.outputs)
             if out.var.by_draw
         ),
         program.dtype,
@@ -58,10 +57,10 @@ def rescaled(program: Program) -> Program:
 def powers(program: Program, exponents: npt.NDArray[np.int64]) -> Inputs:
     """Return the values of the inputs that `rescaled` adds."""
     found, start = {}, 0
-    for out in program.outputs:
+    for i, out in enumerate(program.outputs):
         if out.var.by_draw:
             part = exponents[start : start + out.var.size].reshape(out.var.shape)
-            found[POWER + out.path] = np.ldexp(1.0, part)
+            found[Input(Space.POWER, str(i))] = np.ldexp(1.0, part)
             start += out.var.size
     return found
 

@@ -15,6 +15,7 @@ from mcgrad.ir import build
 from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var
+from mcgrad.ir.spaces import Space
 from mcgrad.ir.vmap import vmap
 from mcgrad.noise import Shape
 from mcgrad.simplify.passes import simplify
@@ -114,7 +115,7 @@ def _traced(
     density: Callable[..., Any], events: Mapping[str, Shape], values: Mapping[str, Any], params: Any, batch: Shape
 ) -> Tracer:
     n = int(np.prod(batch))
-    places = {path: build.input_(f"z:{path}", shape) for path, shape in events.items()}
+    places = {path: build.input_(path, shape, Space.VALUE) for path, shape in events.items()}
     named = tree.map(unwrap, params) if params else {}
     root = _scalar(trace(density, (tree.unflatten(places),), named))
     mapped = {}

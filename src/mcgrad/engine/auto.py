@@ -29,6 +29,7 @@ from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import AUTO, Plan, plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Program, toposort
+from mcgrad.ir.spaces import Input
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Component
 from mcgrad.tree import flatten
@@ -106,7 +107,7 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
     return select(problem, wrt, inputs.values({}), options.k, inputs.dtype)
 
 
-def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: int, dtype: str) -> Plan:
+def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k: int, dtype: str) -> Plan:
     """Choose the method of the gradient, one for each part of a Joint, and for each parameter of the integrand.
 
     Parameters
@@ -114,7 +115,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[str, Any], k: i
     problem : Problem
     wrt : sequence of str
         Paths of the parameters to differentiate in.
-    inputs : dict of str to array
+    inputs : dict of Input to array
         Values of parameters and data.
     k : int
         Draws that share leave-one-out baselines.
@@ -157,7 +158,7 @@ class _Part:
     """The parameters that shall have one method: those of one part of q, or one of the integrand."""
 
     def __init__(
-        self, problem: Problem, wrt: Sequence[str], values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
+        self, problem: Problem, wrt: Sequence[str], values: Mapping[Input, npt.NDArray[Any]], k: int, dtype: str
     ) -> None:
         self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
         self._differences: dict[tuple[bool, int], Differences] = {}
@@ -215,10 +216,10 @@ class _Part:
         """Whether derivatives of draws are those of distribution functions: right, though the draws may jump."""
         return any(var.op == "implicit" for var in toposort(flatten(self.problem.z).values()))
 
-    def _planned(self, method: Method) -> tuple[Plan, dict[str, npt.NDArray[Any]]]:
+    def _planned(self, method: Method) -> tuple[Plan, dict[Input, npt.NDArray[Any]]]:
         plan = Plan(dict.fromkeys(self.problem.params, method), k=self.k)
-        pilot = plan.pilot(self.problem, self.wrt, self.dtype)
-        return plan, Pilot(pilot)(self.values, SEED) if pilot else {}
+        means = plan.pilot(self.problem, self.wrt)
+        return plan, Pilot(means, self.dtype)(self.values, SEED) if means else {}
 
     def _against(self, by_draws: bool, plan: Plan, gradient: Program) -> Differences:
         """Differences of the value, with its entropy from the draws or not, in as large groups of draws."""
@@ -242,7 +243,7 @@ class _Part:
 
 
 def _direct(
-    problem: Problem, path: str, values: Mapping[str, npt.NDArray[Any]], k: int, dtype: str
+    problem: Problem, path: str, values: Mapping[Input, npt.NDArray[Any]], k: int, dtype: str
 ) -> tuple[Method, str]:
     """Choose for a parameter of the integrand: its own derivative, or differences where that is biased."""
     part = _Part(problem, [path], values, k, dtype)
@@ -255,7 +256,7 @@ def _direct(
     return (FALLBACK, f"{PATHWISE} is biased: {why}") if why else (PATHWISE, "")
 
 
-def average(program: Program, inputs: Mapping[str, npt.NDArray[Any]], n: int) -> Moments:
+def average(program: Program, inputs: Mapping[Input, npt.NDArray[Any]], n: int) -> Moments:
     """Interpret a Program over n draws; those that are not finite do not count."""
     kernel = NumpyKernel(program)
     with kernel.limits():

@@ -79,7 +79,7 @@ class Finisher:
         ----------
         partial : Partial
             Of the random outputs.
-        inputs : mapping from path to array
+        inputs : mapping from Input to array
         omit : bool
             Whether non-finite draws are left out of `partial`.
 

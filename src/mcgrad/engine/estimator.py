@@ -30,10 +30,11 @@ from mcgrad.engine.threads import thread_count
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import BackendError, NonFiniteError, ParameterError
 from mcgrad.gradients.plan import AUTO, GROUP, MethodNames
-from mcgrad.gradients.problem import trace_problem
+from mcgrad.gradients.problem import known_arrays, trace_problem
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.ir.spaces import Input
 from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system.machine import processor
@@ -159,10 +160,10 @@ class Estimator:
         self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
         params = arguments.parameters(options.params, q)
         data = arguments.data(options.data, {**q.params, **(options.params or {})})
-        known = data | f.data if isinstance(f, Objective) else data
-        self.dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known)
+        known = known_arrays(f, data)
+        self.dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
         self.inputs = Inputs(q, params, data, known, self.dtype)
-        problem = trace_problem(f, q, params, known)
+        problem = trace_problem(f, q, params, data)
         self.wrt = arguments.selected(options.wrt, list(problem.params))
         self._components = Components({path: problem.params[path].shape for path in self.wrt})
         self.inputs.read(problem.data)
@@ -174,8 +175,8 @@ class Estimator:
         self.inputs.own(frozenset(wide_inputs(self.program)))
         self._fingerprint = Fingerprint(self.program, self.inputs.fixed)
         self.group = self.plan.group * problem.draws
-        pilot = self.plan.pilot(problem, self.wrt, self.dtype)
-        self._pilot = Pilot(pilot) if pilot else None
+        means = self.plan.pilot(problem, self.wrt)
+        self._pilot = Pilot(means, self.dtype) if means else None
         moved = self.plan.moved(self.wrt)
         self._steps = Steps(problem, moved, self.dtype) if moved else None
         self._finish = Finisher(self.program, q.free)
@@ -320,7 +321,7 @@ class Estimator:
         n: int,
         seed: int,
         first: int,
-        values: Mapping[str, npt.NDArray[Any]],
+        values: Mapping[Input, npt.NDArray[Any]],
         watch: Callable[[RunState], None] | None,
         resume: RunState | None = None,
     ) -> Estimate:
@@ -359,8 +360,8 @@ class Estimator:
             device=self.output == "device",
         )
 
-    def baselines(self, values: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
-        """Work out what pilots give, baselines and the places of differences, by the paths of their inputs."""
+    def baselines(self, values: Mapping[Input, npt.NDArray[Any]], seed: int) -> dict[Input, npt.NDArray[Any]]:
+        """Work out what pilots give: baselines, and the points of differences."""
         here = all_to_host(values) if self._pilot or self._steps else {}
         found = self._pilot(here, seed) if self._pilot else {}
         return {**found, **(self._steps(here) if self._steps else {})}
@@ -371,7 +372,7 @@ class Estimator:
         n: int,
         seed: int,
         first: int,
-        values: Mapping[str, npt.NDArray[Any]],
+        values: Mapping[Input, npt.NDArray[Any]],
         watch: Callable[[RunState], None] | None,
         resume: RunState | None,
     ) -> tuple[Partial, float]:

@@ -16,8 +16,9 @@ from mcgrad.arrays import any_on_device, computing, to_host
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.ir.attributes import Attributes, Literal
 from mcgrad.ir.program import Program, Var
+from mcgrad.ir.spaces import Input
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Values = Mapping[Input, npt.NDArray[Any]]
 
 
 class Fingerprint:
@@ -26,34 +27,34 @@ class Fingerprint:
     Parameters
     ----------
     program : Program
-    data : dict of str to array
+    data : dict of Input to array
         What the data are unless a call gives others; hashed once.
     """
 
-    def __init__(self, program: Program, data: Arrays) -> None:
+    def __init__(self, program: Program, data: Values) -> None:
         self._program, self._data = program, data
 
-    def at(self, inputs: Arrays) -> str | Callable[[], str]:
+    def at(self, inputs: Values) -> str | Callable[[], str]:
         """Return the fingerprint; of arrays on a device a function that works it out later, from copies there.
 
         Parameters
         ----------
-        inputs : dict of str to array
-            All of the Program's, by path; those that are no data are parameters.
+        inputs : dict of Input to array
+            All of the Program's; those that are no data are parameters.
         """
-        params = [value for path, value in inputs.items() if path not in self._data]
-        data: Arrays = {path: inputs[path] for path in self._data}
-        if all(data[path] is own for path, own in self._data.items()):
+        params = [value for name, value in inputs.items() if name not in self._data]
+        data: Values = {name: inputs[name] for name in self._data}
+        if all(data[name] is own for name, own in self._data.items()):
             data = self._data
         if not any_on_device([*params, *data.values()]):
             return self._digest(params, data)
         with computing():
             params = [value.copy() for value in params]
             if data is not self._data:
-                data = {path: value.copy() for path, value in data.items()}
+                data = {name: value.copy() for name, value in data.items()}
         return lambda: self._digest(params, data)
 
-    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Arrays) -> str:
+    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Values) -> str:
         identity = self._own if data is self._data else self._identified(data)
         digest = hashlib.blake2b(identity, digest_size=16)
         for value in params:
@@ -68,7 +69,7 @@ class Fingerprint:
     def _own(self) -> bytes:
         return self._identified(self._data)
 
-    def _identified(self, data: Arrays) -> bytes:
+    def _identified(self, data: Values) -> bytes:
         digest = self._begun.copy()
         for name, array in data.items():
             digest.update(f"{name}{array.shape}".encode())

@@ -22,6 +22,7 @@ from mcgrad.gradients.jumps import reaches
 from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, cost, toposort
+from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Component, Components
 from mcgrad.simplify.passes import simplify
@@ -105,7 +106,7 @@ class Differences:
     q : Distribution
     value : Program
         Of the value, in float64.
-    inputs : dict of str to array
+    inputs : dict of Input to array
         Values of all that the Programs read.
     seed : int
     dtype : {"float32", "float64"}
@@ -123,7 +124,7 @@ class Differences:
         self,
         q: Distribution,
         value: Program,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[Input, Any],
         seed: int,
         dtype: str = "float64",
         step: float = STEP,
@@ -135,7 +136,7 @@ class Differences:
         self.value, self.draw = PerDraw(value, dtype), PerDraw(draws, dtype)
         roots = [out.var for out in draws.outputs]
         params = [var for var in toposort(roots) if var.op == "input"]
-        self._jumping = {var.attrs for var in params if not reaches(var, roots)}
+        self._jumping = {var.attrs.path for var in params if not reaches(var, roots)}
         self.work = float(sum(cost(var) * SLOWER.get(OPS[var.op].cost, 1.0) for var in value.body()))
         self.work += NATIVE * sum(var.op == "native_value" for var in value.body())
         self._quotients: dict[tuple[Component, int], Quotients] = {}
@@ -150,7 +151,7 @@ class Differences:
     def check(
         self,
         gradient: Program,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[Input, Any],
         most: int,
         n: int,
         budget: float = BUDGET,
@@ -162,7 +163,7 @@ class Differences:
         ----------
         gradient : Program
             Of the value and the gradient, in the dtype that it has.
-        inputs : dict of str to array
+        inputs : dict of Input to array
             What it reads besides parameters and data: baselines.
         most : int
         n : int
@@ -187,7 +188,7 @@ class Differences:
         return tuple(found), n
 
     def unpaired(
-        self, gradient: Program, inputs: Mapping[str, Any], most: int, n: int, budget: float = BUDGET
+        self, gradient: Program, inputs: Mapping[Input, Any], most: int, n: int, budget: float = BUDGET
     ) -> tuple[tuple[GradientCheck, ...], int]:
         """Look at components of a gradient whose draws are others, as those of groups are: by the means alone."""
         positions, chosen, n = self._planned(gradient, most, n, budget)
@@ -209,7 +210,7 @@ class Differences:
             found.append(GradientCheck(str(component), *means, quotients.step, stderr, z))
         return tuple(found), n
 
-    def _draws_of(self, gradient: Program, inputs: Mapping[str, Any], n: int) -> tuple[Float64Array, float]:
+    def _draws_of(self, gradient: Program, inputs: Mapping[Input, Any], n: int) -> tuple[Float64Array, float]:
         """Value and gradient draw by draw, and the relative rounding of the dtype that they were computed in."""
         grads = PerDraw(gradient)({**self.inputs, **inputs}, self.seed, n).astype(np.float64)
         return grads, float(np.finfo(gradient.dtype).eps)
@@ -328,18 +329,18 @@ class Differences:
         quotient: Float64Array = (up - down) / (2 * h)
         return quotient
 
-    def _moved(self, component: Component, by: float) -> dict[str, Any]:
+    def _moved(self, component: Component, by: float) -> dict[Input, Any]:
         path, index = component
-        value = np.array(self.inputs[path], np.float64)
+        value = np.array(self.inputs[param(path)], np.float64)
         value[index] += by
-        return {**self.inputs, path: value}
+        return {**self.inputs, param(path): value}
 
     def _first_step(self, component: Component) -> float:
         """Choose how far to move a component: by what it does to the draws, or by its own size."""
         path, index = component
         if path in self.steps:
             return float(self.steps[path][index])
-        size = abs(float(self.inputs[path][index])) or 1.0
+        size = abs(float(self.inputs[param(path)][index])) or 1.0
         if path not in self.q.flat_params:
             return self.step * size
         tiny, few = 1e-6 * size, 256
@@ -359,7 +360,7 @@ class Differences:
     def _accepted(self, component: Component, by: float) -> bool:
         path = component[0]
         try:
-            self.q.validate(tree.unflatten({path: self._moved(component, by)[path]}))
+            self.q.validate(tree.unflatten({path: self._moved(component, by)[param(path)]}))
         except ParameterError:
             return False
         return True

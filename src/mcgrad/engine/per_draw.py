@@ -10,6 +10,7 @@ import numpy as np
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.ir.program import Program
+from mcgrad.ir.spaces import Input
 from mcgrad.moments import Float64Array
 
 
@@ -29,7 +30,7 @@ class PerDraw:
         scales = [out.scale for out in program.outputs if out.scale is not None]
         self.host, self.fixed = HostValues(fixed + scales, program.dtype), len(fixed)
 
-    def __call__(self, inputs: Mapping[str, Any], seed: int, n: int, first: int = 0) -> Float64Array:
+    def __call__(self, inputs: Mapping[Input, Any], seed: int, n: int, first: int = 0) -> Float64Array:
         """Return the outputs of the draws first .. first + n, shape (components, n)."""
         host = self.host(inputs)
         random = iter(self._random(inputs, seed, first, n) if self.kernel.outputs else ())
@@ -44,7 +45,7 @@ class PerDraw:
                 blocks.append(rows if out.scale is None else rows * next(scales).reshape(-1, 1))
         return np.concatenate(blocks)
 
-    def _random(self, inputs: Mapping[str, Any], seed: int, first: int, n: int) -> Float64Array:
+    def _random(self, inputs: Mapping[Input, Any], seed: int, first: int, n: int) -> Float64Array:
         bound, block, stop = self.kernel.bind(inputs), self.kernel.block, first + n
         return np.concatenate(
             [bound.samples(seed, start, min(start + block, stop)) for start in range(first, stop, block)], axis=1

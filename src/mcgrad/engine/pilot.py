@@ -1,8 +1,8 @@
-"""Pilots: means over a few draws of their own, which estimators take as constants."""
+"""Pilots: means over a few draws of their own, which are inputs of the Programs of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy.typing as npt
 from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
-from mcgrad.gradients.baselines import SQUARES
+from mcgrad.gradients.method import Mean
 from mcgrad.ir.build import noise_of
 from mcgrad.ir.program import Output, Program
+from mcgrad.ir.spaces import Input
 from mcgrad.ir.vmap import substitute
+from mcgrad.simplify.passes import simplify
 
 DRAWS = 1024
 STREAMS = 1 << 16  # noise sources of a pilot are numbered from here on: no estimate has draws in common with it
@@ -25,8 +27,9 @@ class Pilot:
 
     Parameters
     ----------
-    program : Program
-        Whose means they are made of.
+    means : list of Mean
+        At least one.
+    dtype : {"float32", "float64"}
 
     Notes
     -----
@@ -34,25 +37,28 @@ class Pilot:
     draws that they serve, and are the same on every backend and for every range of draws.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = offset_streams(program)
+    def __init__(self, means: Sequence[Mean], dtype: str) -> None:
+        above = {mean.input: mean.of for mean in means}
+        below = {mean.input: mean.over for mean in means if mean.over is not None}
+        self._inputs = [*above, *below]
+        outputs = tuple(Output(str(name), var) for part in (above, below) for name, var in part.items())
+        self.program = offset_streams(simplify(Program(outputs, dtype)))
         self.kernel = NumpyKernel(self.program)
         self._finish = Finisher(self.program, {})
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]], seed: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the baselines by the paths of their inputs; draws that are not finite do not count."""
+    def __call__(self, inputs: Mapping[Input, npt.NDArray[Any]], seed: int) -> dict[Input, npt.NDArray[Any]]:
+        """Return the baselines; draws that are not finite do not count."""
         with self.kernel.limits():
             partial = one_chunk(self.kernel.bind(inputs), seed, 0, DRAWS, True)
             mean = self._finish(partial.moments, inputs).mean
-        found: dict[str, npt.NDArray[Any]] = {}
+        found: dict[Input, npt.NDArray[Any]] = {}
         start = 0
-        for out in self.program.outputs:
-            found[out.path] = mean[start : start + out.var.size].reshape(out.var.shape)
-            start += out.var.size
         with np.errstate(all="ignore"):
-            for path in [path for path in found if path.endswith(SQUARES)]:
-                found[path.removesuffix(SQUARES)] /= found.pop(path)
-        return {path: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for path, x in found.items()}
+            for name, out in zip(self._inputs, self.program.outputs, strict=True):
+                x = mean[start : start + out.var.size].reshape(out.var.shape)
+                found[name] = found[name] / x if name in found else x
+                start += out.var.size
+        return {name: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for name, x in found.items()}
 
 
 def offset_streams(program: Program, streams: int = STREAMS) -> Program:

@@ -14,6 +14,7 @@ from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.joint import part_of
 from mcgrad.errors import RareDrawsWarning, user_level
+from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 
@@ -24,7 +25,7 @@ FEW = 40.0  # draws expected not to be at an end of the support: with more of th
 
 def warn_of_rare_draws(
     q: Distribution,
-    values: Mapping[str, Any],
+    values: Mapping[Input, Any],
     shapes: Mapping[str, Shape],
     moments: Moments,
     random: npt.NDArray[np.bool_],
@@ -36,8 +37,8 @@ def warn_of_rare_draws(
     Parameters
     ----------
     q : Distribution
-    values : dict of str to array
-        Its parameters and other inputs, by path.
+    values : dict of Input to array
+        Its parameters and others.
     shapes : dict of str to tuple of int
         Of the parameters of the gradient, in the order of the moments.
     moments : Moments
@@ -59,7 +60,7 @@ def warn_of_rare_draws(
     zero = random & (size <= NOTHING[dtype] * size[0])
     if not zero[1:].any():
         return
-    params = {path: to_host(values[path]).astype(np.float64) for path in q.flat_params}
+    params = {path: to_host(values[param(path)]).astype(np.float64) for path in q.flat_params}
     probabilities = q.rarity(**tree.unflatten(params))
     first = 1
     for path, shape in shapes.items():
@@ -93,14 +94,14 @@ def warn_of_rare_draws(
             return
 
 
-def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str], n: int) -> None:
+def warn_of_gaps(q: Distribution, values: Mapping[Input, Any], paths: Sequence[str], n: int) -> None:
     """Warn of gradients along draws, between parts of the support that hardly any draw is between.
 
     Parameters
     ----------
     q : Distribution
-    values : dict of str to array
-        Its parameters and other inputs, by path.
+    values : dict of Input to array
+        Its parameters and others.
     paths : sequence of str
         Parameters whose gradient is taken along draws.
     n : int
@@ -113,7 +114,7 @@ def warn_of_gaps(q: Distribution, values: Mapping[str, Any], paths: Sequence[str
     """
     if q.bridges is None:
         return
-    params = {path: to_host(values[path]).astype(np.float64) for path in q.flat_params}
+    params = {path: to_host(values[param(path)]).astype(np.float64) for path in q.flat_params}
     for path, probability in q.bridges(**tree.unflatten(params)).items():
         least = float(np.min(probability))
         if path in paths and least * max(n, SEVERAL) < 1:

@@ -17,11 +17,12 @@ from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.per_draw import PerDraw
 from mcgrad.engine.pilot import STREAMS, offset_streams
 from mcgrad.errors import ParameterError
-from mcgrad.gradients.difference import POINTS, SIDES, WIDTHS, Moves, at_points, largest, quotients
+from mcgrad.gradients.difference import SIDES, Moves, at_points, largest, quotients
 from mcgrad.gradients.jumps import flat_arguments
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, input_
 from mcgrad.ir.program import Output, Program, Var, toposort
+from mcgrad.ir.spaces import Input, Space, param
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.simplify.passes import simplify
 
@@ -37,7 +38,6 @@ GROW, HALVINGS = 8.0, 30
 DRAWS, FEWER, FEWEST = 4096, 1024, 64  # of a pilot
 BUDGET, MOST_WORK = 1e8, 5e8  # multiplications of a pilot, beyond which it has fewer draws, and fewer still
 SHARE = 1e-5  # bias accepted, in standard deviations of a draw: a tenth of the standard error of 1e8 draws
-SPREAD = "spread:"
 SEED = 0
 
 
@@ -72,12 +72,12 @@ class Steps:
         probes = {path: _probes(problem, path) for path in wrt}
         self._smooth = [path for path, found in probes.items() if found == [problem.value]]
         self.probes = list(dict.fromkeys(var for found in probes.values() for var in found))
-        names = {var: f"{SPREAD}{i}" for i, var in enumerate(self.probes)}
+        names = {var: str(i) for i, var in enumerate(self.probes)}
         self._spread = _program([Output(name, var) for var, name in names.items()])
         self._moved = _program(
             [Output(m.path, _response(problem, m, probes[m.path], names)) for m in self.moves if probes[m.path]]
         )
-        self._last: tuple[bytes, dict[str, Array]] = b"", {}
+        self._last: tuple[bytes, dict[Input, Array]] = b"", {}
 
     @cached_property
     def _quotients(self) -> Program | None:
@@ -89,8 +89,8 @@ class Steps:
             outputs += [Output(f"{name}{m.path}", x) for name, x in (("near:", near), ("gap:", gap), ("best:", best))]
         return _program(outputs)
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the points and widths of all moved parameters, by the paths of their inputs."""
+    def __call__(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
+        """Return the points of all moved parameters, and their distances."""
         digest = hashlib.blake2b(digest_size=16)
         for path, array in inputs.items():
             digest.update(f"{path}{array.dtype}{array.shape}".encode() + array.tobytes())
@@ -98,7 +98,7 @@ class Steps:
             self._last = digest.digest(), self._chosen(inputs)
         return self._last[1]
 
-    def steps(self, inputs: Mapping[str, Array]) -> dict[str, Float64Array]:
+    def steps(self, inputs: Mapping[Input, Array]) -> dict[str, Float64Array]:
         """Return the steps themselves, in the shapes of the parameters, before the bias has been looked at."""
         _, _, steps = self._begun(inputs)
         found = {}
@@ -108,13 +108,13 @@ class Steps:
         return found
 
     def _begun(
-        self, inputs: Mapping[str, Array]
-    ) -> tuple[dict[str, Float64Array], dict[str, Array], dict[str, Float64Array]]:
-        centers = {m.path: np.asarray(inputs[m.path], np.float64).ravel()[m.index] for m in self.moves}
+        self, inputs: Mapping[Input, Array]
+    ) -> tuple[dict[str, Float64Array], dict[Input, Array], dict[str, Float64Array]]:
+        centers = {m.path: np.asarray(inputs[param(m.path)], np.float64).ravel()[m.index] for m in self.moves}
         wide = {path: np.asarray(x, np.float64) if x.dtype.kind == "f" else x for path, x in inputs.items()}
         return centers, wide, self._first(centers, wide)
 
-    def _chosen(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _chosen(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
         centers, wide, steps = self._begun(inputs)
         for _ in range(HALVINGS):
             again = self._too_large(centers, steps, wide)
@@ -126,11 +126,11 @@ class Steps:
         for path, h in steps.items():
             points = np.stack([(centers[path] + side * h).astype(self.dtype) for side in SIDES])
             apart = points.astype(np.float64)
-            found[POINTS + path] = points
-            found[WIDTHS + path] = np.stack([apart[0] - apart[1], apart[2] - apart[3]]).astype(self.dtype)
+            found[Input(Space.POINTS, path)] = points
+            found[Input(Space.WIDTHS, path)] = np.stack([apart[0] - apart[1], apart[2] - apart[3]]).astype(self.dtype)
         return found
 
-    def _first(self, centers: Mapping[str, Float64Array], inputs: Mapping[str, Array]) -> dict[str, Float64Array]:
+    def _first(self, centers: Mapping[str, Float64Array], inputs: Mapping[Input, Array]) -> dict[str, Float64Array]:
         """Steps by what moves of their size do to the probes."""
         sizes = {path: np.where(center == 0, 1.0, np.abs(center)) for path, center in centers.items()}
         fallback = {path: self._inside(path, FALLBACK * size, inputs) for path, size in sizes.items()}
@@ -139,7 +139,7 @@ class Steps:
             return steps
         spreads = self._spreads(inputs)
         for _ in range(ROUNDS):
-            points = {POINTS + path: (centers[path] + h)[None] for path, h in steps.items()}
+            points = {Input(Space.POINTS, path): (centers[path] + h)[None] for path, h in steps.items()}
             moved = _means(self._moved, {**inputs, **spreads, **points}).mean
             start = 0
             for out in self._moved.outputs:
@@ -157,7 +157,7 @@ class Steps:
             steps[out.path] = self._inside(out.path, fitting, inputs)
         return steps
 
-    def _spreads(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _spreads(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
         """The spread of each probe: the smaller of standard deviation and quartiles' distance, or inf for none."""
         assert self._spread is not None
         samples = PerDraw(self._spread)(inputs, SEED, _draws(self._spread))
@@ -165,22 +165,23 @@ class Steps:
             deviation, (low, high) = samples.std(axis=1), np.quantile(samples, [0.25, 0.75], axis=1)
             spread = np.where(high > low, np.fmin(deviation, high - low), deviation)
         spread[~(np.isfinite(spread) & (spread > 0))] = np.inf
-        found, start = {}, 0
+        found: dict[Input, Array] = {}
+        start = 0
         for i, var in enumerate(self.probes):
-            found[f"{SPREAD}{i}"] = spread[start : start + var.size].reshape(var.shape)
+            found[Input(Space.SPREAD, str(i))] = spread[start : start + var.size].reshape(var.shape)
             start += var.size
         return found
 
     def _too_large(
-        self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Mapping[str, Array]
+        self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Mapping[Input, Array]
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """Whether the bias of each difference shows, or it leaves where the integrand is finite."""
         assert self._quotients is not None
-        places: dict[str, Array] = {}
+        places: dict[Input, Array] = {}
         for path, h in steps.items():
-            places[POINTS + path] = np.stack([centers[path] + side * h for side in SIDES])
-            points = places[POINTS + path]
-            places[WIDTHS + path] = np.stack([points[0] - points[1], points[2] - points[3]])
+            points = np.stack([centers[path] + side * h for side in SIDES])
+            places[Input(Space.POINTS, path)] = points
+            places[Input(Space.WIDTHS, path)] = np.stack([points[0] - points[1], points[2] - points[3]])
         found = _means(self._quotients, {**inputs, **places})
         size = np.hypot(found.mean[0], found.deviation[0])
         too_large, start = {}, 1
@@ -197,10 +198,10 @@ class Steps:
             too_large[m.path] = bad & (steps[m.path] / 2 > self._least(centers[m.path]))
         return too_large
 
-    def _inside(self, path: str, steps: Float64Array, inputs: Mapping[str, Array]) -> Float64Array:
+    def _inside(self, path: str, steps: Float64Array, inputs: Mapping[Input, Array]) -> Float64Array:
         """Steps on the grid of `RATIO`, wider than rounding, with all places inside the parameter's constraint."""
         index = next(m.index for m in self.moves if m.path == path)
-        least = self._least(np.asarray(inputs[path], np.float64).ravel()[index])
+        least = self._least(np.asarray(inputs[param(path)], np.float64).ravel()[index])
         steps = RATIO * np.exp2(np.round(np.log2(np.clip(steps, least, 1e300) / RATIO)))
         if path in self.q.flat_params:
             for i, place in enumerate(index):
@@ -211,10 +212,10 @@ class Steps:
                         raise ParameterError(path, given, 'a value inside, or another method than "difference"')
         return steps
 
-    def _accepted(self, path: str, place: int, by: float, inputs: Mapping[str, Array]) -> bool:
-        moved = np.array(inputs[path], np.float64)
+    def _accepted(self, path: str, place: int, by: float, inputs: Mapping[Input, Array]) -> bool:
+        moved = np.array(inputs[param(path)], np.float64)
         moved.flat[place] += by
-        others = {own: inputs[own] for own in self.q.flat_params if own != path}
+        others = {own: inputs[param(own)] for own in self.q.flat_params if own != path}
         try:
             self.q.validate(tree.unflatten({**others, path: moved}))
         except ParameterError:
@@ -244,7 +245,7 @@ def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapp
     there = at_points(problem, probes, moves, 1)
     parts = []
     for probe, moved in zip(probes, there, strict=True):
-        spread = broadcast(input_(names[probe], probe.shape), moved.shape)
+        spread = broadcast(input_(names[probe], probe.shape, Space.SPREAD), moved.shape)
         distance = apply("absolute", apply("subtract", moved, broadcast(probe, moved.shape)))
         parts.append(apply("minimum", apply("divide", distance, spread), MOST_MOVE))
     return largest(parts, extent)
@@ -254,7 +255,7 @@ def _program(outputs: Sequence[Output]) -> Program | None:
     return offset_streams(simplify(Program(tuple(outputs), "float64")), 4 * STREAMS) if outputs else None
 
 
-def _means(program: Program, inputs: Mapping[str, Array]) -> Moments:
+def _means(program: Program, inputs: Mapping[Input, Array]) -> Moments:
     kernel = NumpyKernel(program)
     with kernel.limits():
         partial = one_chunk(kernel.bind(inputs), SEED, 0, _draws(program), False)

@@ -9,27 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mcgrad.differentiate.modes import gradient
-from mcgrad.gradients.method import ControlVariate
+from mcgrad.gradients.method import ControlVariate, Mean
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, input_, reduce
-from mcgrad.ir.program import Output, Var
+from mcgrad.ir.program import Var
+from mcgrad.ir.spaces import Input, Space
 from mcgrad.ir.vmap import vmap_noise
 
-BASELINE = "baseline:"  # before the paths of inputs that a pilot gives
-SQUARES = ":squares"  # after the paths of the pilot's outputs that it divides by
+SHARED = Input(Space.BASELINE, "")  # the mean of f, for the scores of all parameters
 
 
 def mean(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     """Make (f - b) s, with b = E f from a pilot and the score s."""
     value, weight = problem.held()
-    weight = apply("subtract", weight, input_(BASELINE, ()))
+    weight = apply("subtract", weight, input_(SHARED.path, (), SHARED.space))
     surrogate = apply("add", value, apply("multiply", weight, problem.log_q()))
     return gradient(surrogate, [problem.params[path] for path in wrt])
 
 
-def mean_pilot(problem: Problem, wrt: Sequence[str]) -> list[Output]:
+def mean_pilot(problem: Problem, wrt: Sequence[str]) -> list[Mean]:
     """Make f."""
-    return [Output(BASELINE, problem.held()[1])]
+    return [Mean(SHARED, problem.held()[1])]
 
 
 def optimal(problem: Problem, wrt: Sequence[str]) -> list[Var]:
@@ -42,21 +42,18 @@ def optimal(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     params = [problem.params[path] for path in wrt]
     value, weight = problem.held()
     direct, scores = gradient(value, params), gradient(problem.log_q(), params)
-    gaps = [apply("subtract", weight, input_(BASELINE + path, problem.params[path].shape)) for path in wrt]
+    gaps = [apply("subtract", weight, input_(path, problem.params[path].shape, Space.BASELINE)) for path in wrt]
     return [apply("add", d, apply("multiply", gap, s)) for d, gap, s in zip(direct, gaps, scores, strict=True)]
 
 
-def optimal_pilot(problem: Problem, wrt: Sequence[str]) -> list[Output]:
-    """Make f s^2 and s^2."""
+def optimal_pilot(problem: Problem, wrt: Sequence[str]) -> list[Mean]:
+    """Make f s^2 and s^2: the ratio of their means is b."""
     _, weight = problem.held()
-    outputs = []
+    found = []
     for path, s in zip(wrt, gradient(problem.log_q(), [problem.params[path] for path in wrt]), strict=True):
         squares = apply("multiply", s, s)
-        outputs += [
-            Output(BASELINE + path, apply("multiply", weight, squares)),
-            Output(BASELINE + path + SQUARES, squares),
-        ]
-    return outputs
+        found.append(Mean(Input(Space.BASELINE, path), apply("multiply", weight, squares), squares))
+    return found
 
 
 def leave_one_out(problem: Problem, wrt: Sequence[str], k: int) -> list[Var]:

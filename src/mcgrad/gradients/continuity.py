@@ -12,13 +12,14 @@ from mcgrad.arrays import to_host
 from mcgrad.ir.build import broadcast, const, rebuild
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.spaces import Input
 from mcgrad.ir.vmap import substitute
 
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
 
 
-def is_continuous(root: Var, comparison: Var, values: Mapping[str, npt.NDArray[Any]]) -> bool:
+def is_continuous(root: Var, comparison: Var, values: Mapping[Input, npt.NDArray[Any]]) -> bool:
     """Whether a root is the same on both sides of a comparison, where the numbers compared are equal.
 
     Parameters
@@ -75,7 +76,7 @@ def _shared(root: Var) -> dict[Var, Var]:
     return new
 
 
-def _agree(roots: Sequence[Var], values: Mapping[str, npt.NDArray[Any]]) -> bool:
+def _agree(roots: Sequence[Var], values: Mapping[Input, npt.NDArray[Any]]) -> bool:
     """Whether two Vars have the same finite values."""
     interpreter, rng = Interpreter(roots), np.random.default_rng(0)
     leaves: dict[Var, npt.NDArray[Any]] = {}

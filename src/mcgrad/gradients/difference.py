@@ -12,10 +12,9 @@ from mcgrad.gradients.method import Method
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, concatenate, const, input_, reduce, reshape, slice_, take
 from mcgrad.ir.program import Shape, Var, toposort
+from mcgrad.ir.spaces import Space
 from mcgrad.ir.vmap import vmap
 
-POINTS = "points:"  # before the path of a parameter: where its components are moved to
-WIDTHS = "widths:"  # before the path of a parameter: how far apart these places are
 SIDES = (1, -1, 2, -2)  # the places, in steps
 MOST = 1 << 24  # elements of any array that has an axis for the places
 
@@ -120,7 +119,7 @@ def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
     count = len(moves.index)
     (value,) = at_points(problem, [problem.value], moves, len(SIDES))
     rows = [reshape(slice_(value, [(i * count, (i + 1) * count, 1)]), (count,)) for i in range(len(SIDES))]
-    widths = input_(WIDTHS + moves.path, (2, count))
+    widths = input_(moves.path, (2, count), Space.WIDTHS)
     near, far = (apply("divide", apply("subtract", rows[2 * i], rows[2 * i + 1]), _row(widths, i)) for i in range(2))
     return near, far
 
@@ -128,7 +127,7 @@ def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
 def at_points(problem: Problem, roots: Sequence[Var], moves: Moves, places: int) -> list[Var]:
     """Compute each root with each component of a parameter at each of its places: one axis more, in front."""
     path = moves.path
-    moved = moves.moved(problem.params[path], input_(POINTS + path, (places, len(moves.index))))
+    moved = moves.moved(problem.params[path], input_(path, (places, len(moves.index)), Space.POINTS))
     found = vmap(roots, {problem.params[path]: moved, problem.fixed[path]: moved}, moved.shape[0])
     before = set(toposort(roots))
     moves.check(max((var.size for var in toposort(found) if var not in before), default=0))

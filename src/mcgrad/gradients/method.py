@@ -9,15 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Flag, auto
+from typing import NamedTuple
 
 from mcgrad.gradients.needs import Need
 from mcgrad.gradients.problem import Problem
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, reduce
-from mcgrad.ir.program import Output, Var
+from mcgrad.ir.program import Var
+from mcgrad.ir.spaces import Input
 from mcgrad.ir.vmap import vmap_noise
 
-Pilot = Callable[[Problem, Sequence[str]], list[Output]]
+Pilot = Callable[[Problem, Sequence[str]], list["Mean"]]
+
+
+class Mean(NamedTuple):
+    """An input that is the mean of a Var over the draws of a pilot, or the ratio of two means.
+
+    Parameters
+    ----------
+    input : Input
+    of : Var
+    over : Var, optional
+    """
+
+    input: Input
+    of: Var
+    over: Var | None = None
 
 
 class Kind(Flag):
@@ -86,7 +103,7 @@ class Method:
     moves : bool
         Whether it evaluates the integrand at moved parameters. `engine.steps` chooses the places beforehand.
     pilot : callable, optional
-        ``pilot(problem, wrt)``: outputs whose means over a few draws of their own are inputs of the gradients.
+        ``pilot(problem, wrt)``: means over a few draws of their own, which are inputs of the gradients.
     check : callable, optional
         ``check(problem, wrt)`` looks for what biases it in the user's functions, raises or warns.
     controls : tuple of ControlVariate

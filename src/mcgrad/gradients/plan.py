@@ -8,7 +8,7 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
-from mcgrad.gradients.method import Method, averaged
+from mcgrad.gradients.method import Mean, Method, averaged
 from mcgrad.gradients.methods import BASELINES, METHODS, TABLE
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.problem import Problem
@@ -88,13 +88,13 @@ class Plan:
         (mean,) = averaged([value], self.group)
         return simplify(Program((Output(VALUE, mean), *(Output(path, grads[path]) for path in wrt)), dtype))
 
-    def pilot(self, problem: Problem, wrt: Sequence[str], dtype: str) -> Program | None:
-        """Make the Program whose means are inputs of the gradient, or None where no method has such."""
-        outputs: list[Output] = []
+    def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
+        """Return the inputs of the gradient that are means of a pilot: none where no method has such."""
+        found: list[Mean] = []
         for method, paths in self.paths(wrt).items():
             if method.pilot is not None:
-                outputs += method.pilot(problem, paths)
-        return simplify(Program(tuple(outputs), dtype)) if outputs else None
+                found += method.pilot(problem, paths)
+        return found
 
     def check(self, problem: Problem, wrt: Sequence[str]) -> None:
         """Have each method look for what biases it."""

@@ -15,11 +15,10 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, broadcast, const, input_, noise as noise_var, reduce
 from mcgrad.ir.program import Var
+from mcgrad.ir.spaces import Input, Space, named, of_space
 from mcgrad.ir.vmap import substitute, vmap_noise
 from mcgrad.trace.lines import Line, noted_in
 from mcgrad.trace.trace import trace, trace_integrand
-
-DATA = "data:"  # keeps the paths of data apart from those of parameters
 
 Params = Mapping[str, Var]  # by dotted path
 
@@ -38,7 +37,7 @@ class Problem:
     params : dict of str to float array
         The integrand's own parameters, by dotted path.
     data : dict of str to array
-        Float arrays become inputs; integers and booleans stay as they are, so that they may index.
+        By name. Float arrays become inputs; integers and booleans stay as they are, so that they may index.
 
     Attributes
     ----------
@@ -46,16 +45,16 @@ class Problem:
         The parameters' inputs, by dotted path: q's, then f's own.
     own : tuple of str
         The paths of q's.
-    data : dict of str to Var
-        The float data's inputs, by name.
+    data : dict of Input to Var
+        The inputs that float data are, and the parameters of the distribution that a divergence is taken from.
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     biases : dict of str to Bias or None
         Means of scores that are not zero, as far as an estimator has looked (`score_mean`).
     lines : dict of Var to (str, int)
         Where in the user's code the equations were made at which draw and integrand jump.
-    values : dict of str to array
-        What parameters and float data were at first, by the paths of their inputs.
+    values : dict of Input to array
+        What parameters and float data were at first.
     """
 
     def __init__(
@@ -70,7 +69,10 @@ class Problem:
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
         self.params = {path: input_(path, shape) for path, shape in shapes.items()}
         self.fixed = {path: input_(path, shape) for path, shape in shapes.items()}
-        self._known = {name: input_(DATA + name, x.shape) if x.dtype.kind == "f" else x for name, x in data.items()}
+        known = known_arrays(f, data)
+        self._known = {
+            name: input_(name.path, x.shape, name.space) if x.dtype.kind == "f" else x for name, x in known.items()
+        }
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
         self.draws = f.draws if isinstance(f, Objective) else 1
@@ -79,7 +81,8 @@ class Problem:
         self._eps = {path: noise_var(i, x.kind, x.shape) for i, (path, x) in enumerate(sources.items())}
         self._traced: dict[tuple[int, int, bool], Var] = {}
         self.lines: dict[Var, Line] = {}
-        self.values = {**q.flat_params, **params, **{DATA + name: x for name, x in data.items() if name in self.data}}
+        own = named({**q.flat_params, **params})
+        self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
         self.value = self.integrand(self.params, self.params)
 
     @cached_property
@@ -144,9 +147,10 @@ class Problem:
         with noted_in(self.lines):
             if isinstance(self.f, Objective):
                 return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
+            data = of_space(self._known, Space.DATA)
             if isinstance(self.f, Integrand):
-                return self.f.trace(draw.z, others, self._known)
-            return trace_integrand(self.f, draw.z, tree.unflatten(others), self._known)
+                return self.f.trace(draw.z, others, data)
+            return trace_integrand(self.f, draw.z, tree.unflatten(others), data)
 
     def held(self) -> tuple[Var, Var]:
         """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters."""
@@ -185,6 +189,11 @@ class Problem:
 
     def _own_tree(self, at: Params) -> Any:
         return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
+
+
+def known_arrays(f: Callable[..., Any] | Integrand | Objective, data: Mapping[str, Any]) -> dict[Input, Any]:
+    """Return the arrays that an integrand reads besides parameters: the user's data, and an objective's own."""
+    return {**named(data, Space.DATA), **(f.reads if isinstance(f, Objective) else {})}
 
 
 def trace_problem(

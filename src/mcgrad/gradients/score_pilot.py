@@ -19,6 +19,7 @@ from mcgrad.ir.build import apply, input_, noise_of, reduce
 from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var, toposort
+from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.moments import Moments
 from mcgrad.simplify.passes import simplify
 
@@ -33,7 +34,6 @@ STREAMS = 3 << 16  # noise sources are numbered from here on: no estimate, and n
 ROUNDING = 1e-10  # of a score that is the same in all draws
 BLOCK_BYTES = 1 << 24  # of the largest intermediate values, roughly
 GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly: weights of the components of a draw
-CENTER, WIDTH = "center:", "width:"  # before the paths of the parts of a draw
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +93,7 @@ class _Pilot:
         self.problem = Problem(_total, q, {}, {})
         self.leaves = {path: z for path, z in tree.flatten(self.problem.z).items() if z.by_draw}
         self.free = q.free
-        self.values = {path: to_host(x).astype(np.float64) for path, x in q.flat_params.items()}
+        self.values = named({path: to_host(x).astype(np.float64) for path, x in q.flat_params.items()})
         scores = dict(zip(paths, gradient(self.problem.log_q(), [self.problem.params[p] for p in paths]), strict=True))
         self.outputs = [(path, f"the score d log q / d {path}", score) for path, score in scores.items()]
         self.outputs += self._gaps(scores)
@@ -130,7 +130,8 @@ class _Pilot:
         size = sum(z.size for z in self.leaves.values())
         terms, sums, first = [], [], 0
         for path, z in self.leaves.items():
-            t = apply("divide", apply("subtract", z, input_(CENTER + path, z.shape)), input_(WIDTH + path, z.shape))
+            center, scale = (input_(path, z.shape, space) for space in (Space.CENTER, Space.SCALE))
+            t = apply("divide", apply("subtract", z, center), scale)
             weights = (0.5 + 2.0 * np.mod(0.25 + GOLDEN * np.arange(first, first + z.size), 1.0)) / np.sqrt(size)
             each = apply("multiply", _bump(t), 1.0 / np.sqrt(size))
             terms.append(reduce("sum", each, range(len(z.shape))))
@@ -163,13 +164,14 @@ class _Pilot:
                 found[path] = Bias(of, float(mean[i]), float(stderr[i]), moments.count)
         return found
 
-    def _places(self) -> dict[str, Array]:
+    def _places(self) -> dict[Input, Array]:
         """Return where the components of a draw lie, and how far they scatter: medians, and distances of quartiles."""
-        found: dict[str, Array] = {}
+        found: dict[Input, Array] = {}
         (drawn,) = _blocks(list(self.leaves.values()), self.values, MIDDLE, MIDDLE) if self.leaves else ([],)
         for path, z in zip(self.leaves, drawn, strict=True):
             low, middle, high = np.nan_to_num(np.quantile(z, [0.25, 0.5, 0.75], axis=-1))
-            found[CENTER + path], found[WIDTH + path] = middle, np.where(high > low, high - low, 1.0)
+            found[Input(Space.CENTER, path)] = middle
+            found[Input(Space.SCALE, path)] = np.where(high > low, high - low, 1.0)
         return found
 
 
@@ -183,7 +185,7 @@ def _total(z: Any) -> Any:
 
 
 def _blocks(
-    roots: Sequence[Var], values: Mapping[str, Array], n: int, block: int | None = None
+    roots: Sequence[Var], values: Mapping[Input, Array], n: int, block: int | None = None
 ) -> Iterator[list[Array]]:
     """Evaluate Vars over n draws, block by block; draws last."""
     run = Interpreter(roots)

@@ -50,11 +50,11 @@ def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
     return str(value)
 
 
-def common_dtype(q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.NDArray[Any]]) -> str:
     """Return the dtype that NumPy would give the inputs (Python floats adapt to arrays)."""
-    leaves = {**tree.flatten(params), **data} if params else data
+    leaves = tree.flatten(params) if params else {}
     arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
-    kinds = [x.dtype for x in arrays if x.dtype.kind == "f"]
+    kinds = [x.dtype for x in [*arrays, *data] if x.dtype.kind == "f"]
     wide = q.dtype == np.float64 or any(kind.itemsize > 4 for kind in kinds)
     return "float64" if wide else "float32"
 

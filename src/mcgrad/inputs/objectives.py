@@ -15,9 +15,8 @@ from mcgrad.inputs.arguments import called, count
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.ir.build import apply, as_var
 from mcgrad.ir.program import Var
+from mcgrad.ir.spaces import Input, Space, named, of_space
 from mcgrad.trace.trace import trace, trace_integrand
-
-REFERENCE = "p."  # before the names of the parameters of the distribution that a divergence is taken from
 
 
 class Objective:
@@ -31,24 +30,24 @@ class Objective:
     ----------
     draws : int
         Draws of q that it takes at once.
-    data : dict of str to array
-        Arrays that it reads itself.
+    reads : dict of Input to array
+        Arrays of its own.
     """
 
     q: Distribution
     draws: int
-    data: dict[str, Any]
+    reads: dict[Input, Any]
 
     def __init__(self, q: Distribution, draws: int = 1) -> None:
         if not isinstance(q, Distribution):
             raise ParameterError("q", shown(q), "a distribution, such as mcgrad.Normal(loc, scale)")
-        self.q, self.draws, self.data = q, draws, {}
+        self.q, self.draws, self.reads = q, draws, {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.q!r})"
 
     def trace(
-        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
         """Return the integrand at one draw.
 
@@ -57,7 +56,8 @@ class Objective:
         draw : Draw
         own, others : dict of str to Var
             Parameters of q by dotted path, and those of the user's function.
-        data : dict of str to Var or array
+        known : dict of Input to Var or array
+            The user's data, and what it `reads`.
         by_draws : bool
             Whether to take logarithms of q at the draw even where a closed form is known.
         """
@@ -78,9 +78,10 @@ class Elbo(Objective):
         return f"elbo({inside})" if self.draws == 1 else f"iwae({inside}, k={self.draws})"
 
     def trace(
-        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
         """Return log p(x, z) + H(q), or log p(x, z) - log q(z) where H is not known or not wanted."""
+        data = of_space(known, Space.DATA)
         if isinstance(self.log_joint, Integrand):
             log_p = self.log_joint.trace(draw.z, others, data)
         else:
@@ -98,17 +99,16 @@ class Kl(Objective):
         if p.event_shape != q.event_shape:
             raise ParameterError("p", f"event shape {p.event_shape}", f"event shape {q.event_shape}, as q's")
         self.p = p
-        self.data = {REFERENCE + path: array for path, array in p.flat_params.items()}
+        self.reads = dict(named(p.flat_params, Space.REFERENCE))
 
     def __repr__(self) -> str:
         return f"kl({self.q!r}, {self.p!r})"
 
     def trace(
-        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], data: Mapping[str, Any], by_draws: bool
+        self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
         """Return the divergence where a closed form is known and wanted, else log q(z) - log p(z)."""
-        reference = {path: data[REFERENCE + path] for path in self.p.flat_params}
-        return _divergence(self.q, self.p, draw, own, reference, by_draws)
+        return _divergence(self.q, self.p, draw, own, of_space(known, Space.REFERENCE), by_draws)
 
 
 def elbo(log_joint: Callable[..., Any] | Integrand, q: Distribution) -> Elbo:

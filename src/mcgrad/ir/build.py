@@ -34,6 +34,7 @@ from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Shape, Var
+from mcgrad.ir.spaces import Input, Space
 from mcgrad.noise.source import NoiseSource
 
 Operand = Var | npt.ArrayLike
@@ -53,9 +54,9 @@ def const(value: npt.ArrayLike) -> Var:
     return Var("const", (), literal, array.shape, kind, Level.CONSTANT)
 
 
-def input_(path: str, shape: Shape) -> Var:
-    """Make a draw-independent input, a parameter or data, known by its path."""
-    return Var("input", (), path, tuple(shape), "float", Level.CONSTANT)
+def input_(path: str, shape: Shape, space: Space = Space.PARAM) -> Var:
+    """Make a draw-independent input, named by a path in a space."""
+    return Var("input", (), Input(space, path), tuple(shape), "float", Level.CONSTANT)
 
 
 def noise(stream: int, law: str, shape: Shape) -> Var:

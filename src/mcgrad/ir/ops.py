@@ -9,6 +9,7 @@ Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict
 from dataclasses import dataclass
 
 from mcgrad.ir import attributes
+from mcgrad.ir.spaces import Input
 from mcgrad.noise.source import NoiseSource
 
 
@@ -52,9 +53,8 @@ def _moving(group: str, name: str, record: type) -> Op:
 OPS: dict[str, Op] = {
     op.name: op
     for op in [
-        # input: a parameter, or data, by its path. const: a literal array.
-        # noise: its NoiseSource; the only leaf that changes by draw.
-        Op("input", "leaf", cost=0.0),
+        # const: a literal array. noise: the only leaf that changes by draw.
+        Op("input", "leaf", cost=0.0, attributes=Input),
         Op("const", "leaf", cost=0.0, attributes=attributes.Literal),
         Op("noise", "leaf", cost=0.0, attributes=NoiseSource),
         *_elementwise("add subtract negative", linear=True),

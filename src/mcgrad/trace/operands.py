@@ -9,6 +9,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.spaces import Space
 from mcgrad.trace.foreign import refuse_operand
 from mcgrad.trace.refuse import refusal
 
@@ -40,13 +41,13 @@ def index_remedy(*values: Any) -> str | None:
     """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw."""
     for value in values:
         if isinstance(value, Var) and not value.by_draw:
-            inputs = sorted({str(var.attrs) for var in toposort([value]) if var.op == "input"})
-            data = [path.partition(":")[2] for path in inputs if ":" in path]
-            if inputs and len(data) == len(inputs):
-                names = " and ".join(data)
-                return f"{names} is float data, and only integers may index: data={{{data[0]!r}: x.astype(int)}}"
+            inputs = sorted({var.attrs for var in toposort([value]) if var.op == "input"})
+            names = [path for _, path in inputs]
+            if inputs and all(space is Space.DATA for space, _ in inputs):
+                given = " and ".join(names)
+                return f"{given} is float data, and only integers may index: data={{{names[0]!r}: x.astype(int)}}"
             if inputs:
-                return f"{' and '.join(inputs)} is a parameter; integers that index are data, data={{'i': [0, 2]}}"
+                return f"{' and '.join(names)} is a parameter; integers that index are data, data={{'i': [0, 2]}}"
     return None
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from mcgrad.arrays import as_dtype
 from mcgrad.backends.base import HostValues, Inputs
 from mcgrad.codegen.cuda.kernel import Emitted
-from mcgrad.gradients.problem import DATA
 from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.spaces import FIXED, Input
 
 NOTHING: tuple[list[Any], list[Any]] = ([], [])
 
@@ -40,26 +40,26 @@ class Constants:
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
         self.roots = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
-        places: dict[tuple[str, ...], list[int]] = {}
+        places: dict[tuple[Input, ...], list[int]] = {}
         for i, root in enumerate(self.roots):
             places.setdefault(_inputs(root), []).append(i)
         self._dtype = np.dtype(dtype)
-        self._groups = [(paths, mine, self._compute(mine, dtype)) for paths, mine in places.items()]
-        self._last: dict[tuple[str, ...], tuple[list[Any], list[Any]]] = {}
+        self._groups = [(names, mine, self._compute(mine, dtype)) for names, mine in places.items()]
+        self._last: dict[tuple[Input, ...], tuple[list[Any], list[Any]]] = {}
 
     def __call__(self, inputs: Inputs) -> Values:
         """Compute a value for each root: on the device, where an input that it depends on is."""
         values: list[Any] = [None] * len(self.roots)
         lasting = [False] * len(self.roots)
-        for paths, places, compute in self._groups:
-            given = [inputs[path] for path in paths]
-            known, found = self._last.get(paths, NOTHING)
+        for names, places, compute in self._groups:
+            given = [inputs[name] for name in names]
+            known, found = self._last.get(names, NOTHING)
             lasts = bool(found) and all(map(is_, known, given))
             if not lasts:
                 found = compute(inputs)
-                lasts = all(map(_is_fixed, paths, given))
+                lasts = all(map(_is_fixed, names, given))
                 if lasts:
-                    self._last[paths] = (given, found)
+                    self._last[names] = (given, found)
             for i, value in zip(places, found, strict=True):
                 values[i], lasting[i] = value, lasts
         return Values(values, lasting)
@@ -68,17 +68,17 @@ class Constants:
         """Return what computes some of the roots: for an input itself, next to nothing."""
         roots = [self.roots[i] for i in places]
         if len(roots) == 1 and roots[0].op == "input":
-            path = roots[0].attrs
-            return lambda inputs: [as_dtype(inputs[path], self._dtype)]
+            name = roots[0].attrs
+            return lambda inputs: [as_dtype(inputs[name], self._dtype)]
         return HostValues(roots, dtype)
 
 
-def _inputs(root: Var) -> tuple[str, ...]:
-    """Paths of the inputs that a Var depends on."""
+def _inputs(root: Var) -> tuple[Input, ...]:
+    """The inputs that a Var depends on."""
     return tuple(sorted({var.attrs for var in toposort([root]) if var.op == "input"}))
 
 
-def _is_fixed(path: str, array: Any) -> bool:
+def _is_fixed(name: Input, array: Any) -> bool:
     if type(array) is np.ndarray:
         return array.base is None and not array.flags.writeable
-    return path.startswith(DATA)
+    return name.space in FIXED
