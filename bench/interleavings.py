@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 from numba import njit, uint32, uint64
 
-from mcgrad.kernels import noise_fill
+from mcgrad.kernels.philox import philox4x32
 from mcgrad.noise import philox
 
 BLOCK = 1 << 18  # calls at a time: 4 MB of words
@@ -137,7 +137,7 @@ def _filler(call):
             seed, stream, component, group = call(first + uint64(k))
             low, high = uint32(group), uint32(uint64(group) >> uint64(32))
             key0, key1 = uint32(seed), uint32(uint64(seed) >> uint64(32))
-            w0, w1, w2, w3 = noise_fill.words(low, high, uint32(component), uint32(stream), key0, key1)
+            w0, w1, w2, w3 = philox4x32(uint32(component), high, uint32(stream), low, key0, key1)
             out[4 * k], out[4 * k + 1], out[4 * k + 2], out[4 * k + 3] = w0, w1, w2, w3
 
     return fill

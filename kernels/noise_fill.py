@@ -1,19 +1,21 @@
-"""Fill one row of a workspace with noise: the draw contract, version 1.
+"""Fill one row of a workspace with noise: a generator's words, made uniforms or normals by a law.
 
-Generator: Philox4x32-10. Key: the low and the high 32 bits of the seed. Counter: (component, high 32 bits of the group,
-stream, low 32 bits of the group). A group serves 4 draws in float32 (group = draw // 4) and 2 in float64 (group =
-draw // 2); component is the index of the noise component, stream that of the noise source.
+A generator is a scalar function (component, high, stream, low, key0, key1) -> four words, all uint32: of the halves of
+the group of draws, the halves of the seed, the index of the noise source and that of a component of it. A law is one of
+the functions below, which make a filler of a generator; what they do is the draw contract, version 1 (docs/draws.md).
+The table at the end has the fillers that emitted code calls.
 
-float32: uniform, word k serves draw 4 group + k; normal, words (0, 1) make draws 0 and 1 (cos, sin), words (2, 3) make
-draws 2 and 3. float64: uniform, words (0, 1) as (lo, hi) make draw 2 group, words (2, 3) draw 2 group + 1; normal, all
-four words make both draws (cos, sin).
+Four words serve a group of 4 draws in float32 (group = draw // 4) and of 2 in float64 (group = draw // 2). Uniforms:
+word k serves draw 4 group + k of a float32 row; words (0, 1) as (lo, hi) make draw 2 group of a float64 row, words
+(2, 3) draw 2 group + 1. Normals by Box and Muller, for generators with independent words: in float32 words (0, 1) make
+draws 0 and 1 of a group (cos, sin), words (2, 3) draws 2 and 3; in float64 all four words make both draws (cos, sin).
 
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
 float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row.
 
 Normals are made in two loops (float64: three), the words first and kept in the row itself: one loop for all would wait
-on the chain of ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead to
-overlap the next turn.
+on the chain of Philox's ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead
+to overlap the next turn.
 
 All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; group is a
 uint64 whose lower half does not overflow within the row (it does not where the first draw is a multiple of a
@@ -31,7 +33,7 @@ from mcgrad.kernels.intrinsics import (
     prefer_vector_width,
     square_root,
 )
-from mcgrad.kernels.jit import LOOP, lane, scalar
+from mcgrad.kernels.jit import LOOP, lane
 from mcgrad.kernels.philox import philox4x32
 from mcgrad.kernels.workspace import at, put
 
@@ -39,75 +41,88 @@ uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
 uniform64, radius_squared64, direction64 = map(lane, (noise64.uniform, noise64.radius_squared, noise64.direction))
 
 
-@lane
-@scalar
-def words(low, high, component, stream, key0, key1):
-    """Give the four words of the group high:low.
+def uniforms32(generator):
+    """Make the filler of float32 rows with uniforms of a generator's words."""
+    words = lane(generator)
 
-    What changes along a row enters as the last word of the counter: so the first two rounds are mostly the same for the
-    whole row, and LLVM takes a sixth of the multiplications out of its loop.
-    """
-    return philox4x32(component, high, stream, low, key0, key1)
-
-
-@njit(**LOOP)
-def uniform_row32(ws, first, lanes, group, component, stream, key0, key1):
-    """Fill a float32 row with uniforms."""
-    prefer_vector_width()
-    low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
-    for q in range(quarter):
-        a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        put(ws, first + q, uniform32(a))
-        put(ws, first + quarter + q, uniform32(b))
-        put(ws, first + 2 * quarter + q, uniform32(c))
-        put(ws, first + 3 * quarter + q, uniform32(d))
-
-
-@njit(**LOOP)
-def normal_row32(ws, first, lanes, group, component, stream, key0, key1):
-    """Fill a float32 row with standard normals."""
-    prefer_vector_width()
-    low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
-    for q in range(quarter):
-        a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        put(ws, first + q, bits_float32(int32(a)))
-        put(ws, first + quarter + q, bits_float32(int32(b)))
-        put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
-        put(ws, first + 3 * quarter + q, bits_float32(int32(d)))
-    for start in range(first, first + lanes, 2 * quarter):
+    @njit(**LOOP)
+    def uniform_row32(ws, first, lanes, group, component, stream, key0, key1):
+        prefer_vector_width()
+        low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
         for q in range(quarter):
-            a, b = float_bits32(at(ws, start + q)), float_bits32(at(ws, start + quarter + q))
-            cos, sin = normal_pair32(uint32(a), uint32(b))
-            put(ws, start + q, cos)
-            put(ws, start + quarter + q, sin)
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            put(ws, first + q, uniform32(a))
+            put(ws, first + quarter + q, uniform32(b))
+            put(ws, first + 2 * quarter + q, uniform32(c))
+            put(ws, first + 3 * quarter + q, uniform32(d))
+
+    return uniform_row32
 
 
-@njit(**LOOP)
-def uniform_row64(ws, first, lanes, group, component, stream, key0, key1):
-    """Fill a float64 row with uniforms."""
-    prefer_vector_width()
-    low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
-    for q in range(half):
-        a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        put(ws, first + q, uniform64(a, b))
-        put(ws, first + half + q, uniform64(c, d))
+def uniforms64(generator):
+    """Make the filler of float64 rows with uniforms of a generator's words."""
+    words = lane(generator)
+
+    @njit(**LOOP)
+    def uniform_row64(ws, first, lanes, group, component, stream, key0, key1):
+        prefer_vector_width()
+        low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
+        for q in range(half):
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            put(ws, first + q, uniform64(a, b))
+            put(ws, first + half + q, uniform64(c, d))
+
+    return uniform_row64
 
 
-@njit(**LOOP)
-def normal_row64(ws, first, lanes, group, component, stream, key0, key1):
-    """Fill a float64 row with standard normals."""
-    prefer_vector_width()
-    low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
-    for q in range(half):
-        a, b, c, d = words(uint32(low + uint32(q)), high, component, stream, key0, key1)
-        # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
-        put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
-        put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
-    for q in range(half):
-        ab = uint64(float_bits64(at(ws, first + q)))
-        put(ws, first + q, radius_squared64(uint32(ab >> uint64(32)), uint32(ab)))
-    for q in range(half):
-        radius, cd = square_root(at(ws, first + q)), uint64(float_bits64(at(ws, first + half + q)))
-        cos, sin = direction64(uint32(cd >> uint64(32)), uint32(cd))
-        put(ws, first + q, radius * cos)
-        put(ws, first + half + q, radius * sin)
+def box_muller32(generator):
+    """Make the filler of float32 rows with standard normals of a generator's words."""
+    words = lane(generator)
+
+    @njit(**LOOP)
+    def normal_row32(ws, first, lanes, group, component, stream, key0, key1):
+        prefer_vector_width()
+        low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
+        for q in range(quarter):
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            put(ws, first + q, bits_float32(int32(a)))
+            put(ws, first + quarter + q, bits_float32(int32(b)))
+            put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
+            put(ws, first + 3 * quarter + q, bits_float32(int32(d)))
+        for start in range(first, first + lanes, 2 * quarter):
+            for q in range(quarter):
+                a, b = float_bits32(at(ws, start + q)), float_bits32(at(ws, start + quarter + q))
+                cos, sin = normal_pair32(uint32(a), uint32(b))
+                put(ws, start + q, cos)
+                put(ws, start + quarter + q, sin)
+
+    return normal_row32
+
+
+def box_muller64(generator):
+    """Make the filler of float64 rows with standard normals of a generator's words."""
+    words = lane(generator)
+
+    @njit(**LOOP)
+    def normal_row64(ws, first, lanes, group, component, stream, key0, key1):
+        prefer_vector_width()
+        low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
+        for q in range(half):
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
+            put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
+            put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
+        for q in range(half):
+            ab = uint64(float_bits64(at(ws, first + q)))
+            put(ws, first + q, radius_squared64(uint32(ab >> uint64(32)), uint32(ab)))
+        for q in range(half):
+            radius, cd = square_root(at(ws, first + q)), uint64(float_bits64(at(ws, first + half + q)))
+            cos, sin = direction64(uint32(cd >> uint64(32)), uint32(cd))
+            put(ws, first + q, radius * cos)
+            put(ws, first + half + q, radius * sin)
+
+    return normal_row64
+
+
+uniform_row32, normal_row32 = uniforms32(philox4x32), box_muller32(philox4x32)
+uniform_row64, normal_row64 = uniforms64(philox4x32), box_muller64(philox4x32)

@@ -6,6 +6,8 @@ begin with its own name. Four words of 32 bits serve a group of draws, 4 in floa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mcgrad.noise.generators import GENERATORS
 from mcgrad.noise.source import PHILOX, NoiseSource
 
@@ -23,6 +25,18 @@ def filler(source: NoiseSource, dtype: str) -> str:
     return f"{_prefix(source)}{source.law}_row{dtype[-2:]}"
 
 
+def imports(sources: Iterable[NoiseSource], dtype: str) -> list[str]:
+    """Write the lines that import the generators."""
+    names = {source.generator: _kernel(source, dtype) for source in sources}
+    return [f"from mcgrad.kernels.{generator} import {names[generator]}" for generator in sorted(names)]
+
+
+def subroutines(sources: Iterable[NoiseSource], dtype: str) -> list[str]:
+    """Write the lines that make device functions of the generators."""
+    names = {f"{_prefix(source)}words": _kernel(source, dtype) for source in sources}
+    return [f"{words} = subroutine({names[words]}, types.UniTuple(types.uint32, 4))" for words in sorted(names)]
+
+
 def words(source: NoiseSource, component: str) -> str:
     """Call for the four words of the thread's group of draws."""
     return f"{_prefix(source)}words(uint32({component}), high, uint32({source.stream}), low, key0, key1)"
@@ -33,6 +47,10 @@ def from_words(source: NoiseSource, words: str, names: list[str]) -> list[str]:
     law = GENERATORS[source.generator].laws[source.law]
     given = dict(zip("wxyz", words.split(", "), strict=True))
     return [line.format(*names, **given) for line in LAWS[law.name, len(names)]]
+
+
+def _kernel(source: NoiseSource, dtype: str) -> str:
+    return GENERATORS[source.generator].kernel.format(bits=dtype[-2:])
 
 
 def _prefix(source: NoiseSource) -> str:

@@ -130,6 +130,7 @@ def _head(context: BlockContext) -> Source:
     source = head(
         program.dtype,
         needed(program.body()),
+        [var.attrs for var in program.noise()],
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
         len(context.user_functions),
         (context.shape.threads, TOGETHER),

@@ -6,16 +6,18 @@ squares, of each random output about its shift. A partial depends on its draws a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.codegen import noise_calls
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
+from mcgrad.noise.source import NoiseSource
 
 BOOLEAN = {"isfinite", "isnan"}
 ARGUMENTS = "key0, key1, start, stop, base, chunks, omit, out"  # of every kernel
@@ -87,7 +89,13 @@ def templates(dtype: str) -> dict[str, str]:
 
 
 def head(
-    dtype: str, ops: Iterable[str], arguments: str, user_functions: int, launch: tuple[int, int], blocks: bool = False
+    dtype: str,
+    ops: Iterable[str],
+    sources: Sequence[NoiseSource],
+    arguments: str,
+    user_functions: int,
+    launch: tuple[int, int],
+    blocks: bool = False,
 ) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
@@ -96,6 +104,8 @@ def head(
     dtype : str
     ops : iterable of str
         Elementwise ops, and minimum or maximum where reductions need them.
+    sources : sequence of NoiseSource
+        What noise it reads.
     arguments : str
         Types of the kernel's arguments after those that all kernels share.
     user_functions : int
@@ -114,10 +124,10 @@ def head(
         text.add("from mcgrad.kernels.cuda_memory import load2, load4, store2, store4")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
-    text.add("from mcgrad.kernels.philox import philox4x32")
+    text.add(*noise_calls.imports(sources, dtype))
     text.add("from mcgrad.kernels.target import cuda", "")
     text.add(f"real, real_type, pointer = np.float{bits}, types.float{bits}, types.CPointer")
-    text.add("words = subroutine(philox4x32, types.UniTuple(types.uint32, 4))")
+    text.add(*noise_calls.subroutines(sources, dtype))
     text.add(f"normal_pair = subroutine(noise{bits}.normal_pair, types.UniTuple(real_type, 2))")
     text.add(f"uniform = subroutine(noise{bits}.uniform, real_type)")
     known = {*templates(dtype), "divide"}

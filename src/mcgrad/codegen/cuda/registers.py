@@ -48,7 +48,8 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     arguments = ", ".join(values) if by_value else "c, shift"
     few = _registers(program) <= FEW_REGISTERS  # two loops take some more
     launch = THREADS, 3 if few else 2
-    source = head(program.dtype, needed(straight.program.body()), kinds, len(straight.user_functions), launch)
+    ops, sources = needed(straight.program.body()), [var.attrs for var in program.noise()]
+    source = head(program.dtype, ops, sources, kinds, len(straight.user_functions), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * checked
