@@ -7,7 +7,8 @@ from mcgrad.ir import build
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program
-from mcgrad.ir.vmap import RULES, substitute, vmap, vmap_noise
+from mcgrad.ir.rewrite import substitute
+from mcgrad.ir.vmap import RULES, vmap, vmap_noise
 from mcgrad.noise.source import NoiseSource
 from tests.ops.problems import ALL_SAMPLES, MODES, evaluate, weighted
 

@@ -12,10 +12,10 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.gradients.method import Mean
-from mcgrad.ir.build import noise_of
+from mcgrad.ir.build import noise_of, rebuild
 from mcgrad.ir.program import Output, Program
+from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.ir.spaces import Input
-from mcgrad.ir.vmap import substitute
 from mcgrad.simplify.passes import simplify
 
 DRAWS = 1024
@@ -63,9 +63,5 @@ class Pilot:
 
 def offset_streams(program: Program, streams: int = STREAMS) -> Program:
     """Return the Program with its noise from other streams."""
-    roots = program.roots()
-    leaves = program.noise()
-    moved = {var: noise_of(var.attrs.offset(streams), var.shape) for var in leaves}
-    new = dict(zip(roots, substitute(roots, moved), strict=True))
-    outputs = [Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs]
-    return Program(tuple(outputs), program.dtype)
+    moved = {var: noise_of(var.attrs.offset(streams), var.shape) for var in program.noise()}
+    return rewrite_program(program, rebuild, moved)

@@ -12,8 +12,8 @@ from mcgrad.arrays import to_host
 from mcgrad.ir.build import broadcast, const, rebuild
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.rewrite import Sharing, rewrite, substitute
 from mcgrad.ir.spaces import Input
-from mcgrad.ir.vmap import substitute
 
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
@@ -67,13 +67,8 @@ def _answers(comparison: Var) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.boo
 
 def _shared(root: Var) -> dict[Var, Var]:
     """Each equation of a root, with equal ones as one."""
-    new: dict[Var, Var] = {}
-    seen: dict[object, Var] = {}
-    for var in toposort([root]):
-        args = tuple(new[arg] for arg in var.args)
-        again = var if args == var.args else rebuild(var, args)
-        new[var] = seen.setdefault((again.op, again.args, again.attrs, again.shape, again.kind), again)
-    return new
+    share = Sharing()
+    return rewrite([root], lambda var, args: share(rebuild(var, args)))
 
 
 def _agree(roots: Sequence[Var], values: Mapping[Input, npt.NDArray[Any]]) -> bool:

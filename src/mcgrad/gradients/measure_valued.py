@@ -18,7 +18,8 @@ from mcgrad.gradients.method import Kind, Method
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape
 from mcgrad.ir.program import Var
-from mcgrad.ir.vmap import substitute, vmap
+from mcgrad.ir.rewrite import substitute
+from mcgrad.ir.vmap import vmap
 from mcgrad.trace.trace import trace
 
 

@@ -15,8 +15,9 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, broadcast, const, input_, noise as noise_var, reduce
 from mcgrad.ir.program import Var
+from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Input, Space, named, of_space
-from mcgrad.ir.vmap import substitute, vmap_noise
+from mcgrad.ir.vmap import vmap_noise
 from mcgrad.trace.lines import Line, noted_in
 from mcgrad.trace.trace import trace, trace_integrand
 

@@ -290,7 +290,9 @@ def native(op: str, function: Any, args: Sequence[Var], shape: Shape) -> Var:
 
 
 def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
-    """Make the same equation with other arguments, folded again."""
+    """Make the same equation with other arguments, folded again; the same Var where the arguments are the same."""
+    if args == var.args:
+        return var
     if OPS[var.op].group == "elementwise":
         return broadcast(apply(var.op, *args), var.shape)
     if var.op == "broadcast":

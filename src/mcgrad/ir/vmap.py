@@ -14,10 +14,11 @@ import numpy as np
 from mcgrad.ir import build
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.rewrite import rewrite
 
 LETTERS = ascii_letters.replace("Z", "")  # the interpreter gives Z to the draws
 
-Args = tuple[Var, ...]  # of one equation, each with the new axis in front
+Args = tuple[Var, ...]
 
 
 def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[Var]:
@@ -40,20 +41,8 @@ def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[V
     TypeError
         An op without a rule.
     """
-    new: dict[Var, Var] = dict(mapped)
-    for var in toposort(roots):
-        if var not in new and any(arg in new for arg in var.args):
-            new[var] = _mapped(var, new, extent)
-    return [new[root] if root in new else _repeated(root, extent) for root in roots]
-
-
-def substitute(roots: Sequence[Var], replaced: Mapping[Var, Var]) -> list[Var]:
-    """Compute each root with other Vars, of the same shapes, in place of some."""
-    new: dict[Var, Var] = dict(replaced)
-    for var in toposort(roots):
-        if var not in new and any(arg in new for arg in var.args):
-            new[var] = build.rebuild(var, tuple(new.get(arg, arg) for arg in var.args))
-    return [new.get(root, root) for root in roots]
+    new = rewrite(roots, lambda var, args: var if args == var.args else _mapped(var, args, extent), mapped)
+    return [_repeated(root, extent) if new[root] is root else new[root] for root in roots]
 
 
 def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
@@ -63,12 +52,13 @@ def vmap_noise(roots: Sequence[Var], extent: int) -> list[Var]:
     return vmap(roots, mapped, extent)
 
 
-def _mapped(var: Var, new: Mapping[Var, Var], extent: int) -> Var:
+def _mapped(var: Var, args: Args, extent: int) -> Var:
+    """One equation of which some arguments have the new axis: those that are not its own."""
     if var.op == "einsum":
-        return _einsum(var, [(new.get(arg, arg), arg in new) for arg in var.args])
+        return _einsum(var, args)
     if OPS[var.op].group == "native":
-        return _native(var, [(new.get(arg, arg), arg in new) for arg in var.args], extent)
-    args = tuple(new[arg] if arg in new else _repeated(arg, extent) for arg in var.args)
+        return _native(var, args, extent)
+    args = tuple(_repeated(arg, extent) if arg is own else arg for arg, own in zip(args, var.args, strict=True))
     if OPS[var.op].group == "elementwise":
         return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
     if var.op not in RULES:
@@ -105,18 +95,19 @@ def _recurrence(var: Var, args: Args, extent: int) -> Var:
     return build.linear_recurrence(args[0], args[1], var.attrs.axis + 1, var.attrs.reverse)
 
 
-def _einsum(var: Var, args: Sequence[tuple[Var, bool]]) -> Var:
+def _einsum(var: Var, args: Args) -> Var:
     """One more label, in the operands that have the new axis: what no draw changes stays one matrix."""
     new = next(letter for letter in LETTERS if letter not in str(var.attrs))
-    terms = [new + term if mapped else term for term, (_, mapped) in zip(var.attrs.inputs, args, strict=True)]
-    return build.einsum(f"{','.join(terms)}->{new}{var.attrs.output}", *(x for x, _ in args))
+    given = zip(var.attrs.inputs, args, var.args, strict=True)
+    terms = [letters if arg is own else new + letters for letters, arg, own in given]
+    return build.einsum(f"{','.join(terms)}->{new}{var.attrs.output}", *args)
 
 
-def _native(var: Var, args: Sequence[tuple[Var, bool]], extent: int) -> Var:
+def _native(var: Var, args: Args, extent: int) -> Var:
     """A user's function takes one draw: call it once for each."""
     calls = []
     for k in range(extent):
-        rows = [_element(x, k) if mapped else x for x, mapped in args]
+        rows = [arg if arg is own else _element(arg, k) for arg, own in zip(args, var.args, strict=True)]
         calls.append(build.reshape(build.native(var.op, var.attrs.function, rows, var.shape), (1, *var.shape)))
     return build.concatenate(calls, 0)
 

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from mcgrad.ir.build import apply, broadcast, pad, rebuild, reduce, reshape, scan
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, Var, toposort
+from mcgrad.ir.program import Output, Program, Var
+from mcgrad.ir.rewrite import Sharing, rewrite_program
 from mcgrad.simplify.magnitude import Steps, has_reciprocal, is_moderate, offsets
 
 COMMUTATIVE = {
@@ -50,29 +51,20 @@ def simplify(program: Program) -> Program:
 
 def _share(program: Program) -> tuple[Program, bool]:
     """Rebuild all equations in order, rewritten, equal ones once; and say whether any was rewritten."""
-    new: dict[Var, Var] = {}
-    seen: dict[object, Var] = {}
-    steps, rewritten = Steps(), False
+    share, steps, rewritten = Sharing(COMMUTATIVE), Steps(), False
 
-    def intern(var: Var) -> Var:
-        args = var.args
-        if var.op in COMMUTATIVE:
-            args = tuple(sorted(args, key=id))
-        return seen.setdefault((var.op, args, var.attrs, var.shape, var.kind), var)
-
-    for var in toposort(program.roots()):
-        args = tuple(new[arg] for arg in var.args)
-        rebuilt = var if args == var.args else rebuild(var, args)
-        jumps = steps(rebuilt)
-        rewrite = EXACT.get(rebuilt.op) or (None if jumps else ROUNDED.get(rebuilt.op))
-        result = (rewrite(rebuilt) if rewrite else None) or _small(rebuilt)
+    def simpler(var: Var, args: tuple[Var, ...]) -> Var:
+        nonlocal rewritten
+        var = rebuild(var, args)
+        jumps = steps(var)
+        rule = EXACT.get(var.op) or (None if jumps else ROUNDED.get(var.op))
+        result = (rule(var) if rule else None) or _small(var)
         rewritten |= result is not None
-        new[var] = intern(result or rebuilt)
-        steps(new[var])
-    outputs = tuple(
-        Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs
-    )
-    return Program(outputs, program.dtype), rewritten
+        result = share(result or var)
+        steps(result)
+        return result
+
+    return rewrite_program(program, simpler), rewritten
 
 
 def _unscaled(out: Output) -> Output:

@@ -11,7 +11,8 @@ import numpy as np
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.ir.build import apply, broadcast, concatenate, copy, einsum, pad, rebuild, reduce, reshape, transpose
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
-from mcgrad.ir.program import Output, Program, Var, contraction_size, toposort
+from mcgrad.ir.program import Program, Var, contraction_size
+from mcgrad.ir.rewrite import rewrite_program
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
 SMALL_OUTER = 64  # elements below which an outer product is averaged element by element
@@ -19,38 +20,62 @@ SMALL_OUTER = 64  # elements below which an outer product is averaged element by
 
 def lower(program: Program) -> Program:
     """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts."""
-    new: dict[Var, Var] = {}
-    outer = {out.var for out in program.outputs if is_outer(out.var)}
-    placed: set[Var] = set()  # computed straight into their place in an assembly
-    kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
-    for var in toposort(program.roots()):
-        args = tuple(new[arg] for arg in var.args)
-        if var.by_draw and var.op in ASSEMBLY:
-            args = tuple(_fresh(arg, placed, kept) for arg in args)
-            new[var] = pad(args[0], var.attrs.widths) if var.op == "pad" else concatenate(args, var.attrs.axis)
-        elif OPS[var.op].group == "native":
-            new[var] = rebuild(var, (_whole(args[0], placed, kept), *args[1:]))
-        elif var.by_draw and var.op == "einsum" and is_matrix_product(var):
-            new[var] = _canonical(var, args, placed, kept)
-        elif var in outer:
-            new[var] = rebuild(var, tuple(_whole(arg, placed, kept) for arg in args))
-        elif var.by_draw and var.op == "einsum":
-            new[var] = _expanded(var, args)
-        else:
-            new[var] = var if args == var.args else rebuild(var, args)
-    return Program(tuple(Output(out.path, new[out.var], out.scale) for out in program.outputs), program.dtype)
+    return rewrite_program(program, _Lowering({out.var for out in program.outputs if is_outer(out.var)}))
 
 
 def expand(program: Program) -> Program:
     """Return the Program with every einsum written as a product and a sum."""
-    new: dict[Var, Var] = {}
-    for var in toposort(program.roots()):
-        args = tuple(new[arg] for arg in var.args)
+    return rewrite_program(
+        program, lambda var, args: _expanded(var, args) if var.by_draw and var.op == "einsum" else rebuild(var, args)
+    )
+
+
+class _Lowering:
+    """The rule of `lower`; each equation's place depends on what those before it have asked of theirs."""
+
+    def __init__(self, outer: set[Var]) -> None:
+        self.outer = outer  # products that are outputs
+        self.placed: set[Var] = set()  # computed straight into their place in an assembly
+        self.kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
+
+    def __call__(self, var: Var, args: tuple[Var, ...]) -> Var:
+        if var.by_draw and var.op in ASSEMBLY:
+            args = tuple(self._fresh(arg) for arg in args)
+            return pad(args[0], var.attrs.widths) if var.op == "pad" else concatenate(args, var.attrs.axis)
+        if var.by_draw and OPS[var.op].group == "native":
+            return rebuild(var, (self._whole(args[0]), *args[1:]))
+        if var.by_draw and var.op == "einsum" and is_matrix_product(var):
+            return self._canonical(var, args)
+        if var in self.outer:
+            return rebuild(var, tuple(self._whole(arg) for arg in args))
         if var.by_draw and var.op == "einsum":
-            new[var] = _expanded(var, args)
-        else:
-            new[var] = var if args == var.args else rebuild(var, args)
-    return Program(tuple(Output(out.path, new[out.var], out.scale) for out in program.outputs), program.dtype)
+            return _expanded(var, args)
+        return rebuild(var, args)
+
+    def _canonical(self, var: Var, args: tuple[Var, ...]) -> Var:
+        """A matrix product whose operand and result have the axes (batch, contracted | rows, columns), in C order."""
+        parts = contraction_labels(var)
+        wanted = [*parts.batch, *parts.contracted, *parts.columns]
+        operand = self._whole(transpose(args[1 - parts.fixed], [parts.lanes.index(x) for x in wanted]))
+        output = [*parts.batch, *parts.rows, *parts.columns]
+        product = einsum(f"{parts.matrix},{''.join(wanted)}->{''.join(output)}", args[parts.fixed], operand)
+        return transpose(product, [output.index(x) for x in parts.output])
+
+    def _whole(self, operand: Var) -> Var:
+        """What BLAS and users' functions read: rows in C order, of an equation that will stay in them."""
+        access = resolve(operand)
+        if not access.is_whole or access.base in self.placed or access.base.op in REDUCTIONS:
+            operand = copy(operand)
+            access = resolve(operand)
+        self.kept.add(access.base)
+        return operand
+
+    def _fresh(self, part: Var) -> Var:
+        """An equation that can be computed straight into one place of an assembly."""
+        if not part.by_draw or part in self.placed | self.kept or part.op in _NOT_PLACEABLE:
+            part = copy(part)
+        self.placed.add(part)
+        return part
 
 
 def is_matrix_product(var: Var) -> bool:
@@ -83,36 +108,6 @@ class contraction_labels:  # noqa: N801 - reads as a function
         self.rows = [x for x in matrix if x in output and x not in lanes]
         self.columns = [x for x in lanes if x in output and x not in matrix]
         self.contracted = [x for x in matrix if x in lanes and x not in output]
-
-
-def _canonical(var: Var, args: tuple[Var, ...], placed: set[Var], kept: set[Var]) -> Var:
-    """A matrix product whose operand and result have the axes (batch, contracted | rows, columns), in C order."""
-    parts = contraction_labels(var)
-    wanted = [*parts.batch, *parts.contracted, *parts.columns]
-    operand = _whole(transpose(args[1 - parts.fixed], [parts.lanes.index(x) for x in wanted]), placed, kept)
-    output = [*parts.batch, *parts.rows, *parts.columns]
-    product = einsum(f"{parts.matrix},{''.join(wanted)}->{''.join(output)}", args[parts.fixed], operand)
-    return transpose(product, [output.index(x) for x in parts.output])
-
-
-def _whole(operand: Var, placed: set[Var], kept: set[Var]) -> Var:
-    """What BLAS and users' functions read: rows in C order, of an equation that will stay in them."""
-    access = resolve(operand)
-    if not access.is_whole or access.base in placed or access.base.op in REDUCTIONS:
-        operand = copy(operand)
-        access = resolve(operand)
-    kept.add(access.base)
-    return operand
-
-
-def _fresh(part: Var, placed: set[Var], kept: set[Var]) -> Var:
-    """An equation that can be computed straight into one place of an assembly."""
-    if part.by_draw and part not in placed | kept and part.op not in _NOT_PLACEABLE:
-        placed.add(part)
-        return part
-    own = copy(part)
-    placed.add(own)
-    return own
 
 
 _NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_value", "native_gradient"}
