@@ -152,10 +152,10 @@ class _Batch:
     def fail(self, i: int, error: BaseException) -> None:
         """Say why a job failed."""
         print(printable(failure.stack(error)), end="", file=sys.stderr)
-        why, entry, place = failure.reason(error), self.entries[i], str(self.entries[i].place)
-        who = entry.name if place in why else f"{entry.name} ({place})"
+        why, entry, location = failure.reason(error), self.entries[i], str(self.entries[i].location)
+        who = entry.name if location in why else f"{entry.name} ({location})"
         complain(f"error: {who}: {why}" if len(self.entries) > 1 else f"error: {why}")
-        self.end(i, board.FAILED, why.removeprefix(f"{place}, ").removeprefix(f"{place}: "))
+        self.end(i, board.FAILED, why.removeprefix(f"{location}, ").removeprefix(f"{location}: "))
 
     def end(self, i: int, state: str, why: str = "") -> None:
         """Take note of what became of a job."""
@@ -167,7 +167,7 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
     """Return a table of what became of the jobs."""
     states = [outcome.state for outcome in outcomes]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    rows = [(outcome.entry.name, outcome.state, str(outcome.entry.place)) for outcome in outcomes]
+    rows = [(outcome.entry.name, outcome.state, str(outcome.entry.location)) for outcome in outcomes]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{len(outcomes)} jobs: {counts}"]
     for row, outcome in zip(rows, outcomes, strict=True):

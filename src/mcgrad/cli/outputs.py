@@ -1,4 +1,4 @@
-"""Look at the places of a batch's results before anything runs."""
+"""Check where the results of a batch would be written, before anything runs."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def remove_leftovers(entries: Sequence[Entry | Refused]) -> None:
 
 
 def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool, resume: bool) -> Entry | Refused:
-    name = entry.place.key("out")
+    name = entry.location.key("out")
     try:
         for path in (*paths(entry.out), path_for(entry.out)):
             reader = inputs.get(_key(path))
             if reader:
-                given = f"{near(path)}, which {reader.name} ({reader.place}) reads"
+                given = f"{near(path)}, which {reader.name} ({reader.location}) reads"
                 raise ParameterError(name, given, "a path that no job of the batch refers to")
         refuse_others(entry.out, name, force)
         _refuse_at_checkpoint(path_for(entry.out), name, force)
     except ParameterError as error:
         if resume and is_result(paths(entry.out)[0]):
             return replace(entry, refusal=error)
-        return Refused(entry.name, entry.place, error)
+        return Refused(entry.name, entry.location, error)
     return entry
 
 
 def _refuse_at_checkpoint(path: Path, name: str, force: bool) -> None:
-    """Refuse a path for results whose checkpoints have no place: there is a folder, or a file of the user's."""
+    """Refuse a path for results whose checkpoints cannot be written: there is a folder, or a file of the user's."""
     why, remedy = obstacle(path), "a path whose checkpoint can be written"
     if not why and not force and is_of_others(path):
         why, remedy = "which mcgrad did not write", "another path, or --force to write over that file"
@@ -74,7 +74,7 @@ def _refuse_at_checkpoint(path: Path, name: str, force: bool) -> None:
 def _inputs(entry: Entry) -> Iterator[Path]:
     """Yield the job file and each path that a string of the job may stand for: all of it, or what is before a colon."""
     folder = entry.references.folder
-    yield folder / Path(entry.place.file).name
+    yield folder / Path(entry.location.file).name
     for text in _strings({key: value for key, value in entry.table.items() if key not in ("name", "out")}):
         parts = text.split(":")
         yield from (at(folder, ":".join(parts[:count])) for count in range(1, len(parts) + 1))

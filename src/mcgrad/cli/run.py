@@ -73,15 +73,15 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
     -------
     state : str
         `DONE`, `OFF` where the comparison failed or verification found something off, `ELSEWHERE` where the results
-        could not be written to their place.
+        could not be written where they belong.
     why : str
         What the comparison or verification raised, or where the results are.
     """
     job, estimator = ready.job, ready.estimator
-    folder_for(job.out, job.place.key("out"))
-    with locked(job.out, job.place.key("out"), warn):
+    folder_for(job.out, job.location.key("out"))
+    with locked(job.out, job.location.key("out"), warn):
         threads = f"{estimator.threads} thread{'s' * (estimator.threads > 1)}"
-        say(f"{job.name}: {job.place.file}", style="bold")
+        say(f"{job.name}: {job.location.file}", style="bold")
         say(
             f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
             style="dim",
@@ -101,7 +101,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
 def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> tuple[str, str]:
     """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
     job = complete.job
-    say(f"{job.name}: {job.place.file}", style="bold")
+    say(f"{job.name}: {job.location.file}", style="bold")
     say(f"complete already: {near(complete.path)}")
     checks = {"completion of the results": lambda: _completed(job, settings.force, say, warn)}
     if settings.verify:
@@ -114,7 +114,7 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
 
     Neither where there is a file that mcgrad did not write.
     """
-    name, checkpoint, (result, arrays) = job.place.key("out"), path_for(job.out), paths(job.out)
+    name, checkpoint, (result, arrays) = job.location.key("out"), path_for(job.out), paths(job.out)
     with locked(job.out, name, warn):
         if not is_of_others(checkpoint):
             with suppress(OSError):
@@ -159,9 +159,9 @@ def _estimated(
 
 
 def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
-    """Write the results to their place, or else where that is possible, or else print them."""
+    """Write the results where they belong, or else where that is possible, or else print them."""
     try:
-        refuse_others(job.out, job.place.key("out"), force)  # again: it may be there only now
+        refuse_others(job.out, job.location.key("out"), force)  # again: it may be there only now
         files = save(estimate, job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)
@@ -203,7 +203,7 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bo
     reference = job.estimator(REFERENCE)
     if reference.problem != estimator.problem:
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
-        raise ParameterError(job.place.key("data"), given, "arrays that stay as they are, such as copies")
+        raise ParameterError(job.location.key("data"), given, "arrays that stay as they are, such as copies")
     n = max(job.n_compare // estimator.group, 2) * estimator.group
     reference(2 * estimator.group, job.seed)
     right = reference(n, job.seed)

@@ -16,8 +16,8 @@ from mcgrad.inputs.arguments import called
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a job stands, for errors.
+class Location:
+    """Where a job is described, for errors.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Job:
     Attributes
     ----------
     name : str
-    place : Place
+    location : Location
     integrand : callable or Integrand
     q : Distribution
     options : Options
@@ -66,7 +66,7 @@ class Job:
     """
 
     name: str
-    place: Place
+    location: Location
     integrand: Any
     q: Distribution
     options: Options
@@ -98,4 +98,4 @@ class Job:
         head = parameter.partition(".")[0]
         homes = {"distribution": self.q.params, "params": self.options.params or {}, "data": self.options.data or {}}
         home = next((f"{key}." for key, names in homes.items() if head in names), "")
-        return self.place.key("integrand" if head in ("f", called(self.integrand)) else f"{home}{parameter}")
+        return self.location.key("integrand" if head in ("f", called(self.integrand)) else f"{home}{parameter}")

@@ -17,7 +17,7 @@ from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
-from mcgrad.jobs.job import Job, Place
+from mcgrad.jobs.job import Job, Location
 from mcgrad.jobs.references import References, at
 from mcgrad.jobs.toml_tables import refuse_depth, tables
 from mcgrad.system.printable import line, near
@@ -53,7 +53,7 @@ class Entry:
 
     Parameters
     ----------
-    place : Place
+    location : Location
     fields : dict
         Those attributes of the `Job` that are plain values.
     options : Options
@@ -65,7 +65,7 @@ class Entry:
         Why the job may not run, if it is not complete.
     """
 
-    place: Place
+    location: Location
     fields: dict[str, Any]
     options: Options
     references: References
@@ -89,19 +89,21 @@ class Entry:
 
     def into(self, folder: str) -> Entry:
         """Return the job with its results in another folder, which the command line gave."""
-        place = replace(self.place, options=self.place.options | {"out"})
-        return replace(self, place=place, fields=self.fields | {"out": at(Path(), folder).absolute() / self.out.name})
+        location = replace(self.location, options=self.location.options | {"out"})
+        return replace(
+            self, location=location, fields=self.fields | {"out": at(Path(), folder).absolute() / self.out.name}
+        )
 
     def job(self) -> Job:
         """Read what the keys refer to."""
         table, references = self.table, self.references
-        with renamed(self.place.key):
+        with renamed(self.location.key):
             integrand = references.python("integrand", table["integrand"], "a function f(z, **params, **data)")
             if not callable(integrand) and not isinstance(integrand, Integrand):
                 given = f"{table['integrand']!r}, which is {shown(integrand)}"
                 raise ParameterError("integrand", given, "a function or an Integrand")
             return Job(
-                place=self.place,
+                location=self.location,
                 integrand=integrand,
                 q=jobdistribution.distribution("distribution", table["distribution"], references),
                 options=replace(
@@ -122,12 +124,12 @@ class Refused:
     ----------
     name : str
         The job's, or the file's.
-    place : Place
+    location : Location
     error : ParameterError
     """
 
     name: str
-    place: Place
+    location: Location
     error: ParameterError
 
 
@@ -161,18 +163,18 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[E
     file, path = line(str(path)), Path(path)
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
-        found = tables(path, Place(file, options=frozenset(overrides)))
+        found = tables(path, Location(file, options=frozenset(overrides)))
         references = References(path.parent.absolute())  # now: users' code may go to another folder
     except ParameterError as error:
-        return [Refused(path.stem, Place(file), error)]
+        return [Refused(path.stem, Location(file), error)]
     entries: list[Entry | Refused] = []
-    for i, (place, table) in enumerate(found):
+    for i, (location, table) in enumerate(found):
         stem = path.stem if len(found) == 1 else f"{path.stem}-{i + 1}"
         try:
-            entries.append(_entry(place, {**table, **overrides}, references, stem))
+            entries.append(_entry(location, {**table, **overrides}, references, stem))
         except ParameterError as error:
             name = table.get("name")
-            entries.append(Refused(name if isinstance(name, str) and _names_files(name) else stem, place, error))
+            entries.append(Refused(name if isinstance(name, str) and _names_files(name) else stem, location, error))
     return entries
 
 
@@ -182,8 +184,8 @@ def refuse_clashes(entries: Iterable[Entry]) -> None:
     for entry in entries:
         other = owners.setdefault(_target(entry.out), entry)
         if other is not entry:
-            given = f"{near(entry.out)!r} for {entry.name} ({entry.place}), as for {other.name} ({other.place})"
-            raise ParameterError(entry.place.key("out"), given, "a path of its own, or a name of its own")
+            given = f"{near(entry.out)!r} for {entry.name} ({entry.location}), as for {other.name} ({other.location})"
+            raise ParameterError(entry.location.key("out"), given, "a path of its own, or a name of its own")
 
 
 def _target(out: Path) -> str:
@@ -202,18 +204,18 @@ def _names_files(name: str) -> bool:
         return False
 
 
-def _entry(place: Place, table: Mapping[str, Any], references: References, stem: str) -> Entry:
+def _entry(location: Location, table: Mapping[str, Any], references: References, stem: str) -> Entry:
     for key, value in table.items():
         if key not in KEYS:
-            raise ParameterError(place.key(key), "no such key", ", ".join(KEYS))
-        refuse_depth(place.key(key), value)
+            raise ParameterError(location.key(key), "no such key", ", ".join(KEYS))
+        refuse_depth(location.key(key), value)
     for key in ("integrand", "distribution", "n"):
         if key not in table:
-            raise ParameterError(place.key(key), "nothing", NEEDED[key])
+            raise ParameterError(location.key(key), "nothing", NEEDED[key])
     name = table.get("name", stem)
     if not isinstance(name, str) or not _names_files(name):
-        raise ParameterError(place.key("name"), shown(name), NAME)
-    with renamed(place.key):
+        raise ParameterError(location.key("name"), shown(name), NAME)
+    with renamed(location.key):
         n = arguments.count("n", table["n"], 2)
         out = table.get("out", f"results/{name}")
         if not isinstance(out, str) or "\0" in out or not _names_files(Path(out).name):
@@ -235,7 +237,7 @@ def _entry(place: Place, table: Mapping[str, Any], references: References, stem:
             draws=n,
             **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite") if key in table},
         )
-    return Entry(place, fields, options, references, table)
+    return Entry(location, fields, options, references, table)
 
 
 NAME = f"a name of at most {LONGEST} bytes that may name files: without slashes and control characters"

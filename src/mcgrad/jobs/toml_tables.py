@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.errors import ParameterError, shown
-from mcgrad.jobs.job import Place
+from mcgrad.jobs.job import Location
 
 DEEPEST = 64  # tables and lists in each other; Python's stack has room for some hundred
 TOO_DEEP = "tables or lists that are nested deeper", f"at most {DEEPEST} tables and lists in each other"
 
 
-def tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
-    """Return the place and the keys of each job, with the file's defaults put in.
+def tables(path: Path, location: Location) -> list[tuple[Location, dict[str, Any]]]:
+    """Return the location and the keys of each job, with the file's defaults put in.
 
     Parameters
     ----------
     path : Path
-    place : Place
+    location : Location
         The file as it was given.
 
     Raises
@@ -33,18 +33,18 @@ def tables(path: Path, place: Place) -> list[tuple[Place, dict[str, Any]]]:
     try:
         top = tomllib.loads(_content(path).decode("utf-8-sig"))
     except OSError as error:
-        raise ParameterError(place.file, error.strerror or str(error), "a TOML file that can be read") from None
+        raise ParameterError(location.file, error.strerror or str(error), "a TOML file that can be read") from None
     except RecursionError:
-        raise ParameterError(place.file, *TOO_DEEP) from None
+        raise ParameterError(location.file, *TOO_DEEP) from None
     except ValueError as error:  # not UTF-8, not TOML, a number with more digits than Python reads, a NUL in the path
-        raise ParameterError(place.file, str(error), "TOML") from None
+        raise ParameterError(location.file, str(error), "TOML") from None
     found = top.pop("job", None)
     if found is None:
-        return [(place, top)]
+        return [(location, top)]
     if isinstance(found, list) and found and all(isinstance(table, dict) for table in found):
-        return [(replace(place, table=f"[[job]] {i + 1}"), {**top, **table}) for i, table in enumerate(found)]
+        return [(replace(location, table=f"[[job]] {i + 1}"), {**top, **table}) for i, table in enumerate(found)]
     accepted = "one [[job]] table or more, or the job's keys at the top level"
-    raise ParameterError(f"{place.file}, job", shown(found), accepted)
+    raise ParameterError(f"{location.file}, job", shown(found), accepted)
 
 
 def _content(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Write results: as a whole or not at all."""
+"""Write results, as a whole or not at all: an Estimate becomes a JSON file and an NPZ file of the same numbers."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
 
 
 def save_elsewhere(estimate: Estimate, stem: Path) -> Path | None:
-    """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in some other place.
+    """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in another folder.
 
-    The places are the folder of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in it
-    is this user's alone.
+    The folders tried are that of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in
+    one of them is this user's alone.
 
     Returns
     -------
     Path or None
-        The JSON file; None where no place could be written to.
+        The JSON file; None where none could be written to.
     """
-    places: list[Callable[[], str | Path]] = [lambda: stem.parent, os.getcwd, tempfile.gettempdir]
-    for place in places:
+    parents: list[Callable[[], str | Path]] = [lambda: stem.parent, os.getcwd, tempfile.gettempdir]
+    for parent in parents:
         folder = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(place()).absolute()))
+            folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(parent()).absolute()))
             return save(estimate, folder / stem.name)[0]
-        except Exception:  # also MemoryError: the next place, or standard output, may still do
+        except Exception:  # also MemoryError: the next folder, or standard output, may still do
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
     return None

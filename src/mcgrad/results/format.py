@@ -52,8 +52,8 @@ def _digits(mean: float, error: float) -> tuple[str, str, str]:
         return f"{mean:.17g}", f"{error:.2g}", ""  # all the digits that a float has
     decimals = 1 - math.floor(math.log10(error))
     if decimals <= 12 and max(abs(mean), error) < 1e9:
-        places = max(decimals, 0)
-        return f"{mean:z.{places}f}", f"{error:.{places}f}", f"[{low:z.{places}f}, {high:z.{places}f}]"
+        decimals = max(decimals, 0)
+        return f"{mean:z.{decimals}f}", f"{error:.{decimals}f}", f"[{low:z.{decimals}f}, {high:z.{decimals}f}]"
     digits = min(max(decimals + math.floor(math.log10(max(abs(low), abs(high)))), 1), 17)
     return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
 
