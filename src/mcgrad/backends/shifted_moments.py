@@ -110,7 +110,8 @@ class ShiftedMoments(ABC):
     def _near(self, mean: Array) -> Shift:
         """Return the shift for a mean: zero for components that take none, or whose mean is not finite in the dtype."""
         shift = mean.astype(self._dtype)
-        return np.where(np.isfinite(shift) & self._shifted, shift, shift.dtype.type(0))
+        shift[~(np.isfinite(shift) & self._shifted)] = 0.0
+        return shift
 
     def _is_accurate(self, moments: Moments) -> bool:
         """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
