@@ -478,7 +478,7 @@ def test_errors_of_cupy_as_factors_are_computed(machine, monkeypatch):
             machine.array_faults.append(NOT_COMPILED)
         return found
 
-    monkeypatch.setattr("mcgrad.engine.estimator.run", then_fail)
+    monkeypatch.setattr("mcgrad.engine.averager.run", then_fail)
     with pytest.warns(mg.BackendWarning, match="nvrtc-builtins"):
         estimate = auto(500)
     assert estimate.backend != "cuda"

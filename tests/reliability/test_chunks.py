@@ -50,6 +50,9 @@ def test_chunks_are_those_of_the_definition(n, first, block, work, longest, data
     assert list(found) == right
     start, stop = data.draw(st.sampled_from(right))
     assert list(found.beginning(start)) == right[right.index((start, stop)) :]
+    assert list(found.scaled(7)) == [(7 * start, 7 * stop) for start, stop in right]
+    assert found.scaled(7).ends_at(7 * stop)
+    assert not found.scaled(7).ends_at(7 * stop - 1)
     for draw in (first, first + n, first + n + 1, stop - 1, stop, stop + 1):
         assert found.ends_at(draw) == ends_at(right, draw)
     assert not found.ends_at(first)

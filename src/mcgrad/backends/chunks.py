@@ -47,6 +47,12 @@ class Chunks:
         """Whether a chunk ends at a draw."""
         return self.first < draw <= self.stop and self._end(draw - 1) == draw
 
+    def scaled(self, factor: int) -> Chunks:
+        """Return the same chunks of draws that are `factor` draws each."""
+        most = None if self.most is None else self.most * factor
+        first, stop, look, step, block = (x * factor for x in (self.first, self.stop, self.look, self.step, self.block))
+        return Chunks(first, stop, look, step, block, most)
+
     def _end(self, draw: int) -> int:
         """Return where the chunk ends that a draw is in."""
         if draw < self.look:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -12,23 +11,24 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize
-from mcgrad.backends import chunks
-from mcgrad.backends.base import Kernel, Partial, Shift, wide_inputs
+from mcgrad.backends.base import Kernel, wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
-from mcgrad.engine.dispatch import CUDA, Dispatched, Running
+from mcgrad.engine.averager import Averager
+from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.engine.epilogue import Finisher, spoiled
 from mcgrad.engine.fingerprint import Fingerprint
+from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import portable, ran_here, unpickled
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
-from mcgrad.engine.run import RunState, run
+from mcgrad.engine.run import RunState
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.threads import thread_count
 from mcgrad.engine.values import Inputs
-from mcgrad.errors import BackendError, NonFiniteError, ParameterError
+from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.gradients.plan import AUTO, GROUP, MethodNames
 from mcgrad.gradients.problem import known_arrays, trace_problem
 from mcgrad.inputs import arguments
@@ -174,13 +174,11 @@ class Estimator:
         self._along = self.plan.along(self.wrt)
         self.inputs.own(frozenset(wide_inputs(self.program)))
         self._fingerprint = Fingerprint(self.program, self.inputs.fixed)
-        self.group = self.plan.group * problem.draws
+        self._groups = Groups(self.plan.group * problem.draws)
         means = self.plan.pilot(problem, self.wrt)
         self._pilot = Pilot(means, self.dtype) if means else None
         moved = self.plan.moved(self.wrt)
         self._steps = Steps(problem, moved, self.dtype) if moved else None
-        self._finish = Finisher(self.program, q.free)
-        self._work = self.program.work() / self.group
         there = any_on_device(self.inputs.arrays())
         if there:
             synchronize()
@@ -188,8 +186,11 @@ class Estimator:
         if there or self.output == "device":
             prefer, why = CUDA, "where the inputs are"
         name = CUDA if self.output == "device" else options.backend if self.program.body() else "numpy"  # no kernel
-        draws = options.draws and options.draws // self.group
+        draws = options.draws and self._groups.of(options.draws)
         self._dispatched = Dispatched(name, self.program, draws, self.threads, options.devices, prefer, why)
+        self._finish = Finisher(self.program, q.free)
+        omit = self.nonfinite == "omit"
+        self._average = Averager(self._dispatched, self._finish, self._groups, omit, options.threads)
         self._own = frozenset([*vars(self), "_own"])
 
     @property
@@ -215,6 +216,11 @@ class Estimator:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return unpickled, (type(self), portable(self.request), self.problem), self._added() or None
+
+    @property
+    def group(self) -> int:
+        """Number of draws that are averaged together, as leave-one-out baselines and `iwae` do; 1 for others."""
+        return self._groups.size
 
     @property
     def threads(self) -> int:
@@ -307,8 +313,7 @@ class Estimator:
 
     def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
         """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
-        cut = self._kernel.chunks(first // self.group, n // self.group)
-        return draw % self.group == 0 and chunks.ends_at(cut, draw // self.group)
+        return self._average.ends_at(draw, first, n)
 
     @property
     def problem(self) -> str:
@@ -328,17 +333,9 @@ class Estimator:
         problem = self._fingerprint.at(values)
         if self._pilot or self._steps:
             values = {**values, **self.baselines(values, seed)}
-        while True:
-            running = self._dispatched.running
-            try:
-                partial, seconds = self._average(running, n, seed, first, values, watch, resume)
-                break
-            except BackendError as error:
-                self._dispatched.fall_back(running, error)
-                values = all_to_host(values)
-                resume = None  # another backend cuts its chunks elsewhere
+        partial, seconds, backend = self._average(values, seed, first, n, watch, resume)
         if partial.nonfinite and self.nonfinite == "raise":
-            raise NonFiniteError(spoiled(partial.nonfinite, n // self.group, self.group))
+            raise NonFiniteError(spoiled(partial.nonfinite, self._groups.of(n), self.group))
         if self._along and self.q.bridges is not None:
             warn_of_gaps(self.q, values, self._along, n)
             self._along = []  # once for an Estimator
@@ -349,7 +346,7 @@ class Estimator:
             ranges=((first, first + n),),
             seed=seed,
             dtype=self.dtype,
-            backend=running.backend.name,
+            backend=backend,
             seconds=seconds,
             nonfinite=partial.nonfinite,
             problem=problem,
@@ -365,34 +362,6 @@ class Estimator:
         here = all_to_host(values) if self._pilot or self._steps else {}
         found = self._pilot(here, seed) if self._pilot else {}
         return {**found, **(self._steps(here) if self._steps else {})}
-
-    def _average(
-        self,
-        running: Running,
-        n: int,
-        seed: int,
-        first: int,
-        values: Mapping[Input, npt.NDArray[Any]],
-        watch: Callable[[RunState], None] | None,
-        resume: RunState | None,
-    ) -> tuple[Partial, float]:
-        kernel = running.kernel
-        if not getattr(kernel, "takes_device_arrays", False):
-            values = all_to_host(values)
-        with kernel.limits():
-            start = time.perf_counter() - (resume.seconds if resume else 0.0)
-
-            def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
-                if watch:
-                    watch(RunState(stop * self.group, shift, total, time.perf_counter() - start, running.backend.name))
-
-            if resume:
-                resume = replace(resume, stop=resume.stop // self.group)
-            bound, cut = kernel.bind(values), kernel.chunks(first // self.group, n // self.group)
-            omit = self.nonfinite == "omit"
-            partial = run(bound, seed, cut, lambda: kernel.workers(self.threads), omit, after_chunk, resume)
-            seconds = time.perf_counter() - start
-            return self._finish.estimate(partial, values, omit), seconds
 
     def __repr__(self) -> str:
         params = "".join(f", {path}: {array.shape}" for path, array in self.inputs.params.items())
@@ -415,7 +384,7 @@ class Estimator:
                 f"backend: {self.backend} ({self._dispatched.reason()})",
                 f"threads: {self.threads}, dtype: {self.dtype}",
                 *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
-                f"work: about {self._work:,.0f} multiplications a draw",
+                f"work: about {self.program.work() / self.group:,.0f} multiplications a draw",
                 f"gradient by {self.plan.method}{f' ({self.plan.reason})' if self.plan.reason else ''}",
                 "",
                 str(self.program),

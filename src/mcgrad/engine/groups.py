@@ -1,0 +1,58 @@
+"""Draws, and the groups of draws that a kernel takes for one draw: the one place where their numbers are converted.
+
+Leave-one-out baselines and importance-weighted bounds average several draws together. Their Program has the group as
+an axis, so that a kernel counts groups, and so do its moments. From the user's call down to here draws are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mcgrad.backends.base import Bound, Inputs, Kernel, Partial, Shift
+from mcgrad.backends.chunks import Chunk, Chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of equally many draws.
+
+    Parameters
+    ----------
+    size : int
+        Draws in a group, 1 where they are averaged one by one.
+    """
+
+    size: int
+
+    def of(self, draws: int) -> int:
+        """Return how many groups some draws are."""
+        return draws // self.size
+
+    def chunks(self, kernel: Kernel, first: int, n: int) -> Iterable[Chunk]:
+        """Cut the draws first .. first + n where the kernel cuts their groups."""
+        chunks = kernel.chunks(self.of(first), self.of(n))
+        if self.size == 1:
+            return chunks
+        if isinstance(chunks, Chunks):
+            return chunks.scaled(self.size)
+        return ((start * self.size, stop * self.size) for start, stop in chunks)
+
+    def bind(self, kernel: Kernel, inputs: Inputs) -> Bound:
+        """Bind a kernel to values of its inputs, for ranges of draws."""
+        bound = kernel.bind(inputs)
+        return bound if self.size == 1 else _InDraws(bound, self)
+
+
+@dataclass(frozen=True, slots=True)
+class _InDraws:
+    """A bound kernel whose ranges are of draws."""
+
+    bound: Bound
+    groups: Groups
+
+    def shift(self, seed: int, start: int, stop: int, omit: bool) -> tuple[Shift, Partial]:
+        return self.bound.shift(seed, self.groups.of(start), self.groups.of(stop), omit)
+
+    def partial(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
+        return self.bound.partial(shift, seed, self.groups.of(start), self.groups.of(stop), omit)
