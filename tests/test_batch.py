@@ -280,7 +280,7 @@ def halfway(folder):
     run = mg.Estimator(lambda z, *, tau=1.0: tau * np.sum(np.sin(z)), mg.Normal(0.3, 1.2), backend="numpy")
     seen = []
     right = run.run(1_000_000, watch=seen.append)
-    identity = Identity(1_000_000, 0, "float64", False, run.problem, mg.__version__)
+    identity = Identity(1_000_000, 0, "float64", False, run.fingerprint, mg.__version__)
     path = folder / "results" / ".job.checkpoint.json"
     path.parent.mkdir()
     path.write_text(checkpoint.to_json(identity, seen[1]))

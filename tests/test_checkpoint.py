@@ -28,7 +28,7 @@ def numbers(estimate):
 
 def stopped(run, n, seed, path, **options):
     """Return the result of a run, and what its checkpoints read, at each chunk."""
-    identity, seen = replace(IDENTITY, problem=run.problem, dtype=run.dtype), []
+    identity, seen = replace(IDENTITY, problem=run.fingerprint, dtype=run.dtype), []
 
     def watch(state):
         path.write_text(checkpoint.to_json(identity, state))
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, message):
 
 def test_a_result_of_another_run_is_refused(tmp_path):
     path, run = tmp_path / "r.json", estimator("scalar", backend="numpy")
-    identity = Identity(1000, 3, "float64", False, run.problem, "another")
+    identity = Identity(1000, 3, "float64", False, run.fingerprint, "another")
     path.write_text(run(1000, 3).to_json())
     assert checkpoint.read_result(path, identity).value == run(1000, 3).value
     path.write_text(json.dumps(run(1000, 3).to_dict()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.engine.fingerprint import identity
+from mcgrad.ir.identity import identity
 
 MODULE = """
 import math
@@ -89,7 +89,7 @@ def test_integrands_of_two_processes_are_one_problem():
 import mcgrad as mg
 f = mg.Integrand(value=value, value_and_grad=value_and_grad)
 q = mg.Normal(np.zeros(2), 1.0)
-print(mg.Estimator(f, q, backend="numpy").problem)
+print(mg.Estimator(f, q, backend="numpy").fingerprint)
 """
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(found) == 1

@@ -25,7 +25,7 @@ def made(case):
 
 def told(run):
     estimate = run(500)
-    return run.problem, str(run.program), estimate.value, estimate.stderr
+    return run.fingerprint, str(run.program), estimate.value, estimate.stderr
 
 
 def test_estimators_of_several_threads():

@@ -259,7 +259,7 @@ def test_a_pickle_holds_arrays_of_the_host_and_a_copy_stays_on_the_device(machin
     assert isinstance(copied.q.flat_params["loc"], machine.cupy.ndarray)
     arrived = pickle.loads(content)
     assert type(arrived.q.flat_params["loc"]) is np.ndarray
-    assert arrived.problem == estimator.problem
+    assert arrived.fingerprint == estimator.fingerprint
     for other in (copied, arrived):
         identical(other(2000), estimator(2000))
 

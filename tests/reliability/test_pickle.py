@@ -106,7 +106,7 @@ def test_estimators(name, made):
         assert there is not here
         assert bits(theirs) == bits(ours)
         assert (theirs.method, theirs.choice, theirs.backend) == (ours.method, ours.choice, ours.backend)
-        assert there.problem == here.problem
+        assert there.fingerprint == here.fingerprint
         assert there.program.dtype == here.program.dtype
         assert ours.merge(there(N, SEED, first=N)).n == 2 * N
 

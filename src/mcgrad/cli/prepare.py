@@ -135,7 +135,8 @@ def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, 
 
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
-    return Identity(job.n, job.seed, estimator.dtype, job.options.nonfinite == "omit", estimator.problem, __version__)
+    omitted = job.options.nonfinite == "omit"
+    return Identity(job.n, job.seed, estimator.dtype, omitted, estimator.fingerprint, __version__)
 
 
 def _located(error: Exception, path: Path) -> str:

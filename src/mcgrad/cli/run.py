@@ -201,7 +201,7 @@ def _all_held(
 def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
     """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
     reference = job.estimator(REFERENCE)
-    if reference.problem != estimator.problem:
+    if reference.fingerprint != estimator.fingerprint:
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
         raise ParameterError(job.location.key("data"), given, "arrays that stay as they are, such as copies")
     n = max(job.n_compare // estimator.group, 2) * estimator.group

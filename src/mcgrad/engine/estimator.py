@@ -215,7 +215,7 @@ class Estimator:
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), portable(self.request), self.problem), self._added() or None
+        return unpickled, (type(self), portable(self.request), self.fingerprint), self._added() or None
 
     @property
     def group(self) -> int:
@@ -298,8 +298,8 @@ class Estimator:
         watch : callable, optional
             Called with a `RunState` after each chunk of draws.
         resume : RunState, optional
-            A state of an earlier run of this `problem`, n, seed and first on this backend: the result has the bits
-            that the earlier one would have had.
+            A state of an earlier run with this `fingerprint`, n, seed and first on this backend: the result has the
+            bits that the earlier one would have had.
 
         Returns
         -------
@@ -316,10 +316,10 @@ class Estimator:
         return self._average.ends_at(draw, first, n)
 
     @property
-    def problem(self) -> str:
+    def fingerprint(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        problem = self._fingerprint.at(self.inputs.values({}))
-        return problem if isinstance(problem, str) else problem()
+        found = self._fingerprint.at(self.inputs.values({}))
+        return found if isinstance(found, str) else found()
 
     def _estimate(
         self,
@@ -330,7 +330,7 @@ class Estimator:
         watch: Callable[[RunState], None] | None,
         resume: RunState | None = None,
     ) -> Estimate:
-        problem = self._fingerprint.at(values)
+        fingerprint = self._fingerprint.at(values)
         if self._pilot or self._steps:
             values = {**values, **self.baselines(values, seed)}
         partial, seconds, backend = self._average(values, seed, first, n, watch, resume)
@@ -349,7 +349,7 @@ class Estimator:
             backend=backend,
             seconds=seconds,
             nonfinite=partial.nonfinite,
-            problem=problem,
+            problem=fingerprint,
             omitted=self.nonfinite == "omit",
             method=self.plan.method,
             choice=self.plan.reason,

@@ -41,8 +41,8 @@ class Made(Protocol):
     """The part of an Estimator that this module uses."""
 
     @property
-    def problem(self) -> str:
-        """Its fingerprint."""
+    def fingerprint(self) -> str:
+        """Equal for equal problems."""
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -52,7 +52,7 @@ class Made(Protocol):
 Kind = TypeVar("Kind", bound=Made)
 
 
-def unpickled(kind: type[Kind], made_of: tuple[Any, ...], problem: str) -> Kind:
+def unpickled(kind: type[Kind], made_of: tuple[Any, ...], fingerprint: str) -> Kind:
     """Make the Estimator that was pickled.
 
     Raises
@@ -63,7 +63,7 @@ def unpickled(kind: type[Kind], made_of: tuple[Any, ...], problem: str) -> Kind:
     functions, *rest = made_of
     f, q = pickle.loads(functions) if isinstance(functions, bytes) else functions
     estimator = kind.of(Request(f, q, *rest))
-    if estimator.problem != problem:
+    if estimator.fingerprint != fingerprint:
         given = f"{shown(f)}, with which this is another problem than where the Estimator was pickled"
         accepted = "the same code, and versions of mcgrad and NumPy, in both processes; for an Integrand, functions "
         raise ParameterError("f", given, f"{accepted}that read numbers, arrays and functions alone")

@@ -302,8 +302,26 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
     return _make(var.op, args, var.attrs)
 
 
+def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
+    """Make an equation as it is given, without folding: what a serial form says.
+
+    Parameters
+    ----------
+    op : str
+    args : tuple of Var
+    attrs : record, optional
+    shape : tuple of int
+        Of an input or of noise; that of all else follows from the arguments.
+    """
+    if args:
+        return Var(op, args, attrs, *infer(op, args, attrs))
+    if op == "const":
+        return const(attrs.array)
+    return noise_of(attrs, shape) if op == "noise" else input_(attrs.path, shape, attrs.space)
+
+
 def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:
-    var = Var(op, args, attrs, *infer(op, args, attrs))
+    var = equation(op, args, attrs)
     if op not in NOT_FOLDED and all(x.is_const or (x.op == "broadcast" and x.args[0].is_const) for x in args):
         (value,) = interpret([var], {}, "float64")
         return const(value[..., 0])

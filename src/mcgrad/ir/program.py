@@ -7,7 +7,7 @@ highest level of its arguments, and what is below `Level.DRAW` is computed once 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
@@ -109,6 +109,24 @@ class Program:
         """Estimated cost of one draw, in multiplications."""
         return sum(cost(var) for var in self.body())
 
+    def to_bytes(self) -> bytes:
+        """Return the serial form: the same for equal Programs, in any process. `ir.serial` describes it."""
+        from mcgrad.ir import serial  # which makes Programs
+
+        return serial.to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, functions: Sequence[Any] = ()) -> Program:
+        """Return the Program of a serial form, and of the Integrands that it calls."""
+        from mcgrad.ir import serial
+
+        return serial.from_bytes(content, functions)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from mcgrad.ir import serial
+
+        return Program.from_bytes, (self.to_bytes(), serial.functions(self))
+
     def __str__(self) -> str:
         names = dict(zip(self.equations(), _names(), strict=False))
         lines = [f"program ({self.dtype}):"]
@@ -140,6 +158,14 @@ def toposort(roots: Iterable[Var]) -> Iterator[Var]:
                 yield var
             else:
                 stack.append((following, iter(following.args)))
+
+
+def numbered(roots: Iterable[Var]) -> Iterator[tuple[Var, list[int]]]:
+    """Yield the Vars of `toposort`, each with the positions of its arguments in it."""
+    number: dict[Var, int] = {}
+    for var in toposort(roots):
+        number[var] = len(number)
+        yield var, [number[arg] for arg in var.args]
 
 
 def cost(var: Var) -> float:

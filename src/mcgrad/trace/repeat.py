@@ -7,7 +7,7 @@ from types import FunctionType
 from typing import Any
 
 from mcgrad.errors import shown
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Var, numbered
 
 
 def has_state(function: Callable[..., Any]) -> bool:
@@ -27,18 +27,17 @@ def difference(first: Any, second: Any) -> str | None:
     roots, others = _leaves(first), _leaves(second)
     if list(roots) != list(others):
         return f"its result has the entries {', '.join(roots)} and then {', '.join(others)}"
-    number: dict[Var, int] = {}
-    pairs = zip(toposort(roots.values()), toposort(others.values()), strict=False)
+    places: dict[Var, int] = {}
     again: dict[Var, int] = {}
-    for i, (one, other) in enumerate(pairs):
+    for (one, args), (other, others_args) in zip(numbered(roots.values()), numbered(others.values()), strict=False):
         if one is not other:
             same = (one.op, one.shape, one.kind) == (other.op, other.shape, other.kind)
             if not (same and one.attrs == other.attrs):
                 return f"it computes {_described(one)} the first time and {_described(other)} the second"
-            if [number[x] for x in one.args] != [again[x] for x in other.args]:
+            if args != others_args:
                 return f"it computes {_described(one)} of other operands the second time"
-        number[one], again[other] = i, i
-    if [number.get(x) for x in roots.values()] != [again.get(x) for x in others.values()]:
+        places[one] = again[other] = len(places)
+    if [places.get(x) for x in roots.values()] != [again.get(x) for x in others.values()]:
         return "it does more steps one time than the other"
     return None
 
