@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import mcgrad.backends.cpu
-import mcgrad.codegen.cpu.chunk
 import mcgrad.codegen.loops.layout
 import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
@@ -161,5 +160,4 @@ def low_thresholds(monkeypatch):
     monkeypatch.setattr(mcgrad.codegen.loops.tile, "SHORTEST", 2)
     monkeypatch.setattr(mcgrad.codegen.loops.lower, "SMALL_CONTRACTION", 1)
     monkeypatch.setattr(mcgrad.codegen.loops.lower, "SMALL_OUTER", 2)
-    for module in (mcgrad.codegen.cpu.chunk, mcgrad.codegen.loops.layout):
-        monkeypatch.setattr(module, "TILE_ROWS", 2, raising=module is mcgrad.codegen.loops.layout)
+    monkeypatch.setattr(mcgrad.codegen.loops.layout, "TILE_ROWS", 2)

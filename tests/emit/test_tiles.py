@@ -5,7 +5,6 @@ import pytest
 import scipy.special as sc
 
 import mcgrad as mg
-import mcgrad.codegen.cpu.chunk
 import mcgrad.codegen.loops.layout
 import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
@@ -61,8 +60,7 @@ TILED = "logistic", "two products in one sum", "a product of a product", "produc
 def test_any_reader_of_a_product(plain_backend, monkeypatch, name, tile, spoiled):  # noqa: F811
     monkeypatch.setattr(mcgrad.codegen.loops.tile, "SHORTEST", 2)
     monkeypatch.setattr(mcgrad.codegen.loops.lower, "SMALL_CONTRACTION", 1)
-    for module in (mcgrad.codegen.cpu.chunk, mcgrad.codegen.loops.layout):
-        monkeypatch.setattr(module, "TILE_ROWS", tile, raising=module is mcgrad.codegen.loops.layout)
+    monkeypatch.setattr(mcgrad.codegen.loops.layout, "TILE_ROWS", tile)
     q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
     reference = mg.Estimator(lambda z: INTEGRANDS[name](z) + (np.log(z[0]) if spoiled else 0.0), q, backend="numpy")
     inputs = reference.inputs.values({})

@@ -8,9 +8,9 @@ from mcgrad.ir.build import noise
 Z = noise(0, "normal", (3, 4))
 X, Y = Value("x0"), Value("y0")
 BODY = (
-    Load(X, Row(Buffer("value", Z), Index(0, (4, 1), ("i0", "i1")))),
+    Load(X, Row(Buffer("value", Z), Index(0, (4, 1), ("i0", "i1"), (3, 4)))),
     Let(Y, "multiply", (X, Number(2.0))),
-    Accumulate(Row(Buffer("running", Z), Index(0), added=True), "sum", Y),
+    Accumulate(Row(Buffer("running", Z)), "sum", Y),
 )
 LANES = Loop("w", None, "lane", BODY)
 OVER_TIME = Loop("time", 50, "serial", (Loop("i0", 3, "serial", (Loop("i1", 4, "serial", (LANES,)),)),))

@@ -1,7 +1,7 @@
 """Source text: an indented writer, and the table of what each elementwise op is called in the kernels."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 INFIX = {
@@ -30,7 +30,17 @@ SPECIAL = {
 }  # fmt: skip
 
 
-START = {"sum": "real(0)", "scatter_add": "real(0)", "prod": "real(1)", "max": "real(-np.inf)", "min": "real(np.inf)"}
+START = {
+    "sum": "real(0)",
+    "scatter_add": "real(0)",
+    "prod": "real(1)",
+    "max": "real(-np.inf)",
+    "min": "real(np.inf)",
+    "cumsum": "real(0)",
+    "cumprod": "real(1)",
+    "linear_recurrence": "real(0)",
+    "mask": "real(1)",
+}
 REDUCE = {
     "sum": "{} + {}",
     "scatter_add": "{} + {}",
@@ -38,6 +48,7 @@ REDUCE = {
     "max": "maximum({}, {})",
     "min": "minimum({}, {})",
 }
+SCAN = {"cumsum": "{} + {}", "cumprod": "{} * {}", "linear_recurrence": "{1} * {0} + {2}"}  # of the running value
 
 
 def expression(op: str, args: list[str], templates: Mapping[str, str] = INFIX) -> str:
@@ -51,6 +62,11 @@ def literal(value: float) -> str:
     if math.isfinite(value):
         return f"real({value!r})"
     return f"real({'-' if value < 0 else ''}np.{'nan' if math.isnan(value) else 'inf'})"
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Lines one level deeper."""
+    return [f"    {line}" for line in lines]
 
 
 class Source:

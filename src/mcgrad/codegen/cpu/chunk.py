@@ -9,22 +9,24 @@ adds the lane sums of every output, about a shift near its mean, to float64 sums
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.cpu.calls import write_call
-from mcgrad.codegen.cpu.nest import LaneNest
-from mcgrad.codegen.cpu.products import write_outer_moments, write_product
-from mcgrad.codegen.loops.context import Context
-from mcgrad.codegen.loops.layout import TILE_ROWS, lay_out
+from mcgrad.codegen.cpu.lanes import split_lanes
+from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.loops.allocate import Workspace, allocate
+from mcgrad.codegen.loops.arguments import Arguments
+from mcgrad.codegen.loops.build import build
+from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import lower
-from mcgrad.codegen.loops.schedule import Call, Nest, OuterMoments, Product, Step, Tile, schedule, squeeze
+from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
+from mcgrad.codegen.loops.tree import Fill, Gemm, Outer, Tree, rewrite, walk
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
-from mcgrad.ir.ops import ASSEMBLY, OPS
+from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
@@ -77,43 +79,50 @@ def emit(program: Program, checked: bool = False) -> Emitted:
         Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
     """
     plan = tile(schedule(lower(program), checked))
-    context = Context(plan, lay_out(plan), checked)
-    lanes = context.layout.lanes
-    context.source.indent()
-    context.fill(context.first(context.layout.mask), lanes, "real(1)", "mask")
-    for var in context.layout.rows:
-        if var.op in ASSEMBLY:
-            context.fill(context.first_of(var), var.size * lanes, "real(0)", f"{context.names[var]}, {var.op}")
-    with context.source.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
-        _write_block(context)
-    outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
+    kernel = build(plan)
+    workspace, arguments = allocate(kernel, program.dtype), Arguments(plan.program, kernel.names)
+    printer = Printer(program.dtype, workspace, arguments)
+    text = Source()
+    text.indent()
+    text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
+    lanes = workspace.lanes
+    with text.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
+        _write_block_start(text, workspace, program.dtype, checked)
+        text.add(*printer.lines(split_lanes(_masked(kernel.block, checked), workspace)))
+    products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
+    outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     return Emitted(
-        source=f"{_head(context)}{context.source}",
+        source=f"{_head(plan.program, arguments, bool(products), checked)}{text}",
         lanes=lanes,
-        rows=context.layout.total,
-        scalars=list(context.scalars.items()),
-        matrices=list(context.matrices),
-        tables=context.integers(),
-        outputs=list(context.outputs.items()),
-        shifted=np.array([out not in outer for out in context.outputs for _ in range(out.var.size)], bool),
-        user_functions=context.user_functions,
-        uses_blas=context.uses_blas,
+        rows=workspace.total,
+        scalars=list(arguments.scalars.items()),
+        matrices=list(arguments.matrices),
+        tables=arguments.integers(),
+        outputs=list(arguments.outputs.items()),
+        shifted=np.array([out not in outer for out in arguments.outputs for _ in range(out.var.size)], bool),
+        user_functions=arguments.user_functions,
+        uses_blas=bool(products),
     )
 
 
-def _head(context: Context) -> str:
+def _masked(tree: Tree, checked: bool) -> Tree:
+    """Let outer products look at the mask only where some draw may be masked."""
+    return rewrite(tree, lambda node: replace(node, masked=checked) if isinstance(node, Outer) else node)
+
+
+def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool) -> Source:
     """Everything before the loop over blocks; written last, when the arguments are known."""
-    bits, head = context.bits, Source()
-    body = context.plan.program.body()
+    bits, head = program.dtype[-2:], Source()
+    body = program.body()
     ops = {var.op for var in body if OPS[var.op].group == "elementwise"}
     ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
     lanes = "add_rows at at_sum mask_finite mask_lanes mask_rows put put_any put_sum square_rows"
     imports = {
-        "blas": ["gemm"] if context.uses_blas else [],
+        "blas": ["gemm"] if uses_blas else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
         "workspace": lanes.split(),
-        "noise_fill": sorted({filler(var.attrs, context.plan.program.dtype) for var in body if var.op == "noise"}),
+        "noise_fill": sorted({filler(var.attrs, program.dtype) for var in body if var.op == "noise"}),
     }
     functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}
     head.add("import numpy as np", "from numba import njit, uint32, uint64", "")
@@ -122,64 +131,22 @@ def _head(context: Context) -> str:
             head.add(f"from mcgrad.kernels.{module} import {', '.join(names)}")
     for home in sorted(set(functions.values())):
         head.add(f"from mcgrad.kernels import {home}{bits}")
-    matrices = "".join(f", x{i}" for i in range(len(context.matrices)))
+    matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
     head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
     head.add("", "", "@njit(**LOOP)")
     with head.block(
         f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
     ):
-        head.add(
-            f'"""{"Checked s" if context.checked else "S"}hifted sums and squares over the draws start .. stop."""'
-        )
+        head.add(f'"""{"Checked s" if checked else "S"}hifted sums and squares over the draws start .. stop."""')
         head.add("prefer_vector_width()", "partial = False")
-    return str(head)
+    return head
 
 
-def _write_block(context: Context) -> None:
-    """Everything that is done for one block of lanes."""
-    layout, add = context.layout, context.source.add
-    groups = DRAWS_PER_GROUP[context.plan.program.dtype]
-    outside = f"base < start or base + {layout.lanes} > stop"
-    add(f"base = block * {layout.lanes}", f"group = uint64(base // {groups})")
-    with context.source.block("if True:" if context.checked else f"if partial or {outside}:"):
-        add(f"mask_lanes(ws, {context.first(layout.mask)}, {layout.lanes}, {groups}, base, start, stop)")
-        add(f"partial = {outside}")
-    for step in context.plan.steps:
-        _write_step(context, step)
-
-
-def _write_step(context: Context, step: Step, tiled: bool = False) -> None:
-    if isinstance(step, Nest):
-        LaneNest(context, step, tiled).write()
-    elif isinstance(step, Product):
-        write_product(context, step.var, tiled)
-    elif isinstance(step, Tile):
-        _write_tile(context, step)
-    elif isinstance(step, OuterMoments):
-        write_outer_moments(context, step.output)
-    elif isinstance(step, Call):
-        write_call(context, step.var)
-    else:
-        _write_finite(context)
-
-
-def _write_tile(context: Context, step: Tile) -> None:
-    for inner in step.steps:
-        if isinstance(inner, Nest):
-            LaneNest(context, inner, tiled=True).write_starts()
-    extent = context.integer(step.extent)
-    with context.source.block(f"for t0 in range(0, {extent}, {TILE_ROWS}):"):
-        context.source.add(f"t1 = min(t0 + {TILE_ROWS}, {extent})")
-        for inner in step.steps:
-            _write_step(context, inner, tiled=True)
-
-
-def _write_finite(context: Context) -> None:
-    """Mark and count the draws of which any output is not finite."""
-    lanes, add, row = context.layout.lanes, context.source.add, context.first(context.layout.finite)
-    outer = {step.output for step in context.plan.steps if isinstance(step, OuterMoments)}
-    context.fill(row, lanes, "real(0)", "draws of which an output is not finite")
-    for out in context.outputs:
-        for var in out.var.args if out in outer else (out.var,):
-            LaneNest(context, Nest(squeeze(var.shape))).write_finite(var, row)
-    add(f"mask_finite(ws, {row}, {lanes}, {context.first(context.layout.mask)}, omit, counts)")
+def _write_block_start(text: Source, workspace: Workspace, dtype: str, checked: bool) -> None:
+    """Write which draws a block of lanes takes, and its mask, if that changes."""
+    lanes, groups = workspace.lanes, DRAWS_PER_GROUP[dtype]
+    outside = f"base < start or base + {lanes} > stop"
+    text.add(f"base = block * {lanes}", f"group = uint64(base // {groups})")
+    with text.block("if True:" if checked else f"if partial or {outside}:"):
+        text.add(f"mask_lanes(ws, {workspace.address(Buffer('mask'))}, {lanes}, {groups}, base, start, stop)")
+        text.add(f"partial = {outside}")

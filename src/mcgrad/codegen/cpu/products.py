@@ -1,21 +1,24 @@
-"""Write what BLAS computes: products of matrices with the lane block, and the moments of outer products."""
+"""Print what BLAS computes: products of matrices with the lane block, and the moments of outer products."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mcgrad.codegen.loops.access import resolve
-from mcgrad.codegen.loops.context import Context
+from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.ir.program import Output, Var
+from mcgrad.codegen.loops.tree import Gemm, Outer
+
+if TYPE_CHECKING:
+    from mcgrad.codegen.cpu.printer import Printer
 
 
-def write_product(context: Context, var: Var, tiled: bool = False) -> None:
-    """Multiply a draw-independent matrix and the lane block of the operand.
-
-    In a tile the product is one of two: it computes the rows t0 .. t1 of its result, or it contracts over them and adds
-    to a result that is complete after the last tile.
-    """
+def product_lines(printer: Printer, node: Gemm) -> Iterator[str]:
+    """Multiply a draw-independent matrix and the lane block of the operand."""
+    var, workspace = node.var, printer.workspace
     parts = contraction_labels(var)
     fixed, operand = var.args[parts.fixed], var.args[1 - parts.fixed]
     extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
@@ -23,33 +26,34 @@ def write_product(context: Context, var: Var, tiled: bool = False) -> None:
         int(np.prod([extent[x] for x in labels], initial=1))
         for labels in (parts.batch, parts.rows, parts.contracted, parts.columns)
     )
-    matrix, flipped = _matrix(context, fixed, parts)
-    lanes, lead, base = context.layout.lanes, m if flipped else k, resolve(operand).base
+    matrix, flipped = _matrix(printer, node)
+    lanes, lead = workspace.lanes, m if flipped else k
     first, rows, inner, beta = "0", str(m), str(k), "real(0)"
-    source, target = str(context.first_of(operand)), str(context.first_of(var))
-    if tiled and base in context.tiled:
+    source, target = str(workspace.address(node.source)), str(workspace.address(node.target))
+    if node.tile == "inner":
         first, inner, beta = f"t0 * {m if flipped else 1}", "t1 - t0", "select(t0 == 0, real(0), real(1))"
-        source += "" if base in context.plan.local else f" + t0 * {lanes}"
-    elif tiled:
+        source += "" if node.source.within else f" + t0 * {lanes}"
+    elif node.tile == "rows":
         first, rows = f"t0 * {1 if flipped else k}", "t1 - t0"
-        target += "" if var in context.plan.local else f" + t0 * {lanes}"
+        target += "" if node.target.within else f" + t0 * {lanes}"
     elif batch > 1:
         first, source, target = f"b * {m * k}", f"{source} + b * {k * p * lanes}", f"{target} + b * {m * p * lanes}"
     call = (
         f"gemm(blas, {matrix}, {first}, {lead}, {int(flipped)}, ws, {source}, {p * lanes}, 0, "
         f"ws, {target}, {rows}, {p * lanes}, {inner}, {beta})"
     )
-    context.source.add(f"# {context.names[var]} = {var.op}({var.attrs}), by BLAS")
-    if tiled or batch == 1:
-        context.source.add(call)
+    yield f"# {printer.arguments.names[var]} = {var.op}({var.attrs}), by BLAS"
+    if node.tile == "whole" and batch > 1:
+        yield f"for b in range({printer.integer(batch)}):"
+        yield f"    {call}"
     else:
-        with context.source.block(f"for b in range({context.integer(batch)}):"):
-            context.source.add(call)
+        yield call
 
 
-def _matrix(context: Context, fixed: Var, parts: contraction_labels) -> tuple[str, bool]:
+def _matrix(printer: Printer, node: Gemm) -> tuple[str, bool]:
     """The argument that holds a draw-independent matrix, and whether its rows and contracted axes are swapped."""
-    context.uses_blas = True
+    parts = contraction_labels(node.var)
+    fixed = node.var.args[parts.fixed]
     wanted = parts.batch + parts.rows + parts.contracted
     swapped = parts.batch + parts.contracted + parts.rows
     order = list(range(len(fixed.shape)))
@@ -57,26 +61,27 @@ def _matrix(context: Context, fixed: Var, parts: contraction_labels) -> tuple[st
         fixed, order = fixed.args[0], [fixed.attrs.axes.index(i) for i in order]
     natural = [parts.matrix[i] for i in order]
     flipped = natural == swapped
-    key = (fixed, tuple(natural.index(x) for x in (swapped if flipped else wanted)))
-    return f"x{context.matrices.setdefault(key, len(context.matrices))}", flipped
+    axes = tuple(natural.index(x) for x in (swapped if flipped else wanted))
+    return printer.arguments.matrix(fixed, axes), flipped
 
 
-def write_outer_moments(context: Context, out: Output) -> None:
+def outer_lines(printer: Printer, node: Outer) -> Iterator[str]:
     """Average an outer product of x and y and its squares: over the lanes, X Y^T and the same of the squares."""
-    layout, add = context.layout, context.source.add
+    workspace, integer, out = printer.workspace, printer.integer, node.output
+    lanes, mask = workspace.lanes, workspace.address(Buffer("mask"))
     x, y = out.var.args
-    add(f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS")
-    factors = [context.first_of(arg) for arg in (x, y)]
-    with context.source.block("if True:" if context.checked else "if partial:"):
-        for factor, arg in zip(factors, (x, y), strict=True):
-            rows = f"{context.integer(factor)}, {context.integer(arg.size)}"
-            add(f"mask_rows(ws, {rows}, {layout.lanes}, {context.first(layout.mask)})")
-    squared = [context.first(layout.scratch), context.first(layout.scratch + x.size)]
-    product = context.first(layout.scratch + x.size + y.size)
+    yield f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS"
+    factors = [workspace.address(Buffer("value", resolve(arg).base)) for arg in (x, y)]
+    yield "if True:" if node.masked else "if partial:"
+    for factor, arg in zip(factors, (x, y), strict=True):
+        yield f"    mask_rows(ws, {integer(factor)}, {integer(arg.size)}, {lanes}, {mask})"
+    scratch = workspace.scratch
+    squared = [scratch * lanes, (scratch + x.size) * lanes]
+    product = (scratch + x.size + y.size) * lanes
     for target, factor, arg in zip(squared, factors, (x, y), strict=True):
-        add(f"square_rows(ws, {', '.join(map(context.integer, (target, factor, arg.size * layout.lanes)))})")
+        yield f"square_rows(ws, {', '.join(map(integer, (target, factor, arg.size * lanes)))})"
     for name, (a, b) in (("sums", factors), ("squares", squared)):
-        operands = f"ws, {a}, {layout.lanes}, 0, ws, {b}, {layout.lanes}, 1, ws, {product}"
-        add(f"gemm(blas, {operands}, {x.size}, {y.size}, {layout.lanes}, real(0))")
-        first, source, count = map(context.integer, (context.outputs[out], product, out.var.size))
-        add(f"add_rows({name}, {first}, ws, {source}, {count})")
+        operands = f"ws, {a}, {lanes}, 0, ws, {b}, {lanes}, 1, ws, {product}"
+        yield f"gemm(blas, {operands}, {x.size}, {y.size}, {lanes}, real(0))"
+        first, source, count = map(integer, (printer.arguments.outputs[out], product, out.var.size))
+        yield f"add_rows({name}, {first}, ws, {source}, {count})"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mcgrad.codegen.cuda.thread_split import Shape, full, order, scan_depth
 from mcgrad.codegen.cuda.tiling import Kind, Tiling, tiling
 from mcgrad.codegen.loops.access import c_strides, resolve
-from mcgrad.codegen.loops.layout import TILE_ROWS, Layout, Pool, Rows, assemble
+from mcgrad.codegen.loops.layout import TILE_ROWS, Layout, Pool, Rows, part_rows
 from mcgrad.codegen.loops.schedule import (
     Nest,
     OuterMoments,
@@ -61,7 +61,7 @@ def place(plan: Schedule, shape: Shape, checked: bool) -> Placement:
     layout.mask = pool.permanent(int(any(isinstance(step, OuterMoments) for step in plan.steps)))
     for var in plan.stored:
         if var.op in ASSEMBLY:
-            assemble(var, pool.permanent(var.size), layout)
+            layout.rows.update(part_rows(var, pool.permanent(var.size)))
     spans, home = _spans(plan, layout)
     carries, partials = _work_spans(plan, shape, layout)
     for time in range(len(_members(plan))):

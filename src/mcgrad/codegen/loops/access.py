@@ -6,6 +6,7 @@ axis, or, where no strides can say it, a table of rows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,7 @@ class Access:
         """Whether this reads all of `base` in its own C order."""
         if self.table is not None or self.offset != 0:
             return False
-        size = int(np.prod(self.shape, initial=1))
-        return size == self.base.size and _effective(self.shape, self.strides) == _effective(
+        return math.prod(self.shape) == self.base.size and _effective(self.shape, self.strides) == _effective(
             self.shape, c_strides(self.shape)
         )
 

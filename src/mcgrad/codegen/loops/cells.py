@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from mcgrad.ir.attributes import Literal as Array
-from mcgrad.ir.program import Output, Var
+from mcgrad.ir.ops import REDUCTIONS
+from mcgrad.ir.program import Output, Shape, Var
 
 Role = Literal["value", "running", "noise", "mask", "finite"]
 Region = Literal["constants", "shift", "sums", "squares"]
@@ -37,6 +41,8 @@ class Index:
     strides : tuple of int
     axes : tuple of str
         Of the loops around it, one for each stride.
+    extents : tuple of int
+        Of these axes.
     table : Array, optional
         Integers, in C order.
     since : str
@@ -44,8 +50,9 @@ class Index:
     """
 
     offset: int
-    strides: tuple[int, ...] = ()
+    strides: Shape = ()
     axes: tuple[str, ...] = ()
+    extents: Shape = ()
     table: Array | None = None
     since: str = ""
 
@@ -53,6 +60,20 @@ class Index:
     def is_constant(self) -> bool:
         """Whether no loop changes it."""
         return self.table is None and not self.since and not any(self.strides)
+
+    def plus(self, offset: int) -> Index:
+        """The same, further on."""
+        return replace(self, offset=self.offset + offset)
+
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """What the index is for all numbers of the axes, as an array of the extents."""
+        if self.table is not None:
+            return self.offset + self.table.array.reshape(self.extents)
+        numbers = np.full(self.extents, self.offset, np.int64)
+        for axis, stride in enumerate(self.strides):
+            extent = self.extents[axis]
+            numbers += (np.arange(extent) * stride).reshape([extent if i == axis else 1 for i in range(numbers.ndim)])
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -66,28 +87,26 @@ class Buffer:
         draw counts; and whether an output of it is not finite.
     var : Var, optional
         Whose rows these are.
+    within : str
+        The axis of the tile of whose elements alone the rows are kept; "" where all are.
     """
 
     role: Role
     var: Var | None = None
+    within: str = ""
+
+    @property
+    def is_added_to(self) -> bool:
+        """Whether lane loops add to these rows, which then lie apart from all others."""
+        return self.role == "running" or (self.role == "value" and self.var is not None and self.var.op in REDUCTIONS)
 
 
 @dataclass(frozen=True)
 class Row:
-    """The lanes' elements in one row of a buffer.
-
-    Parameters
-    ----------
-    buffer : Buffer
-    index : Index
-        Of the element among those of the buffer, in C order.
-    added : bool
-        Whether loops add to rows of this buffer: such rows lie apart from all others.
-    """
+    """The lanes' elements in one row of a buffer; `index` is that of the element in C order."""
 
     buffer: Buffer
-    index: Index
-    added: bool = False
+    index: Index = Index(0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,7 @@ class Lane:
     """A row at its final place: the lanes' elements from an address of the workspace on."""
 
     address: Value | int
-    added: bool = False
+    is_added_to: bool = False
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class _Printer:
             case Accumulate():
                 return f"{self.cell(node.cell)} {node.op}= {self.operand(node.operand)}{'**2' * node.square}"
             case Noise():
-                return f"{node.value.name} = {self.cell(node.cell)} = {node.law} {node.stream}[{index(node.component)}]"
+                return f"{node.value.name} = {self.cell(node.cell)} = noise {node.source}[{index(node.component)}]"
             case Moments():
                 mark = "masked " * node.masked
                 return f"{mark}moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"

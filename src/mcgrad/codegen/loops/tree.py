@@ -27,6 +27,7 @@ from typing import Literal
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
 from mcgrad.ir.program import Output, Var
+from mcgrad.noise.source import NoiseSource
 
 Kind = Literal["serial", "lane", "thread", "tile", "row"]
 
@@ -128,8 +129,7 @@ class Noise:
 
     value: Value
     cell: Row | Lane
-    stream: int
-    law: str
+    source: NoiseSource
     component: Index
 
 
@@ -151,6 +151,8 @@ class Gemm:
     """
 
     var: Var
+    source: Buffer
+    target: Buffer
     tile: Literal["whole", "rows", "inner"] = "whole"
 
 
@@ -218,7 +220,9 @@ def touched(node: Node) -> Iterator[Buffer]:
         yield node.buffer
     elif isinstance(node, Let):
         yield from (arg.buffer for arg in node.args if isinstance(arg, Row))
-    elif isinstance(node, Gemm | CallUser):
+    elif isinstance(node, Gemm):
+        yield from (node.source, node.target)
+    elif isinstance(node, CallUser):
         yield from (Buffer("value", resolve(arg).base) for arg in node.var.args if arg.by_draw)
         yield Buffer("value", node.var)
     elif isinstance(node, Outer):

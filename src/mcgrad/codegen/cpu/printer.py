@@ -1,0 +1,207 @@
+"""Print a loop tree as the body of a Numba function: a template for each kind of node, cell and loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mcgrad.codegen.cpu.calls import call_lines
+from mcgrad.codegen.cpu.products import outer_lines, product_lines
+from mcgrad.codegen.loops.access import c_strides
+from mcgrad.codegen.loops.allocate import Workspace
+from mcgrad.codegen.loops.arguments import Arguments
+from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
+from mcgrad.codegen.loops.tree import (
+    Accumulate,
+    Address,
+    CallUser,
+    DropNonfinite,
+    Fill,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Node,
+    Noise,
+    Outer,
+    Start,
+    Store,
+    Tree,
+)
+from mcgrad.codegen.noise_calls import filler
+from mcgrad.codegen.text import INFIX, REDUCE, SCAN, START, expression, indented, literal
+from mcgrad.ir.program import Output
+
+LANES = {
+    "masked_difference": "select({2} != real(0), {0} - {1}, real(0))",
+    "lane_sum": "accumulate({}, {})",
+    "nonfinite": "{} + {} * real(0)",
+}
+VALUES = INFIX | SCAN | LANES
+SUMS = REDUCE | LANES
+READ = {
+    "lane": "at(ws, {} + w)",
+    "lane_sum": "at_sum(ws, {} + w)",
+    "constants": "at(c, {})",
+    "shift": "at(shift, {})",
+    "sums": "at(sums, {})",
+    "squares": "at(squares, {})",
+    "register": "{}",
+}
+WRITE = {
+    "lane": "put(ws, {} + w, {})",
+    "lane_sum": "put_sum(ws, {} + w, {})",
+    "sums": "put(sums, {}, {})",
+    "squares": "put(squares, {}, {})",
+    "register": "{} = {}",
+}
+LOOP = {
+    "serial": "for {axis} in range({extent}):",
+    "backwards": "for {axis} in range({extent} - 1, -1, -1):",
+    "within": "for {axis} in range({within}, t1):",
+    "lane": "for {axis} in range({lanes}):",
+    "tile": "for {axis} in range(0, {extent}, {step}):",
+}
+
+
+class Printer:
+    """Prints nodes, numbering the arguments that they read.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    workspace : Workspace
+    arguments : Arguments
+    """
+
+    def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments) -> None:
+        self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
+
+    def lines(self, tree: Tree) -> list[str]:
+        """The lines of some nodes."""
+        return [line for node in tree for line in self.node(node)]
+
+    def node(self, node: Node) -> Iterator[str]:
+        """The lines of a node."""
+        match node:
+            case Loop():
+                yield from self.loop(node)
+            case Let(value, op, args):
+                note = f"  # {op}" if op in SCAN else ""
+                yield f"{value.name} = {expression(op, [self.operand(arg) for arg in args], VALUES)}{note}"
+            case Address(value, index):
+                yield f"{value.name} = ({self.index(index)}) * {self.workspace.lanes}"
+            case Load(value, cell, boolean):
+                note = f"  # {cell.of.path}" if isinstance(cell, Element) and isinstance(cell.of, Output) else ""
+                yield f"{value.name} = {self.read(cell)}{' != real(0)' * boolean}{note}"
+            case Store(cell, operand, boolean):
+                text = self.operand(operand)
+                yield self.write(cell, f"select({text}, real(1), real(0))" if boolean else text)
+            case Start(registers):
+                yield " = ".join([*(register.value.name for register in registers), "real(0)"])
+            case Accumulate(cell, op, operand, of, square):
+                text = self.operand(operand)
+                total = SUMS[op].format(self.read(cell), f"{text} * {text}" if square else text)
+                yield self.write(cell, total) + (f"  # {of}" if of else "")
+            case Fill():
+                yield from self.fill(node)
+            case Noise(_, Lane(address), source, component):
+                where = f"{self.operand(address)}, {self.workspace.lanes}"
+                which = f"group, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
+                yield f"{filler(source, self.dtype)}(ws, {where}, {which})"
+            case Gemm():
+                yield from product_lines(self, node)
+            case Outer():
+                yield from outer_lines(self, node)
+            case CallUser(var):
+                yield from call_lines(self, var)
+            case DropNonfinite():
+                finite, mask = (self.workspace.address(Buffer(role)) for role in ("finite", "mask"))
+                yield f"mask_finite(ws, {finite}, {self.workspace.lanes}, {mask}, omit, counts)"
+            case _:
+                raise TypeError(f"the CPU has no {node}")
+
+    def loop(self, node: Loop) -> Iterator[str]:
+        """A loop, and loops that are all of its body."""
+        loops = [node]
+        while len(loops[-1].body) == 1 and isinstance(loops[-1].body[0], Loop):
+            loops.append(loops[-1].body[0])
+        body = self.lines(loops[-1].body)  # before the heads: tables of the body come before extents
+        heads = [self.head(loop) for loop in loops]
+        for head in reversed(heads):
+            body = [head[0], *indented([*head[1:], *body])]
+        yield from body
+
+    def head(self, loop: Loop) -> list[str]:
+        """The head of a loop, and the lines that its body begins with."""
+        kind = "within" if loop.within else "backwards" if loop.backwards else loop.kind
+        extent = "" if loop.within or loop.kind == "lane" else self.integer(loop.extent or 0)
+        parts = {"axis": loop.axis, "extent": extent, "step": loop.step, "within": loop.within}
+        head = LOOP[kind].format(**parts, lanes=self.workspace.lanes)
+        return [head, f"t1 = min({loop.axis} + {loop.step}, {extent})"] if loop.kind == "tile" else [head]
+
+    def fill(self, node: Fill) -> Iterator[str]:
+        """A loop over all elements of some rows."""
+        yield f"for w in range({node.rows * self.workspace.lanes}):  # {node.note}"
+        yield f"    put_any(ws, {self.workspace.address(node.buffer)} + w, {START.get(node.op, 'real(0)')})"
+
+    # --- operands ---
+    def operand(self, operand: Operand | int) -> str:
+        """An operand, or an address that no loop changes."""
+        match operand:
+            case Value(name):
+                return name
+            case Number(value):
+                return literal(value)
+            case int():
+                return str(operand)
+        return self.read(operand)
+
+    def read(self, cell: Cell) -> str:
+        """What is in a cell."""
+        return READ[_kind(cell)].format(self._place(cell))
+
+    def write(self, cell: Cell, text: str) -> str:
+        """The statement that puts something into a cell."""
+        return WRITE[_kind(cell)].format(self._place(cell), text)
+
+    def _place(self, cell: Cell) -> str:
+        match cell:
+            case Lane(address):
+                return self.operand(address)
+            case Element(of=of, index=index):
+                first = self.arguments.outputs[of] if isinstance(of, Output) else self.arguments.scalar(of)
+                return self.index(index.plus(first))
+            case Register(value):
+                return value.name
+        raise TypeError(f"{cell} has no place yet")
+
+    def index(self, index: Index) -> str:
+        """An index, computed at run time."""
+        if index.table is None:
+            text = affine(index.offset, index.strides, index.axes)
+            return f"{text} - {index.since}" if index.since else text
+        flat = affine(self.arguments.table(index.table.array), c_strides(index.extents), index.axes)
+        return f"{index.offset} + at(t, {flat})" if index.offset else f"at(t, {flat})"
+
+    def integer(self, n: int) -> str:
+        """An integer that is read at run time: LLVM unrolls no short loop, Numba compiles no helper twice."""
+        return f"at(t, {self.arguments.table([n])})"
+
+
+def _kind(cell: Cell) -> str:
+    match cell:
+        case Lane():
+            return "lane_sum" if cell.is_added_to else "lane"
+        case Element():
+            return cell.region
+        case Register():
+            return "register"
+    raise TypeError(f"{cell} has no place yet")
+
+
+def affine(offset: int, strides: tuple[int, ...], axes: tuple[str, ...]) -> str:
+    """Write offset + strides . axes."""
+    terms = [axis if s == 1 else f"{s} * {axis}" for s, axis in zip(strides, axes, strict=True) if s]
+    if offset or not terms:
+        terms.insert(0, str(offset))
+    return " + ".join(terms)
