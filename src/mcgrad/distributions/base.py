@@ -63,6 +63,9 @@ class Distribution:
     shapes: dict[str, Shape]
     _flat: dict[str, FloatArray]
 
+    parts: Mapping[str, Distribution] = MappingProxyType({})
+    """The independent distributions that it consists of, by name: of a `Joint`. Others have none."""
+
     # Declared by type rather than written out, so that a family may name its own parameters.
     transform: Callable[..., Any]
     """``transform(eps, **params) -> z``: one draw of the noise to one draw, differentiable in both."""
@@ -213,6 +216,11 @@ class Distribution:
         """What two distributions share that differ only in the values of their parameters."""
         return (type(self), tuple(self.shapes.items()), tuple(noises.sources(self.noise).items()))
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its density is mcgrad's in all parts: right for the draws, and `support` says which ends move."""
+        return is_built_in(type(self))
+
     def validate(self, changes: Mapping[str, Any], dtype: DTypeLike | None = None) -> dict[str, FloatArray]:
         """Return all parameters by dotted path, with `changes` checked and put in.
 
@@ -336,6 +344,11 @@ class Distribution:
             self.check(
                 dict(zip(flat, to_common_device(flat.values()), strict=True)) if any_on_device(flat.values()) else flat
             )
+
+
+def is_built_in(kind: type) -> bool:
+    """Whether a class is mcgrad's own."""
+    return kind.__module__.startswith("mcgrad.")
 
 
 def _naming(init: Callable[..., None]) -> Callable[..., None]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcgrad.distributions import supports
+from mcgrad.distributions.charts import LOG, LOGIT, Chart
 from mcgrad.distributions.supports import Support
 from mcgrad.errors import ParameterError, shown
 from mcgrad.functions.special import expit, log_expit, logsumexp, softmax
@@ -32,12 +33,15 @@ class Bijection:
         densities need it.
     image : Support
         What y may be; everything where a subclass does not say.
+    chart : Chart or None
+        The chart in which the coordinates of y are those of any x in `REAL`, where there is one.
     """
 
     forward: Callable[..., Any]
     inverse: Callable[..., Any] | None = None
     log_det: Callable[..., Any] | None = None
     image: Support = supports.real
+    chart: Chart | None = None
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same map: of one class, with equal attributes."""
@@ -57,6 +61,7 @@ class Exp(Bijection):
     """y = e**x, onto the positive numbers."""
 
     image = supports.positive
+    chart = LOG
 
     @staticmethod
     def forward(x: Any) -> Any:
@@ -78,6 +83,7 @@ class Sigmoid(Bijection):
     """y = 1 / (1 + e**-x), onto (0, 1)."""
 
     image = supports.unit_interval
+    chart = LOGIT
 
     @staticmethod
     def forward(x: Any) -> Any:

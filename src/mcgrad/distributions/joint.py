@@ -80,6 +80,11 @@ class Joint(Distribution):
         """The signatures of the parts."""
         return (type(self), tuple((name, part.signature) for name, part in self.parts.items()))
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether those of all parts are."""
+        return all(part.is_built_in for part in self.parts.values())
+
     def transform(self, eps: Mapping[str, Any], /, **params: Any) -> dict[str, Any]:
         """Transform each part's noise with its parameters."""
         return {name: part.transform(eps[name], **params.get(name, {})) for name, part in self.parts.items()}
@@ -136,7 +141,7 @@ class Joint(Distribution):
 def part_of(q: Distribution, path: str) -> tuple[Distribution, str, str]:
     """Return the part of a Joint that a parameter belongs to, the part's path, and the parameter's name in it."""
     prefix: list[str] = []
-    while isinstance(q, Joint):
+    while q.parts:
         head, _, path = path.partition(".")
         q, prefix = q.parts[head], [*prefix, head]
     return q, ".".join(prefix), path

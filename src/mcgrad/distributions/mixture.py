@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcgrad import noise as noises
-from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.base import Distribution, is_built_in
 from mcgrad.distributions.categorical import log_probabilities
 from mcgrad.distributions.charts import REAL, shifted, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
@@ -90,6 +90,11 @@ class MixtureSameFamily(Distribution):
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return a uniform that chooses, the noise of one component, and what the uniform leaves out."""
         return {"choice": noises.uniform(), "draw": self._noise, "fine": noises.uniform()}
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether that of the components is."""
+        return is_built_in(self.family)
 
     @property
     def signature(self) -> Hashable:

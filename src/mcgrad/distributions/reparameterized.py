@@ -80,6 +80,11 @@ class Reparameterized(Distribution):
         return self.noise
 
     @property
+    def is_built_in(self) -> bool:
+        """Never: the user writes it."""
+        return False
+
+    @property
     def signature(self) -> Hashable:
         """As for every distribution, and the functions and constraints given."""
         return (super().signature, self.transform, self.log_density, tuple(self.constraints.items()))

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.bijections import Bijection, Exp, Sigmoid
-from mcgrad.distributions.charts import LOG, LOGIT, REAL, Chart, Image, carried, total
+from mcgrad.distributions.base import Distribution, is_built_in
+from mcgrad.distributions.bijections import Bijection
+from mcgrad.distributions.charts import REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, checked
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
@@ -105,6 +105,11 @@ class Transformed(Distribution):
         self.base.check({path: array for path, array in flat.items() if path in self.base.shapes})
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether that of the base is, and the map is one of `mg.bijections`."""
+        return isinstance(self.fn, Bijection) and is_built_in(type(self.fn)) and self.base.is_built_in
+
+    @property
     def signature(self) -> Hashable:
         """The base's, and the functions and constraints given."""
         return (super().signature, self.base.signature, self._map, tuple(self.constraints.items()))
@@ -195,8 +200,8 @@ class _Parametric(Chart):
 def _chart(fn: Bijection, base: Chart, parametric: bool) -> Chart:
     if parametric:
         return _Parametric()
-    if base == REAL and isinstance(fn, Exp | Sigmoid):
-        return LOG if isinstance(fn, Exp) else LOGIT
+    if base == REAL and fn.chart is not None:
+        return fn.chart
     return Image(fn, base)
 
 

@@ -10,12 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.bijections import Bijection
-from mcgrad.distributions.joint import Joint, part_of
-from mcgrad.distributions.mixture import MixtureSameFamily
-from mcgrad.distributions.reparameterized import Reparameterized
-from mcgrad.distributions.transformed import Transformed
+from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.score_pilot import Bias, biases
@@ -51,7 +46,7 @@ def scores_of_mean_zero(problem: Problem, wrt: Sequence[str], method: str) -> No
                 f"so that {method!r} is biased, or, where the density falls to zero there, its variance infinite",
                 _others(problem, path),
             )
-    written = [path for path in wrt if not _is_known(part_of(problem.q, path)[0])]
+    written = [path for path in wrt if not part_of(problem.q, path)[0].is_built_in]
     for path, bias in _biases(problem, written).items():
         part = part_of(problem.q, path)[0]
         raise ParameterError(
@@ -68,19 +63,6 @@ def _others(problem: Problem, path: str) -> str:
     rule = name in part.decompositions and problem.draws == 1
     others = ["pathwise", *(["measure_valued"] if rule else []), "difference"]
     return " or ".join(f'method="{other}"' for other in others)
-
-
-def _is_known(q: Distribution) -> bool:
-    """Whether a density is ours, in all its parts."""
-    if isinstance(q, Joint):
-        return all(_is_known(part) for part in q.parts.values())
-    if isinstance(q, Transformed):
-        return isinstance(q.fn, Bijection) and _is_ours(type(q.fn)) and _is_known(q.base)
-    return not isinstance(q, Reparameterized) and _is_ours(q.family if isinstance(q, MixtureSameFamily) else type(q))
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("mcgrad.")
 
 
 def _biases(problem: Problem, paths: Sequence[str]) -> dict[str, Bias]:

@@ -9,7 +9,6 @@ from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.divergence import closed_form
 from mcgrad.distributions.draw import Draw
-from mcgrad.distributions.joint import Joint
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called, count
 from mcgrad.inputs.integrand import Integrand
@@ -179,7 +178,7 @@ def _inside(name: str, flat: Mapping[str, Var]) -> dict[str, Var]:
 
 
 def _entropy(q: Distribution, draw: Draw, own: Mapping[str, Var], by_draws: bool) -> Var:
-    if isinstance(q, Joint):
+    if q.parts:
         terms = [_entropy(part, draw.part(name), _inside(name, own), by_draws) for name, part in q.parts.items()]
         return _total(terms)
     if q.entropy is not None and not by_draws:
@@ -190,7 +189,7 @@ def _entropy(q: Distribution, draw: Draw, own: Mapping[str, Var], by_draws: bool
 def _divergence(
     q: Distribution, p: Distribution, draw: Draw, own: Mapping[str, Var], reference: Mapping[str, Var], by_draws: bool
 ) -> Var:
-    if isinstance(q, Joint) and isinstance(p, Joint):
+    if q.parts and p.parts:
         return _total([
             _divergence(part, p.parts[name], draw.part(name), _inside(name, own), _inside(name, reference), by_draws)
             for name, part in q.parts.items()
