@@ -1,8 +1,8 @@
 """What noise a transform takes: standard normal, or uniform on the open interval (0, 1).
 
 A noise spec is one :class:`Noise`, or a dict name -> spec whose noise reaches the transform as a dict of the same
-names. Flattened in order, the sources are numbered 0, 1, ...: source i is Philox stream i, and its components are
-numbered in C order. The draw contract is in the documentation.
+names. Flattened in order, the sources are numbered 0, 1, ...: source i is stream i of the generator, its `kind` is the
+law of its numbers, and they are numbered in C order (docs/draws.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """One source of noise.
+    """One source of noise: the law of its numbers, and how many a draw has.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def uniform(shape: int | Shape = ()) -> Noise:
 
 
 def sources(spec: NoiseSpec) -> dict[str, Noise]:
-    """Return the sources of a spec by dotted path (``""`` for a lone one); the i-th is Philox stream i.
+    """Return the sources of a spec by dotted path (``""`` for a lone one); the i-th is stream i.
 
     Raises
     ------
