@@ -12,9 +12,8 @@ import pytest
 from scipy import special
 
 import mcgrad as mg
-from mcgrad.engine import pilot
-from mcgrad.gradients import score_pilot
 from mcgrad.kernels import noise_fill
+from mcgrad.noise import streams
 from mcgrad.noise.numbers import numbers
 from mcgrad.noise.source import NoiseSource
 
@@ -106,7 +105,7 @@ def test_kernels_hold_the_words_in_lane_order():
 
 
 def test_pilots_read_the_streams_that_are_tested():
-    assert (pilot.STREAMS, score_pilot.STREAMS) == (1 << 16, 3 << 16)
+    assert (streams.BASELINES, streams.AUTO, streams.SCORES, streams.STEPS) == (1 << 16, 2 << 16, 3 << 16, 4 << 16)
     seen = [int(INTERLEAVINGS["pilot streams"].call(np.uint64(n))[1]) for n in range(6)]
     assert seen == [0, 1 << 16, 2 << 16, 3 << 16, 4 << 16, 0]
 

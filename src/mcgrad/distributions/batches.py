@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import noise as noises, tree
+from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
-from mcgrad.ir.draws import draws
+from mcgrad.ir.draws import draws, noise_vars
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Space
@@ -32,10 +32,8 @@ BLOCK_BYTES = 1 << 24  # of the largest intermediate value, roughly
 
 def sample(q: Distribution, n: int, seed: int, first: int, dtype: str) -> Any:
     """Return draws first .. first + n of a seed, n on the first axis: those that an estimate over them sees."""
-    sources = noises.sources(q.noise)
-    eps = {path: build.noise(i, source.kind, source.shape) for i, (path, source) in enumerate(sources.items())}
     params = {path: build.input_(path, array.shape) for path, array in q.flat_params.items()}
-    z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
+    z = trace(q.transform, (tree.unflatten(noise_vars(q.noise)),), tree.unflatten(params) if params else {})
     roots = {path: build.as_var(leaf) for path, leaf in tree.flatten(z).items()}
     program = simplify(Program(tuple(Output(path, root) for path, root in roots.items()), dtype))
     leaves = {params[path]: to_host(array) for path, array in q.flat_params.items()}

@@ -17,7 +17,7 @@ from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.finite_differences import Differences, farthest
 from mcgrad.engine.options import Request
-from mcgrad.engine.pilot import STREAMS, Pilot, offset_streams
+from mcgrad.engine.pilot import Pilot, offset_streams
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError, TraceError
@@ -31,6 +31,7 @@ from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Program, toposort
 from mcgrad.ir.spaces import Input
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise import streams
 from mcgrad.results.components import Component
 from mcgrad.tree import flatten
 
@@ -194,7 +195,7 @@ class _Part:
 
     def _trial(self, method: Method) -> Trial:
         plan, inputs = self._planned(method)
-        program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), 2 * STREAMS)
+        program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), streams.AUTO)
         group = plan.group * self.problem.draws
         work = max(program.work(), 1.0) / group
         n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group

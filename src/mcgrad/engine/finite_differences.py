@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import noise as noises, tree
+from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.per_draw import PerDraw
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.jumps import reaches
 from mcgrad.ir import build
+from mcgrad.ir.draws import noise_vars
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, cost, toposort
 from mcgrad.ir.spaces import Input, param
@@ -368,10 +369,8 @@ class Differences:
 
 def _draws(q: Distribution) -> Program:
     """Make the Program whose outputs are the draws themselves."""
-    sources = enumerate(noises.sources(q.noise).items())
-    eps = {path: build.noise(i, source.kind, source.shape) for i, (path, source) in sources}
     params = {path: build.input_(path, array.shape) for path, array in q.flat_params.items()}
-    z = trace(q.transform, (tree.unflatten(eps),), tree.unflatten(params) if params else {})
+    z = trace(q.transform, (tree.unflatten(noise_vars(q.noise)),), tree.unflatten(params) if params else {})
     outputs = tuple(Output(path, build.as_var(leaf)) for path, leaf in tree.flatten(z).items())
     return simplify(Program(outputs, "float64"))
 

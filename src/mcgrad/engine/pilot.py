@@ -16,10 +16,10 @@ from mcgrad.ir.build import noise_of, rebuild
 from mcgrad.ir.program import Output, Program
 from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.ir.spaces import Input
+from mcgrad.noise import streams
 from mcgrad.simplify.passes import simplify
 
 DRAWS = 1024
-STREAMS = 1 << 16  # noise sources of a pilot are numbered from here on: no estimate has draws in common with it
 
 
 class Pilot:
@@ -42,7 +42,7 @@ class Pilot:
         below = {mean.input: mean.over for mean in means if mean.over is not None}
         self._inputs = [*above, *below]
         outputs = tuple(Output(str(name), var) for part in (above, below) for name, var in part.items())
-        self.program = offset_streams(simplify(Program(outputs, dtype)))
+        self.program = offset_streams(simplify(Program(outputs, dtype)), streams.BASELINES)
         self.kernel = NumpyKernel(self.program)
         self._finish = Finisher(self.program, {})
 
@@ -61,7 +61,7 @@ class Pilot:
         return {name: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for name, x in found.items()}
 
 
-def offset_streams(program: Program, streams: int = STREAMS) -> Program:
-    """Return the Program with its noise from other streams."""
-    moved = {var: noise_of(var.attrs.offset(streams), var.shape) for var in program.noise()}
+def offset_streams(program: Program, by: int) -> Program:
+    """Return the Program with its noise from streams further on."""
+    moved = {var: noise_of(var.attrs.offset(by), var.shape) for var in program.noise()}
     return rewrite_program(program, rebuild, moved)

@@ -15,7 +15,7 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.per_draw import PerDraw
-from mcgrad.engine.pilot import STREAMS, offset_streams
+from mcgrad.engine.pilot import offset_streams
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.difference import SIDES, Moves, at_points, largest, quotients
 from mcgrad.gradients.jumps import flat_arguments
@@ -24,6 +24,7 @@ from mcgrad.ir.build import apply, broadcast, input_
 from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, param
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise import streams
 from mcgrad.simplify.passes import simplify
 
 Array = npt.NDArray[Any]
@@ -252,7 +253,7 @@ def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapp
 
 
 def _program(outputs: Sequence[Output]) -> Program | None:
-    return offset_streams(simplify(Program(tuple(outputs), "float64")), 4 * STREAMS) if outputs else None
+    return offset_streams(simplify(Program(tuple(outputs), "float64")), streams.STEPS) if outputs else None
 
 
 def _means(program: Program, inputs: Mapping[Input, Array]) -> Moments:

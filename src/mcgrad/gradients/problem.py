@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad import noise as noises, tree
+from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.ir.build import apply, broadcast, const, input_, noise as noise_var, reduce
+from mcgrad.ir.build import apply, broadcast, const, input_, reduce
+from mcgrad.ir.draws import noise_vars
 from mcgrad.ir.program import Var
 from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Input, Space, named, of_space
@@ -77,9 +78,8 @@ class Problem:
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
         self.draws = f.draws if isinstance(f, Objective) else 1
-        sources = noises.sources(q.noise)
-        self.sources = len(sources)
-        self._eps = {path: noise_var(i, x.kind, x.shape) for i, (path, x) in enumerate(sources.items())}
+        self._eps = noise_vars(q.noise)
+        self.sources = len(self._eps)
         self._traced: dict[tuple[int, int, bool], Var] = {}
         self.lines: dict[Var, Line] = {}
         own = named({**q.flat_params, **params})

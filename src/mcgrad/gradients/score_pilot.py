@@ -21,6 +21,7 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.moments import Moments
+from mcgrad.noise import streams
 from mcgrad.simplify.passes import simplify
 
 DRAWS = 8192  # or fewer where they are dear
@@ -30,7 +31,6 @@ BUDGET = 2e7  # multiplications
 AGAIN = 8  # times as many draws have to confirm what is found
 MOST_Z = 5.0
 SEED = 0
-STREAMS = 3 << 16  # noise sources are numbered from here on: no estimate, and no other pilot, has draws in common
 ROUNDING = 1e-10  # of a score that is the same in all draws
 BLOCK_BYTES = 1 << 24  # of the largest intermediate values, roughly
 GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly: weights of the components of a draw
@@ -190,7 +190,7 @@ def _blocks(
     """Evaluate Vars over n draws, block by block; draws last."""
     run = Interpreter(roots)
     inputs = {var: values[var.attrs][..., None] for var in run.inputs if var.op == "input"}
-    moved = {var: noise_of(var.attrs.offset(STREAMS), var.shape) for var in run.inputs if var.op == "noise"}
+    moved = {var: noise_of(var.attrs.offset(streams.SCORES), var.shape) for var in run.inputs if var.op == "noise"}
     largest = max(var.size for var in toposort(roots))
     block = block or int(np.clip(BLOCK_BYTES // (8 * largest), 4, n))
     for start in range(0, n, block):

@@ -1,12 +1,19 @@
-"""What a noise Var means: its numbers in a range of draws."""
+"""Noise Vars: those of what a transform takes, and the numbers of one in a range of draws."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.ir.build import noise
 from mcgrad.ir.program import Var
+from mcgrad.noise import NoiseSpec, sources
 from mcgrad.noise.numbers import numbers
+
+
+def noise_vars(spec: NoiseSpec) -> dict[str, Var]:
+    """Make the noise Vars of a spec, by path: source i reads stream i."""
+    return {path: noise(i, source.kind, source.shape) for i, (path, source) in enumerate(sources(spec).items())}
 
 
 def draws(var: Var, seed: int, start: int, stop: int, dtype: str) -> npt.NDArray[Any]:
