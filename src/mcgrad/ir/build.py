@@ -88,7 +88,8 @@ def apply(op: str, *operands: Operand) -> Var:
             return args[0]
     else:
         args = [apply("float", x) if x.kind == "bool" else x for x in args]
-    shape = np.broadcast_shapes(*(x.shape for x in args))
+    shapes = [x.shape for x in args]
+    shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
     simpler = _algebra(op, args, shape)
     if simpler is not None:
         return broadcast(simpler, shape)
@@ -196,9 +197,9 @@ def transpose(x: Var, axes: Sequence[int]) -> Var:
 
 def broadcast(x: Var, shape: Shape) -> Var:
     """Repeat along new leading axes and axes of extent 1, as np.broadcast_to does."""
-    shape = tuple(int(n) for n in shape)
-    if x.shape == shape:
+    if x.shape == (shape := tuple(shape)):
         return x
+    shape = tuple(int(n) for n in shape)
     if x.op == "broadcast" and np.broadcast_shapes(x.args[0].shape, shape) == shape:
         x = x.args[0]
     return _make("broadcast", (x,), Broadcast(shape))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.ops import OPS, Op
 from mcgrad.ir.program import Level, Shape, Var
 
 
@@ -22,25 +22,26 @@ def infer(op: str, args: Sequence[Var], attrs: Any) -> tuple[Shape, str, Level]:
     AssertionError
         Arguments or attributes that the op does not take.
     """
-    level = Level.DRAW if op == "copy" else max(arg.level for arg in args)
-    return _shape(op, [arg.shape for arg in args], attrs), _kind(op, [arg.kind for arg in args]), level
+    row, level = OPS[op], Level.DRAW if op == "copy" else Level.CONSTANT
+    kinds, shapes = [], []
+    for arg in args:
+        kinds.append(arg.kind)
+        shapes.append(arg.shape)
+        level = max(level, arg.level)
+    if row.group == "elementwise":
+        shape = shapes[0]
+        assert shapes.count(shape) == len(shapes), f"{op} of shapes {shapes}"
+    else:
+        assert type(attrs) is row.attributes, f"{op} with {attrs!r}"
+        shape = SHAPES[op](attrs, *shapes)
+    return shape, _kind(row, kinds), level
 
 
-def _shape(op: str, shapes: list[Shape], attrs: Any) -> Shape:
-    if OPS[op].group == "elementwise":
-        assert all(shape == shapes[0] for shape in shapes), f"{op} of shapes {shapes}"
-        return shapes[0]
-    assert type(attrs) is OPS[op].attributes, f"{op} with {attrs!r}"
-    return SHAPES[op](attrs, *shapes)
-
-
-def _kind(op: str, kinds: list[str]) -> str:
-    row = OPS[op]
-    if op == "where":
-        assert kinds[0] == "bool", f"{op} of {kinds}"
-        kinds = kinds[1:]
+def _kind(row: Op, kinds: list[str]) -> str:
+    if row.name == "where":
+        assert kinds.pop(0) == "bool", "where with a condition that is not bool"
     wanted = kinds[-1] if row.takes == "any" else row.takes
-    assert all(kind == wanted for kind in kinds), f"{op} of {kinds}"
+    assert kinds.count(wanted) == len(kinds), f"{row.name} of {kinds}"
     return wanted if row.result == "same" else row.result
 
 

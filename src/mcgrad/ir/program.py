@@ -25,6 +25,9 @@ class Level(IntEnum):
     DRAW = 2  # another for each draw
 
 
+_DRAW = Level.DRAW  # as attributes of an enumeration are slow to look up
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Var:
     """The result of one equation. Identity is equality: two Vars are the same only if they are one object."""
@@ -39,7 +42,7 @@ class Var:
     @property
     def by_draw(self) -> bool:
         """Whether each draw has its own value; what has not is computed once, on the host."""
-        return self.level == Level.DRAW
+        return self.level is _DRAW
 
     @property
     def size(self) -> int:
@@ -144,20 +147,19 @@ class Program:
 def toposort(roots: Iterable[Var]) -> Iterator[Var]:
     """All Vars that the roots depend on, the roots included, each once and after its arguments."""
     done: set[Var] = set()
+    stack: list[Var] = []
     for root in roots:
-        stack = [(root, iter(root.args))]
+        stack.append(root)
         while stack:
-            var, rest = stack[-1]
-            if var in done:
-                stack.pop()
+            var = stack[-1]
+            missing = [arg for arg in var.args if arg not in done]
+            if missing:
+                stack += reversed(missing)
                 continue
-            following = next((arg for arg in rest if arg not in done), None)
-            if following is None:
-                stack.pop()
+            stack.pop()
+            if var not in done:
                 done.add(var)
                 yield var
-            else:
-                stack.append((following, iter(following.args)))
 
 
 def numbered(roots: Iterable[Var]) -> Iterator[tuple[Var, list[int]]]:
