@@ -6,7 +6,7 @@ import scipy.stats
 
 import mcgrad as mg
 from mcgrad import tree
-from mcgrad.engine.finite_differences import PerDraw
+from mcgrad.engine.per_draw import PerDraw
 from mcgrad.validate.agreement import agreement
 
 MOST_Z = 5.0

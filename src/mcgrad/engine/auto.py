@@ -228,7 +228,7 @@ class _Part:
         if kind not in self._differences:
             value = plan.program(self.problem, (), "float64")
             found = Differences(self.problem.q, value, self.values, SEED, self.dtype)
-            found.steps = self._first_steps(found.chosen(gradient, COMPONENTS))
+            found.quotients.steps = self._first_steps(found.chosen(gradient, COMPONENTS))
             self._differences[kind] = found
         return self._differences[kind]
 

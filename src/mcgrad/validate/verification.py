@@ -13,8 +13,9 @@ import numpy.typing as npt
 from mcgrad.backends import registry
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.finite_differences import MANY, STEP, Differences, GradientCheck
+from mcgrad.engine.finite_differences import MANY, Differences, GradientCheck
 from mcgrad.engine.options import Options, Request
+from mcgrad.engine.quotients import STEP
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.plan import GROUP, MethodNames
