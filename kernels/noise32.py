@@ -1,4 +1,4 @@
-"""Random words to float32 noise: uniform(word) in (0, 1), and two standard normals by Box and Muller (1958)."""
+"""Laws in float32: a word to a uniform on (0, 1), two words to two standard normals by Box and Muller (1958)."""
 
 import numpy as np
 from numba import int32, uint32

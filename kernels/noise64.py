@@ -1,4 +1,4 @@
-"""Random words to float64 noise: uniform(lo, hi) in (0, 1), and two standard normals by Box and Muller (1958).
+"""Laws in float64: two words to a uniform on (0, 1), four to two standard normals by Box and Muller (1958).
 
 Words become floats by writing their bits into a mantissa, since AVX2 has no conversion from 64-bit integers.
 """

@@ -3,6 +3,7 @@
 from mcgrad.ir.infer import infer
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Program, Shape, Var
+from mcgrad.noise.generators import GENERATORS
 
 
 def check(program: Program) -> Program:
@@ -33,4 +34,6 @@ def _leaf(var: Var) -> tuple[Shape, str, Level]:
         array = var.attrs.array
         return array.shape, "bool" if array.dtype == bool else "float", Level.CONSTANT
     assert var.op in ("input", "noise"), f"{var.op} without arguments"
+    if var.op == "noise":
+        assert var.attrs.law in GENERATORS[var.attrs.generator].laws, f"noise {var.attrs}: no such law"
     return var.shape, "float", Level.DRAW if var.op == "noise" else Level.CONSTANT
