@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mcgrad.arrays import any_on_device, on_device, special, to_device, to_host
 from mcgrad.ir import gamma_quantile
 from mcgrad.ir.attributes import Literal
+from mcgrad.ir.ops import from_source
 from mcgrad.ir.program import Var, toposort
 
 Array = npt.NDArray[Any]
@@ -105,7 +106,7 @@ def _neighbour(dtype: str) -> Callable[..., Array]:
     return lambda var, x, towards: np.nextafter(x.astype(dtype), towards.astype(dtype)).astype(x.dtype)
 
 
-def _ufunc(function: np.ufunc) -> Callable[..., Array]:
+def _function(function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda var, *args: function(*args)
 
 
@@ -220,64 +221,8 @@ def _native(var: Var, *args: Array) -> Array:
 
 
 IMPL: dict[str, Callable[..., Array]] = {
-    **{
-        name: _ufunc(getattr(np, name))
-        for name in [
-            "add",
-            "subtract",
-            "negative",
-            "multiply",
-            "absolute",
-            "sign",
-            "floor",
-            "ceil",
-            "minimum",
-            "maximum",
-            "nextafter",
-            "where",
-            "divide",
-            "reciprocal",
-            "sqrt",
-            "exp",
-            "exp2",
-            "log",
-            "log2",
-            "log10",
-            "sin",
-            "cos",
-            "expm1",
-            "log1p",
-            "tan",
-            "tanh",
-            "sinh",
-            "cosh",
-            "cbrt",
-            "hypot",
-            "logaddexp",
-            "arcsin",
-            "arccos",
-            "arctan",
-            "arctan2",
-            "arcsinh",
-            "arccosh",
-            "arctanh",
-            "power",
-            "less",
-            "less_equal",
-            "equal",
-            "not_equal",
-            "isfinite",
-            "isnan",
-            "logical_and",
-            "logical_or",
-            "logical_not",
-            "logical_xor",
-        ]
-    },
-    **{
-        name: _special(name)
-        for name in ["expit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr", "ndtri", "ndtri_exp", "gammaln", "digamma"]
-    },
+    **{name: _function(getattr(np, name)) for name in from_source("numpy")},
+    **{name: _special(name) for name in from_source("scipy.special")},
     "trigamma": _trigamma,
     "gamma_log_ratio": _gamma(gamma_quantile.log_ratio),
     "gamma_slope_a": _gamma(gamma_quantile.slope_a),

@@ -7,6 +7,7 @@ Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from mcgrad.ir import attributes
 from mcgrad.ir.spaces import Input
@@ -29,6 +30,10 @@ class Op:
         Rough cost of one element, in units of one multiplication. The cost model reads it, nothing else.
     linear : bool
         Whether the op is linear in all its float arguments taken together.
+    commutative : bool
+        Whether the order of the arguments changes nothing.
+    source : {"numpy", "scipy.special", "mcgrad"}
+        Whose function of this name it is: the interpreter calls that, and traced calls of it become the op.
     attributes : type, optional
         The record of what an equation says besides its arguments.
     """
@@ -39,11 +44,13 @@ class Op:
     result: str = "float"
     cost: float = 1.0
     linear: bool = False
+    commutative: bool = False
+    source: str = "mcgrad"
     attributes: type | None = None
 
 
-def _elementwise(names: str, takes: str = "float", result: str = "float", **row: float) -> list[Op]:
-    return [Op(name, "elementwise", takes, result, **row) for name in names.split()]  # type: ignore[arg-type]
+def _elementwise(source: str, names: str, takes: str = "float", result: str = "float", **row: Any) -> list[Op]:
+    return [Op(name, "elementwise", takes, result, source=source, **row) for name in names.split()]
 
 
 def _moving(group: str, name: str, record: type) -> Op:
@@ -57,23 +64,32 @@ OPS: dict[str, Op] = {
         Op("input", "leaf", cost=0.0, attributes=Input),
         Op("const", "leaf", cost=0.0, attributes=attributes.Literal),
         Op("noise", "leaf", cost=0.0, attributes=NoiseSource),
-        *_elementwise("add subtract negative", linear=True),
         # copy: the same values, in rows of their own for each draw
-        *_elementwise("copy", "any", "same", linear=True),
+        *_elementwise("mcgrad", "copy", "any", "same", linear=True),
         # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`
-        *_elementwise("stop implicit", cost=0.0),
-        *_elementwise("multiply absolute sign floor ceil minimum maximum nextafter"),
-        *_elementwise("where", "any", "same"),
-        *_elementwise("float", "bool"),
-        *_elementwise("divide reciprocal sqrt", cost=4),
-        *_elementwise("exp exp2 log log2 log10 sin cos", cost=12),
-        *_elementwise("expm1 log1p tan tanh sinh cosh cbrt hypot expit softplus logaddexp erf", cost=20),
-        *_elementwise("arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
+        *_elementwise("mcgrad", "stop implicit", cost=0.0),
+        # float: 1 for True, 0 for False
+        *_elementwise("mcgrad", "float", "bool"),
+        *_elementwise("numpy", "add", linear=True, commutative=True),
+        *_elementwise("numpy", "subtract negative", linear=True),
+        *_elementwise("numpy", "multiply minimum maximum", commutative=True),
+        *_elementwise("numpy", "absolute sign floor ceil nextafter"),
+        *_elementwise("numpy", "where", "any", "same"),
+        *_elementwise("numpy", "divide reciprocal sqrt", cost=4),
+        *_elementwise("numpy", "exp exp2 log log2 log10 sin cos", cost=12),
+        *_elementwise("numpy", "expm1 log1p tan tanh sinh cosh cbrt hypot logaddexp", cost=20),
+        *_elementwise("numpy", "arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
+        *_elementwise("numpy", "power", cost=50),
+        *_elementwise("numpy", "less less_equal isfinite isnan", result="bool"),
+        *_elementwise("numpy", "equal not_equal", result="bool", commutative=True),
+        *_elementwise("numpy", "logical_and logical_or logical_xor", "bool", "bool", commutative=True),
+        *_elementwise("numpy", "logical_not", "bool", "bool"),
+        *_elementwise("scipy.special", "expit erf", cost=20),
+        *_elementwise("scipy.special", "erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma", cost=50),
+        *_elementwise("mcgrad", "softplus", cost=20),
+        *_elementwise("mcgrad", "trigamma", cost=50),
         # log(z/(1 + a)) of the gamma quantile z at the normal score e, and the slopes of log z in a and in e
-        *_elementwise("gamma_log_ratio gamma_slope_a gamma_slope_e", cost=200),
-        *_elementwise("power erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma trigamma", cost=50),
-        *_elementwise("less less_equal equal not_equal isfinite isnan", result="bool"),
-        *_elementwise("logical_and logical_or logical_not logical_xor", "bool", "bool"),
+        *_elementwise("mcgrad", "gamma_log_ratio gamma_slope_a gamma_slope_e", cost=200),
         _moving("view", "reshape", attributes.Reshape),
         _moving("view", "transpose", attributes.Transpose),
         _moving("view", "broadcast", attributes.Broadcast),
@@ -95,10 +111,16 @@ OPS: dict[str, Op] = {
 }
 
 
+def from_source(source: str) -> list[str]:
+    """Return the names of the ops that are functions of NumPy or of scipy.special."""
+    return [op.name for op in OPS.values() if op.source == source]
+
+
 def _group(name: str) -> frozenset[str]:
     return frozenset(op.name for op in OPS.values() if op.group == name)
 
 
+COMMUTATIVE = frozenset(op.name for op in OPS.values() if op.commutative)
 VIEWS = _group("view")  # change only where elements are read
 ASSEMBLY = _group("assembly")  # are computed by computing their parts in the right place
 REDUCTIONS = _group("reduction")  # have rows that are added to, which are rows of nothing else

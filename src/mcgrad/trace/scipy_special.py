@@ -7,6 +7,7 @@ from typing import Any
 
 from mcgrad.ir import build
 from mcgrad.ir.build import apply
+from mcgrad.ir.ops import from_source
 from mcgrad.ir.program import Var
 from mcgrad.trace.operands import axes_of, operand
 
@@ -75,23 +76,14 @@ def _stirling(x: Var) -> Var:
 
 
 UFUNCS: dict[str, Builder] = {
-    "expit": _op("expit"),
+    **{name: _op(name) for name in from_source("scipy.special")},  # the ops themselves
+    "psi": _op("digamma"),
     "log_expit": _log_expit,
     "logit": _logit,
     "xlogy": _x_times("log", 1.0),
     "xlog1py": _x_times("log1p", 0.0),
     "entr": _entr,
-    "erf": _op("erf"),
-    "erfc": _op("erfc"),
-    "erfcx": _op("erfcx"),
-    "ndtr": _op("ndtr"),
-    "log_ndtr": _op("log_ndtr"),
-    "ndtri": _op("ndtri"),
-    "ndtri_exp": _op("ndtri_exp"),
-    "gammaln": _op("gammaln"),
     "betaln": _betaln,
-    "digamma": _op("digamma"),
-    "psi": _op("digamma"),
 }
 
 

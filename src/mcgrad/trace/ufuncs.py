@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from mcgrad.ir import build
 from mcgrad.ir.build import apply
+from mcgrad.ir.ops import from_source
 from mcgrad.ir.program import Var
 from mcgrad.trace.products import matmul, matvec, vecdot, vecmat
 from mcgrad.trace.refuse import refusal
@@ -16,10 +19,6 @@ Builder = Callable[..., Var]
 
 def _op(name: str) -> Builder:
     return lambda *args: apply(name, *args)
-
-
-def _ops(names: str) -> dict[str, Builder]:
-    return {name: _op(name) for name in names.split()}
 
 
 def _or_logical(name: str, logical: str) -> Builder:
@@ -95,10 +94,7 @@ def _same(x: Var) -> Var:
 # fmt: off
 UFUNCS: dict[str, Builder] = {
     # the ops themselves
-    **_ops("divide reciprocal power sqrt cbrt exp expm1 exp2 log log1p log2 log10 logaddexp hypot"),
-    **_ops("sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh"),
-    **_ops("absolute sign floor ceil nextafter"),
-    **_ops("less less_equal equal not_equal isfinite isnan logical_and logical_or logical_not logical_xor"),
+    **{name: _op(name) for name in from_source("numpy") if isinstance(getattr(np, name), np.ufunc)},
     # arithmetic
     "add":           _or_logical("add", "logical_or"),
     "multiply":      _or_logical("multiply", "logical_and"),
