@@ -11,7 +11,7 @@ from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.problem import trace_problem
 from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import named
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 from tests.ops.problems import MODES, central_differences, evaluate
 

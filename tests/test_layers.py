@@ -12,8 +12,8 @@ LAYERS = """
     cache arrays
     noise reals
     results ir
-    differentiate trace codegen toolchain
-    simplify
+    differentiate trace
+    simplify codegen toolchain
     functions
     distributions
     inputs

@@ -14,7 +14,7 @@ from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import Space, named
 from mcgrad.noise.numbers import numbers
 from mcgrad.noise.source import NoiseSource
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from tests.emit.plain import low_thresholds, plain_backend  # noqa: F401 - fixtures
 from tests.ops.problems import MODES, central_differences, components, evaluate
 from tests.random_integrands import DATA, PARAMS, Q, expressions, integrand

@@ -6,14 +6,14 @@ In float64 from 1e-150 to 1e150. What is exact is the Program as it was built, i
 import numpy as np
 import pytest
 
-from mcgrad.differentiate.elementwise import ELEMENTWISE
+from mcgrad.differentiate.elementwise import DERIVATIVES
 from mcgrad.differentiate.modes import gradient
 from mcgrad.ir.build import apply, input_, noise, reduce, scan
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.noise.numbers import numbers
 from mcgrad.noise.source import NoiseSource
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 
 DRAWS, SIZE, STEPS = 64, 40, 5
 WIDER = {"float32": "float64", "float64": "longdouble"}
@@ -145,10 +145,10 @@ def test_simplified_programs_are_as_near_to_the_exact_value(seed, dtype):
 def test_derivatives_at_large_and_small_arguments(op):
     """In float32, from 1e-24 to 1e24, as in float64; a cotangent of a size that the result has again."""
     x = np.ldexp(1.25, np.arange(-80, 81, 8)) if op != "arccosh" else np.ldexp(1.25, np.arange(1, 81, 8))
-    at = [x] if len(ELEMENTWISE[op]) == 1 else [x, np.roll(x, 1)] if op in ("multiply", "divide") else [x, 1.5 * x]
+    at = [x] if len(DERIVATIVES[op]) == 1 else [x, np.roll(x, 1)] if op in ("multiply", "divide") else [x, 1.5 * x]
     t, *args = (input_(name, x.shape) for name in "tab"[: len(at) + 1])
     y = apply(op, *args)
-    for rule in ELEMENTWISE[op]:
+    for rule in DERIVATIVES[op]:
         root = rule(t, y, *args)
         (size,) = interpret([root], {t: np.ones((x.size, 1)), **{a: v[:, None] for a, v in zip(args, at, strict=True)}},
                             "float64")  # fmt: skip

@@ -9,7 +9,7 @@ from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.ir.build import apply, broadcast, const, einsum, input_, noise, reduce, reshape, scan
 from mcgrad.ir.program import Output, Program
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from tests.ops.problems import ALL_SAMPLES, pack
 
 GROUPS = [ALL_SAMPLES[start : start + 30] for start in range(0, len(ALL_SAMPLES), 30)]
@@ -55,7 +55,7 @@ def test_rewrites_come_to_an_end(monkeypatch):
     """No two of them undo each other: a simplified Program is left as it is."""
     packed = pack(ALL_SAMPLES, "float64", simplified=False).program
     simpler = simplify(simplify(packed))
-    monkeypatch.setattr("mcgrad.simplify.passes.PASSES", 1)
+    monkeypatch.setattr("mcgrad.simplify.fixed_point.PASSES", 1)
     assert len(simplify(simpler).equations()) == len(simpler.equations())
     assert str(simplify(simpler)) == str(simpler)
 

@@ -13,7 +13,7 @@ from mcgrad.differentiate.modes import forward, reverse
 from mcgrad.ir.build import apply, broadcast, const, input_, noise, reduce
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, Var
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from mcgrad.trace.trace import trace
 from tests.ops.samples import SAMPLES, Sample
 from tests.trace.cases import CASES

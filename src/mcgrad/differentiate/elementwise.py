@@ -47,7 +47,7 @@ def _erfcx_slope(x: Var, y: Var) -> Var:
     return where(large, neg(mul(mul(c, y), 2.0)), sub(mul(mul(x, y), 2.0), _2_SQRT_PI))
 
 
-ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
+DERIVATIVES: dict[str, tuple[Rule, ...]] = {
     "add": (lambda t, y, a, b: t, lambda t, y, a, b: t),
     "subtract": (lambda t, y, a, b: t, lambda t, y, a, b: neg(t)),
     "negative": (lambda t, y, x: neg(t),),
@@ -113,3 +113,11 @@ ELEMENTWISE: dict[str, tuple[Rule, ...]] = {
     "gammaln": (lambda t, y, x: mul(t, digamma(x)),),
     "digamma": (lambda t, y, x: mul(t, trigamma(x)),),
 }
+
+
+def has_derivatives(var: Var) -> list[bool]:
+    """Return for each argument whether the result has a derivative in it, other than zero almost everywhere."""
+    if var.kind == "bool":
+        return [False] * len(var.args)
+    rules = DERIVATIVES.get(var.op)
+    return [True] * len(var.args) if rules is None else [rule is not None for rule in rules]

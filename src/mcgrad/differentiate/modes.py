@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mcgrad.differentiate.elementwise import ELEMENTWISE
+from mcgrad.differentiate.elementwise import DERIVATIVES, has_derivatives
 from mcgrad.differentiate.structural import FORWARD, REVERSE, expand, zeros_like
 from mcgrad.differentiate.zeros import (
     BRANCH,
@@ -88,9 +88,7 @@ def _carriers(value: Var) -> set[Var]:
     found, stack = {value}, [value]
     while stack:
         var = stack.pop()
-        args = var.args if var.kind == "float" else ()
-        if var.op in ELEMENTWISE:
-            args = tuple(arg for arg, rule in zip(args, _rules(var), strict=False) if rule)
+        args = [arg for arg, smooth in zip(var.args, has_derivatives(var), strict=True) if smooth]
         stack += (new := [arg for arg in args if arg not in found])
         found.update(new)
     return found
@@ -98,7 +96,7 @@ def _carriers(value: Var) -> set[Var]:
 
 def jvp_rule(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
     """Tangent of one equation; a tangent of None is zero, and others may have zeros of some kind."""
-    if var.op in ELEMENTWISE:
+    if var.op in DERIVATIVES:
         terms = [
             _term(rule, t, var, i, kind)
             for i, (rule, t) in enumerate(zip(_rules(var), ts, strict=True))
@@ -143,7 +141,7 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
 
 def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
     """Cotangents of the arguments of one equation, whose own may have zeros of some kind."""
-    if var.op in ELEMENTWISE:
+    if var.op in DERIVATIVES:
         return [None if rule is None else _term(rule, ct, var, i, kind) for i, rule in enumerate(_rules(var))]
     if var.kind == "bool":
         return [None] * len(var.args)
@@ -167,7 +165,7 @@ def _term(rule: Callable[..., Var], t: Var, var: Var, i: int, kind: int) -> Var:
 
 
 def _rules(var: Var) -> tuple:  # type: ignore[type-arg]
-    return ELEMENTWISE[var.op] if var.kind == "float" else (None,) * len(var.args)
+    return DERIVATIVES[var.op] if var.kind == "float" else (None,) * len(var.args)
 
 
 def sum_of(terms: Sequence[Var]) -> Var | None:

@@ -18,7 +18,7 @@ from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Space
 from mcgrad.ir.vmap import vmap
 from mcgrad.noise import Shape
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from mcgrad.trace.operands import operand
 from mcgrad.trace.trace import trace
 from mcgrad.trace.tracer import Tracer, unwrap

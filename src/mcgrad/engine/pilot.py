@@ -17,7 +17,7 @@ from mcgrad.ir.program import Output, Program
 from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.ir.spaces import Input
 from mcgrad.noise import streams
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 
 DRAWS = 1024
 

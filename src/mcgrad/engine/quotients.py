@@ -25,7 +25,7 @@ from mcgrad.ir.program import Output, Program, cost, toposort
 from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Float64Array
 from mcgrad.results.components import Component
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 from mcgrad.trace.trace import trace
 
 STEP = 1 / 32

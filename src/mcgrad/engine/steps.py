@@ -25,7 +25,7 @@ from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, param
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import streams
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 
 Array = npt.NDArray[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcgrad.differentiate.elementwise import ELEMENTWISE
+from mcgrad.differentiate.elementwise import has_derivatives
 from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var, toposort
 
@@ -18,8 +18,8 @@ def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
     """Whether a root depends on the source; with `smoothly`, along a way that has a derivative."""
     reached = {source}
     for var in toposort(roots):
-        rules = _rules(var) if smoothly else var.args
-        if any(arg in reached and rule is not None for arg, rule in zip(var.args, rules, strict=True)):
+        follows = has_derivatives(var) if smoothly else [True] * len(var.args)
+        if any(arg in reached and here for arg, here in zip(var.args, follows, strict=True)):
             reached.add(var)
     return any(root in reached for root in roots)
 
@@ -66,7 +66,7 @@ def _is_flat(var: Var, argument: int) -> bool:
     """Whether an equation jumps as one of its arguments, a float, moves."""
     if var.args[argument].kind != "float" or var.op in CONTINUOUS or (var.op in RARE and not _chooses(var)):
         return False
-    return _rules(var)[argument] is None
+    return not has_derivatives(var)[argument]
 
 
 def _chooses(var: Var) -> bool:
@@ -74,10 +74,3 @@ def _chooses(var: Var) -> bool:
     if var.op not in ("equal", "not_equal") or not all(arg.by_draw for arg in var.args):
         return False
     return any(found.op in CHOOSING and found.by_draw for found in toposort(var.args))
-
-
-def _rules(var: Var) -> Sequence[object]:
-    """For each argument None where the op has no derivative in it."""
-    if var.kind == "bool":
-        return [None] * len(var.args)
-    return ELEMENTWISE.get(var.op, var.args)

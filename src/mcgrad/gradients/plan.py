@@ -13,7 +13,7 @@ from mcgrad.gradients.methods import BASELINES, METHODS, TABLE
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Output, Program, Var
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 
 VALUE = "value"
 AUTO = "auto"

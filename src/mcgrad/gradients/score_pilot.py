@@ -22,7 +22,7 @@ from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.moments import Moments
 from mcgrad.noise import streams
-from mcgrad.simplify.passes import simplify
+from mcgrad.simplify.fixed_point import simplify
 
 DRAWS = 8192  # or fewer where they are dear
 FEWEST = 256

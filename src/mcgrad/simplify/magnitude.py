@@ -1,10 +1,9 @@
-"""What is known of the size of values before any is computed: moderate factors, noise about zero, values that jump."""
+"""What is known of the size of values before any is computed: factors of moderate size, and noise about zero."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mcgrad.differentiate.elementwise import ELEMENTWISE
 from mcgrad.ir.build import apply
 from mcgrad.ir.ops import VIEWS
 from mcgrad.ir.program import Var
@@ -74,24 +73,3 @@ def _sum(op: str, x: Var | None, y: Var | None) -> Var | None:
     if x is None or y is None:
         return x if y is None else y if op == "add" else apply("negative", y)
     return apply(op, x, y)
-
-
-class Steps:
-    """Finds values that draws change in jumps alone, such as counts: no way from the noise to them has a derivative."""
-
-    def __init__(self) -> None:
-        self._known: dict[Var, bool] = {}
-
-    def __call__(self, var: Var) -> bool:
-        """Whether a Var is random, and a step function of the noise; its arguments are looked at first."""
-        if var not in self._known:
-            self._known[var] = var.by_draw and var.op != "noise" and all(
-                rule is None or not arg.by_draw or self(arg) for arg, rule in zip(var.args, _rules(var), strict=True)
-            )  # fmt: skip
-        return self._known[var]
-
-
-def _rules(var: Var) -> tuple[object, ...]:
-    if var.kind == "bool":
-        return (None,) * len(var.args)
-    return ELEMENTWISE.get(var.op, var.args)

@@ -114,9 +114,8 @@ class Tracer(Operators, Conversions):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = ufunc.__name__
         shown = _ufunc_name(name) + ("" if method == "__call__" else f".{method}")
-        table = {"__call__": ELEMENTWISE, "outer": ELEMENTWISE, "reduce": REDUCE, "accumulate": ACCUMULATE}.get(
-            method, {}
-        )
+        tables = {"__call__": CALLED, "outer": CALLED, "reduce": REDUCE, "accumulate": ACCUMULATE}
+        table = tables.get(method, {})
         if name not in table:
             raise refusal(shown, FUNCTIONS.get(name, UNKNOWN) if method == "__call__" else UNKNOWN)
         builder = table[name]
@@ -134,7 +133,7 @@ class Tracer(Operators, Conversions):
         return call(shown, BUILDERS[func], args, kwargs)
 
 
-ELEMENTWISE = {**UFUNCS, **scipy_special.UFUNCS}
+CALLED = {**UFUNCS, **scipy_special.UFUNCS}
 
 
 def wrap(value: Any) -> Any:

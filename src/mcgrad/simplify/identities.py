@@ -1,89 +1,20 @@
-"""Rewrite a Program into a cheaper one with the same meaning: share, factor, hoist.
+"""Identities by which an equation becomes a cheaper one: exact ones, and those that round otherwise.
 
-Constants fold and identities apply as equations are built (`ir.build`). Here whole Programs are rebuilt: equal
-equations become one; factors and summands that no draw changes move out of sums and scans, so that they are computed
-once on the host; a factor of moderate size of an output moves behind the mean.
-
-A rewrite here is exact, or it passes two tests, for whatever values the parameters and the data may have:
-
-- Range. Every new intermediate value is one that the Program had before, times a number of moderate size
-  (`magnitude.is_moderate`) or a number of summands, or the reciprocal of one. So `(y * u) * w` is `y * (u * w)` where u
-  or w is moderate, and `(z / s) * (z / s)` is not `(z * z) * (1 / s**2)`, which overflows long before.
-- Cancellation. A sum is split where its parts are not larger than it is: into normal noise about zero, and all that is
-  added to it, in one sum on the host. `sum(z - y)` is not `sum(z) - sum(y)`, which loses the digits that z - y has.
-
-Values that draws change in jumps alone, such as counts, keep their roundings: 49 / 49 is 1, and 49 * (1 / 49) is less.
+Each takes a Var and returns another of the same meaning, or None where it does not apply. `fixed_point` says which
+roundings are allowed.
 """
 
 from collections.abc import Callable
 
-from mcgrad.ir.build import apply, broadcast, pad, rebuild, reduce, reshape, scan
-from mcgrad.ir.check import check
+from mcgrad.ir.build import apply, broadcast, pad, reduce, reshape, scan
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, Var
-from mcgrad.ir.rewrite import Sharing, rewrite_program
-from mcgrad.simplify.magnitude import Steps, has_reciprocal, is_moderate, offsets
+from mcgrad.ir.program import Var
+from mcgrad.simplify.magnitude import has_reciprocal, is_moderate, offsets
 
-COMMUTATIVE = {
-    "add",
-    "multiply",
-    "minimum",
-    "maximum",
-    "equal",
-    "not_equal",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-}
-PASSES = 8
+Identity = Callable[[Var], Var | None]
 
 
-def simplify(program: Program) -> Program:
-    """Apply all rewrites until none applies (at most PASSES times)."""
-    for _ in range(PASSES):
-        program, rewritten = _share(program)
-        outputs = tuple(_unscaled(out) for out in program.outputs)
-        if not rewritten and outputs == program.outputs:
-            break
-        program = Program(outputs, program.dtype)
-    return check(program)
-
-
-def _share(program: Program) -> tuple[Program, bool]:
-    """Rebuild all equations in order, rewritten, equal ones once; and say whether any was rewritten."""
-    share, steps, rewritten = Sharing(COMMUTATIVE), Steps(), False
-
-    def simpler(var: Var, args: tuple[Var, ...]) -> Var:
-        nonlocal rewritten
-        var = rebuild(var, args)
-        jumps = steps(var)
-        rule = EXACT.get(var.op) or (None if jumps else ROUNDED.get(var.op))
-        result = (rule(var) if rule else None) or _small(var)
-        rewritten |= result is not None
-        result = share(result or var)
-        steps(result)
-        return result
-
-    return rewrite_program(program, simpler), rewritten
-
-
-def _unscaled(out: Output) -> Output:
-    """Move a sign or a factor of moderate size behind the mean: squares of the outputs are added up, too."""
-    var, scale = out.var, out.scale
-    while var.by_draw and var.op in ("multiply", "negative"):
-        if var.op == "negative":
-            factor, rest = broadcast(apply("negative", 1.0), var.shape), var.args[0]
-        else:
-            x, y = var.args
-            factor, rest = (y, x) if x.by_draw else (x, y)
-            if factor.by_draw or not is_moderate(factor):
-                break
-        scale = factor if scale is None else apply("multiply", scale, factor)
-        var = rest
-    return Output(out.path, var, scale)
-
-
-def _small(var: Var) -> Var | None:
+def of_broadcasts(var: Var) -> Var | None:
     """f(broadcast a, broadcast b) = broadcast f(a, b)."""
     if OPS[var.op].group != "elementwise" or not var.shape:
         return None
@@ -185,14 +116,14 @@ def _negative(var: Var) -> Var | None:
     return None
 
 
-EXACT: dict[str, Callable[[Var], Var | None]] = {
+EXACT: dict[str, Identity] = {
     "add": _add,
     "subtract": _subtract,
     "negative": _negative,
     "stop": lambda var: var.args[0],  # what they say is about derivatives, and those have been taken
     "implicit": lambda var: var.args[0],
 }
-ROUNDED: dict[str, Callable[[Var], Var | None]] = {
+ROUNDED: dict[str, Identity] = {
     "sum": _sum,
     "cumsum": _cumsum,
     "multiply": _multiply,
