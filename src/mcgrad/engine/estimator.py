@@ -5,42 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import all_to_host, any_on_device, stream_context, synchronize
-from mcgrad.backends.base import Kernel, wide_inputs
+from mcgrad.arrays import stream_context
+from mcgrad.backends.base import Kernel
 from mcgrad.distributions.base import Distribution
-from mcgrad.engine.auto import planned
-from mcgrad.engine.averager import Averager
-from mcgrad.engine.dispatch import CUDA, Dispatched
-from mcgrad.engine.epilogue import Finisher, spoiled
-from mcgrad.engine.fingerprint import Fingerprint
-from mcgrad.engine.groups import Groups
+from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options, Request
-from mcgrad.engine.pickling import portable, ran_here, unpickled
-from mcgrad.engine.pilot import Pilot
+from mcgrad.engine.pickling import portable, unpickled
 from mcgrad.engine.progress import reporting
-from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.run import RunState
-from mcgrad.engine.steps import Steps
+from mcgrad.engine.runner import Runner
 from mcgrad.engine.threads import thread_count
-from mcgrad.engine.values import Inputs
-from mcgrad.errors import NonFiniteError, ParameterError
-from mcgrad.gradients.plan import AUTO, GROUP, MethodNames
-from mcgrad.gradients.problem import known_arrays, trace_problem
+from mcgrad.engine.values import Values
+from mcgrad.errors import ParameterError
+from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.ir.spaces import Input
-from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system.machine import processor
-
-if TYPE_CHECKING:
-    from mcgrad.ir.program import Program
 
 
 class Estimator:
@@ -154,43 +141,11 @@ class Estimator:
         return new
 
     def _make(self, given: Request) -> None:
-        f, q, options = given.f, arguments.distribution(given.f, given.q), given.options
-        self._given = given.change(params=None, data=None)  # whose values are kept below
-        self.output, self.nonfinite = options.output, options.nonfinite
-        self.q, self._name = q, repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}"
-        params = arguments.parameters(options.params, q)
-        data = arguments.data(options.data, {**q.params, **(options.params or {})})
-        known = known_arrays(f, data)
-        self.dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
-        self.inputs = Inputs(q, params, data, known, self.dtype)
-        problem = trace_problem(f, q, params, data)
-        self.wrt = arguments.selected(options.wrt, list(problem.params))
-        self._components = Components({path: problem.params[path].shape for path in self.wrt})
-        self.inputs.read(problem.data)
-        self.plan = planned(given, problem, self.wrt, self.inputs)
-        self.program: Program = self.plan.program(problem, self.wrt, self.dtype)  # refuses before there is a warning
-        if options.method != AUTO and given.plan is None:  # where a pilot has not looked for jumps
-            self.plan.check(problem, self.wrt)
-        self._along = self.plan.along(self.wrt)
-        self.inputs.own(frozenset(wide_inputs(self.program)))
-        self._fingerprint = Fingerprint(self.program, self.inputs.fixed)
-        self._groups = Groups(self.plan.group * problem.draws)
-        means = self.plan.pilot(problem, self.wrt)
-        self._pilot = Pilot(means, self.dtype) if means else None
-        moved = self.plan.moved(self.wrt)
-        self._steps = Steps(problem, moved, self.dtype) if moved else None
-        there = any_on_device(self.inputs.arrays())
-        if there:
-            synchronize()
-        prefer, why = ran_here(given), "as before it was pickled"
-        if there or self.output == "device":
-            prefer, why = CUDA, "where the inputs are"
-        name = CUDA if self.output == "device" else options.backend if self.program.body() else "numpy"  # no kernel
-        draws = options.draws and self._groups.of(options.draws)
-        self._dispatched = Dispatched(name, self.program, draws, self.threads, options.devices, prefer, why)
-        self._finish = Finisher(self.program, q.free)
-        omit = self.nonfinite == "omit"
-        self._average = Averager(self._dispatched, self._finish, self._groups, omit, options.threads)
+        self._given = given.change(params=None, data=None)  # whose values are in `inputs`
+        self._derived = derived = Derivation.of(given)
+        self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
+        self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size
+        self._runner = Runner(derived, given)
         self._own = frozenset([*vars(self), "_own"])
 
     @property
@@ -218,11 +173,6 @@ class Estimator:
         return unpickled, (type(self), portable(self.request), self.fingerprint), self._added() or None
 
     @property
-    def group(self) -> int:
-        """Number of draws that are averaged together, as leave-one-out baselines and `iwae` do; 1 for others."""
-        return self._groups.size
-
-    @property
     def threads(self) -> int:
         """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
         return thread_count(self._given.options.threads)
@@ -230,11 +180,11 @@ class Estimator:
     @property
     def backend(self) -> str:
         """Name of the backend that runs: under "auto" another one once a backend has failed."""
-        return self._dispatched.running.backend.name
+        return self._runner.dispatched.running.backend.name
 
     @property
     def _kernel(self) -> Kernel:
-        return self._dispatched.running.kernel
+        return self._runner.dispatched.running.kernel
 
     def __call__(
         self,
@@ -278,7 +228,7 @@ class Estimator:
         values = self.inputs.values(changes)
         with reporting(progress, n) as report:
             watch = (lambda so_far: report(so_far.stop - first)) if report else None
-            return self._estimate(n, seed, first, values, watch)
+            return self._runner.estimate(values, seed, first, n, watch)
 
     def run(
         self,
@@ -309,79 +259,30 @@ class Estimator:
         seed = arguments.seed(seed)
         if resume is not None and not self.ends_at(resume.stop, n, first):
             raise ParameterError("resume", f"draw {resume.stop:,}", "a draw at which a chunk of this run ends")
-        return self._estimate(n, seed, first, self.inputs.values({}), watch, resume)
+        return self._runner.estimate(self.inputs.values({}), seed, first, n, watch, resume)
 
     def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
         """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
-        return self._average.ends_at(draw, first, n)
+        return self._runner.average.ends_at(draw, first, n)
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        found = self._fingerprint.at(self.inputs.values({}))
+        found = self._runner.fingerprint.at(self.inputs.values({}))
         return found if isinstance(found, str) else found()
 
-    def _estimate(
-        self,
-        n: int,
-        seed: int,
-        first: int,
-        values: Mapping[Input, npt.NDArray[Any]],
-        watch: Callable[[RunState], None] | None,
-        resume: RunState | None = None,
-    ) -> Estimate:
-        fingerprint = self._fingerprint.at(values)
-        if self._pilot or self._steps:
-            values = {**values, **self.baselines(values, seed)}
-        partial, seconds, backend = self._average(values, seed, first, n, watch, resume)
-        if partial.nonfinite and self.nonfinite == "raise":
-            raise NonFiniteError(spoiled(partial.nonfinite, self._groups.of(n), self.group))
-        if self._along and self.q.bridges is not None:
-            warn_of_gaps(self.q, values, self._along, n)
-            self._along = []  # once for an Estimator
-        warn_of_rare_draws(self.q, values, self._components.shapes, partial.moments, self._finish.random, n, self.dtype)
-        return Estimate(
-            partial.moments,
-            self._components,
-            ranges=((first, first + n),),
-            seed=seed,
-            dtype=self.dtype,
-            backend=backend,
-            seconds=seconds,
-            nonfinite=partial.nonfinite,
-            problem=fingerprint,
-            omitted=self.nonfinite == "omit",
-            method=self.plan.method,
-            choice=self.plan.reason,
-            group=self.group,
-            device=self.output == "device",
-        )
-
-    def baselines(self, values: Mapping[Input, npt.NDArray[Any]], seed: int) -> dict[Input, npt.NDArray[Any]]:
-        """Work out what pilots give: baselines, and the points of differences."""
-        here = all_to_host(values) if self._pilot or self._steps else {}
-        found = self._pilot(here, seed) if self._pilot else {}
-        return {**found, **(self._steps(here) if self._steps else {})}
+    def baselines(self, values: Values, seed: int) -> Values:
+        """Return what pilots give at values of the other inputs: baselines, and the points of differences."""
+        return self._derived.piloted(values, seed)
 
     def __repr__(self) -> str:
-        params = "".join(f", {path}: {array.shape}" for path, array in self.inputs.params.items())
-        data = "".join(f", {name}: {array.shape}" for name, array in self.inputs.data.items())
-        given = [
-            self._name,
-            *([f"params={{{params[2:]}}}"] if params else []),
-            *([f"data={{{data[2:]}}}"] if data else []),
-            f"wrt=({', '.join(self.wrt)})",
-            f"method={self.plan.method!r}",
-            f"dtype={self.dtype}",
-            f"backend={self.backend}",
-        ]
-        return f"Estimator({', '.join(given)})"
+        return f"Estimator({self._derived}, backend={self.backend})"
 
     def explain(self) -> str:
         """Return the Program, the backend and the source that runs, to read."""
         return "\n".join(
             [
-                f"backend: {self.backend} ({self._dispatched.reason()})",
+                f"backend: {self.backend} ({self._runner.dispatched.reason()})",
                 f"threads: {self.threads}, dtype: {self.dtype}",
                 *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
                 f"work: about {self.program.work() / self.group:,.0f} multiplications a draw",

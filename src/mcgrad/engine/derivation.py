@@ -1,0 +1,131 @@
+"""From the arguments of an Estimator to the Program that it runs, before a backend is asked.
+
+f is traced at q, a plan says which method each parameter has, the methods make the Program of the value and of the
+gradient. A `Derivation` is that Program and what a run of it needs besides; a `Runner` averages it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from mcgrad.arrays import all_to_host
+from mcgrad.backends.base import wide_inputs
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.auto import planned
+from mcgrad.engine.groups import Groups
+from mcgrad.engine.options import Request
+from mcgrad.engine.pilot import Pilot
+from mcgrad.engine.steps import Steps
+from mcgrad.engine.values import Inputs, Values
+from mcgrad.gradients.plan import AUTO, Plan
+from mcgrad.gradients.problem import known_arrays, trace_problem
+from mcgrad.inputs import arguments
+from mcgrad.inputs.objectives import Objective
+from mcgrad.ir.program import Program
+from mcgrad.results.components import Components
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """What f and q come to.
+
+    Parameters
+    ----------
+    name : str
+        How f and q print.
+    q : Distribution
+    inputs : Inputs
+        Values of parameters and data, for which a call may give others.
+    dtype : {"float32", "float64"}
+    plan : Plan
+        The method of each parameter.
+    program : Program
+        Of the value and the gradient.
+    components : Components
+        Of its result.
+    groups : Groups
+        Of draws that one draw of the Program averages.
+    pilot : Pilot or None
+        What works out baselines before a run.
+    steps : Steps or None
+        What works out the steps of central differences before a run.
+    """
+
+    name: str
+    q: Distribution
+    inputs: Inputs
+    dtype: str
+    plan: Plan
+    program: Program
+    components: Components
+    groups: Groups
+    pilot: Pilot | None
+    steps: Steps | None
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Trace f and derive the Program.
+
+        Parameters
+        ----------
+        request : Request
+
+        Raises
+        ------
+        ParameterError, TraceError
+            What `Estimator` says.
+        """
+        f, options = request.f, request.options
+        q = arguments.distribution(f, request.q)
+        params = arguments.parameters(options.params, q)
+        data = arguments.data(options.data, {**q.params, **(options.params or {})})
+        known = known_arrays(f, data)
+        dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
+        inputs = Inputs(q, params, data, known, dtype)
+        problem = trace_problem(f, q, params, data)
+        wrt = arguments.selected(options.wrt, list(problem.params))
+        inputs.read(problem.data)
+        plan = planned(request, problem, wrt, inputs)
+        program = plan.program(problem, wrt, dtype)  # refuses before there is a warning
+        if options.method != AUTO and request.plan is None:  # where a pilot has not looked for jumps
+            plan.check(problem, wrt)
+        inputs.own(frozenset(wide_inputs(program)))
+        means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
+        return cls(
+            name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",
+            q=q,
+            inputs=inputs,
+            dtype=dtype,
+            plan=plan,
+            program=program,
+            components=Components({path: problem.params[path].shape for path in wrt}),
+            groups=Groups(plan.group * problem.draws),
+            pilot=Pilot(means, dtype) if means else None,
+            steps=Steps(problem, moved, dtype) if moved else None,
+        )
+
+    @property
+    def wrt(self) -> tuple[str, ...]:
+        """Paths of the parameters to differentiate in."""
+        return tuple(self.components.shapes)
+
+    def piloted(self, values: Values, seed: int) -> Values:
+        """Return what pilots give at values of the other inputs: baselines, and the points of differences."""
+        if not self.pilot and not self.steps:
+            return {}
+        here = all_to_host(values)
+        return {**(self.pilot(here, seed) if self.pilot else {}), **(self.steps(here) if self.steps else {})}
+
+    def __str__(self) -> str:
+        params = ", ".join(f"{path}: {array.shape}" for path, array in self.inputs.params.items())
+        data = ", ".join(f"{name}: {array.shape}" for name, array in self.inputs.data.items())
+        parts = [
+            self.name,
+            *([f"params={{{params}}}"] if params else []),
+            *([f"data={{{data}}}"] if data else []),
+            f"wrt=({', '.join(self.wrt)})",
+            f"method={self.plan.method!r}",
+            f"dtype={self.dtype}",
+        ]
+        return ", ".join(parts)

@@ -1,0 +1,122 @@
+"""Runs of a derived Program: on which backend, with what pilots give, and the Estimate made of the moments.
+
+An Estimator checks the arguments of a call and hands them to its `Runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mcgrad.arrays import any_on_device, synchronize
+from mcgrad.backends.base import Partial
+from mcgrad.engine.averager import Averager
+from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.dispatch import CUDA, Dispatched
+from mcgrad.engine.epilogue import Finisher, spoiled
+from mcgrad.engine.fingerprint import Fingerprint
+from mcgrad.engine.options import Request
+from mcgrad.engine.pickling import ran_here
+from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
+from mcgrad.engine.run import RunState
+from mcgrad.engine.threads import thread_count
+from mcgrad.engine.values import Values
+from mcgrad.errors import NonFiniteError
+from mcgrad.results.estimate import Estimate
+
+
+class Runner:
+    """Makes Estimates of one problem.
+
+    Parameters
+    ----------
+    derived : Derivation
+    request : Request
+        What that was derived from, with the options of runs.
+
+    Attributes
+    ----------
+    dispatched : Dispatched
+        The Program on a backend.
+    average : Averager
+    fingerprint : Fingerprint
+    """
+
+    def __init__(self, derived: Derivation, request: Request) -> None:
+        options = request.options
+        self._derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
+        self._along = derived.plan.along(derived.wrt)
+        self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
+        self.dispatched = _dispatched(derived, request)
+        self._finish = Finisher(derived.program, derived.q.free)
+        omit = options.nonfinite == "omit"
+        self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
+
+    def estimate(
+        self,
+        values: Values,
+        seed: int,
+        first: int,
+        n: int,
+        watch: Callable[[RunState], None] | None = None,
+        resume: RunState | None = None,
+    ) -> Estimate:
+        """Estimate over the draws first .. first + n.
+
+        Parameters
+        ----------
+        values : dict of Input to array
+            Of all inputs but those that pilots give.
+        seed, first, n, watch, resume
+            As for `Averager`.
+
+        Raises
+        ------
+        NonFiniteError
+            Some draws were not finite, and that is to raise.
+        """
+        derived, problem = self._derived, self.fingerprint.at(values)
+        values = {**values, **derived.piloted(values, seed)}
+        partial, seconds, backend = self.average(values, seed, first, n, watch, resume)
+        if partial.nonfinite and self._nonfinite == "raise":
+            raise NonFiniteError(spoiled(partial.nonfinite, derived.groups.of(n), derived.groups.size))
+        self._warn(partial, values, n)
+        return Estimate(
+            partial.moments,
+            derived.components,
+            ranges=((first, first + n),),
+            seed=seed,
+            dtype=derived.dtype,
+            backend=backend,
+            seconds=seconds,
+            problem=problem,
+            nonfinite=partial.nonfinite,
+            omitted=self._nonfinite == "omit",
+            method=derived.plan.method,
+            choice=derived.plan.reason,
+            group=derived.groups.size,
+            device=self._device,
+        )
+
+    def _warn(self, partial: Partial, values: Values, n: int) -> None:
+        """Warn of gaps that derivatives along draws do not see, once, and of outcomes that draws may have missed."""
+        derived = self._derived
+        if self._along and derived.q.bridges is not None:
+            warn_of_gaps(derived.q, values, self._along, n)
+            self._along = []
+        shapes, random = derived.components.shapes, self._finish.random
+        warn_of_rare_draws(derived.q, values, shapes, partial.moments, random, n, derived.dtype)
+
+
+def _dispatched(derived: Derivation, request: Request) -> Dispatched:
+    """Choose a backend: that of the arrays where some are on a device, one that ran before where that is known."""
+    options, on_device = request.options, any_on_device(derived.inputs.arrays())
+    if on_device:
+        synchronize()
+    prefer, why = ran_here(request), "as before it was pickled"
+    if on_device or options.output == "device":
+        prefer, why = CUDA, "where the inputs are"
+    name = options.backend if derived.program.body() else "numpy"  # there is no kernel
+    if options.output == "device":
+        name = CUDA
+    draws = options.draws and derived.groups.of(options.draws)
+    return Dispatched(name, derived.program, draws, thread_count(options.threads), options.devices, prefer, why)
