@@ -8,8 +8,8 @@ import numpy as np
 
 from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
-from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program
 from mcgrad.toolchain.ptx import Ptx
 from tests.cuda.fake_cupy import Machine, install

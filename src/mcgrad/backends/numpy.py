@@ -11,8 +11,8 @@ from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.rates import Rates, current
-from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 

@@ -12,8 +12,8 @@ from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.errors import ParameterError
 from mcgrad.ir import build
-from mcgrad.ir.draws import draws, noise_vars
 from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.noise_vars import draws, noise_vars
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Space
 from mcgrad.ir.vmap import vmap

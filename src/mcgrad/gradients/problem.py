@@ -14,7 +14,7 @@ from mcgrad.distributions.draw import Draw
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, broadcast, const, input_, reduce
-from mcgrad.ir.draws import noise_vars
+from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.program import Var
 from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Input, Space, named, of_space

@@ -16,8 +16,8 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.gradients.jumps import flat_between
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, input_, noise_of, reduce
-from mcgrad.ir.draws import draws
 from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.moments import Moments
