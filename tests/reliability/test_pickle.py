@@ -16,7 +16,8 @@ import mcgrad as mg
 from mcgrad import tree
 from mcgrad.backends import registry
 from mcgrad.distributions import constraints
-from mcgrad.engine import auto, pickling
+from mcgrad.engine import auto, derivation, pickling
+from mcgrad.ir import serial
 from tests.families import FAMILIES
 
 N, SEED = 512, 3
@@ -192,22 +193,48 @@ def _dear(self, program, draws, threads):
     return mg.backends.base.Cost(1e6, 1e6, 1e6)
 
 
-def test_another_problem_is_refused(monkeypatch):
-    content = pickle.dumps(make(wave, q(), params={"a": 0.5}))
-    monkeypatch.setitem(globals(), "wave", lambda z, *, a: np.sum(np.cos(a * z)))
-    with pytest.raises(mg.ParameterError, match=r"f: given .*another problem"):
+def test_the_integrand_does_not_go_along(monkeypatch):
+    """Where the pickle arrives it may be another function, or none; it may hold what cannot be pickled."""
+    lock = threading.Lock()
+
+    def locked(z, *, a):
+        with lock:
+            return wave(z, a=a)
+
+    here = make(locked, q(), params={"a": 0.5})
+    content, ours = pickle.dumps(here), bits(here(N, SEED))
+    monkeypatch.setitem(globals(), "wave", None)
+    assert bits(pickle.loads(content)(N, SEED)) == ours
+
+
+def test_nothing_is_traced_where_it_arrives(made, monkeypatch):
+    contents = {name: pickle.dumps(made[name]) for name in ESTIMATORS}
+
+    def no_trace(*args):
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr(derivation, "trace_problem", no_trace)
+    for name, content in contents.items():
+        assert bits(pickle.loads(content)(N, SEED)) == bits(made[name](N, SEED))
+
+
+def test_other_functions_of_an_integrand_are_refused(monkeypatch):
+    content = pickle.dumps(make(mg.Integrand(value=square, value_and_grad=square_and_grad), mg.Normal(0.3, 1.2)))
+    monkeypatch.setattr(serial, "identity", lambda function: "another")
+    with pytest.raises(mg.ParameterError, match=r"f: given functions that do something else"):
         pickle.loads(content)
 
 
 def test_what_cannot_be_pickled_is_named():
     lock = threading.Lock()
 
-    def locked(z):
+    def locked(eps, *, m):
         with lock:
-            return np.sum(z)
+            return m + eps
 
-    with pytest.raises(mg.ParameterError, match=r"f: given <function .*cannot be pickled.*lock"):
-        pickle.dumps(make(locked, q()))
+    own = mg.Reparameterized(locked, {"m": 0.2}, mg.noise.normal())
+    with pytest.raises(mg.ParameterError, match=r"q: given .*cannot be pickled.*lock"):
+        pickle.dumps(make(log_joint, own))
 
 
 class Named(mg.Estimator):
@@ -238,13 +265,32 @@ class Problem:
 
 
 def test_an_estimator_of_a_method_of_what_holds_it():
-    """It copies with what holds it. A pickle would have no end, or take one for each level of Python's stack."""
     here = Problem()
     ours = bits(here.first(N, SEED))
-    for there in (copy.copy(here), copy.deepcopy(here)):
+    for there in (copy.copy(here), copy.deepcopy(here), pickle.loads(pickle.dumps(here))):
         assert bits(there.first(N, SEED)) == ours
-    for whole in (here, here.first):
-        with pytest.raises(mg.ParameterError, match=r"f: given .*holds its own Estimator.*__getstate__"):
+    assert bits(pickle.loads(pickle.dumps(here.first))(N, SEED)) == ours
+
+
+class Sampler:
+    """An object that holds the Estimator of a distribution whose transform is a method of its own."""
+
+    def __init__(self):
+        self.rate = 0.7
+        self.estimator = make(log_joint, mg.Reparameterized(self.transform, {"m": 0.2}, mg.noise.normal()))
+
+    def transform(self, eps, *, m):
+        return m + self.rate * eps
+
+
+def test_an_estimator_of_a_transform_of_what_holds_it():
+    """It copies with what holds it. A pickle would have no end, or take one for each level of Python's stack."""
+    here = Sampler()
+    ours = bits(here.estimator(N, SEED))
+    for there in (copy.copy(here), copy.deepcopy(here)):
+        assert bits(there.estimator(N, SEED)) == ours
+    for whole in (here, here.estimator):
+        with pytest.raises(mg.ParameterError, match=r"q: given .*holds its own Estimator.*__getstate__"):
             pickle.dumps(whole)
 
 

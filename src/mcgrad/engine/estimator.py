@@ -9,13 +9,12 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from mcgrad import tree
 from mcgrad.arrays import stream_context
 from mcgrad.backends.base import Kernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options, Request
-from mcgrad.engine.pickling import portable, unpickled
+from mcgrad.engine.pickling import packed, unpickled
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.run import RunState
 from mcgrad.engine.runner import Runner
@@ -27,7 +26,6 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.results.estimate import Estimate
-from mcgrad.system.machine import processor
 
 
 class Estimator:
@@ -86,10 +84,11 @@ class Estimator:
 
     Notes
     -----
-    A pickle holds the arguments, arrays in host memory, and what a pilot chose under ``method="auto"``. It traces again
-    where it arrives, and refuses to be another problem there. Functions that pickle does not find by name, such as a
-    lambda, are kept as code, by the cloudpickle inside Numba. Under ``backend="auto"`` the backend stays the same on a
-    machine with the same processor, if it can run. `copy.copy` and `copy.deepcopy` share what was traced and compiled.
+    A pickle holds the Programs that were made of f and q, their inputs with arrays in host memory, and what a pilot
+    chose under ``method="auto"``, but not f: nothing is traced where it arrives, and f need not be there. Functions of
+    q or of an Integrand that pickle does not find by name, such as a lambda, are kept as code, by the cloudpickle
+    inside Numba. Under ``backend="auto"`` the backend stays the same on a machine with the same processor, if it can
+    run. `copy.copy` and `copy.deepcopy` share what was traced and compiled.
 
     Examples
     --------
@@ -131,29 +130,35 @@ class Estimator:
             devices=devices,
             output=output,
         )
-        self._make(Request(f, q, options))
+        self._start(Derivation.of(Request(f, q, options)), options)
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """Return the Estimator of arguments that were given elsewhere, such as the `request` of another one."""
+        """Return the Estimator of arguments that were given elsewhere."""
+        return cls.of_derivation(Derivation.of(request), request.options)
+
+    @classmethod
+    def of_derivation(cls, derived: Derivation, options: Options, ran: str | None = None) -> Self:
+        """Return the Estimator of what was derived earlier, such as in another process.
+
+        Parameters
+        ----------
+        derived : Derivation
+        options : Options
+        ran : str, optional
+            The backend that ran there; "auto" takes it again if it can run.
+        """
         new = object.__new__(cls)
-        new._make(request)
+        new._start(derived, options, ran)
         return new
 
-    def _make(self, given: Request) -> None:
-        self._given = given.change(params=None, data=None)  # whose values are in `inputs`
-        self._derived = derived = Derivation.of(given)
+    def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
+        self._options = replace(options, params=None, data=None)  # whose values are in `inputs`
+        self._derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size
-        self._runner = Runner(derived, given)
+        self._runner = Runner(derived, options, ran)
         self._own = frozenset([*vars(self), "_own"])
-
-    @property
-    def request(self) -> Request:
-        """What makes this Estimator again, wherever that is, without a pilot."""
-        params = tree.unflatten(self.inputs.params) if self.inputs.params else None
-        made = self._given.change(params=params, data=self.inputs.data, wrt=self.wrt, dtype=self.dtype)
-        return replace(made, q=self.q, plan=self.plan, ran=self.backend, where=processor())
 
     def _added(self) -> dict[str, Any]:
         """Return the attributes that the user, or a subclass, has set besides."""
@@ -170,12 +175,12 @@ class Estimator:
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), portable(self.request), self.fingerprint), self._added() or None
+        return unpickled, (type(self), *packed(self._derived, self._options, self.backend)), self._added() or None
 
     @property
     def threads(self) -> int:
         """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
-        return thread_count(self._given.options.threads)
+        return thread_count(self._options.threads)
 
     @property
     def backend(self) -> str:

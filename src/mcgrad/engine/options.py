@@ -77,16 +77,12 @@ class Request:
     options : Options
     plan : Plan, optional
         What `method` came to, by a pilot under "auto".
-    ran, where : str
-        The backend that ran, and the processor of that machine.
     """
 
     f: Callable[..., Any] | Integrand | Objective
     q: Distribution | None
     options: Options
     plan: Plan | None = None
-    ran: str = ""
-    where: str = ""
 
     def change(self, **options: Any) -> Self:
         """Return the same with other options."""

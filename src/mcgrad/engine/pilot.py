@@ -42,9 +42,17 @@ class Pilot:
         below = {mean.input: mean.over for mean in means if mean.over is not None}
         self._inputs = [*above, *below]
         outputs = tuple(Output(str(name), var) for part in (above, below) for name, var in part.items())
-        self.program = offset_streams(simplify(Program(outputs, dtype)), streams.BASELINES)
-        self.kernel = NumpyKernel(self.program)
-        self._finish = Finisher(self.program, {})
+        self._prepare(offset_streams(simplify(Program(outputs, dtype)), streams.BASELINES))
+
+    def _prepare(self, program: Program) -> None:
+        self.program, self.kernel, self._finish = program, NumpyKernel(program), Finisher(program, {})
+
+    def __getstate__(self) -> tuple[list[Input], Program]:
+        return self._inputs, self.program
+
+    def __setstate__(self, state: tuple[list[Input], Program]) -> None:
+        self._inputs, program = state
+        self._prepare(program)
 
     def __call__(self, inputs: Mapping[Input, npt.NDArray[Any]], seed: int) -> dict[Input, npt.NDArray[Any]]:
         """Return the baselines; draws that are not finite do not count."""

@@ -14,8 +14,7 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.engine.epilogue import Finisher, spoiled
 from mcgrad.engine.fingerprint import Fingerprint
-from mcgrad.engine.options import Request
-from mcgrad.engine.pickling import ran_here
+from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.run import RunState
 from mcgrad.engine.threads import thread_count
@@ -30,8 +29,10 @@ class Runner:
     Parameters
     ----------
     derived : Derivation
-    request : Request
-        What that was derived from, with the options of runs.
+    options : Options
+        Those of runs.
+    ran : str, optional
+        The backend that ran before it was pickled.
 
     Attributes
     ----------
@@ -41,12 +42,11 @@ class Runner:
     fingerprint : Fingerprint
     """
 
-    def __init__(self, derived: Derivation, request: Request) -> None:
-        options = request.options
+    def __init__(self, derived: Derivation, options: Options, ran: str | None) -> None:
         self._derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
         self._along = derived.plan.along(derived.wrt)
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
-        self.dispatched = _dispatched(derived, request)
+        self.dispatched = _dispatched(derived, options, ran)
         self._finish = Finisher(derived.program, derived.q.free)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
@@ -107,12 +107,12 @@ class Runner:
         warn_of_rare_draws(derived.q, values, shapes, partial.moments, random, n, derived.dtype)
 
 
-def _dispatched(derived: Derivation, request: Request) -> Dispatched:
+def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispatched:
     """Choose a backend: that of the arrays where some are on a device, one that ran before where that is known."""
-    options, on_device = request.options, any_on_device(derived.inputs.arrays())
+    on_device = any_on_device(derived.inputs.arrays())
     if on_device:
         synchronize()
-    prefer, why = ran_here(request), "as before it was pickled"
+    prefer, why = ran, "as before it was pickled"
     if on_device or options.output == "device":
         prefer, why = CUDA, "where the inputs are"
     name = options.backend if derived.program.body() else "numpy"  # there is no kernel

@@ -72,13 +72,18 @@ class Steps:
         self.moves = [Moves.of(problem, path, only[path] if only else None) for path in wrt]
         probes = {path: _probes(problem, path) for path in wrt}
         self._smooth = [path for path, found in probes.items() if found == [problem.value]]
-        self.probes = list(dict.fromkeys(var for found in probes.values() for var in found))
-        names = {var: str(i) for i, var in enumerate(self.probes)}
+        distinct = dict.fromkeys(var for found in probes.values() for var in found)
+        names = {var: str(i) for i, var in enumerate(distinct)}
         self._spread = _program([Output(name, var) for var, name in names.items()])
         self._moved = _program(
             [Output(m.path, _response(problem, m, probes[m.path], names)) for m in self.moves if probes[m.path]]
         )
         self._last: tuple[bytes, dict[Input, Array]] = b"", {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields with all Programs, and without the traced problem that they are made of."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("_problem", "_last")}
+        return {**kept, "_quotients": self._quotients, "_last": (b"", {})}
 
     @cached_property
     def _quotients(self) -> Program | None:
@@ -168,9 +173,9 @@ class Steps:
         spread[~(np.isfinite(spread) & (spread > 0))] = np.inf
         found: dict[Input, Array] = {}
         start = 0
-        for i, var in enumerate(self.probes):
-            found[Input(Space.SPREAD, str(i))] = spread[start : start + var.size].reshape(var.shape)
-            start += var.size
+        for out in self._spread.outputs:
+            found[Input(Space.SPREAD, out.path)] = spread[start : start + out.var.size].reshape(out.var.shape)
+            start += out.var.size
         return found
 
     def _too_large(

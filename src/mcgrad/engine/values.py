@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from mcgrad import tree
-from mcgrad.arrays import contiguous, on_device
+from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
 from mcgrad.backends.base import WIDE
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
@@ -59,6 +59,20 @@ class Inputs:
         """Copy the data that are inputs, those in `wide` in float64: arithmetic that no draw changes reads them."""
         self._wide = wide
         self.fixed = {name: arguments.owned(name.path, x, self._width(name)) for name, x in self.fixed.items()}
+        self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what calls read, with arrays in host memory; data that are inputs once."""
+        data = {path: None if Input(Space.DATA, path) in self.fixed else to_host(x) for path, x in self.data.items()}
+        arrays = {"params": all_to_host(self.params), "fixed": all_to_host(self.fixed), "data": data}
+        return {"q": self.q, "dtype": self.dtype, "_wide": self._wide, "_names": self._names, **arrays}
+
+    def __setstate__(self, fields: Mapping[str, Any]) -> None:
+        """Set the fields; pickle does not say that arrays are read-only."""
+        vars(self).update(fields)
+        self._known, self._of_q = {}, self._named(self.q.validate({}, self.dtype))
+        for array in self.fixed.values():
+            array.flags.writeable = False
         self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
 
     def arrays(self) -> list[npt.NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -189,9 +189,10 @@ def verified(
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
     with without_jump_warnings():
         reference = Estimator.of(request.change(backend=REFERENCE))
+        settled = replace(request, plan=reference.plan)  # what was chosen, where that was left to us
         n = max(n // reference.group, 2) * reference.group
-        checks = _backends(reference, backends, n, seed)
-        value = Estimator.of(reference.request.change(wrt=(), dtype="float64")).program
+        checks = _backends(reference, settled, backends, n, seed)
+        value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
     gradient, used = differences.check(reference.program, reference.baselines(inputs, seed), components, min(n, MANY))
@@ -199,7 +200,9 @@ def verified(
     return Verification(checks, gradient, whole, n, used, reference.dtype, seed, reference.plan.method)
 
 
-def _backends(reference: Estimator, asked: str | Iterable[str] | None, n: int, seed: int) -> tuple[BackendCheck, ...]:
+def _backends(
+    reference: Estimator, request: Request, asked: str | Iterable[str] | None, n: int, seed: int
+) -> tuple[BackendCheck, ...]:
     known = registry.backends()
     asked = [asked] if isinstance(asked, str) else asked
     names = list(known) if asked is None else [registry.find(name).name for name in asked]
@@ -212,7 +215,7 @@ def _backends(reference: Estimator, asked: str | Iterable[str] | None, n: int, s
         if reason is not None:
             checks.append(BackendCheck(name, reason))
             continue
-        checks.append(agreement(right, Estimator.of(reference.request.change(backend=name))(n, seed)))
+        checks.append(agreement(right, Estimator.of(request.change(backend=name))(n, seed)))
     return tuple(checks)
 
 
