@@ -1,10 +1,13 @@
 """Inference says of an equation what the interpreter makes; a Program that says otherwise is refused."""
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import mcgrad
 from mcgrad.ir import build
 from mcgrad.ir.check import check
 from mcgrad.ir.infer import SHAPES, infer
@@ -13,6 +16,8 @@ from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Output, Program, toposort
 from tests.ops.problems import ALL_SAMPLES
 from tests.ops.samples import Sample
+
+SOURCE = Path(mcgrad.__file__).parent
 
 
 def equations(sample: Sample):
@@ -84,3 +89,13 @@ def test_arguments_and_attributes_that_an_op_does_not_take_are_refused(op, args,
 
 def test_every_op_has_one_rule():
     assert set(SHAPES) == {op.name for op in OPS.values() if op.group not in ("leaf", "elementwise")}
+
+
+def test_nothing_else_makes_a_var():
+    calls = [
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Var"
+    ]
+    assert calls == ["ir/infer.py"]

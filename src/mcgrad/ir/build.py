@@ -1,7 +1,7 @@
-"""One function an op: each checks shapes and kinds, folds what is constant, and returns a Var.
+"""One function an op: each takes arguments in any convenient form, folds what is constant, and returns a Var.
 
-These are the only way to make a Var. They follow NumPy's broadcasting by inserting `broadcast` equations, so that
-every elementwise equation has arguments of one shape.
+They follow NumPy's broadcasting by inserting `broadcast` equations, so that every elementwise equation has arguments of
+one shape. Shape, kind and level are what `infer` says.
 """
 
 from __future__ import annotations
@@ -12,28 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.ir.attributes import (
-    Broadcast,
-    Call,
-    Concatenate,
-    Einsum,
-    Flip,
-    Literal,
-    Lookup,
-    Pad,
-    Reduce,
-    Reshape,
-    Scan,
-    ScatterAdd,
-    Slice,
-    Take,
-    Transpose,
-)
-from mcgrad.ir.infer import infer
+from mcgrad.ir import attributes
+from mcgrad.ir.attributes import Literal
+from mcgrad.ir.infer import equation
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Level, Shape, Var
+from mcgrad.ir.program import Shape, Var
 from mcgrad.ir.spaces import Input, Space
 from mcgrad.noise.source import NoiseSource
 
@@ -49,14 +34,12 @@ def const(value: npt.ArrayLike) -> Var:
         raise TypeError(
             f"an array of dtype {array.dtype} cannot enter a Program; accepted are floats, integers and booleans"
         )
-    kind = "bool" if array.dtype == bool else "float"
-    literal = Literal(array if kind == "bool" else array.astype(np.float64))
-    return Var("const", (), literal, array.shape, kind, Level.CONSTANT)
+    return equation("const", (), Literal(array if array.dtype == bool else array.astype(np.float64)))
 
 
 def input_(path: str, shape: Shape, space: Space = Space.PARAM) -> Var:
     """Make a draw-independent input, named by a path in a space."""
-    return Var("input", (), Input(space, path), tuple(shape), "float", Level.CONSTANT)
+    return equation("input", (), Input(space, path), tuple(shape))
 
 
 def noise(stream: int, law: str, shape: Shape) -> Var:
@@ -66,7 +49,7 @@ def noise(stream: int, law: str, shape: Shape) -> Var:
 
 def noise_of(source: NoiseSource, shape: Shape) -> Var:
     """Make a noise source: component i of the stream is element i in C order."""
-    return Var("noise", (), source, tuple(shape), "float", Level.DRAW)
+    return equation("noise", (), source, tuple(shape))
 
 
 def as_var(value: Operand) -> Var:
@@ -184,7 +167,7 @@ def reshape(x: Var, shape: Shape) -> Var:
     shape = tuple(int(n) for n in shape)
     if x.op == "reshape" and x.shape != shape:
         x = x.args[0]
-    return x if x.shape == shape else _make("reshape", (x,), Reshape(shape))
+    return x if x.shape == shape else _make("reshape", (x,), attributes.Reshape(shape))
 
 
 def transpose(x: Var, axes: Sequence[int]) -> Var:
@@ -192,7 +175,7 @@ def transpose(x: Var, axes: Sequence[int]) -> Var:
     axes = tuple(int(a) % len(x.shape) for a in axes)
     if axes == tuple(range(len(x.shape))):
         return x
-    return _make("transpose", (x,), Transpose(axes))
+    return _make("transpose", (x,), attributes.Transpose(axes))
 
 
 def broadcast(x: Var, shape: Shape) -> Var:
@@ -202,7 +185,7 @@ def broadcast(x: Var, shape: Shape) -> Var:
     shape = tuple(int(n) for n in shape)
     if x.op == "broadcast" and np.broadcast_shapes(x.args[0].shape, shape) == shape:
         x = x.args[0]
-    return _make("broadcast", (x,), Broadcast(shape))
+    return _make("broadcast", (x,), attributes.Broadcast(shape))
 
 
 def slice_(x: Var, bounds: Sequence[tuple[int, int, int]]) -> Var:
@@ -211,30 +194,30 @@ def slice_(x: Var, bounds: Sequence[tuple[int, int, int]]) -> Var:
     shape = tuple(len(range(*b)) for b in bounds)
     if shape == x.shape and all(step == 1 or n == 1 for (_, _, step), n in zip(bounds, shape, strict=True)):
         return x
-    return _make("slice", (x,), Slice(bounds))
+    return _make("slice", (x,), attributes.Slice(bounds))
 
 
 def flip(x: Var, axes: Sequence[int]) -> Var:
     """Reverse the order along axes."""
     axes = tuple(int(a) % len(x.shape) for a in axes if x.shape[a] > 1)
-    return _make("flip", (x,), Flip(axes)) if axes else x
+    return _make("flip", (x,), attributes.Flip(axes)) if axes else x
 
 
 def pad(x: Var, widths: Sequence[tuple[int, int, int]]) -> Var:
     """Surround with zeros: (before, after, between neighbours) for each axis."""
     widths = tuple((int(a), int(b), int(c)) for a, b, c in widths)
-    return _make("pad", (x,), Pad(widths)) if any(any(width) for width in widths) else x
+    return _make("pad", (x,), attributes.Pad(widths)) if any(any(width) for width in widths) else x
 
 
 def take(x: Var, index: npt.NDArray[np.integer[Any]]) -> Var:
     """Take elements by their flat (C order) index; the result has the shape of `index`."""
-    return _make("take", (x,), Take(Literal(np.asarray(index, np.int64))))
+    return _make("take", (x,), attributes.Take(Literal(np.asarray(index, np.int64))))
 
 
 def scatter_add(x: Var, index: npt.NDArray[np.integer[Any]], shape: Shape) -> Var:
     """Add every element of x to the element of a zero array at its flat index: the transpose of `take`."""
     shape = tuple(int(n) for n in shape)
-    return _make("scatter_add", (x,), ScatterAdd(Literal(np.asarray(index, np.int64)), shape))
+    return _make("scatter_add", (x,), attributes.ScatterAdd(Literal(np.asarray(index, np.int64)), shape))
 
 
 def concatenate(parts: Sequence[Var], axis: int) -> Var:
@@ -242,7 +225,7 @@ def concatenate(parts: Sequence[Var], axis: int) -> Var:
     parts = [p for p in parts if p.shape[axis] > 0] or list(parts[:1])
     if len(parts) == 1:
         return parts[0]
-    return _make("concatenate", tuple(_same_kind(list(parts))), Concatenate(int(axis) % len(parts[0].shape)))
+    return _make("concatenate", tuple(_same_kind(list(parts))), attributes.Concatenate(int(axis) % len(parts[0].shape)))
 
 
 # --- reductions, scans, contractions ---------------------------------------------------------------------------------
@@ -258,36 +241,36 @@ def reduce(op: str, x: Var, axes: Sequence[int]) -> Var:
         value = fill_value(x)
         if value is not None:
             return const(np.full(shape, value * extent))
-    return _make(op, (x,), Reduce(axes))
+    return _make(op, (x,), attributes.Reduce(axes))
 
 
 def scan(op: str, x: Var, axis: int, reverse: bool = False) -> Var:
     """Accumulate along an axis with cumsum or cumprod."""
     x = apply("float", x)
-    return x if x.shape[axis] == 1 else _make(op, (x,), Scan(int(axis) % len(x.shape), bool(reverse)))
+    return x if x.shape[axis] == 1 else _make(op, (x,), attributes.Scan(int(axis) % len(x.shape), bool(reverse)))
 
 
 def linear_recurrence(a: Var, b: Var, axis: int, reverse: bool = False) -> Var:
     """y[k] = a[k] * y[k-1] + b[k], with y[-1] = 0 (from the other end if reverse)."""
     shape = np.broadcast_shapes(a.shape, b.shape)
-    scan = Scan(int(axis) % len(shape), bool(reverse))
+    scan = attributes.Scan(int(axis) % len(shape), bool(reverse))
     return _make("linear_recurrence", (broadcast(a, shape), broadcast(b, shape)), scan)
 
 
 def einsum(subscripts: str, *args: Var) -> Var:
     """Contract one or two operands; each label once in an operand, lower or upper case letters but Z."""
     inputs, output = subscripts.split("->")
-    return _make("einsum", args, Einsum(tuple(inputs.split(",")), output))
+    return _make("einsum", args, attributes.Einsum(tuple(inputs.split(",")), output))
 
 
 def table(x: Var, what: Table) -> Var:
     """Look up an array for each element; `x` must not depend on the draw."""
-    return _make("table", (x,), Lookup(what))
+    return _make("table", (x,), attributes.Lookup(what))
 
 
 def native(op: str, function: Any, args: Sequence[Var], shape: Shape) -> Var:
     """Call a user's Numba function on one draw."""
-    return _make(op, tuple(args), Call(function, tuple(int(n) for n in shape)))
+    return _make(op, tuple(args), attributes.Call(function, tuple(int(n) for n in shape)))
 
 
 def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
@@ -301,24 +284,6 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
     if var.op == "sum":
         return reduce("sum", args[0], var.attrs.axes)
     return _make(var.op, args, var.attrs)
-
-
-def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
-    """Make an equation as it is given, without folding: what a serial form says.
-
-    Parameters
-    ----------
-    op : str
-    args : tuple of Var
-    attrs : record, optional
-    shape : tuple of int
-        Of an input or of noise; that of all else follows from the arguments.
-    """
-    if args:
-        return Var(op, args, attrs, *infer(op, args, attrs))
-    if op == "const":
-        return const(attrs.array)
-    return noise_of(attrs, shape) if op == "noise" else input_(attrs.path, shape, attrs.space)
 
 
 def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:

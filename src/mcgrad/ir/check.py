@@ -2,7 +2,7 @@
 
 from mcgrad.ir.infer import infer
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Level, Program, Shape, Var
+from mcgrad.ir.program import Program
 from mcgrad.noise.generators import GENERATORS
 
 
@@ -17,23 +17,13 @@ def check(program: Program) -> Program:
     """
     for var in program.equations():
         assert var.op in OPS, f"unknown op {var.op!r}"
-        wanted = infer(var.op, var.args, var.attrs) if var.args else _leaf(var)
+        wanted = infer(var.op, var.args, var.attrs, var.shape)
         assert (var.shape, var.kind, var.level) == wanted, f"{var.op}: {(var.shape, var.kind, var.level)}, not {wanted}"
+        if var.op == "noise":
+            assert var.attrs.law in GENERATORS[var.attrs.generator].laws, f"noise {var.attrs}: no such law"
         assert var.op != "table" or not var.by_draw, "a table, which the host looks up, of what changes by draw"
     for out in program.outputs:
         assert out.var.kind == "float", f"output {out.path} is {out.var.kind}"
         assert out.scale is None or (out.scale.shape in ((), out.var.shape) and not out.scale.by_draw)
     assert program.dtype in ("float32", "float64"), program.dtype
     return program
-
-
-def _leaf(var: Var) -> tuple[Shape, str, Level]:
-    record = OPS[var.op].attributes
-    assert record is None or isinstance(var.attrs, record), f"{var.op} with {var.attrs!r}"
-    if var.op == "const":
-        array = var.attrs.array
-        return array.shape, "bool" if array.dtype == bool else "float", Level.CONSTANT
-    assert var.op in ("input", "noise"), f"{var.op} without arguments"
-    if var.op == "noise":
-        assert var.attrs.law in GENERATORS[var.attrs.generator].laws, f"noise {var.attrs}: no such law"
-    return var.shape, "float", Level.DRAW if var.op == "noise" else Level.CONSTANT

@@ -1,7 +1,8 @@
-"""The shape, kind and level of an equation, from its arguments and attributes: one rule an op.
+"""Make an equation: its shape, kind and level follow from op, arguments and attributes, by one rule an op.
 
-`build` makes every Var by these rules, and `check` compares what a Program says with them. They assert that the
-arguments are what the op takes; what is wrong there is a fault of mcgrad's own.
+Nothing else makes a Var: `build` comes here with what its functions were given, `serial` with what it reads, and
+`check` compares what a Program says with the same rules. They assert that the arguments are what the op takes; what is
+wrong there is a fault of mcgrad's own.
 """
 
 from __future__ import annotations
@@ -14,27 +15,48 @@ from mcgrad.ir.ops import OPS, Op
 from mcgrad.ir.program import Level, Shape, Var
 
 
-def infer(op: str, args: Sequence[Var], attrs: Any) -> tuple[Shape, str, Level]:
-    """Return the shape, kind and level of an equation with arguments.
+def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
+    """Make a Var.
+
+    Parameters
+    ----------
+    op : str
+    args : tuple of Var
+    attrs : record, optional
+        Of the type that the table of ops says.
+    shape : tuple of int
+        Of an input or of noise; that of all else follows from the rest.
 
     Raises
     ------
     AssertionError
         Arguments or attributes that the op does not take.
     """
-    row, level = OPS[op], Level.DRAW if op == "copy" else Level.CONSTANT
+    return Var(op, args, attrs, *infer(op, args, attrs, shape))
+
+
+def infer(op: str, args: Sequence[Var], attrs: Any, shape: Shape = ()) -> tuple[Shape, str, Level]:
+    """Return the shape, kind and level of an equation."""
+    row = OPS[op]
+    assert isinstance(attrs, row.attributes), f"{op} with {attrs!r}"
+    if row.group == "leaf":
+        return _leaf(op, attrs, shape)
     kinds, shapes = [], []
+    level = Level.DRAW if op == "copy" else Level.CONSTANT
     for arg in args:
         kinds.append(arg.kind)
         shapes.append(arg.shape)
         level = max(level, arg.level)
     if row.group == "elementwise":
-        shape = shapes[0]
-        assert shapes.count(shape) == len(shapes), f"{op} of shapes {shapes}"
-    else:
-        assert type(attrs) is row.attributes, f"{op} with {attrs!r}"
-        shape = SHAPES[op](attrs, *shapes)
-    return shape, _kind(row, kinds), level
+        assert shapes.count(shapes[0]) == len(shapes), f"{op} of shapes {shapes}"
+        return shapes[0], _kind(row, kinds), level
+    return SHAPES[op](attrs, *shapes), _kind(row, kinds), level
+
+
+def _leaf(op: str, attrs: Any, shape: Shape) -> tuple[Shape, str, Level]:
+    if op == "const":
+        return attrs.array.shape, "bool" if attrs.array.dtype == bool else "float", Level.CONSTANT
+    return shape, "float", Level.DRAW if op == "noise" else Level.CONSTANT
 
 
 def _kind(row: Op, kinds: list[str]) -> str:

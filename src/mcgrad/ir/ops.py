@@ -7,6 +7,7 @@ Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict
 """
 
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from mcgrad.ir import attributes
@@ -34,7 +35,7 @@ class Op:
         Whether the order of the arguments changes nothing.
     source : {"numpy", "scipy.special", "mcgrad"}
         Whose function of this name it is: the interpreter calls that, and traced calls of it become the op.
-    attributes : type, optional
+    attributes : type
         The record of what an equation says besides its arguments.
     """
 
@@ -46,7 +47,7 @@ class Op:
     linear: bool = False
     commutative: bool = False
     source: str = "mcgrad"
-    attributes: type | None = None
+    attributes: type = NoneType
 
 
 def _elementwise(source: str, names: str, takes: str = "float", result: str = "float", **row: Any) -> list[Op]:

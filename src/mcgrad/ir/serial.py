@@ -23,9 +23,9 @@ import numpy as np
 
 from mcgrad.errors import ParameterError
 from mcgrad.ir.attributes import Call, Literal
-from mcgrad.ir.build import equation
 from mcgrad.ir.check import check
 from mcgrad.ir.identity import identity
+from mcgrad.ir.infer import equation
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, numbered
@@ -166,7 +166,7 @@ class _Reader:
 
     def _attributes(self, op: str, attrs: Any) -> Any:
         record = OPS[op].attributes
-        if attrs is None or record is None or record is Literal:
+        if attrs is None or record is Literal:
             return self._value(attrs)
         if record is Input:
             space, path = attrs
