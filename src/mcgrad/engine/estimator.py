@@ -231,9 +231,10 @@ class Estimator:
             with stream_context(stream):
                 return self(n, seed, first=first, progress=progress, **changes)
         values = self.inputs.values(changes)
+        if not progress and not callable(progress):
+            return self._runner.estimate(values, seed, first, n)
         with reporting(progress, n) as report:
-            watch = (lambda so_far: report(so_far.stop - first)) if report else None
-            return self._runner.estimate(values, seed, first, n, watch)
+            return self._runner.estimate(values, seed, first, n, lambda state: report(state.stop - first))
 
     def run(
         self,

@@ -9,13 +9,13 @@ Report = Callable[[int], None]
 
 
 @contextmanager
-def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator[Report | None]:
-    """Give a function to call with the number of draws done, or None.
+def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator[Report]:
+    """Give a function to call with the number of draws done.
 
     Parameters
     ----------
-    progress : bool or callable
-        True shows a bar on standard error while the context lasts.
+    progress : True or callable
+        The function, or True, which shows a bar on standard error while the context lasts.
     n : int
         Number of draws in all.
     title : str
@@ -23,9 +23,6 @@ def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator
     """
     if callable(progress):
         yield progress
-        return
-    if not progress:
-        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
