@@ -8,7 +8,7 @@ from scipy import integrate
 
 import mcgrad as mg
 from mcgrad import tree
-from mcgrad.distributions.divergence import RANGES, closed_form
+from mcgrad.distributions.divergence import closed_form
 
 QS = [
     mg.Gamma(2.5, 1.5), mg.Exponential(0.7), mg.Chi2(3.0), mg.Weibull(1.3, 1.7), mg.HalfNormal(0.8),
@@ -31,7 +31,7 @@ def quadrature(q, p):
         log_q = q.log_prob(np.array(x), **q.params)
         return np.exp(log_q) * (log_q - p.log_prob(np.array(x), **p.params)) if log_q > -np.inf else 0.0
 
-    low, high = (np.clip(end, -40, 1e6) for end in RANGES[type(q)](q.params))
+    low, high = (np.clip(end, -40, 1e6) for end in q.divergence_forms.interval(q.params))
     inner = [x for x in (-4, -1, 0, 0.05, 0.3, 0.7, 1, 2, 5, 20, 100, 1e3, 1e4) if low < x < high]
     ends = [low, *inner, high]
     return sum(integrate.quad(difference, a, b, epsabs=1e-10)[0] for a, b in pairwise(ends))

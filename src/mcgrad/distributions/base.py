@@ -17,6 +17,7 @@ from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.distributions.decompositions import Decomposition
+from mcgrad.distributions.divergence_forms import DivergenceForms, Form
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Noise, NoiseSpec, Shape
@@ -104,6 +105,10 @@ class Distribution:
     a draw of each, ``rule(z, u, **params) -> (constant, positive, negative)``. Measure-valued gradients need it; see
     `decompositions`. A class with a `transform` or a density of its own has none but its own."""
 
+    divergence_forms: ClassVar[DivergenceForms] = DivergenceForms()
+    """What the family states for divergences in closed form, of two of its own and with other families. A class with a
+    `transform` or a density of its own has none but its own."""
+
     cdf: Callable[..., Any] | None = None
     """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
     None. Plain NumPy, traced and differentiated: mixtures need it."""
@@ -125,8 +130,9 @@ class Distribution:
             cls.__init__ = _naming(own["__init__"])  # type: ignore[method-assign]
         if "transform" in own and "coordinates" not in own:
             cls.coordinates = None
-        if own.keys() & {"transform", "log_density", "log_prob"} and "decompositions" not in own:
-            cls.decompositions = Distribution.decompositions
+        if own.keys() & {"transform", "log_density", "log_prob"}:
+            for name in {"decompositions", "divergence_forms"} - own.keys():
+                setattr(cls, name, getattr(Distribution, name))
         if "log_prob" in own and "log_density" not in own:
             cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None
         if "log_density" in own:
@@ -186,6 +192,10 @@ class Distribution:
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Raise ParameterError where parameters, each accepted by its own constraint, do not go together."""
+
+    def divergence_within(self, p: Distribution) -> Form | None:
+        """Return KL(q || p) as a function of the parameters of both, for p of the same family, or None."""
+        return self.divergence_forms.within if type(p) is type(self) else None
 
     # What every distribution does
 

@@ -12,9 +12,17 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params, positive_line, unit_interval
+from mcgrad.distributions.divergence_gamma import beta
 from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
-from mcgrad.functions.special import expit, log_expit
+from mcgrad.functions.special import digamma, expit, log_expit
 from mcgrad.noise import NoiseSpec
+
+
+def _moments(q: Params) -> tuple[Any, Any]:
+    a, b = q["concentration1"], q["concentration0"]
+    total = a + b
+    return a / total, (a / total) * (b / total) / (total + 1.0)
 
 
 class Beta(Distribution):
@@ -32,6 +40,13 @@ class Beta(Distribution):
     """
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=beta,
+        interval=unit_interval,
+        is_bounded=True,
+        moments=_moments,
+        log_mean=lambda q: digamma(q["concentration1"]) - digamma(q["concentration1"] + q["concentration0"]),
+    )
     support = supports.unit_interval
     chart = LOGIT
 
@@ -88,6 +103,7 @@ class FisherSnedecor(Distribution):
     """
 
     constraints: ClassVar = {"df1": positive, "df2": positive}
+    divergence_forms: ClassVar = DivergenceForms(interval=positive_line)
     support = supports.positive
     chart = LOG
 

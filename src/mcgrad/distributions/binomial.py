@@ -14,6 +14,8 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
 from mcgrad.distributions.decompositions import Decomposition
+from mcgrad.distributions.divergence_discrete import binomial
+from mcgrad.distributions.divergence_forms import Form
 from mcgrad.distributions.inversion_tables import (
     binomial_row,
     binomial_row_of_logits,
@@ -80,6 +82,11 @@ class Binomial(Distribution):
             raise ParameterError("total_count", shown(total_count), f"a whole number from 1 to {MOST:,}")
         self._set(total_count=count, decompositions=_with_total_count(self.decompositions, count))
         super().__init__(**either(probs, logits))
+
+    def divergence_within(self, p: Distribution) -> Form | None:
+        """Return KL(q || p) of the same number of trials."""
+        same = isinstance(p, Binomial) and p.total_count == self.total_count
+        return partial(binomial, self.total_count) if same else None
 
     @property
     def support(self) -> Support:  # type: ignore[override]

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive, real
-from mcgrad.distributions.probs_logits import either, log_weights
+from mcgrad.distributions.divergence_discrete import categorical
+from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.probs_logits import either, log_probabilities, log_weights
 from mcgrad.distributions.supports import Support
 from mcgrad.distributions.thresholds import along, is_above, split, two_uniforms
 from mcgrad.errors import ParameterError
-from mcgrad.functions.special import logsumexp, softmax
+from mcgrad.functions.special import softmax
 from mcgrad.noise import NoiseSpec, Shape
 
 
@@ -61,6 +63,8 @@ class Categorical(_Categories):
     often as they should be down to probabilities of 1e-12, in float32 too: cumulative weights are summed in float64.
     """
 
+    divergence_forms: ClassVar = DivergenceForms(within=categorical)
+
     @property
     def support(self) -> Support:  # type: ignore[override]
         """The categories' numbers."""
@@ -96,6 +100,7 @@ class OneHotCategorical(_Categories):
     As for :class:`Categorical`.
     """
 
+    divergence_forms: ClassVar = DivergenceForms(within=categorical)
     support = supports.indicator
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
@@ -115,12 +120,6 @@ class OneHotCategorical(_Categories):
         log_p = log_probabilities(probs, logits)
         inside = np.all((z == 0) | (z == 1), axis=-1) & (np.sum(z, axis=-1) == 1)
         return np.sum(np.where(inside, np.sum(np.where(z == 1, log_p, 0.0), axis=-1), -np.inf))
-
-
-def log_probabilities(probs: Any, logits: Any) -> Any:
-    """Logarithms of the normalized weights along the last axis."""
-    weights = log_weights(probs, logits)
-    return weights - logsumexp(weights, axis=-1, keepdims=True)
 
 
 def _checked(shapes: Mapping[str, Shape]) -> Shape:

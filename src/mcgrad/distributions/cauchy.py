@@ -12,10 +12,17 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params, positive_line, real_line
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.functions.special import ndtr
 
 LOG_4PI = math.log(4 * math.pi)
+
+
+def _divergence(q: Params, p: Params) -> Any:
+    """Chyzak and Nielsen 2019, *A closed-form formula for the KL divergence between Cauchy distributions*."""
+    apart = np.square(q["scale"] - p["scale"]) + np.square(q["loc"] - p["loc"])
+    return np.sum(np.log1p(apart / (4.0 * q["scale"]) / p["scale"]))
 
 
 class Cauchy(Distribution):
@@ -35,6 +42,7 @@ class Cauchy(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(within=_divergence, interval=real_line)
     support = supports.real
     chart = REAL
 
@@ -67,6 +75,10 @@ class Cauchy(Distribution):
         return np.sum(np.log(broadcast(scale, loc)) + LOG_4PI)
 
 
+def _half_divergence(q: Params, p: Params) -> Any:
+    return np.sum(np.log1p(np.square(q["scale"] - p["scale"]) / (4.0 * q["scale"]) / p["scale"]))
+
+
 class HalfCauchy(Distribution):
     """Distribution of the absolute value of a Cauchy variable around 0.
 
@@ -81,6 +93,7 @@ class HalfCauchy(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(within=_half_divergence, interval=positive_line)
     support = supports.nonnegative
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:

@@ -12,6 +12,8 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import SIMPLEX, SPAN
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.divergence_gamma import dirichlet
 from mcgrad.errors import ParameterError
 from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
 from mcgrad.functions.special import logsumexp, softmax
@@ -34,6 +36,7 @@ class Dirichlet(Distribution):
     """
 
     constraints: ClassVar = {"concentration": positive}
+    divergence_forms: ClassVar = DivergenceForms(within=dirichlet)
     support = supports.simplex
     chart = SIMPLEX
 

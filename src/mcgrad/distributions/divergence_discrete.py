@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mcgrad.distributions.categorical import log_probabilities
+from mcgrad.distributions.divergence_forms import Params
+from mcgrad.distributions.probs_logits import log_probabilities
 from mcgrad.functions.gamma import exp_excess, log_excess
 from mcgrad.functions.special import log_expit
-
-Params = Mapping[str, Any]
 
 
 def poisson(q: Params, p: Params) -> Any:

@@ -2,53 +2,34 @@
 
 X = s G**(1/k) for a Gamma(a, 1) variable G is the generalized gamma distribution (Stacy 1962), k < 0 included. Gamma,
 exponential, chi-squared, inverse gamma, Weibull and half-normal variables are such X, so that one form has all pairs of
-them.
+them; families state a, k and log s.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.exponential import Exponential
-from mcgrad.distributions.gamma import Chi2, Gamma, InverseGamma
-from mcgrad.distributions.half_normal import HalfNormal
-from mcgrad.distributions.weibull import Weibull
-from mcgrad.functions.gamma import exp_excess, log_excess, log_height_gap
+from mcgrad.distributions.divergence_forms import DivergenceForms, Form, Params
+from mcgrad.functions.gamma import EULER, exp_excess, log_excess, log_height_gap
 from mcgrad.functions.special import digamma, gammaln
 
-Params = Mapping[str, Any]
-EULER = 0.5772156649015329
-
-Power = tuple[Any, Any, Any]
-POWERS: dict[type[Distribution], Callable[[Params], Power]] = {  # a, k and log s
-    Gamma: lambda x: (x["concentration"], 1.0, -np.log(x["rate"])),
-    InverseGamma: lambda x: (x["concentration"], -1.0, np.log(x["rate"])),
-    Exponential: lambda x: (1.0, 1.0, -np.log(x["rate"])),
-    Chi2: lambda x: (0.5 * x["df"], 1.0, math.log(2.0)),
-    Weibull: lambda x: (1.0, x["concentration"], np.log(x["scale"])),
-    HalfNormal: lambda x: (0.5, 2.0, np.log(x["scale"]) + 0.5 * math.log(2.0)),
-}
-GAMMAS: dict[type[Distribution], Callable[[Params], tuple[Any, Any]]] = {  # concentration and rate
-    Gamma: lambda x: (x["concentration"], x["rate"]),
-    Exponential: lambda x: (1.0, x["rate"]),
-    Chi2: lambda x: (0.5 * x["df"], 0.5),
-}
+Power = tuple[Any, Any, Any]  # a, k and log s
 
 
-def powers(first: type[Distribution], second: type[Distribution]) -> Callable[[Params, Params], Any]:
+def powers(ours: DivergenceForms, theirs: DivergenceForms) -> Form:
     """Return the divergence of two families that are powers of gamma variables."""
-    if first in GAMMAS and second in GAMMAS:
-        return lambda q, p: gamma(*GAMMAS[first](q), *GAMMAS[second](p))
-    if first is second is InverseGamma:  # that of 1/x
-        return lambda q, p: gamma(q["concentration"], q["rate"], p["concentration"], p["rate"])
-    if first in (Weibull, Exponential) and second in (Weibull, Exponential):
-        return lambda q, p: _weibull(*POWERS[first](q)[1:], *POWERS[second](p)[1:])
-    return lambda q, p: _power(POWERS[first](q), POWERS[second](p))
+    if ours.gamma and theirs.gamma:
+        first_gamma, second_gamma = ours.gamma, theirs.gamma
+        return lambda q, p: gamma(*first_gamma(q), *second_gamma(p))
+    if ours.weibull and theirs.weibull:
+        first_weibull, second_weibull = ours.weibull, theirs.weibull
+        return lambda q, p: _weibull(*first_weibull(q), *second_weibull(p))
+    first, second = ours.power, theirs.power
+    assert first is not None
+    assert second is not None
+    return lambda q, p: _power(first(q), second(p))
 
 
 def gamma(a: Any, rate: Any, c: Any, other_rate: Any) -> Any:
@@ -58,9 +39,14 @@ def gamma(a: Any, rate: Any, c: Any, other_rate: Any) -> Any:
     return np.sum(c * log_excess(means, difference) + log_height_gap(a, c))
 
 
-def gumbel(loc: Any, scale: Any, other_loc: Any, other_scale: Any) -> Any:
+def gumbel(q: Params, p: Params) -> Any:
     """Return KL(Gumbel || Gumbel)."""
-    return np.sum(_extreme((loc - other_loc) / other_scale, scale / other_scale))
+    return np.sum(_extreme((q["loc"] - p["loc"]) / p["scale"], q["scale"] / p["scale"]))
+
+
+def inverse_gamma(q: Params, p: Params) -> Any:
+    """Return KL of two inverse gamma distributions: that of 1/x."""
+    return gamma(q["concentration"], q["rate"], p["concentration"], p["rate"])
 
 
 def _extreme(shift: Any, ratio: Any) -> Any:
@@ -83,12 +69,13 @@ def _power(q: Power, p: Power) -> Any:
     return np.sum(np.where(exists, c * exp_excess(moment) + rest - np.log(np.abs(ratio)), np.inf))
 
 
-def dirichlet(q: Any, p: Any) -> Any:
+def dirichlet(q: Params, p: Params) -> Any:
     """Return KL of two Dirichlet distributions along the last axis: of the means, and of the heights."""
-    total, other = np.sum(q, axis=-1, keepdims=True), np.sum(p, axis=-1, keepdims=True)
-    means = (q / p) * (other / total)
-    difference = (q * other - p * total) / (p * total)
-    each = p * log_excess(means, difference) + log_height_gap(q, p)
+    ours, theirs = q["concentration"], p["concentration"]
+    total, other = np.sum(ours, axis=-1, keepdims=True), np.sum(theirs, axis=-1, keepdims=True)
+    means = (ours / theirs) * (other / total)
+    difference = (ours * other - theirs * total) / (theirs * total)
+    each = theirs * log_excess(means, difference) + log_height_gap(ours, theirs)
     return np.sum(each) - np.sum(log_height_gap(total, other))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, positive_line
+from mcgrad.functions.gamma import EULER
 
 
 def _split_rate(z: Any, u: Any, *, rate: Any) -> Any:
@@ -31,6 +34,16 @@ class Exponential(Distribution):
 
     constraints: ClassVar = {"rate": positive}
     decompositions: ClassVar = {"rate": _split_rate}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=positive_line,
+        moments=lambda q: (1.0 / q["rate"], 1.0 / np.square(q["rate"])),
+        log_mean=lambda q: -EULER - np.log(q["rate"]),
+        log_variance=lambda q: math.pi**2 / 6,
+        cross_entropy=CrossEntropy(("moments",), lambda p, moments: p["rate"] * moments[0] - np.log(p["rate"])),
+        power=lambda x: (1.0, 1.0, -np.log(x["rate"])),
+        gamma=lambda x: (1.0, x["rate"]),
+        weibull=lambda x: (1.0, -np.log(x["rate"])),
+    )
     support = supports.nonnegative
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,12 +12,18 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params, positive_line
+from mcgrad.distributions.divergence_gamma import inverse_gamma
 from mcgrad.functions.gamma import gamma_log_ratio, log_below_one, log_height, log_height_slope
-from mcgrad.functions.special import digamma
+from mcgrad.functions.special import digamma, gammaln
 
 
 def _split_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any:
     return concentration / rate, z, z - np.log(u) / rate
+
+
+def _cross_entropy(mean: Any, log_mean: Any, a: Any, rate: Any) -> Any:
+    return rate * mean - (a - 1.0) * log_mean - a * np.log(rate) + gammaln(a)
 
 
 class Gamma(Distribution):
@@ -38,6 +45,16 @@ class Gamma(Distribution):
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
     decompositions: ClassVar = {"rate": _split_rate}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=positive_line,
+        moments=lambda q: (q["concentration"] / q["rate"], q["concentration"] / np.square(q["rate"])),
+        cross_entropy=CrossEntropy(
+            ("moments", "log_mean"),
+            lambda p, moments, log_mean: _cross_entropy(moments[0], log_mean, p["concentration"], p["rate"]),
+        ),
+        power=lambda x: (x["concentration"], 1.0, -np.log(x["rate"])),
+        gamma=lambda x: (x["concentration"], x["rate"]),
+    )
     support = supports.positive
     chart = LOG
 
@@ -81,6 +98,16 @@ class Chi2(Distribution):
     """
 
     constraints: ClassVar = {"df": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=positive_line,
+        moments=lambda q: (q["df"], 2.0 * q["df"]),
+        cross_entropy=CrossEntropy(
+            ("moments", "log_mean"),
+            lambda p, moments, log_mean: _cross_entropy(moments[0], log_mean, 0.5 * p["df"], 0.5),
+        ),
+        power=lambda x: (0.5 * x["df"], 1.0, math.log(2.0)),
+        gamma=lambda x: (0.5 * x["df"], 0.5),
+    )
     support = supports.positive
     chart = LOG
 
@@ -117,6 +144,13 @@ def _split_inverse_rate(z: Any, u: Any, *, concentration: Any, rate: Any) -> Any
     return concentration / rate, z, 1.0 / (1.0 / z - np.log(u) / rate)
 
 
+def _inverse_moments(q: Params) -> tuple[Any, Any]:
+    a, rate = q["concentration"], q["rate"]
+    mean = rate / np.where(a > 1.0, a - 1.0, 1.0)
+    variance = np.square(mean) / np.where(a > 2.0, a - 2.0, 1.0)
+    return np.where(a > 1.0, mean, np.inf), np.where(a > 2.0, variance, np.inf)
+
+
 class InverseGamma(Distribution):
     """Distribution of 1/x for a gamma variable x: density rate**a z**(-a - 1) exp(-rate/z) / Gamma(a).
 
@@ -135,6 +169,12 @@ class InverseGamma(Distribution):
 
     constraints: ClassVar = {"concentration": positive, "rate": positive}
     decompositions: ClassVar = {"rate": _split_inverse_rate}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=inverse_gamma,
+        interval=positive_line,
+        moments=_inverse_moments,
+        power=lambda x: (x["concentration"], -1.0, np.log(x["rate"])),
+    )
     support = supports.positive
     chart = LOG
 

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import open_unit_interval, real
+from mcgrad.distributions.divergence_discrete import geometric
+from mcgrad.distributions.divergence_forms import DivergenceForms
 from mcgrad.distributions.probs_logits import either, log_odds
 from mcgrad.distributions.thresholds import minus_log, two_uniforms
 from mcgrad.noise import NoiseSpec
@@ -39,6 +41,7 @@ class Geometric(Distribution):
 
     constraints: ClassVar = {"probs": open_unit_interval, "logits": real}
     decompositions: ClassVar = {"probs": _split_probs, "logits": _split_logits}
+    divergence_forms: ClassVar = DivergenceForms(within=geometric)
     support = supports.counts()
     reparameterized: ClassVar[bool] = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,9 +12,10 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, real_line
+from mcgrad.distributions.divergence_gamma import gumbel
 from mcgrad.distributions.shapes import broadcast
-
-EULER = 0.5772156649015329
+from mcgrad.functions.gamma import EULER
 
 
 class Gumbel(Distribution):
@@ -32,6 +34,11 @@ class Gumbel(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=gumbel,
+        interval=real_line,
+        moments=lambda q: (q["loc"] + EULER * q["scale"], np.square(q["scale"]) * (math.pi**2 / 6)),
+    )
     support = supports.real
     chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

@@ -12,6 +12,9 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
 from mcgrad.distributions.decompositions import maxwell
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params, positive_line
+from mcgrad.distributions.divergence_normal import half_normal
+from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.functions.special import erf, erfc
 
 SQRT_HALF = math.sqrt(0.5)
@@ -20,6 +23,11 @@ HALF_LOG_2_OVER_PI = 0.5 * math.log(2 / math.pi)
 
 def _split_scale(z: Any, u: Any, *, scale: Any) -> Any:
     return 1.0 / scale, scale * maxwell(z / scale, u), z
+
+
+def _cross_entropy(p: Params, moments: tuple[Any, Any]) -> Any:
+    mean, variance = moments
+    return 0.5 * (variance + np.square(mean)) / np.square(p["scale"]) + np.log(p["scale"]) + HALF_LOG_2PI - math.log(2)
 
 
 class HalfNormal(Distribution):
@@ -33,6 +41,13 @@ class HalfNormal(Distribution):
 
     constraints: ClassVar = {"scale": positive}
     decompositions: ClassVar = {"scale": _split_scale}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=half_normal,
+        interval=positive_line,
+        moments=lambda q: (q["scale"] * math.sqrt(2 / math.pi), np.square(q["scale"]) * (1 - 2 / math.pi)),
+        cross_entropy=CrossEntropy(("moments",), _cross_entropy),
+        power=lambda x: (0.5, 2.0, np.log(x["scale"]) + 0.5 * math.log(2.0)),
+    )
     support = supports.nonnegative
 
     def __init__(self, scale: ArrayLike = 1.0) -> None:

@@ -12,12 +12,20 @@ from mcgrad import noise
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params, positive_line
 from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.functions.gamma import log_excess
 from mcgrad.functions.implicit_derivative import implicit, stop
 from mcgrad.functions.special import erfcx, ndtr
 from mcgrad.noise import NoiseSpec
 
 SQRT_HALF, SQRT_2PI = math.sqrt(0.5), math.sqrt(2 * math.pi)
+
+
+def _divergence(q: Params, p: Params) -> Any:
+    ours, theirs = q["concentration"], p["concentration"]
+    spread = 0.5 * log_excess(theirs / ours, (theirs - ours) / ours)
+    return np.sum(spread + 0.5 * theirs * np.square((q["loc"] - p["loc"]) / p["loc"]) / q["loc"])
 
 
 class InverseGaussian(Distribution):
@@ -43,6 +51,7 @@ class InverseGaussian(Distribution):
     """
 
     constraints: ClassVar = {"loc": positive, "concentration": positive}
+    divergence_forms: ClassVar = DivergenceForms(within=_divergence, interval=positive_line)
     support = supports.positive
 
     def __init__(self, loc: ArrayLike, concentration: ArrayLike) -> None:

@@ -11,7 +11,8 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SPAN, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.distributions.gumbel import EULER
+from mcgrad.distributions.divergence_forms import DivergenceForms, unit_interval
+from mcgrad.functions.gamma import EULER
 from mcgrad.functions.special import digamma, log_expit
 
 
@@ -31,6 +32,7 @@ class Kumaraswamy(Distribution):
     """
 
     constraints: ClassVar = {"concentration1": positive, "concentration0": positive}
+    divergence_forms: ClassVar = DivergenceForms(interval=unit_interval, is_bounded=True)
     support = supports.unit_interval
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOGIT

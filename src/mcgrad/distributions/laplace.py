@@ -12,7 +12,9 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params, real_line
 from mcgrad.distributions.shapes import broadcast
+from mcgrad.functions.gamma import exp_excess, log_excess
 
 LOG_2 = math.log(2)
 
@@ -25,6 +27,12 @@ def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
 def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
     step = -scale * np.log(u)
     return 1.0 / scale, z + np.where(z < loc, -step, step), z
+
+
+def _divergence(q: Params, p: Params) -> Any:
+    ours, theirs = q["scale"], p["scale"]
+    ratio, apart = ours / theirs, np.abs(q["loc"] - p["loc"]) / ours
+    return np.sum(log_excess(ratio, (ours - theirs) / theirs) + ratio * exp_excess(-apart))
 
 
 class Laplace(Distribution):
@@ -40,6 +48,9 @@ class Laplace(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=_divergence, interval=real_line, moments=lambda q: (q["loc"], 2.0 * np.square(q["scale"]))
+    )
     support = supports.real
     chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, real_line
 from mcgrad.distributions.shapes import broadcast
 from mcgrad.functions.special import expit
 
@@ -27,6 +29,9 @@ class Logistic(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=real_line, moments=lambda q: (q["loc"], np.square(q["scale"]) * (math.pi**2 / 3))
+    )
     support = supports.real
     chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

@@ -14,6 +14,8 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.bijections import SoftmaxCentered, StickBreaking
 from mcgrad.distributions.charts import REAL, Image, shifted, total
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.divergence_normal import normal as normal_divergence
 from mcgrad.distributions.normal import Normal
 from mcgrad.errors import ParameterError
 from mcgrad.noise import NoiseSpec, Shape
@@ -73,6 +75,7 @@ class LogisticNormal(_OnSimplex):
     SoftmaxNormal : Aitchison's, by a softmax.
     """
 
+    divergence_forms: ClassVar = DivergenceForms(within=normal_divergence)
     _bijection: ClassVar[Any] = StickBreaking()
     chart = Image(_bijection, REAL)
 
@@ -93,6 +96,7 @@ class SoftmaxNormal(_OnSimplex):
     ``MultivariateNormal(loc, scale_tril).transformed(bijections.SoftmaxCentered())``.
     """
 
+    divergence_forms: ClassVar = DivergenceForms(within=normal_divergence)
     _bijection: ClassVar[Any] = SoftmaxCentered()
     chart = Image(_bijection, REAL)
 

@@ -11,6 +11,8 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, unit_interval
+from mcgrad.distributions.divergence_normal import normal as normal_divergence
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.functions.special import expit, log_expit, ndtr
 
@@ -27,6 +29,7 @@ class LogitNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(within=normal_divergence, interval=unit_interval)
     support = supports.unit_interval
     chart = LOGIT
 

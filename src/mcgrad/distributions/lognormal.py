@@ -12,7 +12,9 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.decompositions import SQRT_2PI, maxwell, rayleigh
-from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params, positive_line
+from mcgrad.distributions.divergence_normal import normal as normal_divergence
+from mcgrad.distributions.normal import HALF_LOG_2PI, cross_entropy as normal_cross_entropy
 from mcgrad.functions.special import ndtr
 
 
@@ -23,6 +25,15 @@ def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
 
 def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
     return 1.0 / scale, np.exp(loc + scale * maxwell((np.log(z) - loc) / scale, u)), z
+
+
+def _moments(q: Params) -> tuple[Any, Any]:
+    mean = np.exp(q["loc"] + 0.5 * np.square(q["scale"]))
+    return mean, np.square(mean) * np.expm1(np.square(q["scale"]))
+
+
+def _cross_entropy(p: Params, log_mean: Any, log_variance: Any) -> Any:
+    return normal_cross_entropy(p, (log_mean, log_variance)) + log_mean
 
 
 class LogNormal(Distribution):
@@ -42,6 +53,13 @@ class LogNormal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=normal_divergence,
+        interval=positive_line,
+        moments=_moments,
+        log_mean=lambda q: q["loc"],
+        cross_entropy=CrossEntropy(("log_mean", "log_variance"), _cross_entropy),
+    )
     support = supports.positive
     chart = LOG
 

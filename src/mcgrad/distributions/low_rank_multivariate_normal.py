@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +14,36 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
 from mcgrad.functions.implicit_derivative import stop
 from mcgrad.functions.triangular_solve import cholesky, solve_lower, solve_upper
 from mcgrad.noise import NoiseSpec, Shape
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """A vector of d components; its factor has a column for each of them, and more."""
+
+    loc: Any
+    cov_factor: Any
+    cov_diag: Any
+    d: int
+    is_triangular: ClassVar[bool] = False
+
+    def factor(self) -> Any:
+        own = np.where(np.eye(self.d) > 0, np.sqrt(self.cov_diag), 0.0)
+        return np.concatenate([self.cov_factor, own], axis=1)
+
+    def diagonal(self) -> Any:
+        raise TypeError("the factor is not triangular")
+
+    def whitened(self, columns: Any) -> Any:
+        return whiten(columns, self.cov_factor, self.cov_diag)
+
+    def half_log_determinant(self) -> Any:
+        return half_log_determinant(self.cov_factor, self.cov_diag)
 
 
 class LowRankMultivariateNormal(Distribution):
@@ -42,6 +68,9 @@ class LowRankMultivariateNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "cov_factor": real, "cov_diag": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        vector=lambda x, d: _Vector(x["loc"], x["cov_factor"], x["cov_diag"], d)
+    )
     support = supports.real
     chart = REAL
 

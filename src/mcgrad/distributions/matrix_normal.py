@@ -12,6 +12,8 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, real
+from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.divergence_normal import matrix_normal
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
 from mcgrad.functions.triangular_solve import solve_lower
@@ -37,6 +39,7 @@ class MatrixNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale_row": lower_cholesky, "scale_column": lower_cholesky}
+    divergence_forms: ClassVar = DivergenceForms(within=matrix_normal)
     support = supports.real
     chart = REAL
 

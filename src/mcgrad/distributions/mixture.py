@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike
 
 from mcgrad import noise as noises
 from mcgrad.distributions.base import Distribution, is_built_in
-from mcgrad.distributions.categorical import log_probabilities
 from mcgrad.distributions.charts import REAL, shifted, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
 from mcgrad.distributions.gaps import bridging, marginal
 from mcgrad.distributions.multivariate_normal import MultivariateNormal
 from mcgrad.distributions.normal import Normal
-from mcgrad.distributions.probs_logits import either, log_weights
+from mcgrad.distributions.probs_logits import either, log_probabilities, log_weights
 from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.distributions.thresholds import is_above, is_below, split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +14,33 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, positive_definite, real
 from mcgrad.distributions.covariance import lower, one_of, shape_of
+from mcgrad.distributions.divergence_forms import DivergenceForms
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.errors import ParameterError
 from mcgrad.functions.triangular_solve import solve_lower
 from mcgrad.noise import Shape
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """A vector of d correlated components."""
+
+    loc: Any
+    scale_tril: Any
+    d: int
+    is_triangular: ClassVar[bool] = True
+
+    def factor(self) -> Any:
+        return self.scale_tril
+
+    def diagonal(self) -> Any:
+        return self.scale_tril[np.arange(self.d), np.arange(self.d)]
+
+    def whitened(self, columns: Any) -> Any:
+        return solve_lower(self.scale_tril, columns)
+
+    def half_log_determinant(self) -> Any:
+        return np.sum(np.log(self.diagonal()))
 
 
 class MultivariateNormal(Distribution):
@@ -44,6 +68,7 @@ class MultivariateNormal(Distribution):
         "covariance_matrix": positive_definite,
         "precision_matrix": positive_definite,
     }
+    divergence_forms: ClassVar = DivergenceForms(vector=lambda x, d: _Vector(x["loc"], lower(x), d))
     support = supports.real
     chart = REAL
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
 from mcgrad.distributions.decompositions import SQRT_2PI, maxwell, rayleigh
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params, real_line
+from mcgrad.distributions.divergence_normal import normal as normal_divergence
 from mcgrad.functions.special import ndtr
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -25,6 +28,35 @@ def _split_loc(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
 
 def _split_scale(z: Any, u: Any, *, loc: Any, scale: Any) -> Any:
     return 1.0 / scale, loc + scale * maxwell((z - loc) / scale, u), z
+
+
+def cross_entropy(p: Params, moments: tuple[Any, Any]) -> Any:
+    """Return -E log p of a normal density p, by mean and variance."""
+    mean, variance = moments
+    square = (variance + np.square(mean - p["loc"])) / np.square(p["scale"])
+    return 0.5 * square + np.log(p["scale"]) + HALF_LOG_2PI
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """A vector of d independent components."""
+
+    loc: Any
+    scale: Any
+    d: int
+    is_triangular: ClassVar[bool] = True
+
+    def factor(self) -> Any:
+        return np.where(np.eye(self.d) > 0, self.diagonal(), 0.0)
+
+    def diagonal(self) -> Any:
+        return np.broadcast_to(self.scale, (self.d,))
+
+    def whitened(self, columns: Any) -> Any:
+        return columns / (self.scale if columns.ndim == 1 or np.ndim(self.scale) == 0 else self.scale[:, None])
+
+    def half_log_determinant(self) -> Any:
+        return np.sum(np.log(self.diagonal()))
 
 
 class Normal(Distribution):
@@ -40,6 +72,13 @@ class Normal(Distribution):
 
     constraints: ClassVar = {"loc": real, "scale": positive}
     decompositions: ClassVar = {"loc": _split_loc, "scale": _split_scale}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=normal_divergence,
+        interval=real_line,
+        moments=lambda q: (q["loc"], np.square(q["scale"])),
+        cross_entropy=CrossEntropy(("moments",), cross_entropy),
+        vector=lambda x, d: _Vector(x["loc"], x["scale"], d),
+    )
     support = supports.real
     chart = REAL
 

@@ -11,7 +11,28 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, about, shifted, total
 from mcgrad.distributions.constraints import positive
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params
+from mcgrad.functions.gamma import log_excess
 from mcgrad.functions.special import log_ndtr
+
+
+def _divergence(q: Params, p: Params) -> Any:
+    inside = q["scale"] >= p["scale"]
+    ours, theirs = q["alpha"], p["alpha"]
+    heights = log_excess(theirs / ours, (theirs - ours) / ours)
+    starts = theirs * np.log(np.where(inside, q["scale"] / p["scale"], 1.0))
+    return np.sum(np.where(inside, heights + starts, np.inf))
+
+
+def _moments(q: Params) -> tuple[Any, Any]:
+    scale, alpha = q["scale"], q["alpha"]
+    one = scale / np.where(alpha > 1.0, alpha - 1.0, 1.0)
+    variance = np.square(one) * alpha / np.where(alpha > 2.0, alpha - 2.0, 1.0)
+    return np.where(alpha > 1.0, one * alpha, np.inf), np.where(alpha > 2.0, variance, np.inf)
+
+
+def _cross_entropy(p: Params, log_mean: Any) -> Any:
+    return log_mean - np.log(p["alpha"]) + p["alpha"] * (log_mean - np.log(p["scale"]))
 
 
 class Pareto(Distribution):
@@ -31,6 +52,14 @@ class Pareto(Distribution):
     """
 
     constraints: ClassVar = {"scale": positive, "alpha": positive}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=_divergence,
+        interval=lambda q: (q["scale"], np.inf),
+        moments=_moments,
+        log_mean=lambda q: np.log(q["scale"]) + 1.0 / q["alpha"],
+        log_variance=lambda q: 1.0 / np.square(q["alpha"]),
+        cross_entropy=CrossEntropy(("log_mean",), _cross_entropy),
+    )
     support = supports.interval("scale", closed=True)
     chart = LOG
 

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, positive
+from mcgrad.distributions.divergence_discrete import poisson
+from mcgrad.distributions.divergence_forms import DivergenceForms
 from mcgrad.distributions.inversion_tables import invert, is_count, log_count, poisson_row, poisson_width
 from mcgrad.distributions.shapes import refuse_unless
 from mcgrad.distributions.thresholds import two_uniforms
@@ -46,6 +48,7 @@ class Poisson(Distribution):
 
     constraints: ClassVar = {"rate": positive}
     decompositions: ClassVar = {"rate": _split_rate}
+    divergence_forms: ClassVar = DivergenceForms(within=poisson)
     support = supports.counts()
     reparameterized: ClassVar[bool] = False
     max_rate: float

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.errors import ParameterError
-from mcgrad.functions.special import expit
+from mcgrad.functions.special import expit, logsumexp
 
 
 def either(probs: Any, logits: Any) -> dict[str, Any]:
@@ -36,3 +36,9 @@ def probabilities(probs: Any, logits: Any) -> Any:
 def odds_slope(logits: Any) -> Any:
     """Return the derivative of a probability in its log odds."""
     return np.exp(-np.logaddexp(0.0, logits) - np.logaddexp(0.0, -logits))
+
+
+def log_probabilities(probs: Any, logits: Any) -> Any:
+    """Logarithms of the normalized weights along the last axis."""
+    weights = log_weights(probs, logits)
+    return weights - logsumexp(weights, axis=-1, keepdims=True)

@@ -13,6 +13,7 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOGIT, SIMPLEX, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import open_unit_interval, positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, unit_interval
 from mcgrad.distributions.probs_logits import either, log_odds, log_weights
 from mcgrad.errors import ParameterError
 from mcgrad.functions.special import expit, log_expit, logsumexp, softmax
@@ -37,6 +38,7 @@ class RelaxedBernoulli(Distribution):
     """
 
     constraints: ClassVar = {"temperature": positive, "probs": open_unit_interval, "logits": real}
+    divergence_forms: ClassVar = DivergenceForms(interval=unit_interval)
     support = supports.unit_interval
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOGIT

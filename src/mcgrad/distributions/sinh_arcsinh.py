@@ -12,6 +12,7 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, real_line
 from mcgrad.distributions.normal import HALF_LOG_2PI
 from mcgrad.functions.special import ndtr
 
@@ -38,6 +39,7 @@ class SinhArcsinh(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "skewness": real, "tailweight": positive}
+    divergence_forms: ClassVar = DivergenceForms(interval=real_line)
     support = supports.real
     chart = REAL
 

@@ -14,6 +14,7 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
 from mcgrad.distributions.constraints import lower_cholesky, positive, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, real_line
 from mcgrad.errors import ParameterError
 from mcgrad.functions.gamma import gamma_log_ratio, log_rising
 from mcgrad.functions.triangular_solve import solve_lower
@@ -42,6 +43,7 @@ class StudentT(Distribution):
     """
 
     constraints: ClassVar = {"df": positive, "loc": real, "scale": positive}
+    divergence_forms: ClassVar = DivergenceForms(interval=real_line)
     support = supports.real
     chart = REAL
 

@@ -13,6 +13,7 @@ from mcgrad.distributions.base import Distribution, is_built_in
 from mcgrad.distributions.bijections import Bijection
 from mcgrad.distributions.charts import REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, checked
+from mcgrad.distributions.divergence_forms import Form
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.distributions.supports import Support
@@ -120,6 +121,12 @@ class Transformed(Distribution):
         own = {path: array for path, array in self._flat.items() if path.partition(".")[0] in self._own}
         return image(self.base, self._map.forward, self._map.inverse, self._map.image, own, self.constraints)
 
+    def divergence_within(self, p: Distribution) -> Form | None:
+        """Return that of the bases: one invertible map of both changes nothing."""
+        from mcgrad.distributions.divergence import closed_form  # which imports families
+
+        return closed_form(self.base, p.base) if isinstance(p, Transformed) and _is_one(self.fn, p.fn) else None
+
     def transform(self, eps: Any, /, **params: Any) -> Any:
         """Transform the noise as the base does, and map the draw."""
         base, own = self._split(params)
@@ -203,6 +210,13 @@ def _chart(fn: Bijection, base: Chart, parametric: bool) -> Chart:
     if base == REAL and fn.chart is not None:
         return fn.chart
     return Image(fn, base)
+
+
+def _is_one(first: Any, second: Any) -> bool:
+    """Whether two maps are known to be the same: one bijection, or two of one class that hold nothing."""
+    if not isinstance(first, Bijection) or type(first) is not type(second):
+        return False
+    return first is second or not (vars(first) or vars(second))
 
 
 def _keeps(base: Chart) -> bool:

@@ -12,8 +12,14 @@ from mcgrad.arrays import to_host
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params
 from mcgrad.distributions.shapes import broadcast, refuse_unless
 from mcgrad.distributions.supports import Support
+
+
+def _moments(q: Params) -> tuple[Any, Any]:
+    left, right = q["peak"] - q["low"], q["high"] - q["peak"]
+    return q["low"] + (2.0 * left + right) / 3.0, (np.square(left) + left * right + np.square(right)) / 18.0
 
 
 class Triangular(Distribution):
@@ -28,6 +34,9 @@ class Triangular(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real, "peak": real}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=lambda q: (q["low"], q["high"]), is_bounded=True, moments=_moments
+    )
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
     def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
+from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params
 from mcgrad.errors import ParameterError
 
 
@@ -20,6 +21,19 @@ def _split_low(z: Any, u: Any, *, low: Any, high: Any) -> Any:
 
 def _split_high(z: Any, u: Any, *, low: Any, high: Any) -> Any:
     return 1.0 / (high - low), high + 0.0 * z, z
+
+
+def _divergence(q: Params, p: Params) -> Any:
+    inside = (q["low"] >= p["low"]) & (q["high"] <= p["high"])
+    ratio = (p["high"] - p["low"]) / (q["high"] - q["low"])
+    return np.sum(np.where(inside, np.log(ratio), np.inf))
+
+
+def mean_of_log(low: Any, high: Any) -> Any:
+    """Return E log x, x uniform between low >= 0 and high."""
+    start = np.where(low > 0.0, low, 1.0)
+    rise = np.log(np.where(low > 0.0, high / start, 1.0))
+    return np.log(high) - 1.0 + np.where(low > 0.0, rise * (low / (high - low)), 0.0)
 
 
 class Uniform(Distribution):
@@ -33,6 +47,14 @@ class Uniform(Distribution):
 
     constraints: ClassVar = {"low": real, "high": real}
     decompositions: ClassVar = {"low": _split_low, "high": _split_high}
+    divergence_forms: ClassVar = DivergenceForms(
+        within=_divergence,
+        interval=lambda q: (q["low"], q["high"]),
+        is_bounded=True,
+        moments=lambda q: (q["low"] + 0.5 * (q["high"] - q["low"]), np.square(q["high"] - q["low"]) / 12.0),
+        log_mean=lambda q: mean_of_log(q["low"], q["high"]),
+        cross_entropy=CrossEntropy(("bounds",), lambda p, bounds: np.log(p["high"] - p["low"])),
+    )
     # Not z <= high: rounding may carry a draw past `high`, but never past low + width.
     support = supports.interval("low", lambda low, high: low + (high - low), closed=True, moving=("low", "high"))
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,12 +12,20 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import LOG, SPAN, about, shifted, total
 from mcgrad.distributions.constraints import positive
-from mcgrad.distributions.gumbel import EULER
+from mcgrad.distributions.divergence_forms import DivergenceForms, Params, positive_line
+from mcgrad.functions.gamma import EULER
+from mcgrad.functions.special import gammaln
 
 
 def _split_scale(z: Any, u: Any, *, concentration: Any, scale: Any) -> Any:
     power = np.power(z / scale, concentration) - np.log(u)
     return concentration / scale, scale * np.power(power, 1.0 / concentration), z
+
+
+def _moments(q: Params) -> tuple[Any, Any]:
+    log_scale, k = np.log(q["scale"]), q["concentration"]
+    mean = np.exp(log_scale + gammaln(1.0 + 1.0 / k))
+    return mean, np.exp(2.0 * log_scale + gammaln(1.0 + 2.0 / k)) - np.square(mean)
 
 
 class Weibull(Distribution):
@@ -32,6 +41,14 @@ class Weibull(Distribution):
 
     constraints: ClassVar = {"scale": positive, "concentration": positive}
     decompositions: ClassVar = {"scale": _split_scale}
+    divergence_forms: ClassVar = DivergenceForms(
+        interval=positive_line,
+        moments=_moments,
+        log_mean=lambda q: np.log(q["scale"]) - EULER / q["concentration"],
+        log_variance=lambda q: math.pi**2 / 6 / np.square(q["concentration"]),
+        power=lambda x: (1.0, x["concentration"], np.log(x["scale"])),
+        weibull=lambda x: (x["concentration"], np.log(x["scale"])),
+    )
     support = supports.positive
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOG

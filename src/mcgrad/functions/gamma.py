@@ -20,6 +20,7 @@ from mcgrad.trace.tracer import Tracer, unwrap
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 LARGE = 20.0  # from here on Stirling's series has float64's digits
+EULER = 0.5772156649015329  # -digamma(1)
 
 
 def gamma_log_ratio(concentration: Any, score: Any) -> Any:
