@@ -4,19 +4,16 @@ The hardware's 2**x serves exp and what is made of it (the other hardware functi
 have absolute errors only, which the stated bounds do not allow). Error bounds: `bounds.py`.
 """
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from mcgrad.kernels.elementary32 import *  # noqa: F403
-from mcgrad.kernels.intrinsics import absolute, divide, fma, select
-from mcgrad.kernels.jit import scalar
-from mcgrad.kernels.logarithm32 import LN2, LOG2E, log_reduced
-from mcgrad.kernels.special32 import *  # noqa: F403
+from mcgrad.kernels import elementary, exponential, special
+from mcgrad.kernels.exponential import LN2, LOG2E
+from mcgrad.kernels.intrinsics import absolute, fma, select
+from mcgrad.kernels.widths import FLOAT32, Width, each_width, namespace
 
-F = np.float32
-LOG2E_TAIL = F(1.9259630e-08)
+LOG2E_TAIL = 1.9259630e-08  # what LOG2E lacks in float32
 
 
 @intrinsic
@@ -30,38 +27,15 @@ def exp2_instruction(typingctx, x):
     return (types.float32(types.float32), codegen) if x == types.float32 else None
 
 
-@scalar
-def exp(x):
+@each_width
+def hardware_exp(x):
     """e**x."""
     head = x * LOG2E
     tail = fma(x, LOG2E_TAIL, fma(x, LOG2E, -head))  # what the product rounded away
     y = exp2_instruction(head)
-    return select(absolute(head) < F(128.0), fma(y, tail * LN2, y), y)
+    return select(absolute(head) < 128.0, fma(y, tail * LN2, y), y)
 
 
-@scalar
-def log1p_exp_negative(a):
-    """log(1 + e**-a) for a >= 0."""
-    t = exp(-a)
-    upper = t > F(0.41421356)
-    return log_reduced(select(upper, F(0.5) * (t - F(1.0)), t), select(upper, F(1.0), F(0.0)))
-
-
-@scalar
-def expit(x):
-    """1 / (1 + e**-x)."""
-    t = exp(-absolute(x))
-    return divide(select(x >= F(0.0), F(1.0), t), F(1.0) + t)
-
-
-@scalar
-def softplus(x):
-    """log(1 + e**x)."""
-    return select(x > F(0.0), x, F(0.0)) + log1p_exp_negative(absolute(x))
-
-
-@scalar
-def logaddexp(x, y):
-    """log(e**x + e**y)."""
-    result = select(x > y, x, y) + log1p_exp_negative(absolute(x - y))
-    return select(x == y, x + LN2, result)
+CUDA32 = Width("cuda32", FLOAT32.real, {exponential.exp: hardware_exp.float32})
+__all__ = elementary.__all__ + special.__all__
+globals().update(namespace(elementary, CUDA32) | namespace(special, CUDA32))

@@ -3,12 +3,12 @@
 import numpy as np
 from numba import int32, uint32
 
+from mcgrad.kernels import logarithm, trigonometric
 from mcgrad.kernels.intrinsics import bits_float32, float_bits32, fma, long_polynomial, root_of_normal, select
 from mcgrad.kernels.jit import scalar
-from mcgrad.kernels.logarithm32 import LN2, LOG
-from mcgrad.kernels.trigonometric32 import sincos_reduced
 
 F = np.float32
+LN2, LOG, sincos_reduced = F(logarithm.LN2), logarithm.LOG.float32, trigonometric.sincos_reduced.float32
 TURN = F(2.0 * np.pi / 2.0**34)  # radians in a quarter of one unit of the second word
 
 

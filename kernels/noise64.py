@@ -6,12 +6,13 @@ Words become floats by writing their bits into a mantissa, since AVX2 has no con
 import numpy as np
 from numba import int64, uint32, uint64
 
+from mcgrad.kernels import logarithm, trigonometric
 from mcgrad.kernels.intrinsics import bits_float64, select, square_root
 from mcgrad.kernels.jit import scalar
-from mcgrad.kernels.logarithm64 import log_reduced, split
-from mcgrad.kernels.trigonometric64 import quarter_turns
 
 HALF_PI = 0.5 * np.pi
+log_reduced, split = logarithm.log_reduced.float64, logarithm.split.float64
+quarter_turns = trigonometric.quarter_turns.float64
 
 
 @scalar

@@ -1,43 +1,7 @@
-"""The special functions in float64, under SciPy's names: what an emitted float64 kernel calls."""
+"""The special functions in float64: what an emitted float64 kernel calls."""
 
-from mcgrad.kernels.errorfunction64 import erf, erfc, erfcx, log_ndtr, ndtr
-from mcgrad.kernels.exponential64 import exp
-from mcgrad.kernels.gamma64 import digamma, gammaln, trigamma
-from mcgrad.kernels.gammaquantile64 import gamma_log_ratio, gamma_slope_a, gamma_slope_e
-from mcgrad.kernels.intrinsics import absolute, select
-from mcgrad.kernels.jit import scalar
-from mcgrad.kernels.logarithm64 import LN2, log_reduced
-from mcgrad.kernels.normalquantile64 import ndtri, ndtri_exp
+from mcgrad.kernels import special
+from mcgrad.kernels.widths import FLOAT64, namespace
 
-__all__ = [
-    "digamma", "erf", "erfc", "erfcx", "expit", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "gammaln",
-    "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp", "softplus", "trigamma",
-]  # fmt: skip
-
-
-@scalar
-def log1p_exp_negative(a):
-    """log(1 + e**-a) for a >= 0."""
-    t = exp(-a)
-    upper = t > 0.41421356
-    return log_reduced(select(upper, 0.5 * (t - 1.0), t), select(upper, 1.0, 0.0))
-
-
-@scalar
-def expit(x):
-    """1 / (1 + e**-x)."""
-    t = exp(-absolute(x))  # as in softplus, whose derivative this is: LLVM computes it once for both
-    return select(x >= 0.0, 1.0, t) / (1.0 + t)
-
-
-@scalar
-def softplus(x):
-    """log(1 + e**x)."""
-    return select(x > 0.0, x, 0.0) + log1p_exp_negative(absolute(x))
-
-
-@scalar
-def logaddexp(x, y):
-    """log(e**x + e**y)."""
-    result = select(x > y, x, y) + log1p_exp_negative(absolute(x - y))
-    return select(x == y, x + LN2, result)  # inf - inf is no number
+__all__ = special.__all__
+globals().update(namespace(special, FLOAT64))

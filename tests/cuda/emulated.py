@@ -49,6 +49,14 @@ def square_root(x):
     return (root * (1 + _rng.choice([-1, 1], root.shape) * 2.0**-23)).astype(F)
 
 
+def float_bits(x):
+    return np.asarray(x, F).view(np.int32)
+
+
+def bits_float(x):
+    return np.asarray(x, np.int32).view(F)
+
+
 SHIMS: dict[str, Any] = {
     "fma": fma,
     "polynomial": polynomial,
@@ -64,10 +72,10 @@ SHIMS: dict[str, Any] = {
     "exact_add": np.add,
     "exact_sub": np.subtract,
     "exact_mul": np.multiply,
-    "float_bits32": lambda x: np.asarray(x, F).view(np.int32),
-    "bits_float32": lambda x: np.asarray(x, np.int32).view(F),
-    "int32": lambda x: np.asarray(x).astype(np.int32),
-    "uint32": lambda x: np.asarray(x).astype(np.uint32),
+    **dict.fromkeys(("float_bits", "float_bits32"), float_bits),
+    **dict.fromkeys(("bits_float", "bits_float32"), bits_float),
+    **dict.fromkeys(("sint", "int32"), lambda x: np.asarray(x).astype(np.int32)),
+    **dict.fromkeys(("uint", "uint32"), lambda x: np.asarray(x).astype(np.uint32)),
 }
 _made: dict[Any, Any] = {}
 

@@ -1,4 +1,4 @@
-"""Write kernels/gammasurface32.py and kernels/gammasurface64.py: Chebyshev series of two variables as powers.
+"""Write kernels/gamma_polynomials32.py and gamma_polynomials64.py: Chebyshev series of two variables as powers.
 
     python tests/kernels/data/fit_gamma_quantile.py [FOLDER]        # some minutes; kernels/ by default
 
@@ -19,7 +19,7 @@ A = mp.log(17)
 MOST_S = {32: 29, 64: 47}
 MOST_ETA = {32: 1.75, 64: 2.25}
 CUT = {32: 1e-9, 64: 3e-15}
-DOCSTRING = '''"""Rows of coefficients of the float{bits} gamma quantile (`gammaquantile{bits}.py`), for `surface`.
+DOCSTRING = '''"""Polynomials of the float{bits} gamma quantile (`gamma_quantile.py`): rows for `polynomial2`.
 
 Made by tests/kernels/data/fit_gamma_quantile.py from quantiles of 30 digits; Chebyshev series, cut at {cut}.
 """
@@ -120,7 +120,7 @@ def main(folder):
                 values = np.array(pool.starmap(function, points, chunksize=4), dtype=object).reshape(n, m)
                 series = to_chebyshev(n) @ values @ to_chebyshev(m).T
                 parts += [f"# {notes[name]}", text(name, cut(series, CUT[bits], shifted), bits)]
-            (folder / f"gammasurface{bits}.py").write_text("\n".join(parts) + "\n")
+            (folder / f"gamma_polynomials{bits}.py").write_text("\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

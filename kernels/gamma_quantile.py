@@ -1,7 +1,8 @@
-"""The gamma distribution's quantile at a normal score, in float64: log(z/(1 + a)) and the slopes of log z.
+"""The gamma distribution's quantile at a normal score: log(z/(1 + a)) and the slopes of log z.
 
 z is where the distribution function of Gamma(a, 1) is Phi(e). Both tails keep their digits, as Phi(-|e|) does. There
-is no iteration: z is smooth in the right coordinates, and polynomials of two variables (`gammapolynomials64`) give it.
+is no iteration: z is smooth in the right coordinates, and polynomials of two variables (`gamma_polynomials32`,
+`gamma_polynomials64`) give it.
 
 - a <= 16: with r = Phi(e)**(1/a) and s = -log(1 - r), z is nearly proportional to s (it is s for a = 1, and
   z = Gamma(1 + a)**(1/a) r (1 + O(r)) for small r, the series of Abramowitz and Stegun 6.5.29 reversed). So log z is
@@ -10,40 +11,70 @@ is no iteration: z is smooth in the right coordinates, and polynomials of two va
   functions*, Math. Comp. 58, 1992).
 
 The slopes come from the same polynomials, as products and sums of positive terms: they keep their relative accuracy.
-1e-300 < a < 1e300; scores are held to |e| <= 9, beyond the noise. Error bounds: `bounds.py`.
+1e-300 < a < 1e300 (float32: 1e-18 < a < 1e30); scores are held to |e| <= 9 (6.7), beyond the noise. Error bounds:
+`bounds.py`.
 """
 
 import numpy as np
 
-from mcgrad.kernels.errorfunction64 import SQRT_HALF, erfcx
-from mcgrad.kernels.exponential64 import clamped, exp_pair, expm1
-from mcgrad.kernels.gammapolynomials64 import HIGH, LARGE, LOW
-from mcgrad.kernels.intrinsics import absolute, exact_mul, fma, select, square_root
-from mcgrad.kernels.jit import scalar
-from mcgrad.kernels.logarithm64 import log_reduced, split
+from mcgrad.kernels import gamma_polynomials32, gamma_polynomials64
+from mcgrad.kernels.error_function import SQRT_HALF, erfcx
+from mcgrad.kernels.exponential import clamped, exp_pair, expm1
+from mcgrad.kernels.intrinsics import absolute, divide, exact_mul, fma, select, square_root
+from mcgrad.kernels.logarithm import log_reduced, split
 from mcgrad.kernels.polynomial2 import polynomial2, slope_x, slope_y
+from mcgrad.kernels.widths import ByWidth, by_width, each_width
 
 NAN = np.nan
-MOST_SCORE, MOST_S, SPLIT_A = 9.0, 47.0, 16.0
+MOST_SCORE, MOST_S, SPLIT_A = by_width(6.7, 9.0), by_width(29.0, 47.0), 16.0
 X_SCALE = 2.0 / 2.833213344056216  # 2 / log(17)
-MIDDLE, Y_SCALE = 2.6182209814149746, 0.8117366598998157  # log(4 S)/2 and 2/log(S/4)
-LARGE_SCALE = 1.0 / 2.25
+MIDDLE = by_width(2.3767951, 2.6182209814149746)  # log(4 S)/2
+Y_SCALE = by_width(1.0095904, 0.8117366598998157)  # 2/log(S/4)
+LARGE_SCALE = by_width(1.0 / 1.75, 1.0 / 2.25)
 SQRT_2PI, SQRT_HALF_PI = 2.5066282746310002, 1.2533141373155003
 
-low, high, large = polynomial2(LOW), polynomial2(HIGH), polynomial2(LARGE)
-low_x, low_y = polynomial2(slope_x(LOW, X_SCALE)), polynomial2(slope_y(LOW, 0.5))
-high_x, high_y = polynomial2(slope_x(HIGH, X_SCALE)), polynomial2(slope_y(HIGH, Y_SCALE))
-large_x, large_y = polynomial2(slope_x(LARGE, 16.0)), polynomial2(slope_y(LARGE, LARGE_SCALE))
+
+def surface(name, x_scale, y_scale):
+    """Return a polynomial of two variables and its slopes in x and y, which are linear in a and e with these scales."""
+
+    def rows(width):
+        return getattr(by_width(gamma_polynomials32, gamma_polynomials64).at(width), name)
+
+    def scaled(slope, scale):
+        return ByWidth(lambda width: polynomial2(slope(rows(width), float(width.of(scale)))))
+
+    return ByWidth(lambda width: polynomial2(rows(width))), scaled(slope_x, x_scale), scaled(slope_y, y_scale)
 
 
-@scalar
+low, low_x, low_y = surface("LOW", X_SCALE, 0.5)
+high, high_x, high_y = surface("HIGH", X_SCALE, Y_SCALE)
+large, large_x, large_y = surface("LARGE", 16.0, LARGE_SCALE)
+
+
+@each_width
 def log_positive(x):
     """Logarithm of a normal number > 0."""
     m, k, _ = split(x)
     return log_reduced(m - 1.0, k)
 
 
-@scalar
+@each_width
+def rounded_reciprocal(a):
+    """1/a, rounded nearly once where division is not: in float32, on GPUs."""
+    b = divide(1.0, a)
+    return fma(b, fma(-a, b, 1.0), b)
+
+
+@each_width
+def plain_reciprocal(a):
+    """1/a."""
+    return divide(1.0, a)
+
+
+reciprocal = by_width(rounded_reciprocal, plain_reciprocal)
+
+
+@each_width
 def tail(e):
     """(Phi(-|e|), density at e, Mills' ratio of |e|)."""
     size = absolute(e)
@@ -53,7 +84,7 @@ def tail(e):
     return density * mills, density, mills
 
 
-@scalar
+@each_width
 def log_probability(e, tail):
     """Logarithm of Phi(e), with full relative accuracy in both tails."""
     m, k, _ = split(select(e < 0.0, tail, 1.0 - tail))
@@ -61,7 +92,7 @@ def log_probability(e, tail):
     return log_reduced(select(near, -tail, m - 1.0), select(near, 0.0, k))
 
 
-@scalar
+@each_width
 def coordinates(a, b, log_p):
     """(log r, 1 - r, s, log s, x, y of the low and of the high surface); b = 1/a."""
     log_r = log_p * b
@@ -72,47 +103,47 @@ def coordinates(a, b, log_p):
     return log_r, t, s, log_s, x, fma(0.5, select(s < 4.0, s, 4.0), -1.0), (log_s - MIDDLE) * Y_SCALE
 
 
-@scalar
+@each_width
 def edges(a, e, y):
     """Give y where a > 0 and e is a number."""
     return select(a > 0.0, select(e == e, y, e), NAN)
 
 
-@scalar
+@each_width
 def gamma_log_ratio(a, e):
     """Logarithm of z/(1 + a)."""
-    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
+    b, score = reciprocal(a), clamped(e, -MOST_SCORE, MOST_SCORE)
     log_r, _, s, log_s, x, y_low, y_high = coordinates(a, b, log_probability(score, tail(score)[0]))
     small = select(s < 4.0, log_r + low(x, y_low), log_s + high(x, y_high))
     return edges(a, e, select(a > SPLIT_A, large(SPLIT_A * b, score * square_root(b) * LARGE_SCALE), small))
 
 
-@scalar
+@each_width
 def growth(s, t, y_slope_low, y_slope_high):
     """Slope of log z in log r, as that of log r in s is (1 - r)/r."""
-    ratio = (1.0 - t) / t
-    return select(s < 4.0, fma(y_slope_low, ratio, 1.0), ratio * (1.0 + y_slope_high) / s)
+    ratio = divide(1.0 - t, t)
+    return select(s < 4.0, fma(y_slope_low, ratio, 1.0), divide(ratio * (1.0 + y_slope_high), s))
 
 
-@scalar
+@each_width
 def gamma_slope_a(a, e):
     """Slope of log z in a, at fixed e."""
-    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
+    b, score = reciprocal(a), clamped(e, -MOST_SCORE, MOST_SCORE)
     log_r, t, s, _, x, y_low, y_high = coordinates(a, b, log_probability(score, tail(score)[0]))
-    rest = (1.0 + select(s < 4.0, low_x(x, y_low), high_x(x, y_high))) / (1.0 + a)
+    rest = divide(1.0 + select(s < 4.0, low_x(x, y_low), high_x(x, y_high)), 1.0 + a)
     small = fma(-log_r * b, growth(s, t, low_y(x, y_low), high_y(x, y_high)), rest)
     x, y = SPLIT_A * b, score * square_root(b) * LARGE_SCALE
-    moved = fma(-0.5 * (score * square_root(b)), large_y(x, y), 1.0) - b * large_x(x, y) - b / (1.0 + b)
+    moved = fma(-0.5 * (score * square_root(b)), large_y(x, y), 1.0) - b * large_x(x, y) - divide(b, 1.0 + b)
     return edges(a, e, select(a > SPLIT_A, b * moved, small))
 
 
-@scalar
+@each_width
 def gamma_slope_e(a, e):
     """Slope of log z in e: the normal density at e over that of log z; 0 beyond the scores that are held."""
-    b, score = 1.0 / a, clamped(e, -MOST_SCORE, MOST_SCORE)
+    b, score = reciprocal(a), clamped(e, -MOST_SCORE, MOST_SCORE)
     probability, density, mills = tail(score)
     _, t, s, _, x, y_low, y_high = coordinates(a, b, log_probability(score, probability))
-    hazard = select(score < 0.0, 1.0 / mills, density / (1.0 - probability))
+    hazard = select(score < 0.0, divide(1.0, mills), divide(density, 1.0 - probability))
     small = hazard * b * growth(s, t, low_y(x, y_low), high_y(x, y_high))
     root = square_root(b)
     slope = select(a > SPLIT_A, root * large_y(SPLIT_A * b, score * root * LARGE_SCALE), small)

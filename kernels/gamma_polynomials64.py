@@ -1,4 +1,4 @@
-"""Polynomials of the float64 gamma quantile (`gammaquantile64.py`): rows of coefficients, for `polynomial2`.
+"""Polynomials of the float64 gamma quantile (`gamma_quantile.py`): rows for `polynomial2`.
 
 Made by tests/kernels/data/fit_gamma_quantile.py from quantiles of 30 digits; Chebyshev series, cut at 3e-15.
 """
