@@ -116,7 +116,7 @@ class ShiftedMoments(ABC):
     def _is_accurate(self, moments: Moments) -> bool:
         """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
         far = moments.norm * FAR < math.sqrt(moments.count) * np.abs(moments.mean)
-        return np.count_nonzero(far & self._shifted) == 0
+        return not np.count_nonzero(far & self._shifted)
 
 
 def _moments(count: int, found: Sums, shift: Shift) -> Moments:
