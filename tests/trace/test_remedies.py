@@ -11,7 +11,7 @@ import scipy.special as sc
 from mcgrad.errors import TraceError
 from mcgrad.ir import build
 from mcgrad.trace.array_functions import FUNCTIONS, resolve
-from mcgrad.trace.remedies import REMEDIES
+from mcgrad.trace.remedies import FUNCTIONS as REMEDIES
 from mcgrad.trace.scipy_special import FUNCTIONS as SPECIAL_FUNCTIONS, UFUNCS as SPECIAL_UFUNCS
 from mcgrad.trace.trace import trace
 from mcgrad.trace.ufuncs import UFUNCS

@@ -17,7 +17,7 @@ from mcgrad.differentiate.zeros import (
     Unread,
     finite,
     is_guarded,
-    past,
+    keep_zeros,
 )
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.ops import OPS
@@ -152,7 +152,7 @@ def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
     cts = REVERSE[var.op](ct, var)
     if kind == BRANCH and var.op in REPEATING:
         return [
-            past(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
+            keep_zeros(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
             for term in cts
         ]
     return cts
@@ -161,7 +161,7 @@ def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
 def _term(rule: Callable[..., Var], t: Var, var: Var, i: int, kind: int) -> Var:
     """The share of one argument in a derivative, zero where t is so, if t may have zeros and the rule a pole."""
     term = rule(t, var, *var.args)
-    return past(t, term) if is_guarded(var, i, kind) else term
+    return keep_zeros(t, term) if is_guarded(var, i, kind) else term
 
 
 def _rules(var: Var) -> tuple:  # type: ignore[type-arg]

@@ -54,13 +54,13 @@ class Unread:
         return var not in self._whole and var in self._read and not self._read[var].all()
 
 
-def past(t: Var, term: Var) -> Var:
+def keep_zeros(t: Var, term: Var) -> Var:
     """Return a term that is proportional to t, element by element, or zero where t is exactly zero."""
     return apply("where", apply("equal", t, 0.0), 0.0, term)
 
 
 def is_guarded(var: Var, i: int, kind: int) -> bool:
-    """Whether zeros of this kind need a way past the rule of an elementwise op in its argument i."""
+    """Whether zeros of this kind have to be kept by hand in the rule of an elementwise op in its argument i."""
     if kind == NONE or var.op in SELECTING or OPS[var.op].linear:
         return False
     others = var.args  # what a zero is multiplied with is made of these

@@ -3,8 +3,8 @@
 This is the definition. Every backend is tested against it, and it against closed forms. A draw-independent array
 has extent 1 on the last axis; NumPy's broadcasting does the rest, and axis numbers of one draw stay valid.
 
-What is called here answers to CuPy's arrays, too: functions that make an array take one to make it like, and no ufunc
-is asked for more than a call. So draw-independent values of arrays on a device are computed there.
+The functions called here accept CuPy's arrays, too: those that make an array take one to make it like, and of ufuncs no
+other method than the call is used. So draw-independent values of arrays on a device are computed there.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,7 +44,7 @@ class Interpreter:
         self.roots = list(roots)
         self.dtype = dtype
         self._constants: dict[Var, Array] = {}
-        self._placed: dict[Var, Array] | None = None  # the same on the device
+        self._on_device: dict[Var, Array] | None = None  # the same on the device
         self._steps: list[tuple[Var, Callable[..., Array]]] = []
         self.inputs: list[Var] = []
         for var in _ancestors_without(self.roots, set(known)):
@@ -70,9 +70,9 @@ class Interpreter:
         """
         constants = self._constants
         if constants and any_on_device(leaves.values()):
-            if self._placed is None:
-                self._placed = {var: to_device(array) for var, array in constants.items()}
-            constants = self._placed
+            if self._on_device is None:
+                self._on_device = {var: to_device(array) for var, array in constants.items()}
+            constants = self._on_device
         values: dict[Var, Array] = {**constants, **leaves}
         if self._steps:
             with np.errstate(all="ignore"):

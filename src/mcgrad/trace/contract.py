@@ -80,7 +80,7 @@ def _squeezed(term: Term) -> Term:
 
 
 def _summed(term: Term, wanted: set[Label]) -> Term:
-    """Sum over the labels that nobody wants."""
+    """Sum over the labels that neither the output nor another operand has."""
     labels, x = term
     axes = [i for i, label in enumerate(labels) if label not in wanted]
     return (tuple(label for label in labels if label in wanted), build.reduce("sum", x, axes)) if axes else term

@@ -1,4 +1,4 @@
-"""What turns an array into one Python value, and so cannot be traced; a base class of Tracer."""
+"""Conversions of an array to one Python value, which tracing refuses; a base class of Tracer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from typing import Any, NoReturn
 
 from mcgrad.ir.program import Var
-from mcgrad.trace.foreign import WHOLE, remedy, renamed
+from mcgrad.trace.foreign import WHOLE, instead_of, renamed
+from mcgrad.trace.frames import crossed, user_expression, user_stores
 from mcgrad.trace.operands import index_remedy
-from mcgrad.trace.refuse import crossed, refusal, user_expression, user_stores
+from mcgrad.trace.refuse import refusal
 
 CALL = re.compile(r"(?:\w+\.)*(\w+)\(.*\)", re.DOTALL)
 CHOICES = {"max": "np.maximum(a, b) or np.max(x)", "min": "np.minimum(a, b) or np.min(x)", "any": "np.any(x)",
@@ -95,7 +96,7 @@ class Conversions:
             raise refusal("storing a traced value in a NumPy array", STACK)
         text, called, library = user_expression() or "", _called(), crossed()
         if library is not None:
-            raise refusal(f"making a NumPy array of a traced value in {text or library}", remedy(library))
+            raise refusal(f"making a NumPy array of a traced value in {text or library}", instead_of(library))
         if text.endswith("]") and not text.startswith("["):
             raise refusal(f"{text} with a traced index", self._index_remedy())
         if called and "vectorize" in called[0]:
@@ -110,10 +111,10 @@ class Conversions:
 
 
 def _refuse_library() -> None:
-    """Refuse another library's function that wants one number, by the user's call of it."""
+    """Refuse another library's function that converts its argument to one number; the error quotes the user's call."""
     library = crossed()
     if library not in (None, "python"):
-        raise refusal(user_expression() or str(library), remedy(str(library)))
+        raise refusal(user_expression() or str(library), instead_of(str(library)))
 
 
 def _called() -> tuple[str, str] | None:

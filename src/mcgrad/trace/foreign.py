@@ -1,4 +1,4 @@
-"""Functions, arrays and errors of other libraries: refused with the call, the user's line and the remedy."""
+"""Refusals of functions, arrays and errors of other libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.reals import UNMASKED, obstacle
-from mcgrad.trace.refuse import expression, owner, refusal
+from mcgrad.trace.frames import expression, owner
+from mcgrad.trace.refuse import refusal
 
 RENAMED = {"pow": "np.power", "fsum": "np.sum", "sumprod": "np.dot", "fmod": "np.mod", "dist": "np.linalg.norm",
            "lgamma": "scipy.special.gammaln", "erf": "scipy.special.erf", "erfc": "scipy.special.erfc",
@@ -20,7 +21,7 @@ RENAMED = {"pow": "np.power", "fsum": "np.sum", "sumprod": "np.dot", "fmod": "np
 NUMPY = "write it with NumPy's functions and those of scipy.special that docs/numpy.md lists"
 WHOLE = "give the function itself, written for whole arrays, with np.where for if"
 COMPILED = "give the Python function, {function}, or an mg.Integrand of it and its gradient"
-REMEDIES = {
+LIBRARIES = {
     "numba": "call the Python function, .py_func, or give an mg.Integrand, a compiled function with its gradient",
     "scipy": f"{NUMPY}; norm.cdf is scipy.special.ndtr, norm.ppf ndtri, norm.logpdf mg.Normal(0.0, 1.0).log_prob(z)",
     "python": NUMPY,
@@ -34,9 +35,9 @@ def renamed(name: str) -> str:
     return RENAMED.get(name, f"np.{name}")
 
 
-def remedy(library: str) -> str:
+def instead_of(library: str) -> str:
     """Return what to write instead of a library's functions."""
-    return REMEDIES.get(library, OTHERS)
+    return LIBRARIES.get(library, OTHERS)
 
 
 def refuse_untraceable(function: Callable[..., Any]) -> None:
@@ -63,7 +64,7 @@ def refuse_untraceable(function: Callable[..., Any]) -> None:
 
 
 def refuse_operand(value: Any) -> None:
-    """Refuse an array that would not mean here what it means elsewhere.
+    """Refuse an array whose elements or operators mean something else than those of a plain array.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def refuse_operand(value: Any) -> None:
         raise refusal("np.matrix as an operand", "accepted is a plain array, np.asarray(x), with @ for matrix products")
 
 
-def from_elsewhere(error: Exception) -> TraceError | None:
+def library_refusal(error: Exception) -> TraceError | None:
     """Return the refusal for an error that another library raised because it was given a Tracer, or None.
 
     Parameters
@@ -104,7 +105,7 @@ def from_elsewhere(error: Exception) -> TraceError | None:
     lines = str(error).replace("mcgrad.trace.tracer.Tracer", "Tracer").splitlines()
     reason = next((line.strip() for line in lines if "Tracer" in line), lines[0] if lines else "")
     call = f"{text or found} cannot be traced"
-    message = f"{call}; {remedy(found)} (raised was {type(error).__name__}: {reason})"
+    message = f"{call}; {instead_of(found)} (raised was {type(error).__name__}: {reason})"
     return TraceError(message, last.tb_frame.f_code.co_filename, last.tb_lineno)
 
 

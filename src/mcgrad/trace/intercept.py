@@ -1,12 +1,12 @@
-"""Reaching scipy.special's plain functions, which NumPy's protocols do not hand to a Tracer.
+"""Calls of scipy.special's plain functions with a Tracer, which NumPy's protocols do not pass on to it.
 
-logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every SciPy; no protocol
-lets a Tracer through. Replacing `scipy.special.logsumexp` would miss whoever wrote
-`from scipy.special import logsumexp`. So while a trace runs, the *code* of the function object that everybody holds is
-exchanged for a few lines that answer calls with a Tracer, and pass any other call, from whichever thread, to the
-original code. Under SCIPY_ARRAY_API the ufuncs are plain functions too, and treated alike.
+logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every SciPy, so that no
+protocol applies. Another function under the name `scipy.special.logsumexp` would not be called by code that has done
+`from scipy.special import logsumexp`. So while a trace runs, the *code* of the function object itself is exchanged for
+a few lines that answer calls with a Tracer, and pass any other call, from whichever thread, to the original code. Under
+SCIPY_ARRAY_API the ufuncs are plain functions too, and treated alike.
 
-SciPy is not imported here: only where the user's code has imported scipy.special is there anything to reach.
+SciPy is not imported here: where the user's code has not imported scipy.special there is nothing to exchange.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where in the user's code the equations were made that jump: comparisons, floors and signs."""
+"""The lines of the user's code on which comparisons, floors and signs were traced: warnings of jumps name them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 import mcgrad.ir
 from mcgrad.ir.program import Var
-from mcgrad.trace.refuse import owner
+from mcgrad.trace.frames import owner
 
 Line = tuple[str, int]  # file and line
 

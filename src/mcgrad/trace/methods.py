@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from mcgrad.ir.program import Var
-from mcgrad.trace import elementwise, products, reductions, shaping
+from mcgrad.trace import elementwise, products, reductions, remedies, shaping
 from mcgrad.trace.operands import as_dtype
-from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
 
 
 def _reshape(x: Var, *shape: Any) -> Var:
@@ -61,7 +60,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "var": reductions.var,
 }
 
-REMEDIES: dict[str, str] = {
+METHOD_REMEDIES: dict[str, str] = {
     "item": "compute with the array itself",
     "tolist": "iterate over the array itself, or index it",
     "fill": "use np.full_like",
@@ -78,12 +77,14 @@ REMEDIES: dict[str, str] = {
 }
 
 
-def otherwise(name: str) -> str:
+def remedy(name: str) -> str:
     """Say what to write for an attribute that an array does not have, as tensors of other libraries do."""
     if name in ("detach", "numpy", "cpu", "to", "to_numpy", "values", "block_until_ready", "requires_grad"):
         return "leave it out: what f is given takes NumPy's functions as it is"
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
+    if name in METHOD_REMEDIES:
+        return METHOD_REMEDIES[name]
+    if name in remedies.FUNCTIONS:
+        return remedies.FUNCTIONS[name]
     if callable(getattr(np, name, None)):
         return f"use np.{name}"
     return "it is not among the supported methods and attributes, which docs/numpy.md lists"

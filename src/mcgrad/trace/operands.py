@@ -1,4 +1,4 @@
-"""Arguments of NumPy functions: operands as Vars, axes as tuples, dtypes that mean something here."""
+"""Arguments of traced NumPy calls: operands as Vars, axes as tuples of numbers, dtypes as kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy's products and what is made of diagonals: matmul, dot, einsum, tensordot, trace and their kin."""
+"""NumPy's products, and its functions of diagonals and triangles of matrices."""
 
 from __future__ import annotations
 

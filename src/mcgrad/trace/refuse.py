@@ -1,19 +1,9 @@
-"""What a user hears about code that cannot be traced: the call, the line of their own file, the remedy."""
+"""The error for code that cannot be traced: it names the call, the line of the user's file and what to write instead."""
 
 from __future__ import annotations
 
-import dis
-import linecache
-import os
-import sys
-from functools import cache
-from itertools import islice
-from types import FrameType
-
 from mcgrad.errors import TraceError
-
-LIBRARIES = ("mcgrad", "numpy", "scipy", "pandas", "torch", "jax", "jaxlib", "numba", "sympy", "xarray", "tensorflow")
-STANDARD = os.path.dirname(os.__file__) + os.sep
+from mcgrad.trace.frames import user_frame
 
 
 def refusal(call: str, remedy: str) -> TraceError:
@@ -21,59 +11,3 @@ def refusal(call: str, remedy: str) -> TraceError:
     frame = user_frame()
     message = f"{call} cannot be traced; {remedy}"
     return TraceError(message, frame.f_code.co_filename, frame.f_lineno) if frame else TraceError(message)
-
-
-def user_frame() -> FrameType | None:
-    """Return the innermost frame that is not mcgrad's, Python's or another library's."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and owner(frame.f_code.co_filename) is not None:
-        frame = frame.f_back
-    return frame
-
-
-@cache
-def owner(filename: str) -> str | None:
-    """Return which of the known libraries a file belongs to, or None for one of the user's own.
-
-    Of a file whose code has run: its library is among the modules then.
-    """
-    for name in LIBRARIES:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file and filename.startswith(os.path.dirname(file) + os.sep):
-            return name
-    if filename.startswith("<frozen ") or (filename.startswith(STANDARD) and "site-packages" not in filename):
-        return "python"
-    return None
-
-
-def crossed() -> str | None:
-    """Return the library whose code stands between the user's code and the Tracer, if there is one besides NumPy."""
-    frame, found = sys._getframe(1), None
-    while frame is not None and (name := owner(frame.f_code.co_filename)) is not None:
-        if name == "numpy" and f"{os.sep}ma{os.sep}" in frame.f_code.co_filename:
-            name = "numpy.ma"
-        found = name if name not in ("mcgrad", "numpy") else found
-        frame = frame.f_back  # type: ignore[assignment]
-    return found if frame is not None else None
-
-
-def user_stores() -> bool:
-    """Whether the user's code is assigning to an item."""
-    frame = user_frame()
-    return frame is not None and dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
-
-
-def user_expression() -> str | None:
-    """Return the text of the expression that the user's code is evaluating, where it stands on one line."""
-    frame = user_frame()
-    return None if frame is None else expression(frame, frame.f_lasti)
-
-
-def expression(frame: FrameType, instruction: int) -> str | None:
-    """Return the text of the expression that an instruction of a frame belongs to, where it stands on one line."""
-    position = next(islice(frame.f_code.co_positions(), instruction // 2, None), None)
-    if position is None or None in position or position[0] != position[1]:
-        return None
-    line, _, start, stop = position
-    assert line is not None
-    return linecache.getline(frame.f_code.co_filename, line).encode()[start:stop].decode(errors="replace") or None

@@ -16,7 +16,7 @@ PIECES = "use np.where(condition, a, b), nested, or np.select"
 LOOPING = "call the function on whole arrays, or on z[i] for each i and np.stack what it returns"
 NAN = "NaNs of a draw spoil its result, and are counted: leave such elements out by np.where(condition, x, 0.0)"
 
-REMEDIES: dict[str, str] = {
+FUNCTIONS: dict[str, str] = {
     # choosing by value
     **dict.fromkeys(("sort", "argsort", "partition", "argpartition", "lexsort", "unique", "sort_complex"), SORTING),
     **dict.fromkeys(("median", "quantile", "percentile", "nanmedian", "nanquantile", "nanpercentile"), SORTING),

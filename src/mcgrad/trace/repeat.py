@@ -1,4 +1,4 @@
-"""What differs between two traces of one function: nothing, unless it reads something that changes."""
+"""Compare two traces of one function: they differ where it reads something that changes from call to call."""
 
 from __future__ import annotations
 

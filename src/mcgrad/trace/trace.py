@@ -12,7 +12,7 @@ from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, toposort
 from mcgrad.trace import intercept
-from mcgrad.trace.foreign import from_elsewhere, refuse_untraceable
+from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
@@ -78,7 +78,7 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     except TraceError:
         raise
     except Exception as error:
-        refused = _refused(error) or from_elsewhere(error)
+        refused = _refused(error) or library_refusal(error)
         if refused is not None:
             raise refused from error
         error.add_note(f"mcgrad: raised while tracing {_name(function)} with {_shapes(args)}")

@@ -1,4 +1,4 @@
-"""Tracer: what a user's function gets in place of an array, and how NumPy's protocols reach the tables."""
+"""Tracer: the stand-in for an array that a user's function is called with; its answers to NumPy's protocols."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
-from mcgrad.trace import scipy_special
+from mcgrad.trace import remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted
-from mcgrad.trace.methods import ATTRIBUTES, METHODS, REMEDIES, otherwise
+from mcgrad.trace.methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.operands import DTYPES, index_remedy, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
-from mcgrad.trace.remedies import REMEDIES as FUNCTIONS
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
@@ -99,7 +98,7 @@ class Tracer(Operators, Conversions):
             return Tracer(ATTRIBUTES[name](self._var))
         if name.startswith("__"):
             raise AttributeError(name)
-        error = refusal(f".{name}", REMEDIES.get(name) or otherwise(name))
+        error = refusal(f".{name}", remedy(name))
         raise NoAttributeError(error.message, error.filename, error.lineno)
 
     def __copy__(self) -> Tracer:
@@ -117,7 +116,7 @@ class Tracer(Operators, Conversions):
         tables = {"__call__": CALLED, "outer": CALLED, "reduce": REDUCE, "accumulate": ACCUMULATE}
         table = tables.get(method, {})
         if name not in table:
-            raise refusal(shown, FUNCTIONS.get(name, UNKNOWN) if method == "__call__" else UNKNOWN)
+            raise refusal(shown, remedies.FUNCTIONS.get(name, UNKNOWN) if method == "__call__" else UNKNOWN)
         builder = table[name]
         if method in ("__call__", "outer"):
             _only_defaults(shown, kwargs)
@@ -129,7 +128,7 @@ class Tracer(Operators, Conversions):
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         shown = _function_name(func)
         if func not in BUILDERS:
-            raise refusal(shown, FUNCTIONS.get(func.__name__, UNKNOWN))
+            raise refusal(shown, remedies.FUNCTIONS.get(func.__name__, UNKNOWN))
         return call(shown, BUILDERS[func], args, kwargs)
 
 
@@ -174,8 +173,8 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
     for name, value in arguments.items():
         if name in STATIC and _holds_tracer(value):
-            remedy = index_remedy(unwrap(value)) if name == "indices" else None
-            raise refusal(f"{shown} with a traced value for {name}=", remedy or "it must be known while tracing")
+            traced = index_remedy(unwrap(value)) if name == "indices" else None
+            raise refusal(f"{shown} with a traced value for {name}=", traced or "it must be known while tracing")
     return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
 
 
