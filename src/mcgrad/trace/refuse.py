@@ -1,4 +1,4 @@
-"""The error for code that cannot be traced: it names the call, the line of the user's file and what to write instead."""
+"""The error for code that cannot be traced: it names the call, the user's line and what to write instead."""
 
 from __future__ import annotations
 
