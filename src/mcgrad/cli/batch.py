@@ -18,6 +18,7 @@ from mcgrad.cli.run import Settings, pass_over, run_job
 from mcgrad.cli.streams import complain
 from mcgrad.jobs import failure, signals
 from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
+from mcgrad.results.columns import aligned
 from mcgrad.system.printable import printable
 
 
@@ -167,10 +168,5 @@ def summary(outcomes: Sequence[Outcome]) -> list[str]:
     """Return a table of what became of the jobs."""
     states = [outcome.state for outcome in outcomes]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    rows = [(outcome.entry.name, outcome.state, str(outcome.entry.location)) for outcome in outcomes]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"{len(outcomes)} jobs: {counts}"]
-    for row, outcome in zip(rows, outcomes, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join([*cells, " ".join(outcome.why.split())]).rstrip())
-    return lines
+    table = [(x.entry.name, x.state, str(x.entry.location), " ".join(x.why.split())) for x in outcomes]
+    return [f"{len(outcomes)} jobs: {counts}", *aligned(table, left=range(4))]

@@ -6,6 +6,7 @@ from mcgrad.backends import rates, registry
 from mcgrad.backends.rates import Rated, Rates
 from mcgrad.cli.measure import measure
 from mcgrad.errors import BackendError
+from mcgrad.results.columns import aligned
 
 HEADER = ("", "", "float32/s", "float64/s", "call", "load", "compile", "equation", "data")
 
@@ -30,9 +31,7 @@ def tune_backends() -> None:
                 notes.append(f"{name} failed: {error}")
                 continue
             rows += [_row(before.name, before), _row("", found[-1])]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(*aligned(rows, left=()), sep="\n")
     path = rates.keep(found)
     notes.append(f"wrote {path}" if path else f"cannot write {rates.rates_file()}: nothing is kept")
     print("", *notes, sep="\n")

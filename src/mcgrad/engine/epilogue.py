@@ -36,18 +36,15 @@ class Finisher:
         self._fixed = np.concatenate(
             [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
         )
-        self._places: list[tuple[slice, bool]] = []  # where each host value goes, and whether it is a factor
+        self._host_values: list[tuple[slice, bool]] = []  # where each is put, and whether it is a factor
         roots: list[Var] = []
-        start = 0
-        for out in program.outputs:
-            place = slice(start, start + out.var.size)
-            start += out.var.size
+        for out, where in zip(program.outputs, program.slices(), strict=True):
             if not out.var.by_draw:
                 roots.append(out.var)
-                self._places.append((place, False))
+                self._host_values.append((where, False))
             if out.scale is not None:
                 roots.append(out.scale)
-                self._places.append((place, True))
+                self._host_values.append((where, True))
         self._host = HostValues(roots, WIDE)
         self._plain = not roots and not self._fixed.any()
 
@@ -57,14 +54,14 @@ class Finisher:
             return moments
         mean, norm = np.zeros(self.size), np.zeros(self.size)
         mean[self.random], norm[self.random] = moments.mean, moments.norm
-        values = self._constants(inputs) if self._places else []
+        values = self._constants(inputs) if self._host_values else []
         with np.errstate(all="ignore"):
-            for (place, is_factor), flat in zip(self._places, values, strict=True):
+            for (where, is_factor), flat in zip(self._host_values, values, strict=True):
                 if is_factor:
-                    mean[place] *= flat
-                    norm[place] *= np.abs(flat)
+                    mean[where] *= flat
+                    norm[where] *= np.abs(flat)
                 else:
-                    mean[place] = flat
+                    mean[where] = flat
         mean[self._fixed] = norm[self._fixed] = 0.0
         return Moments(moments.count, mean, norm)
 

@@ -38,11 +38,11 @@ class PerDraw:
         blocks: list[Float64Array] = []
         for out in self.program.outputs:
             if out.var.by_draw:
-                rows: Float64Array = np.stack([next(random) for _ in range(out.var.size)])
+                values: Float64Array = np.stack([next(random) for _ in range(out.var.size)])
             else:
-                rows = np.repeat(next(fixed).reshape(-1, 1), n, axis=1)
+                values = np.repeat(next(fixed).reshape(-1, 1), n, axis=1)
             with np.errstate(all="ignore"):
-                blocks.append(rows if out.scale is None else rows * next(scales).reshape(-1, 1))
+                blocks.append(values if out.scale is None else values * next(scales).reshape(-1, 1))
         return np.concatenate(blocks)
 
     def _random(self, inputs: Mapping[Input, Any], seed: int, first: int, n: int) -> Float64Array:

@@ -60,12 +60,10 @@ class Pilot:
             partial = one_chunk(self.kernel.bind(inputs), seed, 0, DRAWS, True)
             mean = self._finish(partial.moments, inputs).mean
         found: dict[Input, npt.NDArray[Any]] = {}
-        start = 0
         with np.errstate(all="ignore"):
-            for name, out in zip(self._inputs, self.program.outputs, strict=True):
-                x = mean[start : start + out.var.size].reshape(out.var.shape)
+            for name, out, where in zip(self._inputs, self.program.outputs, self.program.slices(), strict=True):
+                x = mean[where].reshape(out.var.shape)
                 found[name] = found[name] / x if name in found else x
-                start += out.var.size
         return {name: np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for name, x in found.items()}
 
 

@@ -147,17 +147,13 @@ class Steps:
         for _ in range(ROUNDS):
             points = {Input(Space.POINTS, path): (centers[path] + h)[None] for path, h in steps.items()}
             moved = _means(self._moved, {**inputs, **spreads, **points}).mean
-            start = 0
-            for out in self._moved.outputs:
-                by, h = moved[start : start + out.var.size], steps[out.path]
-                start += out.var.size
+            for out, where in zip(self._moved.outputs, self._moved.slices(), strict=True):
+                by, h = moved[where], steps[out.path]
                 with np.errstate(all="ignore"):
                     fitting = np.where(by > 0, STEP * h / by, np.where(np.isnan(by), h / GROW, GROW * h))
                 steps[out.path] = self._inside(out.path, fitting, inputs)
-        start = 0
-        for out in self._moved.outputs:  # what nothing follows, as far as a pilot can see
-            followed = moved[start : start + out.var.size] > 0
-            start += out.var.size
+        for out, where in zip(self._moved.outputs, self._moved.slices(), strict=True):
+            followed = moved[where] > 0  # by some probe, as far as a pilot shows
             most = MOST * sizes[out.path] if out.path in self._smooth else np.inf
             fitting = np.where(followed, np.minimum(steps[out.path], most), fallback[out.path])
             steps[out.path] = self._inside(out.path, fitting, inputs)
@@ -171,12 +167,10 @@ class Steps:
             deviation, (low, high) = samples.std(axis=1), np.quantile(samples, [0.25, 0.75], axis=1)
             spread = np.where(high > low, np.fmin(deviation, high - low), deviation)
         spread[~(np.isfinite(spread) & (spread > 0))] = np.inf
-        found: dict[Input, Array] = {}
-        start = 0
-        for out in self._spread.outputs:
-            found[Input(Space.SPREAD, out.path)] = spread[start : start + out.var.size].reshape(out.var.shape)
-            start += out.var.size
-        return found
+        return {
+            Input(Space.SPREAD, out.path): spread[where].reshape(out.var.shape)
+            for out, where in zip(self._spread.outputs, self._spread.slices(), strict=True)
+        }
 
     def _too_large(
         self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Mapping[Input, Array]

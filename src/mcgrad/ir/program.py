@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -84,6 +85,11 @@ class Program:
     def roots(self) -> list[Var]:
         """Every Var that an output names."""
         return [var for out in self.outputs for var in (out.var, out.scale) if var is not None]
+
+    def slices(self) -> list[slice]:
+        """Where the components of each output are in a vector of those of all outputs, one after the other."""
+        ends = [*accumulate((out.var.size for out in self.outputs), initial=0)]
+        return [*map(slice, ends, ends[1:])]
 
     def equations(self) -> list[Var]:
         """All Vars in dependency order."""

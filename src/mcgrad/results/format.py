@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from mcgrad.moments import Float64Array
+from mcgrad.results.columns import aligned
 from mcgrad.results.components import Components
 from mcgrad.system.printable import line
 
@@ -23,12 +24,7 @@ def lines(mean: Float64Array, error: Float64Array, components: Components) -> li
     components : Components
         What they are of.
     """
-    rows = [("", "estimate", "std. error", "95% interval"), *_cells(mean, error, components)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return [
-        f"{name:<{widths[0]}}  {center:>{widths[1]}}  {spread:>{widths[2]}}  {interval:>{widths[3]}}".rstrip()
-        for name, center, spread, interval in rows
-    ]
+    return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, components)])
 
 
 def _cells(mean: Float64Array, error: Float64Array, components: Components) -> Iterator[tuple[str, str, str, str]]:

@@ -27,6 +27,7 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.results.columns import aligned
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 
@@ -118,13 +119,13 @@ class Comparison:
         least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
         head = ("method", "variance", "time/draw", "efficiency", "relative")
         table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
-        lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *_aligned(table)]
+        lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *aligned(table)]
         names = [row.method for row in self.rows]
         grads = [_with_errors(row.estimate.moments) for row in self.rows]
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
         for title, columns in (("gradient", grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
-            lines += ["", *_aligned([(title, *names), *rows])]
+            lines += ["", *aligned([(title, *names), *rows])]
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
         lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
@@ -285,12 +286,3 @@ def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:
     else:
         relative = f"{(least / row.error) ** 2:.3g}" if row.error else "exact"
     return (row.method, f"{row.variance.sum():.4g}", f"{row.seconds * 1e9:.3g} ns", f"{row.overall:.3g}", relative)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Align the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.results.columns import aligned
 from mcgrad.validate.agreement import BackendCheck, agreement
 
 REFERENCE = "numpy"
@@ -95,7 +96,7 @@ class Verification:
             else:
                 numbers = (f"{check.ulps:.3g}", f"{check.relative:.2g}", f"{check.z:.2g}")
                 rows.append((check.backend, *numbers, check.worst, _verdict(check.ok)))
-        return _aligned(rows)
+        return [f"  {line}" for line in aligned(rows, left=(0, 5))]
 
     def _gradient_lines(self) -> list[str]:
         rows = [("component", "estimated", "difference quotient", "std. error", "z", "")]
@@ -110,7 +111,7 @@ class Verification:
             )
             for check in self.gradient
         ]
-        return _aligned(rows)
+        return [f"  {line}" for line in aligned(rows, left=(0, 5))]
 
 
 def verify(
@@ -221,16 +222,3 @@ def _backends(
 
 def _verdict(ok: bool) -> str:
     return "ok" if ok else "NOT OK"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align all columns to the right but the first and the last."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    last = len(widths) - 1
-    return [
-        "  " + "  ".join(
-            cell.ljust(width) if i in (0, last) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]  # fmt: skip
