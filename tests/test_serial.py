@@ -13,6 +13,7 @@ from bench.problems import problems
 import mcgrad as mg
 from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
+from mcgrad.backends.registry import find
 from mcgrad.codegen.cpu import chunk
 from mcgrad.codegen.cuda import choose
 from mcgrad.ir import build, serial
@@ -179,3 +180,27 @@ def test_damaged_bytes_are_refused():
     for damaged in (b"", content[:-1], content[:20], content + b"0", b"mcgrad program 2\n" + content):
         with pytest.raises(mg.ParameterError, match="program"):
             Program.from_bytes(damaged)
+
+
+WORKER = """
+import pickle, sys
+from mcgrad.backends.registry import find
+from mcgrad.ir.program import Program
+content, inputs, seed, shift, chunks, name = pickle.load(sys.stdin.buffer)
+bound = find(name).compile(Program.from_bytes(content)).bind(inputs)
+parts = [bound.partial(shift, seed, start, stop, False).moments for start, stop in chunks]
+sys.stdout.buffer.write(pickle.dumps([part.mean.tobytes() + part.norm.tobytes() for part in parts]))
+"""
+
+
+@pytest.mark.parametrize("backend", ["cpu", "numpy"])
+def test_a_process_that_never_saw_f_averages_any_chunk(backend):
+    """What a chunk gives is a function of the Program's bytes, the values of its inputs, shift, seed and range."""
+    here, seed, chunks = estimator("logistic"), 3, [(0, 512), (512, 1000)]
+    inputs = here.inputs.values({})
+    bound = find(backend).compile(here.program).bind(inputs)
+    shift, _ = bound.shift(seed, *chunks[0], False)
+    ours = [bound.partial(shift, seed, *chunk, False).moments for chunk in chunks]
+    task = pickle.dumps((here.program.to_bytes(), inputs, seed, shift, chunks, backend))
+    there = subprocess.run([sys.executable, "-c", WORKER], input=task, capture_output=True, check=True).stdout
+    assert pickle.loads(there) == [part.mean.tobytes() + part.norm.tobytes() for part in ours]
