@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from mcgrad.ir.ops import OPS
+
 INFIX = {
     "add": "{} + {}",
     "subtract": "{} - {}",
@@ -24,10 +26,8 @@ INFIX = {
     "where": "select({}, {}, {})",
     "float": "select({}, real(1), real(0))",
 }
-SPECIAL = {
-    "digamma", "erf", "erfc", "erfcx", "expit", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "gammaln",
-    "log_ndtr", "logaddexp", "ndtr", "ndtri", "ndtri_exp", "softplus", "trigamma",
-}  # fmt: skip
+# of kernels: what is in the module `special`, all others in `elementary`
+SPECIAL = {name for name, op in OPS.items() if op.group == "elementwise" and op.source != "numpy"} | {"logaddexp"}
 
 
 START = {

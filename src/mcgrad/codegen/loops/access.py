@@ -7,13 +7,17 @@ axis, or, where no strides can say it, a table of rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.ir.interpret import IMPL
 from mcgrad.ir.ops import VIEWS
 from mcgrad.ir.program import Shape, Var
+
+Strided = tuple[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,65 +88,61 @@ def resolve(var: Var) -> Access:
     if var.op not in VIEWS:
         return whole(var)
     inner = resolve(var.args[0])
-    if inner.table is not None or var.op == "take":
-        return _through_table(var, inner)
-    return _through_strides(var, inner)
+    strided = STRIDED.get(var.op) if inner.table is None else None
+    found = strided(var, inner) if strided else None
+    return _through_table(var, inner) if found is None else Access(inner.base, var.shape, *found)
 
 
-def _through_strides(var: Var, inner: Access) -> Access:
-    offset, strides = inner.offset, inner.strides
-    if var.op == "transpose":
-        strides = tuple(strides[a] for a in var.attrs.axes)
-    elif var.op == "broadcast":
-        new = len(var.shape) - len(inner.shape)
-        strides = (0,) * new + tuple(
-            s if n == m else 0 for s, n, m in zip(strides, inner.shape, var.shape[new:], strict=True)
-        )
-    elif var.op == "slice":
-        offset += sum(start * s for (start, _, _), s in zip(var.attrs.bounds, strides, strict=True))
-        strides = tuple(step * s for (_, _, step), s in zip(var.attrs.bounds, strides, strict=True))
-    elif var.op == "flip":
-        offset += sum((inner.shape[a] - 1) * strides[a] for a in var.attrs.axes)
-        strides = tuple(-s if i in var.attrs.axes else s for i, s in enumerate(strides))
-    else:
-        found = _reshaped(inner.shape, strides, var.shape)
-        if found is None:
-            return _through_table(var, inner)
-        strides = found
-    return Access(inner.base, var.shape, offset, strides)
+def _transpose(var: Var, inner: Access) -> Strided:
+    return inner.offset, tuple(inner.strides[axis] for axis in var.attrs.axes)
 
 
-def _reshaped(shape: Shape, strides: tuple[int, ...], new: Shape) -> tuple[int, ...] | None:
+def _broadcast(var: Var, inner: Access) -> Strided:
+    new = len(var.shape) - len(inner.shape)
+    extents = zip(inner.strides, inner.shape, var.shape[new:], strict=True)
+    return inner.offset, (0,) * new + tuple(s if n == m else 0 for s, n, m in extents)
+
+
+def _slice(var: Var, inner: Access) -> Strided:
+    bounds = list(zip(var.attrs.bounds, inner.strides, strict=True))
+    return inner.offset + sum(start * s for (start, _, _), s in bounds), tuple(step * s for (_, _, step), s in bounds)
+
+
+def _flip(var: Var, inner: Access) -> Strided:
+    axes, strides = var.attrs.axes, inner.strides
+    offset = inner.offset + sum((inner.shape[axis] - 1) * strides[axis] for axis in axes)
+    return offset, tuple(-s if i in axes else s for i, s in enumerate(strides))
+
+
+def _reshape(var: Var, inner: Access) -> Strided | None:
     """NumPy's own answer to whether a reshape is a view; nothing is ever read."""
-    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
+    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), inner.shape, inner.strides)
     try:
-        return tuple(np.reshape(dummy, new, copy=False).strides)
+        return inner.offset, tuple(np.reshape(dummy, var.shape, copy=False).strides)
     except ValueError:
         return None
 
 
+STRIDED: dict[str, Callable[[Var, Access], Strided | None]] = {  # offset and strides, where a view keeps to such
+    "transpose": _transpose,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "flip": _flip,
+    "reshape": _reshape,
+}
+
+
 def _through_table(var: Var, inner: Access) -> Access:
-    rows = inner.rows()
-    if var.op == "take":
-        table = rows.ravel()[var.attrs.index.array]
-    elif var.op == "transpose":
-        table = rows.transpose(var.attrs.axes)
-    elif var.op == "broadcast":
-        table = np.broadcast_to(rows, var.shape)
-    elif var.op == "slice":
-        table = rows[tuple(slice(*bounds) for bounds in var.attrs.bounds)]
-    elif var.op == "flip":
-        table = np.flip(rows, var.attrs.axes)
-    else:
-        table = rows.reshape(var.shape)
-    table = np.array(table, np.int64, order="C")  # np.ascontiguousarray would give a single row an axis
+    """The row of each element: what the view does to an array of the rows."""
+    moved = IMPL[var.op](var, inner.rows()[..., None])[..., 0]
+    table = np.array(moved, np.int64, order="C")  # np.ascontiguousarray would give a single row an axis
     affine = _affine(table)
     if affine is not None:
         return Access(inner.base, var.shape, *affine)
     return Access(inner.base, var.shape, 0, (), table)
 
 
-def _affine(table: npt.NDArray[np.int64]) -> tuple[int, tuple[int, ...]] | None:
+def _affine(table: npt.NDArray[np.int64]) -> Strided | None:
     """Offset and strides that give the same rows, if there are any."""
     if table.size == 0:
         return None
