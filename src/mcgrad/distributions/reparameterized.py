@@ -101,4 +101,4 @@ def leaf_shape(function: str, path: str, leaf: Any) -> Shape:
 
 
 def _no_log_prob(z: Any, **params: Any) -> Any:
-    raise ParameterError("log_prob", "none", "Reparameterized(..., log_prob=...) where an estimator needs the density")
+    raise ParameterError("log_prob", "none", "Reparameterized(..., log_prob=...) where a method needs the density")

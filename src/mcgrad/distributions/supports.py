@@ -1,6 +1,6 @@
 """Supports: where a density is positive, and the parameters that move where that ends.
 
-Estimators that use E[d log q / d phi] = 0 (`estimators/score_mean.py`) are biased in those parameters. The derivative
+Methods that use E[d log q / d phi] = 0 (`gradients/score_mean.py`) are biased in those parameters. The derivative
 of the integral of a density over its support, which is zero, has a term at each end that moves, density times speed;
 what is left, the mean of the score, is not zero.
 """

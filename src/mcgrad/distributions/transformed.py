@@ -155,7 +155,7 @@ class Transformed(Distribution):
         inverse, log_det = self._map.inverse, self._map.log_det
         if log_det is None or (back and inverse is None):
             name = "inverse" if back and inverse is None else "log_det"
-            raise ParameterError(name, "none", f"transformed(fn, {name}=...) where an estimator needs the density")
+            raise ParameterError(name, "none", f"transformed(fn, {name}=...) where a method needs the density")
         if back:
             assert inverse is not None
             draw = inverse(x["value"], **own)

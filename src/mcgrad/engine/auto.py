@@ -17,7 +17,8 @@ from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.finite_differences import Differences, farthest
 from mcgrad.engine.options import Request
-from mcgrad.engine.pilot import Pilot, offset_streams
+from mcgrad.engine.pilot import offset_streams
+from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError, TraceError
@@ -46,12 +47,13 @@ JUMPS = 1e-5  # of the standard deviation of a draw, that jumps may contribute
 FALLBACK = DIFFERENCE  # where no other method is left
 
 
-def _simplest(method: Method) -> tuple[bool, ...]:
-    """Order methods by which is taken of equals: those along draws, those without control variates, those with one."""
-    return not method.follows_draw, bool(method.controls) or method.is_controlled, bool(method.controls)
+def candidates(f: object) -> list[Method]:
+    """Return the methods to look at for an integrand, in the order in which they are taken where they are equal.
 
-
-CANDIDATES = sorted((method for method in METHODS.values() if method is not FALLBACK), key=_simplest)
+    Those along draws come first, then those without control variates, then those with one.
+    """
+    suited = (method for method in METHODS.values() if method.suits(f) and method is not FALLBACK)
+    return sorted(suited, key=lambda m: (not m.follows_draw, m.is_controlled or bool(m.controls), not m.is_controlled))
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,7 @@ class _Part:
         """Choose, and say why."""
         trials: dict[Method, Trial] = {}
         refused: list[str] = []
-        for method in CANDIDATES:
-            if not method.suits(self.problem.f):
-                continue
+        for method in candidates(self.problem.f):
             try:
                 trials[method] = self._trial(method)
             except (ParameterError, TraceError, TypeError) as error:
@@ -219,8 +219,7 @@ class _Part:
 
     def _planned(self, method: Method) -> tuple[Plan, dict[Input, npt.NDArray[Any]]]:
         plan = Plan(dict.fromkeys(self.problem.params, method), k=self.k)
-        means = plan.pilot(self.problem, self.wrt)
-        return plan, Pilot(means, self.dtype)(self.values, SEED) if means else {}
+        return plan, Pilots.of(plan, self.problem, self.wrt, self.dtype)(self.values, SEED)
 
     def _against(self, by_draws: bool, plan: Plan, gradient: Program) -> Differences:
         """Differences of the value, with its entropy from the draws or not, in as large groups of draws."""

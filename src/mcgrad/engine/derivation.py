@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from mcgrad.arrays import all_to_host
 from mcgrad.backends.base import wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
 from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Request
-from mcgrad.engine.pilot import Pilot
-from mcgrad.engine.steps import Steps
-from mcgrad.engine.values import Inputs, Values
+from mcgrad.engine.pilots import Pilots
+from mcgrad.engine.values import Inputs
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import known_arrays, trace_problem
 from mcgrad.inputs import arguments
@@ -46,10 +44,8 @@ class Derivation:
         Of its result.
     groups : Groups
         Of draws that one draw of the Program averages.
-    pilot : Pilot or None
-        What works out baselines before a run.
-    steps : Steps or None
-        What works out the steps of central differences before a run.
+    pilots : Pilots
+        What works out baselines, and the points of differences, before a run.
     """
 
     name: str
@@ -60,8 +56,7 @@ class Derivation:
     program: Program
     components: Components
     groups: Groups
-    pilot: Pilot | None
-    steps: Steps | None
+    pilots: Pilots
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -91,7 +86,6 @@ class Derivation:
         if options.method != AUTO and request.plan is None:  # where a pilot has not looked for jumps
             plan.check(problem, wrt)
         inputs.own(frozenset(wide_inputs(program)))
-        means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
         return cls(
             name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",
             q=q,
@@ -101,21 +95,13 @@ class Derivation:
             program=program,
             components=Components({path: problem.params[path].shape for path in wrt}),
             groups=Groups(plan.group * problem.draws),
-            pilot=Pilot(means, dtype) if means else None,
-            steps=Steps(problem, moved, dtype) if moved else None,
+            pilots=Pilots.of(plan, problem, wrt, dtype),
         )
 
     @property
     def wrt(self) -> tuple[str, ...]:
         """Paths of the parameters to differentiate in."""
         return tuple(self.components.shapes)
-
-    def piloted(self, values: Values, seed: int) -> Values:
-        """Return what pilots give at values of the other inputs: baselines, and the points of differences."""
-        if not self.pilot and not self.steps:
-            return {}
-        here = all_to_host(values)
-        return {**(self.pilot(here, seed) if self.pilot else {}), **(self.steps(here) if self.steps else {})}
 
     def __str__(self) -> str:
         params = ", ".join(f"{path}: {array.shape}" for path, array in self.inputs.params.items())

@@ -279,7 +279,7 @@ class Estimator:
 
     def baselines(self, values: Values, seed: int) -> Values:
         """Return what pilots give at values of the other inputs: baselines, and the points of differences."""
-        return self._derived.piloted(values, seed)
+        return self._derived.pilots(values, seed)
 
     def __repr__(self) -> str:
         return f"Estimator({self._derived}, backend={self.backend})"

@@ -75,7 +75,7 @@ class Runner:
             Some draws were not finite, and that is to raise.
         """
         derived, problem = self._derived, self.fingerprint.at(values)
-        values = {**values, **derived.piloted(values, seed)}
+        values = {**values, **derived.pilots(values, seed)}
         partial, seconds, backend = self.average(values, seed, first, n, watch, resume)
         if partial.nonfinite and self._nonfinite == "raise":
             raise NonFiniteError(spoiled(partial.nonfinite, derived.groups.of(n), derived.groups.size))

@@ -1,1 +1,1 @@
-"""Estimators: each turns "f and q" into a Program whose per-draw outputs are what has to be averaged."""
+"""Methods: each turns "f and q" into a Program whose outputs, draw by draw, are what has to be averaged."""

@@ -147,4 +147,10 @@ def largest(parts: Sequence[Var], extent: int) -> Var:
     return top
 
 
-DIFFERENCE = Method("difference", difference, of_integrand=True, moves=True)
+DIFFERENCE = Method(
+    "difference",
+    difference,
+    biased_by="A difference is biased where the expectation bends much within a step, whose size a pilot chooses.",
+    of_integrand=True,
+    moves=True,
+)

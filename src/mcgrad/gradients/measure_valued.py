@@ -113,4 +113,5 @@ MEASURE_VALUED = Method(
     measure_valued,
     kinds=Kind.FUNCTION | Kind.OBJECTIVE,
     needs=(_one_draw, _decompositions),
+    biased_by="A measure-valued gradient needs decompositions that are those of the density of what is drawn.",
 )

@@ -34,6 +34,8 @@ PATHWISE = Method(
     "pathwise",
     pathwise,
     needs=(smooth_draws, traced_parameters),
+    biased_by="A pathwise gradient is biased where the integrand jumps as the parameters move: look for comparisons, "
+    "np.where, np.sign, np.floor and the like.",
     follows_draw=True,
     of_integrand=True,
     check=check_jumps,

@@ -30,7 +30,7 @@ class Problem:
 
     Every parameter has two Vars, of one input. Derivatives are taken in the one in `params`; for what is built from the
     one in `fixed` the parameter is a constant. They are the same to whoever evaluates them, and become one when the
-    Program is simplified: this is how an estimator stops derivatives.
+    Program is simplified: this is how a method stops derivatives.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Problem:
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     biases : dict of str to Bias or None
-        Means of scores that are not zero, as far as an estimator has looked (`score_mean`).
+        Means of scores that are not zero, as far as a method has looked (`score_mean`).
     lines : dict of Var to (str, int)
         Where in the user's code the equations were made at which draw and integrand jump.
     values : dict of Input to array

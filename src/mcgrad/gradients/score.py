@@ -32,4 +32,11 @@ def score(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     return gradient(surrogate, [problem.params[path] for path in wrt])
 
 
-SCORE = Method("score", score, needs=(scores_of_mean_zero,), controls=(MEAN, LEAVE_ONE_OUT, OPTIMAL))
+SCORE = Method(
+    "score",
+    score,
+    needs=(scores_of_mean_zero,),
+    biased_by="A score function needs a log_prob that is the density of what is drawn, and ends of the support that no "
+    "parameter moves.",
+    controls=(MEAN, LEAVE_ONE_OUT, OPTIMAL),
+)

@@ -74,11 +74,16 @@ def _one_draw(problem: Problem, wrt: Sequence[str], method: str) -> None:
         raise ParameterError("method", f"{method!r}, biased for a bound of {problem.draws} draws", "'dreg'")
 
 
+BIASED_BY = (
+    "stl and dreg are pathwise, and biased where the log joint jumps. They leave the score of q out, and need a "
+    "log_prob that is the density of what is drawn, and ends of the support that no parameter moves."
+)
 STL = Method(
     "stl",
     stl,
     kinds=Kind.OBJECTIVE,
     needs=(_objective, _one_draw, smooth_draws, scores_of_mean_zero),
+    biased_by=BIASED_BY,
     follows_draw=True,
     by_draws=True,
 )
@@ -87,6 +92,7 @@ DREG = Method(
     dreg,
     kinds=Kind.BOUND,
     needs=(_objective, smooth_draws, scores_of_mean_zero),
+    biased_by=BIASED_BY,
     follows_draw=True,
     by_draws=True,
 )

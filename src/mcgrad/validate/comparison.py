@@ -1,4 +1,4 @@
-"""Estimators of one gradient side by side, over the same draws: what each costs, and what it gives for that."""
+"""Methods for one gradient side by side, over the same draws: what each costs, and what it gives for that."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from mcgrad.results.columns import aligned
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 
-ROUNDS = 8  # pieces of the draws: each goes through every estimator before the next does
-WARM = 64  # groups of draws that every estimator sees once before it is timed
+ROUNDS = 8  # pieces of the draws: each goes through every method before the next does
+WARM = 64  # groups of draws that every method sees once before it is timed
 MOST_ROWS = 12  # components that a table shows
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one estimator gave.
+    """What one method gave.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Comparison:
     Attributes
     ----------
     rows : tuple of Row
-        One for each estimator that applies.
+        One for each method that applies.
     refused : dict of str to str
         Those that do not, and why.
     components : tuple of str
@@ -201,8 +201,8 @@ def compare(
 
     Notes
     -----
-    One pass over the draws, in a few pieces: each piece goes through every estimator before the next does, so that
-    what else the machine does falls on all alike. Every estimator has a kernel of its own, as it would by itself, or
+    One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that
+    what else the machine does falls on all alike. Every method has a kernel of its own, as it would by itself, or
     its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
     theirs in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
     it is one of the others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from mcgrad.engine.options import Options, Request
 from mcgrad.engine.quotients import STEP
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.jump_check import without_jump_warnings
+from mcgrad.gradients.methods import named
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
@@ -26,14 +28,8 @@ from mcgrad.results.columns import aligned
 from mcgrad.validate.agreement import BackendCheck, agreement
 
 REFERENCE = "numpy"
-BIASED = (
-    "The gradient is not that of the expectation. A pathwise gradient is biased where the integrand jumps as the",
-    "parameters move: look for comparisons, np.where, np.sign, np.floor and the like.",
-)
-WRONG = (
-    "The gradient is not that of the expectation. A score function needs a log_prob that is the density of what is",
-    "drawn, and ends of the support that no parameter moves; stl and dreg are pathwise, and biased where f jumps.",
-)
+BIASED = "The gradient is not that of the expectation."
+WIDTH = 118  # of its lines
 NOT_FINITE = (
     "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
     "integrand is defined.",
@@ -83,10 +79,15 @@ class Verification:
             lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some} components", *self._gradient_lines()]
         wrong = [check for check in self.gradient if not check.ok]
         if any(math.isfinite(check.z) for check in wrong):
-            lines += ["", *(BIASED if self.method == "pathwise" else WRONG)]
+            lines += ["", *textwrap.wrap(f"{BIASED} {' '.join(self._reasons())}", WIDTH)]
         if any(not math.isfinite(check.z) for check in wrong):
             lines += ["", *NOT_FINITE]
         return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
+
+    def _reasons(self) -> Iterable[str]:
+        """Say what biases the methods that were used, once each."""
+        names = [self.method] if isinstance(self.method, str) else self.method.values()
+        return dict.fromkeys(named(name).biased_by for name in names)
 
     def _backend_lines(self) -> list[str]:
         rows = [("backend", "ulps", "relative", "std. errors", "largest in", "")]
