@@ -97,7 +97,7 @@ def test_the_bias_is_far_below_the_errors(name):
     """The same differences of the exact expectation, against the standard error of 1e8 draws."""
     f, q, expectations = EXPECTATIONS[name]
     estimator = mg.Estimator(f, q, method="difference", backend="numpy")
-    places, error = estimator.baselines(estimator.inputs.values({}), 0), estimator(40_000).grad_stderr
+    places, error = estimator.derived.pilots(estimator.inputs.values({}), 0), estimator(40_000).grad_stderr
     for path, exact in expectations.items():
         up, down, up2, down2 = (exact(x) for x in places[Input(Space.POINTS, path)][:, 0])
         near, far = np.array([up - down, up2 - down2]) / places[Input(Space.WIDTHS, path)][:, 0]

@@ -19,7 +19,6 @@ from mcgrad.engine.progress import reporting
 from mcgrad.engine.run import RunState
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.threads import thread_count
-from mcgrad.engine.values import Values
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
@@ -154,7 +153,7 @@ class Estimator:
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
         self._options = replace(options, params=None, data=None)  # whose values are in `inputs`
-        self._derived = derived
+        self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size
         self._runner = Runner(derived, options, ran)
@@ -175,7 +174,7 @@ class Estimator:
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpickled, (type(self), *packed(self._derived, self._options, self.backend)), self._added() or None
+        return unpickled, (type(self), *packed(self.derived, self._options, self.backend)), self._added() or None
 
     @property
     def threads(self) -> int:
@@ -277,12 +276,8 @@ class Estimator:
         found = self._runner.fingerprint.at(self.inputs.values({}))
         return found if isinstance(found, str) else found()
 
-    def baselines(self, values: Values, seed: int) -> Values:
-        """Return what pilots give at values of the other inputs: baselines, and the points of differences."""
-        return self._derived.pilots(values, seed)
-
     def __repr__(self) -> str:
-        return f"Estimator({self._derived}, backend={self.backend})"
+        return f"Estimator({self.derived}, backend={self.backend})"
 
     def explain(self) -> str:
         """Return the Program, the backend and the source that runs, to read."""

@@ -17,6 +17,7 @@ from mcgrad.errors import RareDrawsWarning, user_level
 from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
+from mcgrad.results.components import Component, Components
 
 NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: what rounding makes of a gradient of zero
 SEVERAL = 10_000  # draws of all calls in a loop, which average out what one of them lacks
@@ -26,7 +27,7 @@ FEW = 40.0  # draws expected not to be at an end of the support: with more of th
 def warn_of_rare_draws(
     q: Distribution,
     values: Mapping[Input, Any],
-    shapes: Mapping[str, Shape],
+    components: Components,
     moments: Moments,
     random: npt.NDArray[np.bool_],
     n: int,
@@ -39,10 +40,9 @@ def warn_of_rare_draws(
     q : Distribution
     values : dict of Input to array
         Its parameters and others.
-    shapes : dict of str to tuple of int
-        Of the parameters of the gradient, in the order of the moments.
+    components : Components
+        What the moments are of.
     moments : Moments
-        Of the value, and of the gradient's components.
     random : bool array
         Which of these differ from draw to draw; a closed form may well be zero.
     n : int
@@ -62,19 +62,14 @@ def warn_of_rare_draws(
         return
     params = {path: to_host(values[param(path)]).astype(np.float64) for path in q.flat_params}
     probabilities = q.rarity(**tree.unflatten(params))
-    first = 1
-    for path, shape in shapes.items():
-        count = int(np.prod(shape))
-        here = zero[first : first + count].reshape(shape)
-        first += count
+    for path, here in components.split(zero).items():
         if path not in probabilities or not here.any():
             continue
-        probability = _of_shape(probabilities[path], shape)
+        probability = _of_shape(probabilities[path], here.shape)
         rare = here & (max(n, SEVERAL) * probability < FEW)
         if rare.any():
-            where = tuple(int(i) for i in np.argwhere(rare)[0])
-            place = f"[{', '.join(map(str, where))}]" if where else ""
-            least = float(probability[where])
+            component = Component(path, tuple(int(i) for i in np.argwhere(rare)[0]))
+            least = float(probability[component.indices])
             part, _, name = part_of(q, path)
             if part.reparameterized:
                 moved = f"a draw that is not at an end of the support, and moves with {path},"
@@ -85,7 +80,7 @@ def warn_of_rare_draws(
                 if name in part.decompositions:
                     remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
-                f"{path}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
+                f"{component}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
                 f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
                 f"{remedy}",
                 RareDrawsWarning,

@@ -103,8 +103,8 @@ class Runner:
         if self._along and derived.q.bridges is not None:
             warn_of_gaps(derived.q, values, self._along, n)
             self._along = []
-        shapes, random = derived.components.shapes, self._finish.random
-        warn_of_rare_draws(derived.q, values, shapes, partial.moments, random, n, derived.dtype)
+        components, random = derived.components, self._finish.random
+        warn_of_rare_draws(derived.q, values, components, partial.moments, random, n, derived.dtype)
 
 
 def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispatched:

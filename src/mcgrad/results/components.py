@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mcgrad.moments import Float64Array
 from mcgrad.noise import Shape
 
 
@@ -90,7 +90,7 @@ class Components:
         for path, shape in self.shapes.items():
             yield from (Component(path, indices) for indices in np.ndindex(shape))
 
-    def split(self, vector: Float64Array) -> dict[str, Float64Array]:
+    def split(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradient in each parameter, by dotted path: views of a vector, in the parameters' shapes.
 
         Parameters

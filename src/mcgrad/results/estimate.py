@@ -176,7 +176,7 @@ class Estimate:
         -----
         By the central limit theorem, so for n in the hundreds and more; not simultaneous over components.
         """
-        return intervals(level, self.value, self.stderr, self.grad, self.grad_stderr)
+        return intervals(level, self.value, self.stderr, self._grad, self._grad_stderr)
 
     # Merging
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import tree
 from mcgrad.errors import ParameterError
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
@@ -120,10 +119,9 @@ def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    estimate = estimate.to_host()
     arrays = {name: np.asarray(getattr(estimate, name)) for name in ("value", "stderr", "n", "nonfinite", "seed")}
-    for name in ("grad", "grad_stderr"):
-        arrays |= {f"{name}.{path}": np.asarray(x) for path, x in tree.flatten(getattr(estimate, name)).items()}
+    for name, vector in (("grad", estimate.moments.estimate), ("grad_stderr", estimate.moments.stderr)):
+        arrays |= {f"{name}.{path}": x for path, x in estimate.components.split(vector).items()}
     return arrays | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
 
 

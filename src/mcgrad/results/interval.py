@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class ConfidenceInterval:
 
 
 def intervals(
-    level: float, value: float, stderr: float, grad: dict[str, Any], grad_stderr: dict[str, Any]
+    level: float, value: float, stderr: float, grad: Mapping[str, Any], grad_stderr: Mapping[str, Any]
 ) -> ConfidenceInterval:
     """Return normal intervals about an expectation and about each component of its gradient.
 
@@ -40,7 +41,7 @@ def intervals(
     level : float
         Probability that one interval covers, 0 < level < 1.
     value, grad
-        The estimates.
+        The estimates, those of the gradient by dotted path.
     stderr, grad_stderr
         Their standard errors.
     """
@@ -49,9 +50,9 @@ def intervals(
     if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
     z = NormalDist().inv_cdf(0.5 + 0.5 * float(level))
-    center, error = tree.flatten(grad), tree.flatten(grad_stderr)
+    widths = {path: z * error for path, error in grad_stderr.items()}
     return ConfidenceInterval(
         float(level),
         (value - z * stderr, value + z * stderr),
-        tree.unflatten({path: (center[path] - z * error[path], center[path] + z * error[path]) for path in center}),
+        tree.unflatten({path: (x - widths[path], x + widths[path]) for path, x in grad.items()}),
     )

@@ -241,7 +241,7 @@ def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: i
     found: dict[str, float] = {}
     for name, estimator in estimators.items():
         program = estimator.program
-        given = {**inputs, **estimator.baselines(inputs, seed)}
+        given = {**inputs, **estimator.derived.pilots(inputs, seed)}
         if estimator.plan.group > 1:
             checks, _ = differences.unpaired(program, given, COMPONENTS, min(n, CHECKED))
         else:

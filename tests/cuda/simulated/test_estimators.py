@@ -32,7 +32,7 @@ def f(z, *, X):
 def test_estimators(integrand, method):
     estimator = mg.Estimator(integrand, Q, data={"X": X}, method=method, k=2, backend="numpy", dtype="float32")
     values = estimator.inputs.values({})
-    agree(estimator.program, {**values, **estimator.baselines(values, 0)}, 4, 1)
+    agree(estimator.program, {**values, **estimator.derived.pilots(values, 0)}, 4, 1)
 
 
 def threshold(z, *, c):
@@ -75,7 +75,7 @@ def test_both_kinds_of_kernels(name, dtype):
     f, q, method, more = CASES[name]
     estimator = mg.Estimator(f, q, method=method, backend="numpy", dtype=dtype, **more)
     values = estimator.inputs.values({})
-    inputs = {**values, **estimator.baselines(values, 0)}
+    inputs = {**values, **estimator.derived.pilots(values, 0)}
     agree(estimator.program, inputs, 3, 1, n=8)
     if registers.fits(estimator.program):
         agree_a_draw_a_thread(estimator.program, inputs)
