@@ -59,10 +59,9 @@ def content(wheel):
 
 
 def files(tree):
-    """Return the paths of all files, also of those behind links to folders, but for what a build leaves."""
+    """Return the paths of all files but what a build leaves."""
     made = ("wheel", "build", "PKG-INFO", "setup.cfg")
-    walk = os.walk(tree, followlinks=True)
-    found = {Path(folder, name).relative_to(tree) for folder, _, names in walk for name in names}
+    found = {path.relative_to(tree) for path in tree.rglob("*") if path.is_file()}
     return {str(path) for path in found if path.parts[0] not in made and "egg-info" not in str(path)}
 
 
@@ -77,11 +76,16 @@ def test_the_wheel_holds_kernels_types_and_licence(archives):
 
 
 def test_the_sdist_holds_the_tree(archives):
-    """What tests read and run: helpers, data, docs, examples, bench; the link to the kernels is a folder."""
+    """What is imported, and what tests read and run: kernels, helpers, data, docs, examples, bench."""
     copy, tree, *_ = archives
     assert files(tree) == files(copy)
-    assert {"tests/closed_forms.py", "tests/data/gradient_variance.csv", "docs/draws.md", ".ci/run"} <= files(tree)
-    assert (tree / "src/mcgrad/kernels/philox.py").read_bytes() == (copy / "kernels/philox.py").read_bytes()
+    assert {
+        "tests/closed_forms.py",
+        "tests/data/gradient_variance.csv",
+        "docs/draws.md",
+        "kernels/philox.py",
+        ".ci/run",
+    } <= files(tree)
     assert os.access(tree / ".ci/run", os.X_OK)
 
 
@@ -91,6 +95,32 @@ def test_tests_run_in_the_sdist(archives):
         cwd=archives[1], env={**os.environ, "PYTHONPATH": str(archives[1] / "src")},
     )  # fmt: skip
     assert " passed" in done
+
+
+def test_nothing_is_a_symbolic_link(archives):
+    """In a checkout on Windows, where Git may make none, it would be a text file."""
+    assert [path for path in archives[0].rglob("*") if path.is_symlink()] == []
+
+
+IMPORT = "import mcgrad.kernels.philox as p, mcgrad.cache.key as k; print(p.__file__, k.kernels_hash())"
+
+
+def test_the_kernels_are_imported_from_the_tree_and_from_an_editable_installation(archives, tmp_path):
+    """From the one folder, so that what is compiled has the same keys."""
+    copy = archives[0]
+    in_place = run("-c", IMPORT, env={**os.environ, "PYTHONPATH": str(copy / "src")}, cwd=tmp_path)
+    run("-c", BUILD, "build_editable", str(tmp_path), cwd=copy)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    others = [
+        path for path in sys.path if path and not Path(path, "mcgrad").exists()
+    ]  # without the mcgrad of the tests
+    start = f"import site, sys; sys.path += {others!r}; site.addsitedir({str(tmp_path / 'site')!r}); "
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    editable = run("-S", "-c", start + IMPORT, env=bare, cwd=tmp_path)
+    assert editable.split() == in_place.split()
+    assert Path(in_place.split()[0]).parent == copy / "kernels"
 
 
 def test_a_wheel_is_the_same_from_the_tree_and_from_the_sdist(archives):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mcgrad
+import mcgrad.kernels
 from mcgrad.cache.key import kernels_hash
 
 RUN = """
@@ -26,10 +27,11 @@ if len(sys.argv) > 2:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Return a copy of the package, with files in place of links."""
+    """Return the package as it is installed, the kernels in their place."""
     folder = tmp_path_factory.mktemp("tree")
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(mcgrad.__file__).parent, folder / "mcgrad", ignore=ignore)
+    shutil.copytree(*mcgrad.kernels.__path__, folder / "mcgrad" / "kernels", ignore=ignore, dirs_exist_ok=True)
     return folder
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from functools import cache
 from hashlib import blake2b
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pkgutil import iter_modules
@@ -29,10 +30,8 @@ def key(source: str, more: str = "") -> str:
 @cache
 def kernels_hash() -> str:
     """Hash of the code of the kernels, wherever Python imports them from: a folder, an archive, or bytecode alone."""
-    found = find_spec(KERNELS)
-    assert found is not None
     digest = blake2b(digest_size=16)
-    for module in sorted(module.name for module in iter_modules(found.submodule_search_locations)):
+    for module in sorted(module.name for module in iter_modules(import_module(KERNELS).__path__)):
         spec = find_spec(f"{KERNELS}.{module}")
         assert spec is not None
         code = _code(spec)
