@@ -23,7 +23,7 @@ from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Fill, Gemm, Outer, Tree, rewrite, walk
+from mcgrad.codegen.loops.tree import Fill, Gemm, Masked, Moments, Outer, Tree, rewrite, walk
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
@@ -106,8 +106,9 @@ def emit(program: Program, checked: bool = False) -> Emitted:
 
 
 def _masked(tree: Tree, checked: bool) -> Tree:
-    """Let outer products look at the mask only where some draw may be masked."""
-    return rewrite(tree, lambda node: replace(node, masked=checked) if isinstance(node, Outer) else node)
+    """Say where some draw may not count: in any block of the checked variant, in partial blocks of the other."""
+    masked: Masked = "always" if checked else "partial"
+    return rewrite(tree, lambda node: replace(node, masked=masked) if isinstance(node, Moments | Outer) else node)
 
 
 def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool) -> Source:

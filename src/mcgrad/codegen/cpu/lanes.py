@@ -1,7 +1,8 @@
 """Take out of each loop over the lanes what is the same in all lanes.
 
 Before the loop go the addresses of rows, numbers that no draw changes, the making of noise and the start of sums; after
-it goes what the lanes have added up. What is left is scalar code of one lane, which LLVM vectorises.
+it goes what the lanes have added up. What is left is scalar code of one lane, which LLVM vectorises. Where moments are
+much of it there are two versions, as a whole block of draws needs no masks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Opera
 from mcgrad.codegen.loops.tree import (
     Accumulate,
     Address,
+    IfPartial,
     Let,
     Load,
     Loop,
@@ -23,6 +25,8 @@ from mcgrad.codegen.loops.tree import (
     rewrite,
 )
 
+LIGHT = 4  # equations of a loop, for each moment, up to which a version of it without masks is worth its code
+
 
 def split_lanes(tree: Tree, workspace: Workspace) -> Tree:
     """The tree with what is before, in and after each loop over the lanes."""
@@ -30,6 +34,12 @@ def split_lanes(tree: Tree, workspace: Workspace) -> Tree:
         tree,
         lambda node: _Lanes(workspace).split(node.body) if isinstance(node, Loop) and node.kind == "lane" else node,
     )
+
+
+def _unmasked(node: Node) -> Node:
+    if isinstance(node, Let) and node.op == "masked_difference":
+        return Let(node.value, "subtract", node.args[:2])
+    return node
 
 
 class _Lanes:
@@ -44,12 +54,20 @@ class _Lanes:
         self._renamed: dict[Value, Value] = {}
         self._numbered = 0
         self._moments = 0
+        self._repeated = False  # whether there are moments of many elements, masked in partial blocks alone
 
     def split(self, body: Tree) -> Tree:
         for node in body:
             self._node(node)
+        return (*self.before, *self._loops(), *self.after)
+
+    def _loops(self) -> Tree:
+        """The loop over the lanes, in two versions where masks are a good part of its work."""
         loop = Loop("w", self.workspace.lanes, "lane", tuple(self.lanes))
-        return (*self.before, loop, *self.after)
+        lets = sum(isinstance(node, Let) for node in self.lanes)
+        if self._repeated and lets <= LIGHT * self._moments:
+            return (IfPartial((loop,), rewrite((loop,), _unmasked)),)
+        return (loop,)
 
     def _node(self, node: Node) -> None:
         match node:
@@ -82,11 +100,9 @@ class _Lanes:
         total, squares = Register(Value(f"s{number}")), Register(Value(f"q{number}"))
         self.before += [Load(shift, Element("shift", node.output, node.index)), Start((total, squares))]
         args: tuple[Operand, ...] = (self._operand(node.operand), shift)
-        if node.masked:
-            self.lanes.append(Let(difference, "masked_difference", (*args, self._lane(Row(Buffer("mask"))))))
-        else:
-            self.lanes.append(Let(difference, "subtract", args))
+        self._repeated |= node.masked == "partial" and not node.index.is_constant
         self.lanes += [
+            Let(difference, "masked_difference", (*args, self._lane(Row(Buffer("mask"))))),
             Accumulate(total, "lane_sum", difference),
             Accumulate(squares, "lane_sum", difference, square=True),
         ]

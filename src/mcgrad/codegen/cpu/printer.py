@@ -17,6 +17,7 @@ from mcgrad.codegen.loops.tree import (
     DropNonfinite,
     Fill,
     Gemm,
+    IfPartial,
     Let,
     Load,
     Loop,
@@ -102,6 +103,8 @@ class Printer:
                 text = self.operand(operand)
                 total = SUMS[op].format(self.read(cell), f"{text} * {text}" if square else text)
                 yield self.write(cell, total) + (f"  # {of}" if of else "")
+            case IfPartial(partial, whole):
+                yield from ("if partial:", *indented(self.lines(partial)), "else:", *indented(self.lines(whole)))
             case Fill():
                 yield from self.fill(node)
             case Noise(_, Lane(address), source, component):

@@ -72,7 +72,7 @@ def outer_lines(printer: Printer, node: Outer) -> Iterator[str]:
     x, y = out.var.args
     yield f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS"
     factors = [workspace.address(Buffer("value", resolve(arg).base)) for arg in (x, y)]
-    yield "if True:" if node.masked else "if partial:"
+    yield "if True:" if node.masked == "always" else "if partial:"
     for factor, arg in zip(factors, (x, y), strict=True):
         yield f"    mask_rows(ws, {integer(factor)}, {integer(arg.size)}, {lanes}, {mask})"
     scratch = workspace.scratch

@@ -11,6 +11,7 @@ from mcgrad.codegen.loops.tree import (
     CallUser,
     Fill,
     Gemm,
+    IfPartial,
     Let,
     Load,
     Loop,
@@ -46,6 +47,10 @@ class _Printer:
             yield "    " * depth + self.node(node)
             if isinstance(node, Loop):
                 yield from self.lines(node.body, depth + 1)
+            elif isinstance(node, IfPartial):
+                yield from self.lines(node.partial, depth + 1)
+                yield "    " * depth + "else"
+                yield from self.lines(node.whole, depth + 1)
 
     def node(self, node: Node) -> str:
         name = type(node).__name__.lower()
@@ -71,14 +76,15 @@ class _Printer:
             case Noise():
                 return f"{node.value.name} = {self.cell(node.cell)} = noise {node.source}[{index(node.component)}]"
             case Moments():
-                mark = "masked " * node.masked
-                return f"{mark}moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
+                return f"moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
             case Gemm():
                 return f"{self.names[node.var]} = {node.tile} gemm {node.var.attrs}"
             case Outer():
-                return f"{'masked ' * node.masked}outer moments {node.output.path}"
+                return f"outer moments {node.output.path}"
             case CallUser():
                 return f"{self.names[node.var]} = call {node.var.op}"
+            case IfPartial():
+                return "if partial"
             case _:
                 return name
 

@@ -29,6 +29,7 @@ from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Regis
 from mcgrad.ir.program import Output, Var
 from mcgrad.noise.source import NoiseSource
 
+Masked = Literal["always", "partial"]
 Kind = Literal["serial", "lane", "thread", "tile", "row"]
 
 
@@ -135,12 +136,15 @@ class Noise:
 
 @dataclass(frozen=True)
 class Moments:
-    """Add an element of an output about its shift, and its square, to the sums; if `masked`, of draws that count."""
+    """Add an element of an output about its shift, and its square, to the sums, of the draws that count.
+
+    These are all draws of a whole block if only partial blocks are `masked`.
+    """
 
     output: Output
     index: Index
     operand: Operand
-    masked: bool = True
+    masked: Masked = "always"
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class Outer:
     """Moments of an outer product of two Vars: products over the lanes; `masked` as in `Moments`."""
 
     output: Output
-    masked: bool = True
+    masked: Masked = "always"
 
 
 @dataclass(frozen=True)
@@ -182,30 +186,49 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class IfPartial:
+    """Do one thing in a block of which some draws do not count, and another where all do."""
+
+    partial: Tree
+    whole: Tree
+
+
+@dataclass(frozen=True)
 class Barrier:
     """Threads with the same draws wait for each other."""
 
 
 Node = (
     Loop | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
-    | Gemm | Outer | CallUser | DropNonfinite | Mask | Barrier
+    | Gemm | Outer | CallUser | DropNonfinite | Mask | IfPartial | Barrier
 )  # fmt: skip
 Tree = tuple[Node, ...]
+
+
+def bodies(node: Node) -> tuple[Tree, ...]:
+    """The nodes inside a node."""
+    if isinstance(node, Loop):
+        return (node.body,)
+    return (node.partial, node.whole) if isinstance(node, IfPartial) else ()
 
 
 def walk(tree: Tree) -> Iterator[Node]:
     """All nodes, each before those in its body."""
     for node in tree:
         yield node
-        if isinstance(node, Loop):
-            yield from walk(node.body)
+        for body in bodies(node):
+            yield from walk(body)
 
 
 def rewrite(tree: Tree, rule: Callable[[Node], Node | Tree]) -> Tree:
     """The tree with each node replaced by what the rule makes of it, inner nodes first."""
     new: list[Node] = []
     for node in tree:
-        made = rule(replace(node, body=rewrite(node.body, rule)) if isinstance(node, Loop) else node)
+        if isinstance(node, Loop):
+            node = replace(node, body=rewrite(node.body, rule))
+        elif isinstance(node, IfPartial):
+            node = IfPartial(rewrite(node.partial, rule), rewrite(node.whole, rule))
+        made = rule(node)
         new += made if isinstance(made, tuple) else (made,)
     return tuple(new)
 
