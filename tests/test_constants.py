@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends.base import HostValues, computed_roots
+from mcgrad.backends.host_values import HostValues, computed_roots
 from mcgrad.ir import build
 from mcgrad.ir.spaces import named
 from tests.cuda import machines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from machine_code import constants, disassemble
 
-from mcgrad.backends.base import HostValues
+from mcgrad.backends.host_values import HostValues
 from sass_emulator.machine import Machine
 
 FLOOR = 1 << 12  # the first address of memory, so that address 0 is nobody's

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import HostValues
 from mcgrad.backends.cuda import compiled
+from mcgrad.backends.host_values import HostValues
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program

@@ -187,7 +187,7 @@ def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:
 def sums(program: Program, emitted: Emitted, inputs: Any, seed: int, start: int, stop: int, shift: Any = 0.0,
          omit: bool = False, grid: int | None = None) -> SimpleNamespace:  # fmt: skip
     """Launch a kernel over the draws start .. stop and add up its partials."""
-    from mcgrad.backends.base import HostValues
+    from mcgrad.backends.host_values import HostValues
 
     dtype, base = program.dtype, start // emitted.chunk * emitted.chunk
     chunks = -(-(stop - base) // emitted.chunk)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
+from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_OFFSETS, OFFSETS, Arguments
 from mcgrad.backends.rescaled import rescaled
 from mcgrad.cache import entry
 from mcgrad.codegen.cuda import blocks, registers
@@ -48,7 +48,7 @@ def test_arguments_are_as_wide_as_the_kernel_declares(dtype, by_value):
     code = ptx.ptx(emitted.source, "kernel", CC, [])
     constants = sum(var.size for var, _ in emitted.scalars) + emitted.components
     rest = [np.dtype(dtype).itemsize] * constants if by_value else [8, 8]
-    assert declared(code.text) == [*packed(COMMON, PLACES), *rest]
+    assert declared(code.text) == [*packed(COMMON, OFFSETS), *rest]
     assert code.image[:4] in (b"\x7fELF", b"//\n/")  # machine code, or the PTX itself where nvJitLink is missing
 
 
@@ -77,11 +77,11 @@ def test_what_the_emitter_does_not_know_of_compiles(name, cc):
 
 def test_arguments_of_the_merge():
     code = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
-    assert declared(code.text) == packed(MERGE, MERGE_PLACES)
+    assert declared(code.text) == packed(MERGE, MERGE_OFFSETS)
 
 
 def test_the_table_leads_to_every_argument():
-    arguments = Arguments(PLACES, 3, np.dtype(np.float32), 2)
+    arguments = Arguments(OFFSETS, 3, np.dtype(np.float32), 2)
     COMMON.pack_into(arguments.head, 0, 2**32 - 1, 7, -1, 2**62, 5, 2**31 - 1, True, 2**64 - 1)
     arguments.numbers[:] = [1.5, 2.5, 3.5]
     arguments.pointers[:] = [2**63, 9]

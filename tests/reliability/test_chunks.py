@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 import mcgrad as mg
 from mcgrad.backends import registry
 from mcgrad.backends.base import Cost, Partial
-from mcgrad.backends.chunks import CORE, Chunks, Cut, beginning, ends_at, split, whole
+from mcgrad.backends.chunks import CORE, Chunks, Cut, after, ends_at, split, whole
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
 from mcgrad.engine.run import RunState, run
 from mcgrad.moments import Moments
@@ -49,7 +49,7 @@ def test_chunks_are_those_of_the_definition(n, first, block, work, longest, data
     right, found = listed(n, first, block, work, cut, most), split(n, first, block, work, cut, most)
     assert list(found) == right
     start, stop = data.draw(st.sampled_from(right))
-    assert list(found.beginning(start)) == right[right.index((start, stop)) :]
+    assert list(found.after(start)) == right[right.index((start, stop)) :]
     assert list(found.scaled(7)) == [(7 * start, 7 * stop) for start, stop in right]
     assert found.scaled(7).ends_at(7 * stop)
     assert not found.scaled(7).ends_at(7 * stop - 1)
@@ -64,7 +64,7 @@ def test_one_chunk():
 
 def test_a_list_will_do():
     chunks = listed(10**6, 77, 512, 80.0)
-    assert list(beginning(chunks, chunks[3][0])) == chunks[3:]
+    assert list(after(chunks, chunks[3][0])) == chunks[3:]
     assert ends_at(chunks, chunks[3][1])
     assert not ends_at(chunks, chunks[3][1] + 1)
 
@@ -114,7 +114,7 @@ def test_a_run_of_very_many_chunks_takes_little_memory(workers, n):
 def test_a_run_goes_on_in_the_middle_of_very_many_chunks_at_once():
     """What comes before is neither listed nor gone through."""
     chunks = split(FAR, 0, 512, 80.0)
-    start, stop = next(chunks.beginning(FAR // 2 // chunks.step * chunks.step))
+    start, stop = next(chunks.after(FAR // 2 // chunks.step * chunks.step))
     state, seen = RunState(start, *Counting(9).shift(0, 0, start, False), 0.0, "counting"), []
 
     def told(draw, shift, total):

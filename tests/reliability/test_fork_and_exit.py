@@ -289,7 +289,7 @@ def test_an_interrupt_leaves_no_chunk_behind():
             seen.append("ended")
 
     def interrupt(stop, shift, total):
-        if stop > CHUNKS.look:
+        if stop > CHUNKS.head:
             two_begun.wait(60)
             threading.Timer(0.05, leave.set).start()  # the run waits for the chunks that have begun
             signal.raise_signal(signal.SIGINT)

@@ -14,20 +14,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import as_dtype, to_common_device
-from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Program, Var, toposort
+from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Input
 from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
 Inputs = Mapping[Input, Array]  # values of a Program's inputs, in the dtypes they were given in
 Shift = Array  # one-dimensional, in the Program's dtype: a finite number for each random component, or empty
-WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +72,13 @@ class Kernel(Protocol):
         """Return how many threads should call `Bound.partial` at once, at most `threads` for kernels on the CPU."""
 
     def bind(self, inputs: Inputs) -> Bound:
-        """Take values for the inputs and compute what no draw changes."""
+        """Take values of the inputs and compute what is the same for all draws."""
 
     def limits(self) -> AbstractContextManager[Any]:
-        """Return what must hold while it runs."""
+        """Return a context to bind and run in, such as one that keeps BLAS to one thread."""
 
     def source(self) -> str:
-        """Return what was compiled, to read."""
+        """Return the source that was compiled, as text for users."""
 
 
 @runtime_checkable
@@ -103,11 +98,11 @@ class Cost:
     Parameters
     ----------
     compile : float
-        To have the code: next to nothing where it exists already, in this process or on disk.
+        To load and compile: next to nothing where the code exists already, in this process or on disk.
     start : float
-        Of each call, whatever the number of draws: to launch, and to move parameters, data and results.
+        To start a call, whatever the number of draws: to launch, and to move parameters, data and results.
     draws : float
-        For all the draws.
+        To average over all the draws.
     """
 
     compile: float
@@ -139,61 +134,3 @@ class Backend(Protocol):
 
     def compile(self, program: Program) -> Kernel:
         """Compile a simplified Program."""
-
-
-class HostValues:
-    """Evaluates draw-independent Vars from the inputs, once for each binding: on the device, if an input is there.
-
-    Arithmetic is in float64 in either dtype, on inputs as they were given, and each root is rounded once. Roots that
-    only move elements of inputs have the dtype throughout: no copy of large data is made in float64 for them.
-
-    Parameters
-    ----------
-    roots : list of Var
-    dtype : str
-        What the values are rounded to.
-    """
-
-    def __init__(self, roots: list[Var], dtype: str) -> None:
-        self._dtype = np.dtype(dtype)
-        computed = set(computed_roots(roots)) if dtype != WIDE else set()
-        self._computed = _Evaluation([root for root in roots if root in computed], WIDE, dtype)
-        self._others = _Evaluation([root for root in roots if root not in computed], dtype, dtype)
-        self._places = [root in computed for root in roots] if computed else []
-
-    def __call__(self, inputs: Inputs) -> list[Array]:
-        """Return the values of the roots, without an axis of draws."""
-        others = self._others(inputs)
-        if not self._places:
-            return others
-        wide, moved = self._computed(inputs), iter(others)
-        with np.errstate(over="ignore", under="ignore"):
-            computed = iter([as_dtype(value, self._dtype) for value in wide])
-        return [next(computed if place else moved) for place in self._places]
-
-
-class _Evaluation:
-    """Vars evaluated in one dtype; `nextafter` goes along the numbers of another, that of the Program."""
-
-    def __init__(self, roots: list[Var], dtype: str, neighbours: str) -> None:
-        self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
-        self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
-
-    def __call__(self, inputs: Inputs) -> list[Array]:
-        given = to_common_device(inputs[var.attrs] for var in self._leaves)
-        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
-        return [value[..., 0] for value in self._interpreter(leaves)]
-
-
-def computed_roots(roots: Iterable[Var]) -> list[Var]:
-    """Return those of some draw-independent Vars that take arithmetic, each once: others only move elements."""
-    moving: set[Var] = set()
-    for var in toposort(roots):
-        if OPS[var.op].group in ("leaf", "view", "assembly") and moving.issuperset(var.args):
-            moving.add(var)
-    return [root for root in dict.fromkeys(roots) if root not in moving]
-
-
-def wide_inputs(program: Program) -> set[Input]:
-    """Return the inputs that go into draw-independent arithmetic."""
-    return {var.attrs for var in toposort(computed_roots(program.hoisted())) if var.op == "input"}

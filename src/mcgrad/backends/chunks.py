@@ -12,15 +12,15 @@ Chunk = tuple[int, int]  # first draw, end
 class Chunks:
     """Ranges of draws, one after the other without a gap, in memory that does not grow with their number.
 
-    They end at the end of a first range, then at the multiples of a step, and at the end of the draws; those that would
-    be longer than the longest allowed are cut further, from the last block before their start.
+    They end at the end of the first chunk, then at the multiples of a step, and at the end of the draws; those that
+    would be longer than the longest allowed are cut further, from the last block before their start.
 
     Parameters
     ----------
     first, stop : int
         The draws.
-    look : int
-        Where the first range ends, beyond `first` and not beyond `stop`: a backend may need to look before it runs.
+    head : int
+        Where the first chunk ends, from which kernels take their shift: beyond `first` and not beyond `stop`.
     step : int
         A multiple of `block`.
     block : int
@@ -28,16 +28,16 @@ class Chunks:
         The longest that a chunk may be, a multiple of `block`.
     """
 
-    __slots__ = ("block", "first", "look", "most", "step", "stop")
+    __slots__ = ("block", "first", "head", "most", "step", "stop")
 
-    def __init__(self, first: int, stop: int, look: int, step: int, block: int, most: int | None = None) -> None:
-        self.first, self.stop, self.look, self.step, self.block, self.most = first, stop, look, step, block, most
+    def __init__(self, first: int, stop: int, head: int, step: int, block: int, most: int | None = None) -> None:
+        self.first, self.stop, self.head, self.step, self.block, self.most = first, stop, head, step, block, most
 
     def __iter__(self) -> Iterator[Chunk]:
-        return self.beginning(self.first)
+        return self.after(self.first)
 
-    def beginning(self, start: int) -> Iterator[Chunk]:
-        """Yield the chunk that begins at `start`, the first draw or the end of a chunk, and those after it."""
+    def after(self, start: int) -> Iterator[Chunk]:
+        """Yield the chunks from `start` on, the first draw or the end of a chunk."""
         while start < self.stop:
             stop = self._end(start)
             yield start, stop
@@ -50,15 +50,15 @@ class Chunks:
     def scaled(self, factor: int) -> Chunks:
         """Return the same chunks of draws that are `factor` draws each."""
         most = None if self.most is None else self.most * factor
-        first, stop, look, step, block = (x * factor for x in (self.first, self.stop, self.look, self.step, self.block))
-        return Chunks(first, stop, look, step, block, most)
+        first, stop, head, step, block = (x * factor for x in (self.first, self.stop, self.head, self.step, self.block))
+        return Chunks(first, stop, head, step, block, most)
 
     def _end(self, draw: int) -> int:
         """Return where the chunk ends that a draw is in."""
-        if draw < self.look:
-            start, stop = self.first, self.look
+        if draw < self.head:
+            start, stop = self.first, self.head
         else:
-            start = max(draw // self.step * self.step, self.look)
+            start = max(draw // self.step * self.step, self.head)
             stop = min((draw // self.step + 1) * self.step, self.stop)
         if self.most is None:
             return stop
@@ -73,9 +73,9 @@ class Cut:
     Parameters
     ----------
     most : float
-        Work in a chunk, in multiplications: what may pass before progress is shown.
+        The most work in a chunk, in multiplications: progress is shown after each.
     least : float
-        What is worth handing to another worker.
+        The least, below which handing a chunk to another worker takes longer than the chunk.
     chunks : int
         A range is cut in about as many, within these limits.
     """
@@ -116,9 +116,9 @@ def whole(n: int, first: int) -> Chunks:
     return Chunks(first, first + n, first + n, n, n)
 
 
-def beginning(chunks: Iterable[Chunk], start: int) -> Iterator[Chunk]:
-    """Return those chunks that begin at a draw, where one of them ends, or after it."""
-    return chunks.beginning(start) if isinstance(chunks, Chunks) else dropwhile(lambda chunk: chunk[0] < start, chunks)
+def after(chunks: Iterable[Chunk], start: int) -> Iterator[Chunk]:
+    """Return the chunks from `start` on, where one of them ends."""
+    return chunks.after(start) if isinstance(chunks, Chunks) else dropwhile(lambda chunk: chunk[0] < start, chunks)
 
 
 def ends_at(chunks: Iterable[Chunk], draw: int) -> bool:

@@ -14,9 +14,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Shift
+from mcgrad.backends.base import Array, Cost, Inputs, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
+from mcgrad.backends.host_values import HostValues
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
@@ -27,7 +28,7 @@ from mcgrad.toolchain.compile import is_compiled, load
 
 CACHE_LINE = 64
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
-FOUND = 3e-3  # seconds to emit a Program and find it compiled
+FOUND = 3e-3  # seconds to emit a Program and load its machine code from the cache
 
 
 class CpuBackend:
@@ -107,12 +108,12 @@ class Compiled:
         return c, matrices
 
     def take_workspace(self) -> Array:
-        """Return this thread's workspace, or another one where a call that this one is inside of has that."""
+        """Return this thread's workspace, or a new one inside another call of this thread, which has it."""
         found: Array | None = self._local.__dict__.pop("workspace", None)
         return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype) if found is None else found
 
     def give_back(self, workspace: Array) -> None:
-        """Keep a workspace for the thread's next call."""
+        """Keep a workspace for the next call of this thread."""
         self._local.workspace = workspace
 
 
@@ -138,7 +139,7 @@ class CpuKernel:
 
     @cached_property
     def checked(self) -> Compiled:
-        """The variant that looks at every draw."""
+        """The variant that checks every draw for outputs that are not finite."""
         return Compiled(emit(self.program, checked=True), self.program.dtype)
 
     @cached_property
@@ -155,7 +156,7 @@ class CpuKernel:
         return threads
 
     def bind(self, inputs: Inputs) -> CpuBound:
-        """Compute what no draw changes."""
+        """Compute what is the same for all draws."""
         return CpuBound(self, inputs)
 
     def source(self) -> str:
@@ -202,7 +203,7 @@ _emissions: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
 
 
 def _emitted(program: Program) -> Emitted:
-    """Emit a Program once, to look for it and to compile it."""
+    """Emit a Program once, for `is_compiled` and for `compile`."""
     if program not in _emissions:
         _emissions[program] = emit(program)
     return _emissions[program]

@@ -1,4 +1,4 @@
-"""The NumPy backend: the definition of right. It interprets the Program on batches of draws."""
+"""The NumPy backend interprets a Program on batches of draws: the reference that other backends are tested against."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, Cost, HostValues, Inputs, Partial, Shift
+from mcgrad.backends.base import Array, Cost, Inputs, Partial, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, split
+from mcgrad.backends.host_values import HostValues
 from mcgrad.backends.rates import Rates, current
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 
-RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads: they take turns
+RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads together: they share the interpreter lock
 NO_SHIFT = np.empty(0)  # as deviations are taken from the mean of each batch
 BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
 
@@ -70,11 +71,11 @@ class NumpyKernel:
         return split(n, first, self.block, self.work)
 
     def workers(self, threads: int) -> int:
-        """As many as there are: NumPy lets go of the interpreter now and then."""
+        """As many as there are: NumPy releases the interpreter lock in long calls."""
         return threads
 
     def bind(self, inputs: Inputs) -> NumpyBound:
-        """Compute what no draw changes."""
+        """Compute what is the same for all draws."""
         values = [value[..., None] for value in self.host(inputs)]
         return NumpyBound(self, dict(zip(self.hoisted, values, strict=True)))
 

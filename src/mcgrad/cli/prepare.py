@@ -1,4 +1,4 @@
-"""Preparation of jobs: whether one is complete, how far an earlier run had come, and compilation."""
+"""Preparation of jobs: read the state that an earlier run has left, trace and compile, before `cli.run` runs them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Ready:
     identity : Identity
         What a checkpoint of it has to match.
     resume : RunState or None
-        How far an earlier run had come.
+        State of an earlier run, to go on from.
     note : str
-        How it starts, where there is something to say.
+        Message for the user on how it starts, or empty.
     """
 
     job: Job
@@ -65,7 +65,7 @@ class Ready:
 
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
-    """Read a job and compile it; with `resume`, see whether its result is there, or else how far it had come."""
+    """Read a job and compile it; with `resume`, look for its result first, or else for the state of an earlier run."""
     with entry.references.surroundings:
         return _prepared(entry.job(), resume, entry.refusal)
 
@@ -99,7 +99,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
 
 
 def _left(job: Job) -> tuple[Complete | RunState | None, str]:
-    """Return what an earlier run has left of a job, and what to say about it."""
+    """Return the result or the state that an earlier run of a job has left, with a message for the user."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # no error where a path is too long
         return None, ""

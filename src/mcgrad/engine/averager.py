@@ -99,8 +99,8 @@ class Averager:
         with kernel.limits():
             start = time.perf_counter() - (resume.seconds if resume else 0.0)
             bound, cut = self._groups.bind(kernel, values), self._groups.chunks(kernel, first, n)
-            told = _timed(watch, start, name) if watch else None
-            partial = run(bound, seed, cut, lambda: self._workers(kernel), self._omit, told, resume)
+            after_chunk = _timed(watch, start, name) if watch else None
+            partial = run(bound, seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
             seconds = time.perf_counter() - start
             return Average(self._finish.estimate(partial, values, self._omit), seconds, name)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from mcgrad.backends.base import wide_inputs
+from mcgrad.backends.host_values import wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
 from mcgrad.engine.groups import Groups

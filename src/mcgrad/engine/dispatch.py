@@ -17,9 +17,9 @@ from mcgrad.results.format import duration
 from mcgrad.system.locks import Lock
 
 CUDA = "cuda"  # the backend whose devices arrays may be on
-CALL = 1_000_000  # draws of a call, where nobody said how many there will be
-LITTLE = 0.05  # seconds: in less nothing compiles
-SOON = 3e-3  # seconds: where one backend takes less, asking the others would take longer
+CALL = 1_000_000  # draws of a call, where their number is not given
+LITTLE = 0.05  # seconds: compiling takes longer, so that a smaller cost is of loading
+SOON = 3e-3  # seconds: where one backend takes less, the costs of the others are not estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Choice:
     ----------
     backend : Backend
     costs : dict of str to Cost
-        What the backends that were asked would take.
+        Of the backends that estimated theirs.
     missing : dict of str to str
         Those that would have taken less but cannot run, and why.
     """
@@ -56,8 +56,8 @@ def choose(
         A backend's name, or "auto" for the one that takes least by its own estimate, the first registered of equals.
     program : Program
     draws : int or None
-        How many draws there will be in all, in one call. None for many calls: of a million draws each for all we
-        know, and so many that compiling does not count.
+        How many draws there will be in all, in one call. None for many calls, which are taken to be of a million draws
+        each, and so many that compiling does not count.
     threads : int
     failed : dict of str to str, optional
         Backends not to take again, and why.
@@ -87,7 +87,7 @@ def choose(
         if best in ready:
             return Choice(known[best], costs, missing)
         reason = known[best].unavailable()
-        if reason is None:  # now that it knows its device it may find that it takes longer
+        if reason is None:  # this may have loaded its device, by which it estimates again
             costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
             ready.add(best)
         else:
@@ -153,7 +153,7 @@ class Dispatched:
         self._warn()
 
     def reason(self) -> str:
-        """Say why it is this backend. Asks all backends whether they are there, which may load them."""
+        """Return why this backend was chosen. Calls `unavailable` of all backends, which may load them."""
         if self.name != AUTO:
             return "as asked for"
         backend, _, choice = self.running
@@ -173,7 +173,7 @@ class Dispatched:
         return reason
 
     def _others(self) -> Iterator[str]:
-        """Say what each other backend would take, or why it cannot run."""
+        """Yield the cost of each other backend, or why it cannot run."""
         choice, passed = self.running.choice, self._passed()
         for name, backend in backends().items():
             if name in passed:
@@ -212,7 +212,7 @@ class Dispatched:
         self._failed[backend.name] = f"failed: {error}"
 
     def _warn(self) -> None:
-        """Tell of each backend that was passed over, once in a process for each reason, numbers in it aside."""
+        """Warn of each backend that was passed over, once in a process for each reason whatever numbers are in it."""
         for name, reason in self._passed().items():
             key = (name, re.sub(r"\d+", "", reason))
             if key not in _warned:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import computing, flat_to_host
-from mcgrad.backends.base import WIDE, HostValues, Inputs, Partial
+from mcgrad.backends.base import Inputs, Partial
+from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Program, Var
 from mcgrad.moments import Moments
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import HostValues
+from mcgrad.backends.host_values import HostValues
 from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Input

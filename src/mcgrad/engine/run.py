@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from mcgrad.backends.base import Bound, Partial, Shift
-from mcgrad.backends.chunks import Chunk, beginning
+from mcgrad.backends.chunks import Chunk, after
 from mcgrad.engine.threads import in_order
 
 
@@ -72,7 +72,7 @@ def run(
         The same bits for any number of workers, and from whatever state it went on.
     """
     if resume:
-        shift, total, left = resume.shift, resume.partial, beginning(chunks, resume.stop)
+        shift, total, left = resume.shift, resume.partial, after(chunks, resume.stop)
     else:
         left = iter(chunks)
         start, stop = next(left)

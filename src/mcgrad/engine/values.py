@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
-from mcgrad.backends.base import WIDE
+from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.inputs import arguments

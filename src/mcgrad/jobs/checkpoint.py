@@ -127,7 +127,7 @@ class CheckpointWriter:
         self._due = end + max(self._every, (end - start) / SHARE)
 
     def remove(self) -> None:
-        """Remove the file, if that can be done: the results are there, and are looked for first."""
+        """Remove the file. An error is ignored: where there are results, --resume does not read the checkpoint."""
         with suppress(OSError):
             self.path.unlink()
 

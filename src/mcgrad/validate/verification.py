@@ -192,7 +192,7 @@ def verified(
     with without_jump_warnings():
         reference = Estimator.of(request.change(backend=REFERENCE))
         settled = replace(request, plan=reference.plan)  # what was chosen, where that was left to us
-        n = max(n // reference.group, 2) * reference.group
+        n = arguments.whole_groups(n, reference.group)
         checks = _backends(reference, settled, backends, n, seed)
         value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})

@@ -1,8 +1,8 @@
-"""What no draw changes: the constants and the matrices of a kernel, computed again only where an input is another one.
+"""The draw-independent constants and matrices of a kernel, computed again only where an input has changed.
 
-An input is known again by its identity, where it cannot have changed: read-only arrays in host memory, and data on a
-device, of which an Estimator makes its own copies. A value that was not computed again is the same object, which is how
-others know that they have it already.
+An input is compared by its identity where its content cannot have changed: read-only arrays in host memory, and data on
+a device, of which an Estimator makes its own copies. A value that was not computed again is the same object as at the
+last call, so that `resident` does not copy it again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcgrad.arrays import as_dtype
-from mcgrad.backends.base import HostValues, Inputs
+from mcgrad.backends.base import Inputs
+from mcgrad.backends.host_values import HostValues
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.ir.program import Var, toposort
 from mcgrad.ir.spaces import FIXED, Input
@@ -40,18 +41,18 @@ class Constants:
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
         self.roots = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
-        places: dict[tuple[Input, ...], list[int]] = {}
+        positions: dict[tuple[Input, ...], list[int]] = {}  # of the roots that depend on some inputs
         for i, root in enumerate(self.roots):
-            places.setdefault(_inputs(root), []).append(i)
+            positions.setdefault(_inputs(root), []).append(i)
         self._dtype = np.dtype(dtype)
-        self._groups = [(names, mine, self._compute(mine, dtype)) for names, mine in places.items()]
+        self._by_inputs = [(names, mine, self._compute(mine, dtype)) for names, mine in positions.items()]
         self._last: dict[tuple[Input, ...], tuple[list[Any], list[Any]]] = {}
 
     def __call__(self, inputs: Inputs) -> Values:
         """Compute a value for each root: on the device, where an input that it depends on is."""
         values: list[Any] = [None] * len(self.roots)
         lasting = [False] * len(self.roots)
-        for names, places, compute in self._groups:
+        for names, positions, compute in self._by_inputs:
             given = [inputs[name] for name in names]
             known, found = self._last.get(names, NOTHING)
             lasts = bool(found) and all(map(is_, known, given))
@@ -60,13 +61,13 @@ class Constants:
                 lasts = all(map(_is_fixed, names, given))
                 if lasts:
                     self._last[names] = (given, found)
-            for i, value in zip(places, found, strict=True):
+            for i, value in zip(positions, found, strict=True):
                 values[i], lasting[i] = value, lasts
         return Values(values, lasting)
 
-    def _compute(self, places: list[int], dtype: str) -> Callable[[Inputs], list[Any]]:
-        """Return what computes some of the roots: for an input itself, next to nothing."""
-        roots = [self.roots[i] for i in places]
+    def _compute(self, positions: list[int], dtype: str) -> Callable[[Inputs], list[Any]]:
+        """Return a function that computes some of the roots; one that is an input is only cast."""
+        roots = [self.roots[i] for i in positions]
         if len(roots) == 1 and roots[0].op == "input":
             name = roots[0].attrs
             return lambda inputs: [as_dtype(inputs[name], self._dtype)]

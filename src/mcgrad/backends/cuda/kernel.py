@@ -31,9 +31,9 @@ from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
 
-STREAMS = 2  # of a device: one is being merged and waited for while the other runs
-AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: not worth a look at a first chunk
-SLAB = Cut(most=4e11, least=4e10, chunks=16)  # some ten milliseconds; two, where there is not much to do
+STREAMS = 2  # of a device: one runs while the partials of the other are merged
+AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: so few run as one chunk
+SLAB = Cut(most=4e11, least=4e10, chunks=16)  # some ten milliseconds, or two where a run is short
 FILL = 264  # chunks of a slab, however much work they are: two for each multiprocessor of a large GPU
 MOST_CHUNKS = 1 << 16  # of a slab
 MOST_PARTIALS = 1 << 26  # bytes, of a slab
@@ -43,7 +43,7 @@ _emitted: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
 
 
 def emitted(program: Program) -> Emitted:
-    """Emit the fast variant, once: to look for its code, then to compile it."""
+    """Emit the fast variant once, for `CudaBackend.is_compiled` and for `CudaKernel`."""
     found = _emitted.get(program)
     if found is None:
         found = _emitted[program] = emit(program)
@@ -68,7 +68,7 @@ class CudaKernel:
             self.fast.on(self.devices[0])
 
     def variant(self, checked: bool, resident: bool) -> Compiled:
-        """Return a variant: `checked` looks at every draw, `resident` reads all constants from the device's memory."""
+        """Return a variant: `checked` counts non-finite draws, `resident` reads constants from the device's memory."""
         with self._lock:
             found = self._variants.get((checked, resident))
             if found is None:
@@ -99,7 +99,7 @@ class CudaKernel:
         return other
 
     def chunks(self, first: int, n: int) -> Chunks:
-        """Cut into slabs: a little is one; otherwise a first chunk, to find the shift, and launches of many chunks."""
+        """Cut into slabs, each one launch: one for a short run, otherwise a first one of one chunk, for the shift."""
         most = min(MOST_CHUNKS, max(MOST_PARTIALS // (8 * self.rows), 1)) * self.block
         if n * self.work <= AT_ONCE and n + self.block <= most:
             return whole(n, first)
@@ -111,7 +111,7 @@ class CudaKernel:
         return STREAMS * len(self.devices)
 
     def bind(self, inputs: Inputs) -> CudaBound:
-        """Compute what no draw changes."""
+        """Compute what is the same for all draws."""
         return CudaBound(self, inputs)
 
     def limits(self) -> AbstractContextManager[Any]:
@@ -124,7 +124,7 @@ class CudaKernel:
 
 
 class Turns:
-    """Which of some devices works next."""
+    """Chooses the device for the next launch."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self._busy = dict.fromkeys(devices, 0)  # launches that have begun and not ended
@@ -160,7 +160,7 @@ class CudaBound(ShiftedMoments):
         return CudaBound(self.kernel.rescaled, {**self.inputs, **powers(self.kernel.program, exponents)})
 
     def sums(self, seed: int, start: int, stop: int, shift: Shift, checked: bool, omit: bool) -> Sums:
-        """Launch the kernel on the device that has least to do."""
+        """Launch the kernel on the device with the fewest launches under way."""
         compiled, values = self._values.get(checked) or self._bound(checked)
         with self.kernel.turns.next() as device, device.current():
             pool = workers(device)
@@ -169,7 +169,7 @@ class CudaBound(ShiftedMoments):
                 found = worker.run(compiled, values, shift, (seed, start, stop), omit, self.ready)
             except BaseException:
                 with suppress(Exception):
-                    worker.settle()
+                    worker.synchronize()
                 raise
             finally:
                 pool.give_back(worker)

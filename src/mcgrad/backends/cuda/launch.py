@@ -1,7 +1,7 @@
 """The arguments of our kernels in memory, as their PTX declares them, with the table of addresses for a launch.
 
-What every chunk kernel takes first (`emit.kernel.ARGUMENTS`) is packed at once, by `COMMON`; then come numbers, or
-pointers. A boolean is a byte.
+What every chunk kernel takes first (`codegen.cuda.kernel.ARGUMENTS`) is packed at once, by `COMMON`; then come numbers,
+or pointers. A boolean is a byte.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 COMMON = struct.Struct("=IIqqqi?3xQ")  # key0 key1 start stop base chunks omit out
-PLACES = (0, 4, 8, 16, 24, 32, 36, 40)
+OFFSETS = (0, 4, 8, 16, 24, 32, 36, 40)
 MERGE = struct.Struct("=Qi4xQ")  # partials chunks totals
-MERGE_PLACES = (0, 8, 16)
+MERGE_OFFSETS = (0, 8, 16)
 
 
 class Arguments:
@@ -23,7 +23,7 @@ class Arguments:
 
     Parameters
     ----------
-    places : tuple of int
+    offsets : tuple of int
         Where the arguments of the head start, in bytes.
     numbers : int
         How many floats follow, by value.
@@ -35,19 +35,19 @@ class Arguments:
     Attributes
     ----------
     head : memoryview
-        To be packed into.
+        The caller packs into it.
     numbers, pointers : array
-        To be filled.
+        The caller fills them.
     address : int
         Of the table of addresses.
     """
 
-    def __init__(self, places: tuple[int, ...], numbers: int, dtype: np.dtype[Any], pointers: int) -> None:
+    def __init__(self, offsets: tuple[int, ...], numbers: int, dtype: np.dtype[Any], pointers: int) -> None:
         head = np.zeros(COMMON.size, np.uint8)
         self.head = head.data
         self.numbers: npt.NDArray[Any] = np.zeros(numbers, dtype)
         self.pointers = np.zeros(pointers, np.uint64)
-        addresses = [head.ctypes.data + place for place in places]
+        addresses = [head.ctypes.data + offset for offset in offsets]
         for array in (self.numbers, self.pointers):
             addresses += [array.ctypes.data + i * array.itemsize for i in range(array.size)]
         self._table = np.array(addresses, np.uint64)

@@ -1,4 +1,4 @@
-"""Constants and matrices in a device's memory: what has not changed since the last launch stays there."""
+"""Constants and matrices in a device's memory: those that did not change since the last launch are not copied."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Numbers:
         self.shift = self.address + size * dtype.itemsize
 
     def update(self, values: list[Any], shift: npt.NDArray[Any], device: Device, stream: int) -> None:
-        """Copy what is another object than at the last call, in as few copies as may be."""
+        """Copy the values that are other objects than at the last call, neighbours in one copy."""
         runs: list[list[int]] = []
         given = [*values, shift]
         for i, ((first, end), value) in enumerate(zip(self._ends, given, strict=True)):
@@ -76,35 +76,35 @@ class Matrices:
     def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
         self._axes, self._dtype = [axes for _, axes in emitted.matrices], dtype
         self._lock = threading.RLock()
-        self._lasting: dict[tuple[int, int], Placed] = {}
+        self._lasting: dict[tuple[int, int], DeviceMatrix] = {}
 
-    def place(self, values: Values, mine: dict[int, Placed], device: Device, stream: int) -> list[Placed]:
-        """Have the matrices on a device.
+    def upload(self, values: Values, mine: dict[int, DeviceMatrix], device: Device, stream: int) -> list[DeviceMatrix]:
+        """Return the matrices on a device, copied there where they are not.
 
         Parameters
         ----------
         values : Values
             Of the matrices alone.
         mine : dict
-            What the worker has; changed where that is another one now.
+            The worker's, by position: those that changed are replaced.
         device, stream
         """
-        placed = []
+        found = []
         for i, (value, lasts) in enumerate(zip(values.values, values.lasting, strict=True)):
             known = self._lasting.get((device.index, i)) if lasts else mine.get(i)
             if known is None or known.value is not value:
-                known = Placed(value, self._axes[i], self._dtype, device, stream)
+                known = DeviceMatrix(value, self._axes[i], self._dtype, device, stream)
                 if lasts:
                     with self._lock:
                         device.wait(stream)  # other streams will read it, too
                         self._lasting[device.index, i] = known
                 else:
                     mine[i] = known
-            placed.append(known)
-        return placed
+            found.append(known)
+        return found
 
 
-class Placed:
+class DeviceMatrix:
     """One matrix on a device, at `address`."""
 
     def __init__(self, value: Any, axes: tuple[int, ...], dtype: np.dtype[Any], device: Device, stream: int) -> None:

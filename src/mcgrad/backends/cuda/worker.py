@@ -1,4 +1,4 @@
-"""A stream of one device with all that a launch needs: for one host thread at a time."""
+"""Workers: a stream of a device with the memory that launches need, for one host thread at a time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy.typing as npt
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import Values
 from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned, within
-from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_PLACES, PLACES, Arguments
-from mcgrad.backends.cuda.resident import Numbers, Placed
+from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_OFFSETS, OFFSETS, Arguments
+from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
 
 MERGE_THREADS = 256
 
 
 class Worker:
-    """Launches kernels and waits for what they find.
+    """Launches kernels and waits for their sums.
 
-    Memory grows to what was needed so far, and is used again: nothing is allocated for a call like the last one.
+    Memory grows to the most that was needed, and is used again: a call like the last one allocates nothing.
     """
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self._stream = device.stream()
-        self._merge = Arguments(MERGE_PLACES, 0, np.dtype(np.float64), 0)
+        self._merge = Arguments(MERGE_OFFSETS, 0, np.dtype(np.float64), 0)
         self._totals = Pinned(256, np.float64)
         self._partials: Memory | None = None
-        self._settled: WeakKeyDictionary[Compiled, Settled] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Compiled, Prepared] = WeakKeyDictionary()
 
     def run(
         self,
@@ -55,14 +55,14 @@ class Worker:
             Seed, first draw, end.
         omit : bool
         ready : Event, optional
-            What has to be done before.
+            The launch waits for it on the device.
         """
         device, stream, emitted = self.device, self._stream, compiled.emitted
         seed, start, stop = draws
         function, merge = compiled.on(device)
-        settled = self._settled.get(compiled)
-        if settled is None:
-            settled = self._settled[compiled] = Settled(compiled, stream)
+        prepared = self._prepared.get(compiled)
+        if prepared is None:
+            prepared = self._prepared[compiled] = Prepared(compiled, stream)
         base = start // emitted.chunk * emitted.chunk
         chunks = -(-(stop - base) // emitted.chunk)
         grid = compiled.grid(device, chunks)
@@ -71,11 +71,11 @@ class Worker:
         totals = self._totals.address
         out = totals if chunks == 1 else self._room(8 * emitted.rows * chunks)
         if ready is None:
-            arguments = settled.prepare(values, shift, grid, device, stream)
+            arguments = prepared.prepare(values, shift, grid, device, stream)
         else:
             device.after(stream, ready)
             with within(stream):  # in which arrays on the device are put in order
-                arguments = settled.prepare(values, shift, grid, device, stream)
+                arguments = prepared.prepare(values, shift, grid, device, stream)
         COMMON.pack_into(
             arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
         )  # fmt: skip
@@ -86,45 +86,45 @@ class Worker:
         device.wait(stream)
         return self._totals.array[: emitted.rows].copy()
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait for whatever was launched, so that this worker can be used again."""
         self.device.wait(self._stream)
 
     def _room(self, nbytes: int) -> int:
-        """Return where partials go."""
+        """Return the address of memory for partials."""
         if self._partials is None or self._partials.nbytes < nbytes:
             self._partials = None  # first, so that both need not fit
             self._partials = Memory(nbytes, self._stream)
         return self._partials.address
 
 
-class Settled:
-    """What one worker keeps of one kernel: its arguments, and where they point to."""
+class Prepared:
+    """The arguments of one kernel on one worker, and the memory that they point to."""
 
     def __init__(self, compiled: Compiled, stream: int) -> None:
         emitted, dtype = compiled.emitted, compiled.dtype
         self._emitted, self._dtype = emitted, dtype
-        self._matrices, self._mine = compiled.matrices, dict[int, Placed]()
+        self._matrices, self._mine = compiled.matrices, dict[int, DeviceMatrix]()
         self._scalars = len(emitted.scalars)
-        self._placed: list[Placed] = []
+        self._on_device: list[DeviceMatrix] = []
         if emitted.by_value:
-            self._places = [slice(first, first + var.size) for var, first in emitted.scalars]
+            self._slices = [slice(first, first + var.size) for var, first in emitted.scalars]
             self._constants = sum(var.size for var, _ in emitted.scalars)
-            self._arguments = Arguments(PLACES, self._constants + emitted.components, dtype, 0)
+            self._arguments = Arguments(OFFSETS, self._constants + emitted.components, dtype, 0)
             return
-        self._arguments = Arguments(PLACES, 0, dtype, 4 + len(emitted.matrices))
+        self._arguments = Arguments(OFFSETS, 0, dtype, 4 + len(emitted.matrices))
         self._numbers = Numbers(emitted, dtype, stream)
         self._tables: Memory | None = None
         self._workspace: Memory | None = None
 
     def prepare(self, values: Values, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
-        """Put values and shift where the kernel will look for them."""
+        """Copy values and shift into the arguments, or into the memory that they point to."""
         if not self._emitted.by_value:
             self._point(values, shift, grid, device, stream)
             return self._arguments
         numbers = self._arguments.numbers
-        for place, value in zip(self._places, values.values, strict=True):
-            numbers[place] = value.ravel()
+        for part, value in zip(self._slices, values.values, strict=True):
+            numbers[part] = value.ravel()
         numbers[self._constants :] = shift
         return self._arguments
 
@@ -132,7 +132,7 @@ class Settled:
         k = self._scalars
         self._numbers.update(values.values[:k], shift, device, stream)
         matrices = Values(values.values[k:], values.lasting[k:])
-        self._placed = self._matrices.place(matrices, self._mine, device, stream)
+        self._on_device = self._matrices.upload(matrices, self._mine, device, stream)
         tables = self._tables or self._upload(self._emitted.tables, device, stream)
         workspace = self._room(grid, stream)
         self._arguments.pointers[:] = [
@@ -140,7 +140,7 @@ class Settled:
             self._numbers.shift,
             tables.address,
             workspace.address,
-            *(matrix.address for matrix in self._placed),
+            *(matrix.address for matrix in self._on_device),
         ]
 
     def _upload(self, tables: npt.NDArray[Any], device: Device, stream: int) -> Memory:
@@ -164,14 +164,14 @@ class Workers:
         self._free: deque[Worker] = deque()
 
     def take(self) -> Worker:
-        """Return one that nobody else has; the device is current."""
+        """Return a worker that no other thread uses; the device is current."""
         try:
             return self._free.pop()
         except IndexError:
             return Worker(self.device)
 
     def give_back(self, worker: Worker) -> None:
-        """Let others have a worker."""
+        """Make a worker available to other threads."""
         self._free.append(worker)
 
 

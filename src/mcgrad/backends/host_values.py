@@ -1,0 +1,77 @@
+"""Values of draw-independent Vars: what a kernel takes as constants, and what the engine puts before or behind means.
+
+Backends make a `HostValues` of a Program's hoisted Vars when they compile it, and call it when they bind inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mcgrad.arrays import as_dtype, to_common_device
+from mcgrad.backends.base import Array, Inputs
+from mcgrad.ir.interpret import Interpreter
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Program, Var, toposort
+from mcgrad.ir.spaces import Input
+
+WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
+
+
+class HostValues:
+    """Evaluates draw-independent Vars from the inputs, once for each binding: on the device, if an input is there.
+
+    Arithmetic is in float64 in either dtype, on inputs as they were given, and each root is rounded once. Roots that
+    only move elements of inputs have the dtype throughout: no copy of large data is made in float64 for them.
+
+    Parameters
+    ----------
+    roots : list of Var
+    dtype : str
+        What the values are rounded to.
+    """
+
+    def __init__(self, roots: list[Var], dtype: str) -> None:
+        self._dtype = np.dtype(dtype)
+        computed = set(computed_roots(roots)) if dtype != WIDE else set()
+        self._computed = _Evaluation([root for root in roots if root in computed], WIDE, dtype)
+        self._others = _Evaluation([root for root in roots if root not in computed], dtype, dtype)
+        self._is_computed = [root in computed for root in roots] if computed else []
+
+    def __call__(self, inputs: Inputs) -> list[Array]:
+        """Return the values of the roots, without an axis of draws."""
+        others = self._others(inputs)
+        if not self._is_computed:
+            return others
+        wide, moved = self._computed(inputs), iter(others)
+        with np.errstate(over="ignore", under="ignore"):
+            computed = iter([as_dtype(value, self._dtype) for value in wide])
+        return [next(computed if is_computed else moved) for is_computed in self._is_computed]
+
+
+class _Evaluation:
+    """Vars evaluated in one dtype; `nextafter` goes along the numbers of another, that of the Program."""
+
+    def __init__(self, roots: list[Var], dtype: str, neighbours: str) -> None:
+        self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
+        self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
+
+    def __call__(self, inputs: Inputs) -> list[Array]:
+        given = to_common_device(inputs[var.attrs] for var in self._leaves)
+        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
+        return [value[..., 0] for value in self._interpreter(leaves)]
+
+
+def computed_roots(roots: Iterable[Var]) -> list[Var]:
+    """Return those of some draw-independent Vars that take arithmetic, each once: others only move elements."""
+    moving: set[Var] = set()
+    for var in toposort(roots):
+        if OPS[var.op].group in ("leaf", "view", "assembly") and moving.issuperset(var.args):
+            moving.add(var)
+    return [root for root in dict.fromkeys(roots) if root not in moving]
+
+
+def wide_inputs(program: Program) -> set[Input]:
+    """Return the inputs that go into draw-independent arithmetic."""
+    return {var.attrs for var in toposort(computed_roots(program.hoisted())) if var.op == "input"}
