@@ -218,8 +218,8 @@ def test_baselines_are_from_draws_of_their_own():
     merged = parts[0].merge(parts[1])
     assert merged.grad["loc"] == pytest.approx(whole.grad["loc"], rel=1e-12)
     values = estimator.inputs.values({})
-    assert estimator.derived.pilots(values, 3) == estimator.derived.piloted(values, 3)
-    assert estimator.derived.pilots(values, 3) != estimator.derived.piloted(values, 4)
+    assert estimator.derived.pilots(values, 3) == estimator.derived.pilots(values, 3)
+    assert estimator.derived.pilots(values, 3) != estimator.derived.pilots(values, 4)
 
 
 def test_groups_are_independent_draws():

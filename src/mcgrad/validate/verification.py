@@ -197,8 +197,8 @@ def verified(
         value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
-    piloted, program = reference.derived.pilots(inputs, seed), reference.program
-    gradient, used = differences.check(program, piloted, components, min(n, MANY))
+    found, program = reference.derived.pilots(inputs, seed), reference.program
+    gradient, used = differences.check(program, found, components, min(n, MANY))
     whole = len(differences.components(program))
     return Verification(checks, gradient, whole, n, used, reference.dtype, seed, reference.plan.method)
 
