@@ -85,7 +85,7 @@ def test_every_lane_loop_is_vectorised(compiled):
 
 def test_the_loops_that_make_noise_are_vectorised(compiled):
     _, remarks = compiled
-    rows = {line: texts for (name, line), texts in remarks.items() if name == "rows.py"}
+    rows = {line: texts for (name, line), texts in remarks.items() if name == "noise_fill.py"}
     assert rows
     assert [line for line, texts in rows.items() if not any("vectorized loop" in text for text in texts)] == []
 
