@@ -15,6 +15,7 @@ from mcgrad import noise as noises, tree
 from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
 from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
+from mcgrad.distributions.components import Correlated, Independent
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.distributions.decompositions import Decomposition
 from mcgrad.distributions.divergence_forms import DivergenceForms, Form
@@ -105,6 +106,9 @@ class Distribution:
     a draw of each, ``rule(z, u, **params) -> (constant, positive, negative)``. Measure-valued gradients need it; see
     `decompositions`. A class with a `transform` or a density of its own has none but its own."""
 
+    components: ClassVar[Callable[[type[Distribution]], Independent | Correlated]] = Independent
+    """How components of the family go into a mixture; called with the family."""
+
     divergence_forms: ClassVar[DivergenceForms] = DivergenceForms()
     """What the family states for divergences in closed form, of two of its own and with other families. A class with a
     `transform` or a density of its own has none but its own."""
@@ -131,7 +135,7 @@ class Distribution:
         if "transform" in own and "coordinates" not in own:
             cls.coordinates = None
         if own.keys() & {"transform", "log_density", "log_prob"}:
-            for name in {"decompositions", "divergence_forms"} - own.keys():
+            for name in {"decompositions", "divergence_forms", "components"} - own.keys():
                 setattr(cls, name, getattr(Distribution, name))
         if "log_prob" in own and "log_density" not in own:
             cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +11,10 @@ from numpy.typing import ArrayLike
 from mcgrad import noise as noises
 from mcgrad.distributions.base import Distribution, is_built_in
 from mcgrad.distributions.charts import REAL, shifted, total
-from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
-from mcgrad.distributions.gaps import bridging, marginal
-from mcgrad.distributions.multivariate_normal import MultivariateNormal
-from mcgrad.distributions.normal import Normal
+from mcgrad.distributions.components import Correlated, Independent
+from mcgrad.distributions.constraints import Constraint, positive, real
+from mcgrad.distributions.gaps import bridging
 from mcgrad.distributions.probs_logits import either, log_probabilities, log_weights
-from mcgrad.distributions.rosenblatt import factorized_path, normal_path
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.distributions.thresholds import is_above, is_below, split
 from mcgrad.errors import ParameterError, shown
@@ -69,8 +65,7 @@ class MixtureSameFamily(Distribution):
         family, event, noise, params = _stacked(components)
         constraints: dict[str, Constraint] = {"probs": positive, "logits": real}
         for path, constraint in family.constraints.items():
-            stacked = family is MultivariateNormal and path == "scale_tril"
-            constraints[f"components.{path}"] = _each(constraint) if stacked else constraint
+            constraints[f"components.{path}"] = family.components(family).constraint(path, constraint)
         self._set(family=family, chart=family.chart, constraints=constraints, _event=event, _noise=noise)
         super().__init__(**weights, components=params)
 
@@ -103,13 +98,8 @@ class MixtureSameFamily(Distribution):
     def transform(self, eps: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
         """Draw from the component that the uniform chooses; differentiate the distributional transform."""
         log_weights = log_probabilities(probs, logits)
-        if self.family is MultivariateNormal:
-            draws = components["loc"] + np.einsum("kij,j->ki", components["scale_tril"], eps["draw"])
-        else:
-            draws = self.family.transform(eps["draw"], **components)
-        z = stop(self._chosen(eps, log_weights, draws))
-        path = normal_path if self.family is MultivariateNormal else factorized_path
-        return path(self.family, z, log_weights, components)
+        z = stop(self._chosen(eps, log_weights, self._components.draws(eps["draw"], components)))
+        return self._components.path(z, log_weights, components)
 
     def coordinates(self, eps: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
         """Return those of the chosen component's draw, on the path of the mixture's draw."""
@@ -131,24 +121,21 @@ class MixtureSameFamily(Distribution):
     def log_density(self, x: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
         """Return the log density of z."""
         log_weights = log_probabilities(probs, logits)
-        each = [self.family.log_density(x, **self._component(components, k)) for k in range(np.shape(log_weights)[0])]
+        each = [self.family.log_density(x, **self._one(components, k)) for k in range(np.shape(log_weights)[0])]
         return logsumexp(np.stack(each) + log_weights)
 
-    def _component(self, components: Mapping[str, Any], k: int) -> dict[str, Any]:
+    @property
+    def _components(self) -> Independent | Correlated:
+        return self.family.components(self.family)
+
+    def _one(self, components: Mapping[str, Any], k: int) -> dict[str, Any]:
         """Return the parameters of one component."""
-        if self.family is MultivariateNormal:
-            return {name: x[k] for name, x in components.items()}
-        axes = 1 + len(self._event)
-        return {name: x[min(k, np.shape(x)[0] - 1)] if np.ndim(x) == axes else x for name, x in components.items()}
+        return self._components.one(components, k, self._event)
 
     def bridges(self, *, components: Any, probs: Any = None, logits: Any = None) -> dict[str, Any]:
         """Return how probable the rarest draws between the components are, for the weights."""
-        if self.family is MultivariateNormal:
-            cdf = marginal(Normal.cdf, components["loc"], components["scale_tril"])
-        else:
-            assert self.family.cdf is not None  # others are refused
-            cdf = partial(self.family.cdf, **components)
         weights = np.exp(log_probabilities(probs, logits))
+        cdf = self._components.cdf(components)
         return {"logits" if probs is None else "probs": bridging(cdf, weights, self._event)}
 
     @property
@@ -158,7 +145,7 @@ class MixtureSameFamily(Distribution):
 
         def inside(z: Any, *, components: Any, probs: Any = None, logits: Any = None) -> Any:
             count = np.shape(log_weights(probs, logits))[0]
-            masks = [np.all(each.inside(z, **self._component(components, k))) for k in range(count)]
+            masks = [np.all(each.inside(z, **self._one(components, k))) for k in range(count)]
             return np.any(np.stack(masks))
 
         moving = tuple(f"components.{path}" for path in each.moving)
@@ -172,7 +159,7 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str
     """Return the family, the shape and the noise of one draw, and the parameters of all components."""
     if isinstance(given, Distribution):
         family = type(given)
-        _check_family(family, single=True)
+        family.components(family).check(None)
         if not given.event_shape:
             accepted = "a first axis that counts the components, as in Normal([0.0, 1.0], 1.0)"
             raise ParameterError("components", f"{given!r} of event shape ()", accepted)
@@ -180,51 +167,13 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str
     if not isinstance(given, Sequence) or not given or not all(isinstance(part, Distribution) for part in given):
         raise ParameterError("components", shown(given), "a distribution, or a sequence of them")
     family, first = type(given[0]), given[0]
-    _check_family(family, single=False)
     for part in given:
         if type(part) is not family or part.shapes != first.shapes:
             accepted = f"a {family.__name__} with parameters of the same shapes as the first"
             raise ParameterError("components", repr(part), accepted)
-        if family is MultivariateNormal and "scale_tril" not in part.shapes:
-            accepted = "MultivariateNormal(loc, scale_tril=np.linalg.cholesky(covariance))"
-            raise ParameterError("components", repr(part), accepted)
-    axes = len(first.event_shape)
-    params = {name: np.stack([_level(part.flat_params[name], family, axes) for part in given]) for name in first.shapes}
+    components, axes = family.components(family), len(first.event_shape)
+    components.check(given)
+    params = {
+        name: np.stack([components.level(part.flat_params[name], axes) for part in given]) for name in first.shapes
+    }
     return family, first.event_shape, first.noise, params
-
-
-def _level(x: FloatArray, family: type[Distribution], axes: int) -> FloatArray:
-    """Give a parameter as many axes as the draw, so that one in front of them counts components."""
-    return x if family is MultivariateNormal else x.reshape((1,) * (axes - x.ndim) + x.shape)
-
-
-def _check_family(family: type[Distribution], single: bool) -> None:
-    if family is MultivariateNormal and single:
-        raise ParameterError("components", "one MultivariateNormal", "a sequence of them")
-    if family is not MultivariateNormal and family.cdf is None:
-        accepted = "MultivariateNormal, or a family with a cdf; the weights are probs= or logits="
-        raise ParameterError("components", f"{family.__name__}, which has no cdf", accepted)
-
-
-def _each(constraint: Constraint) -> Constraint:
-    """Return the constraint of a stack of arrays that all satisfy one."""
-    each = _Each(constraint)
-    return replace(constraint, check=each.check, wrong=each.wrong, free=each.free)
-
-
-@dataclass(frozen=True)
-class _Each:
-    """What a constraint says of the arrays of a stack."""
-
-    one: Constraint
-
-    def check(self, stack: FloatArray) -> Any:
-        return stack.ndim > 1 and all(bool(self.one.check(array)) for array in stack)
-
-    def wrong(self, stack: FloatArray) -> Any:
-        assert self.one.wrong is not None
-        return np.stack([self.one.wrong(array) for array in stack])
-
-    def free(self, shape: Shape) -> Any:
-        mask = self.one.free(shape[1:])
-        return None if mask is None else np.broadcast_to(mask, shape)

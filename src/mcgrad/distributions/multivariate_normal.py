@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
+from mcgrad.distributions.components import Correlated
 from mcgrad.distributions.constraints import lower_cholesky, positive_definite, real
 from mcgrad.distributions.covariance import lower, one_of, shape_of
 from mcgrad.distributions.divergence_forms import DivergenceForms
-from mcgrad.distributions.normal import HALF_LOG_2PI
+from mcgrad.distributions.normal import HALF_LOG_2PI, Normal
 from mcgrad.errors import ParameterError
 from mcgrad.functions.triangular_solve import solve_lower
 from mcgrad.noise import Shape
@@ -69,6 +71,7 @@ class MultivariateNormal(Distribution):
         "precision_matrix": positive_definite,
     }
     divergence_forms: ClassVar = DivergenceForms(vector=lambda x, d: _Vector(x["loc"], lower(x), d))
+    components: ClassVar = partial(Correlated, marginal_cdf=Normal.cdf)
     support = supports.real
     chart = REAL
 

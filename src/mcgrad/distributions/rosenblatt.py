@@ -57,22 +57,20 @@ def factorized_path(family: Any, z: Any, log_weights: Any, params: Any) -> Any:
     return implicit(z, np.reshape(solve_lower(jacobian, value), z.shape), 1.0)
 
 
-def normal_path(family: Any, z: Any, log_weights: Any, params: Any) -> Any:
+def normal_path(z: Any, log_weights: Any, loc: Any, tril: Any) -> Any:
     """Return z with its pathwise derivative, for normal components with any covariance.
 
     Parameters
     ----------
-    family
-        Not used.
     z : array, shape (d,)
         A draw, held fixed.
     log_weights : array, shape (K,)
-    params : dict
-        `loc`, shape (K, d), and `scale_tril`, shape (K, d, d).
+    loc : array, shape (K, d)
+    tril : array, shape (K, d, d)
+        Lower triangular factors of the covariances.
     """
     if not is_traced(z):
         return z
-    loc, tril = params["loc"], params["scale_tril"]
     inverse = stop(_inverse_lower(tril))
     still = stop(np.einsum("kij,kj->ki", inverse, z - loc))
     # L e = z - loc for a fixed z, so that de = -(inverse of L) (dL e + dloc)
