@@ -9,7 +9,7 @@ any chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,11 +17,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy.typing as npt
 
 from mcgrad.ir.program import Program
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 
 Array = npt.NDArray[Any]
-Inputs = Mapping[Input, Array]  # values of a Program's inputs, in the dtypes they were given in
 Shift = Array  # one-dimensional, in the Program's dtype: a finite number for each random component, or empty
 
 
@@ -71,7 +70,7 @@ class Kernel(Protocol):
     def workers(self, threads: int) -> int:
         """Return how many threads should call `Bound.partial` at once, at most `threads` for kernels on the CPU."""
 
-    def bind(self, inputs: Inputs) -> Bound:
+    def bind(self, inputs: Values) -> Bound:
         """Take values of the inputs and compute what is the same for all draws."""
 
     def limits(self) -> AbstractContextManager[Any]:

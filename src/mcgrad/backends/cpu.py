@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, Cost, Inputs, Shift
+from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.host_values import HostValues
@@ -24,6 +24,7 @@ from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
+from mcgrad.ir.spaces import Values
 from mcgrad.toolchain.compile import is_compiled, load
 
 CACHE_LINE = 64
@@ -95,7 +96,7 @@ class Compiled:
                 f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
             ) from None
 
-    def arguments(self, inputs: Inputs) -> tuple[Array, list[Array]]:
+    def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""
         values = self.host(inputs)
         c = np.empty(self.size, self.dtype)
@@ -155,7 +156,7 @@ class CpuKernel:
         """As many as there are: the chunk function runs without the GIL."""
         return threads
 
-    def bind(self, inputs: Inputs) -> CpuBound:
+    def bind(self, inputs: Values) -> CpuBound:
         """Compute what is the same for all draws."""
         return CpuBound(self, inputs)
 
@@ -171,7 +172,7 @@ class CpuKernel:
 class CpuBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
-    def __init__(self, kernel: CpuKernel, inputs: Inputs) -> None:
+    def __init__(self, kernel: CpuKernel, inputs: Values) -> None:
         super().__init__(kernel.fast.emitted.shifted, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)

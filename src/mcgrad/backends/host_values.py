@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from mcgrad.arrays import as_dtype, to_common_device
-from mcgrad.backends.base import Array, Inputs
+from mcgrad.backends.base import Array
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Program, Var, toposort
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Input, Values
 
 WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
 
@@ -39,7 +39,7 @@ class HostValues:
         self._others = _Evaluation([root for root in roots if root not in computed], dtype, dtype)
         self._is_computed = [root in computed for root in roots] if computed else []
 
-    def __call__(self, inputs: Inputs) -> list[Array]:
+    def __call__(self, inputs: Values) -> list[Array]:
         """Return the values of the roots, without an axis of draws."""
         others = self._others(inputs)
         if not self._is_computed:
@@ -57,7 +57,7 @@ class _Evaluation:
         self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
         self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
 
-    def __call__(self, inputs: Inputs) -> list[Array]:
+    def __call__(self, inputs: Values) -> list[Array]:
         given = to_common_device(inputs[var.attrs] for var in self._leaves)
         leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
         return [value[..., 0] for value in self._interpreter(leaves)]

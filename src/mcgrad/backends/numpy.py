@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.base import Array, Cost, Inputs, Partial, Shift
+from mcgrad.backends.base import Array, Cost, Partial, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.host_values import HostValues
@@ -15,6 +15,7 @@ from mcgrad.backends.rates import Rates, current
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program, Var
+from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 
 RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads together: they share the interpreter lock
@@ -74,7 +75,7 @@ class NumpyKernel:
         """As many as there are: NumPy releases the interpreter lock in long calls."""
         return threads
 
-    def bind(self, inputs: Inputs) -> NumpyBound:
+    def bind(self, inputs: Values) -> NumpyBound:
         """Compute what is the same for all draws."""
         values = [value[..., None] for value in self.host(inputs)]
         return NumpyBound(self, dict(zip(self.hoisted, values, strict=True)))

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Inputs, Partial
+from mcgrad.backends.base import Partial
 from mcgrad.ir.build import apply, input_
 from mcgrad.ir.program import Output, Program
-from mcgrad.ir.spaces import Input, Space
+from mcgrad.ir.spaces import Input, Space, Values
 from mcgrad.moments import Moments
 
 
@@ -54,7 +54,7 @@ def rescaled(program: Program) -> Program:
     )
 
 
-def powers(program: Program, exponents: npt.NDArray[np.int64]) -> Inputs:
+def powers(program: Program, exponents: npt.NDArray[np.int64]) -> Values:
     """Return the values of the inputs that `rescaled` adds."""
     found, start = {}, 0
     for i, out in enumerate(program.outputs):

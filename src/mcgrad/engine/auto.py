@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mcgrad.arrays import to_host
 from mcgrad.backends.base import one_chunk
@@ -30,7 +29,7 @@ from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import AUTO, Plan, plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Program, toposort
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Input, Values
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import streams
 from mcgrad.results.components import Component
@@ -160,9 +159,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
 class _Part:
     """The parameters that shall have one method: those of one part of q, or one of the integrand."""
 
-    def __init__(
-        self, problem: Problem, wrt: Sequence[str], values: Mapping[Input, npt.NDArray[Any]], k: int, dtype: str
-    ) -> None:
+    def __init__(self, problem: Problem, wrt: Sequence[str], values: Values, k: int, dtype: str) -> None:
         self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
         self._differences: dict[tuple[bool, int], Differences] = {}
         self._steps: dict[str, Float64Array] | None = None
@@ -217,7 +214,7 @@ class _Part:
         """Whether derivatives of draws are those of distribution functions: right, though the draws may jump."""
         return any(var.op == "implicit" for var in toposort(flatten(self.problem.z).values()))
 
-    def _planned(self, method: Method) -> tuple[Plan, dict[Input, npt.NDArray[Any]]]:
+    def _planned(self, method: Method) -> tuple[Plan, Values]:
         plan = Plan(dict.fromkeys(self.problem.params, method), k=self.k)
         return plan, Pilots.of(plan, self.problem, self.wrt, self.dtype)(self.values, SEED)
 
@@ -242,9 +239,7 @@ class _Part:
         return self._steps
 
 
-def _direct(
-    problem: Problem, path: str, values: Mapping[Input, npt.NDArray[Any]], k: int, dtype: str
-) -> tuple[Method, str]:
+def _direct(problem: Problem, path: str, values: Values, k: int, dtype: str) -> tuple[Method, str]:
     """Choose for a parameter of the integrand: its own derivative, or differences where that is biased."""
     part = _Part(problem, [path], values, k, dtype)
     try:
@@ -256,7 +251,7 @@ def _direct(
     return (FALLBACK, f"{PATHWISE} is biased: {why}") if why else (PATHWISE, "")
 
 
-def average(program: Program, inputs: Mapping[Input, npt.NDArray[Any]], n: int) -> Moments:
+def average(program: Program, inputs: Values, n: int) -> Moments:
     """Interpret a Program over n draws; those that are not finite do not count."""
     kernel = NumpyKernel(program)
     with kernel.limits():

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
-from mcgrad.backends.base import Inputs, Kernel, Partial, Shift
+from mcgrad.backends.base import Kernel, Partial, Shift
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
 from mcgrad.engine.run import RunState, Watch, run
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import BackendError
+from mcgrad.ir.spaces import Values
 
 
 class Average(NamedTuple):
@@ -53,7 +54,7 @@ class Averager:
 
     def __call__(
         self,
-        values: Inputs,
+        values: Values,
         seed: int,
         first: int,
         n: int,
@@ -86,7 +87,7 @@ class Averager:
     def _on(
         self,
         running: Running,
-        values: Inputs,
+        values: Values,
         seed: int,
         first: int,
         n: int,

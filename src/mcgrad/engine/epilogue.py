@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import computing, flat_to_host
-from mcgrad.backends.base import Inputs, Partial
+from mcgrad.backends.base import Partial
 from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Program, Var
+from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 
 
@@ -49,7 +50,7 @@ class Finisher:
         self._host = HostValues(roots, WIDE)
         self._plain = not roots and not self._fixed.any()
 
-    def __call__(self, moments: Moments, inputs: Inputs) -> Moments:
+    def __call__(self, moments: Moments, inputs: Values) -> Moments:
         """Return the moments of all outputs, in order."""
         if self._plain:
             return moments
@@ -66,11 +67,11 @@ class Finisher:
         mean[self._fixed] = norm[self._fixed] = 0.0
         return Moments(moments.count, mean, norm)
 
-    def _constants(self, inputs: Inputs) -> list[npt.NDArray[Any]]:
+    def _constants(self, inputs: Values) -> list[npt.NDArray[Any]]:
         with computing():
             return flat_to_host(self._host(inputs))
 
-    def estimate(self, partial: Partial, inputs: Inputs, omit: bool) -> Partial:
+    def estimate(self, partial: Partial, inputs: Values, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from mcgrad.arrays import any_on_device, computing, to_host
 from mcgrad.ir import serial
 from mcgrad.ir.program import Program
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Values
 
-Values = Mapping[Input, npt.NDArray[Any]]
+SIZE = 16  # bytes
 
 
 class Fingerprint:
@@ -52,22 +52,22 @@ class Fingerprint:
         return lambda: self._digest(params, data)
 
     def _digest(self, params: Iterable[npt.NDArray[Any]], data: Values) -> str:
-        identity = self._own if data is self._data else self._identified(data)
-        digest = hashlib.blake2b(identity, digest_size=16)
+        known = self._with_own_data if data is self._data else self._with_data(data)
+        digest = hashlib.blake2b(known, digest_size=SIZE)
         for value in params:
             digest.update(np.asarray(to_host(value), np.float64).tobytes())  # equal numbers in whatever dtype
         return digest.hexdigest()
 
     @cached_property
-    def _begun(self) -> hashlib.blake2b:
-        return hashlib.blake2b(serial.digest(self._program), digest_size=16)
+    def _of_program(self) -> bytes:
+        return serial.digest(self._program)
 
     @cached_property
-    def _own(self) -> bytes:
-        return self._identified(self._data)
+    def _with_own_data(self) -> bytes:
+        return self._with_data(self._data)
 
-    def _identified(self, data: Values) -> bytes:
-        digest = self._begun.copy()
+    def _with_data(self, data: Values) -> bytes:
+        digest = hashlib.blake2b(self._of_program, digest_size=SIZE)
         for name, array in data.items():
             digest.update(f"{name}{array.shape}".encode())
             digest.update(to_host(array).data.cast("B"))

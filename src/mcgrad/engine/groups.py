@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mcgrad.backends.base import Bound, Inputs, Kernel, Partial, Shift
+from mcgrad.backends.base import Bound, Kernel, Partial, Shift
 from mcgrad.backends.chunks import Chunk, Chunks
+from mcgrad.ir.spaces import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Groups:
             return chunks.scaled(self.size)
         return ((start * self.size, stop * self.size) for start, stop in chunks)
 
-    def bind(self, kernel: Kernel, inputs: Inputs) -> Bound:
+    def bind(self, kernel: Kernel, inputs: Values) -> Bound:
         """Bind a kernel to values of its inputs, for ranges of draws."""
         bound = kernel.bind(inputs)
         return bound if self.size == 1 else _InDraws(bound, self)

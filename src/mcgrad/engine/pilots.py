@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
-
-import numpy.typing as npt
+from typing import Self
 
 from mcgrad.arrays import all_to_host
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.steps import Steps
-from mcgrad.engine.values import Values
 from mcgrad.gradients.plan import Plan
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Values
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Pilots:
         means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
         return cls(Pilot(means, dtype) if means else None, Steps(problem, moved, dtype) if moved else None)
 
-    def __call__(self, values: Mapping[Input, npt.NDArray[Any]], seed: int) -> Values:
+    def __call__(self, values: Values, seed: int) -> Values:
         """Return their inputs, at values of the others."""
         if not self.means and not self.steps:
             return {}

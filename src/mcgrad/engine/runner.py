@@ -18,8 +18,8 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.run import RunState
 from mcgrad.engine.threads import thread_count
-from mcgrad.engine.values import Values
 from mcgrad.errors import NonFiniteError
+from mcgrad.ir.spaces import Values
 from mcgrad.results.estimate import Estimate
 
 

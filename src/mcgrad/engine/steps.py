@@ -22,7 +22,7 @@ from mcgrad.gradients.jumps import flat_arguments
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, broadcast, input_
 from mcgrad.ir.program import Output, Program, Var, toposort
-from mcgrad.ir.spaces import Input, Space, param
+from mcgrad.ir.spaces import Input, Space, Values, param
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import streams
 from mcgrad.simplify.fixed_point import simplify
@@ -95,7 +95,7 @@ class Steps:
             outputs += [Output(f"{name}{m.path}", x) for name, x in (("near:", near), ("gap:", gap), ("best:", best))]
         return _program(outputs)
 
-    def __call__(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
+    def __call__(self, inputs: Values) -> dict[Input, Array]:
         """Return the points of all moved parameters, and their distances."""
         digest = hashlib.blake2b(digest_size=16)
         for path, array in inputs.items():
@@ -104,7 +104,7 @@ class Steps:
             self._last = digest.digest(), self._chosen(inputs)
         return self._last[1]
 
-    def steps(self, inputs: Mapping[Input, Array]) -> dict[str, Float64Array]:
+    def steps(self, inputs: Values) -> dict[str, Float64Array]:
         """Return the steps themselves, in the shapes of the parameters, before the bias has been looked at."""
         _, _, steps = self._begun(inputs)
         found = {}
@@ -113,14 +113,12 @@ class Steps:
             found[m.path].flat[m.index] = steps[m.path]
         return found
 
-    def _begun(
-        self, inputs: Mapping[Input, Array]
-    ) -> tuple[dict[str, Float64Array], dict[Input, Array], dict[str, Float64Array]]:
+    def _begun(self, inputs: Values) -> tuple[dict[str, Float64Array], dict[Input, Array], dict[str, Float64Array]]:
         centers = {m.path: np.asarray(inputs[param(m.path)], np.float64).ravel()[m.index] for m in self.moves}
         wide = {path: np.asarray(x, np.float64) if x.dtype.kind == "f" else x for path, x in inputs.items()}
         return centers, wide, self._first(centers, wide)
 
-    def _chosen(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
+    def _chosen(self, inputs: Values) -> dict[Input, Array]:
         centers, wide, steps = self._begun(inputs)
         for _ in range(HALVINGS):
             again = self._too_large(centers, steps, wide)
@@ -136,7 +134,7 @@ class Steps:
             found[Input(Space.WIDTHS, path)] = np.stack([apart[0] - apart[1], apart[2] - apart[3]]).astype(self.dtype)
         return found
 
-    def _first(self, centers: Mapping[str, Float64Array], inputs: Mapping[Input, Array]) -> dict[str, Float64Array]:
+    def _first(self, centers: Mapping[str, Float64Array], inputs: Values) -> dict[str, Float64Array]:
         """Steps by what moves of their size do to the probes."""
         sizes = {path: np.where(center == 0, 1.0, np.abs(center)) for path, center in centers.items()}
         fallback = {path: self._inside(path, FALLBACK * size, inputs) for path, size in sizes.items()}
@@ -159,7 +157,7 @@ class Steps:
             steps[out.path] = self._inside(out.path, fitting, inputs)
         return steps
 
-    def _spreads(self, inputs: Mapping[Input, Array]) -> dict[Input, Array]:
+    def _spreads(self, inputs: Values) -> dict[Input, Array]:
         """The spread of each probe: the smaller of standard deviation and quartiles' distance, or inf for none."""
         assert self._spread is not None
         samples = PerDraw(self._spread)(inputs, SEED, _draws(self._spread))
@@ -173,7 +171,7 @@ class Steps:
         }
 
     def _too_large(
-        self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Mapping[Input, Array]
+        self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Values
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """Whether the bias of each difference shows, or it leaves where the integrand is finite."""
         assert self._quotients is not None
@@ -198,7 +196,7 @@ class Steps:
             too_large[m.path] = bad & (steps[m.path] / 2 > self._least(centers[m.path]))
         return too_large
 
-    def _inside(self, path: str, steps: Float64Array, inputs: Mapping[Input, Array]) -> Float64Array:
+    def _inside(self, path: str, steps: Float64Array, inputs: Values) -> Float64Array:
         """Steps on the grid of `RATIO`, wider than rounding, with all places inside the parameter's constraint."""
         index = next(m.index for m in self.moves if m.path == path)
         least = self._least(np.asarray(inputs[param(path)], np.float64).ravel()[index])
@@ -212,7 +210,7 @@ class Steps:
                         raise ParameterError(path, given, 'a value inside, or another method than "difference"')
         return steps
 
-    def _accepted(self, path: str, place: int, by: float, inputs: Mapping[Input, Array]) -> bool:
+    def _accepted(self, path: str, place: int, by: float, inputs: Values) -> bool:
         moved = np.array(inputs[param(path)], np.float64)
         moved.flat[place] += by
         others = {own: inputs[param(own)] for own in self.q.flat_params if own != path}
@@ -255,7 +253,7 @@ def _program(outputs: Sequence[Output]) -> Program | None:
     return offset_streams(simplify(Program(tuple(outputs), "float64")), streams.STEPS) if outputs else None
 
 
-def _means(program: Program, inputs: Mapping[Input, Array]) -> Moments:
+def _means(program: Program, inputs: Values) -> Moments:
     kernel = NumpyKernel(program)
     with kernel.limits():
         partial = one_chunk(kernel.bind(inputs), SEED, 0, _draws(program), False)

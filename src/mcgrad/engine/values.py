@@ -13,10 +13,9 @@ from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.inputs import arguments
-from mcgrad.ir.spaces import Input, Space, param
+from mcgrad.ir.spaces import Input, Space, Values, param
 
 Arrays = dict[str, npt.NDArray[Any]]
-Values = dict[Input, npt.NDArray[Any]]
 
 
 class Inputs:
@@ -47,7 +46,7 @@ class Inputs:
         self._known, self._wide = known, frozenset[Input]()
         self._names = {path: param(path) for path in [*q.flat_params, *params]}
         self._of_q = self._named(q.validate({}, dtype))
-        self.fixed: Values = {}
+        self.fixed: dict[Input, npt.NDArray[Any]] = {}
 
     def read(self, names: Container[Input]) -> None:
         """Take the data of these names for inputs; all others are part of the Program."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from mcgrad.ir.build import broadcast, const, rebuild
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.program import Var, toposort
 from mcgrad.ir.rewrite import Sharing, rewrite, substitute
-from mcgrad.ir.spaces import Input
+from mcgrad.ir.spaces import Values
 
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
 
 
-def is_continuous(root: Var, comparison: Var, values: Mapping[Input, npt.NDArray[Any]]) -> bool:
+def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
     """Whether a root is the same on both sides of a comparison, where the numbers compared are equal.
 
     Parameters
@@ -71,7 +71,7 @@ def _shared(root: Var) -> dict[Var, Var]:
     return rewrite([root], lambda var, args: share(rebuild(var, args)))
 
 
-def _agree(roots: Sequence[Var], values: Mapping[Input, npt.NDArray[Any]]) -> bool:
+def _agree(roots: Sequence[Var], values: Values) -> bool:
     """Whether two Vars have the same finite values."""
     interpreter, rng = Interpreter(roots), np.random.default_rng(0)
     leaves: dict[Var, npt.NDArray[Any]] = {}

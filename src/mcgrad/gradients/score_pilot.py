@@ -19,7 +19,7 @@ from mcgrad.ir.build import apply, input_, noise_of, reduce
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Output, Program, Var, toposort
-from mcgrad.ir.spaces import Input, Space, named
+from mcgrad.ir.spaces import Input, Space, Values, named
 from mcgrad.moments import Moments
 from mcgrad.noise import streams
 from mcgrad.simplify.fixed_point import simplify
@@ -184,9 +184,7 @@ def _total(z: Any) -> Any:
     return sum(np.sum(leaf) for leaf in tree.flatten(z).values())
 
 
-def _blocks(
-    roots: Sequence[Var], values: Mapping[Input, Array], n: int, block: int | None = None
-) -> Iterator[list[Array]]:
+def _blocks(roots: Sequence[Var], values: Values, n: int, block: int | None = None) -> Iterator[list[Array]]:
     """Evaluate Vars over n draws, block by block; draws last."""
     run = Interpreter(roots)
     inputs = {var: values[var.attrs][..., None] for var in run.inputs if var.op == "input"}

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -45,6 +47,9 @@ class Input(NamedTuple):
 
     def __str__(self) -> str:
         return self.path if self.space is Space.PARAM else f"{self.space}:{self.path}"
+
+
+Values = Mapping[Input, npt.NDArray[Any]]  # of a Program's inputs, in the dtypes that they were given in
 
 
 def named(flat: Mapping[str, T], space: Space = Space.PARAM) -> dict[Input, T]:

@@ -14,16 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcgrad.arrays import as_dtype
-from mcgrad.backends.base import Inputs
 from mcgrad.backends.host_values import HostValues
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.ir.program import Var, toposort
-from mcgrad.ir.spaces import FIXED, Input
+from mcgrad.ir.spaces import FIXED, Input, Values
 
 NOTHING: tuple[list[Any], list[Any]] = ([], [])
 
 
-class Values(NamedTuple):
+class RootValues(NamedTuple):
     """A value of each root, and whether it will be the same object as long as the inputs are."""
 
     values: list[Any]
@@ -48,7 +47,7 @@ class Constants:
         self._by_inputs = [(names, mine, self._compute(mine, dtype)) for names, mine in positions.items()]
         self._last: dict[tuple[Input, ...], tuple[list[Any], list[Any]]] = {}
 
-    def __call__(self, inputs: Inputs) -> Values:
+    def __call__(self, inputs: Values) -> RootValues:
         """Compute a value for each root: on the device, where an input that it depends on is."""
         values: list[Any] = [None] * len(self.roots)
         lasting = [False] * len(self.roots)
@@ -63,9 +62,9 @@ class Constants:
                     self._last[names] = (given, found)
             for i, value in zip(positions, found, strict=True):
                 values[i], lasting[i] = value, lasts
-        return Values(values, lasting)
+        return RootValues(values, lasting)
 
-    def _compute(self, positions: list[int], dtype: str) -> Callable[[Inputs], list[Any]]:
+    def _compute(self, positions: list[int], dtype: str) -> Callable[[Values], list[Any]]:
         """Return a function that computes some of the roots; one that is an input is only cast."""
         roots = [self.roots[i] for i in positions]
         if len(roots) == 1 and roots[0].op == "input":

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device
-from mcgrad.backends.base import Inputs, Shift
+from mcgrad.backends.base import Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, Cut, split, whole
 from mcgrad.backends.cuda import driver
 from mcgrad.backends.cuda.compiled import Compiled
-from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.rescaled import powers, rescaled
@@ -30,6 +30,7 @@ from mcgrad.codegen.cuda.choose import emit
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
+from mcgrad.ir.spaces import Values
 
 STREAMS = 2  # of a device: one runs while the partials of the other are merged
 AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: so few run as one chunk
@@ -110,7 +111,7 @@ class CudaKernel:
         """As many as the devices have streams: threads only wait for them."""
         return STREAMS * len(self.devices)
 
-    def bind(self, inputs: Inputs) -> CudaBound:
+    def bind(self, inputs: Values) -> CudaBound:
         """Compute what is the same for all draws."""
         return CudaBound(self, inputs)
 
@@ -146,13 +147,13 @@ class Turns:
 class CudaBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
-    def __init__(self, kernel: CudaKernel, inputs: Inputs) -> None:
+    def __init__(self, kernel: CudaKernel, inputs: Values) -> None:
         super().__init__(kernel.shifted, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.ready: Event | None = None
         self._resident = any_on_device(inputs.values())
         self._lock = threading.RLock()
-        self._values: dict[bool, tuple[Compiled, Values]] = {}
+        self._values: dict[bool, tuple[Compiled, RootValues]] = {}
         self._bound(False)
 
     def rescaled(self, exponents: npt.NDArray[np.int64]) -> CudaBound:
@@ -178,7 +179,7 @@ class CudaBound(ShiftedMoments):
             return Sums(found[:k], found[k:])
         return Sums(found[:k], found[k : 2 * k], int(found[2 * k]), int(found[2 * k + 1]))
 
-    def _bound(self, checked: bool) -> tuple[Compiled, Values]:
+    def _bound(self, checked: bool) -> tuple[Compiled, RootValues]:
         with self._lock:
             if checked not in self._values:
                 compiled = self.kernel.variant(checked, self._resident)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import as_dtype, contiguous, on_device
-from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Memory, Pinned
 from mcgrad.codegen.cuda.kernel import Emitted
 
@@ -78,12 +78,14 @@ class Matrices:
         self._lock = threading.RLock()
         self._lasting: dict[tuple[int, int], DeviceMatrix] = {}
 
-    def upload(self, values: Values, mine: dict[int, DeviceMatrix], device: Device, stream: int) -> list[DeviceMatrix]:
+    def upload(
+        self, values: RootValues, mine: dict[int, DeviceMatrix], device: Device, stream: int
+    ) -> list[DeviceMatrix]:
         """Return the matrices on a device, copied there where they are not.
 
         Parameters
         ----------
-        values : Values
+        values : RootValues
             Of the matrices alone.
         mine : dict
             The worker's, by position: those that changed are replaced.

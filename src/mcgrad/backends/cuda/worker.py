@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.cuda.compiled import Compiled
-from mcgrad.backends.cuda.constants import Values
+from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned, within
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_OFFSETS, OFFSETS, Arguments
 from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
@@ -37,7 +37,7 @@ class Worker:
     def run(
         self,
         compiled: Compiled,
-        values: Values,
+        values: RootValues,
         shift: npt.NDArray[Any],
         draws: tuple[int, int, int],
         omit: bool,
@@ -48,7 +48,7 @@ class Worker:
         Parameters
         ----------
         compiled : Compiled
-        values : Values
+        values : RootValues
             Its draw-independent values.
         shift : array
         draws : (int, int, int)
@@ -117,7 +117,7 @@ class Prepared:
         self._tables: Memory | None = None
         self._workspace: Memory | None = None
 
-    def prepare(self, values: Values, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
+    def prepare(self, values: RootValues, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
         """Copy values and shift into the arguments, or into the memory that they point to."""
         if not self._emitted.by_value:
             self._point(values, shift, grid, device, stream)
@@ -128,10 +128,10 @@ class Prepared:
         numbers[self._constants :] = shift
         return self._arguments
 
-    def _point(self, values: Values, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> None:
+    def _point(self, values: RootValues, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> None:
         k = self._scalars
         self._numbers.update(values.values[:k], shift, device, stream)
-        matrices = Values(values.values[k:], values.lasting[k:])
+        matrices = RootValues(values.values[k:], values.lasting[k:])
         self._on_device = self._matrices.upload(matrices, self._mine, device, stream)
         tables = self._tables or self._upload(self._emitted.tables, device, stream)
         workspace = self._room(grid, stream)
