@@ -1,13 +1,13 @@
 """The options of an Estimator: the same keywords and defaults wherever they are given, and each checked by itself."""
 
 import inspect
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.engine.options import Options
+from mcgrad.engine.options import Options, Request
 
 OPTIONS = {field.name: field for field in fields(Options)}
 
@@ -30,6 +30,7 @@ def test_an_estimator_takes_all_options():
     ("name", "value"),
     [
         ("k", 1),
+        ("draws", 0),
         ("dtype", "float16"),
         ("backend", "gpu"),
         ("threads", 0),
@@ -50,10 +51,12 @@ def test_names_may_come_from_an_iterator():
     assert mg.verify(f, q, 2000, data=data, wrt=iter(["loc"]), backends="numpy").components == 2
 
 
-def test_a_request_makes_the_same_estimator_again():
+def test_a_request_may_be_changed_and_keeps_what_a_pilot_chose():
     f, q = (lambda z, *, tau: tau * np.sin(z)), mg.Normal(0.3, 1.2)
-    estimator = mg.Estimator(f, q, params={"tau": 2.0}, method="auto", dtype="float32", backend="numpy")
-    again = mg.Estimator.of(estimator.request)
-    assert again.plan is estimator.plan  # without another pilot
-    assert again(100).to_dict()["moments"] == estimator(100).to_dict()["moments"]
-    assert mg.Estimator.of(estimator.request.change(wrt="tau", dtype="float64"))(100).grad.keys() == {"tau"}
+    request = Request(f, q, Options(params={"tau": 2.0}, method="auto", dtype="float32", backend="numpy"))
+    first = mg.Estimator.of(request)
+    settled = replace(request, plan=first.plan)
+    again = mg.Estimator.of(settled)
+    assert again.plan is first.plan  # without another pilot
+    assert again(100).to_dict()["moments"] == first(100).to_dict()["moments"]
+    assert mg.Estimator.of(settled.change(wrt="tau", dtype="float64"))(100).grad.keys() == {"tau"}

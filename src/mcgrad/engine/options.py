@@ -59,6 +59,7 @@ class Options:
         arguments.dtype(self.dtype)
         checked = {
             "k": arguments.count("k", self.k, 2),
+            "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
             "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # to be read more than once
             "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,
         }

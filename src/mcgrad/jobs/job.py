@@ -1,4 +1,4 @@
-"""A job: what to estimate, how, and where its results go."""
+"""A job, read from its file: what to estimate, by which options, and where its results go."""
 
 from __future__ import annotations
 

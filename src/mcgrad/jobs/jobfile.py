@@ -1,4 +1,4 @@
-"""Job files: TOML that says what to estimate."""
+"""Job files: TOML that says what to estimate, read into entries; an entry is made a `Job` when it is its turn."""
 
 from __future__ import annotations
 
@@ -53,46 +53,34 @@ class Entry:
 
     Parameters
     ----------
-    location : Location
-    fields : dict
-        Those attributes of the `Job` that are plain values.
+    name, location, n, seed, compare, n_compare, out
+        As for `Job`.
     options : Options
         Without params and data.
     references : References
+        Where files are that keys refer to.
     table : dict
         All keys.
     refusal : ParameterError or None
         Why the job may not run, if it is not complete.
     """
 
+    name: str
     location: Location
-    fields: dict[str, Any]
+    n: int
+    seed: int
     options: Options
+    compare: bool
+    n_compare: int
+    out: Path
     references: References
     table: Mapping[str, Any]
     refusal: ParameterError | None = None
 
-    @property
-    def name(self) -> str:
-        """What the job is called."""
-        return str(self.fields["name"])
-
-    @property
-    def n(self) -> int:
-        """Number of draws."""
-        return int(self.fields["n"])
-
-    @property
-    def out(self) -> Path:
-        """Where results go, without the ending."""
-        return Path(self.fields["out"])
-
     def into(self, folder: str) -> Entry:
         """Return the job with its results in another folder, which the command line gave."""
         location = replace(self.location, options=self.location.options | {"out"})
-        return replace(
-            self, location=location, fields=self.fields | {"out": at(Path(), folder).absolute() / self.out.name}
-        )
+        return replace(self, location=location, out=at(Path(), folder).absolute() / self.out.name)
 
     def job(self) -> Job:
         """Read what the keys refer to."""
@@ -103,6 +91,7 @@ class Entry:
                 given = f"{table['integrand']!r}, which is {shown(integrand)}"
                 raise ParameterError("integrand", given, "a function or an Integrand")
             return Job(
+                name=self.name,
                 location=self.location,
                 integrand=integrand,
                 q=jobdistribution.distribution("distribution", table["distribution"], references),
@@ -111,8 +100,12 @@ class Entry:
                     params=references.values("params", table.get("params", {})),
                     data=references.values("data", table.get("data", {})),
                 ),
+                n=self.n,
+                seed=self.seed,
+                compare=self.compare,
+                n_compare=self.n_compare,
+                out=self.out,
                 surroundings=references.surroundings,
-                **self.fields,
             )
 
 
@@ -220,24 +213,31 @@ def _entry(location: Location, table: Mapping[str, Any], references: References,
         out = table.get("out", f"results/{name}")
         if not isinstance(out, str) or "\0" in out or not _names_files(Path(out).name):
             raise ParameterError("out", shown(out), f'a path without its ending, such as "results/elbo", to {NAME}')
-        dtype = table.get("dtype")
-        fields = {
-            "name": name,
-            "n": n,
-            "seed": arguments.seed(table.get("seed", 0)),
-            "compare": arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
-            "n_compare": arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
-            "out": at(references.folder, out),
-        }
-        options = Options(
-            wrt=_wrt(table.get("wrt")),
-            method=_method(table.get("method", Options.method)),
-            dtype=None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
-            threads=thread_count(table.get("threads")),
-            draws=n,
-            **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite") if key in table},
+        return Entry(
+            name=name,
+            location=location,
+            n=n,
+            seed=arguments.seed(table.get("seed", 0)),
+            options=_options(table, n),
+            compare=arguments.choice("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
+            n_compare=arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
+            out=at(references.folder, out),
+            references=references,
+            table=table,
         )
-    return Entry(location, fields, options, references, table)
+
+
+def _options(table: Mapping[str, Any], n: int) -> Options:
+    """Return the options of an Estimator that are plain values in the file."""
+    dtype = table.get("dtype")
+    return Options(
+        wrt=_wrt(table.get("wrt")),
+        method=_method(table.get("method", Options.method)),
+        dtype=None if dtype is None else arguments.choice("dtype", dtype, arguments.DTYPES),
+        threads=thread_count(table.get("threads")),
+        draws=n,
+        **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite") if key in table},
+    )
 
 
 NAME = f"a name of at most {LONGEST} bytes that may name files: without slashes and control characters"
@@ -258,7 +258,7 @@ def _wrt(given: Any) -> list[str] | None:
 
 
 def _method(given: Any) -> str | dict[str, str]:
-    """Return one name, or names by parameter; what they may be the estimator says."""
+    """Return one name, or names by parameter, which the Estimator checks."""
     with renamed(lambda name: f"method.{name}"):
         names = tree.flatten(given) if isinstance(given, Mapping) else {"": given}
     if not names or not all(isinstance(name, str) for name in names.values()):
