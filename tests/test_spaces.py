@@ -32,7 +32,7 @@ def test_a_parameter_may_be_called_value(backend):
 def test_baselines_of_all_parameters_and_of_each():
     q = mg.Joint(a=mg.Normal(0.1, 1.0), b=mg.Normal(0.2, 1.0))
     est = mg.Estimator(lambda z: z["a"] * z["b"] + 3.0, q, method={"a": "score+mean", "b": "score+optimal"})
-    found = est.baselines(est.inputs.values({}), 0)
+    found = est.derived.pilots(est.inputs.values({}), 0)
     assert set(of_space(found, Space.BASELINE)) == {"", "b.loc", "b.scale"}
     assert set(found) == {Input(Space.BASELINE, path) for path in ("", "b.loc", "b.scale")}
 
