@@ -16,6 +16,7 @@ from mcgrad.reals import obstacle
 
 if TYPE_CHECKING:
     from mcgrad.distributions.base import Distribution
+    from mcgrad.distributions.family import Family
 
 REAL = "a real number or an array of float32, float64 or integers, not empty"
 
@@ -33,7 +34,7 @@ class LogProb:
         those of the instance.
     """
 
-    def __init__(self, home: type[Distribution] | None = None) -> None:
+    def __init__(self, home: type[Family] | None = None) -> None:
         self._home = home
 
     def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:

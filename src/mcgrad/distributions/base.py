@@ -1,4 +1,4 @@
-"""What every distribution is: parameters, their constraints, a noise, a transform and a log density."""
+"""What every distribution is: a family at values of its parameters, which are checked and do not change."""
 
 from __future__ import annotations
 
@@ -6,49 +6,35 @@ import inspect
 from collections.abc import Callable, Hashable, Mapping
 from functools import wraps
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises, tree
 from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
-from mcgrad.distributions.attributes import REAL, ClosedForm, LogProb
-from mcgrad.distributions.charts import VALUE, Chart
-from mcgrad.distributions.components import Correlated, Independent
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
-from mcgrad.distributions.decompositions import Decomposition
-from mcgrad.distributions.divergence_forms import DivergenceForms, Form
-from mcgrad.distributions.supports import Support, unstated
+from mcgrad.distributions.divergence_forms import Form
+from mcgrad.distributions.family import Family, is_built_in
+from mcgrad.distributions.parameters import float_array, owned, rounded
 from mcgrad.errors import ParameterError, shown
-from mcgrad.noise import Noise, NoiseSpec, Shape
-from mcgrad.reals import MOST_DRAWS, count, real_array, seed as seed_of
-
-CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
+from mcgrad.noise import NoiseSpec, Shape
+from mcgrad.reals import MOST_DRAWS, count, seed as seed_of
 
 if TYPE_CHECKING:
     from mcgrad.distributions.bijections import Bijection
     from mcgrad.distributions.transformed import Transformed
 
 
-class Distribution:
+class Distribution(Family):
     """A distribution q_phi that a transform of fixed noise draws from: z = g(phi, eps).
 
-    A family sets `constraints`, passes its parameters to ``super().__init__`` and writes :meth:`transform` and
-    `log_density`. Where its event shape is not what its parameters broadcast to, it overrides
-    :meth:`event_shape_of`; where its noise is not standard normal of that shape, `noise_kind` or :meth:`noise_of`;
-    :meth:`check` where one parameter limits another, and `entropy` where there is a closed form. Where draws round to
-    what the density cannot be computed from, it names a `chart` and writes `coordinates`.
-
-    `transform` and `log_density` are plain NumPy on one draw and are traced: whole-array functions, ``np.where``
-    instead of ``if`` on values, nothing in place, constants as Python floats (a NumPy float64 would make float32 wide).
+    A family passes its parameters to ``super().__init__``; what it states besides is in the base class.
 
     Instances do not change. They are given values, not references: arrays are copied, and `params` is read-only.
 
     Attributes
     ----------
-    constraints : dict of str to Constraint
-        By dotted path; a parameter that is not listed must be finite.
     event_shape : tuple of int, or nested dict of them
         Shape of one draw.
     noise : Noise, or nested dict of them
@@ -56,9 +42,6 @@ class Distribution:
     shapes : dict of str to tuple of int
         Shape of each parameter by dotted path.
     """
-
-    constraints: ClassVar[Mapping[str, Constraint]] = {}
-    noise_kind: ClassVar[Literal["normal", "uniform"]] = "normal"
 
     event_shape: Any
     noise: NoiseSpec
@@ -68,85 +51,13 @@ class Distribution:
     parts: Mapping[str, Distribution] = MappingProxyType({})
     """The independent distributions that it consists of, by name: of a `Joint`. Others have none."""
 
-    # Declared by type rather than written out, so that a family may name its own parameters.
-    transform: Callable[..., Any]
-    """``transform(eps, **params) -> z``: one draw of the noise to one draw, differentiable in both."""
-
-    coordinates: Callable[..., Any] | None = None
-    """``coordinates(eps, **params) -> x``: the coordinates of the draw that `transform` makes, in `chart`, before they
-    round; None where they are those of z. A class with a `transform` of its own has none but its own."""
-
-    chart: Chart = VALUE
-    """What `log_density` is computed from: coordinates of a value. By default the value itself."""
-
-    log_density: Callable[..., Any]
-    """``log_density(x, **params) -> scalar``: the log density of z at its coordinates, summed over independent
-    components; refused where a class has none. A class that writes `log_prob(z, **params)` in its place is read alike,
-    with z itself for its coordinates."""
-
-    log_prob = LogProb()
-
-    entropy: Callable[..., Any] | None = None
-    """``entropy(**params) -> scalar``: -E log_prob in closed form, or None where it has none. Plain NumPy, traced. Of a
-    distribution, as `cdf` and `survival`, by default at its parameters: ``q.entropy()``, ``q.cdf(z)``."""
-
-    rarity: Callable[..., Any] | None = None
-    """``rarity(**params) -> dict``: for parameters, by path, about how probable a draw is that is not at an end of the
-    support, to the digits of a float, or, of discrete draws, not the most probable value; None where nearly all draws
-    are such. Arrays that broadcast with the parameter.
-    """
-
-    bridges: Callable[..., Any] | None = None
-    """``bridges(**params) -> dict``: for parameters, by path, about how probable the rarest draws are that carry a part
-    of the gradient along draws; None where the density has no gaps that a parameter moves draws across.
-    """
-
-    decompositions: ClassVar[Mapping[str, Decomposition]] = MappingProxyType({})
-    """By parameter, the derivative of the density as a constant times the difference of two densities: the constant and
-    a draw of each, ``rule(z, u, **params) -> (constant, positive, negative)``. Measure-valued gradients need it; see
-    `decompositions`. A class with a `transform` or a density of its own has none but its own."""
-
-    components: ClassVar[Callable[[type[Distribution]], Independent | Correlated]] = Independent
-    """How components of the family go into a mixture; called with the family."""
-
-    divergence_forms: ClassVar[DivergenceForms] = DivergenceForms()
-    """What the family states for divergences in closed form, of two of its own and with other families. A class with a
-    `transform` or a density of its own has none but its own."""
-
-    cdf: Callable[..., Any] | None = None
-    """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
-    None. Plain NumPy, traced and differentiated: mixtures need it."""
-
-    survival: Callable[..., Any] | None = None
-    """``survival(z, **params)``: 1 - cdf without its cancellation, or None."""
-
-    reparameterized: ClassVar[bool] = True
-    """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
-
-    support: Support = unstated
-    """Where the density is positive, and which parameters move its ends: "score", "stl" and "dreg" are refused in
-    those."""
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if "__init__" in own:
-            cls.__init__ = _naming(own["__init__"])  # type: ignore[method-assign]
-        if "transform" in own and "coordinates" not in own:
-            cls.coordinates = None
-        if own.keys() & {"transform", "log_density", "log_prob"}:
-            for name in {"decompositions", "divergence_forms", "components"} - own.keys():
-                setattr(cls, name, getattr(Distribution, name))
-        if "log_prob" in own and "log_density" not in own:
-            cls.log_density, cls.chart, cls.coordinates = own["log_prob"], VALUE, None
-        if "log_density" in own:
-            cls.log_prob = LogProb(cls)
-        for name in CLOSED_FORMS & own.keys():
-            if own[name] is not None:
-                setattr(cls, name, ClosedForm(own[name]))
+        if "__init__" in vars(cls):
+            cls.__init__ = _naming(vars(cls)["__init__"])  # type: ignore[method-assign]
 
     def __init__(self, /, **params: Any) -> None:
-        flat = {path: _own(_float_array(path, value)) for path, value in tree.flatten(params).items()}
+        flat = {path: owned(float_array(path, value)) for path, value in tree.flatten(params).items()}
         for name, value in params.items():
             if isinstance(value, Mapping) and not value and name in inspect.signature(self.transform).parameters:
                 raise ParameterError(name, "{}", "a number or an array of them, or a dict of such")
@@ -180,28 +91,9 @@ class Distribution:
         for array in self._flat.values():
             array.flags.writeable = False
 
-    # What a family may override
-
-    def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
-        """Return the event shape; by default what the parameters broadcast to."""
-        try:
-            return np.broadcast_shapes(*shapes.values())
-        except ValueError:
-            given = " and ".join(f"{path} {shape}" for path, shape in shapes.items())
-            raise ParameterError(", ".join(shapes), f"shapes {given}", "shapes that broadcast") from None
-
-    def noise_of(self, event_shape: Any) -> NoiseSpec:
-        """Return the noise; by default `noise_kind`, one number for each of the event."""
-        return Noise(self.noise_kind, event_shape)
-
-    def check(self, flat: Mapping[str, FloatArray]) -> None:
-        """Raise ParameterError where parameters, each accepted by its own constraint, do not go together."""
-
     def divergence_within(self, p: Distribution) -> Form | None:
         """Return KL(q || p) as a function of the parameters of both, for p of the same family, or None."""
         return self.divergence_forms.within if type(p) is type(self) else None
-
-    # What every distribution does
 
     @property
     def params(self) -> dict[str, Any]:
@@ -259,13 +151,13 @@ class Distribution:
         for path, value in tree.flatten(changes).items():
             if path not in flat:
                 raise ParameterError(path, "no parameter's name", _names(flat))
-            array = _float_array(path, value)
+            array = float_array(path, value)
             if array.shape != self.shapes[path]:
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
-        rounded = flat if dtype is None else _rounded(flat, np.dtype(dtype))
-        self._constrain({path: array for path, array in rounded.items() if array is not self._flat[path]})
-        self._check(rounded)
+        used = flat if dtype is None else rounded(flat, np.dtype(dtype))
+        self._constrain({path: array for path, array in used.items() if array is not self._flat[path]})
+        self._check(used)
         return flat
 
     def with_params(self, /, **changes: Any) -> Self:
@@ -273,7 +165,7 @@ class Distribution:
         flat = self.validate(changes)
         new = object.__new__(type(self))
         new._set(**self.__dict__)
-        new._set(_flat={path: a if a is self._flat[path] else _own(a) for path, a in flat.items()})
+        new._set(_flat={path: a if a is self._flat[path] else owned(a) for path, a in flat.items()})
         return new
 
     def coordinates_of(self, eps: Any, z: Any, /, **params: Any) -> Any:
@@ -360,9 +252,8 @@ class Distribution:
             )
 
 
-def is_built_in(kind: type) -> bool:
-    """Whether a class is mcgrad's own."""
-    return kind.__module__.startswith("mcgrad.")
+def _names(flat: Mapping[str, object]) -> str:
+    return ", ".join(flat) or "(there are none)"
 
 
 def _naming(init: Callable[..., None]) -> Callable[..., None]:
@@ -382,43 +273,3 @@ def _naming(init: Callable[..., None]) -> Callable[..., None]:
             raise ParameterError(family, given, ", ".join(takes[1:])) from None
 
     return checked
-
-
-def _no_density(q: Any, *args: Any, **params: Any) -> Any:
-    given = f"{type(q).__name__}, which has no log_density" if isinstance(q, Distribution) else "no log_density"
-    raise ParameterError("q", given, "a distribution with a density")
-
-
-Distribution.log_density = _no_density  # a method that subclasses may replace by a static one
-
-
-def _names(flat: Mapping[str, object]) -> str:
-    return ", ".join(flat) or "(there are none)"
-
-
-def _own(array: FloatArray) -> FloatArray:
-    copy = array.copy()
-    if isinstance(copy, np.ndarray):  # on a device there is no such flag
-        copy.flags.writeable = False
-    return copy
-
-
-def _rounded(flat: dict[str, FloatArray], dtype: np.dtype[Any]) -> dict[str, FloatArray]:
-    """Return arrays as they are in a dtype; those that have it already are the same objects."""
-    for array in flat.values():
-        if array.dtype != dtype:
-            break
-    else:
-        return flat
-    with np.errstate(over="ignore", under="ignore"):
-        return {path: array.astype(dtype, copy=False) for path, array in flat.items()}
-
-
-def _float_array(path: str, value: Any) -> FloatArray:
-    """Return `value` as a float32 or float64 array, without copying if it is one; refuse what is not real numbers."""
-    if type(value) is np.ndarray and value.dtype.char in "fd" and value.dtype.isnative and value.size:
-        return value
-    if type(value) is float:
-        return np.array(value)
-    array = real_array(path, value, REAL, "iuf", refused="eg")
-    return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64, copy=False)

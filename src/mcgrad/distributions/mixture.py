@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcgrad import noise as noises
-from mcgrad.distributions.base import Distribution, is_built_in
+from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, shifted, total
 from mcgrad.distributions.components import Correlated, Independent
 from mcgrad.distributions.constraints import Constraint, positive, real
+from mcgrad.distributions.family import is_built_in
 from mcgrad.distributions.gaps import bridging
 from mcgrad.distributions.probs_logits import either, log_probabilities, log_weights
 from mcgrad.distributions.supports import Support, unstated

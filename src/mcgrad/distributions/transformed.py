@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.distributions.base import Distribution, is_built_in
+from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.bijections import Bijection
 from mcgrad.distributions.charts import REAL, Chart, Image, carried, total
 from mcgrad.distributions.constraints import Constraint, FloatArray, checked
 from mcgrad.distributions.divergence_forms import Form
+from mcgrad.distributions.family import is_built_in
 from mcgrad.distributions.images import image
 from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.distributions.supports import Support
