@@ -20,8 +20,9 @@ from mcgrad.differentiate.zeros import (
     keep_zeros,
 )
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
+from mcgrad.ir.cost import cost
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, cost, toposort
+from mcgrad.ir.program import Var, toposort
 
 FORWARD_LIMIT = 8  # scalar parameters beyond which forward mode is not even tried
 

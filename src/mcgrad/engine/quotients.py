@@ -19,9 +19,10 @@ from mcgrad.engine.per_draw import PerDraw
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.jumps import reaches
 from mcgrad.ir import build
+from mcgrad.ir.cost import cost
 from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, cost, toposort
+from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Float64Array
 from mcgrad.results.components import Component

@@ -61,7 +61,7 @@ class Interpreter:
                 self._steps.append((var, meaning))
 
     def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
-        """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw if nothing random went in.
+        """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw where no leaf changes by draw.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Var, Eqn and Program: the intermediate representation, its check and its printed form.
+"""Var and Program: the intermediate representation, and its printed form.
 
 A Var is the result of one equation: an op applied to earlier Vars, with static attributes. Shapes are per draw; the
 draws themselves are an axis that no op can see. The *level* of a Var says how often its value changes: it is the
@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
-from math import prod
 from typing import Any
 
-from mcgrad.ir.ops import OPS
+from mcgrad.ir.cost import cost
 
 Shape = tuple[int, ...]
 
@@ -26,6 +25,7 @@ class Level(IntEnum):
     DRAW = 2  # another for each draw
 
 
+TITLES = {Level.CONSTANT: "once", Level.DRAW: "each draw"}
 _DRAW = Level.DRAW  # as attributes of an enumeration are slow to look up
 
 
@@ -139,7 +139,7 @@ class Program:
     def __str__(self) -> str:
         names = dict(zip(self.equations(), _names(), strict=False))
         lines = [f"program ({self.dtype}):"]
-        for title, level in (("once", Level.CONSTANT), ("each draw", Level.DRAW)):
+        for level, title in TITLES.items():
             rows = [describe(var, names) for var in names if var.level == level]
             if rows:
                 lines += [f"  {title}:", *("    " + row for row in rows)]
@@ -174,24 +174,6 @@ def numbered(roots: Iterable[Var]) -> Iterator[tuple[Var, list[int]]]:
     for var in toposort(roots):
         number[var] = len(number)
         yield var, [number[arg] for arg in var.args]
-
-
-def cost(var: Var) -> float:
-    """Estimated cost of one Var for one draw, in multiplications."""
-    op = OPS[var.op]
-    if op.name == "noise":
-        return 30.0 * var.size
-    if op.name == "einsum":
-        return 0.1 * contraction_size(var)
-    if op.name == "divide" and not var.args[1].by_draw:
-        return float(var.size)  # becomes a product with the reciprocal
-    elements = max((arg.size for arg in var.args), default=0) if op.group in ("reduction", "native") else var.size
-    return op.cost * elements
-
-
-def contraction_size(var: Var) -> int:
-    """Number of multiplications of an einsum."""
-    return prod(var.attrs.extents([arg.shape for arg in var.args]).values())
 
 
 def describe(var: Var, names: dict[Var, str]) -> str:

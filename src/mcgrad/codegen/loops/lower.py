@@ -10,8 +10,9 @@ import numpy as np
 
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.ir.build import apply, broadcast, concatenate, copy, einsum, pad, rebuild, reduce, reshape, transpose
+from mcgrad.ir.cost import contraction_size
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
-from mcgrad.ir.program import Program, Var, contraction_size
+from mcgrad.ir.program import Program, Var
 from mcgrad.ir.rewrite import rewrite_program
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
