@@ -1,4 +1,4 @@
-"""The one-call interface."""
+"""The one-call interface: an Estimator that is made, called and dropped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def estimate(
     f : callable, Integrand or Objective
         ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
     q : Distribution
-        An objective knows its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
+        An objective has its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
     params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, devices, output

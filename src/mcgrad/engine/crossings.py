@@ -58,7 +58,8 @@ class Crossings:
     def _bisected(self, component: Component, n: int, size: float) -> tuple[float, list[tuple[int, float, float]]]:
         """Return draws, what is left of the change of the value in each, and its mean slope.
 
-        Of those draws whose quotients with one step and with two differ most; the number before says of how many more.
+        Of those draws whose quotients with one step and with two differ most; the number before is how many such draws
+        there are for each of them.
         """
         found = self._quotients.of(component, n)
         h, near, far = found.step, found.near, found.far

@@ -1,6 +1,6 @@
 """From the arguments of an Estimator to the Program that it runs, before a backend is asked.
 
-f is traced at q, a plan says which method each parameter has, the methods make the Program of the value and of the
+f is traced at q, a plan gives each parameter a method, the methods make the Program of the value and of the
 gradient. A `Derivation` is that Program and what a run of it needs besides; a `Runner` averages it.
 """
 
@@ -69,7 +69,7 @@ class Derivation:
         Raises
         ------
         ParameterError, TraceError
-            What `Estimator` says.
+            As `Estimator`.
         """
         f, options = request.f, request.options
         q = arguments.distribution(f, request.q)

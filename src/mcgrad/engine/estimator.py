@@ -36,7 +36,7 @@ class Estimator:
         ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make. It
         is called twice with stand-ins for arrays, and must do the same both times: no random numbers, no state.
     q : Distribution
-        Its parameters may change from call to call, their shapes may not. An objective knows its own.
+        Its parameters may change from call to call, their shapes may not. An objective has its own.
     params : nested dict of str to float or array, optional
         Parameters that only f has; they may change from call to call, too. Their gradient nests as they do.
     data : dict of str to array, optional
@@ -45,6 +45,15 @@ class Estimator:
     wrt : str or iterable of str, optional
         Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
         ``()`` for the value alone.
+    method : str or dict
+        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also
+        "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
+        gives one to each parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. Parameters that only f has are
+        differentiated directly, or have "difference". See docs/estimators.md.
+    baseline : {None, "mean", "leave_one_out", "optimal"}
+        What is subtracted from f in a score function, to reduce the variance.
+    k : int
+        Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
     dtype : {"float32", "float64"}, optional
         Default: what NumPy would make of the inputs (Python floats are float64).
     backend : str
@@ -56,19 +65,9 @@ class Estimator:
     nonfinite : {"propagate", "omit", "raise"}
         What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN (a value
         that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
-
-    method : str or dict
-        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also
-        "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
-        says it parameter by parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. Parameters that only f has are
-        differentiated directly, or have "difference". See docs/estimators.md.
-    baseline : {None, "mean", "leave_one_out", "optimal"}
-        What score functions take from f.
-    k : int
-        Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
     draws : int, optional
-        About how many draws there will be in all, for ``backend="auto"``. Without, it takes many calls of a million
-        draws for granted, so many that compiling does not count.
+        About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
+        are assumed that compiling does not count.
     devices : iterable of int, optional
         For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
         depend on them.

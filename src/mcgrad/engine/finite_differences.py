@@ -213,7 +213,7 @@ class Differences:
     def _unseen(self, component: Component, values: Float64Array) -> float:
         """Return what one draw more that jumps would add to the mean quotient, where draws follow in jumps alone.
 
-        Where few draws jump, or none, the quotients' own scatter says too little of how many might have.
+        Where few draws jump, or none, the quotients' own scatter is no measure of how many might have.
         """
         if not self.quotients.only_jumps(component):
             return 0.0

@@ -1,4 +1,4 @@
-"""Progress of long runs."""
+"""Progress of long runs: a bar on standard error, or a function of the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Job files: TOML that says what to estimate, read into entries; an entry is made a `Job` when it is its turn."""
+"""Job files: TOML that says what to estimate, read into entries; an entry becomes a `Job` before it runs."""
 
 from __future__ import annotations
 

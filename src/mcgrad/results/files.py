@@ -27,7 +27,7 @@ def folder_for(path: Path, name: str = "out") -> None:
     path : Path
         Of the file.
     name : str
-        The parameter to blame.
+        The parameter that an error names.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

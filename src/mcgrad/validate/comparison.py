@@ -204,7 +204,7 @@ def compare(
     One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that
     what else the machine does falls on all alike. Every method has a kernel of its own, as it would by itself, or
     its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
-    theirs in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
+    draws in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
     it is one of the others.
     """
     n, seed = arguments.count("n", n, 2), arguments.seed(seed)

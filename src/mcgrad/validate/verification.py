@@ -1,4 +1,7 @@
-"""Check an estimate: every backend against the reference, and the gradient against finite differences."""
+"""Check an estimate: every backend against the reference, and the gradient against finite differences.
+
+`verify` is the public function, `verified` the same for the arguments of an Estimator as a value, as jobs have them.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Verification:
         Of the backends and of the gradient; finite differences of the same draws are float64.
     seed : int
     method : str or dict of str to str
-        As an Estimate says it.
+        As `Estimate.method`.
     """
 
     backends: tuple[BackendCheck, ...]
@@ -191,7 +194,7 @@ def verified(
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
     with without_jump_warnings():
         reference = Estimator.of(request.change(backend=REFERENCE))
-        settled = replace(request, plan=reference.plan)  # what was chosen, where that was left to us
+        settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
         n = arguments.whole_groups(n, reference.group)
         checks = _backends(reference, settled, backends, n, seed)
         value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
