@@ -1,7 +1,8 @@
-"""Matrix products on parts of the workspace, by the BLAS that SciPy carries.
+"""Matrix products on parts of the workspace, by the BLAS that is part of SciPy.
 
 The address of sgemm or dgemm is passed in at run time, so that compiled code can be kept on disk. Calling it directly,
-rather than np.dot, saves a second of compilation and the temporary arrays, and adds to what is there (beta = 1).
+rather than np.dot, saves a second of compilation and the temporary arrays, and can add to the result's old values
+(beta = 1).
 """
 
 from functools import cache

@@ -1,7 +1,6 @@
 """The stated error bounds of the elementary and special functions; the tests hold them against mpmath.
 
-`BOUNDS[name][bits]` is a tuple of bounds, bits being 32 or 64. Exact functions (floor, sign,
-minimum ...) have none.
+`BOUNDS[name][bits]` is a tuple of bounds, bits being 32 or 64. Exact functions (floor, sign, minimum ...) have none.
 
 An error is counted in units in the last place (ulp) of the right result. `floor` is an absolute error that is allowed
 whatever the result: near zeros of a function that cannot keep relative accuracy there. Domains are the ranges that are

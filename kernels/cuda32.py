@@ -1,7 +1,7 @@
-"""What an emitted float32 kernel calls on a GPU: the CPU's functions, and what differs.
+"""The functions in float32 for GPUs: what an emitted float32 kernel calls there.
 
-The hardware's 2**x serves exp and what is made of it (the other hardware functions, of the logarithm and the sine,
-have absolute errors only, which the stated bounds do not allow). Error bounds: `bounds.py`.
+They are those of the CPU but for exp, which is made of the hardware's 2**x, and for those that call exp. The hardware's
+logarithm and sine have bounds of absolute errors only, which the stated bounds do not allow. Error bounds: `bounds.py`.
 """
 
 from llvmlite import ir

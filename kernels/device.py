@@ -11,7 +11,7 @@ from numba import float64, int32, int64, types
 from numba.extending import intrinsic
 
 from mcgrad.kernels.target import cuda
-from mcgrad.kernels.workspace import _pointer
+from mcgrad.kernels.workspace import element_pointer
 
 WARP = 32
 ALL = 0xFFFFFFFF  # every lane of a warp
@@ -21,7 +21,7 @@ def _address(context, builder, of, base, index_type, index):
     """Address of an element, behind a pointer or in a one-dimensional array (of shared memory)."""
     if isinstance(of, types.CPointer):
         return builder.gep(base, [context.cast(builder, index, index_type, types.int64)], inbounds=True)
-    return _pointer(context, builder, of, base, index_type, index)
+    return element_pointer(context, builder, of, base, index_type, index)
 
 
 def _is_indexed(of, index):
@@ -67,8 +67,8 @@ def subroutine(function, result=None):
 
     Notes
     -----
-    Numba's own way, `cuda.jit(device=True)`, asks for the current device, so it cannot compile where there is none;
-    and inlining by Numba (`scalar`) costs tens of milliseconds at each place.
+    Numba's own `cuda.jit(device=True)` looks for the current device, so it cannot compile where there is none; and
+    inlining by Numba (`scalar`) costs tens of milliseconds at each place.
     """
     python = getattr(function, "py_func", function)
     if not inspect.isfunction(python):

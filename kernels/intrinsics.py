@@ -1,7 +1,7 @@
-"""Instructions that Numba has no name for: bit casts, select, fused multiply-add, floor, polynomials, lane sums.
+"""Instructions that Numba does not expose: bit casts, select, fused multiply-add, floor, polynomials, lane sums.
 
-All of them are branch-free and vectorise. NVVM accepts them too (it refuses llvm.rint, llvm.nearbyint and llvm.fabs,
-which is why `absolute` and `copysign` mask bits).
+All of them are branch-free and vectorise, and NVVM compiles them, too. It does not compile llvm.rint, llvm.nearbyint
+and llvm.fabs: so `absolute` and `copysign` mask bits.
 
 `contract` lets LLVM fuse any plain `a*b + c`. `exact_add`, `exact_sub` and `exact_mul` are rounded once and never fused
 or reordered whatever the caller's flags are; error-free transformations and rounding by a magic number need that.
@@ -11,8 +11,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-# Numba gives its fastmath flags to every instruction that has none. So an instruction that is to stay exact carries
-# the one flag that means nothing for it: "arcp" is about division only.
+# Numba gives its fastmath flags to every instruction that has none. So an instruction that is to stay exact has the
+# flag "arcp", which concerns divisions only.
 _EXACT = ("arcp",)
 
 
@@ -31,8 +31,8 @@ float_bits32, bits_float32 = _bitcast(types.float32, types.int32), _bitcast(type
 float_bits64, bits_float64 = _bitcast(types.float64, types.int64), _bitcast(types.int64, types.float64)
 
 
-def _of_floats(arity, build):
-    """Give an intrinsic of `arity` floats of one type to a float of that type."""
+def of_floats(arity, build):
+    """Return an intrinsic of `arity` floats of one type to a float of that type."""
 
     def codegen(context, builder, signature, args):
         return build(builder, *args)
@@ -90,19 +90,19 @@ def _ptx(builder, instruction, args):
 
 
 def _square_root(builder, x):
-    if _on_gpu(builder) and x.type == ir.FloatType():  # NVVM's own is ten times as long
+    if _on_gpu(builder) and x.type == ir.FloatType():  # the correctly rounded one takes ten times as many instructions
         return _ptx(builder, "sqrt.approx", [x])
     return _llvm_unary("llvm.sqrt")(builder, x)
 
 
 def _divide(builder, x, y):
-    if _on_gpu(builder) and x.type == ir.FloatType():  # likewise
+    if _on_gpu(builder) and x.type == ir.FloatType():  # as in `_square_root`
         return _ptx(builder, "div.full", [x, y])
     return builder.fdiv(x, y)
 
 
 def _exact(name):
-    """An operation that nothing is fused with: NVVM would fuse it whatever its flags."""
+    """Return the builder of an operation that is never fused; NVVM would fuse it whatever its flags are."""
 
     def build(builder, x, y):
         if _on_gpu(builder):
@@ -118,19 +118,19 @@ def _root_of_normal(builder, x):
     return _llvm_unary("llvm.sqrt")(builder, x)
 
 
-floor = _of_floats(1, _llvm_unary("llvm.floor"))
+floor = of_floats(1, _llvm_unary("llvm.floor"))
 # Rounded once; in float32 on a GPU within 1 and 2 ulps, by single instructions.
-square_root = _of_floats(1, _square_root)
-divide = _of_floats(2, _divide)
-root_of_normal = _of_floats(1, _root_of_normal)  # square_root of 0 or a number that is not subnormal
-fma = _of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
-absolute = _of_floats(1, _absolute)
-copysign = _of_floats(2, _copysign)
-exact_add = _of_floats(2, _exact("fadd"))
-exact_sub = _of_floats(2, _exact("fsub"))
-exact_mul = _of_floats(2, _exact("fmul"))
+square_root = of_floats(1, _square_root)
+divide = of_floats(2, _divide)
+root_of_normal = of_floats(1, _root_of_normal)  # square_root of 0 or a number that is not subnormal
+fma = of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
+absolute = of_floats(1, _absolute)
+copysign = of_floats(2, _copysign)
+exact_add = of_floats(2, _exact("fadd"))
+exact_sub = of_floats(2, _exact("fsub"))
+exact_mul = of_floats(2, _exact("fmul"))
 # s + x where the order of the additions does not matter: lets the sum of a lane loop vectorise, and that sum only.
-accumulate = _of_floats(2, lambda builder, s, x: builder.fadd(s, x, flags=("reassoc", "nsz", "contract")))
+accumulate = of_floats(2, lambda builder, s, x: builder.fadd(s, x, flags=("reassoc", "nsz", "contract")))
 
 
 @intrinsic
@@ -150,7 +150,7 @@ def wide_product(typingctx, x, y):
         return None
 
     def codegen(context, builder, signature, args):
-        if _on_gpu(builder):  # NVVM does not see that upper halves are zero
+        if _on_gpu(builder):  # NVVM does not find out that upper halves are zero
             narrow = [builder.trunc(arg, ir.IntType(32)) for arg in args]
             kind = ir.FunctionType(ir.IntType(64), [ir.IntType(32)] * 2)
             return builder.asm(kind, "mul.wide.u32 $0, $1, $2;", "=l,r,r", narrow, side_effect=False)
@@ -165,7 +165,8 @@ def _terms(builder, x, table):
     return terms if terms[0].type == x.type else [builder.fptrunc(term, x.type) for term in terms]
 
 
-def _horner(builder, x, terms):
+def horner(builder, x, terms):
+    """Build terms[0] + terms[1] x + ... by Horner's rule with fused multiply-adds."""
     total = terms[-1]
     for term in reversed(terms[:-1]):
         total = builder.fma(total, x, term)
@@ -182,7 +183,7 @@ def polynomial(typingctx, x, coefficients):
         return None
 
     def codegen(context, builder, signature, args):
-        return _horner(builder, args[0], _terms(builder, *args))
+        return horner(builder, args[0], _terms(builder, *args))
 
     return x(x, coefficients), codegen
 
@@ -191,7 +192,7 @@ def polynomial(typingctx, x, coefficients):
 def long_polynomial(typingctx, x, x2, coefficients):
     """`polynomial(x, coefficients)` from x and x2 = x*x, as even + x * odd.
 
-    Two chains of half the length: a long chain of dependent operations would leave the processor waiting.
+    Two chains of half the length, which run side by side: each operation of a chain waits for the one before.
     """
     if not (isinstance(x, types.Float) and x == x2 and isinstance(coefficients, types.UniTuple)):
         return None
@@ -199,7 +200,7 @@ def long_polynomial(typingctx, x, x2, coefficients):
     def codegen(context, builder, signature, args):
         x, x2, table = args
         terms = _terms(builder, x, table)
-        return builder.fma(_horner(builder, x2, terms[1::2]), x, _horner(builder, x2, terms[::2]))
+        return builder.fma(horner(builder, x2, terms[1::2]), x, horner(builder, x2, terms[::2]))
 
     return x(x, x, coefficients), codegen
 

@@ -3,10 +3,10 @@
 A scalar function is inlined into its caller by Numba, before type inference. So it serves a CPU kernel and a
 numba-cuda kernel alike, and LLVM sees straight-line code in the lane loop.
 
-`LOOP` holds the options of every function that has a loop over lanes. `contract` lets a multiply and an add fuse. All
-other liberties are left out: NaN and infinity keep their meaning, and sums keep their order (`accumulate` in
-`intrinsics.py` frees the order of one sum). `error_model="numpy"` leaves out the check for division by zero, which
-would break vectorisation.
+`LOOP` holds the options of every function that has a loop over lanes. `contract` lets a multiply and an add fuse. No
+other flag of fast mathematics is set: NaN and infinity keep their meaning, and sums keep their order, but for those
+made by `accumulate` (`intrinsics.py`). `error_model="numpy"` leaves out the check for division by zero, which would
+prevent vectorisation.
 """
 
 from types import FunctionType

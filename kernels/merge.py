@@ -1,4 +1,4 @@
-"""The kernel that adds up what the chunks of a launch found, in an order that depends on their number alone."""
+"""The kernel that adds up the partial sums of a launch's chunks, in an order that depends on their number alone."""
 
 from numba import float64, int32, int64, types
 

@@ -4,7 +4,7 @@ Written as a polynomial of y whose coefficients are polynomials of x: where x is
 takes all of those out of it, and what remains costs no more than a polynomial of y.
 """
 
-from mcgrad.kernels.intrinsics import _horner, _of_floats
+from mcgrad.kernels.intrinsics import horner, of_floats
 
 
 def polynomial2(rows):
@@ -14,10 +14,10 @@ def polynomial2(rows):
     """
 
     def build(builder, x, y):
-        coefficients = [_horner(builder, x, [x.type(term) for term in row]) for row in rows]
-        return _horner(builder, y, coefficients)
+        coefficients = [horner(builder, x, [x.type(term) for term in row]) for row in rows]
+        return horner(builder, y, coefficients)
 
-    function = _of_floats(2, build)
+    function = of_floats(2, build)
     function.rows = rows
     return function
 

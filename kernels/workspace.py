@@ -13,7 +13,8 @@ from mcgrad.kernels.intrinsics import select
 from mcgrad.kernels.jit import LOOP
 
 
-def _pointer(context, builder, array_type, array, index_type, index):
+def element_pointer(context, builder, array_type, array, index_type, index):
+    """Build the address of an element of a one-dimensional array, at an index that is not negative."""
     base = context.make_array(array_type)(context, builder, array).data
     index = context.cast(builder, index, index_type, types.intp)
     return builder.gep(base, [index], inbounds=True)
@@ -50,7 +51,7 @@ def _loader(apart):
             return None
 
         def codegen(context, builder, signature, args):
-            loaded = builder.load(_pointer(context, builder, array, args[0], index, args[1]))
+            loaded = builder.load(element_pointer(context, builder, array, args[0], index, args[1]))
             _mark(builder, loaded, apart)
             return loaded
 
@@ -66,7 +67,11 @@ def _storer(apart):
 
         def codegen(context, builder, signature, args):
             element = context.cast(builder, args[2], value, array.dtype)
-            _mark(builder, builder.store(element, _pointer(context, builder, array, args[0], index, args[1])), apart)
+            _mark(
+                builder,
+                builder.store(element, element_pointer(context, builder, array, args[0], index, args[1])),
+                apart,
+            )
             return context.get_dummy_value()
 
         return types.void(array, index, value), codegen
