@@ -1,4 +1,7 @@
-"""From the moments of the random outputs to those of all: constants, hoisted factors, entries that are not free."""
+"""Moments of all outputs from those of the random ones: constants, hoisted factors, entries that are not free.
+
+The engine calls a `Finisher` with what a run has averaged; its moments go into the Estimate.
+"""
 
 from __future__ import annotations
 
@@ -110,10 +113,10 @@ class Finisher:
         return Partial(Moments(count, mean, norm), nonfinite)
 
 
-def spoiled(nonfinite: int, n: int, group: int) -> str:
-    """Say how many draws were not finite, and what to do."""
+def nonfinite_message(nonfinite: int, groups: int, group: int) -> str:
+    """Return the message of an error: how many groups of draws were not finite, and the remedy."""
     draws = f"groups of {group} draws" if group > 1 else "draws"
-    start = f"{nonfinite:,} of {n:,} {draws} had a value or gradient that is not finite"
-    if nonfinite == n:
+    start = f"{nonfinite:,} of {groups:,} {draws} had a value or gradient that is not finite"
+    if nonfinite == groups:
         return f"{start}: what makes them so may be a parameter, data or a constant"
     return f'{start}; nonfinite="omit" leaves them out, "propagate" makes the components affected NaN'

@@ -12,7 +12,7 @@ from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
-from mcgrad.engine.epilogue import Finisher, spoiled
+from mcgrad.engine.epilogue import Finisher, nonfinite_message
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
@@ -78,7 +78,7 @@ class Runner:
         values = {**values, **derived.pilots(values, seed)}
         partial, seconds, backend = self.average(values, seed, first, n, watch, resume)
         if partial.nonfinite and self._nonfinite == "raise":
-            raise NonFiniteError(spoiled(partial.nonfinite, derived.groups.of(n), derived.groups.size))
+            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(n), derived.groups.size))
         self._warn(partial, values, n)
         return Estimate(
             partial.moments,
