@@ -1,5 +1,7 @@
 """A Program as bytes: what is read back prints, emits and averages the same; damaged bytes are refused."""
 
+import hashlib
+import json
 import os
 import pickle
 import subprocess
@@ -180,6 +182,32 @@ def test_damaged_bytes_are_refused():
     for damaged in (b"", content[:-1], content[:20], content + b"0", b"mcgrad program 2\n" + content):
         with pytest.raises(mg.ParameterError, match="program"):
             Program.from_bytes(damaged)
+
+
+def signed(header):
+    """Bytes of a Program without literals, whose digest is right."""
+    body = json.dumps(header).encode() + b"\n"
+    return b"mcgrad program 1\n" + hashlib.blake2b(body, digest_size=16).digest() + body
+
+
+def test_equations_that_are_not_known_are_refused():
+    """As of a later version that forgot to change its number, or of somebody who writes such bytes."""
+    eps = ["noise", [], [0, "normal", "philox"], [2]]
+    table = ["table", [0], [{"table": ["os", "getenv", [], [], None]}]]
+    right = {"dtype": "float64", "literals": [], "functions": [], "equations": [eps], "outputs": [["value", 0, None]]}
+    assert Program.from_bytes(signed(right)).outputs[0].var.shape == (2,)
+    for wrong in (
+        {"equations": [["later", [], None]]},
+        {"equations": [eps, ["sin", [1], None]]},
+        {"equations": [eps, ["sum", [0], [[3]]]]},
+        {"equations": [["input", [], ["later", "x"], []]]},
+        {"equations": [["input", [], ["param", "x"], []], table], "outputs": [["value", 1, None]]},
+        {"outputs": [["value", 1, None]]},
+        {"dtype": "float16"},
+        {"literals": [["<f8", [3]]]},
+    ):
+        with pytest.raises(mg.ParameterError, match="program: given"):
+            Program.from_bytes(signed(right | wrong))
 
 
 WORKER = """

@@ -85,7 +85,14 @@ def from_bytes(content: bytes, functions: Sequence[Any] = ()) -> Program:
     if [_does(function) for function in functions] != header["functions"]:
         accepted = "the functions of the Program, which read numbers, arrays and functions alone, and the same NumPy"
         raise ParameterError("f", "functions that do something else than where the Program was made", accepted)
-    return _Reader(header, arrays, functions).program()
+    try:
+        return _Reader(header, arrays, functions).program()
+    except ParameterError:
+        raise
+    except Exception as error:  # whatever an op, attribute or shape that is not known here leads to
+        raise ParameterError(
+            "program", f"what is no Program here ({type(error).__name__}: {error})", ACCEPTED
+        ) from error
 
 
 def _parts(program: Program) -> Iterator[bytes]:
@@ -130,8 +137,9 @@ class _Writer:
         if isinstance(value, Literal):
             return {"literal": self.literals.setdefault(value, len(self.literals))}
         if isinstance(value, Table):
-            name = [value.function.__module__, value.function.__qualname__]
-            return {"table": [*name, self._value(value.given), value.shape, self._value(value.derivative)]}
+            module, name = value.function.__module__, value.function.__qualname__
+            assert _own(module, name) is value.function, f"a table made by {module}.{name}, which is not found there"
+            return {"table": [module, name, self._value(value.given), value.shape, self._value(value.derivative)]}
         if isinstance(value, tuple):
             return [self._value(part) for part in value]
         if value is None or isinstance(value, bool | int | str):
