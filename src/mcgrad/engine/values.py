@@ -112,7 +112,8 @@ class Inputs:
         return WIDE if name in self._wide else self.dtype
 
     def _fitting(self, params: Arrays) -> Values:
-        return self._named({path: arguments.fitting(path, value, self.dtype) for path, value in params.items()})
+        names, dtype = self._names, self.dtype
+        return {names[path]: arguments.fitting(path, value, dtype) for path, value in params.items()}
 
     def _named(self, params: Arrays) -> Values:
         names = self._names

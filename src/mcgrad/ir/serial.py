@@ -90,9 +90,7 @@ def from_bytes(content: bytes, functions: Sequence[Any] = ()) -> Program:
     except ParameterError:
         raise
     except Exception as error:  # whatever an op, attribute or shape that is not known here leads to
-        raise ParameterError(
-            "program", f"what is no Program here ({type(error).__name__}: {error})", ACCEPTED
-        ) from error
+        raise ParameterError("program", f"equations that are not known ({error!r})", ACCEPTED) from error
 
 
 def _parts(program: Program) -> Iterator[bytes]:
