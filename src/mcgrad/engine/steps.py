@@ -92,7 +92,7 @@ class Steps:
             near, far = quotients(self._problem, m)
             best = apply("divide", apply("subtract", apply("multiply", near, 4.0), far), 3.0)
             gap = apply("subtract", near, far)
-            outputs += [Output(f"{name}{m.path}", x) for name, x in (("near:", near), ("gap:", gap), ("best:", best))]
+            outputs += [Output(f"{name} in {m.path}", x) for name, x in (("near", near), ("gap", gap), ("best", best))]
         return _program(outputs)
 
     def __call__(self, inputs: Values) -> dict[Input, Array]:
