@@ -130,6 +130,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, message):
     assert str(refused.value).startswith(f"{path}, {message}")
 
 
+def test_a_checkpoint_of_an_earlier_format_is_refused(tmp_path):
+    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
+    fields["format"] = "mcgrad.Checkpoint/3"  # which had no shift
+    path.write_text(json.dumps(strict_json.signed(fields)))
+    with pytest.raises(mg.ParameterError, match=r"format: given 'mcgrad\.Checkpoint/3'"):
+        checkpoint.read(path, IDENTITY)
+
+
+@pytest.mark.parametrize("shift", [[0.1], [0.1, 0.2, 0.3, 1e39], [0.1, 0.2, 0.3, 10**400]])
+def test_a_shift_that_is_not_of_the_components_or_beyond_the_dtype_is_refused(tmp_path, shift):
+    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
+    path.write_text(json.dumps(strict_json.signed({**fields, "shift": shift})))
+    with pytest.raises(mg.ParameterError, match="shift: given"):
+        checkpoint.read(path, IDENTITY)
+
+
 def test_a_result_of_another_run_is_refused(tmp_path):
     path, run = tmp_path / "r.json", estimator("scalar", backend="numpy")
     identity = Identity(1000, 3, "float64", False, run.fingerprint, "another")

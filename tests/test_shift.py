@@ -8,7 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.base import Partial
-from mcgrad.engine.run import run
+from mcgrad.engine.run import RunState, run
 from tests.estimators import KINDS, estimator
 
 SEED = 11
@@ -52,6 +52,34 @@ def test_chunks_in_any_order_each_bound_anew_merge_to_the_bits_of_a_run(name):
     shift = pickle.loads(pickle.dumps(shift))
     parts = {chunk: kernel.bind(inputs).partial(shift, SEED, *chunk, omit) for chunk in reversed(chunks[1:])}
     assert told(reduce(merged, [parts[chunk] for chunk in chunks[1:]], first)) == right
+
+
+class Noting:
+    """A bound kernel that notes which chunks it averages over."""
+
+    def __init__(self, bound):
+        self.bound, self.chunks = bound, []
+
+    def shift(self, seed, start, stop, omit):
+        self.chunks.append((start, stop))
+        return self.bound.shift(seed, start, stop, omit)
+
+    def partial(self, shift, seed, start, stop, omit):
+        self.chunks.append((start, stop))
+        return self.bound.partial(shift, seed, start, stop, omit)
+
+
+@pytest.mark.parametrize("kept", [0, 3, -1])
+def test_a_run_that_goes_on_averages_only_over_the_chunks_that_are_left(kept):
+    made = estimator("scalar")
+    chunks, states = list(made._kernel.chunks(0, 2_000_000)), []
+    bound = Noting(made._kernel.bind(made.inputs.values({})))
+    right = run(bound, SEED, chunks, lambda: 1, False, lambda *state: states.append(RunState(*state, 0.0, "cpu")))
+    assert bound.chunks == chunks
+    bound.chunks.clear()
+    state = pickle.loads(pickle.dumps(states[kept]))
+    assert told(run(bound, SEED, chunks, lambda: 1, False, resume=state)) == told(right)
+    assert bound.chunks == [chunk for chunk in chunks if chunk[0] >= state.stop]
 
 
 def test_the_shift_of_a_component_without_a_finite_mean_is_zero():

@@ -1,8 +1,9 @@
 """Outputs counted in powers of two, so that sums of their squares neither overflow nor vanish.
 
 Kernels add up squares: in float64, and a block of draws at a time in the Program's dtype. There a value beyond the root
-of the largest number has a square that is infinite, and one below the root of the smallest has none. Where a chunk of
-draws shows that, a Program runs it again whose outputs are multiplied by powers of two, which rounds nothing.
+of the largest number has a square that is infinite, and one below the root of the smallest has a square of zero. Where
+the sums of a chunk of draws are infinite or lost digits, the chunk runs again by a Program whose outputs are multiplied
+by powers of two, which rounds nothing.
 """
 
 from __future__ import annotations
