@@ -1,6 +1,19 @@
 """Loop trees: loops nest to any depth, passes reach every node, and a tree prints what it does."""
 
+import ast
+from dataclasses import replace
+
+import numpy as np
+
+import mcgrad as mg
+from mcgrad.codegen.cpu.lanes import split_lanes
+from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.loops.allocate import allocate
+from mcgrad.codegen.loops.arguments import Arguments
+from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Index, Number, Row, Value
+from mcgrad.codegen.loops.lower import lower
+from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.show import show
 from mcgrad.codegen.loops.tree import Accumulate, Let, Load, Loop, rewrite, walk
 from mcgrad.ir.build import noise
@@ -39,3 +52,18 @@ def test_a_tree_prints_what_it_does():
         "            y0 = multiply(x0, 2.0)",
         "            running z[0] sum= y0",
     ])  # fmt: skip
+
+
+def test_the_cpu_prints_loops_over_rows_and_time_around_nests():
+    program = mg.Estimator(
+        lambda z: np.sum((z[1:] - z[:-1]) ** 2), mg.Normal(np.zeros(4), 0.6), backend="numpy"
+    ).program
+    kernel = build(schedule(lower(program)))
+    block = (Loop("row", 7, "row", (Loop("time", 5, "serial", kernel.block),)),)
+    workspace = allocate(replace(kernel, block=block), program.dtype)
+    printer = Printer(program.dtype, workspace, Arguments(program, kernel.names))
+    (rows,) = ast.parse("\n".join(printer.lines(split_lanes(block, workspace)))).body
+    (time,) = rows.body
+    loops = [node.target.id for node in ast.walk(time) if isinstance(node, ast.For)]
+    assert (rows.target.id, time.target.id) == ("row", "time")
+    assert {"i0", "w"} <= {*loops}

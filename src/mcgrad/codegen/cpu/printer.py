@@ -59,6 +59,7 @@ LOOP = {
     "serial": "for {axis} in range({extent}):",
     "backwards": "for {axis} in range({extent} - 1, -1, -1):",
     "within": "for {axis} in range({within}, t1):",
+    "row": "for {axis} in range({extent}):",
     "lane": "for {axis} in range({lanes}):",
     "tile": "for {axis} in range(0, {extent}, {step}):",
 }

@@ -96,7 +96,7 @@ def computed(step: Step) -> list[Var]:
 
 
 def reads(step: Step, program: Program | None = None) -> list[Access]:
-    """How a step reads Vars; what Finite reads only the Program knows."""
+    """How a step reads Vars; Finite reads the outputs of the Program."""
     if isinstance(step, Tile):
         return [access for inner in step.steps for access in reads(inner)]
     if isinstance(step, Nest):
