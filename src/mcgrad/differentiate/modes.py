@@ -15,6 +15,7 @@ from mcgrad.differentiate.zeros import (
     REPEATING,
     REVERSE_ZEROS,
     Unread,
+    Zeros,
     finite,
     is_guarded,
     keep_zeros,
@@ -70,17 +71,17 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
 def jvp(value: Var, source: Var, seed: Var) -> Var | None:
     """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
     tangents: dict[Var, Var] = {source: seed}
-    zeros: dict[Var, int] = {}  # what kind of zeros a tangent may have
+    zeros: dict[Var, Zeros] = {}  # that a tangent may have
     few = source.size > 1  # the seed has zeros
     carriers = _carriers(value)
     for var in toposort([value]):
         if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
-        kind = max(zeros.get(arg, NONE) for arg in var.args)
-        guarded = CHOSEN if few and not var.by_draw else kind  # costs nothing where no draw changes anything
+        before = max(zeros.get(arg, NONE) for arg in var.args)
+        guarded = CHOSEN if few and not var.by_draw else before  # costs nothing where no draw changes anything
         tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
-            tangents[var], zeros[var] = tangent, max(kind, FORWARD_ZEROS.get(var.op, NONE))
+            tangents[var], zeros[var] = tangent, max(before, FORWARD_ZEROS.get(var.op, NONE))
     return tangents.get(value)
 
 
@@ -95,11 +96,11 @@ def _carriers(value: Var) -> set[Var]:
     return found
 
 
-def jvp_rule(var: Var, ts: Sequence[Var | None], kind: int = NONE) -> Var | None:
-    """Tangent of one equation; a tangent of None is zero, and others may have zeros of some kind."""
+def jvp_rule(var: Var, ts: Sequence[Var | None], zeros: Zeros = NONE) -> Var | None:
+    """Tangent of one equation; a tangent of None is zero, and others may have zeros."""
     if var.op in DERIVATIVES:
         terms = [
-            _term(rule, t, var, i, kind)
+            _term(rule, t, var, i, zeros)
             for i, (rule, t) in enumerate(zip(_rules(var), ts, strict=True))
             if t is not None and rule is not None
         ]
@@ -121,37 +122,37 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
         if any(arg in active for arg in var.args):
             active.add(var)
     terms: dict[Var, list[Var]] = {value: [const(1.0)]}
-    zeros: dict[Var, int] = {}  # what kind of zeros a cotangent may have
+    zeros: dict[Var, Zeros] = {}  # that a cotangent may have
     unread = Unread()
     for var in reversed(order):
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])
             assert ct is not None
-            kind = BRANCH if unread.some(var) else zeros.get(var, NONE)
-            contributions = vjp(var, ct, kind)
-            kind = max(kind, REVERSE_ZEROS.get(var.op, NONE))
+            before = BRANCH if unread.some(var) else zeros.get(var, NONE)
+            contributions = vjp(var, ct, before)
+            after = max(before, REVERSE_ZEROS.get(var.op, NONE))
             if any(arg in active for arg in var.args[len(contributions) :]):
                 raise TypeError(f"{var.op} has no derivative rule in all its arguments")
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     terms.setdefault(arg, []).append(contribution)
-                    zeros[arg] = max(kind, zeros.get(arg, NONE))
+                    zeros[arg] = max(after, zeros.get(arg, NONE))
                     unread.read(var, arg)
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
 
 
-def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
-    """Cotangents of the arguments of one equation, whose own may have zeros of some kind."""
+def vjp(var: Var, ct: Var, zeros: Zeros = NONE) -> Sequence[Var | None]:
+    """Cotangents of the arguments of one equation, whose own may have zeros."""
     if var.op in DERIVATIVES:
-        return [None if rule is None else _term(rule, ct, var, i, kind) for i, rule in enumerate(_rules(var))]
+        return [None if rule is None else _term(rule, ct, var, i, zeros) for i, rule in enumerate(_rules(var))]
     if var.kind == "bool":
         return [None] * len(var.args)
     if var.op not in REVERSE:
         raise TypeError(f"{var.op} has no derivative rule")
-    if kind == BRANCH and var.op in MIXING:
+    if zeros == BRANCH and var.op in MIXING:
         var = rebuild(var, tuple(map(finite, var.args)))
     cts = REVERSE[var.op](ct, var)
-    if kind == BRANCH and var.op in REPEATING:
+    if zeros == BRANCH and var.op in REPEATING:
         return [
             keep_zeros(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
             for term in cts
@@ -159,10 +160,10 @@ def vjp(var: Var, ct: Var, kind: int = NONE) -> Sequence[Var | None]:
     return cts
 
 
-def _term(rule: Callable[..., Var], t: Var, var: Var, i: int, kind: int) -> Var:
+def _term(rule: Callable[..., Var], t: Var, var: Var, i: int, zeros: Zeros) -> Var:
     """The share of one argument in a derivative, zero where t is so, if t may have zeros and the rule a pole."""
     term = rule(t, var, *var.args)
-    return keep_zeros(t, term) if is_guarded(var, i, kind) else term
+    return keep_zeros(t, term) if is_guarded(var, i, zeros) else term
 
 
 def _rules(var: Var) -> tuple:  # type: ignore[type-arg]

@@ -8,6 +8,8 @@ nothing else reads; below a maximum past rules with a pole. Where no such op lie
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,9 +17,16 @@ from mcgrad.ir.build import apply
 from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Var
 
-NONE, CHOSEN, BRANCH = 0, 1, 2
-"""How zeros may come about: not at all; as elements that were not chosen; as a branch not taken, with any values."""
 
+class Zeros(IntEnum):
+    """How zeros of a derivative may come about."""
+
+    NONE = 0  # not at all
+    CHOSEN = 1  # as elements that were not chosen
+    BRANCH = 2  # as a branch not taken, where values may be anything
+
+
+NONE, CHOSEN, BRANCH = Zeros
 REVERSE_ZEROS = {"where": BRANCH, "minimum": BRANCH, "min": BRANCH, "maximum": CHOSEN, "max": CHOSEN}
 FORWARD_ZEROS = dict.fromkeys(
     ["where", "minimum", "maximum", "min", "max", "pad", "concatenate", "scatter_add"], CHOSEN
@@ -59,9 +68,9 @@ def keep_zeros(t: Var, term: Var) -> Var:
     return apply("where", apply("equal", t, 0.0), 0.0, term)
 
 
-def is_guarded(var: Var, i: int, kind: int) -> bool:
-    """Whether zeros of this kind have to be kept by hand in the rule of an elementwise op in its argument i."""
-    if kind == NONE or var.op in SELECTING or OPS[var.op].linear:
+def is_guarded(var: Var, i: int, zeros: Zeros) -> bool:
+    """Whether zeros of this origin have to be kept by hand in the rule of an elementwise op in its argument i."""
+    if zeros == NONE or var.op in SELECTING or OPS[var.op].linear:
         return False
     others = var.args  # what a zero is multiplied with is made of these
     if var.op == "multiply":
@@ -70,7 +79,7 @@ def is_guarded(var: Var, i: int, kind: int) -> bool:
         others = var.args[1:]
     if all(_is_ordinary(other, nonzero=var.op == "divide") for other in others):
         return False
-    return kind == BRANCH or var.op in POLES
+    return zeros == BRANCH or var.op in POLES
 
 
 def _is_ordinary(var: Var, nonzero: bool) -> bool:

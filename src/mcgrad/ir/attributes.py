@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.lookup import Table
+
+LETTERS = ascii_letters.replace("Z", "")  # for the axes of an Einsum; the interpreter gives Z to the draws
 
 
 class Literal:

@@ -91,10 +91,8 @@ def _slice(attrs: Any, x: Shape) -> Shape:
     return tuple(map(len, taken))
 
 
-def _along(attrs: Any, x: Shape) -> Shape:
-    """The shape stays, and the axes are some of its own."""
-    axes = (attrs.axis,) if hasattr(attrs, "axis") else attrs.axes
-    assert all(0 <= axis < len(x) for axis in axes), f"{attrs} of {x}"
+def _flip(attrs: Any, x: Shape) -> Shape:
+    assert all(0 <= axis < len(x) for axis in attrs.axes), f"{attrs} of {x}"
     return x
 
 
@@ -122,13 +120,14 @@ def _concatenate(attrs: Any, *parts: Shape) -> Shape:
 
 
 def _reduce(attrs: Any, x: Shape) -> Shape:
-    _along(attrs, x)
+    assert all(0 <= axis < len(x) for axis in attrs.axes), f"{attrs} of {x}"
     return tuple(n for axis, n in enumerate(x) if axis not in attrs.axes)
 
 
-def _recurrence(attrs: Any, a: Shape, b: Shape) -> Shape:
-    assert a == b, f"linear_recurrence of {a} and {b}"
-    return _along(attrs, a)
+def _scan(attrs: Any, *shapes: Shape) -> Shape:
+    assert shapes.count(shapes[0]) == len(shapes), f"scan of {shapes}"
+    assert 0 <= attrs.axis < len(shapes[0]), f"{attrs} of {shapes[0]}"
+    return shapes[0]
 
 
 def _einsum(attrs: Any, *shapes: Shape) -> Shape:
@@ -152,14 +151,13 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     "transpose": _transpose,
     "broadcast": _broadcast,
     "slice": _slice,
-    "flip": _along,
+    "flip": _flip,
     "take": _take,
     "pad": _pad,
     "concatenate": _concatenate,
     "scatter_add": _scatter_add,
     **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
-    **dict.fromkeys(["cumsum", "cumprod"], _along),
-    "linear_recurrence": _recurrence,
+    **dict.fromkeys(["cumsum", "cumprod", "linear_recurrence"], _scan),
     "einsum": _einsum,
     "table": _table,
     **dict.fromkeys(["native_value", "native_gradient"], _native),

@@ -7,16 +7,14 @@ draw with each component replaced in turn). One rule for each op, or group of op
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from string import ascii_letters
 
 import numpy as np
 
 from mcgrad.ir import build
+from mcgrad.ir.attributes import LETTERS
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, toposort
 from mcgrad.ir.rewrite import rewrite
-
-LETTERS = ascii_letters.replace("Z", "")  # the interpreter gives Z to the draws
 
 Args = tuple[Var, ...]
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
-from string import ascii_letters
 
 import numpy as np
 
 from mcgrad.ir import build
+from mcgrad.ir.attributes import LETTERS
 from mcgrad.ir.program import Var
 from mcgrad.trace.operands import index_of
 
 Label = Hashable
 Term = tuple[tuple[Label, ...], Var]
-LETTERS = ascii_letters.replace("Z", "")  # the interpreter gives Z to the draws
 
 
 def contract(labels: Sequence[Sequence[Label]], output: Sequence[Label], operands: Sequence[Var]) -> Var:
