@@ -13,6 +13,7 @@ each does.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from hashlib import blake2b
@@ -136,7 +137,8 @@ class _Writer:
             return {"literal": self.literals.setdefault(value, len(self.literals))}
         if isinstance(value, Table):
             module, name = value.function.__module__, value.function.__qualname__
-            assert _own(module, name) is value.function, f"a table made by {module}.{name}, which is not found there"
+            found = getattr(sys.modules[module], name, None)
+            assert found is value.function, f"a table made by {module}.{name}, which is not found there"
             return {"table": [module, name, self._value(value.given), value.shape, self._value(value.derivative)]}
         if isinstance(value, tuple):
             return [self._value(part) for part in value]
