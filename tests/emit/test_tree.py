@@ -55,10 +55,9 @@ def test_a_tree_prints_what_it_does():
 
 
 def test_the_cpu_prints_loops_over_rows_and_time_around_nests():
-    program = mg.Estimator(
-        lambda z: np.sum((z[1:] - z[:-1]) ** 2), mg.Normal(np.zeros(4), 0.6), backend="numpy"
-    ).program
-    kernel = build(schedule(lower(program)))
+    estimator = mg.Estimator(lambda z: np.sum((z[1:] - z[:-1]) ** 2), mg.Normal(np.zeros(4), 0.6), backend="numpy")
+    program = lower(estimator.program)
+    kernel = build(schedule(program))
     block = (Loop("row", 7, "row", (Loop("time", 5, "serial", kernel.block),)),)
     workspace = allocate(replace(kernel, block=block), program.dtype)
     printer = Printer(program.dtype, workspace, Arguments(program, kernel.names))
