@@ -194,9 +194,9 @@ def verified(
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
     with without_jump_warnings():
         reference = Estimator.of(request.change(backend=REFERENCE))
-        settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
         n = arguments.whole_groups(n, reference.group)
-        checks = _backends(reference, settled, backends, n, seed)
+        checks = _backends(reference, request.options, backends, n, seed)
+        settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
         value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
@@ -207,7 +207,7 @@ def verified(
 
 
 def _backends(
-    reference: Estimator, request: Request, asked: str | Iterable[str] | None, n: int, seed: int
+    reference: Estimator, options: Options, asked: str | Iterable[str] | None, n: int, seed: int
 ) -> tuple[BackendCheck, ...]:
     known = registry.backends()
     asked = [asked] if isinstance(asked, str) else asked
@@ -221,7 +221,8 @@ def _backends(
         if reason is not None:
             checks.append(BackendCheck(name, reason))
             continue
-        checks.append(agreement(right, Estimator.of(request.change(backend=name))(n, seed)))
+        other = Estimator.of_derivation(reference.derived, replace(options, backend=name))
+        checks.append(agreement(right, other(n, seed)))
     return tuple(checks)
 
 
