@@ -31,7 +31,20 @@ _DRAW = Level.DRAW  # as attributes of an enumeration are slow to look up
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Var:
-    """The result of one equation. Identity is equality: two Vars are the same only if they are one object."""
+    """The result of one equation. Identity is equality: two Vars are the same only if they are one object.
+
+    Parameters
+    ----------
+    op : str
+        A name in the table of ops.
+    args : tuple of Var
+    attrs : record or None
+        Of the type in the op's row.
+    shape : tuple of int
+        Of one draw.
+    kind : {"float", "bool"}
+    level : Level
+    """
 
     op: str
     args: tuple[Var, ...]
