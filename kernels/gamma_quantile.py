@@ -35,15 +35,13 @@ SQRT_2PI, SQRT_HALF_PI = 2.5066282746310002, 1.2533141373155003
 
 
 def surface(name, x_scale, y_scale):
-    """Return a polynomial of two variables and its slopes in x and y, which are linear in a and e with these scales."""
-
-    def rows(width):
-        return getattr(by_width(gamma_polynomials32, gamma_polynomials64).at(width), name)
+    """Return a polynomial of x and y, and its slopes in x and in y, each times its scale."""
+    rows = by_width(getattr(gamma_polynomials32, name), getattr(gamma_polynomials64, name))
 
     def scaled(slope, scale):
-        return ByWidth(lambda width: polynomial2(slope(rows(width), float(width.of(scale)))))
+        return ByWidth(lambda width: polynomial2(slope(rows.at(width), float(width.of(scale)))))
 
-    return ByWidth(lambda width: polynomial2(rows(width))), scaled(slope_x, x_scale), scaled(slope_y, y_scale)
+    return ByWidth(lambda width: polynomial2(rows.at(width))), scaled(slope_x, x_scale), scaled(slope_y, y_scale)
 
 
 low, low_x, low_y = surface("LOW", X_SCALE, 0.5)

@@ -33,7 +33,7 @@ class Width:
     instead: Mapping = field(default_factory=dict)
 
     def of(self, value):
-        """Return what a global is in this width."""
+        """Return what a global or a literal is in this width."""
         if isinstance(value, ByWidth):
             return value.at(self)
         return self.real(value) if type(value) is float else value
