@@ -1,4 +1,4 @@
-"""Where the elements of a Var live: ops that only move elements cost nothing, they change how others are read.
+"""Where the elements of a Var lie: ops that only move elements cost nothing, they change how others are read.
 
 An Access maps the index of an element to a row of the Var that was really computed: an offset and a stride for each
 axis, or, where no strides can say it, a table of rows.
@@ -115,7 +115,7 @@ def _flip(var: Var, inner: Access) -> Strided:
 
 
 def _reshape(var: Var, inner: Access) -> Strided | None:
-    """NumPy's own answer to whether a reshape is a view; nothing is ever read."""
+    """Strides of the reshape if NumPy makes it a view; the memory of the array is not read."""
     dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), inner.shape, inner.strides)
     try:
         return inner.offset, tuple(np.reshape(dummy, var.shape, copy=False).strides)
