@@ -8,6 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.engine.options import Options, Request
+from mcgrad.validate.verification import verified
 
 OPTIONS = {field.name: field for field in fields(Options)}
 
@@ -60,3 +61,11 @@ def test_a_request_may_be_changed_and_keeps_what_a_pilot_chose():
     assert again.plan is first.plan  # without another pilot
     assert again(100).to_dict()["moments"] == first(100).to_dict()["moments"]
     assert mg.Estimator.of(settled.change(wrt="tau", dtype="float64"))(100).grad.keys() == {"tau"}
+
+
+def test_verification_of_a_request_reports_draws_that_its_runs_would_refuse():
+    f, q = (lambda z: np.log(z)), mg.Normal(1.0, 1.0)
+    request = Request(f, q, Options(nonfinite="raise", draws=100, threads=2))
+    with pytest.raises(mg.NonFiniteError):
+        mg.Estimator.of(request)(100)
+    assert str(verified(request, 2000, 0, backends="cpu")) == str(mg.verify(f, q, 2000, backends="cpu"))

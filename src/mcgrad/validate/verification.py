@@ -184,7 +184,7 @@ def verified(
     step: float | None = None,
     components: int = 32,
 ) -> Verification:
-    """Check an estimate as `verify` does, by the arguments of an `Estimator`."""
+    """Check an estimate as `verify` does, by the arguments of an `Estimator`; non-finite draws are not left out."""
     seed = arguments.seed(seed)
     n = arguments.count("n", n, 2)
     components = arguments.count("components", components, 1)
@@ -192,12 +192,13 @@ def verified(
         step = STEP
     elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
+    request = request.change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
     with without_jump_warnings():
-        reference = Estimator.of(request.change(backend=REFERENCE))
+        reference = Estimator.of(request)
         n = arguments.whole_groups(n, reference.group)
         checks = _backends(reference, request.options, backends, n, seed)
         settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
-        value = Estimator.of(settled.change(backend=REFERENCE, wrt=(), dtype="float64")).program
+        value = Estimator.of(settled.change(wrt=(), dtype="float64")).program
     inputs = reference.inputs.values({})
     differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
     found, program = reference.derived.pilots(inputs, seed), reference.program
