@@ -75,7 +75,7 @@ def outer_lines(printer: Printer, node: Outer) -> Iterator[str]:
     yield "if True:" if node.masked == "always" else "if partial:"
     for factor, arg in zip(factors, (x, y), strict=True):
         yield f"    mask_rows(ws, {integer(factor)}, {integer(arg.size)}, {lanes}, {mask})"
-    scratch = workspace.scratch
+    scratch = workspace.rows[Buffer("factors")].offset
     squared = [scratch * lanes, (scratch + x.size) * lanes]
     product = (scratch + x.size + y.size) * lanes
     for target, factor, arg in zip(squared, factors, (x, y), strict=True):

@@ -1,12 +1,12 @@
-"""Give every buffer of a loop tree rows in the one workspace of a thread, and choose how many lanes a row has.
+"""Give every buffer of a loop tree rows in the one workspace of a thread, or of a block of threads.
 
-A buffer is live from the first node of the tree that touches it to the last; its rows are used again after that. Rows
-that lane loops add to (sums and the running values of scans) lie after all others: the kernels tell LLVM that the two
-never overlap. The parts of an assembly (a pad or a concatenate) lie inside the rows of the whole, which are kept.
+A buffer is live from the first node of the tree that touches it to the last; its rows are used again after that. The
+parts of an assembly (a pad or a concatenate) lie inside the rows of the whole, which are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mcgrad.codegen.loops import layout
@@ -15,7 +15,7 @@ from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows, part_rows
 from mcgrad.codegen.loops.schedule import squeeze
-from mcgrad.codegen.loops.tree import Node, Outer, Tree, touched, walk
+from mcgrad.codegen.loops.tree import Fill, Loop, Outer, Tree, touched, walk
 from mcgrad.ir.attributes import Literal as Array
 
 
@@ -27,15 +27,12 @@ class Workspace:
     ----------
     lanes : int
     rows : dict of Buffer to Rows
-    scratch : int
-        The first row of those for the squares and products of outer products.
     total : int
         Number of rows.
     """
 
     lanes: int
     rows: dict[Buffer, Rows]
-    scratch: int
     total: int
 
     def address(self, buffer: Buffer) -> int:
@@ -58,8 +55,19 @@ class Workspace:
         return Index(0, c_strides(index.extents), index.axes, index.extents, Array(places))
 
 
+@dataclass
+class Span:
+    """When rows are needed: from one time to another, both included."""
+
+    since: int
+    until: int
+
+
 def allocate(kernel: Kernel, dtype: str) -> Workspace:
-    """Assign rows and lanes.
+    """Assign rows and lanes for a thread of the CPU.
+
+    Rows that lane loops add to (sums and the running values of scans) lie after all others: the kernels tell LLVM that
+    the two never overlap.
 
     Parameters
     ----------
@@ -68,33 +76,75 @@ def allocate(kernel: Kernel, dtype: str) -> Workspace:
     """
     pool, sums = Pool(), Pool()
     rows = {Buffer(role): Rows(pool.permanent(1), ()) for role in ("mask", "finite")}
-    scratch = pool.permanent(_scratch(kernel.block, dtype))
-    for assembly in kernel.assemblies:
-        parts = part_rows(assembly, pool.permanent(assembly.size))
-        rows.update({Buffer("value", var): found for var, found in parts.items()})
-    last = {buffer: at for at, node in enumerate(kernel.block) for buffer in _touched(node)}
-    added: list[Buffer] = []
-    for at, node in enumerate(kernel.block):
-        pool.release(at)
-        sums.release(at)
-        for buffer in _touched(node):
-            if buffer in rows:
-                continue
-            first = (sums if buffer.is_added_to else pool).take(_size(buffer), at, last[buffer])
-            added += [buffer] if buffer.is_added_to else []
-            shape = () if buffer.role == "noise" or buffer.var is None else squeeze(buffer.var.shape)
-            rows[buffer] = Rows(first, c_strides(shape))
-    for buffer in added:
-        rows[buffer] = Rows(pool.total + rows[buffer].offset, rows[buffer].strides)
+    rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, dtype)), ())
+    rows.update(assembly_rows(kernel, pool))
+    spans = {buffer: span for buffer, span in live(kernel.block).items() if buffer not in rows}
+    rows.update(fit(pool, {buffer: span for buffer, span in spans.items() if not buffer.is_added_to}))
+    added = fit(sums, {buffer: span for buffer, span in spans.items() if buffer.is_added_to})
+    rows.update({buffer: Rows(pool.total + found.offset, found.strides) for buffer, found in added.items()})
     total = pool.total + sums.total
-    return Workspace(layout.choose_lanes(total, dtype), rows, scratch, total)
+    return Workspace(layout.choose_lanes(total, dtype), rows, total)
 
 
-def _touched(node: Node) -> list[Buffer]:
-    return [buffer for inner in walk((node,)) for buffer in touched(inner)]
+def assembly_rows(kernel: Kernel, pool: Pool) -> dict[Buffer, Rows]:
+    """Rows for good, of assemblies and of their parts inside them."""
+    return {
+        Buffer("value", var): rows
+        for assembly in kernel.assemblies
+        for var, rows in part_rows(assembly, pool.permanent(assembly.size)).items()
+    }
 
 
-def _size(buffer: Buffer) -> int:
+def times(tree: Tree, members: bool = False) -> Iterator[tuple[Tree, range]]:
+    """What is done at each time, and the times of all that it belongs to.
+
+    A node at the top has a time of its own, together with what sets sums to their start before it. With `members`, each
+    node inside a loop over tiles has one, and the end of the loop.
+    """
+    time = 0
+    fills: Tree = ()
+    for node in tree:
+        if isinstance(node, Fill):
+            fills += (node,)
+            continue
+        inside: list[Tree] = [(node,)]
+        if members and isinstance(node, Loop) and node.kind == "tile":
+            inside = [*((inner,) for inner in node.body), ()]
+        whole = range(time, time + len(inside))
+        for nodes in inside:
+            yield (*fills, *nodes), whole
+            fills = ()
+        time += len(inside)
+    if fills:
+        yield fills, range(time, time + 1)
+
+
+def live(tree: Tree, members: bool = False) -> dict[Buffer, Span]:
+    """When each buffer is live, in the order in which they are first touched.
+
+    What only the rows of one tile are kept of is needed from one member of the tile to another; everything else that a
+    tile touches, during all of it.
+    """
+    spans: dict[Buffer, Span] = {}
+    for time, (nodes, whole) in enumerate(times(tree, members)):
+        for buffer in (buffer for node in walk(nodes) for buffer in touched(node)):
+            since, until = (time, time) if buffer.within else (whole[0], whole[-1])
+            spans.setdefault(buffer, Span(since, until)).until = until
+    return spans
+
+
+def fit(pool: Pool, spans: Mapping[Buffer, Span], sizes: Mapping[Buffer, int] | None = None) -> dict[Buffer, Rows]:
+    """Rows for each buffer while it is live; those that begin at the same time in the order given."""
+    rows: dict[Buffer, Rows] = {}
+    for buffer, span in sorted(spans.items(), key=lambda item: item[1].since):
+        pool.release(span.since)
+        first = pool.take((sizes or {}).get(buffer, size(buffer)), span.since, span.until)
+        shape = squeeze(buffer.var.shape) if buffer.var is not None and buffer.role == "value" else ()
+        rows[buffer] = Rows(first, c_strides(shape))
+    return rows
+
+
+def size(buffer: Buffer) -> int:
     """Rows of a buffer."""
     if buffer.var is None or buffer.role == "noise":
         return 1
@@ -104,7 +154,7 @@ def _size(buffer: Buffer) -> int:
     return min(buffer.var.size, layout.TILE_ROWS) if buffer.within else buffer.var.size
 
 
-def _scratch(tree: Tree, dtype: str) -> int:
+def _factors(tree: Tree, dtype: str) -> int:
     """Rows for the squares of both factors of the largest outer product, and for the product itself."""
     outers = [node.output.var for node in walk(tree) if isinstance(node, Outer)]
     lanes = layout.FEWEST_LANES[dtype]

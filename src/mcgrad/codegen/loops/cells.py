@@ -12,7 +12,7 @@ from mcgrad.ir.attributes import Literal as Array
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal["value", "running", "noise", "mask", "finite"]
+Role = Literal["value", "running", "noise", "parts", "mask", "finite", "factors", "shares"]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -82,9 +82,10 @@ class Buffer:
 
     Parameters
     ----------
-    role : {"value", "running", "noise", "mask", "finite"}
-        The elements of a Var; the running value of a scan; one row of noise that is not kept; for each lane whether its
-        draw counts; and whether an output of it is not finite.
+    role : {"value", "running", "noise", "parts", "mask", "finite", "factors", "shares"}
+        Of a Var: its elements; the running value of a scan; one row of noise that is not kept; the parts of a matrix
+        product's sums that several threads make. Of a kernel: for each lane whether its draw counts, and whether an
+        output of it is not finite; squares and products of an outer product; threads' shares of sums.
     var : Var, optional
         Whose rows these are.
     within : str
