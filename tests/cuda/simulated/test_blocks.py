@@ -6,9 +6,9 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.codegen.cuda import blocks, placement, tiling
+from mcgrad.codegen.cuda import blocks
 from mcgrad.codegen.cuda.thread_split import Shape
-from mcgrad.codegen.loops import lower, tile
+from mcgrad.codegen.loops import layout, lower, tile
 from tests.cuda import simulator
 from tests.emit.test_tiles import INTEGRANDS, TILED
 from tests.ops.problems import ALL_SAMPLES, pack
@@ -35,8 +35,7 @@ def low_thresholds(monkeypatch):
 
 
 def set_tile(monkeypatch, rows):
-    for module in (blocks, placement, tiling):
-        monkeypatch.setattr(module, "TILE_ROWS", rows)
+    monkeypatch.setattr(layout, "TILE_ROWS", rows)
 
 
 def agree(program, inputs, rows, groups, checked=False, omit=False, n=None, shift=0.0):

@@ -75,6 +75,8 @@ class Printer:
     arguments : Arguments
     """
 
+    values = VALUES  # how ops of a Let are written
+
     def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments) -> None:
         self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
 
@@ -89,17 +91,19 @@ class Printer:
                 yield from self.loop(node)
             case Let(value, op, args):
                 note = f"  # {op}" if op in SCAN else ""
-                yield f"{value.name} = {expression(op, [self.operand(arg) for arg in args], VALUES)}{note}"
+                text = expression(op, [self.operand(arg) for arg in args], self.values)
+                yield f"{self.operand(value)} = {text}{note}"
             case Address(value, index):
                 yield f"{value.name} = ({self.index(index)}) * {self.workspace.lanes}"
             case Load(value, cell, boolean):
                 note = f"  # {cell.of.path}" if isinstance(cell, Element) and isinstance(cell.of, Output) else ""
-                yield f"{value.name} = {self.read(cell)}{' != real(0)' * boolean}{note}"
+                yield f"{self.operand(value)} = {self.read(cell)}{' != real(0)' * boolean}{note}"
             case Store(cell, operand, boolean):
                 text = self.operand(operand)
                 yield self.write(cell, f"select({text}, real(1), real(0))" if boolean else text)
-            case Start(registers):
-                yield " = ".join([*(register.value.name for register in registers), "real(0)"])
+            case Start(registers, op, note):
+                names = [self.operand(register.value) for register in registers]
+                yield " = ".join([*names, START[op]]) + (f"  # {note}" if note else "")
             case Accumulate(cell, op, operand, of, square):
                 text = self.operand(operand)
                 total = SUMS[op].format(self.read(cell), f"{text} * {text}" if square else text)
@@ -176,7 +180,7 @@ class Printer:
                 first = self.arguments.outputs[of] if isinstance(of, Output) else self.arguments.scalar(of)
                 return self.index(index.plus(first))
             case Register(value):
-                return value.name
+                return self.operand(value)
         raise TypeError(f"{cell} has no place yet")
 
     def index(self, index: Index) -> str:

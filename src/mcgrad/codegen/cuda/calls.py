@@ -1,35 +1,42 @@
-"""Write the calls of a user's own Numba functions by a block of threads: each thread calls them for some draws."""
+"""Print the calls of a user's own Numba functions by a block of threads: each thread calls them for some draws."""
 
 from __future__ import annotations
 
-from mcgrad.codegen.cuda.context import BlockContext
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mcgrad.codegen.loops.access import resolve
+from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.text import indented
 from mcgrad.ir.program import Var
 
+if TYPE_CHECKING:
+    from mcgrad.codegen.cuda.printer import ThreadPrinter
 
-def write_call(context: BlockContext, var: Var) -> None:
+
+def call_lines(printer: ThreadPrinter, var: Var) -> Iterator[str]:
     """Gather each draw into an array, call the function, scatter what it gives."""
-    add, source, shape, lanes = context.add, context.source, context.shape, context.shape.lanes
+    shape, arguments = printer.shape, printer.arguments
     z, *rest = var.args
-    (call, own), name = context.native(var), context.names[var]
-    first, target = context.first_of(z), context.first_of(var)
-    add(f"# {name}: {own}, draw by draw")
+    (call, own), name = arguments.user_function(var), arguments.names[var]
+    first, target = (printer.workspace.address(Buffer("value", of)) for of in (resolve(z).base, var))
+    yield f"# {name}: {own}, draw by draw"
     args = []
     for i, arg in enumerate(rest):
-        start, extents = context.scalar_offset(arg), f"({', '.join(map(str, arg.shape))},)"
+        start, extents = arguments.scalar(arg), f"({', '.join(map(str, arg.shape))},)"
         args.append(f"{name}_{i}")
-        add(f"{name}_{i} = " + (f"array_at(c, {start}, {extents})" if arg.shape else f"at(c, {start})"))
-    add(f"{name}_z = cuda.local.array({z.size}, real_type)")
+        yield f"{name}_{i} = " + (f"array_at(c, {start}, {extents})" if arg.shape else f"at(c, {start})")
+    yield f"{name}_z = cuda.local.array({z.size}, real_type)"
     if var.op == "native_gradient":
-        add(f"{name}_g = cuda.local.array({z.size}, real_type)")
+        yield f"{name}_g = cuda.local.array({z.size}, real_type)"
     alone = shape.rows == 1  # then other threads may be ahead: each takes its own draws
-    add("w = lane" if alone else "w = thread")
-    with source.block(f"while w < {f'lane + {shape.group}' if alone else lanes}:"):
-        with source.block(f"for i in range({z.size}):"):
-            add(f"{name}_z[i] = at(ws, int32({first} + i * {lanes} + w))")
-        if var.op == "native_value":
-            add(f"put(ws, int32({target} + w), real({call}({', '.join([f'{name}_z', *args])})))")
-        else:
-            add(f"{call}({', '.join([f'{name}_z', f'{name}_g', *args])})")
-            with source.block(f"for i in range({z.size}):"):
-                add(f"put(ws, int32({target} + i * {lanes} + w), {name}_g[i])")
-        add(f"w = int32(w + {1 if alone else shape.threads})")
+    body = [f"for i in range({z.size}):", f"    {name}_z[i] = at(ws, int32({first} + i * {shape.lanes} + w))"]
+    if var.op == "native_value":
+        body.append(f"put(ws, int32({target} + w), real({call}({', '.join([f'{name}_z', *args])})))")
+    else:
+        body.append(f"{call}({', '.join([f'{name}_z', f'{name}_g', *args])})")
+        body.append(f"for i in range({z.size}):")
+        body.append(f"    put(ws, int32({target} + i * {shape.lanes} + w), {name}_g[i])")
+    body.append(f"w = int32(w + {1 if alone else shape.threads})")
+    yield "w = lane" if alone else "w = thread"
+    yield from (f"while w < {f'lane + {shape.group}' if alone else shape.lanes}:", *indented(body))

@@ -1,8 +1,8 @@
-"""How the threads of a block share a loop nest: which loop they split, and in which order the loops are nested.
+"""Which reductions keep threads from sharing a loop nest: they get nests of their own.
 
 Threads that have the same draws split the elements of one axis among them. Along that axis no scan may run, and no
 reduction, unless it runs along all axes: then each thread reduces its share in registers, and the shares are put
-together afterwards. A reduction that is in the way of all others gets a nest of its own.
+together afterwards.
 """
 
 from __future__ import annotations
@@ -42,26 +42,6 @@ class Shape:
         return self.groups * self.group
 
 
-@dataclass(frozen=True)
-class Order:
-    """Axes of a nest, the outermost loop first; it is the one that threads split, unless one thread takes all."""
-
-    axes: tuple[int, ...]
-    serial: bool
-
-
-def order(nest: Nest) -> Order:
-    """Choose the loop that threads split; the other loops are ordered so that sums and scans stay in registers."""
-    scans = set(nest.backwards)
-    reduced = [reduced_axes(var) for var in nest.body if var.op in REDUCTIONS]
-    every = range(len(nest.shape))
-    free = [axis for axis in every if axis not in scans and not any(_conflicts(axes, axis, nest) for axes in reduced)]
-    inner = {axis: sum(axis in (axes or ()) for axes in reduced) + 2 * (axis in scans) for axis in every}
-    chosen = max(free, key=lambda axis: (nest.shape[axis], axis)) if free else None
-    rest = sorted((axis for axis in every if axis != chosen), key=lambda axis: (inner[axis], axis))
-    return Order((*([] if chosen is None else [chosen]), *rest), serial=chosen is None)
-
-
 def reduced_axes(var: Var) -> frozenset[int] | None:
     """Return the axes of its nest that a reduction runs along; None where a table says what is added to what."""
     if var.op == "scatter_add":
@@ -71,8 +51,10 @@ def reduced_axes(var: Var) -> frozenset[int] | None:
     return frozenset(place[axis] for axis in var.attrs.axes if axis in place)
 
 
-def _conflicts(axes: frozenset[int] | None, axis: int, nest: Nest) -> bool:
-    return axes is None or (axis in axes and len(axes) < len(nest.shape))
+def conflicts(var: Var, axis: int, axes: int) -> bool:
+    """Whether a reduction keeps threads from sharing one of the axes of its nest."""
+    reduced = reduced_axes(var)
+    return reduced is None or (axis in reduced and len(reduced) < axes)
 
 
 def split(plan: Schedule) -> Schedule:
@@ -110,40 +92,8 @@ def _moved(nest: Nest) -> list[Var]:
     """The fewest reductions without which threads can split an axis."""
     reductions = [var for var in nest.body if var.op in REDUCTIONS]
     choices = [
-        [var for var in reductions if _conflicts(reduced_axes(var), axis, nest)]
+        [var for var in reductions if conflicts(var, axis, len(nest.shape))]
         for axis in range(len(nest.shape))
         if axis not in nest.backwards
     ]
     return min(choices, key=len, default=[])
-
-
-def _is_full(var: Var, nest: Nest) -> bool:
-    return bool(nest.shape) and var.op in REDUCTIONS and reduced_axes(var) == frozenset(range(len(nest.shape)))
-
-
-def full(nest: Nest) -> list[Var]:
-    """The reductions of a nest that run along all of its axes."""
-    return [var for var in nest.body if _is_full(var, nest)]
-
-
-def scan_depth(var: Var, nest: Nest) -> int | None:
-    """How many loops are outside the one in which a scan's running value is in a register; None where it cannot be."""
-    axes, wanted = order(nest).axes, scan_axis(var)
-    if not wanted:
-        return len(axes)
-    return len(axes) - 1 if wanted == axes[-1:] else None
-
-
-def scan_axis(var: Var) -> tuple[int, ...]:
-    """The axis of its nest that a scan runs along; none where its extent is 1."""
-    axis: int = var.attrs.axis
-    return (len(squeeze(var.shape[:axis])),) if var.shape[axis] != 1 else ()
-
-
-def depth(var: Var, nest: Nest) -> int | None:
-    """How many loops are outside the one along which a reduction stays in registers; None where it cannot."""
-    axes, wanted = order(nest).axes, reduced_axes(var)
-    if wanted is None:
-        return None
-    outside = len(axes) - len(wanted)
-    return outside if set(axes[outside:]) == wanted else None

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from mcgrad.codegen.cuda.thread_split import Shape
-from mcgrad.codegen.loops.layout import TILE_ROWS
+from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.lower import contraction_labels
+from mcgrad.codegen.loops.tree import Gemm, Tree, walk
 from mcgrad.ir.program import Var
 
 Kind = Literal["whole", "rows", "inner"]  # of a product in a tile: its rows are the tile's, or it contracts over them
@@ -47,7 +48,9 @@ class Tiling:
     @property
     def blocks(self) -> int:
         """Blocks of rows, of a tile if the rows are a tile's."""
-        return -(-min(self.rows, TILE_ROWS) // self.block) if self.kind == "rows" else -(-self.rows // self.block)
+        return (
+            -(-min(self.rows, layout.TILE_ROWS) // self.block) if self.kind == "rows" else -(-self.rows // self.block)
+        )
 
     @property
     def items(self) -> int:
@@ -63,6 +66,10 @@ class Tiling:
     def partial(self) -> int:
         """Rows of the workspace for parts of sums."""
         return self.items * self.block if self.kind == "inner" or self.splits > 1 else 0
+
+    def is_kept(self, shape: Shape) -> bool:
+        """Whether sums over all tiles stay in registers: a thread has one piece of work at most."""
+        return self.kind == "inner" and self.items <= shape.rows
 
 
 def tiling(var: Var, shape: Shape, kind: Kind) -> Tiling:
@@ -85,9 +92,14 @@ def tiling(var: Var, shape: Shape, kind: Kind) -> Tiling:
     return min(choices, key=lambda choice: _time(choice, shape))
 
 
+def tilings(tree: Tree, shape: Shape) -> dict[Var, Tiling]:
+    """Choose for every matrix product of a tree."""
+    return {node.var: tiling(node.var, shape, node.tile) for node in walk(tree) if isinstance(node, Gemm)}
+
+
 def _time(choice: Tiling, shape: Shape) -> float:
     rounds = -(-choice.items // shape.rows)
-    inner = min(choice.inner, TILE_ROWS) if choice.kind == "inner" else choice.inner
+    inner = min(choice.inner, layout.TILE_ROWS) if choice.kind == "inner" else choice.inner
     step = choice.block * shape.group + LOAD * (1 + choice.block / shape.group)
     sums = 2 * LOAD * choice.block + choice.splits * choice.rows / shape.rows * LOAD if choice.partial else 0
     return rounds * (-(-inner // choice.splits) * step + sums)

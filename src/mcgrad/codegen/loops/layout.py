@@ -1,13 +1,12 @@
-"""Give every stored Var rows in the one workspace of a thread, and choose how many lanes a row has.
+"""What rows of a workspace are, how many lanes each has on a CPU, and a pool that gives rows for some time.
 
 The workspace is one array (constant offsets in one array are what LLVM can tell apart); a row is one element of one
-Var for all lanes of the block. Rows are used again after their last reader, but rows that are added to (sums
-and the running values of scans) stay apart from the others: the kernels tell LLVM that the two never overlap.
+Var for all lanes of the block.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,19 +29,6 @@ class Rows:
 
     offset: int
     strides: tuple[int, ...]
-
-
-@dataclass
-class Layout:
-    """Rows of every stored Var and of the scratch space, and the number of lanes."""
-
-    lanes: int
-    rows: dict[Var, Rows] = field(default_factory=dict)
-    carry: dict[Var, int] = field(default_factory=dict)  # first row of a scan's running value, or of a row of noise
-    mask: int = 0
-    finite: int = 0
-    scratch: int = 0
-    total: int = 0
 
 
 def choose_lanes(rows: int, dtype: str) -> int:

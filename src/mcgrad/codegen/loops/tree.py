@@ -16,6 +16,7 @@ A loop has an axis, an extent and a kind, and a body of any nodes, so loops nest
     thread   turns that threads with the same draws share
     tile     over a long axis, some elements at a time; loops inside it with `within` run over one tile's elements
     row      over rows of parameters or data, outside the lanes
+    single   no loop: once, by one of the threads with the same draws
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mcgrad.ir.program import Output, Var
 from mcgrad.noise.source import NoiseSource
 
 Masked = Literal["always", "partial"]
-Kind = Literal["serial", "lane", "thread", "tile", "row"]
+Kind = Literal["serial", "lane", "thread", "tile", "row", "single"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Loop:
     axis : str
     extent : int or None
         None: all lanes.
-    kind : {"serial", "lane", "thread", "tile", "row"}
+    kind : {"serial", "lane", "thread", "tile", "row", "single"}
     body : tuple of Node
     backwards : bool
         From the last number to the first.
@@ -98,9 +99,11 @@ class Store:
 
 @dataclass(frozen=True)
 class Start:
-    """Set registers to zero."""
+    """Set registers to the neutral element of an op; `note` says what for."""
 
     registers: tuple[Register, ...]
+    op: str = "sum"
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,11 +184,6 @@ class DropNonfinite:
 
 
 @dataclass(frozen=True)
-class Mask:
-    """Write the mask of a block of draws."""
-
-
-@dataclass(frozen=True)
 class IfPartial:
     """Do one thing in a block of which some draws do not count, and another where all do."""
 
@@ -198,9 +196,57 @@ class Barrier:
     """Threads with the same draws wait for each other."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one thread has of a reduction, and the row where the result goes."""
+
+    register: Register
+    op: str
+    row: Row
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Reduce the shares that threads with the same draws have; if `alone`, one thread has all of each."""
+
+    shares: tuple[Share, ...]
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class AddMoments:
+    """Add what a thread's draws have of an output about its shift, and the squares of that, to the sums."""
+
+    output: Output
+    index: Index
+    operand: Value
+
+
+@dataclass(frozen=True)
+class StartSums:
+    """Set the sums of a matrix product, which a thread keeps in registers, to zero."""
+
+    gemm: Gemm
+
+
+@dataclass(frozen=True)
+class StoreParts:
+    """Put the sums of a matrix product that a thread has kept in registers where the parts lie."""
+
+    gemm: Gemm
+
+
+@dataclass(frozen=True)
+class AddParts:
+    """Add up the parts of a matrix product."""
+
+    gemm: Gemm
+
+
 Node = (
     Loop | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
-    | Gemm | Outer | CallUser | DropNonfinite | Mask | IfPartial | Barrier
+    | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
+    | Combine | AddMoments | StartSums | StoreParts | AddParts
 )  # fmt: skip
 Tree = tuple[Node, ...]
 
@@ -248,5 +294,7 @@ def touched(node: Node) -> Iterator[Buffer]:
     elif isinstance(node, CallUser):
         yield from (Buffer("value", resolve(arg).base) for arg in node.var.args if arg.by_draw)
         yield Buffer("value", node.var)
+    elif isinstance(node, Combine):
+        yield from (share.row.buffer for share in node.shares)
     elif isinstance(node, Outer):
         yield from (Buffer("value", resolve(arg).base) for arg in node.output.var.args)

@@ -1,0 +1,207 @@
+"""Bind the loops of a tree to a block of threads, which share the elements of the draws that they have in common.
+
+The outermost loop of a nest becomes one that threads share, reductions and the running values of scans go into
+registers where the order of the loops allows it, and threads wait for each other after each step. What a step needs
+before its loops, and what it does after them, lies outside of the loop over tiles that may be around these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mcgrad.codegen.cuda.draws import INSIDE, Y
+from mcgrad.codegen.cuda.nest import NestLoops
+from mcgrad.codegen.cuda.thread_split import Shape
+from mcgrad.codegen.cuda.tiling import Tiling
+from mcgrad.codegen.loops.build import Kernel
+from mcgrad.codegen.loops.cells import Buffer, Register, Row, Value
+from mcgrad.codegen.loops.tree import (
+    Accumulate,
+    AddParts,
+    Barrier,
+    CallUser,
+    Combine,
+    DropNonfinite,
+    Fill,
+    Gemm,
+    Kind,
+    Let,
+    Load,
+    Loop,
+    Node,
+    Outer,
+    Share,
+    Start,
+    StartSums,
+    Store,
+    StoreParts,
+    Tree,
+    walk,
+)
+from mcgrad.ir.program import Var
+
+BAD = Register(Value("bad"))  # NaN in draws of which an output is not finite, otherwise zero
+MASK = Loop(  # writes which draws count, for the other threads
+    "", None, "single", (Let(Y.value, "float", (INSIDE,)), Store(Row(Buffer("mask")), Y.value))
+)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A step: what goes before its loops (in a tile: before the loop over tiles), the loops, and what goes after."""
+
+    before: Tree
+    loops: Tree
+    after: Tree = ()
+
+
+def bind(kernel: Kernel, shape: Shape, tilings: dict[Var, Tiling]) -> Tree:
+    """Return what a block of threads does for its draws.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    shape : Shape
+        Of the block of threads.
+    tilings : dict of Var to Tiling
+        How threads share each matrix product.
+    """
+    binder = _Binder(kernel, shape, tilings)
+    return tuple(inner for node in kernel.block for inner in binder.step(node))
+
+
+class _Binder:
+    def __init__(self, kernel: Kernel, shape: Shape, tilings: dict[Var, Tiling]) -> None:
+        self.names, self.shape, self.tilings = kernel.names, shape, tilings
+        self.has_outer = any(isinstance(node, Outer) for node in walk(kernel.block))
+        self.barrier: Tree = (Barrier(),) if shape.rows > 1 else ()
+        self.fills: dict[Buffer, Fill] = {}  # of sums and running values, until it is clear whether they have rows
+
+    def step(self, node: Node) -> Tree:
+        """What becomes of a node at the top of the tree."""
+        if isinstance(node, Fill) and node.buffer.var is not None:
+            self.fills[node.buffer] = node
+            return ()
+        if isinstance(node, Fill):
+            return (node,)
+        if isinstance(node, DropNonfinite):
+            together = Combine((Share(BAD, "sum", Row(Buffer("finite"))),))
+            mask: Tree = (*self.barrier, MASK) if self.has_outer else ()
+            return (together, *self.barrier, node, *mask, *self.barrier)
+        if isinstance(node, Loop) and node.kind == "tile":
+            return self.tile(node)
+        bound = self.bound(node)
+        is_check = any(isinstance(inner, Accumulate) and inner.op == "nonfinite" for inner in walk((node,)))
+        return (*bound.before, *bound.loops, *bound.after, *(() if is_check else self.barrier))
+
+    def tile(self, node: Loop) -> Tree:
+        inside = [self.bound(member) for member in node.body]
+        body = tuple(inner for bound in inside for inner in (*bound.loops, *self.barrier))
+        return (
+            *(inner for bound in inside for inner in bound.before),
+            replace(node, body=body),
+            *(inner for bound in inside for inner in (*bound.after, *self.barrier)),
+            *self.barrier,
+        )
+
+    def bound(self, node: Node) -> Bound:
+        match node:
+            case Loop():
+                return self.nest(NestLoops(node))
+            case Gemm():
+                return self.gemm(node)
+            case Outer() | CallUser():
+                return Bound((), (node,))
+        raise TypeError(f"threads cannot share {node}")
+
+    def gemm(self, node: Gemm) -> Bound:
+        tiling = self.tilings[node.var]
+        if not tiling.partial:
+            return Bound((), (node,))
+        if node.tile != "inner":
+            return Bound((), (node,), (*self.barrier, AddParts(node)))
+        if tiling.is_kept(self.shape):
+            return Bound((StartSums(node),), (node,), (StoreParts(node), *self.barrier, AddParts(node)))
+        parts = Fill(Buffer("parts", node.var), tiling.partial, "sum", f"parts of {self.names[node.var]}")
+        return Bound((parts, *self.barrier), (node,), (*self.barrier, AddParts(node)))
+
+    def nest(self, nest: NestLoops) -> Bound:
+        body = _Registers(nest, self.names)
+        fills = tuple(self.fills[buffer] for buffer in body.in_rows)
+        tree: Tree = (
+            *body.outside(len(nest.axes)),
+            Loop("w", None, "lane", body.lanes),
+            *body.finished(len(nest.axes)),
+        )
+        for level, axis in reversed(list(enumerate(nest.axes))):
+            kind: Kind = "thread" if level == 0 and not nest.serial else "serial"
+            tree = (replace(nest.loops[axis], kind=kind, body=tree),)
+            if level:
+                tree = (*body.outside(level), *tree, *body.finished(level))
+        if nest.serial and self.shape.rows > 1:
+            tree = (Loop("", None, "single", tree),)
+        before = (*fills, *(self.barrier if fills else ()), *(body.outside(0) if nest.axes else ()))
+        return Bound(before, tree, (Combine(tuple(body.full), alone=nest.serial),) if body.full else ())
+
+
+class _Registers:
+    """What is done for one element of a nest, with sums and running values in registers where loops allow it."""
+
+    def __init__(self, nest: NestLoops, names: dict[Var, str]) -> None:
+        self.nest, self.names = nest, names
+        self.in_rows: list[Buffer] = []  # sums and running values that have to be in rows
+        self.full: list[Share] = []  # of reductions along all axes
+        self._outside: dict[int, list[Node]] = {}  # what comes before a loop, by the number of loops around it
+        self._finished: dict[int, list[Node]] = {}  # and what comes after it
+        self.lanes: Tree = tuple(made for node in nest.body for made in self._node(node))
+
+    def outside(self, level: int) -> Tree:
+        """What comes before the loop that has so many loops around it."""
+        return tuple(self._outside.get(level, ()))
+
+    def finished(self, level: int) -> Tree:
+        """What comes after that loop."""
+        return tuple(self._finished.get(level, ()))
+
+    def _node(self, node: Node) -> Tree:
+        match node:
+            case Accumulate(Row(Buffer("finite"))):
+                return (replace(node, cell=BAD),)
+            case Accumulate(Row() as row):
+                return self._reduction(node, row)
+            case Let(_, _, (Row(), *_)):
+                return self._scan(node)
+            case Store(Row(Buffer("running", var)), operand) if var and self.nest.scan_depth(var) is not None:
+                return (Store(self._running(var), operand),)
+        return (node,)
+
+    def _reduction(self, node: Accumulate, row: Row) -> Tree:
+        var = row.buffer.var
+        assert var is not None
+        level = self.nest.depth(var)
+        if level is None:
+            self.in_rows.append(row.buffer)
+            return (replace(node, of=""),)
+        total = Register(Value(f"sum{self.names[var]}"))
+        self._outside.setdefault(level, []).append(Start((total,), var.op, var.op))
+        if self.nest.is_full(var):
+            self.full.append(Share(total, var.op, row))
+        else:
+            self._finished.setdefault(level, []).append(Store(row, total.value))
+        return (replace(node, cell=total, of=""),)
+
+    def _scan(self, node: Let) -> Tree:
+        row, *args = node.args
+        assert isinstance(row, Row)
+        var = row.buffer.var
+        assert var is not None
+        register, level = self._running(var), self.nest.scan_depth(var)
+        taken = replace(node, args=(register.value, *args))
+        if level is None:
+            self.in_rows.append(row.buffer)
+            return (Load(register.value, row), taken)
+        self._outside.setdefault(level, []).append(Start((register,), var.op, var.op))
+        return (taken,)
+
+    def _running(self, var: Var) -> Register:
+        return Register(Value(f"running{self.names[var]}"))

@@ -1,0 +1,227 @@
+"""Print a loop tree as the code of one thread of a block: the CPU's templates, once for each draw of the thread.
+
+A value that differs from draw to draw has a name for each: `v3_0`, `v3_1`, ... Rows are loaded and stored as vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from mcgrad.codegen.cpu.printer import VALUES, Printer
+from mcgrad.codegen.cuda.allocate import SLOTS
+from mcgrad.codegen.cuda.bind import BAD
+from mcgrad.codegen.cuda.calls import call_lines
+from mcgrad.codegen.cuda.draws import X, Y
+from mcgrad.codegen.cuda.kernel import templates
+from mcgrad.codegen.cuda.outer import outer_lines
+from mcgrad.codegen.cuda.products import Product
+from mcgrad.codegen.cuda.sums import Sums, add_moments_lines, count_lines
+from mcgrad.codegen.cuda.thread_split import Shape
+from mcgrad.codegen.cuda.tiling import Tiling
+from mcgrad.codegen.loops.allocate import Workspace
+from mcgrad.codegen.loops.arguments import Arguments
+from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
+from mcgrad.codegen.loops.tree import (
+    Accumulate,
+    AddMoments,
+    AddParts,
+    Address,
+    Barrier,
+    CallUser,
+    Combine,
+    DropNonfinite,
+    Fill,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Node,
+    Noise,
+    Outer,
+    Share,
+    Start,
+    StartSums,
+    Store,
+    StoreParts,
+)
+from mcgrad.codegen.noise_calls import from_words, words
+from mcgrad.codegen.text import START, indented
+from mcgrad.ir.program import Var
+
+DRAWS = {"if_inside": "select({1}, {0}, real(0))", "is_true": "{} != real(0)"}
+LOOP = {  # how a loop begins, the condition under which it goes on, and how a turn ends
+    "thread": ("{axis} = {mine}", "{axis} < {end}", "{axis} = int32({axis} + {rows})"),
+    "serial": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
+    "backwards": ("{axis} = int32({last})", "{axis} >= 0", "{axis} = int32({axis} - 1)"),
+    "tile": ("{axis} = int32(0)", "{axis} < {end}", "{axis} = t1"),
+}
+
+
+class ThreadPrinter(Printer):
+    """Prints nodes for a thread, numbering the arguments that they read.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    workspace : Workspace
+    arguments : Arguments
+    shape : Shape
+        Of the block of threads.
+    tilings : mapping of Var to Tiling
+        How threads share each matrix product.
+    sums : Sums
+        Where the block keeps the sums of its chunk.
+    """
+
+    def __init__(
+        self,
+        dtype: str,
+        workspace: Workspace,
+        arguments: Arguments,
+        shape: Shape,
+        tilings: Mapping[Var, Tiling],
+        sums: Sums,
+    ) -> None:
+        super().__init__(dtype, workspace, arguments)
+        self.values = {op: text for op, text in (VALUES | DRAWS).items() if op in templates(dtype) or op != "divide"}
+        self.shape, self.sums, self.draws = shape, sums, range(shape.group)
+        self._tilings, self._products = tilings, dict[Var, Product]()
+        self.matrices: dict[object, str] = {}  # arguments by operand and form: products may share them
+        self._draw = 0  # whose names are printed
+
+    def node(self, node: Node) -> Iterator[str]:
+        """The lines of a node."""
+        match node:
+            case Let() | Start() | Store(Register()) | Accumulate(Register()):
+                for k in self.draws:
+                    self._draw = k
+                    yield from super().node(node)
+            case Load(value, Row() | Lane() as cell):
+                yield self.loaded(value, self.where(cell))
+            case Store(Row() | Lane() as cell, Value() as value):
+                yield self.stored(self.where(cell), value)
+            case Address(value, index):
+                yield f"{value.name} = {self.at(index)}"
+            case Noise(value, _, source, component):
+                yield f"a, b, c_, d = {words(source, self.index(component))}"
+                yield from from_words(source, "a, b, c_, d", self.names(value))
+            case Fill(Buffer("finite"), note=note):
+                yield from (f"# {note}", *self.node(Start((BAD,))))
+            case Barrier():
+                yield "cuda.syncthreads()"
+            case Combine():
+                yield from self.combine(node)
+            case AddMoments():
+                yield from add_moments_lines(self, node)
+            case StartSums(gemm):
+                yield from self.product(gemm).start()
+            case Gemm():
+                yield from self.product(node).loops()
+            case StoreParts(gemm):
+                yield from self.product(gemm).store_parts()
+            case AddParts(gemm):
+                yield from self.product(gemm).add_parts()
+            case Outer():
+                yield from outer_lines(self, node)
+            case CallUser(var):
+                yield from call_lines(self, var)
+            case DropNonfinite():
+                yield from count_lines(self)
+            case _:
+                yield from super().node(node)
+
+    def product(self, node: Gemm) -> Product:
+        """The writer of a matrix product."""
+        if node.var not in self._products:
+            self._products[node.var] = Product(self, node, self._tilings[node.var])
+        return self._products[node.var]
+
+    # --- loops ---
+    def loop(self, node: Loop) -> Iterator[str]:
+        """A loop; the draws of a thread are no loop, as each has names of its own."""
+        body = self.lines(node.body)
+        if node.kind == "lane":
+            yield from body
+        elif node.kind == "single":
+            yield from ("if ti == 0:", *indented(body))
+        else:
+            if node.kind == "tile":
+                body = [f"t1 = min(int32({node.axis} + {node.step}), int32({node.extent}))", *body]
+            kind, end = "backwards" if node.backwards else node.kind, "t1" if node.within else str(node.extent)
+            yield from self.turns(kind, node.axis, end, body, node.within or "0", (node.extent or 0) - 1)
+
+    def turns(
+        self, kind: str, axis: str, end: str, body: Iterable[str], first: str = "0", last: int = 0
+    ) -> Iterator[str]:
+        """A loop around some lines."""
+        rows = self.shape.rows
+        mine = f"int32({first})" if rows == 1 else "ti" if first == "0" else f"int32({first} + ti)"
+        parts = {"axis": axis, "first": first, "mine": mine, "end": end, "last": last, "rows": rows}
+        begin, condition, step = (text.format(**parts) for text in LOOP[kind])
+        yield from (begin, f"while {condition}:", *indented([*body, step]))
+
+    def fill(self, node: Fill) -> Iterator[str]:
+        """A loop over rows that threads share."""
+        value, first = START.get(node.op, "real(0)"), self.workspace.rows[node.buffer].offset
+        store = f"store{self.shape.group}(ws, {self.at(f'{first} + i')}, {', '.join([value] * self.shape.group)})"
+        yield f"# {node.note}"
+        yield from self.turns("thread", "i", str(node.rows), [store])
+
+    def combine(self, node: Combine) -> Iterator[str]:
+        """Put the shares of some sums into rows, and add up each sum by one of the threads."""
+        rows = self.shape.rows
+        results = [Store(share.row, share.register.value) for share in node.shares]
+        if node.alone:
+            yield from ("if ti == 0:" if rows > 1 else "if True:", *indented(self.lines(tuple(results))))
+        elif rows == 1:
+            yield from self.lines(tuple(results))
+        else:
+            for start in range(0, len(node.shares), SLOTS):
+                batch = node.shares[start : start + SLOTS]
+                if start:
+                    yield from self.node(Barrier())
+                for slot, share in enumerate(batch):
+                    yield self.stored(self.at(f"{self._first_share(slot)} + ti"), share.register.value)
+                yield from self.node(Barrier())
+                for slot, share in enumerate(batch):
+                    yield from (f"if ti == {slot % rows}:", *indented(self._combine_one(slot, share)))
+
+    def _combine_one(self, slot: int, share: Share) -> Iterator[str]:
+        yield from self.node(Start((Y,), share.op))
+        load = self.loaded(X.value, self.at(f"{self._first_share(slot)} + i"))
+        body = [load, *self.node(Accumulate(Y, share.op, X.value))]
+        yield from self.turns("serial", "i", str(self.shape.rows), body)
+        yield from self.node(Store(share.row, Y.value))
+
+    def _first_share(self, slot: int) -> int:
+        return self.workspace.rows[Buffer("shares")].offset + slot * self.shape.rows
+
+    # --- rows and operands ---
+    def operand(self, operand: Operand | int) -> str:
+        """An operand in the present draw."""
+        if isinstance(operand, Value) and operand.lanewise:
+            return f"{operand.name}_{self._draw}"
+        return super().operand(operand)
+
+    def names(self, value: Value) -> list[str]:
+        """The names of a value in all draws of the thread."""
+        return [f"{value.name}_{k}" for k in self.draws]
+
+    def at(self, place: Index | int | str) -> str:
+        """The place in the workspace of the thread's first draw in a row."""
+        if isinstance(place, Index):
+            place = place.offset if place.is_constant else self.index(place)
+        lanes = self.workspace.lanes
+        return f"int32({place * lanes} + lane)" if isinstance(place, int) else f"int32(({place}) * {lanes} + lane)"
+
+    def where(self, cell: Cell) -> str:
+        """The place of the thread's first draw in a cell."""
+        return self.at(self.workspace.place(cell)) if isinstance(cell, Row) else self._place(cell)
+
+    def loaded(self, value: Value, where: str) -> str:
+        """Load the thread's draws from a place of the workspace on."""
+        return f"{', '.join(self.names(value))} = load{self.shape.group}(ws, {where})"
+
+    def stored(self, where: str, value: Value) -> str:
+        """Store them."""
+        return f"store{self.shape.group}(ws, {where}, {', '.join(self.names(value))})"
