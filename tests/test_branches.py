@@ -8,7 +8,7 @@ import mcgrad as mg
 from mcgrad.backends.base import one_chunk
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
-from mcgrad.gradients.problem import trace_problem
+from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import named
 from mcgrad.simplify.fixed_point import simplify
@@ -102,7 +102,7 @@ def drawn(problem):
 @pytest.mark.parametrize("name", INTEGRANDS)
 def test_gradients_agree_with_differences_of_values(name, mode):
     with np.errstate(all="ignore"):
-        problem = trace_problem(INTEGRANDS[name], Q, {}, {})
+        problem = Problem(INTEGRANDS[name], Q, {}, {})
     wrt, at = list(problem.params.values()), drawn(problem)
     got = [evaluate(grad, at) for grad in MODES[mode](problem.value, wrt)]
     smooth = 0
@@ -126,7 +126,7 @@ def program_of(dtype):
     outputs = []
     for i, (name, f) in enumerate(INTEGRANDS.items()):
         with np.errstate(all="ignore"):
-            problem = trace_problem(f, Q, {}, {})
+            problem = Problem(f, Q, {}, {})
         wrt = list(problem.params.values())
         grads = list(MODES.values())[i % 2](problem.value, wrt)
         outputs += [Output(name, problem.value)]
@@ -168,7 +168,7 @@ def test_nothing_is_selected_where_there_is_no_branch(mode):
         y = np.sum(np.log(x[1:] / x[:-1])) + np.prod(np.arctan(x)) + np.sum(np.cumprod(np.exp(-x)))
         return y + where(z[0] > 0, z[1], 1.0)
 
-    problem = trace_problem(f, Q, {}, {})
+    problem = Problem(f, Q, {}, {})
     grads = MODES[mode](problem.value, list(problem.params.values()))
     program = simplify(Program(tuple(Output(str(i), grad) for i, grad in enumerate(grads)), "float64"))
     assert not {"equal", "isfinite"} & {var.op for var in program.body()}

@@ -10,7 +10,7 @@ from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine import steps
 from mcgrad.engine.steps import Steps
 from mcgrad.gradients import difference
-from mcgrad.gradients.problem import trace_problem
+from mcgrad.gradients.problem import Problem
 from mcgrad.ir.spaces import Input, Space, named
 from mcgrad.validate.agreement import agreement
 from tests.families import FAMILIES, gradient
@@ -251,7 +251,7 @@ def test_auto_needs_no_more_than_the_components_that_it_looks_at(monkeypatch):
 
 
 def test_steps_of_some_components_are_those_of_all():
-    problem = trace_problem(excess, mg.Normal(np.zeros(5), 1.0), {"c": np.linspace(0.1, 2.0, 5)}, {})
+    problem = Problem(excess, mg.Normal(np.zeros(5), 1.0), {"c": np.linspace(0.1, 2.0, 5)}, {})
     inputs = named({"loc": np.zeros(5), "scale": np.ones(()), "c": np.linspace(0.1, 2.0, 5)})
     every = Steps(problem, ["c"], "float64").steps(inputs)["c"]
     some = Steps(problem, ["c"], "float64", {"c": [1, 3]}).steps(inputs)["c"]

@@ -8,7 +8,7 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.gradients.plan import plan
-from mcgrad.gradients.problem import trace_problem
+from mcgrad.gradients.problem import Problem
 from mcgrad.ir.build import apply, noise
 from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import Space, named
@@ -26,7 +26,7 @@ LEAVES = {path: np.asarray(x, float)[..., None] for path, x in INPUTS.items()}
 
 
 def problem_of(text):
-    return trace_problem(integrand(text), Q, {name: np.asarray(x) for name, x in PARAMS.items()}, DATA)
+    return Problem(integrand(text), Q, {name: np.asarray(x) for name, x in PARAMS.items()}, DATA)
 
 
 def program_of(problem, wrt, dtype):

@@ -213,7 +213,7 @@ def test_nothing_is_traced_where_it_arrives(made, monkeypatch):
     def no_trace(*args):
         raise AssertionError("traced again")
 
-    monkeypatch.setattr(derivation, "trace_problem", no_trace)
+    monkeypatch.setattr(derivation, "Problem", no_trace)
     for name, content in contents.items():
         assert bits(pickle.loads(content)(N, SEED)) == bits(made[name](N, SEED))
 

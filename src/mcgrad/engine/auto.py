@@ -35,12 +35,12 @@ from mcgrad.noise import streams
 from mcgrad.results.components import Component
 from mcgrad.tree import flatten
 
-DRAWS = 8192  # of a pilot, or fewer where they are dear
+DRAWS = 8192  # of a pilot, or fewer where a draw is expensive
 FEWEST = 1024
 BUDGET = 1e9  # multiplications of one method's pilot
 SEED = 0
-COMPONENTS = 8  # of the gradient, that are held against finite differences
-CHECKED = 16_384  # draws for that, or fewer where they are dear
+COMPONENTS = 8  # of the gradient, that are compared with finite differences
+CHECKED = 16_384  # draws for that, or fewer where a draw is expensive
 CHECKING = 4e8  # multiplications of the finite differences
 JUMPS = 1e-5  # of the standard deviation of a draw, that jumps may contribute
 FALLBACK = DIFFERENCE  # where no other method is left
@@ -132,7 +132,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
     -----
     The one with the largest 1 / (variance x work), by the mean over a pilot of draws of its own, that is not seen to be
     biased: they are looked at in this order, until one is not. The work is that of the Program in multiplications, not
-    a time: so the choice is the same wherever and whenever it is made. A method is held against finite differences
+    a time: so the choice is the same wherever and whenever it is made. A method is compared with finite differences
     of the expectation over the same draws. It is left out where a component of the two differs by more than five
     standard errors, and, if it follows the draw (pathwise, stl, dreg), where single draws cross a jump of f or of the
     transform: bisection finds one that the mean over a pilot does not show. Where none is left the choice is
@@ -157,7 +157,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
 
 
 class _Part:
-    """The parameters that shall have one method: those of one part of q, or one of the integrand."""
+    """Parameters that get the same method: those of one part of q, or one of the integrand."""
 
     def __init__(self, problem: Problem, wrt: Sequence[str], values: Values, k: int, dtype: str) -> None:
         self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
@@ -165,7 +165,7 @@ class _Part:
         self._steps: dict[str, Float64Array] | None = None
 
     def best(self) -> tuple[Method, str]:
-        """Choose, and say why."""
+        """Return the method and the reason for it."""
         trials: dict[Method, Trial] = {}
         refused: list[str] = []
         for method in candidates(self.problem.f):
@@ -199,7 +199,7 @@ class _Part:
         return Trial(method, average(program, {**self.values, **inputs}, n), group, work)
 
     def bias(self, method: Method) -> str:
-        """Say how a method is seen to be biased, or nothing."""
+        """Return in words how the pilot shows that a method is biased; nothing where it does not."""
         plan, inputs = self._planned(method)
         follows = method.follows_draw and not self._by_distribution_function()
         full = plan.program(self.problem, self.wrt, self.dtype)

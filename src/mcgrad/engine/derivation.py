@@ -17,7 +17,7 @@ from mcgrad.engine.options import Request
 from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
 from mcgrad.gradients.plan import AUTO, Plan
-from mcgrad.gradients.problem import known_arrays, trace_problem
+from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
@@ -78,7 +78,7 @@ class Derivation:
         known = known_arrays(f, data)
         dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
         inputs = Inputs(q, params, data, known, dtype)
-        problem = trace_problem(f, q, params, data)
+        problem = Problem(f, q, params, data)
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)

@@ -17,12 +17,12 @@ from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Var, toposort
 
 _warns: ContextVar[bool] = ContextVar("warns", default=True)
-_warned: dict[Any, Any] = {}  # what Python keeps to show a warning once for each line
+_warned: dict[Any, Any] = {}  # the registry by which Python shows a warning once for each line
 
 
 @contextmanager
 def without_jump_warnings() -> Iterator[None]:
-    """Make no JumpWarning: for what holds gradients against differences by itself."""
+    """Suppress JumpWarnings, where gradients are compared with finite differences anyway."""
     token = _warns.set(False)
     try:
         yield
@@ -47,7 +47,7 @@ def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
     Warns
     -----
     JumpWarning
-        Where a parameter moves a jump besides, or the value follows a parameter of q in jumps alone: once, with the
+        Where a parameter also moves a jump, or the value follows a parameter of q in jumps alone: once, with the
         line of the user's code.
     """
     _refuse_zeros(problem, [path for path in wrt if path not in problem.own])

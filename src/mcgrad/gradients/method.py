@@ -91,7 +91,7 @@ class Method:
     needs : tuple of Need
         What it asks of integrand and distribution: each raises a ParameterError where that is not so.
     biased_by : str
-        What makes it biased without being refused: a sentence for those who see that it is.
+        What makes it biased without being refused: a sentence that `verify` prints where it is.
     follows_draw : bool
         Whether it differentiates draws with respect to the parameters, so that jumps are left out.
     of_integrand : bool

@@ -13,7 +13,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.ir.build import apply, broadcast, const, input_, reduce
+from mcgrad.ir.build import apply, input_, reduce
 from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.program import Var
 from mcgrad.ir.rewrite import substitute
@@ -29,8 +29,8 @@ class Problem:
     """E f(z), z = g(phi, eps), as Vars.
 
     Every parameter has two Vars, of one input. Derivatives are taken in the one in `params`; for what is built from the
-    one in `fixed` the parameter is a constant. They are the same to whoever evaluates them, and become one when the
-    Program is simplified: this is how a method stops derivatives.
+    one in `fixed` the parameter is a constant. Their values are equal, and they become one Var when the Program is
+    simplified: this is how a method stops derivatives.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Problem:
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     biases : dict of str to Bias or None
-        Means of scores that are not zero, as far as a method has looked (`score_mean`).
+        Means of scores that were found not to be zero, of the parameters looked at so far (`score_mean`).
     lines : dict of Var to (str, int)
         Where in the user's code the equations were made at which draw and integrand jump.
     values : dict of Input to array
@@ -132,7 +132,7 @@ class Problem:
         inside : dict of str to Var
             The parameters of q that the integrand itself reads, as an ELBO does. Its own are always `params`.
         by_draws : bool
-            Whether an objective shall take its entropy from the draws, even where there is a closed form.
+            Whether an objective takes its entropy from the draws even where there is a closed form.
         """
         key = (id(draw), id(inside), by_draws)
         if key not in self._traced:
@@ -184,10 +184,6 @@ class Problem:
             log_q = reduce("sum", vmap_noise([log_q], self.draws)[0], (0,))
         return log_q
 
-    def zeros(self, path: str) -> Var:
-        """Return a gradient of zeros."""
-        return broadcast(const(0.0), self.params[path].shape)
-
     def _own_tree(self, at: Params) -> Any:
         return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
 
@@ -195,10 +191,3 @@ class Problem:
 def known_arrays(f: Callable[..., Any] | Integrand | Objective, data: Mapping[str, Any]) -> dict[Input, Any]:
     """Return the arrays that an integrand reads besides parameters: the user's data, and an objective's own."""
     return {**named(data, Space.DATA), **(f.reads if isinstance(f, Objective) else {})}
-
-
-def trace_problem(
-    f: Callable[..., Any] | Integrand | Objective, q: Distribution, params: Mapping[str, Any], data: Mapping[str, Any]
-) -> Problem:
-    """Trace q's transform and the integrand; the arguments are those of `Problem`."""
-    return Problem(f, q, params, data)

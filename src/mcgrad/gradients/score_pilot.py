@@ -24,7 +24,7 @@ from mcgrad.moments import Moments
 from mcgrad.noise import streams
 from mcgrad.simplify.fixed_point import simplify
 
-DRAWS = 8192  # or fewer where they are dear
+DRAWS = 8192  # or fewer where a draw is expensive
 FEWEST = 256
 MIDDLE = 1024  # draws whose quartiles say where a draw lies
 BUDGET = 2e7  # multiplications

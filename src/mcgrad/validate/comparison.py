@@ -201,11 +201,11 @@ def compare(
 
     Notes
     -----
-    One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that
-    what else the machine does falls on all alike. Every method has a kernel of its own, as it would by itself, or
-    its time would not be its own. The noise of q is the same for all; methods that average draws in groups number
-    draws in another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused:
-    it is one of the others.
+    One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that other
+    load of the machine affects all methods alike. Every method has a kernel of its own, as in `estimate`, whose time
+    includes the draws and f. The noise of q is the same for all; methods that average draws in groups number draws in
+    another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused: it is one
+    of the others.
     """
     n, seed = arguments.count("n", n, 2), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
@@ -234,7 +234,7 @@ def compare(
 
 
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
-    """Hold every method against finite differences of the expectation, and return by how much some are off."""
+    """Compare every method with finite differences; return by how many standard errors some are off."""
     first = next(iter(estimators.values()))
     inputs = {path: to_host(x) for path, x in first.inputs.values({}).items()}
     differences = Differences(first.q, value, inputs, seed, first.dtype)
