@@ -15,6 +15,7 @@ from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.distributions.joint import part_of
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.finite_differences import Differences, farthest
+from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Request
 from mcgrad.engine.pilot import offset_streams
 from mcgrad.engine.pilots import Pilots
@@ -193,10 +194,10 @@ class _Part:
     def _trial(self, method: Method) -> Trial:
         plan, inputs = self._planned(method)
         program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), streams.AUTO)
-        group = plan.group * self.problem.draws
-        work = max(program.work(), 1.0) / group
-        n = int(np.clip(BUDGET / work, FEWEST, DRAWS)) // group
-        return Trial(method, average(program, {**self.values, **inputs}, n), group, work)
+        groups = Groups(plan.group * self.problem.draws)
+        work = max(program.work(), 1.0) / groups.size
+        n = groups.of(int(np.clip(BUDGET / work, FEWEST, DRAWS)))
+        return Trial(method, average(program, {**self.values, **inputs}, n), groups.size, work)
 
     def bias(self, method: Method) -> str:
         """Return in words how the pilot shows that a method is biased; nothing where it does not."""
