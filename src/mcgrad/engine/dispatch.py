@@ -23,7 +23,7 @@ SOON = 3e-3  # seconds: where one backend takes less, the costs of the others ar
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BackendChoice:
     """A backend, and what led to it.
 
     Parameters
@@ -47,7 +47,7 @@ def choose(
     threads: int,
     failed: Mapping[str, str] | None = None,
     prefer: str | None = None,
-) -> Choice:
+) -> BackendChoice:
     """Choose a backend for a Program.
 
     Parameters
@@ -70,11 +70,11 @@ def choose(
         The backend cannot run here, or none can.
     """
     if name != AUTO:
-        return Choice(find(name), {}, {})
+        return BackendChoice(find(name), {}, {})
     failed = failed or {}
     known = {key: backend for key, backend in backends().items() if key not in failed}
     if prefer in known and known[prefer].unavailable() is None:
-        return Choice(known[prefer], {}, {})
+        return BackendChoice(known[prefer], {}, {})
     costs: dict[str, Cost] = {}
     for key, backend in known.items():
         costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
@@ -85,7 +85,7 @@ def choose(
     while left := [key for key in costs if key not in missing]:
         best = min(left, key=lambda key: _seconds(costs[key], draws))
         if best in ready:
-            return Choice(known[best], costs, missing)
+            return BackendChoice(known[best], costs, missing)
         reason = known[best].unavailable()
         if reason is None:  # this may have loaded its device, by which it estimates again
             costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
@@ -100,7 +100,7 @@ class Running(NamedTuple):
 
     backend: Backend
     kernel: Kernel
-    choice: Choice
+    choice: BackendChoice
 
 
 class Dispatched:

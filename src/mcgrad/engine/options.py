@@ -50,11 +50,11 @@ class Options:
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
-        arguments.choice("output", self.output, arguments.OUTPUTS)
+        arguments.one_of("output", self.output, arguments.OUTPUTS)
         if self.output == "device" and self.backend not in (CUDA, registry.AUTO):
             given = f"'device' with backend {self.backend!r}"
             raise ParameterError("output", given, "'host', or 'device' with backend 'cuda'")
-        arguments.choice("nonfinite", self.nonfinite, arguments.NONFINITE)
+        arguments.one_of("nonfinite", self.nonfinite, arguments.NONFINITE)
         thread_count(self.threads)
         arguments.dtype(self.dtype)
         checked = {

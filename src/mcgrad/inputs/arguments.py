@@ -42,7 +42,7 @@ def called(f: Any) -> str:
     return str(getattr(f, "__qualname__", None) or repr(f)).rpartition("<locals>.")[2]
 
 
-def choice(name: str, value: Any, accepted: Iterable[str]) -> str:
+def one_of(name: str, value: Any, accepted: Iterable[str]) -> str:
     """Return one of some names."""
     accepted = tuple(accepted)
     if not isinstance(value, str) or value not in accepted:
