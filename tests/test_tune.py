@@ -10,7 +10,7 @@ import mcgrad as mg
 from mcgrad.backends import rates, registry
 from mcgrad.backends.numpy import RATES, NumpyBackend
 from mcgrad.backends.rates import Rates
-from mcgrad.cache.place import CACHE_VARIABLE
+from mcgrad.cache.settings import CACHE_VARIABLE
 from mcgrad.cli import main, measure
 
 DEFAULT = Rates("cuda: X", float32=2e9, float64=1e9, call=1e-4)

@@ -30,7 +30,7 @@ def agree(program, inputs):
 
 @pytest.mark.parametrize(("dtype", "half"), [("float32", 0), ("float64", 1)])
 def test_every_elementwise_op(dtype, half):
-    first = [samples[0] for op, samples in SAMPLES.items() if OPS[op].group == "elementwise"][half::2]
+    first = [samples[0] for op, samples in SAMPLES.items() if OPS[op].category == "elementwise"][half::2]
     packed = pack(first, dtype)
     values = tuple(Output(out.path, out.var) for out in packed.program.outputs if out.path in {s.id for s in first})
     agree(Program(values, dtype), packed.inputs)

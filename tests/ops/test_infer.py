@@ -88,7 +88,7 @@ def test_arguments_and_attributes_that_an_op_does_not_take_are_refused(op, args,
 
 
 def test_every_op_has_one_rule():
-    assert set(SHAPES) == {op.name for op in OPS.values() if op.group not in ("leaf", "elementwise")}
+    assert set(SHAPES) == {op.name for op in OPS.values() if op.category not in ("leaf", "elementwise")}
 
 
 def test_nothing_else_makes_a_var():

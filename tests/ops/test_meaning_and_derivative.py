@@ -28,7 +28,7 @@ def test_every_op_without_a_derivative_rule_is_known():
     assert {op for op in without if OPS[op].result == "float"} == {
         *("trigamma", "gamma_slope_a", "gamma_slope_e", "native_gradient"),
     }
-    nonlinear = {op for op in OPS if not OPS[op].linear and OPS[op].group not in ("leaf", "elementwise")}
+    nonlinear = {op for op in OPS if not OPS[op].linear and OPS[op].category not in ("leaf", "elementwise")}
     assert nonlinear - set(FORWARD) == {"native_gradient"}
 
 

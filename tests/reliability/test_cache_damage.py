@@ -9,7 +9,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cache import entry, folder, warning
-from mcgrad.cache.place import CACHE_VARIABLE
+from mcgrad.cache.settings import CACHE_VARIABLE
 from mcgrad.toolchain.machine_code import MachineCode
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")

@@ -9,8 +9,8 @@ import warnings
 import pytest
 
 import mcgrad as mg
-from mcgrad.cache import entry, folder, limit, place, warning
-from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
+from mcgrad.cache import entry, folder, limit, settings, warning
+from mcgrad.cache.settings import CACHE_VARIABLE, cache_folder
 from mcgrad.system import atomic
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_looked_at(monkeypatch, code):
 
 
 def test_a_working_folder_that_was_removed(monkeypatch, tmp_path):
-    place._absolute.cache_clear()
+    settings._absolute.cache_clear()
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -114,7 +114,7 @@ def test_a_working_folder_that_was_removed(monkeypatch, tmp_path):
     monkeypatch.setenv(CACHE_VARIABLE, "cache")
     with pytest.warns(mg.CacheWarning, match="or the working folder, is not there"):
         assert not entry.keep(NAME, b"content")
-    place._absolute.cache_clear()
+    settings._absolute.cache_clear()
 
 
 def test_what_may_not_be_read_now_stays(path, monkeypatch):
@@ -225,7 +225,7 @@ def test_a_user_without_a_home(tmp_path):
 
 def test_a_relative_folder_stays_where_it_was(monkeypatch, tmp_path):
     """Though the working folder changes, as in a user's file."""
-    place._absolute.cache_clear()
+    settings._absolute.cache_clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, "kept")
     assert entry.keep(NAME, b"content")
@@ -233,4 +233,4 @@ def test_a_relative_folder_stays_where_it_was(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert entry.find(NAME) == b"content"
     assert cache_folder() == tmp_path / "kept"
-    place._absolute.cache_clear()
+    settings._absolute.cache_clear()

@@ -8,7 +8,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.cache import entry, limit, warning
 from mcgrad.cache.limit import DAY, DEFAULT, HOUR, SIZE_VARIABLE
-from mcgrad.cache.place import CACHE_VARIABLE
+from mcgrad.cache.settings import CACHE_VARIABLE
 from mcgrad.cli import main
 from mcgrad.system import atomic
 

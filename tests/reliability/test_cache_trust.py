@@ -11,7 +11,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cache import entry, folder, trust, warning
-from mcgrad.cache.place import CACHE_VARIABLE, MODE_VARIABLE
+from mcgrad.cache.settings import CACHE_VARIABLE, MODE_VARIABLE
 
 NAME = entry.file_name("0123456789abcdef" * 2, "cpu")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -67,7 +67,7 @@ def computed_roots(roots: Iterable[Var]) -> list[Var]:
     """Return those of some draw-independent Vars that take arithmetic, each once: others only move elements."""
     moving: set[Var] = set()
     for var in toposort(roots):
-        if OPS[var.op].group in ("leaf", "view", "assembly") and moving.issuperset(var.args):
+        if OPS[var.op].category in ("leaf", "view", "assembly") and moving.issuperset(var.args):
             moving.add(var)
     return [root for root in dict.fromkeys(roots) if root not in moving]
 

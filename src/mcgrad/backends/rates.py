@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from mcgrad import __version__
 from mcgrad.backends.base import Backend, Cost
 from mcgrad.cache import folder
-from mcgrad.cache.place import cache_folder
+from mcgrad.cache.settings import cache_folder
 from mcgrad.cache.warning import once
 from mcgrad.ir.program import Program
 from mcgrad.system.machine import available_processors, processor, version

@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from mcgrad.cache.place import CACHE_VARIABLE, PRIVATE, Sharing, cache_folder, sharing
+from mcgrad.cache.settings import CACHE_VARIABLE, PRIVATE, Sharing, cache_folder, sharing
 from mcgrad.cache.trust import distrust, folder_distrust
 from mcgrad.cache.warning import once
 from mcgrad.system.atomic import write as write_file

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mcgrad.cache.folder import LARGEST
-from mcgrad.cache.place import cache_folder
+from mcgrad.cache.settings import cache_folder
 from mcgrad.cache.warning import once
 from mcgrad.system.atomic import remove_stale
 

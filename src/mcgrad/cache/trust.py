@@ -17,7 +17,7 @@ import stat
 from functools import cache
 from pathlib import Path
 
-from mcgrad.cache.place import CACHE_VARIABLE, MODE_VARIABLE, Sharing
+from mcgrad.cache.settings import CACHE_VARIABLE, MODE_VARIABLE, Sharing
 
 ROOT = 0
 OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unchecked everybody"

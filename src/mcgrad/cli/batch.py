@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from mcgrad.backends.blas_threads import one_blas_thread
-from mcgrad.cache.place import cache_folder
+from mcgrad.cache.settings import cache_folder
 from mcgrad.cli import board
 from mcgrad.cli.board import Board
 from mcgrad.cli.outputs import refuse_targets, remove_leftovers

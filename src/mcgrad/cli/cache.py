@@ -7,7 +7,7 @@ import time
 
 from mcgrad.cache import limit
 from mcgrad.cache.folder import obstacle
-from mcgrad.cache.place import cache_folder, sharing
+from mcgrad.cache.settings import cache_folder, sharing
 
 
 def show_cache() -> None:

@@ -13,7 +13,7 @@ from mcgrad.backends.cuda.backend import describe
 from mcgrad.backends.rates import Rated
 from mcgrad.cache import limit
 from mcgrad.cache.folder import obstacle
-from mcgrad.cache.place import CACHE_VARIABLE, cache_folder
+from mcgrad.cache.settings import CACHE_VARIABLE, cache_folder
 from mcgrad.engine.threads import THREADS_VARIABLE, thread_count, threads_given
 from mcgrad.system import packages
 from mcgrad.system.cgroup import quota

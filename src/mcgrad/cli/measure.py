@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mcgrad.backends.rates import Rated, Rates, input_bytes
-from mcgrad.cache.place import CACHE_VARIABLE
+from mcgrad.cache.settings import CACHE_VARIABLE
 from mcgrad.distributions import Normal
 from mcgrad.engine.estimator import Estimator
 
-Problem: TypeAlias = dict[str, Any]
+Arguments: TypeAlias = dict[str, Any]  # of an Estimator
 
 SPAN = 0.1  # seconds of draws that tell how fast they are
 LEAST = 1e-9  # seconds
@@ -68,13 +68,13 @@ def measure(backend: Rated) -> Rates:
         )
 
 
-def _compiled(problem: Problem, dtype: str, name: str) -> tuple[Estimator, float]:
+def _compiled(arguments: Arguments, dtype: str, name: str) -> tuple[Estimator, float]:
     """Return an estimator that is ready to run, and how long its code took to compile."""
-    Estimator(**problem, dtype=dtype, backend="numpy")(2)  # loads what tracing and BLAS need
+    Estimator(**arguments, dtype=dtype, backend="numpy")(2)  # loads what tracing and BLAS need
     start = time.perf_counter()
-    Estimator(**problem, dtype=dtype, backend="numpy")
+    Estimator(**arguments, dtype=dtype, backend="numpy")
     traced = time.perf_counter()
-    made = Estimator(**problem, dtype=dtype, backend=name)
+    made = Estimator(**arguments, dtype=dtype, backend=name)
     made(2)
     return made, max(time.perf_counter() - traced - (traced - start), 0.0)
 
@@ -93,7 +93,7 @@ def _speedup(backend: Rated, made: Estimator, call: float) -> float:
     return backend.cost(made.program, n, made.threads).draws / max(seconds, LEAST)
 
 
-def _wave(steps: int) -> Problem:
+def _wave(steps: int) -> Arguments:
     def f(z: Any) -> Any:
         for _ in range(steps):
             z = np.sin(z) * np.exp(-(z**2) / 10)
@@ -102,7 +102,7 @@ def _wave(steps: int) -> Problem:
     return {"f": f, "q": Normal(0.3, 1.2)}
 
 
-def _regression(rows: int) -> Problem:
+def _regression(rows: int) -> Arguments:
     def f(z: Any, *, X: Any, y: Any) -> Any:
         logits = X @ z
         return np.sum(y * logits - np.logaddexp(0, logits))

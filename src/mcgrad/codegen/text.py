@@ -27,7 +27,7 @@ INFIX = {
     "float": "select({}, real(1), real(0))",
 }
 # of kernels: what is in the module `special`, all others in `elementary`
-SPECIAL = {name for name, op in OPS.items() if op.group == "elementwise" and op.source != "numpy"} | {"logaddexp"}
+SPECIAL = {name for name, op in OPS.items() if op.category == "elementwise" and op.source != "numpy"} | {"logaddexp"}
 
 
 START = {

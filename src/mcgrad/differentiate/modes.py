@@ -208,5 +208,5 @@ def gradient_cost(roots: Sequence[Var]) -> float:
 
 
 def _barrier(var: Var) -> bool:
-    reversed_scan = OPS[var.op].group == "scan" and var.attrs.reverse
-    return OPS[var.op].group in ("reduction", "contraction") or reversed_scan or var.op == "flip"
+    reversed_scan = OPS[var.op].category == "scan" and var.attrs.reverse
+    return OPS[var.op].category in ("reduction", "contraction") or reversed_scan or var.op == "flip"

@@ -104,7 +104,7 @@ def _is_elementwise(forward: Callable[..., Any], shape: Any, own: Mapping[str, F
     if x.size == y.size == 1:
         return True
     made = [var for var in toposort([y]) if var.by_draw and var is not x]
-    return all(OPS[var.op].group == "elementwise" and var.shape == shape for var in made)
+    return all(OPS[var.op].category == "elementwise" and var.shape == shape for var in made)
 
 
 def _moves(

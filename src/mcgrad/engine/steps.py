@@ -43,7 +43,7 @@ SEED = 0
 
 
 class Steps:
-    """Chooses the places at which central differences evaluate the integrand.
+    """Chooses the points at which central differences evaluate the integrand.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Steps:
     wrt : sequence of str
         Paths of the parameters that are moved.
     dtype : {"float32", "float64"}
-        Of the Program that the places are for.
+        Of the Program that the points are for.
     only : dict of str to sequence of int, optional
         The components that are moved, counted in C order, by path: all, if nothing is given.
 
@@ -60,7 +60,7 @@ class Steps:
     The variance of a difference across a jump is inversely proportional to the step, and the bias grows as its fourth
     power. A step is at first `STEP` times what moves a *probe* by its spread: the draws, for parameters of q; for those
     of the integrand what its comparisons, floors and signs read, and its value. It is then halved until the bias, as
-    the differences with one and with two steps show it, is below `SHARE`, and while the places are outside the
+    the differences with one and with two steps show it, is below `SHARE`, and while the points are outside the
     constraint of the parameter or the integrand is not finite there. They depend on the inputs alone, not on seeds,
     draws or backends, so that estimates merge.
     """
@@ -175,12 +175,12 @@ class Steps:
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """Whether the bias of each difference shows, or it leaves where the integrand is finite."""
         assert self._quotients is not None
-        places: dict[Input, Array] = {}
+        moved: dict[Input, Array] = {}
         for path, h in steps.items():
             points = np.stack([centers[path] + side * h for side in SIDES])
-            places[Input(Space.POINTS, path)] = points
-            places[Input(Space.WIDTHS, path)] = np.stack([points[0] - points[1], points[2] - points[3]])
-        found = _means(self._quotients, {**inputs, **places})
+            moved[Input(Space.POINTS, path)] = points
+            moved[Input(Space.WIDTHS, path)] = np.stack([points[0] - points[1], points[2] - points[3]])
+        found = _means(self._quotients, {**inputs, **moved})
         size = np.hypot(found.mean[0], found.deviation[0])
         too_large, start = {}, 1
         for m in self.moves:
@@ -197,22 +197,22 @@ class Steps:
         return too_large
 
     def _inside(self, path: str, steps: Float64Array, inputs: Values) -> Float64Array:
-        """Steps on the grid of `RATIO`, wider than rounding, with all places inside the parameter's constraint."""
+        """Steps on the grid of `RATIO`, wider than rounding, with all points inside the parameter's constraint."""
         index = next(m.index for m in self.moves if m.path == path)
         least = self._least(np.asarray(inputs[param(path)], np.float64).ravel()[index])
         steps = RATIO * np.exp2(np.round(np.log2(np.clip(steps, least, 1e300) / RATIO)))
         if path in self.q.flat_params:
-            for i, place in enumerate(index):
-                while not all(self._accepted(path, int(place), side * steps[i], inputs) for side in (-2, 2)):
+            for i, entry in enumerate(index):
+                while not all(self._accepted(path, int(entry), side * steps[i], inputs) for side in (-2, 2)):
                     steps[i] /= 2
                     if steps[i] < least[i]:
                         given = "a value at the end of what it may be, from which it cannot be moved to either side"
                         raise ParameterError(path, given, 'a value inside, or another method than "difference"')
         return steps
 
-    def _accepted(self, path: str, place: int, by: float, inputs: Values) -> bool:
+    def _accepted(self, path: str, entry: int, by: float, inputs: Values) -> bool:
         moved = np.array(inputs[param(path)], np.float64)
-        moved.flat[place] += by
+        moved.flat[entry] += by
         others = {own: inputs[param(own)] for own in self.q.flat_params if own != path}
         try:
             self.q.validate(tree.unflatten({**others, path: moved}))

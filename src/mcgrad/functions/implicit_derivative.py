@@ -105,7 +105,7 @@ def _is_elementwise(value: Var, z: Var) -> bool:
     on_z = {z}
     for var in toposort([value]):
         if any(arg in on_z for arg in var.args):
-            if OPS[var.op].group != "elementwise" or var.shape != z.shape:
+            if OPS[var.op].category != "elementwise" or var.shape != z.shape:
                 return False
             on_z.add(var)
     return True

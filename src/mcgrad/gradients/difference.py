@@ -15,8 +15,8 @@ from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.spaces import Space
 from mcgrad.ir.vmap import vmap
 
-SIDES = (1, -1, 2, -2)  # the places, in steps
-MOST = 1 << 24  # elements of any array that has an axis for the places
+SIDES = (1, -1, 2, -2)  # the points, in steps
+MOST = 1 << 24  # elements of any array that has an axis for the points
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ class Moves:
         Parameters
         ----------
         param : Var
-        points : Var, shape (places, components)
+        points : Var, shape (sides, components)
 
         Returns
         -------
-        Var of shape (places * components, *shape)
+        Var of shape (sides * components, *shape)
         """
-        places, count = points.shape
-        extent = places * count
+        sides, count = points.shape
+        extent = sides * count
         self.check(extent * param.size)
         ones = (1,) * len(self.shape)
         mask = np.zeros((count, int(np.prod(self.shape, dtype=int))), bool)
         mask[np.arange(count), self.index] = True
-        mask = np.tile(mask, (places, 1)).reshape(extent, *self.shape)
+        mask = np.tile(mask, (sides, 1)).reshape(extent, *self.shape)
         there = broadcast(reshape(points, (extent, *ones)), (extent, *self.shape))
         return apply("where", const(mask), there, broadcast(param, (extent, *self.shape)))
 
     def check(self, size: int) -> None:
-        """Refuse an array with an axis for the places that takes more memory than there may be.
+        """Refuse an array with an axis for the points that takes more memory than there may be.
 
         Raises
         ------
@@ -103,7 +103,7 @@ def difference(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     -----
     Glasserman 2003, section 7.1, with Richardson's extrapolation: the bias is -h^4/30 times the fifth derivative of the
     expectation. Where F jumps the variance grows as 1/h, so that a large step with a small bias is worth its two
-    evaluations more. The places where F is evaluated, and the widths between them, are inputs, from `engine.steps`.
+    evaluations more. The points where F is evaluated, and the widths between them, are inputs, from `engine.steps`.
     """
     found = []
     for path in wrt:
@@ -124,10 +124,10 @@ def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
     return near, far
 
 
-def at_points(problem: Problem, roots: Sequence[Var], moves: Moves, places: int) -> list[Var]:
-    """Compute each root with each component of a parameter at each of its places: one axis more, in front."""
+def at_points(problem: Problem, roots: Sequence[Var], moves: Moves, sides: int) -> list[Var]:
+    """Compute each root with each component of a parameter at each of its points: one axis more, in front."""
     path = moves.path
-    moved = moves.moved(problem.params[path], input_(path, (places, len(moves.index)), Space.POINTS))
+    moved = moves.moved(problem.params[path], input_(path, (sides, len(moves.index)), Space.POINTS))
     found = vmap(roots, {problem.params[path]: moved, problem.fixed[path]: moved}, moved.shape[0])
     before = set(toposort(roots))
     moves.check(max((var.size for var in toposort(found) if var not in before), default=0))

@@ -103,7 +103,7 @@ class Plan:
                 method.check(problem, paths)
 
     def moved(self, wrt: Sequence[str]) -> list[str]:
-        """Return the paths of the parameters that are moved to other places."""
+        """Return the paths of the parameters that are moved to other points."""
         return [path for path in wrt if path in self.methods and self.methods[path].moves]
 
     def along(self, wrt: Sequence[str]) -> list[str]:

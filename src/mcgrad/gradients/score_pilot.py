@@ -144,7 +144,7 @@ class _Pilot:
         """Return the means that are more than `MOST_Z` standard errors from zero over n draws."""
         roots = [x for out in self.program.outputs for x in (out.var, out.scale) if x is not None]
         parts = []
-        for block in _blocks(roots, {**self.values, **self._places()}, n):
+        for block in _blocks(roots, {**self.values, **self._centers()}, n):
             values = iter(block)
             rows = [next(values) if out.scale is None else next(values) * next(values) for out in self.program.outputs]
             width = max(x.shape[-1] for x in block)
@@ -155,8 +155,8 @@ class _Pilot:
         found: dict[str, Bias] = {}
         start = 0
         for path, of, var in self.outputs:
-            place = slice(start, start := start + var.size)
-            mean, stderr = moments.mean[place], moments.stderr[place]
+            entries = slice(start, start := start + var.size)
+            mean, stderr = moments.mean[entries], moments.stderr[entries]
             counts = (np.abs(mean) > least) & self.free.get(path, np.ones(var.shape, bool)).ravel()
             z = np.where(counts, np.abs(mean) / stderr, 0.0)
             i = int(np.argmax(z))
@@ -164,7 +164,7 @@ class _Pilot:
                 found[path] = Bias(of, float(mean[i]), float(stderr[i]), moments.count)
         return found
 
-    def _places(self) -> dict[Input, Array]:
+    def _centers(self) -> dict[Input, Array]:
         """Return where the components of a draw lie, and how far they scatter: medians, and distances of quartiles."""
         found: dict[Input, Array] = {}
         (drawn,) = _blocks(list(self.leaves.values()), self.values, MIDDLE, MIDDLE) if self.leaves else ([],)

@@ -1,4 +1,4 @@
-"""What an equation says besides its arguments: a record with named fields for each op, or group of ops, that has any.
+"""The attributes of equations: what an equation holds besides its arguments, as a record with named fields for each op.
 
 Records compare by their contents. Which op has which one is in the table of ops; input and noise leaves have records of
 their own.

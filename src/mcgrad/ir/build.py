@@ -277,7 +277,7 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
     """Make the same equation with other arguments, folded again; the same Var where the arguments are the same."""
     if args == var.args:
         return var
-    if OPS[var.op].group == "elementwise":
+    if OPS[var.op].category == "elementwise":
         return broadcast(apply(var.op, *args), var.shape)
     if var.op == "broadcast":
         return broadcast(args[0], var.shape)

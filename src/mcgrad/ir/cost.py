@@ -23,7 +23,7 @@ def cost(var: Var) -> float:
         return BLAS * contraction_size(var)
     if op.name == "divide" and not var.args[1].by_draw:
         return float(var.size)  # becomes a product with the reciprocal
-    elements = max((arg.size for arg in var.args), default=0) if op.group in ("reduction", "native") else var.size
+    elements = max((arg.size for arg in var.args), default=0) if op.category in ("reduction", "native") else var.size
     return op.cost * elements
 
 

@@ -39,7 +39,7 @@ def infer(op: str, args: Sequence[Var], attrs: Any, shape: Shape = ()) -> tuple[
     """Return the shape, kind and level of an equation."""
     row = OPS[op]
     assert isinstance(attrs, row.attributes), f"{op} with {attrs!r}"
-    if row.group == "leaf":
+    if row.category == "leaf":
         return _leaf(op, attrs, shape)
     kinds, shapes = [], []
     level = Level.DRAW if op == "copy" else Level.CONSTANT
@@ -47,7 +47,7 @@ def infer(op: str, args: Sequence[Var], attrs: Any, shape: Shape = ()) -> tuple[
         kinds.append(arg.kind)
         shapes.append(arg.shape)
         level = max(level, arg.level)
-    if row.group == "elementwise":
+    if row.category == "elementwise":
         assert shapes.count(shapes[0]) == len(shapes), f"{op} of shapes {shapes}"
         return shapes[0], _kind(row, kinds), level
     return SHAPES[op](attrs, *shapes), _kind(row, kinds), level

@@ -22,7 +22,7 @@ class Op:
     Parameters
     ----------
     name : str
-    group : {"leaf", "elementwise", "view", "assembly", "reduction", "scan", "contraction", "table", "native"}
+    category : {"leaf", "elementwise", "view", "assembly", "reduction", "scan", "contraction", "table", "native"}
     takes : {"float", "bool", "any"}
         What kind of values the arguments have. "any" is one kind for all, but for the condition of a `where`.
     result : {"float", "bool", "same"}
@@ -40,7 +40,7 @@ class Op:
     """
 
     name: str
-    group: str
+    category: str
     takes: str = "float"
     result: str = "float"
     cost: float = 1.0
@@ -54,8 +54,8 @@ def _elementwise(source: str, names: str, takes: str = "float", result: str = "f
     return [Op(name, "elementwise", takes, result, source=source, **row) for name in names.split()]
 
 
-def _moving(group: str, name: str, record: type) -> Op:
-    return Op(name, group, "any", "same", cost=0.0, linear=True, attributes=record)
+def _moving(category: str, name: str, record: type) -> Op:
+    return Op(name, category, "any", "same", cost=0.0, linear=True, attributes=record)
 
 
 OPS: dict[str, Op] = {
@@ -117,11 +117,11 @@ def from_source(source: str) -> list[str]:
     return [op.name for op in OPS.values() if op.source == source]
 
 
-def _group(name: str) -> frozenset[str]:
-    return frozenset(op.name for op in OPS.values() if op.group == name)
+def _of_category(category: str) -> frozenset[str]:
+    return frozenset(op.name for op in OPS.values() if op.category == category)
 
 
 COMMUTATIVE = frozenset(op.name for op in OPS.values() if op.commutative)
-VIEWS = _group("view")  # change only where elements are read
-ASSEMBLY = _group("assembly")  # are computed by computing their parts in the right place
-REDUCTIONS = _group("reduction")  # have rows that are added to, which are rows of nothing else
+VIEWS = _of_category("view")  # change only where elements are read
+ASSEMBLY = _of_category("assembly")  # are computed by computing their parts in the right place
+REDUCTIONS = _of_category("reduction")  # have rows that are added to, which are rows of nothing else

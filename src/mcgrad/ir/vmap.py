@@ -1,7 +1,7 @@
 """Vectorise Vars: the same computation for several values of some of its leaves, along a new leading axis.
 
 This is what estimators with several draws in one are made of (a leave-one-out baseline, an importance-weighted bound, a
-draw with each component replaced in turn). One rule for each op, or group of ops.
+draw with each component replaced in turn). One rule for each op, or category of ops.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def _mapped(var: Var, args: Args, extent: int) -> Var:
     """One equation of which some arguments have the new axis: those that are not its own."""
     if var.op == "einsum":
         return _einsum(var, args)
-    if OPS[var.op].group == "native":
+    if OPS[var.op].category == "native":
         return _native(var, args, extent)
     args = tuple(_repeated(arg, extent) if arg is own else arg for arg, own in zip(args, var.args, strict=True))
-    if OPS[var.op].group == "elementwise":
+    if OPS[var.op].category == "elementwise":
         return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
     if var.op not in RULES:
         raise TypeError(f"{var.op} has no rule for several draws at once")

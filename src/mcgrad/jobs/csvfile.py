@@ -77,12 +77,12 @@ class CSVFile:
             self._refuse(f"{self.path.name}, which is empty", "a line of names, then lines of numbers")
         names = None if self.header is False else [name.strip() for name in first[1]]
         width = len(first[1])
-        places = self._places(names, width)
+        indices = self._indices(names, width)
         if names is None:
             rows = itertools.chain([first], rows)
         elif not self.header:
-            self._refuse_numbers(first[0], names, places)
-        numbers, chosen = array("d"), places if places != list(range(width)) else None
+            self._refuse_numbers(first[0], names, indices)
+        numbers, chosen = array("d"), indices if indices != list(range(width)) else None
         blank = 0
         for line, row in rows:
             if not row:
@@ -92,7 +92,7 @@ class CSVFile:
                 self._refuse_width(line, len(row), width)
             if blank and width == 1:
                 self._refuse(f"nothing in line {blank} of {self.path.name}", "a number in each line of a single column")
-            fields = row if chosen is None else [row[place] for place in chosen]
+            fields = row if chosen is None else [row[index] for index in chosen]
             if self.decimal != ".":
                 fields = [field.translate(SWAPPED) for field in fields]
             text = "".join(fields)
@@ -101,11 +101,11 @@ class CSVFile:
             except ValueError:
                 values = []
             if not values or "_" in text or not text.isascii() or not math.isfinite(sum(values)):
-                values = [self._number(line, place, names, row[place]) for place in places]
+                values = [self._number(line, index, names, row[index]) for index in indices]
             numbers.extend(values)
         if not numbers:
             self._refuse(f"{self.path.name}, which has names only", "lines of numbers below the names")
-        table = np.frombuffer(numbers).reshape(-1, len(places))
+        table = np.frombuffer(numbers).reshape(-1, len(indices))
         return table[:, 0] if isinstance(self.columns, str | int) else table
 
     def _rows(self, file: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -134,7 +134,7 @@ class CSVFile:
                 self._refuse(f"line {number} of {self.path.name}, which is not UTF-8", accepted)
             yield line
 
-    def _places(self, names: list[str] | None, width: int) -> list[int]:
+    def _indices(self, names: list[str] | None, width: int) -> list[int]:
         """Return the indices of the columns that are read."""
         file, columns = self.path.name, self.columns
         if columns is None and names is None:
@@ -143,31 +143,31 @@ class CSVFile:
             assert names is not None
             columns = names
         counts = Counter(names or ())
-        indices = {name: place for place, name in enumerate(names or ())}
-        places = []
+        by_name = {name: index for index, name in enumerate(names or ())}
+        indices = []
         for column in [columns] if isinstance(columns, str | int) else columns:
             if isinstance(column, int):
                 if not 1 <= column <= width:
                     self._refuse(f"column {column} of {file}", f"1 to {width}")
-                places.append(column - 1)
+                indices.append(column - 1)
             elif names is None:
                 given = f"column {shown(column)} of {file}, whose columns have no names"
                 self._refuse(given, f"numbers from 1 to {width}")
-            elif column not in indices or not column:
+            elif column not in by_name or not column:
                 given = f"column {shown(column)} of {file}" if column else f"a column of {file} that has no name"
                 self._refuse(given, f"its columns: {shown_names(names)}{self._other_delimiter(names)}")
             elif counts[column] > 1:
                 given = f"column {shown(column)} of {file}, which has {counts[column]} of that name"
                 self._refuse(given, "a name of its own for each column, or their numbers, from 1")
             else:
-                places.append(indices[column])
-        return places
+                indices.append(by_name[column])
+        return indices
 
-    def _refuse_numbers(self, line: int, names: list[str], places: list[int]) -> None:
+    def _refuse_numbers(self, line: int, names: list[str], indices: list[int]) -> None:
         """Refuse a first line that may hold numbers rather than names."""
-        for place in places:
-            if self._is_number(names[place]):
-                given = f"the number {shown(names[place])} in line {line} of {self.path.name}, where names are expected"
+        for index in indices:
+            if self._is_number(names[index]):
+                given = f"the number {shown(names[index])} in line {line} of {self.path.name}, where names are expected"
                 example = f'{{ file = "{self.path.name}", header = false }}'
                 self._refuse(given, f"names of columns; {example} if there are none, true if that is a name")
 
@@ -178,9 +178,9 @@ class CSVFile:
             accepted += "; a decimal comma makes two fields, unless the delimiter is another"
         self._refuse(given, accepted)
 
-    def _number(self, line: int, place: int, names: list[str] | None, field: str) -> float:
-        """Return a field's number, or refuse it by name and place."""
-        name = shown(names[place]) if names else str(place + 1)
+    def _number(self, line: int, index: int, names: list[str] | None, field: str) -> float:
+        """Return a field's number, or refuse it by the name of its column and the number of its line."""
+        name = shown(names[index]) if names else str(index + 1)
         where = f"column {name}, line {line} of {self.path.name}"
         if not field.strip():
             self._refuse(f"nothing in {where}", "a number; nan where there is none")

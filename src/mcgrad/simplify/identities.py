@@ -16,7 +16,7 @@ Identity = Callable[[Var], Var | None]
 
 def of_broadcasts(var: Var) -> Var | None:
     """f(broadcast a, broadcast b) = broadcast f(a, b)."""
-    if OPS[var.op].group != "elementwise" or not var.shape:
+    if OPS[var.op].category != "elementwise" or not var.shape:
         return None
     if any(arg.op != "broadcast" for arg in var.args) or len({arg.args[0].shape for arg in var.args}) != 1:
         return None

@@ -12,7 +12,7 @@ import pickle
 from typing import Any
 
 from mcgrad.cache import entry, folder
-from mcgrad.cache.place import cache_folder
+from mcgrad.cache.settings import cache_folder
 from mcgrad.cache.warning import once
 
 KIND = "cpu"

@@ -105,8 +105,8 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = F
     if w.shape != x.shape:
         if axis is None or len(w.shape) != 1 or w.shape[0] != x.shape[axis_of(axis, len(x.shape))]:
             raise ValueError(f"weights of shape {w.shape} fit neither {x.shape} nor its axis {axis}")
-        place = axis_of(axis, len(x.shape))
-        w = build.broadcast(build.reshape(w, tuple(w.size if i == place else 1 for i in range(len(x.shape)))), x.shape)
+        axis = axis_of(axis, len(x.shape))
+        w = build.broadcast(build.reshape(w, tuple(w.size if i == axis else 1 for i in range(len(x.shape)))), x.shape)
     total = _reduced("sum", build.apply("multiply", x, w), axis, keepdims)
     return build.apply("divide", total, _reduced("sum", w, axis, keepdims))
 
@@ -131,11 +131,11 @@ def running_extreme(op: str) -> Callable[..., Var]:
 
     def scan(array: Any, axis: Any = 0) -> Var:
         x = operand(array)
-        place = axis_of(axis, len(x.shape))
-        extent, reach = x.shape[place], 1
+        axis = axis_of(axis, len(x.shape))
+        extent, reach = x.shape[axis], 1
         while reach < extent:
-            later = build.apply(op, section(x, place, reach, extent), section(x, place, 0, extent - reach))
-            x = build.concatenate([section(x, place, 0, reach), later], place)
+            later = build.apply(op, section(x, axis, reach, extent), section(x, axis, 0, extent - reach))
+            x = build.concatenate([section(x, axis, 0, reach), later], axis)
             reach *= 2
         return x
 
@@ -145,17 +145,17 @@ def running_extreme(op: str) -> Callable[..., Var]:
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Var:
     """np.diff."""
     x = operand(a)
-    place = axis_of(axis, len(x.shape))
-    edge = (*x.shape[:place], 1, *x.shape[place + 1 :])
+    axis = axis_of(axis, len(x.shape))
+    edge = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     ends = [None if end is None else operand(end) for end in (prepend, append)]
     before, after = ([] if end is None else [end if end.shape else build.broadcast(end, edge)] for end in ends)
-    x = build.concatenate([*before, x, *after], place)
+    x = build.concatenate([*before, x, *after], axis)
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n}")
     for _ in range(n):
-        extent = x.shape[place]
+        extent = x.shape[axis]
         if extent:
-            x = _difference(section(x, place, 1, extent), section(x, place, 0, extent - 1))
+            x = _difference(section(x, axis, 1, extent), section(x, axis, 0, extent - 1))
     return x
 
 
@@ -168,13 +168,13 @@ def _difference(later: Var, earlier: Var) -> Var:
 def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Var:
     """np.trapezoid."""
     values = operand(y)
-    place = axis_of(axis, len(values.shape))
-    extent = values.shape[place]
-    middle = build.apply("add", section(values, place, 1, extent), section(values, place, 0, extent - 1))
+    axis = axis_of(axis, len(values.shape))
+    extent = values.shape[axis]
+    middle = build.apply("add", section(values, axis, 1, extent), section(values, axis, 0, extent - 1))
     if x is None:
-        return build.apply("multiply", build.reduce("sum", middle, (place,)), 0.5 * dx)
+        return build.apply("multiply", build.reduce("sum", middle, (axis,)), 0.5 * dx)
     points = operand(x)
-    steps = diff(points, axis=0 if len(points.shape) == 1 else place)
+    steps = diff(points, axis=0 if len(points.shape) == 1 else axis)
     if len(points.shape) == 1:
-        steps = build.reshape(steps, tuple(steps.size if i == place else 1 for i in range(len(values.shape))))
-    return build.reduce("sum", build.apply("multiply", build.apply("multiply", steps, middle), 0.5), (place,))
+        steps = build.reshape(steps, tuple(steps.size if i == axis else 1 for i in range(len(values.shape))))
+    return build.reduce("sum", build.apply("multiply", build.apply("multiply", steps, middle), 0.5), (axis,))

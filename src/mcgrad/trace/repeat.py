@@ -27,7 +27,7 @@ def difference(first: Any, second: Any) -> str | None:
     roots, others = _leaves(first), _leaves(second)
     if list(roots) != list(others):
         return f"its result has the entries {', '.join(roots)} and then {', '.join(others)}"
-    places: dict[Var, int] = {}
+    numbers: dict[Var, int] = {}
     again: dict[Var, int] = {}
     for (one, args), (other, others_args) in zip(numbered(roots.values()), numbered(others.values()), strict=False):
         if one is not other:
@@ -36,8 +36,8 @@ def difference(first: Any, second: Any) -> str | None:
                 return f"it computes {_described(one)} the first time and {_described(other)} the second"
             if args != others_args:
                 return f"it computes {_described(one)} of other operands the second time"
-        places[one] = again[other] = len(places)
-    if [places.get(x) for x in roots.values()] != [again.get(x) for x in others.values()]:
+        numbers[one] = again[other] = len(numbers)
+    if [numbers.get(x) for x in roots.values()] != [again.get(x) for x in others.values()]:
         return "it does more steps one time than the other"
     return None
 

@@ -111,8 +111,8 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Var:
     if len(from_) != len(to):
         raise ValueError("`source` and `destination` arguments must have the same number of elements")
     order = [i for i in range(len(x.shape)) if i not in from_]
-    for place, axis in sorted(zip(to, from_, strict=True)):
-        order.insert(place, axis)
+    for index, axis in sorted(zip(to, from_, strict=True)):
+        order.insert(index, axis)
     return build.transpose(x, order)
 
 
@@ -137,11 +137,11 @@ def concatenate(arrays: Any, axis: Any = 0) -> Var:
         parts, axis = [build.reshape(x, (x.size,)) for x in parts], 0
     if any(not x.shape for x in parts):
         raise ValueError("zero-dimensional arrays cannot be concatenated; np.stack joins scalars")
-    place = axis_of(axis, len(parts[0].shape))
-    if len({(*x.shape[:place], None, *x.shape[place + 1 :]) for x in parts}) != 1:
+    axis = axis_of(axis, len(parts[0].shape))
+    if len({(*x.shape[:axis], None, *x.shape[axis + 1 :]) for x in parts}) != 1:
         shapes = ", ".join(str(x.shape) for x in parts)
-        raise ValueError(f"arrays of shapes {shapes} cannot be concatenated along axis {place}")
-    return build.concatenate(parts, place)
+        raise ValueError(f"arrays of shapes {shapes} cannot be concatenated along axis {axis}")
+    return build.concatenate(parts, axis)
 
 
 def stack(arrays: Any, axis: int = 0) -> Var:
@@ -149,9 +149,9 @@ def stack(arrays: Any, axis: int = 0) -> Var:
     parts = [operand(x) for x in arrays]
     if len({x.shape for x in parts}) != 1:
         raise ValueError("all input arrays must have the same shape" if parts else "need at least one array to stack")
-    place = axis_of(axis, len(parts[0].shape) + 1)
-    shape = (*parts[0].shape[:place], 1, *parts[0].shape[place:])
-    return build.concatenate([build.reshape(x, shape) for x in parts], place)
+    axis = axis_of(axis, len(parts[0].shape) + 1)
+    shape = (*parts[0].shape[:axis], 1, *parts[0].shape[axis:])
+    return build.concatenate([build.reshape(x, shape) for x in parts], axis)
 
 
 def hstack(tup: Any) -> Var:
@@ -179,9 +179,9 @@ def append(arr: Any, values: Any, axis: Any = None) -> Var:
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Var]:
     """np.array_split."""
     x = operand(ary)
-    place = axis_of(axis, len(x.shape))
-    pieces = np.array_split(np.arange(x.shape[place]), indices_or_sections)
-    return [section(x, place, *((int(p[0]), int(p[-1]) + 1) if p.size else (0, 0))) for p in pieces]
+    axis = axis_of(axis, len(x.shape))
+    pieces = np.array_split(np.arange(x.shape[axis]), indices_or_sections)
+    return [section(x, axis, *((int(p[0]), int(p[-1]) + 1) if p.size else (0, 0))) for p in pieces]
 
 
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Var]:
@@ -215,12 +215,12 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Var:
     x = operand(a)
     if axis is None:
         return build.reshape(roll(ravel(x), shift, 0), x.shape)
-    for by, place in zip(*np.broadcast_arrays(shift, normalize_axis_tuple(axis, len(x.shape), allow_duplicate=True)),
+    for by, along in zip(*np.broadcast_arrays(shift, normalize_axis_tuple(axis, len(x.shape), allow_duplicate=True)),
                          strict=True):  # fmt: skip
-        extent = x.shape[place]
+        extent = x.shape[along]
         cut = -int(by) % extent if extent else 0
         if cut:
-            x = build.concatenate([section(x, place, cut, extent), section(x, place, 0, cut)], int(place))
+            x = build.concatenate([section(x, along, cut, extent), section(x, along, 0, cut)], int(along))
     return x
 
 
@@ -229,11 +229,11 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Var:
     x = operand(a)
     if axis is None:
         x, axis = ravel(x), 0
-    place = axis_of(axis, len(x.shape))
+    axis = axis_of(axis, len(x.shape))
     if np.size(repeats) != 1:
-        return rearranged(x, lambda places: np.repeat(places, repeats, place))
+        return rearranged(x, lambda places: np.repeat(places, repeats, axis))
     count = int(np.asarray(repeats).item())
-    before, extent, after = x.shape[:place], x.shape[place], x.shape[place + 1 :]
+    before, extent, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     spread = build.broadcast(build.reshape(x, (*before, extent, 1, *after)), (*before, extent, count, *after))
     return build.reshape(spread, (*before, extent * count, *after))
 

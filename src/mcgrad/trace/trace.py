@@ -173,18 +173,20 @@ def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], d
     names = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
     unnamed = {p.name for p in signature.parameters.values() if p.kind is p.POSITIONAL_ONLY}
-    for group, given in (("params", params), ("data", data)):
+    for argument, given in (("params", params), ("data", data)):
         for name in given:
             if name in unnamed and names[:1] != [name]:
                 raise ParameterError(
-                    f"{group}[{name!r}]", f"a name that {_name(f)} takes by position alone", "f(z, *, name), without /"
+                    f"{argument}[{name!r}]",
+                    f"a name that {_name(f)} takes by position alone",
+                    "f(z, *, name), without /",
                 )
             if names[:1] == [name] and name in accepted:
-                raise ParameterError(f"{group}[{name!r}]", "the name of the draw in f", "another name")
+                raise ParameterError(f"{argument}[{name!r}]", "the name of the draw in f", "another name")
             if not takes_any and name not in accepted:
                 others = ", ".join(p for p in signature.parameters if p != next(iter(names), None))
                 raise ParameterError(
-                    f"{group}[{name!r}]",
+                    f"{argument}[{name!r}]",
                     f"a name that {_name(f)} does not accept",
                     others or f"none: {_name(f)} takes the draw only",
                 )

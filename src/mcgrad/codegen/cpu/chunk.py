@@ -115,7 +115,7 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
     """Everything before the loop over blocks; written last, when the arguments are known."""
     bits, head = program.dtype[-2:], Source()
     body = program.body()
-    ops = {var.op for var in body if OPS[var.op].group == "elementwise"}
+    ops = {var.op for var in body if OPS[var.op].category == "elementwise"}
     ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
     lanes = "add_rows at at_sum mask_finite mask_lanes mask_rows put put_any put_sum square_rows"
     imports = {

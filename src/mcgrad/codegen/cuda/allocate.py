@@ -127,7 +127,7 @@ def _root(buffer: Buffer, taken: Mapping[Buffer, Buffer]) -> Buffer:
 def _given_up(buffer: Buffer, nodes: Tree, ending: list[Buffer]) -> Buffer | None:
     """A buffer whose rows this one can take over, element by element, as the nest that computes it reads them last."""
     top = nodes[-1]
-    if buffer.var is None or OPS[buffer.var.op].group not in ("elementwise", "scan") or not isinstance(top, Loop):
+    if buffer.var is None or OPS[buffer.var.op].category not in ("elementwise", "scan") or not isinstance(top, Loop):
         return None
     nest = NestLoops(top)
     if nest.serial:

@@ -143,7 +143,7 @@ def head(
 def needed(body: Iterable[Var]) -> set[str]:
     """Return the elementwise ops of a body, with what its reductions are written with."""
     ops = {var.op for var in body}
-    return {op for op in ops if OPS[op].group == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
+    return {op for op in ops if OPS[op].category == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
 
 
 def offsets(program: Program) -> list[tuple[Output, int]]:

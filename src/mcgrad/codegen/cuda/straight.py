@@ -87,15 +87,15 @@ class Straight:
 
     def _equation(self, lines: Source, var: Var) -> Names:
         args = [self.read(arg) for arg in var.args]
-        group = OPS[var.op].group
-        if group in ("view", "assembly"):
+        category = OPS[var.op].category
+        if category in ("view", "assembly"):
             moved = IMPL[var.op](var, *[arg[..., None] for arg in args])[..., 0]
             return np.where(moved == 0, literal(0.0), moved)  # a pad's zeros
         label = self._label[var]
-        if group == "native":
+        if category == "native":
             return self._native(lines, var, args)
         names = _named(label, var.shape)
-        if group == "elementwise":
+        if category == "elementwise":
             for index in np.ndindex(var.shape):
                 here = [str(arg[index]) for arg in args]
                 lines.add(f"{names[index]} = {expression(var.op, here, self.templates)}")
@@ -105,7 +105,7 @@ class Straight:
                 terms[i].append(name)
             for i, name in enumerate(names.ravel()):
                 lines.add(f"{name} = {_tree('sum', terms[i])}")
-        elif group == "reduction":
+        elif category == "reduction":
             axes = var.attrs.axes
             kept = [i for i in range(args[0].ndim) if i not in axes]
             rows = args[0].transpose(*kept, *axes).reshape(var.size, -1)
@@ -165,7 +165,7 @@ def size(program: Program) -> int:
         if var.args
         else var.size
         for var in expand(program).body()
-        if OPS[var.op].group not in ("view", "assembly")
+        if OPS[var.op].category not in ("view", "assembly")
     )
 
 

@@ -149,7 +149,7 @@ def starts(nest: Nest) -> Tree:
     for var in nest.body:
         if var.op in REDUCTIONS:
             fills.append(Fill(Buffer("value", var), var.size, var.op, var.op))
-        elif OPS[var.op].group == "scan":
+        elif OPS[var.op].category == "scan":
             count = var.size // var.shape[var.attrs.axis]
             fills.append(Fill(Buffer("running", var), count, var.op, var.op))
     return tuple(fills)
@@ -186,7 +186,7 @@ class _Body:
             row = Row(own.buffer, self._index(_reduced(var)))
             self.nodes.append(Accumulate(row, var.op, args[0], value.name))
             return
-        if OPS[var.op].group == "scan":
+        if OPS[var.op].category == "scan":
             running = Row(Buffer("running", var), self._index(_running(var)))
             self.nodes += [Let(value, var.op, (running, *args)), Store(running, value)]
         else:

@@ -43,7 +43,7 @@ class _Lowering:
         if var.by_draw and var.op in ASSEMBLY:
             args = tuple(self._fresh(arg) for arg in args)
             return pad(args[0], var.attrs.widths) if var.op == "pad" else concatenate(args, var.attrs.axis)
-        if var.by_draw and OPS[var.op].group == "native":
+        if var.by_draw and OPS[var.op].category == "native":
             return rebuild(var, (self._whole(args[0]), *args[1:]))
         if var.by_draw and var.op == "einsum" and is_matrix_product(var):
             return self._canonical(var, args)

@@ -150,7 +150,7 @@ class _Planner:
         elif is_matrix_product(var):
             self._store_reads(var)
             self._append(Product(var), var)
-        elif OPS[var.op].group == "native":
+        elif OPS[var.op].category == "native":
             self._store_reads(var)
             self._append(Call(var), var)
         else:
@@ -220,6 +220,6 @@ class _Planner:
 
 
 def _scan_axis(var: Var) -> tuple[int, bool] | None:
-    if OPS[var.op].group != "scan":
+    if OPS[var.op].category != "scan":
         return None
     return len(squeeze(var.shape[: var.attrs.axis])), var.attrs.reverse

@@ -67,7 +67,7 @@ def _members(plan: Schedule, extent: int) -> tuple[list[int], set[Var]]:
         if fits and (inside or rowwise):
             inside.append(i)
             for var in made_here:
-                by_rows = OPS[var.op].group in ("elementwise", "scan", "leaf") if nest else not contracts
+                by_rows = OPS[var.op].category in ("elementwise", "scan", "leaf") if nest else not contracts
                 (made if by_rows else done).add(var)
         elif bases & (made | done):
             done.update(made_here)

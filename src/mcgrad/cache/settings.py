@@ -1,4 +1,7 @@
-"""Place and sharing of the cache folder, by environment variables; by default the user's cache folder, private."""
+"""Settings of the cache folder, from environment variables: where it is, and who shares it.
+
+By default it is the user's own cache folder, and private.
+"""
 
 from __future__ import annotations
 
