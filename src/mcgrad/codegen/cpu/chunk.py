@@ -9,7 +9,7 @@ adds the lane sums of every output, about a shift near its mean, to float64 sums
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Fill, Gemm, Masked, Moments, Outer, Tree, rewrite, walk
+from mcgrad.codegen.loops.tree import Fill, Gemm, Outer, walk
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
@@ -88,7 +88,7 @@ def emit(program: Program, checked: bool = False) -> Emitted:
     lanes = workspace.lanes
     with text.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
-        text.add(*printer.lines(split_lanes(_masked(kernel.block, checked), workspace)))
+        text.add(*printer.lines(split_lanes(kernel.block, workspace)))
     products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     return Emitted(
@@ -103,12 +103,6 @@ def emit(program: Program, checked: bool = False) -> Emitted:
         user_functions=arguments.user_functions,
         uses_blas=bool(products),
     )
-
-
-def _masked(tree: Tree, checked: bool) -> Tree:
-    """Say where some draw may not count: in any block of the checked variant, in partial blocks of the other."""
-    masked: Masked = "always" if checked else "partial"
-    return rewrite(tree, lambda node: replace(node, masked=masked) if isinstance(node, Moments | Outer) else node)
 
 
 def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool) -> Source:

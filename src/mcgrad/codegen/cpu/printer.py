@@ -56,6 +56,7 @@ WRITE = {
     "register": "{} = {}",
 }
 LOOP = {
+    "element": "for {axis} in range({extent}):",
     "serial": "for {axis} in range({extent}):",
     "backwards": "for {axis} in range({extent} - 1, -1, -1):",
     "within": "for {axis} in range({within}, t1):",

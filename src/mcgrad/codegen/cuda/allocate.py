@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcgrad.codegen.cuda.nest import NestLoops
+from mcgrad.codegen.cuda.nest import NestLoops, nests
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.access import c_strides
@@ -38,16 +38,18 @@ def allocate(kernel: Kernel, shape: Shape, tilings: Mapping[Var, Tiling], checke
     checked : bool
         Whether threads mark the draws of which an output is not finite.
     """
-    pool, nests = Pool(), _nests(kernel.block)
+    pool, all_nests = Pool(), list(nests(kernel.block))
     has_outer = any(isinstance(node, Outer) for node in walk(kernel.block))
-    shares = shape.rows * _slots(nests, checked) if shape.rows > 1 else 0
+    shares = shape.rows * _slots(all_nests, checked) if shape.rows > 1 else 0
     rows = {
         Buffer("shares"): Rows(pool.permanent(shares), ()),
         Buffer("finite"): Rows(pool.permanent(int(checked)), ()),
         Buffer("mask"): Rows(pool.permanent(int(has_outer)), ()),
     }
     rows.update(assembly_rows(kernel, pool))
-    in_registers = {Buffer("running", var) for nest in nests for var in nest.scans if nest.scan_depth(var) is not None}
+    in_registers = {
+        Buffer("running", var) for nest in all_nests for var in nest.scans if nest.scan_depth(var) is not None
+    }
     made = _made(kernel)
     spans = {
         buffer: span
@@ -67,16 +69,9 @@ def allocate(kernel: Kernel, shape: Shape, tilings: Mapping[Var, Tiling], checke
     return Workspace(shape.lanes, rows, pool.total)
 
 
-def _nests(tree: Tree) -> list[NestLoops]:
-    """The nests of a tree, those in tiles too."""
-    tops = [
-        inner for node in tree for inner in (node.body if isinstance(node, Loop) and node.kind == "tile" else (node,))
-    ]
-    return [NestLoops(node) for node in tops if isinstance(node, Loop)]
-
-
-def _slots(nests: list[NestLoops], checked: bool) -> int:
-    most = max((sum(map(nest.is_full, nest.reductions)) for nest in nests), default=0)
+def _slots(all_nests: list[NestLoops], checked: bool) -> int:
+    """How many sums threads put together at once, at most."""
+    most = max((sum(map(nest.is_full, nest.reductions)) for nest in all_nests), default=0)
     return min(max(most, int(checked)), SLOTS)
 
 
@@ -127,10 +122,9 @@ def _root(buffer: Buffer, taken: Mapping[Buffer, Buffer]) -> Buffer:
 def _given_up(buffer: Buffer, nodes: Tree, ending: list[Buffer]) -> Buffer | None:
     """A buffer whose rows this one can take over, element by element, as the nest that computes it reads them last."""
     top = nodes[-1]
-    if buffer.var is None or OPS[buffer.var.op].category not in ("elementwise", "scan") or not isinstance(top, Loop):
+    if buffer.var is None or OPS[buffer.var.op].category not in ("elementwise", "scan"):
         return None
-    nest = NestLoops(top)
-    if nest.serial:
+    if not isinstance(top, Loop) or top.kind not in ("element", "lane") or (nest := NestLoops(top)).serial:
         return None
     own = Index(0, c_strides(nest.shape), tuple(loop.axis for loop in nest.loops), nest.shape)
     cells = [node.cell for node in nest.body if isinstance(node, Load | Store) and isinstance(node.cell, Row)]
@@ -147,7 +141,7 @@ def _parts(kernel: Kernel, shape: Shape, tilings: Mapping[Var, Tiling]) -> dict[
     """When rows are needed for parts of the sums of products: from the end of a tile on if they are in registers."""
     spans: dict[Buffer, Span] = {}
     for nodes, whole in times(kernel.block, members=True):
-        for node in nodes:
+        for node in walk(nodes):
             if isinstance(node, Gemm) and tilings[node.var].partial:
                 since = whole[-1] if tilings[node.var].is_kept(shape) else whole[0]
                 spans[Buffer("parts", node.var)] = Span(since, whole[-1])

@@ -26,7 +26,6 @@ from mcgrad.codegen.loops.tree import (
     Gemm,
     Kind,
     Let,
-    Load,
     Loop,
     Node,
     Outer,
@@ -90,6 +89,8 @@ class _Binder:
             return (together, *self.barrier, node, *mask, *self.barrier)
         if isinstance(node, Loop) and node.kind == "tile":
             return self.tile(node)
+        if isinstance(node, Loop) and node.kind in ("serial", "row"):
+            return (replace(node, body=tuple(inner for member in node.body for inner in self.step(member))),)
         bound = self.bound(node)
         is_check = any(isinstance(inner, Accumulate) and inner.op == "nonfinite" for inner in walk((node,)))
         return (*bound.before, *bound.loops, *bound.after, *(() if is_check else self.barrier))
@@ -196,12 +197,11 @@ class _Registers:
         var = row.buffer.var
         assert var is not None
         register, level = self._running(var), self.nest.scan_depth(var)
-        taken = replace(node, args=(register.value, *args))
         if level is None:
             self.in_rows.append(row.buffer)
-            return (Load(register.value, row), taken)
+            return (node,)
         self._outside.setdefault(level, []).append(Start((register,), var.op, var.op))
-        return (taken,)
+        return (replace(node, args=(register.value, *args)),)
 
     def _running(self, var: Var) -> Register:
         return Register(Value(f"running{self.names[var]}"))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mcgrad.codegen.cuda.thread_split import conflicts, reduced_axes
 from mcgrad.codegen.loops.cells import Row
 from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.codegen.loops.tree import Accumulate, Let, Loop, Tree
 from mcgrad.ir.program import Shape, Var
+
+
+def nests(tree: Tree) -> Iterator[NestLoops]:
+    """All nests of a tree, whatever loops are around them."""
+    for node in tree:
+        if isinstance(node, Loop) and node.kind in ("element", "lane"):
+            yield NestLoops(node)
+        elif isinstance(node, Loop):
+            yield from nests(node.body)
 
 
 class NestLoops:
@@ -33,7 +44,7 @@ class NestLoops:
 
     def __init__(self, tree: Loop) -> None:
         self.loops: list[Loop] = []
-        while tree.kind != "lane":
+        while tree.kind == "element":
             self.loops.append(tree)
             (inner,) = tree.body
             assert isinstance(inner, Loop)

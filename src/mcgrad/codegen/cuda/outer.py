@@ -58,10 +58,9 @@ def _item(printer: ThreadPrinter, node: Outer) -> Iterator[str]:
         yield from (f"p{i}{j} = at(shift, p_at + min(j0 + {j}, {y.size - 1}))" for j in range(SIDE))
     yield f"shifts = ({', '.join(f'p{i}{j}' for i in range(SIDE) for j in range(SIDE))})"
     yield from (f"moments = ({', '.join(['real(0)'] * SIDE**2)})", "moments, w = moments + moments, int32(0)")
-    checked = printer.sums.checked
-    if not checked:
+    if node.masked == "partial":
         yield from ("if whole:", *indented(_draws(printer, masked=False)))
-    yield from ("if True:" if checked else "if not whole:", *indented(_draws(printer, masked=True)))
+    yield from ("if True:" if node.masked == "always" else "if not whole:", *indented(_draws(printer, masked=True)))
     for n in range(SIDE**2):
         yield from (f"r = int32(({n * rows * columns} + item) * 2 + {first})", "s, q = load2(sums, r)")
         yield f"store2(sums, r, s + moments[{2 * n}], q + moments[{2 * n + 1}])"

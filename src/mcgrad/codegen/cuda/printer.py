@@ -52,6 +52,7 @@ DRAWS = {"if_inside": "select({1}, {0}, real(0))", "is_true": "{} != real(0)"}
 LOOP = {  # how a loop begins, the condition under which it goes on, and how a turn ends
     "thread": ("{axis} = {mine}", "{axis} < {end}", "{axis} = int32({axis} + {rows})"),
     "serial": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
+    "row": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
     "backwards": ("{axis} = int32({last})", "{axis} >= 0", "{axis} = int32({axis} - 1)"),
     "tile": ("{axis} = int32(0)", "{axis} < {end}", "{axis} = t1"),
 }
@@ -92,6 +93,15 @@ class ThreadPrinter(Printer):
     def node(self, node: Node) -> Iterator[str]:
         """The lines of a node."""
         match node:
+            case Let(value, op, (Lane() as cell, *args)):
+                running = Value(f"running{value.name}")
+                yield from self.lines((Load(running, cell), Let(value, op, (running, *args))))
+            case Accumulate(Lane() as cell, op, operand):
+                yield from self.lines((Load(Y.value, cell), Accumulate(Y, op, operand), Store(cell, Y.value)))
+            case Load(value, Lane() as cell, True):
+                yield from self.lines((Load(Y.value, cell), Let(value, "is_true", (Y.value,))))
+            case Store(Lane() as cell, operand, True):
+                yield from self.lines((Let(Y.value, "float", (operand,)), Store(cell, Y.value)))
             case Let() | Start() | Store(Register()) | Accumulate(Register()):
                 for k in self.draws:
                     self._draw = k

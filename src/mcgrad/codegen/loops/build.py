@@ -16,6 +16,7 @@ from mcgrad.codegen.loops.access import Access, c_strides, resolve
 from mcgrad.codegen.loops.cells import Buffer, Element, Index, Number, Operand, Row, Value
 from mcgrad.codegen.loops.schedule import (
     Call,
+    Finite,
     Nest,
     OuterMoments,
     Product,
@@ -35,6 +36,7 @@ from mcgrad.codegen.loops.tree import (
     Let,
     Load,
     Loop,
+    Masked,
     Moments,
     Node,
     Noise,
@@ -88,6 +90,8 @@ class _Builder:
         self.plan = plan
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
         self.tiled = {var for step in plan.steps if isinstance(step, Tile) for var in computed(step)}
+        # draws may be left out of any block once it is known which are finite, otherwise of partial blocks alone
+        self.masked: Masked = "always" if any(isinstance(step, Finite) for step in plan.steps) else "partial"
 
     def step(self, step: Step) -> Tree:
         if isinstance(step, Nest):
@@ -97,7 +101,7 @@ class _Builder:
         if isinstance(step, Tile):
             return self.tile(step)
         if isinstance(step, OuterMoments):
-            return (Outer(step.output),)
+            return (Outer(step.output, self.masked),)
         return (CallUser(step.var),) if isinstance(step, Call) else self.finite()
 
     def nest(self, nest: Nest, within: str = "") -> Tree:
@@ -107,7 +111,7 @@ class _Builder:
             body.equation(var)
         for out in nest.moments:
             index = Index(0, c_strides(nest.shape), body.axes, nest.shape)
-            body.nodes.append(Moments(out, index, body.read(out.var)))
+            body.nodes.append(Moments(out, index, body.read(out.var), self.masked))
         return body.loops(nest.backwards, within)
 
     def tile(self, step: Tile) -> Tree:
@@ -169,7 +173,7 @@ class _Body:
         tree: Tree = (Loop("w", None, "lane", tuple(self.nodes)),)
         for axis, extent in reversed(list(enumerate(self.shape))):
             back = (backwards or {}).get(axis, False)
-            tree = (Loop(self.axes[axis], extent, "serial", tree, backwards=back, within=within),)
+            tree = (Loop(self.axes[axis], extent, "element", tree, backwards=back, within=within),)
         return tree
 
     def equation(self, var: Var) -> None:

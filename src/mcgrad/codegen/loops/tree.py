@@ -11,7 +11,8 @@ No node holds text of a target:
 
 A loop has an axis, an extent and a kind, and a body of any nodes, so loops nest to any depth:
 
-    serial   one turn after the other
+    element  over one axis of a nest, in any order that its scans allow
+    serial   one turn after the other, around any steps
     lane     over the draws of a block; its extent is None until the layout gives a row its lanes
     thread   turns that threads with the same draws share
     tile     over a long axis, some elements at a time; loops inside it with `within` run over one tile's elements
@@ -31,7 +32,7 @@ from mcgrad.ir.program import Output, Var
 from mcgrad.noise.source import NoiseSource
 
 Masked = Literal["always", "partial"]
-Kind = Literal["serial", "lane", "thread", "tile", "row", "single"]
+Kind = Literal["element", "serial", "lane", "thread", "tile", "row", "single"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Loop:
     axis : str
     extent : int or None
         None: all lanes.
-    kind : {"serial", "lane", "thread", "tile", "row", "single"}
+    kind : {"element", "serial", "lane", "thread", "tile", "row", "single"}
     body : tuple of Node
     backwards : bool
         From the last number to the first.
@@ -147,7 +148,7 @@ class Moments:
     output: Output
     index: Index
     operand: Operand
-    masked: Masked = "always"
+    masked: Masked
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Outer:
     """Moments of an outer product of two Vars: products over the lanes; `masked` as in `Moments`."""
 
     output: Output
-    masked: Masked = "always"
+    masked: Masked
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""Take out of each loop over the lanes what is the same in all lanes: the part that all targets share.
+
+Before the loop go the addresses of rows and numbers that no draw changes, after it what is done with what the lanes
+have added up. How noise is made and how moments are taken is each target's own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from mcgrad.codegen.loops.allocate import Workspace
+from mcgrad.codegen.loops.cells import Cell, Index, Lane, Operand, Row, Value
+from mcgrad.codegen.loops.tree import Accumulate, Address, Let, Load, Loop, Moments, Node, Noise, Store, Tree
+
+
+class LaneSplit(ABC):
+    """One loop over the lanes. Values are numbered anew, with the addresses of rows among them.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    constants_have_names = False  # whether the address of a row that no loop changes is a value
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.before: list[Node] = []
+        self.lanes: list[Node] = []
+        self.after: list[Node] = []
+        self._addresses: dict[Index, Value] = {}
+        self._renamed: dict[Value, Value] = {}
+        self._numbered = 0
+
+    @abstractmethod
+    def noise(self, node: Noise, row: Row) -> None:
+        """Make noise."""
+
+    @abstractmethod
+    def moments(self, node: Moments) -> None:
+        """Add an output to its moments."""
+
+    def loops(self) -> Tree:
+        """The loop over the lanes."""
+        return (Loop("w", self.workspace.lanes, "lane", tuple(self.lanes)),)
+
+    def split(self, body: Tree) -> Tree:
+        """What is before, in and after the loop."""
+        for node in body:
+            self._node(node)
+        return (*self.before, *self.loops(), *self.after)
+
+    def _node(self, node: Node) -> None:
+        match node:
+            case Load(value, cell, boolean):
+                cell = self.cell(cell)
+                new = Value(f"{value.name[0]}{self.number()}_", value.lanewise)
+                self._renamed[value] = new
+                (self.lanes if value.lanewise else self.before).append(Load(new, cell, boolean))
+            case Let(value, op, args):
+                self.lanes.append(Let(value, op, tuple(map(self.operand, args))))
+                self.number()
+            case Store(cell, operand, boolean):
+                self.lanes.append(Store(self.cell(cell), self.operand(operand), boolean))
+            case Accumulate(cell, op, operand, of):
+                self.lanes.append(Accumulate(self.cell(cell), op, self.operand(operand), of))
+            case Noise(_, Row() as row):
+                self.noise(node, row)
+            case Moments():
+                self.moments(node)
+            case _:
+                raise TypeError(f"{node} in a loop over lanes")
+
+    def operand(self, operand: Operand) -> Operand:
+        """The operand by its new name, or at its place."""
+        if isinstance(operand, Value):
+            return self._renamed.get(operand, operand)
+        return self.lane(operand) if isinstance(operand, Row) else operand
+
+    def cell(self, cell: Cell) -> Cell:
+        """The cell at its place."""
+        return self.lane(cell) if isinstance(cell, Row) else cell
+
+    def lane(self, row: Row) -> Lane:
+        """The row at its place; its address is computed once, before the loop."""
+        index = self.workspace.place(row)
+        if index.is_constant and not self.constants_have_names:
+            return Lane(index.offset * self.workspace.lanes, row.buffer.is_added_to)
+        if index not in self._addresses:
+            self._addresses[index] = Value(f"r{self.number()}_", lanewise=False)
+            self.before.append(Address(self._addresses[index], index))
+        return Lane(self._addresses[index], row.buffer.is_added_to)
+
+    def number(self) -> int:
+        """The number of the next value."""
+        self._numbered += 1
+        return self._numbered - 1
