@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Row, Value
 from mcgrad.codegen.loops.tree import (
     Accumulate,
+    AddMoments,
+    AddParts,
     Address,
     CallUser,
+    Combine,
     Fill,
     Gemm,
     IfPartial,
@@ -20,7 +23,9 @@ from mcgrad.codegen.loops.tree import (
     Noise,
     Outer,
     Start,
+    StartSums,
     Store,
+    StoreParts,
     Tree,
 )
 from mcgrad.ir.program import Output, Var
@@ -55,6 +60,8 @@ class _Printer:
     def node(self, node: Node) -> str:
         name = type(node).__name__.lower()
         match node:
+            case Loop(kind="single"):
+                return "single"
             case Loop():
                 marks = f" within {node.within}" * bool(node.within) + " backwards" * node.backwards
                 extent = "all" if node.extent is None else f"{node.extent} by {node.step}"
@@ -68,7 +75,8 @@ class _Printer:
             case Store():
                 return f"{self.cell(node.cell)} = {self.operand(node.operand)}"
             case Start():
-                return " = ".join([*(register.value.name for register in node.registers), "0"])
+                start = "0" if node.op == "sum" else f"start of {node.op}"
+                return " = ".join([*(register.value.name for register in node.registers), start])
             case Fill():
                 return f"fill {self.buffer(node.buffer)}, {node.rows} rows: {node.note}"
             case Accumulate():
@@ -83,6 +91,13 @@ class _Printer:
                 return f"outer moments {node.output.path}"
             case CallUser():
                 return f"{self.names[node.var]} = call {node.var.op}"
+            case Combine():
+                shares = (f"{self.cell(share.row)} {share.op}= {share.register.value.name}" for share in node.shares)
+                return f"combine{' alone' * node.alone} {', '.join(shares)}"
+            case AddMoments():
+                return f"add moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
+            case StartSums() | StoreParts() | AddParts():
+                return f"{name} {self.names[node.gemm.var]}"
             case IfPartial():
                 return "if partial"
             case _:
