@@ -34,6 +34,7 @@ def imported(path):
     """Yield what of mcgrad a file imports, wherever in the file it does."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
             yield from (f"{node.module}.{alias.name}".split(".") for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name.split(".") for alias in node.names)
@@ -43,6 +44,7 @@ def test_imports_point_downwards():
     owners = {path: path.relative_to(ROOT).with_suffix("").parts[0] for path in sorted(ROOT.rglob("*.py"))}
     owners |= dict.fromkeys(sorted(KERNELS.rglob("*.py")), "kernels")
     assert {*owners.values()} == {*HEIGHT}
+    assert len(HEIGHT) == len(LAYERS.split())
     assert [
         f"{path} imports {'.'.join(names)}"
         for path, own in owners.items()
