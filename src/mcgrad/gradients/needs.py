@@ -12,7 +12,7 @@ from mcgrad import tree
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.jumps import reaches
 from mcgrad.gradients.problem import Problem
-from mcgrad.inputs.integrand import Integrand
+from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, toposort
 
 Need = Callable[[Problem, Sequence[str], str], None]  # of a problem, in parameters at some paths, for a method
@@ -32,7 +32,7 @@ def smooth_draws(problem: Problem, wrt: Sequence[str], method: str) -> None:
 def traced_parameters(problem: Problem, wrt: Sequence[str], method: str) -> None:
     """Refuse the own parameters of an Integrand, which gives the gradient in the draw alone."""
     names = [path for path in wrt if path not in problem.own]
-    if names and isinstance(getattr(problem.f, "log_joint", problem.f), Integrand):
+    if names and any(OPS[var.op].category == "native" for var in toposort([problem.value])):
         given = f"{', '.join(names)}, in which an Integrand gives no gradient"
         others = f"any of {', '.join(problem.own)}, or " if problem.own else ""
         raise ParameterError("wrt", given, f'{others}method={{"{names[0]}": "difference"}}')

@@ -11,7 +11,7 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
-from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.integrand import Integrand, trace_user
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, input_, reduce
 from mcgrad.ir.noise_vars import noise_vars
@@ -20,7 +20,7 @@ from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Input, Space, named, of_space
 from mcgrad.ir.vmap import vmap_noise
 from mcgrad.trace.lines import Line, noted_in
-from mcgrad.trace.trace import trace, trace_integrand
+from mcgrad.trace.trace import trace
 
 Params = Mapping[str, Var]  # by dotted path
 
@@ -148,10 +148,7 @@ class Problem:
         with noted_in(self.lines):
             if isinstance(self.f, Objective):
                 return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
-            data = of_space(self._known, Space.DATA)
-            if isinstance(self.f, Integrand):
-                return self.f.trace(draw.z, others, data)
-            return trace_integrand(self.f, draw.z, tree.unflatten(others), data)
+            return trace_user(self.f, draw.z, others, of_space(self._known, Space.DATA))
 
     def held(self) -> tuple[Var, Var]:
         """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters."""

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad import tree
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Shape, Var
+from mcgrad.trace.trace import trace_integrand
 
 
 class Integrand:
@@ -63,3 +65,21 @@ class Integrand:
         grad = np.empty_like(z.ravel())
         self.value_and_grad(z.ravel(), grad, *rest)
         return grad.reshape(shape)
+
+
+def trace_user(f: Callable[..., Any] | Integrand, z: Any, params: Mapping[str, Var], data: Mapping[str, Any]) -> Var:
+    """Return a user's integrand at one draw: a call of an Integrand, or what a function computes.
+
+    Parameters
+    ----------
+    f : callable or Integrand
+    z : Var or nested dict of Var
+        The draw.
+    params : dict of str to Var
+        By dotted path.
+    data : dict of str to Var or array
+        By name.
+    """
+    if isinstance(f, Integrand):
+        return f.trace(z, params, data)
+    return trace_integrand(f, z, tree.unflatten(params), data)

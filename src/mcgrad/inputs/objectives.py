@@ -1,4 +1,4 @@
-"""Objectives: integrands that know their distribution, as variational inference has them."""
+"""Objectives of variational inference: integrands that read the density of the distribution of their draws."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mcgrad.distributions.divergence import closed_form
 from mcgrad.distributions.draw import Draw
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called, count
-from mcgrad.inputs.integrand import Integrand
+from mcgrad.inputs.integrand import Integrand, trace_user
 from mcgrad.ir.build import apply, as_var
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space, named, of_space
-from mcgrad.trace.trace import trace, trace_integrand
+from mcgrad.trace.trace import trace
 
 
 class Objective:
@@ -80,11 +80,7 @@ class Elbo(Objective):
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
         """Return log p(x, z) + H(q), or log p(x, z) - log q(z) where H is not known or not wanted."""
-        data = of_space(known, Space.DATA)
-        if isinstance(self.log_joint, Integrand):
-            log_p = self.log_joint.trace(draw.z, others, data)
-        else:
-            log_p = trace_integrand(self.log_joint, draw.z, tree.unflatten(others), data)
+        log_p = trace_user(self.log_joint, draw.z, others, of_space(known, Space.DATA))
         return apply("add", log_p, _entropy(self.q, draw, own, by_draws))
 
 
