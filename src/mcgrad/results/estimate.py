@@ -202,11 +202,11 @@ class Estimate:
             ("methods", self.method, other.method),
             ("groups of draws", self.group, other.group),
             ("treatments of non-finite draws", self.omitted, other.omitted),
-            ("problems (integrand, distribution, parameters or data)", self.fingerprint, other.fingerprint),
         ):
             if mine != others:
-                detail = "" if what.startswith("problems") else f": {mine} and {others}"
-                raise MergeError(f"estimates of different {what}{detail}")
+                raise MergeError(f"estimates of different {what}: {mine} and {others}")
+        if self.fingerprint != other.fingerprint:
+            raise MergeError("estimates of different problems (integrand, distribution, parameters or data)")
         early, late = (self, other) if self.ranges <= other.ranges else (other, self)
         return replace(
             early,
