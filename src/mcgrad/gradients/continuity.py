@@ -25,8 +25,8 @@ def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
     Parameters
     ----------
     root, comparison : Var
-    values : dict of str to array
-        Values of the inputs, by path.
+    values : dict of Input to array
+        Values of the inputs.
 
     Notes
     -----

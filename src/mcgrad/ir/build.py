@@ -73,7 +73,7 @@ def apply(op: str, *operands: Operand) -> Var:
         args = [apply("float", x) if x.kind == "bool" else x for x in args]
     shapes = [x.shape for x in args]
     shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
-    simpler = _algebra(op, args, shape)
+    simpler = _algebra(op, args)
     if simpler is not None:
         return broadcast(simpler, shape)
     return _make(op, tuple(broadcast(x, shape) for x in args))
@@ -100,7 +100,7 @@ def fill_value(x: Var) -> float | None:
     return first if x.attrs.array.size == 1 or bool(np.all(x.attrs.array == first)) else None
 
 
-def _algebra(op: str, args: list[Var], shape: Shape) -> Var | None:
+def _algebra(op: str, args: list[Var]) -> Var | None:
     """Identities that hold for every float, NaN and infinities included, without a rounding more."""
     if op in ("add", "multiply"):
         unit = 0.0 if op == "add" else 1.0

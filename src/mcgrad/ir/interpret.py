@@ -47,7 +47,7 @@ class Interpreter:
         self._on_device: dict[Var, Array] | None = None  # the same on the device
         self._steps: list[tuple[Var, Callable[..., Array]]] = []
         self.inputs: list[Var] = []
-        for var in _ancestors_without(self.roots, set(known)):
+        for var in _needed(self.roots, set(known)):
             if var.op == "const":
                 array = var.attrs.array
                 with np.errstate(over="ignore", under="ignore"):  # literals that are infinite in float32
@@ -86,7 +86,7 @@ def interpret(roots: Sequence[Var], leaves: Mapping[Var, Array], dtype: str) -> 
     return Interpreter(roots, leaves, dtype)(leaves)
 
 
-def _ancestors_without(roots: Sequence[Var], known: Collection[Var]) -> list[Var]:
+def _needed(roots: Sequence[Var], known: Collection[Var]) -> list[Var]:
     """The Vars to compute for the roots, in order, when `known` need not be."""
     needed: set[Var] = set()
     stack = list(roots)
