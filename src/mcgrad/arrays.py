@@ -1,7 +1,8 @@
-"""Arrays on a CUDA device: which values are such, and how they come to CuPy without a copy.
+"""Arrays on a CUDA device: recognize them, convert them to CuPy without a copy, copy them from and to host memory.
 
-Anything with ``__cuda_array_interface__`` or DLPack is one: of CuPy, PyTorch, JAX, Numba. All of ours are CuPy's, whose
-arrays answer NumPy's functions, so that code for NumPy arrays serves both; what it may not do is mix the two.
+Values with ``__cuda_array_interface__`` or DLPack are such arrays: those of CuPy, PyTorch, JAX and Numba. The package
+itself uses CuPy's. NumPy's functions accept these, so that the same code serves arrays on host and device, as long as
+one call does not mix the two.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy.typing as npt
 from mcgrad.errors import BackendError, ParameterError, shown
 from mcgrad.system import packages
 
-CUPY = ("cupy", "cupyx", "cupy_backends", "cuda")  # where the errors of CuPy's calls are defined
-DLPACK_CUDA = (2, 13)  # device types: its own memory, and managed memory
+CUPY = ("cupy", "cupyx", "cupy_backends", "cuda")  # packages of the exceptions that CuPy's calls raise
+DLPACK_CUDA = (2, 13)  # device types of DLPack: memory of a device, and managed memory
 
 Name = TypeVar("Name")
 
@@ -72,7 +73,7 @@ def on_device(value: Any) -> bool:
     if hasattr(kind, "__cuda_array_interface__"):
         try:
             return value.__cuda_array_interface__ is not None
-        except (AttributeError, RuntimeError):  # PyTorch's way to say that a tensor is somewhere else
+        except (AttributeError, RuntimeError):  # as PyTorch raises for a tensor that is not on a CUDA device
             pass
     try:
         return hasattr(kind, "__dlpack_device__") and value.__dlpack_device__()[0] in DLPACK_CUDA
@@ -91,7 +92,7 @@ def as_cupy(name: str, value: Any) -> Any:
     Raises
     ------
     ParameterError
-        CuPy cannot take it over: it needs a derivative, say, or is sparse.
+        CuPy cannot convert it, such as a sparse array, or a tensor that requires a gradient.
     """
     library = cupy()
     if isinstance(value, library.ndarray):
@@ -106,13 +107,13 @@ def as_cupy(name: str, value: Any) -> Any:
 
 
 def to_device(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a copy on the current device: CuPy's, but for its type as good as NumPy's."""
+    """Return a copy on the current device: a CuPy array, typed as NumPy's."""
     placed: npt.NDArray[Any] = cupy().asarray(array)
     return placed
 
 
 def to_host(array: Any) -> npt.NDArray[Any]:
-    """Return an array in host memory: itself, or a copy of one on a device."""
+    """Return the array if it is in host memory, or a copy there of one on a device."""
     host: npt.NDArray[Any] = array.get() if on_device(array) else array
     return host
 
@@ -125,15 +126,15 @@ def all_to_host(values: Mapping[Name, Any]) -> dict[Name, npt.NDArray[Any]]:
         return {name: to_host(value) for name, value in values.items()}
 
 
-def all_true(answers: Iterable[Any]) -> bool:
-    """Whether all of some answers are yes; those on the device are fetched at once."""
+def all_true(conditions: Iterable[Any]) -> bool:
+    """Return whether all conditions hold; those on the device are copied to the host together."""
     there = []
-    for answer in answers:
-        if answer is True:
+    for condition in conditions:
+        if condition is True:
             continue
-        if on_device(answer):
-            there.append(answer)
-        elif not answer:
+        if on_device(condition):
+            there.append(condition)
+        elif not condition:
             return False
     return not there or bool(np.stack(there).all())
 
@@ -144,17 +145,17 @@ def special(array: Any) -> Any:
 
 
 def as_dtype(array: Any, dtype: np.dtype[Any]) -> Any:
-    """Return an array of a dtype, where it is."""
+    """Return an array of a dtype, in the same memory space."""
     return array.astype(dtype, copy=False) if on_device(array) else np.asarray(array, dtype)
 
 
 def synchronize() -> None:
-    """Wait until what the current stream holds is done: what was copied there may be read in any other."""
+    """Wait for all work in the current stream, so that other streams may read its results."""
     cupy().cuda.get_current_stream().synchronize()
 
 
 def flat_to_host(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
-    """Return the elements of arrays in host memory; of those on the device in one copy."""
+    """Return arrays, flat and in host memory; those on the device are copied together."""
     values = list(values)
     there = [value.ravel() for value in values if on_device(value)]
     if not there:
@@ -165,12 +166,12 @@ def flat_to_host(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
 
 
 def contiguous(array: Any) -> Any:
-    """Return an array in C order, where it is."""
+    """Return an array in C order, in the same memory space."""
     return array if array.flags.c_contiguous else array.copy()
 
 
 def to_common_device(values: Iterable[Any]) -> list[Any]:
-    """Return arrays that NumPy's functions take together: all on the device, if one is."""
+    """Return arrays that can be passed to one NumPy function: all on the device, if one is."""
     values = list(values)
     if not any_on_device(values):
         return values
@@ -178,7 +179,7 @@ def to_common_device(values: Iterable[Any]) -> list[Any]:
 
 
 def stream_context(stream: Any) -> AbstractContextManager[Any]:
-    """Make a stream CuPy's current one, after which our work is ordered.
+    """Return a context in which a stream is CuPy's current one, so that work is ordered after what it holds.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def stream_context(stream: Any) -> AbstractContextManager[Any]:
 
 
 class Foreign:
-    """A stream that others made, by the protocol that CuPy 14 takes streams by; it keeps their object alive."""
+    """A stream of another library, with the protocol that CuPy 14 requires; refers to its owner to keep it alive."""
 
     __slots__ = ("_address", "_owner")
 
@@ -206,7 +207,7 @@ class Foreign:
 
 
 def stream_at(address: int, owner: Any = None) -> AbstractContextManager[Any]:
-    """Return CuPy's object for a stream that CuPy did not make: the context in which it is the current one."""
+    """Return CuPy's object for a stream of another library: a context in which it is the current one."""
     kind = cupy().cuda
     if hasattr(kind.Stream, "from_external"):  # from CuPy 14 on, which deprecates the other
         return kind.Stream.from_external(Foreign(address, owner))  # type: ignore[no-any-return]

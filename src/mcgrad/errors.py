@@ -1,4 +1,4 @@
-"""The errors that mcgrad raises, and its warnings.
+"""The exceptions that mcgrad raises, its warnings, and the text of values in their messages.
 
 Every error is a :class:`McgradError` and also the built-in error a caller would expect, so that
 ``except ValueError`` works as it does for NumPy.
@@ -46,17 +46,17 @@ class ParameterError(McgradError, ValueError):
 
 
 class UserCodeError(ParameterError):
-    """A Python file of a job, or a function in it, that raises; what it raised is the cause of this error."""
+    """A Python file of a job, or a function in it, raises; that exception is the cause of this one."""
 
 
 @contextmanager
 def renamed(rename: Callable[[str], str]) -> Iterator[None]:
-    """Give a parameter that is refused inside the name that it has outside.
+    """Rename the parameter of a ParameterError that is raised in the context, such as to its path in a larger tree.
 
     Parameters
     ----------
     rename : callable
-        Returns that name; called with the one that the error has.
+        Returns the new name of a parameter; called with the name in the error.
     """
     try:
         yield
@@ -118,11 +118,11 @@ class JumpWarning(UserWarning):
 
 
 class RareDrawsWarning(UserWarning):
-    """A gradient that is zero or too small, as draws that its parameter moves are too rare to be among those made."""
+    """A gradient is zero or too small, as the draws that its parameter moves are too rare for the number of draws."""
 
 
 class MergeError(McgradError, ValueError):
-    """Estimates that cannot be merged: other problem, seed or dtype, or draws that both have."""
+    """Estimates that cannot be merged: of different problems, seeds or dtypes, or with draws in common."""
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -132,7 +132,7 @@ def shown(value: object, limit: int = 60) -> str:
         if dtype is not None and shape:
             return f"{dtype} array of shape {shape}"
         text = repr(value)
-    except Exception as error:  # nested too deep, more digits than Python prints, or whatever users' classes raise
+    except Exception as error:  # nesting too deep, too many digits, or any exception of a user's class
         return f"{type(value).__name__}, whose repr raises {type(error).__name__}"
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 

@@ -1,4 +1,7 @@
-"""Count, mean and scatter of several components at once, and how parts of a sample merge."""
+"""Moments of samples: count, mean and scatter of several components, and the merging of those of parts of a sample.
+
+Backends return them for chunks of draws, `engine` merges them, `results` reads means and standard errors from them.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ class Moments:
     -----
     The deviations are always taken from a mean near theirs, so a mean that is a million times the standard deviation
     costs no digits of it. The norm is kept rather than its square, which would overflow for values beyond 1e154 and
-    vanish below 1e-162. NaN and infinities make the component they are in NaN or infinite, without a warning, and
-    leave the others alone.
+    vanish below 1e-162. NaN and infinities make their component NaN or infinite, without a warning, and do
+    not affect the others.
 
     References
     ----------
@@ -57,12 +60,12 @@ class Moments:
             return cls(0, np.full(len(x), np.nan), np.full(len(x), np.nan))
         mean, m2 = _two_passes(x)
         norm = np.sqrt(m2)
-        odd = ~((m2 >= SMALL) & (m2 < np.inf))  # NaN, too: a sum may have overflown
+        odd = ~((m2 >= SMALL) & (m2 < np.inf))  # true for NaN, too: a sum may have overflowed
         if odd.any():
             top = np.abs(x[odd]).max(axis=-1)
             exponent = np.where(np.isfinite(top), np.frexp(top)[1], 0)
             scaled_mean, scaled_m2 = _two_passes(np.ldexp(x[odd], -exponent[:, None]))
-            with np.errstate(over="ignore"):  # a norm of values near the largest number may be none
+            with np.errstate(over="ignore"):  # the norm of values near the largest number may be infinite
                 mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
         return cls(count, mean, norm)
 
@@ -78,13 +81,13 @@ class Moments:
         Parameters
         ----------
         counts : array_like of int, shape (P,)
-            Draws of each part; parts without draws are passed over, whatever their moments say.
+            Draws of each part; the moments of parts without draws are ignored.
         means, norms : array_like, shape (P, K)
             Moments of each part.
 
         Notes
         -----
-        The sums run in an order that only P and K determine.
+        The order of summation depends on P and K alone.
         """
         counts, means, norms = np.asarray(counts), np.asarray(means, np.float64), np.asarray(norms, np.float64)
         if not counts.all():
@@ -113,7 +116,9 @@ class Moments:
         count = self.count + other.count
         share = other.count / count
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            delta = np.where(other.mean == self.mean, 0.0, other.mean - self.mean)  # equal infinities have none
+            delta = np.where(
+                other.mean == self.mean, 0.0, other.mean - self.mean
+            )  # equal infinities have no difference
             mean = self.mean + share * delta
             between = math.sqrt(self.count * share) * np.abs(delta)
             norm = np.hypot(np.hypot(self.norm, other.norm), between) + 0.0 * delta  # NaN where delta is infinite
@@ -153,6 +158,6 @@ def _two_passes(x: Float64Array) -> tuple[Float64Array, Float64Array]:
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         mean = x.mean(axis=-1)
         deviations = x - mean[:, None]
-        slip = deviations.mean(axis=-1)  # what rounding left in the mean
+        slip = deviations.mean(axis=-1)  # the rounding error of the mean
         m2 = np.square(deviations).sum(axis=-1) - count * np.square(slip)
         return mean + slip, np.maximum(m2, 0.0)

@@ -1,4 +1,7 @@
-"""What the user gives as numbers becomes an array without losing anything, or is refused with the way out."""
+"""Convert users' numbers to arrays and counts without loss, or raise a ParameterError with the remedy.
+
+`inputs` and `distributions` call it for parameters, data, counts and seeds.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ MOST_AXES = 32  # NumPy broadcasts no more
 
 
 def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
-    """Return a whole number in range; 1e6 is one."""
+    """Return a whole number in a range; floats such as 1e6 are accepted."""
     if not isinstance(value, bool | np.bool_):
         try:
             whole = operator.index(value)
-        except Exception:  # a TypeError, or whatever an object's own method raises
+        except Exception:  # a TypeError, or any exception of an object's own method
             whole = int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else -1
         if least <= whole <= most:
             return whole
@@ -60,7 +63,7 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
     Raises
     ------
     ParameterError
-        Not such an array, an empty one, or one that would lose a mask, a derivative, or digits.
+        Not an array of these kinds, an empty one, or one that would lose a mask, a derivative, or digits.
     """
     try:
         found = obstacle(value)
@@ -71,7 +74,7 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
         raise
     except TraceError as error:
         raise TraceError(f"{name} cannot be a traced value; {FIXED}", error.filename, error.lineno) from None
-    except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
+    except Exception as error:  # any exception of another library's array that NumPy cannot convert
         reason = "" if isinstance(value, list | tuple) else f", which is no NumPy array ({_first_line(error)})"
         raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None
     if array.dtype.kind not in kinds or array.size == 0:
@@ -84,7 +87,7 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
 
 
 def obstacle(value: Any) -> tuple[str, str] | None:
-    """Say what would be lost if a value became a NumPy array, and the way out, in words, or return None."""
+    """Return why a value cannot become a NumPy array without loss, and the remedy; None where it can."""
     if getattr(value, "requires_grad", False) is True:
         return f"{shown(value)}, a tensor that requires grad", DETACHED
     if _masked(value):
@@ -95,7 +98,7 @@ def obstacle(value: Any) -> tuple[str, str] | None:
 
 
 def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a copy of integers as int64, in which arithmetic on narrow ones does not wrap; booleans as they are."""
+    """Return a copy of integers as int64, so that arithmetic on narrow ones does not wrap; booleans stay booleans."""
     if array.dtype.kind == "u" and int(array.max()) > np.iinfo(np.int64).max:
         raise ParameterError(name, f"{array.max()}", SIGNED)
     copy = np.array(array, bool if array.dtype.kind == "b" else np.int64)
@@ -104,11 +107,11 @@ def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _masked(value: Any) -> bool:
-    """Whether a masked array is the value, or in nested lists."""
+    """Return whether the value is a masked array, or nested lists that hold one."""
     if isinstance(value, list | tuple):
         try:
             return any(_masked(part) for part in value)
-        except RecursionError:  # of a list that holds itself, which NumPy refuses
+        except RecursionError:  # a list that contains itself, which NumPy does not convert
             return False
     return isinstance(value, np.ndarray) and hasattr(value, "mask")
 

@@ -17,12 +17,12 @@ DEEP = "dicts that are nested too deep, or without end"
 def flatten(tree: Any) -> dict[str, Any]:
     """Return the leaves of `tree` by dotted path, in insertion order.
 
-    Inner dicts without leaves leave no trace.
+    Inner dicts without leaves are dropped.
 
     Raises
     ------
     ParameterError
-        Where a name is not a string, is empty or holds a dot; where dicts are nested deeper than Python's stack.
+        A name is not a string, is empty or has a dot; dicts are nested deeper than Python's stack.
     """
     if not isinstance(tree, Mapping):
         return {"": tree}
@@ -50,7 +50,7 @@ def unflatten(flat: Mapping[str, Any]) -> Any:
     Raises
     ------
     ParameterError
-        Where a path leads through a leaf (``"a"`` and ``"a.b"``).
+        A path leads through a leaf (``"a"`` and ``"a.b"``).
     """
     if len(flat) == 1 and "" in flat:
         return flat[""]
@@ -73,7 +73,7 @@ def map(function: Callable[[Any], Any], tree: Any) -> Any:
     Raises
     ------
     ParameterError
-        Where dicts are nested deeper than Python's stack.
+        Dicts are nested deeper than Python's stack.
     """
     if not isinstance(tree, Mapping):
         return function(tree)
@@ -84,19 +84,19 @@ def map(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:
-    """Return those of `paths` that `names` ask for, in the order of `paths`.
+    """Return those of `paths` that `names` select, in the order of `paths`.
 
     Parameters
     ----------
     paths : iterable of str
         Dotted paths, as the keys of :func:`flatten`.
     names : str or iterable of str
-        Each a whole path (``"a.loc"``) or the beginning of paths at a dot (``"a"`` asks for all inside ``a``).
+        Each a whole path (``"a.loc"``) or the beginning of paths at a dot (``"a"`` selects all inside ``a``).
 
     Raises
     ------
     ParameterError
-        Where a name asks for nothing.
+        A name that selects no path.
     """
     paths = tuple(paths)
     chosen: set[str] = set()

@@ -1,7 +1,7 @@
-"""Entries: files of the cache folder whose checksum covers their name and all of their content.
+"""Entries of the cache: files with a checksum of their name and content, which `toolchain` reads and writes.
 
-An entry whose checksum does not hold is removed and is as if it had never been there: nothing of it is looked at. A
-name holds a hash of all that the content depends on, so an entry under another's name is a damaged one, too.
+An entry whose checksum does not hold is removed, and its content is not used. The name holds a hash of everything that
+the content depends on, so an entry under the name of another one counts as damaged.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SIZE = 32  # bytes of a checksum
 
 
 def file_name(key: str, kind: str) -> str:
-    """Name an entry's file by a hash of what its content depends on, and what kind of content that is."""
+    """Return the name of an entry's file: its `key`, and the kind of its content."""
     return f"{key}.{kind}{SUFFIX}"
 
 
 def find(name: str) -> bytes | None:
-    """Return an entry's content, or None where there is no sound entry; a damaged one is removed."""
+    """Return the content of an entry, or None where there is none; a damaged one is removed."""
     try:
         found = folder.read(name)
     except folder.UnusableError as error:
@@ -38,7 +38,7 @@ def find(name: str) -> bytes | None:
 
 
 def keep(name: str, content: bytes) -> bool:
-    """Write an entry, at once or not at all; return whether it is there now."""
+    """Write an entry atomically; return whether it exists now."""
     file = MAGIC + _checksum(name, content) + content
     kept = limit.admits(len(file)) and folder.write(name, file)
     if kept:

@@ -1,8 +1,8 @@
-"""The cache folder's files: read, written and removed by name, where the folder and the file are trusted.
+"""Read, write and remove the files of the cache folder by name, where folder and file pass the checks of `trust`.
 
-Nothing here raises an OSError: what cannot be read is not there, what cannot be written is not kept, and each reason
-gives one warning in a process. A folder that may only be read, such as one of root's that all users of a machine share,
-is used without a warning.
+No function raises an OSError: a file that cannot be read counts as missing, one that cannot be written is not kept, and
+each reason gives one warning in a process. A read-only folder, such as one of root's for all users of a machine, is
+used without a warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def obstacle() -> str | None:
-    """Say why the cache folder is not used, with the remedy, or return None: it is used, or will be made."""
+    """Return why the cache folder is not used, with the remedy; None where it is used, or will be made."""
     path = cache_folder()
     if not path.is_absolute():
         return f"{path} names no folder, as its home, or the working folder, is not there: set {CACHE_VARIABLE}"
@@ -41,7 +41,7 @@ def obstacle() -> str | None:
 
 
 def usable() -> bool:
-    """Whether the cache folder is used; one warning says why not."""
+    """Return whether the cache folder is used; warn once with the reason where it is not."""
     reason = obstacle()
     if reason is not None:
         once(f"The cache is not used: {reason}.")
@@ -53,12 +53,12 @@ class UnusableError(Exception):
 
 
 def read(name: str) -> bytes | None:
-    """Return what a file holds, or None where it is not there or may not be read.
+    """Return the content of a file, or None where it does not exist or may not be read.
 
     Raises
     ------
     UnusableError
-        For a file that will never be of use: why, after its name.
+        A file that cannot be used; the message is the reason, to follow its name.
     """
     if not usable():
         return None
@@ -90,7 +90,7 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, content: bytes) -> bool:
-    """Write a file, at once or not at all; return whether it is there now."""
+    """Write a file atomically; return whether it exists now."""
     if len(content) > LARGEST or not usable():
         return False
     path, shared = cache_folder() / name, sharing()
@@ -108,7 +108,7 @@ def write(name: str, content: bytes) -> bool:
 
 
 def exists(name: str) -> bool:
-    """Whether there is a file of a name, in a folder that is used."""
+    """Return whether the folder is used and has a file of this name."""
     return usable() and os.path.isfile(cache_folder() / name)
 
 
@@ -126,13 +126,13 @@ def drop(name: str) -> bool:
 
 
 def discard(name: str, reason: str) -> None:
-    """Remove a file that is not what it should be, with a warning."""
+    """Remove a damaged or unusable file, with a warning."""
     done = "It was removed" if drop(name) else "It cannot be removed"
     once(f"{cache_folder() / name} {reason}. {done}; what it holds is made again.")
 
 
 def names() -> list[str]:
-    """Return the names of all that is in the folder, if it is used."""
+    """Return the names of all files in the folder; none where it is not used."""
     try:
         return os.listdir(cache_folder()) if usable() else []
     except OSError:
@@ -140,7 +140,7 @@ def names() -> list[str]:
 
 
 def _make(path: Path, sharing: Sharing) -> None:
-    """Make the folder, and those above it that are missing, with their permissions whatever the umask."""
+    """Make the folder and its missing parents, with permissions that do not depend on the umask."""
     if path.is_dir():
         return
     missing = [path, *(parent for parent in path.parents if not parent.is_dir())]
@@ -155,6 +155,6 @@ def _make(path: Path, sharing: Sharing) -> None:
 
 
 def _permit(path: Path, mode: int) -> None:
-    """Give what was made its permissions, whatever the umask; it keeps those that it has where there are no others."""
+    """Set permissions, whatever the umask; do nothing on file systems that have no permissions."""
     with suppress(OSError):  # as of the drivers of object stores and of some memory cards
         path.chmod(mode)

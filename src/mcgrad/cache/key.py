@@ -1,4 +1,4 @@
-"""Keys of entries: a hash of the emitted source, and of all else that the code compiled from it depends on."""
+"""Keys of entries: a hash of the emitted source, and of everything else that its machine code depends on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mcgrad import __version__
 from mcgrad.system.machine import processor, processor_features, version
 
 KERNELS = "mcgrad.kernels"
-SETTINGS = (  # of Numba, which change the code it makes
+SETTINGS = (  # environment variables of Numba that change the code it makes
     *("NUMBA_BOUNDSCHECK", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DEBUGINFO", "NUMBA_ENABLE_AVX"),
     *("NUMBA_FULL_TRACEBACKS", "NUMBA_LOOP_VECTORIZE", "NUMBA_LLVM_REFPRUNE_PASS", "NUMBA_OPT", "NUMBA_SLP_VECTORIZE"),
 )
 
 
 def key(source: str, more: str = "") -> str:
-    """Hash emitted source and all that its machine code depends on; `more` is what only some kinds of code do."""
+    """Hash emitted source and everything that its machine code depends on; `more` is for one kind of code alone."""
     return blake2b("\0".join([_surroundings(), more, source]).encode(), digest_size=16).hexdigest()
 
 
@@ -51,7 +51,7 @@ def _code(spec: ModuleSpec) -> bytes:
 
 
 def _constant(code: CodeType) -> bytes:
-    """Return what a code object does, in the same bytes in each process, which `marshal` does not promise."""
+    """Serialize a code object to the same bytes in each process, which `marshal` does not guarantee."""
     inner = [_constant(x) if isinstance(x, CodeType) else repr(x).encode() for x in code.co_consts]
     names = repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode()
     return b"(" + code.co_code + names + b",".join(inner) + b")"

@@ -1,8 +1,8 @@
-"""The size limit of the cache folder: entries that were not used for longest go first.
+"""The size limit of the cache folder: the least recently used entries are removed first.
 
-An entry's time of modification says when it was last used, to the day, so that a process that only reads writes next
-to nothing. The folder is looked through after the first entry that a process writes, and again when it has written a
-part of what there was room for then. Processes may do so at once: what one has removed, the others pass.
+The time of modification of an entry is the time of its last use, updated at most once a day. The sizes of all entries
+are added up after the first entry that a process writes, and again when it has written a part of the room that was left
+then. Several processes may do so at the same time: an entry that another one has removed is skipped.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ DEFAULT = 1_000_000_000
 LARGEST_LIMIT = 1e18  # of its unit, for numbers that float64 does not hold
 SUFFIX = ".mcgrad"
 NAME = r"[0-9a-f]{32}\.\w+\.mcgrad"
-EARLIER = r"mcgrad_[0-9a-f]{24}\.(.+\.)?(py|ptx|cubin|pyc|nbi|nbc)"  # of versions with files of Numba's
+EARLIER = r"mcgrad_[0-9a-f]{24}\.(.+\.)?(py|ptx|cubin|pyc|nbi|nbc)"  # files of earlier versions, which Numba wrote
 SIZE = r"((?:\d+(?:\.\d*)?|\.\d+)(?:e\d+)?)\s*([kMGT]?)B?"
 POWERS = {"": 0, "k": 3, "m": 6, "g": 9, "t": 12}
 DAY, HOUR = 86_400.0, 3_600.0
-FULL, PART = 0.8, 0.25  # how full it is after a removal; how much of the room is written until the next look
+FULL = 0.8  # of the limit, to which entries are removed
+PART = 0.25  # of the room that is left, which may be written until sizes are added up again
 
-_room: dict[Path, float] = {}  # bytes that may be written until the folder is looked through again
+_room: dict[Path, float] = {}  # bytes that may be written until sizes are added up again
 
 
 class Kept(NamedTuple):
@@ -43,7 +44,7 @@ class Kept(NamedTuple):
 
 
 def size_limit() -> int:
-    """Return how many bytes of entries are kept: $MCGRAD_CACHE_SIZE, or 1 GB."""
+    """Return the size limit in bytes: $MCGRAD_CACHE_SIZE, or 1 GB."""
     given = os.environ.get(SIZE_VARIABLE, "").strip()
     found = re.fullmatch(SIZE, given, re.IGNORECASE)
     if found is None:
@@ -59,7 +60,7 @@ def admits(size: int) -> bool:
 
 
 def used(name: str) -> None:
-    """Note that an entry is in use, where that was noted more than a day ago."""
+    """Set the time of last use of an entry, where the time that is set is more than a day ago."""
     path = cache_folder() / name
     with suppress(OSError):  # a folder that may only be read, or an entry that another process has removed
         if abs(time.time() - path.stat().st_mtime) > DAY:
@@ -67,7 +68,7 @@ def used(name: str) -> None:
 
 
 def added(size: int) -> None:
-    """Count an entry that was written, and keep to the limit."""
+    """Count an entry that was written; remove others where the limit is exceeded."""
     folder, limit = cache_folder(), size_limit()
     room = _room.get(folder, -math.inf) - size
     if room < 0:
@@ -81,7 +82,7 @@ def added(size: int) -> None:
 
 
 def entries(folder: Path) -> list[Kept]:
-    """Return the entries of a folder, that which was not used for longest first."""
+    """Return the entries of a folder, the least recently used first."""
     found = []
     with suppress(OSError), os.scandir(folder) as files:
         for file in files:
@@ -93,7 +94,7 @@ def entries(folder: Path) -> list[Kept]:
 
 
 def clear(folder: Path) -> tuple[int, int]:
-    """Remove all entries, those of earlier versions, too, and nothing else; return how many files and bytes."""
+    """Remove all entries, also those of earlier versions; return the number of files and of bytes."""
     found = [*folder.glob("mcgrad_*"), *folder.glob("__pycache__/mcgrad_*")]
     old = [path for path in found if re.fullmatch(EARLIER, path.name)]
     remove_stale(folder, HOUR)
@@ -109,7 +110,7 @@ def clear(folder: Path) -> tuple[int, int]:
 
 
 def _shrink(found: list[Kept], total: int, limit: float) -> int:
-    """Remove entries in order until what is left is within a limit; return how much that is."""
+    """Remove entries in order until the total is within the limit; return the total."""
     for entry in found:
         if total <= limit:
             break

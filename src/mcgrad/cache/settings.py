@@ -23,11 +23,11 @@ class Sharing(NamedTuple):
     ----------
     name : str
     folder, file : int
-        Permissions that a folder and its files are made with.
+        Permissions with which a folder and its files are made.
     trusts_group : bool
-        Whether files by other members of the folder's group are used.
+        Whether files of other members of the folder's group are used.
     trusts_all : bool
-        Whether files by anybody are used.
+        Whether files of all users are used.
     """
 
     name: str
@@ -45,17 +45,17 @@ SHARINGS = {sharing.name: sharing for sharing in (PRIVATE, GROUP, ALL, UNCHECKED
 
 
 def cache_folder() -> Path:
-    """Where compiled code is kept: $MCGRAD_CACHE_DIR, or the user's cache folder.
+    """Return the folder of compiled code: $MCGRAD_CACHE_DIR, or the user's cache folder.
 
-    A relative path, or one that begins with ``~`` and cannot be expanded as there is no such home, is returned as it
-    is the first time it is seen: relative to the working folder of that moment, or as it was given.
+    A relative path is relative to the working folder at the first call with it. A path that begins with ``~`` is
+    returned as it was given where there is no such home.
     """
     given = os.environ.get(CACHE_VARIABLE)
     return _absolute(given) if given else _default()
 
 
 def sharing() -> Sharing:
-    """Whom the cache folder is shared with: $MCGRAD_CACHE_MODE."""
+    """Return who shares the cache folder: $MCGRAD_CACHE_MODE."""
     given = os.environ.get(MODE_VARIABLE, "").strip().lower()
     if given and given not in SHARINGS:
         once(f'{MODE_VARIABLE}: given "{given}"; accepted: {", ".join(SHARINGS)}. The cache is private.')

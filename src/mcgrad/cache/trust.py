@@ -1,13 +1,17 @@
-"""Trust in the files of the cache: compiled code runs as it is loaded, so no other user may have written it.
+"""Check the owners and permissions of the cache folder and its files: compiled code runs when it is loaded.
 
-A folder or file is used if it belongs to this user or to root and neither its group nor others may write it; with
-``MCGRAD_CACHE_MODE=group`` also if it belongs to one of this process's groups, which then may write it. A group may
-always write if it is root's, or this user's alone, as many systems have one for each user, with a umask of 002. The
-folders above must not let others put another folder in its place: they, too, belong to this user or to root, and those
-that others may write have the sticky bit, as /tmp has. POSIX access lists count: their mask shows in the bits of the
-group, and a group is trusted for its members only where there is no list. Where files have no owners, as on Windows,
-everything is used, and so it is with ``MCGRAD_CACHE_MODE=unchecked``, which is for places where there is only one user,
-such as a container.
+A folder or file is used only where no other user may have written it:
+
+- It belongs to this user or to root, and neither its group nor others may write it. A group may write it if it is
+  root's, or this user's alone, as many systems have one for each user, with a umask of 002. With
+  ``MCGRAD_CACHE_MODE=group`` it may also belong to one of this process's groups, which then may write it.
+- No other user may replace the folder: its parents, too, belong to this user or to root, and those that others may
+  write have the sticky bit, as /tmp has.
+- POSIX access lists count: their mask shows in the bits of the group, and a group is trusted for its members only where
+  there is no list.
+
+Everything is used where files have no owners, as on Windows, and with ``MCGRAD_CACHE_MODE=unchecked``, for machines
+with one user, such as a container.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unch
 
 
 def distrust(at: Path | int, status: os.stat_result, sharing: Sharing) -> str | None:
-    """Say why a folder or file, by its path or open, is not used, after its name, or return None."""
+    """Return why a folder or file, a path or an open file, is not used, to follow its name; None where it is."""
     if sharing.trusts_all or not hasattr(os, "getuid"):
         return None
     ours = status.st_uid in (ROOT, os.getuid())
@@ -37,7 +41,7 @@ def distrust(at: Path | int, status: os.stat_result, sharing: Sharing) -> str | 
 
 
 def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing) -> str | None:
-    """Say why a cache folder, which need not exist, is not used, with the remedy, or return None."""
+    """Return why a cache folder, which need not exist, is not used, with the remedy; None where it is used."""
     if status is not None and not stat.S_ISDIR(status.st_mode):
         return f"{path} is not a folder: have {CACHE_VARIABLE} name one"
     reason = status and distrust(path, status, sharing)
@@ -52,7 +56,7 @@ def folder_distrust(path: Path, status: os.stat_result | None, sharing: Sharing)
 
 @cache
 def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
-    """Say which folder above lets others put another one in its place, or return None; those missing are passed."""
+    """Return which parent folder allows other users to replace this one, or None; missing parents are skipped."""
     if sharing.trusts_all or not hasattr(os, "getuid"):
         return None
     trusted = (ROOT, os.getuid(), _unmapped())
@@ -80,7 +84,7 @@ def _parent_distrust(path: Path, sharing: Sharing) -> str | None:
 
 @cache
 def _unmapped() -> int:
-    """Return whom folders of the host belong to, root's for one, where a container does not map their owner."""
+    """Return the user id that a container shows for folders of the host whose owner it does not map, such as root's."""
     try:
         return int(Path("/proc/sys/kernel/overflowuid").read_bytes())
     except (OSError, ValueError):
@@ -95,7 +99,7 @@ def _is_safe(at: Path | int, gid: int) -> bool:
 def _has_list(at: Path | int) -> bool:
     try:
         return bool(os.getxattr(at, "system.posix_acl_access"))
-    except (AttributeError, OSError):  # there are none in this operating system or file system, or there is none here
+    except (AttributeError, OSError):  # no access lists in this operating system or file system, or none for this file
         return False
 
 

@@ -1,4 +1,4 @@
-"""Warnings of the cache, each once in a process."""
+"""Warnings about the cache folder, each given once in a process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _said: set[str] = set()
 
 
 def once(message: str) -> None:
-    """Warn, unless this process has warned in the same words."""
+    """Warn, unless this process has given the same message."""
     if message not in _said:
         _said.add(message)
         warnings.warn(message, CacheWarning, stacklevel=user_level())

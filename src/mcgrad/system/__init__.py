@@ -1,1 +1,1 @@
-"""The process and the machine it runs on: processors, quotas, locks, files written as a whole, packages to install."""
+"""The process and the machine that it runs on: processors, quotas, locks, atomic writes, packages to install."""

@@ -1,4 +1,8 @@
-"""Write files as a whole or not at all."""
+"""Atomic writes of files, for the cache, results and checkpoints.
+
+The content goes to a temporary file, which is then renamed: a reader sees the earlier file or the new one, never a part
+of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ PREFIX, SUFFIX = ".mcgrad-", ".tmp"  # of the name that a file has until it is c
 
 
 def write(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file under a random name, then rename it: a reader sees the old or the new one, never a part.
+    """Write a file atomically.
 
     Parameters
     ----------
@@ -28,7 +32,7 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
     Raises
     ------
     OSError
-        Where that fails; nothing is left behind then, and what was at `path` is still there.
+        The file cannot be written. The temporary file is then removed, and the file at `path` is unchanged.
     """
     write_together({path: content}, mode)
 
@@ -36,8 +40,8 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
 def write_together(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
     """Write files as `write` does, and rename the first of them only once all are on the disk.
 
-    So a disk that fills up leaves what was at all paths. They are renamed in order: where the last one is new, so are
-    those before it.
+    So the files at all paths are unchanged where the disk is full. They are renamed in order: where the last one is
+    new, so are those before it.
     """
     temporary: dict[Path, Path] = {}
     try:  # around the opening, too: an interrupt may come as soon as the file is there
@@ -57,15 +61,15 @@ def write_together(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
 
 
 def remove_stale(folder: Path, age: float, earlier: str = "") -> None:
-    """Remove what processes that were killed have left in a folder: regular files that were never complete.
+    """Remove temporary files of `write` from a folder, which processes have left there that were killed.
 
     Parameters
     ----------
     folder : Path
     age : float
-        Seconds since a file was written to last; those that are younger may be of a process that goes on.
+        Least age in seconds since the last write to a file: younger ones may be of a process that still runs.
     earlier : str
-        A regular expression of further names, which earlier versions gave such files.
+        A regular expression for names that earlier versions gave to such files.
     """
     names = re.compile(f"{re.escape(PREFIX)}.*{re.escape(SUFFIX)}{f'|{earlier}' if earlier else ''}", re.DOTALL)
     with suppress(OSError), os.scandir(folder) as files:

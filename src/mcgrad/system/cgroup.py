@@ -1,4 +1,7 @@
-"""The quota of processor time that Linux's control groups grant this process, as containers and batch systems set."""
+"""The quota of processor time of this process by Linux's control groups, as set by containers and batch systems.
+
+`machine` reads it for the default number of threads.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 GROUPS = Path("/proc/self/cgroup")
 MOUNTED = Path("/sys/fs/cgroup")
-LASTS = 10.0  # seconds that a quota is taken to stay as it was read
+LASTS = 10.0  # seconds for which a quota that was read is used
 
-_read: tuple[float, float | None] = (-LASTS, None)  # when, and what it was
+_read: tuple[float, float | None] = (-LASTS, None)  # the time of the last reading, and the quota
 
 
 def quota() -> float | None:
@@ -18,7 +21,7 @@ def quota() -> float | None:
 
     Notes
     -----
-    Reads a few small files, some seconds apart at the least: a container's quota may change while it runs.
+    Reads a few small files, at most once in `LASTS` seconds: the quota of a container may change while it runs.
     """
     global _read
     now = time.monotonic()
@@ -49,11 +52,11 @@ def read_quota(groups: Path = GROUPS, mounted: Path = MOUNTED) -> float | None:
 
 
 def _shares(mounted: Path, number: str, controllers: str, group: str) -> Iterator[float]:
-    """Yield the quotas of a group and of those around it: those that are there, and that can be read."""
+    """Yield the quotas of a group and of the groups around it, as far as they exist and can be read."""
     names = PurePosixPath(group).parts[1:]
     if ".." in names:  # a group outside of what is mounted here
         names = ()
-    for root, files in _places(number, controllers, mounted):
+    for root, files in _folders(number, controllers, mounted):
         for depth in range(len(names), -1, -1):
             folder = root.joinpath(*names[:depth])
             try:
@@ -65,8 +68,8 @@ def _shares(mounted: Path, number: str, controllers: str, group: str) -> Iterato
                 yield granted / period
 
 
-def _places(number: str, controllers: str, mounted: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Yield where the quotas of a line of groups are, and in which files."""
+def _folders(number: str, controllers: str, mounted: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield the folders of the quotas that a line of /proc/self/cgroup names, and the names of their files."""
     if number == "0" and not controllers:  # version 2
         yield mounted, ("cpu.max",)
     elif "cpu" in controllers.split(","):

@@ -1,4 +1,7 @@
-"""Public names of a package, imported when they are first used; its stub, ``__init__.pyi``, is the one list of them."""
+"""Lazy imports of the public names of a package: each is imported at its first use.
+
+The one list of the names is the package's stub, ``__init__.pyi``, which type checkers read, too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks that a forked child can take, whichever thread of its parent held them."""
+"""Locks that are free in a forked child, whichever thread of the parent held them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from weakref import WeakSet
 class Lock:
     """A lock for ``with`` statements.
 
-    Reentrant: a finalizer or a signal handler, which Python runs in the middle of anything, may take it while its
-    thread holds it. Free in a forked child, unless the thread that forked held it: the other threads do not exist
-    there, so they would never release it.
+    It is reentrant: a finalizer or a signal handler, which Python may run between any two instructions, can take it
+    while its thread holds it. In a forked child it is free, unless the thread that forked held it: the other threads
+    do not exist there, so they would never release it.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,11 @@ class Lock:
     def delay_forks(self) -> None:
         """From now on let a fork wait until no other thread holds this lock.
 
-        For what a child could not do after another thread of its parent was in the middle of it.
+        This is for work, such as a compilation, that leaves state in which a child could not do the same work.
 
-        Call it once all that is done under the lock has been imported. A fork takes the locks of those that were
-        registered last first: by then it must not hold one that the other thread still needs, such as that of logging.
+        Call it once all modules that are used under the lock have been imported: before a fork, Python runs the
+        functions that were registered last first, so a lock that an imported module registers later, such as that
+        of logging, would be taken first, and the thread that holds this one may need it.
         """
         if hasattr(os, "register_at_fork"):
             after = self._after_fork
@@ -43,7 +44,7 @@ class Lock:
         self._lock.acquire()
 
     def _after_fork(self) -> None:
-        with suppress(RuntimeError):  # an interrupt has ended the wait, and the fork went on without the lock
+        with suppress(RuntimeError):  # not held: an interrupt has ended the wait in `_before_fork`
             self._lock.release()
 
     def _free(self) -> None:

@@ -1,4 +1,4 @@
-"""The machine that this process runs on."""
+"""Processors and installed packages of this machine, for the number of threads, cache keys and `mcgrad info`."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def allowed_processors() -> int:
 
 @cache
 def processor() -> str:
-    """Name of the processor, as its maker calls it where the system says so."""
+    """Return the name of the processor, that of its maker where the operating system has it."""
     return _described().get("model name") or platform.processor() or platform.machine()
 
 
 @cache
 def processor_features() -> str:
-    """What the processor can do, as the system lists it; empty where it does not say."""
+    """Return the instruction sets of the processor, as the operating system lists them, or an empty string."""
     found = _described()
     return found.get("flags") or found.get("Features") or ""
 
 
 @cache
 def _described() -> dict[str, str]:
-    """Return what the system says of the first processor, by name."""
+    """Return the entries of /proc/cpuinfo for the first processor, by name; none on other systems than Linux."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
             pairs = [line.partition(":")[::2] for line in takewhile(str.strip, lines)]
@@ -51,7 +51,7 @@ def _described() -> dict[str, str]:
 
 @cache
 def version(package: str) -> str:
-    """Version of an installed package, without importing it."""
+    """Return the version of an installed package, without importing it."""
     from importlib import metadata
 
     try:

@@ -1,7 +1,7 @@
-"""What to install for what is missing, by the names that package indices have: the one place for the text of remedies.
+"""The pip commands in error messages about missing or old packages.
 
-The distribution is called otherwise than the package, as another project of the index has the package's name. Remedies
-name the packages that an extra stands for, so they are right from a checkout as well as from an index.
+On package indices mcgrad has the name `DISTRIBUTION`, as another project has the name of the package. Commands list the
+packages of an extra rather than the extra, so that they work in a checkout as well as for an installed package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
     12: ("cupy-cuda12x>=13.4,<15", "numba-cuda[cu12]>=0.30.4"),
     13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30.4"),
 }
-WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # what numba-cuda was tried with; it states no upper bounds of its own
+WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # tested with numba-cuda, which states no upper bounds of its own
 PLOT = "matplotlib>=3.9.2"
 NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
 NEWEST = max(CUDA)
@@ -30,7 +30,7 @@ def install(*packages: str) -> str:
 
 
 def cuda(major: int | None = None) -> str:
-    """Write the command that installs what the CUDA backend needs, for a version of CUDA or for this machine's."""
+    """Write the command that installs the packages of the CUDA backend, for a version of CUDA or for this machine's."""
     return install(*CUDA[min(max(major or stack(), min(CUDA)), NEWEST)])
 
 

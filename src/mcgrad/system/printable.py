@@ -1,4 +1,4 @@
-"""Text that comes from files, as it may be printed: without characters that a terminal takes for commands."""
+"""Escape control characters in text from files and file names, before it is printed to a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def line(text: str) -> str:
 
 
 def near(path: Path) -> str:
-    """Return a path as seen from the working folder, where it lies below that."""
+    """Return a path relative to the working folder where it lies below that, else the path as it is."""
     try:
         return str(path.relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Values by key for as long as they are used, and the last few of them for longer."""
+"""A cache in memory, for compiled functions: values by key while they are in use, and the last few for longer."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """What was made once and shall be found again: all values that are used elsewhere, and the last few besides.
+    """Values by key: all that something else still refers to, and the last few besides.
 
     Parameters
     ----------
     size : int
-        How many values are kept though nothing else holds them: those that were put or found last.
+        How many values are kept though nothing else refers to them: those that were put or found last.
 
     Notes
     -----
-    For one thread at a time, except `get`.
+    Not thread-safe, except `get`: callers hold a lock.
     """
 
     def __init__(self, size: int) -> None:
@@ -34,12 +34,12 @@ class Recent(Generic[Key, Value]):
         return self._alive.get(key)
 
     def find(self, key: Key) -> Value | None:
-        """Return the value of a key, which is then the last used, or None."""
+        """Return the value of a key and mark it as the last used, or return None."""
         value = self._alive.get(key)
         return None if value is None else self.put(key, value)
 
     def put(self, key: Key, value: Value) -> Value:
-        """Keep and return a value; let go of the one that was used longest ago."""
+        """Keep and return a value; release the least recently used one."""
         self._alive[key] = self._last[key] = value
         self._last.move_to_end(key)
         if len(self._last) > self._size:
@@ -47,14 +47,14 @@ class Recent(Generic[Key, Value]):
         return value
 
     def keys(self) -> list[Key]:
-        """Return the keys of all values that are there."""
+        """Return the keys of all values."""
         return list(self._alive.keys())
 
     def values(self) -> list[Value]:
-        """Return all values that are there."""
+        """Return all values."""
         return list(self._alive.values())
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all values."""
         self._alive.clear()
         self._last.clear()

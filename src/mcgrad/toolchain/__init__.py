@@ -1,1 +1,1 @@
-"""Emitted source into machine code, by way of the cache."""
+"""The toolchain: compile emitted source to machine code, for CPU and GPU, or load it from the cache."""

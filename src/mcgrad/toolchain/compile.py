@@ -1,12 +1,12 @@
-"""Turn emitted source into a module or a compiled function, by way of the cache.
+"""Compile emitted source to a function for the CPU, or load it from the cache; execute it as a module for the GPU.
 
-Source is executed from memory, under a name by which tracebacks and debuggers find its lines. What Numba makes of it
-is an entry of the cache (`machine_code`), under a hash of all that it depends on (`cache.key`): a second process
-compiles nothing.
+The CPU backend calls `load`, `ptx` calls `module`. Source is executed from memory, under a file name by which
+tracebacks and debuggers find its lines. The machine code that Numba makes is an entry of the cache (`machine_code`),
+under a hash of everything that it depends on (`cache.key`): a second process compiles nothing.
 
-A function stays for as long as a kernel holds it, and the last few for longer. Numba itself would keep each of them for
-good, with all that it had found out about it: it registers them by what, in the end, refers to them again. `_release`
-and the stand-in for the module cut these references.
+A function is kept in memory while a kernel refers to it, and the last `RECENT` for longer. Numba's own registries would
+keep every function, with the results of its type inference, for the life of the process, as their entries refer back to
+the function. `_release` and the empty module of `_importable` cut these references.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
 from mcgrad.toolchain.machine_code import KIND, MachineCode
 
-RECENT = 256  # compiled functions that are kept though no kernel holds them: little of their memory would come back
+RECENT = 256  # compiled functions that are kept though no kernel refers to them; releasing them frees little memory
 
-_lock = Lock()  # of compiling, which takes seconds
-_finding = Lock()  # of what is loaded: what is there is found while other threads compile
+_lock = Lock()  # held while compiling, which takes seconds
+_finding = Lock()  # of `_loaded`, so that functions are found while another thread compiles
 _loaded: Recent[tuple[Any, ...], Callable[..., Any]] = Recent(RECENT)
 
 
@@ -48,11 +48,8 @@ def load(source: str, name: str, user_functions: Sequence[Any], arguments: Seque
     arguments : sequence
         Of the types that it is compiled for; it is called with these.
     """
-    known = (
-        key(source),
-        name,
-        *map(id, user_functions),
-    )  # the function holds the user_functions, so their ids stay theirs
+    # The compiled function refers to the user's functions, so that their ids are not given to other objects.
+    known = (key(source), name, *map(id, user_functions))
     found = _find(known)
     if found is not None:
         return found
@@ -91,8 +88,8 @@ def module(source: str, user_functions: Sequence[Any]) -> ModuleType:
 
 @cache
 def _delay_forks() -> None:
-    """Let forks wait for compilations: Numba's own lock, which a compilation holds, would stay taken in the child."""
-    import numba  # noqa: F401 - and with it logging, whose lock a compilation takes, and a fork, too
+    """Delay forks until compilations end: a child could not acquire Numba's lock, which a compilation holds."""
+    import numba  # noqa: F401 - it imports logging, whose lock is taken by compilations and by forks
 
     _lock.delay_forks()
 
@@ -104,7 +101,7 @@ def _entry(source: str, name: str) -> str:
 def _compiled(source: str, name: str, user_functions: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
     made = module(source, user_functions)
     function: Any = getattr(made, name)
-    function.module = made  # whose lines are kept for as long
+    function.module = made  # keeps its lines in `linecache`
     if not user_functions:
         function._cache = MachineCode(_entry(source, name))
     with _importable(made.__name__):
@@ -115,7 +112,7 @@ def _compiled(source: str, name: str, user_functions: Sequence[Any], arguments: 
 
 @contextmanager
 def _importable(name: str) -> Iterator[None]:
-    """Have Numba find a module by its name as it makes or loads machine code: an empty one, which refers to nothing."""
+    """Put an empty module of this name into `sys.modules`, which Numba imports as it makes or loads machine code."""
     sys.modules[name] = ModuleType(name)
     try:
         yield
@@ -124,13 +121,13 @@ def _importable(name: str) -> Iterator[None]:
 
 
 def _release(function: Any) -> None:
-    """Have Numba forget a compiled function once nothing else refers to it, and what only compiling others needs."""
+    """Remove a compiled function from Numba's registries, and the data that only other compilations would read."""
     for types, result in list(function.overloads.items()):
         with suppress(KeyError):
-            result.target_context.remove_user_function(result.entry_point)  # by which compiled functions would call it
+            result.target_context.remove_user_function(result.entry_point)  # for calls by other compiled functions
         result.fndesc.typemap = result.fndesc.calltypes = None
-        result.library._shared_module = result.library._compiled_object = None  # LLVM's form, to be linked into others
-        function.overloads[types] = result._replace(type_annotation="", metadata=None)  # Numba's form of it
+        result.library._shared_module = result.library._compiled_object = None  # LLVM modules, for linking into others
+        function.overloads[types] = result._replace(type_annotation="", metadata=None)  # its typed IR
 
 
 def _forget(filename: str, lines: object) -> None:

@@ -1,9 +1,8 @@
-"""Machine code of the CPU as an entry of the cache: what a Numba dispatcher has in place of Numba's own cache.
+"""Machine code for the CPU as an entry of the cache: `compile` sets it as the cache of a Numba dispatcher.
 
-Numba's cache has an index and a data file for each function, unpickles both without looking whether they are as they
-were written, and lets errors of reading and writing end the run. What is kept here is the same: the compiled library
-with its descriptor, as Numba reduces them. It is unpickled only after the entry's checksum holds, and what cannot be
-loaded for any other reason is compiled again.
+Numba's own cache has an index and a data file for each function, unpickles both without a checksum, and lets errors of
+reading and writing end the run. The content here is the same, the compiled library with its descriptor, as Numba
+reduces them. It is unpickled only after the checksum of the entry holds, and code that does not load is compiled again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class MachineCode:
     Parameters
     ----------
     name : str
-        Of the entry.
+        Name of the entry.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,7 +48,7 @@ class MachineCode:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Return the code for a signature, linked into this process, or None where there is none."""
-        target.refresh()  # as Numba does: what is linked may refer to what that registers
+        target.refresh()  # as Numba does: the code may refer to functions that this registers
         content = entry.find(self.name) if self.enabled else None
         if content is None:
             return None
@@ -59,9 +58,9 @@ class MachineCode:
             made_for, reduced = pickle.loads(content)
             if made_for == _made_for(signature, target.codegen()):
                 return CompileResult._rebuild(target, *reduced)  # type: ignore[no-untyped-call]
-        except (MemoryError, RecursionError):  # not the entry's fault
+        except (MemoryError, RecursionError):  # no damage of the entry
             pass
-        except Exception as error:  # of unpickling and linking: there is no end to what they may raise
+        except Exception as error:  # unpickling and linking may raise any exception
             folder.discard(self.name, f"does not load ({type(error).__name__}: {error})")
         return None
 
@@ -74,12 +73,12 @@ class MachineCode:
         try:
             reduced = compiled._reduce()
             content: bytes = dumps((_made_for(signature, compiled.codegen), reduced))  # type: ignore[no-untyped-call]
-        except Exception as error:  # of pickling, likewise
+        except Exception as error:  # pickling, too, may raise any exception
             once(f"The cache is not written: code that cannot be pickled ({type(error).__name__}: {error}).")
             return
         entry.keep(self.name, content)
 
 
 def _made_for(signature: Any, codegen: Any) -> tuple[Any, ...]:
-    """Return what code must match besides its key: types of the arguments, and the processor by LLVM's names."""
+    """Return what code must match besides its key: the types of its arguments, and the processor as LLVM names it."""
     return signature, codegen.magic_tuple()

@@ -1,7 +1,8 @@
-"""Turn the emitted source of a GPU kernel into machine code, by way of the cache folder; no device is needed.
+"""Compile the emitted source of a GPU kernel to machine code, or load it from the cache; no device is needed.
 
-Numba's CUDA target and NVVM make PTX of it, nvJitLink makes machine code of that: so no driver has to understand PTX of
-a newer version than its own, and nothing is left to compile when a kernel is loaded. Both are one entry of the cache.
+The CUDA backend calls `ptx`. Numba's CUDA target and NVVM compile the source to PTX, nvJitLink compiles PTX to machine
+code: so an older driver need not read PTX of a newer version, and loading a kernel compiles nothing. PTX and machine
+code are one entry of the cache.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from mcgrad.toolchain import compile
 
 COMPILERS = ("numba-cuda", "nvidia-cuda-nvcc-cu12", "nvidia-nvvm", "nvidia-nvjitlink-cu12", "nvidia-nvjitlink")
 MACHINE_CODE = b"\x7fELF"
-HOMES = ("CUDA_HOME", "CUDA_PATH")  # where a compiler is found that pip did not install
+HOMES = ("CUDA_HOME", "CUDA_PATH")  # environment variables of a compiler that pip did not install
 
-RECENT = 64  # kernels that are kept in memory though no device has them loaded
+RECENT = 64  # kernels that are kept in memory though no device has loaded them
 
 _lock = Lock()
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Ptx:
-    """A kernel in PTX: its text, and the name of its entry; and what to load: machine code, or the text itself."""
+    """A kernel: its PTX, the name of its entry function, and the image to load, machine code or the PTX itself."""
 
     text: str
     entry: str
@@ -43,7 +44,7 @@ _known: Recent[str, Ptx] = Recent(RECENT)
 
 
 def versions() -> str:
-    """What machine code depends on besides sources: the versions of numba-cuda and of NVIDIA's compilers."""
+    """Return what machine code depends on besides sources: the versions of numba-cuda and of NVIDIA's compilers."""
     found = [f"{name} {version(name)}" for name in COMPILERS]
     return " ".join([*found, *(os.environ.get(home, "") for home in HOMES)])
 
@@ -84,12 +85,13 @@ def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
 def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[int, int] | None = None) -> Ptx:
     """Compile a Python function of numbers and pointers as a kernel.
 
-    `launch` holds the threads of a block, and how many blocks should find room on a multiprocessor at once.
+    `launch` is the number of threads in a thread block, and of thread blocks that should fit on a multiprocessor.
 
     Raises
     ------
     BackendError
-        The installed numba-cuda does not work, or nvJitLink does not take what NVVM makes: with the remedy.
+        The installed numba-cuda does not work, or nvJitLink does not compile the PTX of NVVM; the message has the
+        remedy.
     """
     try:
         from mcgrad.kernels.target import cuda
@@ -97,7 +99,7 @@ def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[
         target: Any = cuda
         options = {"device": False, "abi": "numba", "cc": cc, "output": "ptx", "launch_bounds": launch}
         text, _ = target.compile(function, signature, **options)
-    except (AttributeError, ImportError) as error:  # of its modules, with a NumPy or a Numba that it was not made for
+    except (AttributeError, ImportError) as error:  # with a version of NumPy or Numba that it does not support
         raise BackendError(_incompatible(error)) from error
     except RuntimeError as error:
         if type(error).__name__ != "DynamicLibNotFoundError":
@@ -107,7 +109,7 @@ def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[
 
 
 def _incompatible(error: Exception) -> str:
-    """Say that numba-cuda does not work with what else is installed."""
+    """Return the message that numba-cuda does not work with the installed versions of other packages."""
     found = ", ".join(f"{name} {version(name)}" for name in ("numba-cuda", "numpy", "numba", "cuda-bindings"))
     remedy = f"{packages.cuda()} {packages.WITH_CUDA}"
     return f"numba-cuda does not work with the packages here ({error}; {found}). These work together: {remedy}"
@@ -119,7 +121,7 @@ def _kept(name: str, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
 
 
 def _find(name: str, cc: tuple[int, int]) -> Ptx | None:
-    """Read an entry: the text, and after a zero byte machine code, if there was any."""
+    """Read an entry: PTX, a zero byte, and the machine code, if there is any."""
     content = entry.find(name)
     if content is None:
         return None
@@ -139,7 +141,7 @@ def _keep(name: str, ptx: Ptx) -> Ptx:
 
 
 def _name(source: str, cc: tuple[int, int]) -> str:
-    """Name an entry by what a kernel's machine code depends on, and the device."""
+    """Return the name of an entry: a hash of what machine code depends on, and the compute capability."""
     return entry.file_name(key(source, versions()), f"sm_{cc[0]}{cc[1]}")
 
 
@@ -149,7 +151,7 @@ def _entry(text: str) -> str | None:
 
 
 def _linked(text: str, cc: tuple[int, int]) -> Ptx:
-    """Compile PTX to machine code; where nvJitLink is missing the driver will, when it loads the kernel."""
+    """Compile PTX to machine code; where nvJitLink is missing, the driver compiles it as it loads the kernel."""
     entry = _entry(text)
     assert entry is not None
     image = _link(text.encode(), f"-arch=sm_{cc[0]}{cc[1]}")
@@ -157,7 +159,7 @@ def _linked(text: str, cc: tuple[int, int]) -> Ptx:
 
 
 def _link(text: bytes, architecture: str) -> bytes | None:
-    """Return machine code; None where nvJitLink, or what it is called by, is missing."""
+    """Return machine code; None where nvJitLink or its Python bindings are missing."""
     try:
         from cuda.bindings import nvjitlink
 
@@ -180,7 +182,7 @@ def _link(text: bytes, architecture: str) -> bytes | None:
 
 
 def _unlinked(nvjitlink: Any, handle: int, text: bytes, architecture: str, error: Exception) -> str:
-    """Say what nvJitLink does not take, in its own words: as a rule it is older than what wrote the PTX."""
+    """Return the message for PTX that nvJitLink does not compile, with its log: most often it is older than NVVM."""
     made = re.search(rb"^\.version\s+(\S+)", text, re.MULTILINE)
     log = bytearray(nvjitlink.get_error_log_size(handle)) if handle else bytearray()
     if log:
