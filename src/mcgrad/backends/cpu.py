@@ -90,7 +90,7 @@ class Compiled:
         try:
             return load(self.emitted.source, "chunk", self.emitted.user_functions, arguments)
         except RecursionError:  # of Numba's, a few calls deep for every loop
-            limit, loops = sys.getrecursionlimit(), _loops(self.emitted.source)
+            limit, loops = sys.getrecursionlimit(), self.emitted.loops
             raise BackendError(
                 f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
                 f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
@@ -116,10 +116,6 @@ class Compiled:
     def give_back(self, workspace: Array) -> None:
         """Keep a workspace for the next call of this thread."""
         self._local.workspace = workspace
-
-
-def _loops(source: str) -> int:
-    return sum(line.lstrip().startswith("for ") for line in source.splitlines())
 
 
 def _read_only(array: Array) -> Array:

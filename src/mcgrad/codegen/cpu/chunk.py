@@ -23,12 +23,16 @@ from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Fill, Gemm, Outer, walk
+from mcgrad.codegen.loops.tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
+
+WORKSPACE = [  # what of `kernels/workspace.py` is imported
+    "add_rows", "at", "at_sum", "mask_finite", "mask_lanes", "mask_rows", "put", "put_any", "put_sum", "square_rows",
+]  # fmt: skip
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Emitted:
         The user's own Numba functions, known to the source as native0, native1, ...
     uses_blas : bool
         Whether the function calls BLAS, whose address it then needs.
+    loops : int
+        Loops in a block of draws: what takes Numba long to compile.
     """
 
     source: str
@@ -67,6 +73,7 @@ class Emitted:
     shifted: npt.NDArray[np.bool_]
     user_functions: list[object]
     uses_blas: bool
+    loops: int
 
 
 def emit(program: Program, checked: bool = False) -> Emitted:
@@ -88,7 +95,8 @@ def emit(program: Program, checked: bool = False) -> Emitted:
     lanes = workspace.lanes
     with text.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
-        text.add(*printer.lines(split_lanes(kernel.block, workspace)))
+        tree = split_lanes(kernel.block, workspace)
+        text.add(*printer.lines(tree))
     products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     return Emitted(
@@ -102,6 +110,7 @@ def emit(program: Program, checked: bool = False) -> Emitted:
         shifted=np.array([out not in outer for out in arguments.outputs for _ in range(out.var.size)], bool),
         user_functions=arguments.user_functions,
         uses_blas=bool(products),
+        loops=sum(isinstance(node, Loop) for node in walk(tree)),
     )
 
 
@@ -111,12 +120,11 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
     body = program.body()
     ops = {var.op for var in body if OPS[var.op].category == "elementwise"}
     ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
-    lanes = "add_rows at at_sum mask_finite mask_lanes mask_rows put put_any put_sum square_rows"
     imports = {
         "blas": ["gemm"] if uses_blas else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
-        "workspace": lanes.split(),
+        "workspace": WORKSPACE,
         "noise_fill": sorted({filler(var.attrs, program.dtype) for var in body if var.op == "noise"}),
     }
     functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}

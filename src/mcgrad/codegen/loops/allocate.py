@@ -16,7 +16,7 @@ from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows, part_rows
 from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.codegen.loops.tree import Fill, Loop, Outer, Tree, touched, walk
-from mcgrad.ir.attributes import Literal as Array
+from mcgrad.ir.attributes import Literal
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Workspace:
             return Index(rows.offset, rows.strides, index.axes, shape)
         # an element of a part of an assembly, in another order: by a table of where the elements of the part lie
         places = Index(rows.offset, rows.strides, index.axes, shape).numbers().ravel()[index.numbers()]
-        return Index(0, c_strides(index.extents), index.axes, index.extents, Array(places))
+        return Index(0, c_strides(index.extents), index.axes, index.extents, Literal(places))
 
 
 @dataclass

@@ -44,7 +44,7 @@ from mcgrad.codegen.loops.tree import (
     Store,
     Tree,
 )
-from mcgrad.ir.attributes import Literal as Array
+from mcgrad.ir.attributes import Literal
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS
 from mcgrad.ir.program import Shape, Var
@@ -221,7 +221,7 @@ class _Body:
     def _index(self, access: Access) -> Index:
         """Where the nest's present element lies in what is accessed."""
         if access.table is not None:
-            return Index(0, c_strides(self.shape), self.axes, self.shape, Array(np.asarray(access.table, np.int64)))
+            return Index(0, c_strides(self.shape), self.axes, self.shape, Literal(np.asarray(access.table, np.int64)))
         return Index(access.offset, access.strides, self.axes, self.shape)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.ir.attributes import Literal as Array
+from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
@@ -43,7 +43,7 @@ class Index:
         Of the loops around it, one for each stride.
     extents : tuple of int
         Of these axes.
-    table : Array, optional
+    table : attributes.Literal, optional
         Integers, in C order.
     since : str
         The axis of the tile from whose first element on rows are counted.
@@ -53,7 +53,7 @@ class Index:
     strides: Shape = ()
     axes: tuple[str, ...] = ()
     extents: Shape = ()
-    table: Array | None = None
+    table: attributes.Literal | None = None
     since: str = ""
 
     @property
