@@ -110,7 +110,7 @@ class Comparison:
         """The row of the largest overall efficiency, of those that are not `biased`."""
         sound = [row for row in self.rows if row.method not in self.biased]
         if not sound:
-            raise ParameterError("methods", "none that is unbiased here", '"difference" among them')
+            raise ParameterError("methods", "none that is unbiased here", f'"{DIFFERENCE}" among them')
         return min(sound, key=lambda row: row.error if math.isfinite(row.error) else math.inf)
 
     def __str__(self) -> str:

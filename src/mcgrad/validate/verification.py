@@ -23,6 +23,7 @@ from mcgrad.engine.quotients import STEP
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.methods import named
+from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
@@ -66,7 +67,7 @@ class Verification:
     gradient_n: int
     dtype: str
     seed: int
-    method: str | dict[str, str] = "pathwise"
+    method: str | dict[str, str] = PATHWISE.name
 
     @property
     def ok(self) -> bool:
@@ -77,7 +78,7 @@ class Verification:
         lines = [f"backends against {REFERENCE}, the same {self.n:,} draws, {self.dtype}", *self._backend_lines()]
         if self.gradient:
             some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
-            by = "" if self.method == "pathwise" else f" by {self.method}"
+            by = "" if self.method == PATHWISE.name else f" by {self.method}"
             what = f"gradient{by} in {self.dtype} against central differences in float64"
             lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some} components", *self._gradient_lines()]
         wrong = [check for check in self.gradient if not check.ok]
