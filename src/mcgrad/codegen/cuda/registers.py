@@ -49,7 +49,7 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     few = _registers(program) <= FEW_REGISTERS  # two loops take some more
     launch = THREADS, 3 if few else 2
     ops, sources = needed(straight.program.body()), [var.attrs for var in program.noise()]
-    source = head(program.dtype, ops, sources, kinds, len(straight.user_functions), launch)
+    source = head(program.dtype, ops, sources, kinds, len(straight.arguments.user_functions), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * checked
@@ -66,10 +66,10 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
         threads=THREADS,
         chunk=THREADS * TURNS * group,
         rows=rows,
-        scalars=list(straight.scalars.items()),
+        scalars=list(straight.arguments.scalars.items()),
         outputs=offsets(program),
         by_value=by_value,
-        user_functions=straight.user_functions,
+        user_functions=straight.arguments.user_functions,
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.lower import expand
-from mcgrad.codegen.text import REDUCE, Source, expression, literal
+from mcgrad.codegen.text import REDUCE, SCAN, Source, expression, literal
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.interpret import IMPL
 from mcgrad.ir.ops import OPS
@@ -37,23 +38,20 @@ class Straight:
         Its text.
     noise : list of str
         Names of the noise it takes, by stream and component.
-    scalars : dict of Var to int
-        Draw-independent Vars, and where their elements start among the names c0, c1, ... it takes.
+    arguments : Arguments
+        Draw-independent Vars, whose elements it takes by the names c0, c1, ..., and the user's own functions.
     outputs : list of str
         Names of the random outputs, as it returns them.
-    user_functions : list
-        The user's own Numba functions, known to the source as native0, native1, ...
     """
 
     def __init__(self, program: Program, templates: Mapping[str, str]) -> None:
         self.program = expand(program)
         self.templates = templates
         self.source = Source()
-        self.scalars: dict[Var, int] = {}
-        self.user_functions: list[Any] = []
         self.noise: list[str] = []
         self._names: dict[Var, Names] = {}
         self._label = {var: f"v{i}" for i, var in enumerate(self.program.equations())}
+        self.arguments = Arguments(self.program, self._label)
         body = self.program.body()
         for var in self.program.noise():
             self._names[var] = names = _named(f"e{self._label[var][1:]}", var.shape)
@@ -65,7 +63,7 @@ class Straight:
                 self._names[var] = self._equation(lines, var)
         outputs = [self.read(out.var) for out in self.program.outputs if out.var.by_draw]
         self.outputs = [name for names in outputs for name in names.ravel()]
-        size = sum(var.size for var in self.scalars)
+        size = sum(var.size for var in self.arguments.scalars)
         self.constants = [f"c{i}" for i in range(size)]
         with self.source.block(f"def draw({', '.join([*self.noise, *self.constants])}):"):
             self.source.add('"""Outputs of one draw, from its noise and what no draw changes."""')
@@ -79,9 +77,7 @@ class Straight:
         value = fill_value(var)
         if value is not None:
             return np.full(var.shape, literal(value), object)
-        if var not in self.scalars:
-            self.scalars[var] = sum(other.size for other in self.scalars)
-        first = self.scalars[var]
+        first = self.arguments.scalar(var)
         text = "c{}" if var.kind == "float" else "(c{} != real(0))"
         return _array([text.format(first + i) for i in range(var.size)], var.shape)
 
@@ -124,21 +120,12 @@ class Straight:
         for k in range(len(made)):
             for index in np.ndindex(made.shape[1:]):
                 here = [a[(k, *index)] for a in given]
-                if k == 0:
-                    text = here[-1]
-                elif var.op == "linear_recurrence":
-                    text = f"{here[0]} * {made[(k - 1, *index)]} + {here[1]}"
-                else:
-                    text = f"{made[(k - 1, *index)]} {'+' if var.op == 'cumsum' else '*'} {here[0]}"
+                text = SCAN[var.op].format(made[(k - 1, *index)], *here) if k else here[-1]
                 lines.add(f"{made[(k, *index)]} = {text}")
 
     def _native(self, lines: Source, var: Var, args: list[Names]) -> Names:
         """Put the draw into an array, call the user's function, take what it gives."""
-        pair = var.attrs.function
-        function = pair.value if var.op == "native_value" else pair.value_and_grad
-        if function not in self.user_functions:
-            self.user_functions.append(function)
-        label, call = self._label[var], f"native{self.user_functions.index(function)}"
+        label, (call, _) = self._label[var], self.arguments.user_function(var)
         arrays: list[str] = []
         for i, (arg, names) in enumerate(zip(var.args, args, strict=True)):
             if i and not arg.shape:
