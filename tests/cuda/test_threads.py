@@ -30,9 +30,9 @@ from mcgrad.codegen.loops.tree import (
     Accumulate,
     AddParts,
     Barrier,
-    Combine,
     Fill,
     Gemm,
+    Load,
     Loop,
     Noise,
     Store,
@@ -45,6 +45,7 @@ from tests.cuda.test_blocks import PATHS
 from tests.emit.test_tiles import INTEGRANDS
 
 Q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
+SHARES = Buffer("shares")
 CASES = {**{name: (f, Q) for name, f in INTEGRANDS.items()}, **PATHS}
 
 
@@ -71,8 +72,6 @@ def intervals(tree):
             first, *rest = intervals((*node.body, *node.body))
             found[-1] += first
             found += rest
-        elif isinstance(node, Combine):
-            found += [[node], [node]]  # it waits between shares and sums
         else:
             found[-1].append(node)
     return found
@@ -87,31 +86,37 @@ def written(node):
             yield Buffer("parts", inner.gemm.var) if isinstance(inner, StoreParts) else inner.gemm.target
         elif isinstance(inner, Fill) or (isinstance(inner, Noise | Store | Accumulate) and isinstance(inner.cell, Row)):
             yield inner.buffer if isinstance(inner, Fill) else inner.cell.buffer
-        elif isinstance(inner, Combine):
-            yield from (share.row.buffer for share in inner.shares)
 
 
 def rows(workspace, buffer):
     """The rows of a buffer."""
     found = workspace.rows[buffer]
+    if buffer == SHARES:
+        return set()  # each sum has some of them
     if not found.strides or buffer.within or buffer.role != "value":
         return {found.offset + i for i in range(size(buffer))}
     shape = tuple(n for n in buffer.var.shape if n != 1)
     return {int(found.offset + np.dot(found.strides, i)) for i in itertools.product(*map(range, shape))}
 
 
+def area(workspace, node, *, writes):
+    """The rows that a node writes, or touches."""
+    buffers = {*written(node)} | (set() if writes else {buffer for inner in walk((node,)) for buffer in touched(inner)})
+    found = {row for buffer in buffers if buffer in workspace.rows for row in rows(workspace, buffer)}
+    for inner in walk((node,)):
+        if isinstance(inner, Store if writes else Store | Load) and getattr(inner.cell, "buffer", None) == SHARES:
+            found |= {workspace.rows[SHARES].offset + int(i) for i in inner.cell.index.numbers()}
+    return found
+
+
 def races(tree, workspace):
     """Pairs of nodes between the same two waits of which one writes rows that the other touches."""
-    found = []
-    for interval in intervals(tree):
-        for node, other in itertools.permutations(interval, 2):
-            theirs = {buffer for inner in walk((other,)) for buffer in touched(inner)} | {*written(other)}
-            mine, theirs = (
-                {row for buffer in buffers if buffer in workspace.rows for row in rows(workspace, buffer)}
-                for buffers in (written(node), theirs)
-            )
-            found += [(node, other)] * bool(mine & theirs)
-    return found
+    return [
+        (node, other)
+        for interval in intervals(tree)
+        for node, other in itertools.permutations(interval, 2)
+        if area(workspace, node, writes=True) & area(workspace, other, writes=False)
+    ]
 
 
 @pytest.mark.usefixtures("_low_thresholds")
@@ -161,9 +166,9 @@ def test_a_bound_tree_prints_what_threads_do():
     _, kernel, tiled, _ = made(lambda z: np.max(np.cumsum(z)), mg.Normal(np.zeros(4), 1.0), False, shape)
     text = re.sub(r"v\d+", "v", show(bind(kernel, shape, tiled), kernel.names))
     assert text.startswith(
-        "runningv = start of cumsum\nsumv = start of max\nsingle\n    serial i0: 4\n        lane w: all"
+        "runningv = start of cumsum\nsumv = start of max\nsingle 0\n    serial i0: 4\n        lane w: all"
     )
-    assert "combine alone v[0] max= sumv\nbarrier\nsumv = 0\nthread i0: 4" in text
+    assert "single 0\n    v[0] = sumv\nbarrier\nsumv = 0\nthread i0: 4" in text
 
 
 def test_a_block_of_threads_runs_nests_inside_loops_over_rows_and_time():

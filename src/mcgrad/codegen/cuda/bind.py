@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mcgrad.codegen.cuda.draws import INSIDE, Y
+from mcgrad.codegen.cuda.allocate import SLOTS
+from mcgrad.codegen.cuda.draws import INSIDE, X, Y
 from mcgrad.codegen.cuda.nest import NestLoops
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.build import Kernel
-from mcgrad.codegen.loops.cells import Buffer, Register, Row, Value
+from mcgrad.codegen.loops.cells import Buffer, Index, Register, Row, Value
 from mcgrad.codegen.loops.tree import (
     Accumulate,
     AddParts,
     Barrier,
     CallUser,
-    Combine,
     DropNonfinite,
     Fill,
     Gemm,
     Kind,
     Let,
+    Load,
     Loop,
     Node,
     Outer,
-    Share,
     Start,
     StartSums,
     Store,
@@ -43,6 +43,15 @@ BAD = Register(Value("bad"))  # NaN in draws of which an output is not finite, o
 MASK = Loop(  # writes which draws count, for the other threads
     "", None, "single", (Let(Y.value, "float", (INSIDE,)), Store(Row(Buffer("mask")), Y.value))
 )
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one thread has of a reduction, and the row where the result goes."""
+
+    register: Register
+    op: str
+    row: Row
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def bind(kernel: Kernel, shape: Shape, tilings: dict[Var, Tiling]) -> Tree:
         How threads share each matrix product.
     """
     binder = _Binder(kernel, shape, tilings)
-    return tuple(inner for node in kernel.block for inner in binder.step(node))
+    return _without_repeats(tuple(inner for node in kernel.block for inner in binder.step(node)))
 
 
 class _Binder:
@@ -84,9 +93,9 @@ class _Binder:
         if isinstance(node, Fill):
             return (node,)
         if isinstance(node, DropNonfinite):
-            together = Combine((Share(BAD, "sum", Row(Buffer("finite"))),))
+            together = self.combine([Share(BAD, "sum", Row(Buffer("finite")))])
             mask: Tree = (*self.barrier, MASK) if self.has_outer else ()
-            return (together, *self.barrier, node, *mask, *self.barrier)
+            return (*together, *self.barrier, node, *mask, *self.barrier)
         if isinstance(node, Loop) and node.kind == "tile":
             return self.tile(node)
         if isinstance(node, Loop) and node.kind in ("serial", "row"):
@@ -142,7 +151,47 @@ class _Binder:
         if nest.serial and self.shape.rows > 1:
             tree = (Loop("", None, "single", tree),)
         before = (*fills, *(self.barrier if fills else ()), *(body.outside(0) if nest.axes else ()))
-        return Bound(before, tree, (Combine(tuple(body.full), alone=nest.serial),) if body.full else ())
+        return Bound(before, tree, self.combine(body.full, alone=nest.serial))
+
+    def combine(self, shares: list[Share], alone: bool = False) -> Tree:
+        """Reduce the shares that threads with the same draws have; if `alone`, one thread has all of each."""
+        rows = self.shape.rows
+        stores = tuple(Store(share.row, share.register.value) for share in shares)
+        if rows == 1 or not shares:
+            return stores
+        if alone:
+            return (Loop("", None, "single", stores),)
+        tree: list[Node] = []
+        for start in range(0, len(shares), SLOTS):
+            batch = list(enumerate(shares[start : start + SLOTS]))
+            tree += self.barrier if start else ()
+            tree += (Store(_share_row(slot, "ti", rows), share.register.value) for slot, share in batch)
+            tree += self.barrier
+            for slot, share in batch:
+                add = (Load(X.value, _share_row(slot, "i", rows)), Accumulate(Y, share.op, X.value))
+                body = (Start((Y,), share.op), Loop("i", rows, "serial", add), Store(share.row, Y.value))
+                tree.append(Loop("", None, "single", body, thread=slot % rows))
+        return tuple(tree)
+
+
+def _share_row(slot: int, axis: str, rows: int) -> Row:
+    """The share of a sum that a thread has."""
+    return Row(Buffer("shares"), Index(slot * rows, (1,), (axis,), (rows,)))
+
+
+def _without_repeats(tree: Tree) -> Tree:
+    """The tree without barriers that follow one, or a loop that ends with one."""
+    kept: list[Node] = []
+    for node in tree:
+        if isinstance(node, Loop):
+            node = replace(node, body=_without_repeats(node.body))
+        if not (isinstance(node, Barrier) and kept and _waits(kept[-1])):
+            kept.append(node)
+    return tuple(kept)
+
+
+def _waits(node: Node) -> bool:
+    return isinstance(node, Barrier) or (isinstance(node, Loop) and bool(node.body) and _waits(node.body[-1]))
 
 
 class _Registers:

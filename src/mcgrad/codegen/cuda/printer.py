@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from mcgrad.codegen.cpu.printer import VALUES, Printer
-from mcgrad.codegen.cuda.allocate import SLOTS
 from mcgrad.codegen.cuda.bind import BAD
 from mcgrad.codegen.cuda.calls import call_lines
-from mcgrad.codegen.cuda.draws import X, Y
+from mcgrad.codegen.cuda.draws import Y
 from mcgrad.codegen.cuda.kernel import templates
 from mcgrad.codegen.cuda.outer import outer_lines
 from mcgrad.codegen.cuda.products import Product
@@ -28,7 +27,6 @@ from mcgrad.codegen.loops.tree import (
     Address,
     Barrier,
     CallUser,
-    Combine,
     DropNonfinite,
     Fill,
     Gemm,
@@ -38,7 +36,6 @@ from mcgrad.codegen.loops.tree import (
     Node,
     Noise,
     Outer,
-    Share,
     Start,
     StartSums,
     Store,
@@ -119,8 +116,6 @@ class ThreadPrinter(Printer):
                 yield from (f"# {note}", *self.node(Start((BAD,))))
             case Barrier():
                 yield "cuda.syncthreads()"
-            case Combine():
-                yield from self.combine(node)
             case AddMoments():
                 yield from add_moments_lines(self, node)
             case StartSums(gemm):
@@ -153,7 +148,7 @@ class ThreadPrinter(Printer):
         if node.kind == "lane":
             yield from body
         elif node.kind == "single":
-            yield from ("if ti == 0:", *indented(body))
+            yield from (f"if ti == {node.thread}:", *indented(body))
         else:
             if node.kind == "tile":
                 body = [f"t1 = min(int32({node.axis} + {node.step}), int32({node.extent}))", *body]
@@ -176,35 +171,6 @@ class ThreadPrinter(Printer):
         store = f"store{self.shape.group}(ws, {self.at(f'{first} + i')}, {', '.join([value] * self.shape.group)})"
         yield f"# {node.note}"
         yield from self.turns("thread", "i", str(node.rows), [store])
-
-    def combine(self, node: Combine) -> Iterator[str]:
-        """Put the shares of some sums into rows, and add up each sum by one of the threads."""
-        rows = self.shape.rows
-        results = [Store(share.row, share.register.value) for share in node.shares]
-        if node.alone:
-            yield from ("if ti == 0:" if rows > 1 else "if True:", *indented(self.lines(tuple(results))))
-        elif rows == 1:
-            yield from self.lines(tuple(results))
-        else:
-            for start in range(0, len(node.shares), SLOTS):
-                batch = node.shares[start : start + SLOTS]
-                if start:
-                    yield from self.node(Barrier())
-                for slot, share in enumerate(batch):
-                    yield self.stored(self.at(f"{self._first_share(slot)} + ti"), share.register.value)
-                yield from self.node(Barrier())
-                for slot, share in enumerate(batch):
-                    yield from (f"if ti == {slot % rows}:", *indented(self._combine_one(slot, share)))
-
-    def _combine_one(self, slot: int, share: Share) -> Iterator[str]:
-        yield from self.node(Start((Y,), share.op))
-        load = self.loaded(X.value, self.at(f"{self._first_share(slot)} + i"))
-        body = [load, *self.node(Accumulate(Y, share.op, X.value))]
-        yield from self.turns("serial", "i", str(self.shape.rows), body)
-        yield from self.node(Store(share.row, Y.value))
-
-    def _first_share(self, slot: int) -> int:
-        return self.workspace.rows[Buffer("shares")].offset + slot * self.shape.rows
 
     # --- rows and operands ---
     def operand(self, operand: Operand | int) -> str:

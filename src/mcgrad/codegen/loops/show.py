@@ -11,7 +11,6 @@ from mcgrad.codegen.loops.tree import (
     AddParts,
     Address,
     CallUser,
-    Combine,
     Fill,
     Gemm,
     IfPartial,
@@ -61,7 +60,7 @@ class _Printer:
         name = type(node).__name__.lower()
         match node:
             case Loop(kind="single"):
-                return "single"
+                return f"single {node.thread}"
             case Loop():
                 marks = f" within {node.within}" * bool(node.within) + " backwards" * node.backwards
                 extent = "all" if node.extent is None else f"{node.extent} by {node.step}"
@@ -91,9 +90,6 @@ class _Printer:
                 return f"outer moments {node.output.path}"
             case CallUser():
                 return f"{self.names[node.var]} = call {node.var.op}"
-            case Combine():
-                shares = (f"{self.cell(share.row)} {share.op}= {share.register.value.name}" for share in node.shares)
-                return f"combine{' alone' * node.alone} {', '.join(shares)}"
             case AddMoments():
                 return f"add moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
             case StartSums() | StoreParts() | AddParts():

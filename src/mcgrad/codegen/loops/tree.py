@@ -52,6 +52,8 @@ class Loop:
         Elements of a tile; one in any other loop.
     within : str
         The axis of the tile whose elements the loop runs over.
+    thread : int
+        Which of the threads with the same draws does what is `single`.
     """
 
     axis: str
@@ -61,6 +63,7 @@ class Loop:
     backwards: bool = False
     step: int = 1
     within: str = ""
+    thread: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,23 +201,6 @@ class Barrier:
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one thread has of a reduction, and the row where the result goes."""
-
-    register: Register
-    op: str
-    row: Row
-
-
-@dataclass(frozen=True)
-class Combine:
-    """Reduce the shares that threads with the same draws have; if `alone`, one thread has all of each."""
-
-    shares: tuple[Share, ...]
-    alone: bool = False
-
-
-@dataclass(frozen=True)
 class AddMoments:
     """Add what a thread's draws have of an output about its shift, and the squares of that, to the sums."""
 
@@ -247,7 +233,7 @@ class AddParts:
 Node = (
     Loop | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
     | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
-    | Combine | AddMoments | StartSums | StoreParts | AddParts
+    | AddMoments | StartSums | StoreParts | AddParts
 )  # fmt: skip
 Tree = tuple[Node, ...]
 
@@ -295,7 +281,5 @@ def touched(node: Node) -> Iterator[Buffer]:
     elif isinstance(node, CallUser):
         yield from (Buffer("value", resolve(arg).base) for arg in node.var.args if arg.by_draw)
         yield Buffer("value", node.var)
-    elif isinstance(node, Combine):
-        yield from (share.row.buffer for share in node.shares)
     elif isinstance(node, Outer):
         yield from (Buffer("value", resolve(arg).base) for arg in node.output.var.args)
