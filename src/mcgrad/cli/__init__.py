@@ -1,4 +1,4 @@
-"""The command line: ``mcgrad run``, ``mcgrad explain``, ``mcgrad info``."""
+"""The command line: parse and run ``mcgrad run``, ``explain``, ``info``, ``tune`` and ``cache``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mcgrad.jobs import failure, signals
 from mcgrad.system.printable import line, printable
 
 OK, OFF, REFUSED, UNREAD = 0, 1, 2, 141
-PATIENCE = 1.0  # seconds for other threads to end with the process
+PATIENCE = 1.0  # seconds that other threads have to end before the process does
 
 
 def process() -> NoReturn:
     """Run the command of this process, and end it.
 
-    After a signal the process ends within `PATIENCE`, whatever other threads do: a job's Python file that is being
-    imported cannot be interrupted. Otherwise threads that a job's file has left running, and that are no daemons, are
-    waited for, as Python does, and named.
+    After a signal the process ends within `PATIENCE`, whatever other threads do: the import of a job's Python file in
+    another thread cannot be interrupted. Otherwise it waits, as Python does, for threads of a job's file that still run
+    and are no daemons, and prints their names.
     """
     status = main()
     stopped = status in [128 + number for number in signals.ENDING]
@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 where some job failed, ``--verify`` found something off, or what was to be printed could not be; 2 where no
-        job has a result; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141, as after SIGPIPE, where the reader
+        0; 1 where some job failed, ``--verify`` found a difference, or standard output failed; 2 where no job has a
+        result; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141, as after SIGPIPE, where the reader
         of a pipe has gone, as in ``mcgrad explain JOB.toml | head``.
     """
     with streams.lasting() as out:
@@ -119,7 +119,7 @@ def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
             text = entry.job().estimator().explain()
             head = f"# {line(entry.name)}\n" if len(entries) > 1 else ""
             print(f"{head}{printable(text)}", flush=True)
-        except BaseException as error:  # users' code may raise anything
+        except BaseException as error:  # users' code may raise any exception
             if signals.ends_the_process(error):
                 raise
             print(printable(failure.stack(error)), end="", file=sys.stderr)
@@ -150,11 +150,11 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(printable(message), file)  # it repeats arguments, which may be names of files
+        super()._print_message(printable(message), file)  # the message repeats arguments, which may be names of files
 
 
 def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Return the parser of the command line."""
     from mcgrad import __version__
 
     top = _Parser("mcgrad", description="Monte Carlo gradients of expectations, with standard errors.")
@@ -225,7 +225,7 @@ def _job_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int | float | str:
-    """Read a whole number, also as 1e6 or 1_000_000; anything else is refused later, by name."""
+    """Read a whole number, also as 1e6 or 1_000_000; other text is refused later, by the name of the option."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,4 +1,4 @@
-"""Jobs one after the other, the next ones compiled meanwhile; one that fails stops no other."""
+"""Run the jobs of a batch one after the other, while a thread prepares the next ones; a failure ends that job alone."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mcgrad.system.printable import printable
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Parameters
     ----------
     entry : Entry or Refused
     state : str
-        The last it had on the board.
+        Its last state on the board.
     why : str
-        Of one that is not done.
+        The reason, for a job that is not done.
     """
 
     entry: Entry | Refused
@@ -41,14 +41,14 @@ class Outcome:
 
 
 def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Outcome]:
-    """Run all jobs, print and write what comes out, and return what became of each.
+    """Run all jobs, print and write their results, and return the outcome of each.
 
     Raises
     ------
     ParameterError
-        Two jobs would write the same files; before anything runs.
+        Two jobs would write the same files. Raised before anything runs.
     Stopped
-        By a signal, after the table of what became of the jobs.
+        A signal was received. Raised after the table of outcomes is printed.
     """
     if settings.out is not None:
         entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
@@ -56,10 +56,10 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     entries = refuse_targets(entries, settings.force, settings.resume)
     remove_leftovers(entries)
     sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
-    cache_folder()  # where it is relative, it starts at the folder of now: users' code may go to another one
+    cache_folder()  # resolves a relative path now, as users' code may change the working folder
     batch = _Batch(list(entries))
     try:
-        # one BLAS thread from first to last: what is computed while compiling must not depend on what runs meanwhile
+        # one BLAS thread throughout: constants computed while compiling must not depend on the job that runs
         with one_blas_thread(), Board(sizes, settings.progress) as lines:
             batch.run(settings, lines)
     finally:
@@ -70,7 +70,7 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
 
 
 class _Batch:
-    """Jobs by number, as the board has them."""
+    """Jobs by their number on the board."""
 
     settings: Settings
     lines: Board
@@ -80,11 +80,11 @@ class _Batch:
         self._ended: dict[int, Outcome] = {}
 
     def outcomes(self) -> list[Outcome]:
-        """Return what has become of all jobs so far."""
+        """Return the outcomes so far."""
         return [self._ended.get(i, Outcome(entry, board.NOT_RUN)) for i, entry in enumerate(self.entries)]
 
     def run(self, settings: Settings, lines: Board) -> None:
-        """Run all."""
+        """Run all jobs."""
         self.settings, self.lines = settings, lines
         good = []
         for i, entry in enumerate(self.entries):
@@ -97,7 +97,7 @@ class _Batch:
                 self.attempt(i, future)
 
     def prepare(self, item: tuple[int, Entry]) -> Complete | Ready:
-        """Prepare a job, in the thread for that."""
+        """Prepare a job; called in the thread that prepares."""
         i, entry = item
         self.lines.put(i, board.COMPILING)
         state = board.FAILED
@@ -111,8 +111,8 @@ class _Batch:
     def attempt(self, i: int, future: Future[Complete | Ready]) -> None:
         """Run a job once it is prepared.
 
-        Users' functions run here and in the thread that prepares, and may raise anything, also what usually ends a
-        process: that ends their own job. A signal ends the batch, also where users' code has caught its exception.
+        Users' functions run here and in the thread that prepares. Any exception of theirs, SystemExit included, ends
+        their own job. A signal ends the batch, also where users' code has caught its exception.
         """
         running = False
         try:
@@ -131,7 +131,7 @@ class _Batch:
             self.end(i, *ended)
 
     def result(self, i: int, found: Complete | Ready) -> tuple[str, str]:
-        """Run or pass over a job; return its state then, and why."""
+        """Run or skip a job; return its state, and the reason."""
         if any(outcome.state != board.FAILED for outcome in self._ended.values()):
             self.lines.say()
         if isinstance(found, Complete):
@@ -145,13 +145,13 @@ class _Batch:
         return run_job(found, self.settings, report, self.lines.say, complain)
 
     def refuse_signals(self) -> None:
-        """Raise where a signal has come."""
+        """Raise `Stopped` if a signal was received."""
         stopped = signals.received()
         if stopped:
             raise stopped
 
     def fail(self, i: int, error: BaseException) -> None:
-        """Say why a job failed."""
+        """Print why a job failed."""
         print(printable(failure.stack(error)), end="", file=sys.stderr)
         why, entry, location = failure.reason(error), self.entries[i], str(self.entries[i].location)
         who = entry.name if location in why else f"{entry.name} ({location})"
@@ -159,13 +159,13 @@ class _Batch:
         self.end(i, board.FAILED, why.removeprefix(f"{location}, ").removeprefix(f"{location}: "))
 
     def end(self, i: int, state: str, why: str = "") -> None:
-        """Take note of what became of a job."""
+        """Record the outcome of a job."""
         self._ended[i] = Outcome(self.entries[i], state, why)
         self.lines.put(i, state)
 
 
 def summary(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return a table of what became of the jobs."""
+    """Return a table of the outcomes of the jobs."""
     states = [outcome.state for outcome in outcomes]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     table = [(x.entry.name, x.state, str(x.entry.location), " ".join(x.why.split())) for x in outcomes]

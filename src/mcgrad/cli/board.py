@@ -1,4 +1,4 @@
-"""One line a job on standard error: its state, and a bar while it runs."""
+"""The board: one line for each job on standard error, with its state, and a progress bar while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Board:
     jobs : sequence of (str, int)
         Names and numbers of draws.
     shown : bool
-        Whether to draw anything.
+        Whether to draw the lines.
     """
 
     def __init__(self, jobs: Sequence[tuple[str, int]], shown: bool) -> None:
@@ -57,21 +57,21 @@ class Board:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print to standard output, above the lines where both are on one terminal."""
-        self._print(printable(text), style=style, soft_wrap=True)  # no line breaks of rich's own: they break JSON
+        self._print(printable(text), style=style, soft_wrap=True)  # rich's own line breaks would break JSON
 
     def put(self, job: int, state: str) -> None:
-        """Show another state of a job."""
+        """Set the state of a job."""
         self._lines.update(self._tasks[job], state=state, completed=self._sizes[job] if state == COMPLETE else None)
 
     def run(self, job: int, n: int, done: int) -> Callable[[int], None]:
-        """Show that a job runs, `done` of its draws being done, and return what to call with later numbers."""
+        """Set a job running, with `done` draws done, and return a function to call with later numbers of draws."""
         self._scroll(job)
         task = self._tasks[job]
         self._lines.reset(task, total=n, completed=done, state=RUNNING)
         return lambda now: self._lines.update(task, completed=now)
 
     def _scroll(self, job: int) -> None:
-        """Show no more lines than there is room for: the job's, and those after it."""
+        """Show only as many lines as fit: that of the job, and those after it."""
         rows = max(self._lines.console.height - SPARE_ROWS, 1)
         top = max(min(job - 1, len(self._tasks) - rows), 0)
         for i, task in enumerate(self._tasks):
@@ -79,7 +79,7 @@ class Board:
 
 
 class _State(ProgressColumn):
-    """The state of a job; of one that runs, how fast it is and how long it will take."""
+    """The state of a job; of one that runs, its speed and the time left."""
 
     def render(self, task: Task) -> Text:
         """Return the text of one line."""

@@ -11,7 +11,7 @@ from mcgrad.cache.settings import cache_folder, sharing
 
 
 def show_cache() -> None:
-    """Print where the cache is, whether it is used, what it holds and how large it may become."""
+    """Print the path of the cache, whether it is used, its size, and its size limit."""
     folder = cache_folder()
     found = limit.entries(folder)
     lines = {
@@ -28,7 +28,7 @@ def show_cache() -> None:
 
 
 def clear_cache() -> None:
-    """Remove compiled code from the cache folder, and say how much it was; measured rates stay."""
+    """Remove compiled code from the cache folder, and print how much it was; measured rates stay."""
     folder = cache_folder()
     files, size = limit.clear(folder)
     print(f"removed {files} files, {size / 1e6:.1f} MB, from {folder}")

@@ -1,4 +1,4 @@
-"""What a run depends on: versions, processor, threads, BLAS, cache, backends."""
+"""``mcgrad info``: versions, processor, threads, BLAS, cache and backends, on which a run depends."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512vl", "
 
 
 def info() -> dict[str, str]:
-    """Return what a run depends on, by name, to read.
+    """Return what a run depends on, by name, as text.
 
     Notes
     -----
-    Imports Numba, loads its BLAS, and asks every backend whether it can run, to say what they are.
+    Imports Numba, loads its BLAS, and checks whether each backend can run.
     """
     return {
         **dict(_versions()),

@@ -1,4 +1,4 @@
-"""Measure the rates from which backends estimate what a run takes, by running small problems."""
+"""Measure the rates from which backends estimate the time of a run, by running small problems; for ``mcgrad tune``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mcgrad.engine.estimator import Estimator
 
 Arguments: TypeAlias = dict[str, Any]  # of an Estimator
 
-SPAN = 0.1  # seconds of draws that tell how fast they are
+SPAN = 0.1  # seconds of a timed run
 LEAST = 1e-9  # seconds
-RUNS = 3  # the fastest of as many counts
-ROWS, COLUMNS = 4000, 50  # of the data: to move them must show beside a call
+RUNS = 3  # repetitions, of which the fastest counts
+ROWS, COLUMNS = 4000, 50  # of the data: enough that copying them to a device shows beside the time of a call
 STEPS = 12  # of the long Program
 DTYPES = ("float32", "float64")
 
@@ -69,8 +69,10 @@ def measure(backend: Rated) -> Rates:
 
 
 def _compiled(arguments: Arguments, dtype: str, name: str) -> tuple[Estimator, float]:
-    """Return an estimator that is ready to run, and how long its code took to compile."""
-    Estimator(**arguments, dtype=dtype, backend="numpy")(2)  # loads what tracing and BLAS need
+    """Return a compiled estimator, and the seconds that compiling took."""
+    Estimator(**arguments, dtype=dtype, backend="numpy")(
+        2
+    )  # imports what tracing and BLAS need, before the clock starts
     start = time.perf_counter()
     Estimator(**arguments, dtype=dtype, backend="numpy")
     traced = time.perf_counter()
@@ -80,12 +82,12 @@ def _compiled(arguments: Arguments, dtype: str, name: str) -> tuple[Estimator, f
 
 
 def _call(made: Estimator) -> float:
-    """Return the seconds of a call over next to no draws."""
+    """Return the seconds of a call with two draws."""
     return min(made(2).seconds for _ in range(5 * RUNS))
 
 
 def _speedup(backend: Rated, made: Estimator, call: float) -> float:
-    """Return how many times as fast as its backend estimates an estimator draws."""
+    """Return the speed of an estimator's draws relative to the estimate of its backend."""
     n = 1000
     while (seconds := made(n).seconds - call) < SPAN / 2:
         n = int(n * min(max(SPAN / max(seconds, LEAST), 2.0), 16.0))
@@ -114,7 +116,7 @@ def _regression(rows: int) -> Arguments:
 
 @contextmanager
 def _no_cache() -> Iterator[None]:
-    """Keep compiled code in a folder of its own meanwhile, so that everything compiles."""
+    """Use an empty cache folder in the context, so that everything compiles."""
     before = os.environ.get(CACHE_VARIABLE)
     with tempfile.TemporaryDirectory(prefix="mcgrad-tune-") as folder:
         os.environ[CACHE_VARIABLE] = folder

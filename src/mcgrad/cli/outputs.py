@@ -1,4 +1,4 @@
-"""Check where the results of a batch would be written, before anything runs."""
+"""Check the paths of the results of a batch before anything runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Key: TypeAlias = tuple[int, int] | str
 
 
 def refuse_targets(entries: Sequence[Entry | Refused], force: bool, resume: bool) -> list[Entry | Refused]:
-    """Return the jobs, those refused whose results would be written over a file that is not mcgrad's.
+    """Return the jobs; those are refused whose results would overwrite a file that is not mcgrad's.
 
-    Files that any of the jobs refers to are refused also with `force`, by whatever name or link. With `resume`, a job
-    that may be complete is refused only once it is known that it is not, as nothing is written otherwise.
+    Files that any of the jobs refers to are refused also with `force`, under any name or link. With `resume`, a job
+    that may be complete is refused only once it is found incomplete, as nothing is written for a complete one.
     """
     jobs = [entry for entry in entries if isinstance(entry, Entry)]
     inputs = {_key(path): entry for entry in jobs for path in _inputs(entry)}
@@ -34,7 +34,7 @@ def refuse_targets(entries: Sequence[Entry | Refused], force: bool, resume: bool
 
 
 def remove_leftovers(entries: Sequence[Entry | Refused]) -> None:
-    """Remove what runs that were killed, a day ago or more, have left in the folders of results."""
+    """Remove temporary files of killed runs, a day old or more, from the folders of results."""
     stems: dict[Path, list[str]] = {}
     for entry in entries:
         if isinstance(entry, Entry):
@@ -63,7 +63,7 @@ def _looked_at(entry: Entry, inputs: dict[Key, Entry], force: bool, resume: bool
 
 
 def _refuse_at_checkpoint(path: Path, name: str, force: bool) -> None:
-    """Refuse a path for results whose checkpoints cannot be written: there is a folder, or a file of the user's."""
+    """Refuse a path for results where the path of the checkpoint is that of a folder, or of a file of the user's."""
     why, remedy = obstacle(path), "a path whose checkpoint can be written"
     if not why and not force and is_of_others(path):
         why, remedy = "which mcgrad did not write", "another path, or --force to write over that file"
@@ -72,7 +72,7 @@ def _refuse_at_checkpoint(path: Path, name: str, force: bool) -> None:
 
 
 def _inputs(entry: Entry) -> Iterator[Path]:
-    """Yield the job file and each path that a string of the job may stand for: all of it, or what is before a colon."""
+    """Yield the job file and each path that a string of the job may mean: all of it, or the part before a colon."""
     folder = entry.references.folder
     yield folder / Path(entry.location.file).name
     for text in _strings({key: value for key, value in entry.table.items() if key not in ("name", "out")}):
@@ -89,13 +89,13 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _key(path: Path) -> Key:
-    """Return the same for all names of one file."""
+    """Return a key that is equal for all names of one file."""
     try:
         status = path.stat()
         return status.st_dev, status.st_ino
     except (OSError, ValueError):
         pass
     try:
-        return os.path.realpath(path)  # of a file that an earlier job of the batch may write
-    except (OSError, ValueError):  # a NUL
+        return os.path.realpath(path)  # no file yet; an earlier job of the batch may write it
+    except (OSError, ValueError):  # a NUL character in the path
         return str(path)

@@ -1,4 +1,4 @@
-"""Preparation of jobs: read the state that an earlier run has left, trace and compile, before `cli.run` runs them."""
+"""Prepare jobs: read their files and the state of an earlier run, trace and compile. Then `cli.run` runs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Complete:
-    """A job whose result is there already, at `path`."""
+    """A job whose result is complete already, at `path`."""
 
     job: Job
     path: Path
@@ -47,13 +47,13 @@ class Ready:
     job : Job
     estimator : Estimator
     seconds : float
-        What compiling or loading it took.
+        Time of compiling or loading it.
     identity : Identity
-        What a checkpoint of it has to match.
+        For its checkpoints.
     resume : RunState or None
-        State of an earlier run, to go on from.
+        State of an earlier run, from which it continues.
     note : str
-        Message for the user on how it starts, or empty.
+        Message on whether it continues an earlier run, or empty.
     """
 
     job: Job
@@ -65,7 +65,7 @@ class Ready:
 
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
-    """Read a job and compile it; with `resume`, look for its result first, or else for the state of an earlier run."""
+    """Read and compile a job; with `resume`, first look for its result, then for a checkpoint of an earlier run."""
     with entry.references.surroundings:
         return _prepared(entry.job(), resume, entry.refusal)
 
@@ -84,7 +84,7 @@ def _prepared(job: Job, resume: bool, refusal: ParameterError | None) -> Complet
 
 
 def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tuple[Item, Future[Made]], None, None]:
-    """Yield each item with what `work` makes of it, in a thread of its own that is a few items ahead."""
+    """Yield each item with the result of `work`, which runs in a thread, a few items ahead."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="mcgrad-prepare")
     waiting: deque[tuple[Item, Future[Made]]] = deque()
     try:
@@ -99,9 +99,9 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
 
 
 def _left(job: Job) -> tuple[Complete | RunState | None, str]:
-    """Return the result or the state that an earlier run of a job has left, with a message for the user."""
+    """Return the result or the state of an earlier run of a job, if there is any, with a message."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
-    if not os.path.exists(result) and not os.path.exists(path):  # no error where a path is too long
+    if not os.path.exists(result) and not os.path.exists(path):  # false for paths that are too long
         return None, ""
     identity, note = _identity(job, job.estimator(REFERENCE)), ""  # traced, not compiled
     if os.path.exists(result):
@@ -124,7 +124,7 @@ def _left(job: Job) -> tuple[Complete | RunState | None, str]:
 
 
 def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, str]:
-    """Return an estimator that goes on where an earlier run stopped, on its backend, or why there is none."""
+    """Return an estimator that continues an earlier run, on its backend, or the reason why it cannot."""
     try:
         estimator = job.estimator(state.backend)
         if not estimator.ends_at(state.stop, job.n):
@@ -140,7 +140,7 @@ def _identity(job: Job, estimator: Estimator) -> Identity:
 
 
 def _located(error: Exception, path: Path) -> str:
-    """Return the message of an error about a file, whose path starts at the working folder where that is shorter."""
+    """Return the message of an error about a file, with a path relative to the working folder where that is shorter."""
     return str(error).replace(str(path), near(path))
 
 

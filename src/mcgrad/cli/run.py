@@ -1,4 +1,4 @@
-"""One job of ``mcgrad run``: run it, with checkpoints, then write and print what came out."""
+"""Run one prepared job of ``mcgrad run``: estimate with checkpoints, write and print the result, then check it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Warn = Callable[[str], None]  # prints to standard error
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of the command line that are not the jobs'.
+    """Options of the command line that are not options of jobs.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class Settings:
     out : str or None
         Folder for all results, instead of the jobs' own.
     resume : bool
-        Whether to go on where an earlier run stopped.
+        Whether to continue earlier runs.
     every : float
         Seconds between checkpoints.
     force : bool
-        Whether to write results over files that mcgrad did not write.
+        Whether to overwrite files that mcgrad did not write.
     """
 
     progress: bool = False
@@ -59,7 +59,7 @@ class Settings:
 
 
 def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn) -> tuple[str, str]:
-    """Run a job, write and print what comes out.
+    """Run a job, write and print its result.
 
     Parameters
     ----------
@@ -73,10 +73,10 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
     Returns
     -------
     state : str
-        `DONE`, `OFF` where the comparison failed or verification found something off, `ELSEWHERE` where the results
-        could not be written where they belong.
+        `DONE`; `OFF` where the comparison raised, or verification found a difference; `ELSEWHERE` where the results
+        could not be written to their path.
     why : str
-        What the comparison or verification raised, or where the results are.
+        Exception of the comparison or verification, or the path of the results.
     """
     job, estimator = ready.job, ready.estimator
     folder_for(job.out, job.location.key("out"))
@@ -100,7 +100,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
 
 
 def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> tuple[str, str]:
-    """Say that a job is complete, and verify it if that is asked for; return what `run_job` does."""
+    """Print that a job is complete already, and verify it with ``--verify``; returns are as of `run_job`."""
     job = complete.job
     say(f"{job.name}: {job.location.file}", style="bold")
     say(f"complete already: {near(complete.path)}")
@@ -111,9 +111,9 @@ def pass_over(complete: Complete, settings: Settings, say: Say, warn: Warn) -> t
 
 
 def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
-    """Remove the checkpoint of a job that is complete, and write its NPZ file again where need be.
+    """Remove the checkpoint of a complete job, and write its NPZ file again if that is missing or damaged.
 
-    Neither where there is a file that mcgrad did not write.
+    Files that mcgrad did not write are neither removed nor overwritten.
     """
     name, checkpoint, (result, arrays) = job.location.key("out"), path_for(job.out), paths(job.out)
     with locked(job.out, name, warn):
@@ -130,7 +130,7 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
 def _estimated(
     ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn
 ) -> tuple[Estimate, str, str]:
-    """Run with checkpoints, print and write what comes out; what stops it leaves a checkpoint."""
+    """Run with checkpoints, print and write the result; an exception or a signal leaves a checkpoint."""
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
@@ -141,10 +141,10 @@ def _estimated(
     try:
         estimate = ready.estimator.run(job.n, job.seed, watch=watch, resume=ready.resume)
         try:
-            say(str(estimate))  # first: it is there then, whatever becomes of the files
+            say(str(estimate))  # before writing the files, which may fail
         finally:
             state, why = _written(estimate, job, settings.force, say, warn)
-    except NonFiniteError:  # and would be again
+    except NonFiniteError:  # a resumed run would raise it again
         writer.remove()
         raise
     except BaseException:
@@ -160,9 +160,11 @@ def _estimated(
 
 
 def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
-    """Write the results where they belong, or else where that is possible, or else print them."""
+    """Write the results to their path, or else to another folder, or else print them."""
     try:
-        refuse_others(job.out, job.location.key("out"), force)  # again: it may be there only now
+        refuse_others(
+            job.out, job.location.key("out"), force
+        )  # checked again: a file may have been made during the run
         files = save(estimate, job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)
@@ -184,12 +186,12 @@ def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) ->
 def _all_held(
     checks: Mapping[str, Callable[[], bool]], job: Job, ended: tuple[str, str], warn: Warn
 ) -> tuple[str, str]:
-    """Check a result, which is there whatever a check raises; return the job's state, and why, after all of them."""
+    """Compare and verify a result; return the job's state, and the reason, after all checks."""
     for what, check in checks.items():
         ok, why = False, ""
         try:
             ok = check()
-        except BaseException as error:  # users' functions may raise anything
+        except BaseException as error:  # users' functions may raise any exception
             if ends_the_process(error):
                 raise
             why = f"the {what} failed: {failure.reason(error)}"
@@ -200,7 +202,7 @@ def _all_held(
 
 
 def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
-    """Say how far the result is from the NumPy reference on the same draws, and how much faster it came."""
+    """Print the difference from the NumPy reference on the same draws, and the ratio of their speeds."""
     reference = job.estimator(REFERENCE)
     if reference.fingerprint != estimator.fingerprint:
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"

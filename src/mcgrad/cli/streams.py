@@ -1,4 +1,4 @@
-"""Standard output and error of a process whose work goes on where they are closed, full, or without a reader."""
+"""Standard output and error that do not raise: after an error of writing, output is dropped, and the run continues."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ OF_THE_MACHINE = (BackendWarning, CacheWarning)
 
 
 class Stream:
-    """A text stream that keeps the first error of writing, and from then on drops what is written.
+    """A text stream that records the first error of writing, and drops all later text.
 
     Parameters
     ----------
     stream : text file or None
-        None, as ``sys.stdout`` is where the process was started with it closed.
+        None, as ``sys.stdout`` is in a process that was started with it closed.
 
     Attributes
     ----------
     error : OSError or ValueError or None
-        What writing failed with; ValueError is Python's for a stream that was closed.
+        The first error of writing; ValueError is that of a closed stream.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -39,12 +39,12 @@ class Stream:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_stream":  # of a copy that is being made
+        if name == "_stream":  # while a copy is made
             raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, unless that has failed before."""
+        """Write, unless writing has failed before."""
         if self.error is None:
             try:
                 self._stream.write(text)
@@ -58,7 +58,7 @@ class Stream:
             self.write(text)
 
     def flush(self) -> None:
-        """Write what is buffered, unless writing has failed before."""
+        """Flush the buffer, unless writing has failed before."""
         if self.error is None:
             try:
                 self._stream.flush()
@@ -66,31 +66,31 @@ class Stream:
                 self._drop(error)
 
     def _drop(self, error: OSError | ValueError) -> None:
-        """Keep the error, and let what is left in the stream's buffer go nowhere, also as the interpreter ends."""
+        """Record the error, and discard the stream's buffer, which the interpreter would flush as it ends."""
         self.error = error
         with suppress(AttributeError, OSError, ValueError):
             number, nowhere = self._stream.fileno(), os.open(os.devnull, os.O_WRONLY)
-            if nowhere != number:  # which it takes where that was closed
+            if nowhere != number:  # equal where that descriptor was closed
                 os.dup2(nowhere, number)
                 os.close(nowhere)
 
 
 def complain(message: str) -> None:
-    """Print a message to standard error, with the name of the program before it."""
+    """Print a message to standard error, after the name of the program."""
     print(printable(f"mcgrad: {message}"), file=sys.stderr)
 
 
 def lost(stream: object) -> bool:
-    """Whether what is written to a stream is dropped."""
+    """Return whether text written to a stream is dropped."""
     return isinstance(stream, Stream) and stream.error is not None
 
 
 @contextmanager
 def lasting() -> Iterator[Stream]:
-    """Put a `Stream` in place of standard output, which is given, and of standard error, while the context lasts.
+    """Replace standard output, which is given, and standard error by a `Stream` each in the context.
 
-    Warnings, which Python prints to standard error, are without control characters meanwhile, and without a line of
-    code where they are of the machine rather than of a job's code.
+    Warnings, which Python prints to standard error, have no control characters in the context, and no line of code if
+    they are about the machine rather than a job's code.
     """
     _occupy()
     before, formatted = (sys.stdout, sys.stderr), warnings.formatwarning
@@ -111,7 +111,7 @@ def lasting() -> Iterator[Stream]:
 
 
 def _occupy() -> None:
-    """Open the null device in place of standard files that are closed, lest a result's file be given their number."""
+    """Open the null device for closed standard files, so that a file of results cannot get their descriptor."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""``mcgrad tune``."""
+"""``mcgrad tune``: measure the backends on this machine, for the choice of backend="auto"."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HEADER = ("", "", "float32/s", "float64/s", "call", "load", "compile", "equation
 
 
 def tune_backends() -> None:
-    """Measure every backend that can run here, keep what was found, and print it beside what was in use before."""
-    print(f"{rates.machine()}\nmeasuring; this takes some seconds, and wants a machine that does nothing else\n")
+    """Measure every backend that can run here, store the rates, and print them beside those in use before."""
+    print(f"{rates.machine()}\nmeasuring; this takes some seconds, and needs a machine that does nothing else\n")
     found: list[Rates] = []
     rows: list[tuple[str, ...]] = [HEADER]
     notes: list[str] = []

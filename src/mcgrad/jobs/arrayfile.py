@@ -1,4 +1,4 @@
-"""Arrays of real numbers from NumPy's files, NPY and NPZ; a file that is damaged or holds something else is refused."""
+"""Arrays of real numbers from NumPy's files, NPY and NPZ; damaged files and other content are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_npy(key: str, path: Path) -> Array:
     Raises
     ------
     ParameterError
-        Names the file, and what is wrong with it.
+        The file is damaged, or holds something else.
     """
 
     def read() -> Array:
@@ -40,7 +40,7 @@ def read_npz(key: str, path: Path, entry: str) -> Array:
     Raises
     ------
     ParameterError
-        Names the file and the entry, and what is wrong with them.
+        The file or the entry is damaged, missing, or something else.
     """
 
     def read() -> Array:
@@ -58,7 +58,7 @@ def read_npz(key: str, path: Path, entry: str) -> Array:
 
 
 def _array(stream: IO[bytes], size: int) -> Array:
-    """Read an array; one that the header gives another size than the file's is refused before memory is taken."""
+    """Read an array. Where its size in the header is not that of the file, it is refused before memory is allocated."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -82,7 +82,7 @@ def _guarded(key: str, name: str, read: Callable[[], Array]) -> Array:
         return read()
     except ParameterError:
         raise
-    except Exception as error:  # damage raises any of a dozen, of zipfile, zlib, lzma, ast and NumPy
+    except Exception as error:  # on damage zipfile, zlib, lzma, ast and NumPy raise exceptions of many types
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         given = f"{name}, which cannot be read ({reason})"
         raise ParameterError(key, given, "an array of real numbers, as np.save and np.savez write it") from None

@@ -1,7 +1,8 @@
-"""Checkpoints: files with the state of a run, so that it can go on after it was killed.
+"""Checkpoints: files with the state of a run, from which a later process continues it.
 
 A run calls a `CheckpointWriter` with its `RunState` after each chunk of draws; `mcgrad run --resume` calls `read`, and
-gives the state to `Estimator.run`. Both need the `Identity` of the run, so that no run goes on from another's file.
+gives the state to `Estimator.run`. Both need the `Identity` of the run, so that a run continues from its own checkpoint
+alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHARE = 0.01  # of the time, at most, goes into writing
 
 @dataclass(frozen=True)
 class Identity:
-    """What two runs must have in common for one to go on where the other stopped.
+    """What two runs must have in common for one to continue the other.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class Identity:
     problem : str
         Fingerprint of integrand, distribution, parameters and data.
     version : str
-        Of mcgrad: another one may cut the draws elsewhere, and differ in the last digits.
+        Version of mcgrad. Other versions may cut the draws into other chunks, and differ in the last digits.
     """
 
     n: int
@@ -59,8 +60,8 @@ def path_for(stem: Path) -> Path:
 
 
 def is_of_others(path: Path) -> bool:
-    """Whether there is a file that is whole and no checkpoint; what is damaged may have been one."""
-    if not os.path.isfile(path):  # also where a path is too long for a file to be there
+    """Return whether there is a complete file that is no checkpoint; a damaged one may be a checkpoint."""
+    if not os.path.isfile(path):  # false for a path that is too long, too
         return False
     try:
         fields = loads(str(path), path.read_bytes(), "JSON")
@@ -154,12 +155,12 @@ def read(path: Path, identity: Identity) -> RunState:
     ----------
     path : Path
     identity : Identity
-        Of the run that is to go on.
+        Of the run that is to continue.
 
     Raises
     ------
     ParameterError
-        The file is damaged, or of another run; says in what.
+        The file is damaged, or of another run. The message has the field that differs.
     """
     fields = _fields(path)
     with _in(path):
@@ -191,7 +192,7 @@ def _shift(given: Any, size: int, dtype: str) -> Shift:
 
 
 def read_result(path: Path, identity: Identity) -> Estimate:
-    """Read the result of a complete run, of whatever version.
+    """Read the result of a complete run, of any version.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ def read_result(path: Path, identity: Identity) -> Estimate:
     Raises
     ------
     ParameterError
-        The file is damaged, of another run, or of a version that wrote no digest; says in what.
+        The file is damaged, of another run, or of a version that wrote no digest. The message has the field.
     """
     fields = _fields(path)
     with _in(path):

@@ -1,4 +1,4 @@
-"""Columns of numbers from a CSV file, read by Python's csv module; what is no number is refused by line and column."""
+"""Read columns of numbers from a CSV file, by Python's csv module; errors name the line and the column."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Columns = Column | Sequence[Column] | None
 
 @dataclass(frozen=True)
 class CSVFile:
-    """What is read, and how; the parameters are those of a job's value.
+    """A CSV file, which columns to read, and its format; the parameters are the keys of a job's value.
 
     Parameters
     ----------
     key : str
-        Where it is given, for errors.
+        Key in the job, for errors.
     path : Path
     columns : str, int or list of such, optional
         Names in the first line, or numbers from 1. One gives shape (rows,); a list, or nothing for all columns, gives
@@ -62,7 +62,7 @@ class CSVFile:
         Raises
         ------
         ParameterError
-            Names the file, and the line and the column of what is wrong.
+            The file, or a number in it, is not as expected; the message has the file, the line and the column.
         """
         try:
             with self.path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -219,7 +219,7 @@ class CSVFile:
 
 
 def options(key: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Check what a job says of how to read a CSV file: `columns`, `delimiter`, `header`, `decimal`."""
+    """Check the options of a job for a CSV file: `columns`, `delimiter`, `header`, `decimal`."""
     columns, delimiter, header = given.get("columns"), given.get("delimiter", ","), given.get("header")
     decimal = given.get("decimal", ".")
     for column in columns if isinstance(columns, list) and columns else [columns]:

@@ -1,4 +1,4 @@
-"""Arrays in files that a job refers to, as "FILE:NAME" or as a table that also says how to read them."""
+"""Read arrays from data files that a job refers to, by "FILE:NAME" or by a table with options of the format."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TEXT = re.compile(r"(.*?\.(?:csv|npz|npy))(?::(.*))?", re.IGNORECASE | re.DOTAL
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file and what is wanted of it.
+    """A data file, with the options for reading it.
 
     Parameters
     ----------
     key : str
-        Where it is given, for errors.
+        Key in the job, for errors.
     file : str
-        As it is given.
+        The file as the job has it.
     options : dict
         For a CSV file `columns`, `delimiter`, `header` and `decimal`; for an NPZ file `entry`.
     """
@@ -36,7 +36,7 @@ class DataFile:
     options: Mapping[str, Any]
 
     def read(self, path: Path) -> Array:
-        """Return the array, from where the file is."""
+        """Return the array."""
         ending = _ending(self.file)
         if ending == ".csv":
             return CSVFile(self.key, path, **self.options).read()
@@ -44,7 +44,7 @@ class DataFile:
 
 
 def described(given: Any) -> bool:
-    """Whether a table describes a file: its `file` is a string. Any other table is one of values by name."""
+    """Return whether a table describes a file: its `file` is a string. Other tables hold values by name."""
     return isinstance(given, Mapping) and isinstance(given.get("file"), str)
 
 
@@ -54,7 +54,7 @@ def parse(key: str, given: str | Mapping[str, Any]) -> DataFile | None:
     Raises
     ------
     ParameterError
-        A key or a value in the table that is none of these.
+        A key or a value in the table that is not accepted.
     """
     if isinstance(given, str):
         match = _TEXT.fullmatch(given)
@@ -80,7 +80,7 @@ def parse(key: str, given: str | Mapping[str, Any]) -> DataFile | None:
 
 
 def _named(ending: str, name: str) -> dict[str, Any]:
-    """What follows the colon, as a table has it: an entry, a column, or several between commas."""
+    """Return the options that the text after the colon stands for: an entry, a column, or columns between commas."""
     if ending == ".npz":
         return {"entry": name}
     if ending != ".csv" or not name:

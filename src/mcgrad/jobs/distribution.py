@@ -27,12 +27,12 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
         Its path in the job, for errors.
     given : str or dict
     references : References
-        What reads the files that it refers to.
+        For the files that it refers to.
 
     Raises
     ------
     ParameterError
-        Names the key, what was given and what is accepted.
+        The value is no distribution.
     """
     if isinstance(given, str):
         found = references.made(key, given, "a distribution or a function that returns one")

@@ -1,4 +1,4 @@
-"""Errors in words: what users' code raises may be anything, and its message or traceback may raise in turn."""
+"""Messages of exceptions that users' code raises: of any type, even where their own methods raise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def described(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Say what went wrong with a job: the message of an error of mcgrad's, the kind and the message of any other."""
+    """Return why a job failed: the message of an error of mcgrad's, the type and the message of any other."""
     return str(error) if isinstance(error, McgradError) else described(error)
 
 
 def stack(error: BaseException) -> str:
-    """Return the traceback of an error that users' code or mcgrad has not raised on purpose; of others nothing."""
+    """Return the traceback of an unexpected error; an empty string for errors that mcgrad raises on purpose."""
     cause: BaseException | None = error
     users = False
     while isinstance(cause, McgradError):

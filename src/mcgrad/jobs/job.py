@@ -1,4 +1,4 @@
-"""A job, read from its file: what to estimate, by which options, and where its results go."""
+"""A job, read and checked: integrand, distribution, options of the Estimator, and the path of its results."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mcgrad.inputs.arguments import called
 
 @dataclass(frozen=True)
 class Location:
-    """Where a job is described, for errors.
+    """Where a job is in a job file, for errors.
 
     Parameters
     ----------
     file : str
         The job file, as given.
     table : str
-        Such as "[[job]] 2", or nothing.
+        Such as "[[job]] 2", or empty.
     options : frozenset of str
-        Keys that the command line gave instead.
+        Keys whose values are from the command line.
     """
 
     file: str
@@ -62,7 +62,7 @@ class Job:
     out : Path
         Where results go, without the ending.
     surroundings : context manager
-        In which functions of the job's Python files are called.
+        Context for calls of functions from the job's Python files.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Job:
 
     @property
     def request(self) -> Request:
-        """What makes the job's Estimator."""
+        """The arguments of the job's Estimator."""
         return Request(self.integrand, self.q, self.options)
 
     def estimator(self, backend: str | None = None) -> Estimator:
@@ -89,7 +89,7 @@ class Job:
 
     @contextmanager
     def located(self) -> Iterator[None]:
-        """Run in the job's surroundings, and say where in the job file a parameter stands that is refused."""
+        """Enter the job's surroundings; rename parameters in errors to their keys in the job file."""
         with renamed(self._key), self.surroundings:
             yield
 

@@ -1,4 +1,4 @@
-"""Job files: TOML that says what to estimate, read into entries; an entry becomes a `Job` before it runs."""
+"""Read job files, TOML with one or more jobs, into entries; `Entry.job` reads the files that one names, for a `Job`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ KEYS = (
     "out",
 )
 COMPARED = 20_000
-LONGEST = 200  # bytes of a result's name; file systems take 255, with what is put around it
-FOLDING = sys.platform in ("darwin", "win32")  # where file systems take "A" for "a", and composed letters for others
+LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending
+FOLDING = sys.platform in ("darwin", "win32")  # file systems here ignore case, and how letters are composed
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A job as its file has it: keys are checked, what they refer to is not read yet.
+    """A job of a job file: its keys are checked, the files that they refer to are not read yet.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ class Entry:
     options : Options
         Without params and data.
     references : References
-        Where files are that keys refer to.
+        For the files that keys refer to.
     table : dict
         All keys.
     refusal : ParameterError or None
-        Why the job may not run, if it is not complete.
+        Why the job may not run, unless its result is complete already.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Entry:
     refusal: ParameterError | None = None
 
     def into(self, folder: str) -> Entry:
-        """Return the job with its results in another folder, which the command line gave."""
+        """Return the job with its results in another folder, from the command line."""
         location = replace(self.location, options=self.location.options | {"out"})
         return replace(self, location=location, out=at(Path(), folder).absolute() / self.out.name)
 
     def job(self) -> Job:
-        """Read what the keys refer to."""
+        """Read the files that the keys refer to, and return the job."""
         table, references = self.table, self.references
         with renamed(self.location.key):
             integrand = references.python("integrand", table["integrand"], "a function f(z, **params, **data)")
@@ -111,7 +111,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Refused:
-    """A job that its file describes wrongly.
+    """A job whose keys or values are not accepted.
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ class Refused:
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[Job]:
-    """Read a job file, and all that it refers to; parameters are as for `read`.
+    """Read a job file, and the files that it refers to; parameters are as for `read`.
 
     Raises
     ------
     ParameterError
-        Names the file, the table and the key, what was given and what is accepted.
+        The file is no job file; the message has the file, the table and the key.
     """
     entries = []
     for entry in read(path, overrides):
@@ -144,14 +144,14 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[J
 
 
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> list[Entry | Refused]:
-    """Read a job file; what is wrong with one job leaves the others as they are.
+    """Read a job file; an error in one job does not affect the others.
 
     Parameters
     ----------
     path : str or Path
         TOML: one job at the top level, or several [[job]] tables, for which keys at the top level are defaults.
     overrides : dict, optional
-        Values of keys that go before the file's.
+        Values of keys that replace those of the file.
     """
     file, path = line(str(path)), Path(path)
     overrides = {key: value for key, value in (overrides or {}).items() if value is not None}
@@ -182,18 +182,18 @@ def refuse_clashes(entries: Iterable[Entry]) -> None:
 
 
 def _target(out: Path) -> str:
-    """Return the same for two paths that are one file."""
+    """Return a key that is equal for two paths of one file."""
     path = os.path.realpath(out)
     return unicodedata.normalize("NFC", path.casefold()) if FOLDING else path
 
 
 def _names_files(name: str) -> bool:
-    """Whether files may be called so, with an ending, on any system."""
+    """Return whether this is a valid name of a file on any system, with an ending appended."""
     if name in ("", ".", "..") or any(part in name for part in "/\\") or line(name) != name:
         return False
     try:
         return len(os.fsencode(name)) <= LONGEST
-    except UnicodeEncodeError:  # in a locale whose files cannot be called so
+    except UnicodeEncodeError:  # the encoding of file names in this locale does not have these letters
         return False
 
 

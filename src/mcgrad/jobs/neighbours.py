@@ -1,9 +1,8 @@
-"""Imports of files that lie beside a job's Python file, by that file and its neighbours alone.
+"""Import modules that lie beside a job's Python file, its *neighbours*, for that file and its neighbours alone.
 
-Python finds the neighbours of a script as it puts their folder first in ``sys.path``. In a batch that would give the
-files of one folder to all that is imported meanwhile: to other jobs, to libraries, to mcgrad itself in another thread.
-Here a finder looks at who imports. A module that is a neighbour is in ``sys.modules`` while code of its folder runs,
-and until code of another folder does.
+Python itself finds the neighbours of a script because their folder comes first in ``sys.path``. In a batch, other jobs,
+libraries, and mcgrad in another thread would then import them, too. The finder here checks the importing module
+instead. A neighbour stays in ``sys.modules`` while code of its folder runs, and until code of another folder does.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ LIBRARIES = (
     "jax",
 )
 RESERVED = sys.stdlib_module_names | frozenset(LIBRARIES)
-IMPORTING = ("<frozen importlib", importlib.__file__ or "<frozen importlib")  # files of the frames of an import itself
+IMPORTING = ("<frozen importlib", importlib.__file__ or "<frozen importlib")  # files of the import system
 
-_owners: dict[str, Path] = {}  # folders, by the names of the modules in `sys.modules` that are files of jobs
-_away: dict[Path, dict[str, ModuleType]] = {}  # neighbours that are not in `sys.modules`, by their folder
+_owners: dict[str, Path] = {}  # folder of each module in `sys.modules` that is a neighbour, by name
+_away: dict[Path, dict[str, ModuleType]] = {}  # neighbours that are not in `sys.modules` now, by folder
 
 
 class _Finder:
-    """Finds neighbours for what imports them.
+    """A finder of neighbours for the import system.
 
     Parameters
     ----------
     deep : bool
-        Whether for libraries, too, that a job's code has called: last of all finders, as what they import by name.
+        Whether also for imports by libraries that a job's code has called; this finder comes last.
     """
 
     def __init__(self, deep: bool) -> None:
@@ -51,12 +50,12 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return where a module is, for Python's import system."""
+        """Return the spec of a neighbour, or None, for Python's import system."""
         folder = None if path is not None else _importer(sys._getframe(1), self.deep)
         if folder is None or (self.deep and name in RESERVED):
             return None
         spec = PathFinder.find_spec(name, [str(folder)])
-        if spec is None or (spec.origin is None and not self.deep):  # a folder, which a package elsewhere goes before
+        if spec is None or (spec.origin is None and not self.deep):  # a namespace package: regular ones have precedence
             return None
         if name in RESERVED:
             raise ImportError(
@@ -88,7 +87,7 @@ def run(path: Path) -> ModuleType:
 
 
 def use(folder: Path) -> None:
-    """Have the neighbours in a folder that have been imported in `sys.modules`, and no others."""
+    """Make `sys.modules` hold the imported neighbours of one folder, and none of other folders."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path[:] = [_Finder(deep=False), *sys.meta_path, _Finder(deep=True)]
     others = {name: owner for name, owner in _owners.items() if owner != folder and not name.startswith("mcgrad_job_")}
@@ -104,7 +103,7 @@ def use(folder: Path) -> None:
 
 
 def _importer(frame: FrameType | None, deep: bool) -> Path | None:
-    """Return the folder of the job whose code imports: the innermost that does, or with `deep` any that called it."""
+    """Return the folder of the job whose code imports: that of the importing frame, or with `deep` of any caller."""
     while frame is not None:
         if not frame.f_code.co_filename.startswith(IMPORTING):
             owner = _owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])

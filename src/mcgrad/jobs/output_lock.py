@@ -1,4 +1,4 @@
-"""A lock on the results of a job: of two runs that would write the same files, the second is refused."""
+"""A lock on the files of results: the second of two runs that would write the same ones at the same time is refused."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
-LONGEST = 1000  # bytes that are read of what another run says of itself
-HEAD = b'{"process": '  # how that starts
+LONGEST = 1000  # bytes that are read of the lock file of another run
+HEAD = b'{"process": '  # the start of a lock file
 
 
 def path_for(stem: Path) -> Path:
@@ -37,21 +37,20 @@ def locked(stem: Path, name: str, warn: Callable[[str], None]) -> Iterator[None]
     stem : Path
         Of the results, without the ending.
     name : str
-        The parameter to blame.
+        The parameter that the error names.
     warn : callable
-        Called with a message where the file system has no locks: the run goes on without.
+        Called with a message where the file system has no locks; the run then has none.
 
     Raises
     ------
     ParameterError
-        Another run holds it; says which process, on which machine, since when.
+        Another run holds it; the message has its process, its machine and its start.
 
     Notes
     -----
     It is a lock of the operating system (flock, which network file systems pass on to their server), so it ends with
-    the process that holds it, however that ends; a file that is left behind locks nothing. A file of the user's in its
-    place is locked as well, and stays as it is. Where Python has no flock,
-    on Windows, nothing is locked.
+    the process that holds it, even after ``kill -9``; a lock file without a process locks nothing. A file of the user's
+    with this name is locked as well, and not changed. Where Python has no flock, on Windows, nothing is locked.
     """
     path, handle = path_for(stem), None
     if fcntl is not None:
@@ -67,13 +66,13 @@ def locked(stem: Path, name: str, warn: Callable[[str], None]) -> Iterator[None]
     finally:
         if handle is not None:
             with suppress(OSError):
-                if _is_lock(handle):  # before it ends: who opened it meanwhile finds that it is no longer at its path
+                if _is_lock(handle):  # while locked: a run that opened it sees that it is not at its path
                     path.unlink()
             os.close(handle)
 
 
 def _taken(path: Path) -> int:
-    """Return the open file, locked, with this process named in it.
+    """Return the open file, locked, with the number of this process in it.
 
     Raises
     ------
@@ -85,12 +84,12 @@ def _taken(path: Path) -> int:
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except PermissionError:  # another user's
+        except PermissionError:  # a file of another user
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _at(path, handle):
-                with suppress(OSError):  # the lock holds without
+                with suppress(OSError):  # the lock needs no content
                     if _is_lock(handle):
                         os.ftruncate(handle, 0)
                         os.write(handle, json.dumps(_self()).encode())
@@ -105,14 +104,14 @@ def _taken(path: Path) -> int:
 
 
 def _at(path: Path, handle: int) -> bool:
-    """Whether an open file is the one at a path."""
+    """Return whether an open file is the one at a path."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(handle))
     return False
 
 
 def _is_lock(handle: int) -> bool:
-    """Whether an open file holds what a run says of itself, a part of that or nothing; any other file stays."""
+    """Return whether an open file is a lock file, in part or empty; other files are not removed."""
     return HEAD.startswith(os.pread(handle, len(HEAD), 0).rstrip(b"\0"))
 
 
@@ -122,7 +121,7 @@ def _self() -> dict[str, str]:
 
 
 def _holder(path: Path) -> str:
-    """Return what the run that holds a lock says of itself."""
+    """Return a description of the run that holds a lock, from the file."""
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(LONGEST))

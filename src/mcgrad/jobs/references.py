@@ -1,4 +1,4 @@
-"""References of a job file: to objects in Python files, and to arrays in data files."""
+"""Resolve the references of a job file: objects in Python files, and arrays in data files or inline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mcgrad.jobs.userfile import PythonFiles
 
 
 class References:
-    """Reads references relative to a folder, each Python file once.
+    """Resolves references relative to a folder; each Python file runs once.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class References:
 
     @property
     def surroundings(self) -> AbstractContextManager[None]:
-        """Context in which the code of the Python files runs, and in which functions of theirs are called."""
+        """Context for running the Python files, and for calls of their functions."""
         return self._files.surroundings
 
     def python(self, key: str, given: Any, what: str) -> Any:
@@ -38,15 +38,15 @@ class References:
         Parameters
         ----------
         key : str
-            Where it is given, for the error.
+            Key in the job, for the error.
         given : str
         what : str
-            What it should be, for the error.
+            What the object should be, for the error.
         """
         return self._found(key, given, what)[0]
 
     def made(self, key: str, given: Any, what: str) -> Any:
-        """Return the object that "FILE.py:NAME" refers to, or what it returns where it is a function without arguments.
+        """Return the object that "FILE.py:NAME" refers to, or the result of it if it is a function without arguments.
 
         Parameters are as for `python`.
         """
@@ -64,7 +64,7 @@ class References:
         """Return a number or an array: given inline, or by a reference.
 
         "FILE.csv:COLUMN" is one column, shape (rows,); "FILE.csv:A,B" or "FILE.csv" are columns side by side, shape
-        (rows, columns); "FILE.npz:ENTRY" and "FILE.npy" are arrays; a table with `file` says more of how to read one of
+        (rows, columns); "FILE.npz:ENTRY" and "FILE.npy" are arrays; a table with `file` adds options for reading one of
         these (`datafile`); "FILE.py:NAME" is an array, or a function without arguments that returns one.
         """
         if isinstance(given, str) and ".py:" in given:
@@ -94,7 +94,7 @@ class References:
         try:
             path = at(self.folder, file).resolve()
             there, regular = path.exists(), path.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
+        except (OSError, ValueError, RuntimeError) as error:  # too long a path, a NUL character, a cycle of links
             raise ParameterError(key, f"{shown(file)}, which is no path ({error})", accepted) from None
         if not regular:
             reason = "which is not a regular file" if there else "which is not there"
@@ -103,11 +103,11 @@ class References:
 
 
 def at(folder: Path, given: str) -> Path:
-    """Return a path that starts at a folder, or where it starts with ``~/`` or ``~USER/`` at a home."""
+    """Return a path relative to a folder; one with ``~/`` or ``~USER/`` is relative to a home directory."""
     path = Path(given)
     try:
         return folder / (path.expanduser() if len(path.parts) > 1 else path)
-    except RuntimeError:  # no such user, or one without a home
+    except RuntimeError:  # no such user, or a user without a home directory
         return folder / path
 
 

@@ -1,4 +1,4 @@
-"""Signals that end a run, as an exception in the main thread: Ctrl-C, and what schedulers and terminals send."""
+"""Raise the signals that end a run, SIGINT, SIGTERM and SIGHUP, as an exception in the main thread."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import FrameType
 from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-REPEATED = 2.0  # seconds in which terminals and schedulers may send the same signal again
+REPEATED = 2.0  # seconds within which the same signal is taken for a repetition by a terminal or scheduler
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that ends the process has come.
+    """A signal that ends the process was received.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def status(self) -> int:
-        """The exit status that shells give a process that the signal ended."""
+        """The exit status that shells report for a process that the signal ended."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -39,11 +39,11 @@ class Stopped(KeyboardInterrupt):
 
 
 _received: list[Stopped] = []
-_before: dict[int, Any] = {}  # handlers that those of `stoppable` are in place of
+_before: dict[int, Any] = {}  # the handlers that `stoppable` has replaced, by signal
 
 
 def received() -> Stopped | None:
-    """Return the first signal that has come inside `stoppable`, also where the exception was caught somewhere."""
+    """Return the first signal received inside `stoppable`, even if its exception was caught."""
     return _received[0] if _received else None
 
 
@@ -67,7 +67,7 @@ def stoppable() -> Iterator[None]:
 
 
 def _restore() -> None:
-    """Put back the handlers from before; in a forked child, too, which `multiprocessing` ends by SIGTERM."""
+    """Restore the replaced handlers; also in a forked child, which `multiprocessing` ends by SIGTERM."""
     for number, handler in _before.items():
         signal.signal(number, handler)
     _before.clear()
@@ -85,7 +85,7 @@ def ignore() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Raise, but not for one that is merely sent again, while what the first has interrupted is being saved."""
+    """Raise `Stopped`, except for a repetition, during which the checkpoint may be written."""
     stopped = Stopped(number)
     if _received and number != signal.SIGINT and stopped.time - _received[0].time < REPEATED:
         return
@@ -94,10 +94,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def ends_the_process(error: BaseException) -> bool:
-    """Whether an error is a signal to this process, rather than raised by code that merely chose KeyboardInterrupt.
+    """Return whether an exception is from a signal, rather than a KeyboardInterrupt that user code has raised.
 
-    Python delivers signals to the main thread alone. There a plain KeyboardInterrupt is one where SIGINT has another
-    handler than `stoppable` installs, and is not ignored.
+    Python delivers signals to the main thread alone. There a plain KeyboardInterrupt is from a signal if SIGINT
+    has another handler than that of `stoppable`, and is not ignored.
     """
     if isinstance(error, Stopped):
         return True

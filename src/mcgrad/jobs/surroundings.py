@@ -1,4 +1,7 @@
-"""Settings of the process that code of one job file finds and may change, apart from those of other job files."""
+"""Keep the process-wide settings that code of one job file changes apart from other job files.
+
+The code of a job file runs in a `Surroundings`, which restores them afterwards.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class _Setting(NamedTuple):
 
 
 def _read_folder() -> str | None:
-    with suppress(OSError):  # it has been removed
+    with suppress(OSError):  # the folder has been removed
         return os.getcwd()
     return None
 
@@ -35,7 +38,7 @@ def _write_folder(folder: str | None) -> None:
 
 
 def _read_environment() -> dict[str, str]:
-    """Return all variables but those that libraries set for the OpenMP runtime when they are imported."""
+    """Return all environment variables but those that libraries set for the OpenMP runtime when they are imported."""
     return {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
 
 
@@ -48,7 +51,7 @@ def _write_environment(wanted: dict[str, str]) -> None:
 
 
 def _read_umask() -> int | None:
-    """Read the umask where that takes no change of it, during which other threads might make files."""
+    """Read the umask from /proc: `os.umask` would change it for a moment, in which other threads may make files."""
     with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         return next((int(line.partition(":")[2], 8) for line in file if line.startswith("Umask:")), None)
     return None
@@ -63,11 +66,11 @@ def _write_streams(streams: tuple[Any, ...]) -> None:
 
 
 def _raise_recursion_limit(limit: int) -> None:
-    """Put back a limit that is lower now; a higher one stays, as compilation may need it, in whatever thread."""
+    """Restore a limit that is lower now; a higher one stays, as a compilation in any thread may need it."""
     sys.setrecursionlimit(max(limit, sys.getrecursionlimit()))
 
 
-KEPT = {  # for code of the same job file that runs later
+KEPT = {  # set again for later code of the same job file
     "working folder": _Setting(_read_folder, _write_folder),
     "environment": _Setting(_read_environment, _write_environment),
     "sys.path": _Setting(lambda: [*sys.path], lambda path: sys.path.__setitem__(slice(None), path)),
@@ -90,9 +93,10 @@ _one = Lock()
 class Surroundings:
     """A context in which code of one job file runs.
 
-    It finds the settings `KEPT` and the filters of warnings as code of the same file left them. After it they are put
-    back, and so are those in `PUT_BACK`. What the code does not change is not touched, as other threads run meanwhile.
-    Contexts of one object may nest. Those of several threads run one after the other: most settings are the process's.
+    On entry the settings in `KEPT` and the filters of warnings are as code of the same file left them. On exit they are
+    restored, and so are those in `PUT_BACK`. Settings that the code does not change are not written, as other threads
+    run at the same time. Contexts of one object may nest. Those of several threads run one after the other, as most
+    settings belong to the process.
     """
 
     def __init__(self) -> None:
@@ -108,7 +112,7 @@ class Surroundings:
         self._outside = {name: setting.read() for name, setting in {**KEPT, **PUT_BACK}.items()}
         for name, value in self._own.items():
             KEPT[name].write(value)
-        self._list = warnings.filters  # the object: another thread may have put its own in place when this ends
+        self._list = warnings.filters  # the list object: another thread may have replaced it at exit
         self._outside_filters = [*self._list]
         if self._filters is not None:
             _write_filters(self._list, self._filters)
@@ -139,5 +143,5 @@ class Surroundings:
 
 def _write_filters(filters: Any, wanted: list[Any]) -> None:
     filters[:] = wanted
-    with warnings.catch_warnings():  # has Python forget what it has looked up in them
+    with warnings.catch_warnings():  # invalidates Python's cache of the filters
         pass

@@ -1,4 +1,4 @@
-"""Targets of results: earlier results may be written over, and nothing else that is there."""
+"""Check the paths of results before they are written: earlier results may be overwritten, other files may not."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from mcgrad.results.files import paths
 from mcgrad.results.record import FORMAT
 from mcgrad.system.printable import near
 
-KIND = FORMAT.partition("/")[0] + "/"  # how the format of results starts, in whatever version
-HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(KIND.encode()))  # as also a part of a result starts
+KIND = FORMAT.partition("/")[0] + "/"  # how the format of results starts, in any version
+HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(KIND.encode()))  # the start of a result
 EARLIER = {
     f"{name}.npy" for name in ("value", "stderr", "n", "nonfinite", "seed")
-}  # entries, before there was a format
-LONGEST, LARGEST = 1000, 1 << 28  # bytes of a format, and of a file that is read to see whether it is a result
+}  # entries of results before they had a format
+LONGEST, LARGEST = 1000, 1 << 28  # bytes of a format, and of a file that is read to check whether it is a result
 
 
 def refuse_others(stem: Path, name: str, force: bool) -> None:
-    """Refuse a path for results where there is something that mcgrad did not write.
+    """Refuse a path for results where there is a file that mcgrad did not write.
 
     Parameters
     ----------
     stem : Path
         Of the results, without the ending.
     name : str
-        The parameter to blame.
+        The parameter that the error names.
     force : bool
-        Whether to write over other regular files, too. What is no regular file, such as a folder, is refused all the
-        same.
+        Whether to overwrite other regular files, too. A folder, or another file that is not regular, is refused in any
+        case.
 
     Raises
     ------
     ParameterError
-        Says what is there. Results of mcgrad, of whatever job, are no obstacle, nor are empty files. A link is judged
-        by the file that it leads to; writing replaces the link, and leaves that file as it is. A file that is too
-        damaged to tell is taken for a result where the other one of the two, JSON and NPZ, is one.
+        There is another file; the message has its kind. Results of any job may be overwritten, and so may empty files.
+        For a link the file that it leads to counts; writing replaces the link, and does not change that file. A file
+        that is too damaged to decide counts as a result if the other one of the two, JSON and NPZ, is one.
     """
     result, arrays = paths(stem)
     refuse_other(result, arrays, name, force)
@@ -65,19 +65,19 @@ def refuse_other(path: Path, other: Path, name: str, force: bool) -> None:
 
 
 def is_result(path: Path) -> bool | None:
-    """Whether mcgrad wrote a file; None where it is damaged, or not there."""
+    """Return whether mcgrad wrote a file; None if it is damaged or missing."""
     try:
         if not path.stat().st_size:
             return True
         return _is_json(path) if path.suffix == ".json" else _is_npz(path)
-    except Exception:  # what json, zipfile and NumPy raise on damage is of many kinds
+    except Exception:  # on damage json, zipfile and NumPy raise exceptions of many types
         return None
 
 
 def _is_json(path: Path) -> bool:
     with path.open("rb") as file:
         if HEAD.match(file.read(4096)):
-            return True  # perhaps a part of one
+            return True  # it may be an incomplete one
         if file.seek(0, os.SEEK_END) > LARGEST:
             return False
         file.seek(0)
@@ -95,10 +95,10 @@ def _is_npz(path: Path) -> bool:
 
 
 def obstacle(path: Path) -> str:
-    """Say what is at a path where no file can be, or should be put whatever the user says."""
+    """Return why no file can be written at a path, even with `force`, or None."""
     try:
         mode = path.lstat().st_mode
-    except OSError:  # nothing is there; what else is wrong shows when the folder is made
+    except OSError:  # no such file; other errors are raised when the folder is made
         return ""
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         return ""
@@ -106,7 +106,7 @@ def obstacle(path: Path) -> str:
 
 
 def _protected(path: Path) -> str:
-    """Say why a file or link should stay, whatever it holds."""
+    """Return why a file or link may not be overwritten, whatever its content, or None."""
     try:
         mode = path.stat().st_mode
     except OSError:

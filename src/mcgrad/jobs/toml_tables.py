@@ -1,4 +1,4 @@
-"""A job file's TOML as the tables of its jobs, whatever the file is."""
+"""Parse a job file's TOML into the tables of its jobs, and refuse files that are not TOML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from mcgrad.errors import ParameterError, shown
 from mcgrad.jobs.job import Location
 
-DEEPEST = 64  # tables and lists in each other; Python's stack has room for some hundred
+DEEPEST = 64  # nested tables and lists; Python's stack allows some hundred
 TOO_DEEP = "tables or lists that are nested deeper", f"at most {DEEPEST} tables and lists in each other"
 
 
@@ -28,7 +28,7 @@ def tables(path: Path, location: Location) -> list[tuple[Location, dict[str, Any
     Raises
     ------
     ParameterError
-        No regular file, which a named pipe or a device is not; not UTF-8; not TOML.
+        Not a regular file, such as a named pipe or a device; not UTF-8; not TOML.
     """
     try:
         top = tomllib.loads(_content(path).decode("utf-8-sig"))
@@ -48,7 +48,7 @@ def tables(path: Path, location: Location) -> list[tuple[Location, dict[str, Any
 
 
 def _content(path: Path) -> bytes:
-    """Read a regular file; opening a named pipe would wait for somebody to write into it."""
+    """Read a regular file; opening a named pipe would block until another process writes into it."""
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(number, "rb") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -57,12 +57,12 @@ def _content(path: Path) -> bytes:
 
 
 def refuse_depth(key: str, value: Any) -> None:
-    """Refuse a value in which tables and lists are nested too deep for what reads it, which is recursive.
+    """Refuse a value with tables and lists nested too deep for recursive readers.
 
     Parameters
     ----------
     key : str
-        Where it is given, for the error.
+        Key in the job, for the error.
     value : dict, list or other
     """
     level, depth = [value], 0

@@ -1,4 +1,4 @@
-"""The Python files of a job: run once, for the objects in them; whatever they raise is a refusal that names the key."""
+"""Run the Python files of a job, once each, and return objects in them; exceptions become errors that name the key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PythonFiles:
     Attributes
     ----------
     surroundings : Surroundings
-        Context in which their code runs, here and wherever else it is called.
+        Context in which their code runs, here and in later calls.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class PythonFiles:
         self._modules: dict[Path, ModuleType] = {}
 
     def find(self, key: str, path: Path, name: str, accepted: str) -> Any:
-        """Return the object of a dotted name in a file, which is run unless it has been.
+        """Return the object of a dotted name in a file, which is run at its first use.
 
         Parameters
         ----------
@@ -37,7 +37,7 @@ class PythonFiles:
             Absolute.
         name : str
         accepted : str
-            What is accepted, for errors.
+            The accepted kind of object, for errors.
         """
         module = self._module(key, path)
         with self._told(key, path.name, path):
@@ -51,7 +51,7 @@ class PythonFiles:
             return found
 
     def result(self, key: str, given: str, found: Any, path: Path) -> Any:
-        """Return what a function without arguments returns, or an object that is none as it is.
+        """Return the result of a function without arguments, or an object that is no such function as it is.
 
         Parameters
         ----------
@@ -59,13 +59,13 @@ class PythonFiles:
             Key of the job and its value, for errors.
         found : object
         path : Path
-            The file that it is from.
+            The file of the object.
         """
-        with self._told(key, repr(given), path), renamed(lambda name: f"{key}.{name}"):  # of what the function makes
+        with self._told(key, repr(given), path), renamed(lambda name: f"{key}.{name}"):  # errors of the result
             return found() if callable(found) else found
 
     def mapping(self, key: str, given: str, found: Any, path: Path) -> dict[str, Any]:
-        """Return a dict, or what a function without arguments returns where that is one; parameters as for `result`."""
+        """Return a dict, or the dict that a function without arguments returns; parameters as for `result`."""
         found = self.result(key, given, found, path)
         if not isinstance(found, Mapping):
             raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a dict by name")
@@ -80,12 +80,12 @@ class PythonFiles:
 
     @contextmanager
     def _told(self, key: str, given: str, path: Path, running: bool = False) -> Iterator[None]:
-        """Refuse a file whose code raises, with the line; errors of mcgrad's that a function of it raises stay."""
+        """Raise a UserCodeError with the line where a file's code raises; errors of mcgrad from its functions pass."""
         try:
             with self.surroundings:
                 neighbours.use(path.parent)
                 yield
-        except BaseException as error:  # also SystemExit, and a KeyboardInterrupt that is no signal
+        except BaseException as error:  # SystemExit, and a KeyboardInterrupt that is from no signal, too
             if signals.ends_the_process(error) or (isinstance(error, McgradError) and not running):
                 raise
             trace, lines = _inside(error, path)
@@ -99,7 +99,7 @@ class PythonFiles:
 
 
 def _inside(error: BaseException, path: Path) -> tuple[TracebackType | None, list[int]]:
-    """Return the traceback of an error from a file's code on, and the lines of that file in it."""
+    """Return the traceback of an error from the file's frame on, and the lines of that file in it."""
     first, lines, trace = None, [], error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
