@@ -6,7 +6,7 @@ begin with its own name. Four words of 32 bits serve a group of draws, 4 in floa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mcgrad.noise.generators import GENERATORS
 from mcgrad.noise.source import PHILOX, NoiseSource
@@ -42,10 +42,10 @@ def words(source: NoiseSource, component: str) -> str:
     return f"{_prefix(source)}words(uint32({component}), high, uint32({source.stream}), low, key0, key1)"
 
 
-def from_words(source: NoiseSource, words: str, names: list[str]) -> list[str]:
-    """Write the lines that turn the four words into the noise of a group of draws, one name for each draw."""
+def from_words(source: NoiseSource, words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Write the lines that turn the four words, by their names, into the noise of a group of draws, one name a draw."""
     law = GENERATORS[source.generator].laws[source.law]
-    given = dict(zip("wxyz", words.split(", "), strict=True))
+    given = dict(zip("wxyz", words, strict=True))
     return [line.format(*names, **given) for line in LAWS[law.name, len(names)]]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Var
 
 INFIX = {
     "add": "{} + {}",
@@ -48,6 +49,7 @@ REDUCE = {
     "max": "maximum({}, {})",
     "min": "minimum({}, {})",
 }
+REDUCE_FUNCTION = {"max": "maximum", "min": "minimum"}  # what of `kernels/elementary.py` these templates call
 SCAN = {"cumsum": "{} + {}", "cumprod": "{} * {}", "linear_recurrence": "{1} * {0} + {2}"}  # of the running value
 
 
@@ -55,6 +57,13 @@ def expression(op: str, args: list[str], templates: Mapping[str, str] = INFIX) -
     """One elementwise op as an expression; every op without a template is a kernel function of its own name."""
     template = templates.get(op)
     return template.format(*args) if template else f"{op}({', '.join(args)})"
+
+
+def elementwise_ops(body: Iterable[Var]) -> set[str]:
+    """Return the elementwise ops of a body, with what its reductions are written with."""
+    ops = {var.op for var in body}
+    called = {REDUCE_FUNCTION[op] for op in ops & REDUCE_FUNCTION.keys()}
+    return {op for op in ops if OPS[op].category == "elementwise"} | called
 
 
 def literal(value: float) -> str:

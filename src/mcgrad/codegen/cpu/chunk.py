@@ -25,8 +25,7 @@ from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.loops.tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.noise_calls import filler
-from mcgrad.codegen.text import INFIX, SPECIAL, Source
-from mcgrad.ir.ops import OPS
+from mcgrad.codegen.text import INFIX, SPECIAL, Source, elementwise_ops
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
@@ -118,8 +117,6 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
     """Everything before the loop over blocks; written last, when the arguments are known."""
     bits, head = program.dtype[-2:], Source()
     body = program.body()
-    ops = {var.op for var in body if OPS[var.op].category == "elementwise"}
-    ops |= {op for op in ("maximum", "minimum") if any(var.op == op[:3] for var in body)}
     imports = {
         "blas": ["gemm"] if uses_blas else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
@@ -127,7 +124,9 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
         "workspace": WORKSPACE,
         "noise_fill": sorted({filler(var.attrs, program.dtype) for var in body if var.op == "noise"}),
     }
-    functions = {name: "special" if name in SPECIAL else "elementary" for name in sorted(ops - set(INFIX))}
+    functions = {
+        name: "special" if name in SPECIAL else "elementary" for name in sorted(elementwise_ops(body) - set(INFIX))
+    }
     head.add("import numpy as np", "from numba import njit, uint32, uint64", "")
     for module, names in imports.items():
         if names:

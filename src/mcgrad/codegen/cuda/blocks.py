@@ -17,7 +17,7 @@ import numpy as np
 from mcgrad.codegen.cuda.allocate import allocate
 from mcgrad.codegen.cuda.bind import MASK, bind
 from mcgrad.codegen.cuda.draws import split_draws
-from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, needed, offsets
+from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, offsets
 from mcgrad.codegen.cuda.printer import ThreadPrinter
 from mcgrad.codegen.cuda.sums import Sums, result_lines
 from mcgrad.codegen.cuda.thread_split import Shape, split
@@ -28,7 +28,7 @@ from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.loops.tree import Tree
-from mcgrad.codegen.text import Source
+from mcgrad.codegen.text import Source, elementwise_ops
 from mcgrad.ir.program import Program
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
@@ -109,7 +109,7 @@ def _head(program: Program, printer: ThreadPrinter) -> Source:
     reals = ", ".join(["pointer(real_type)"] * (len(matrices) + 1))
     source = head(
         program.dtype,
-        needed(program.body()),
+        elementwise_ops(program.body()),
         [var.attrs for var in program.noise()],
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
         len(printer.arguments.user_functions),

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from mcgrad.codegen import noise_calls
 from mcgrad.codegen.text import INFIX, SPECIAL, Source
-from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.source import NoiseSource
 
@@ -138,12 +137,6 @@ def head(
     text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")")
     text.add(f"LAUNCH = {launch}  # threads of a block, blocks at once on a multiprocessor", "", "")
     return text
-
-
-def needed(body: Iterable[Var]) -> set[str]:
-    """Return the elementwise ops of a body, with what its reductions are written with."""
-    ops = {var.op for var in body}
-    return {op for op in ops if OPS[op].category == "elementwise"} | {f"{op}imum" for op in ops & {"max", "min"}}
 
 
 def offsets(program: Program) -> list[tuple[Output, int]]:

@@ -111,7 +111,7 @@ class ThreadPrinter(Printer):
                 yield f"{value.name} = {self.at(index)}"
             case Noise(value, _, source, component):
                 yield f"a, b, c_, d = {words(source, self.index(component))}"
-                yield from from_words(source, "a, b, c_, d", self.names(value))
+                yield from from_words(source, ("a", "b", "c_", "d"), self.names(value))
             case Fill(Buffer("finite"), note=note):
                 yield from (f"# {note}", *self.node(Start((BAD,))))
             case Barrier():

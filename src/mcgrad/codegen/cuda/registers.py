@@ -7,10 +7,10 @@ theirs in float64 in a fixed order.
 
 from __future__ import annotations
 
-from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, needed, offsets, templates
+from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, offsets, templates
 from mcgrad.codegen.cuda.straight import Straight, size
 from mcgrad.codegen.noise_calls import from_words, words
-from mcgrad.codegen.text import Source
+from mcgrad.codegen.text import Source, elementwise_ops
 from mcgrad.ir.program import Program
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
@@ -48,7 +48,7 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     arguments = ", ".join(values) if by_value else "c, shift"
     few = _registers(program) <= FEW_REGISTERS  # two loops take some more
     launch = THREADS, 3 if few else 2
-    ops, sources = needed(straight.program.body()), [var.attrs for var in program.noise()]
+    ops, sources = elementwise_ops(straight.program.body()), [var.attrs for var in program.noise()]
     source = head(program.dtype, ops, sources, kinds, len(straight.arguments.user_functions), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
@@ -82,7 +82,7 @@ def _write_noise(source: Source, straight: Straight, group: int) -> None:
         for j, (var, component) in enumerate(numbers):
             mine = [names[k][j] for k in range(group)]
             source.add(f"a, b, c, d = {words(var.attrs, str(component))}")
-            source.add(*from_words(var.attrs, "a, b, c, d", mine))
+            source.add(*from_words(var.attrs, "abcd", mine))
         source.add(f"return ({', '.join(name for row in names for name in row)},)")
     total = group * len(straight.noise)
     source.add("", "", f"noise = subroutine(noise, types.UniTuple(real_type, {total}))", "", "")
