@@ -54,7 +54,7 @@ class LaneSplit(ABC):
         match node:
             case Load(value, cell, boolean):
                 cell = self.cell(cell)
-                new = Value(f"{value.name[0]}{self.number()}_", value.lanewise)
+                new = Value(f"{'x' if value.lanewise else 'u'}{self.number()}_", value.lanewise)
                 self._renamed[value] = new
                 (self.lanes if value.lanewise else self.before).append(Load(new, cell, boolean))
             case Let(value, op, args):

@@ -62,9 +62,9 @@ class _Printer:
             case Loop(kind="single"):
                 return f"single {node.thread}"
             case Loop():
-                marks = f" within {node.within}" * bool(node.within) + " backwards" * node.backwards
-                extent = "all" if node.extent is None else f"{node.extent} by {node.step}"
-                return f"{node.kind} {node.axis}: {extent.removesuffix(' by 1')}{marks}"
+                marks = f" by {node.step}" * (node.step != 1) + f" within {node.within}" * bool(node.within)
+                extent = "all" if node.extent is None else node.extent
+                return f"{node.kind} {node.axis}: {extent}{marks}{' backwards' * node.backwards}"
             case Let():
                 return f"{node.value.name} = {node.op}({', '.join(map(self.operand, node.args))})"
             case Address():
@@ -119,7 +119,8 @@ class _Printer:
     def buffer(self, buffer: Buffer) -> str:
         if buffer.var is None:
             return buffer.role
-        return f"{buffer.role} {self.names[buffer.var]}".removeprefix("value ")
+        name = self.names[buffer.var]
+        return name if buffer.role == "value" else f"{buffer.role} {name}"
 
 
 def index(index: Index) -> str:
