@@ -1,4 +1,4 @@
-"""The one-call interface: an Estimator that is made, called and dropped."""
+"""The function `estimate`: makes an Estimator, calls it once, and returns the Estimate."""
 
 from __future__ import annotations
 

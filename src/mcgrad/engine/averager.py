@@ -1,6 +1,6 @@
-"""Averages a Program over the draws of a call, on the backend that was chosen or on the next best where that one fails.
+"""Average a Program over the draws of a call, on the chosen backend, or on the next best one where that fails.
 
-An `Estimator` gives values and a range of draws. The backend binds the values, `run` averages over its chunks, and the
+A `Runner` passes values and a range of draws. The backend binds the values, `run` averages over its chunks, and the
 `Finisher` makes the moments of all outputs from those of the random ones.
 """
 
@@ -43,7 +43,7 @@ class Averager:
     omit : bool
         Whether draws with a non-finite output are left out.
     threads : int, optional
-        Default: as many as the environment and the processors allow at each call.
+        Default: by the environment and the processors, at each call.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Averager:
         watch : callable, optional
             Called with the state after each chunk of draws.
         resume : RunState, optional
-            Go on from this state of an earlier run.
+            Continue from this state of an earlier run.
         """
         while True:
             running = self._dispatched.running
@@ -78,10 +78,10 @@ class Averager:
                 return self._on(running, values, seed, first, n, watch, resume)
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
-                values, resume = all_to_host(values), None  # another backend cuts its chunks elsewhere
+                values, resume = all_to_host(values), None  # another backend has other chunks
 
     def ends_at(self, draw: int, first: int, n: int) -> bool:
-        """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
+        """Return whether a chunk of the draws first .. first + n ends at a draw."""
         return chunks.ends_at(self._groups.chunks(self._dispatched.running.kernel, first, n), draw)
 
     def _on(

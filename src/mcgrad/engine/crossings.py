@@ -1,6 +1,6 @@
-"""Jumps of an integrand in single draws, found by bisection where two difference quotients differ.
+"""Find jumps of an integrand in single draws, by bisection where two difference quotients differ.
 
-`method="auto"` asks what they contribute to a derivative, which a mean over few draws would not show.
+`method="auto"` and `verify` read their contribution to a derivative, which a mean over few draws may not show.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from mcgrad.engine.quotients import Quotients
 from mcgrad.moments import Float64Array
 from mcgrad.results.components import Component
 
-SMOOTH = 0.05  # two quotients of a draw that agree to this part see no jump
-SUSPECTS = 8  # draws in which a jump is looked for, those whose quotients differ most
-BISECTIONS = 14  # of the interval in which it is
+SMOOTH = 0.05  # relative difference of two quotients of a draw, below which there is no jump
+SUSPECTS = 8  # draws that are bisected: those whose quotients differ most
+BISECTIONS = 14  # of the interval of a jump
 SHORT = 4 * 0.5**BISECTIONS  # length of the last one, in steps
 EARLY, SLOW = 5, 0.04  # after so many there is less than this part of the change left of what only bends
 ROUNDING = 1e4  # units in the last place of the value, below which nothing is a jump
-STEEP = 10.0  # times the mean slope: what changes so much faster, after the last, jumps as far as draws can tell
+STEEP = 10.0  # times the mean slope, above which the change after the last bisection counts as a jump
 
 
 class Crossings:
-    """Draws that cross a jump as a component moves.
+    """Jumps of the value that draws cross as a component of a parameter moves.
 
     Parameters
     ----------
@@ -34,10 +34,10 @@ class Crossings:
         self._found: dict[tuple[Component, int], tuple[float, list[tuple[int, float, float]]]] = {}
 
     def contribution(self, component: Component, grad: Float64Array, size: float) -> float:
-        """Return what jumps contribute to the derivative in a component, as far as they were looked for; unsigned.
+        """Return the size of what jumps contribute to the derivative in a component, in the draws that are bisected.
 
-        The sum of the changes of the value that are left of single draws' moves when these are bisected: of a value
-        that bends nothing is left but what its slope explains.
+        The sum over draws of the change of the value that is left after bisection of the move: for a continuous value
+        no more is left than its slope explains.
 
         Parameters
         ----------
@@ -45,7 +45,7 @@ class Crossings:
         grad : array, shape (draws,)
             The gradient in it, draw by draw.
         size : float
-            Of the value, which rounds.
+            Size of the value, for its rounding error.
         """
         n = len(grad)
         if (component, n) not in self._found:
@@ -56,10 +56,10 @@ class Crossings:
         return share * sum(steep) / (4 * h * n)
 
     def _bisected(self, component: Component, n: int, size: float) -> tuple[float, list[tuple[int, float, float]]]:
-        """Return draws, what is left of the change of the value in each, and its mean slope.
+        """Return draws, the change of the value that is left in each, and its mean slope.
 
-        Of those draws whose quotients with one step and with two differ most; the number before is how many such draws
-        there are for each of them.
+        The draws are those whose quotients with one step and with two differ most; a first number says how many draws
+        with such a difference each of them stands for.
         """
         found = self._quotients.of(component, n)
         h, near, far = found.step, found.near, found.far

@@ -1,4 +1,4 @@
-"""From the arguments of an Estimator to the Program that it runs, before a backend is asked.
+"""From the arguments of an Estimator to the Program that it runs, which any backend may run.
 
 f is traced at q, a plan gives each parameter a method, the methods make the Program of the value and of the
 gradient. A `Derivation` is that Program and what a run of it needs besides; a `Runner` averages it.
@@ -26,7 +26,7 @@ from mcgrad.results.components import Components
 
 @dataclass(frozen=True, eq=False)
 class Derivation:
-    """What f and q come to.
+    """The Program of f, q and a plan, and everything else that its runs need.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Derivation:
         How f and q print.
     q : Distribution
     inputs : Inputs
-        Values of parameters and data, for which a call may give others.
+        Values of parameters and data, which a call may change.
     dtype : {"float32", "float64"}
     plan : Plan
         The method of each parameter.
@@ -43,9 +43,9 @@ class Derivation:
     components : Components
         Of its result.
     groups : Groups
-        Of draws that one draw of the Program averages.
+        Groups of draws that one draw of the Program averages.
     pilots : Pilots
-        What works out baselines, and the points of differences, before a run.
+        Compute baselines, and the points of differences, before a run.
     """
 
     name: str
@@ -82,8 +82,8 @@ class Derivation:
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
-        program = plan.program(problem, wrt, dtype)  # refuses before there is a warning
-        if options.method != AUTO and request.plan is None:  # where a pilot has not looked for jumps
+        program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
+        if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
         inputs.own(frozenset(wide_inputs(program)))
         return cls(

@@ -1,4 +1,7 @@
-"""Choose a backend by what it would take, and the next best one where it fails."""
+"""Choose a backend by its estimate of the time, and the next best one where it fails.
+
+`Runner` makes a `Dispatched` for its Program; `Averager` runs the kernel of it.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ SOON = 3e-3  # seconds: where one backend takes less, the costs of the others ar
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """A backend, and what led to it.
+    """A backend, and the reasons for the choice.
 
     Parameters
     ----------
     backend : Backend
     costs : dict of str to Cost
-        Of the backends that estimated theirs.
+        Estimates, by backend.
     missing : dict of str to str
-        Those that would have taken less but cannot run, and why.
+        Why backends with less cost cannot run.
     """
 
     backend: Backend
@@ -53,16 +56,16 @@ def choose(
     Parameters
     ----------
     name : str
-        A backend's name, or "auto" for the one that takes least by its own estimate, the first registered of equals.
+        A backend's name, or "auto" for the one with the least time by its own estimate, the first registered of equals.
     program : Program
     draws : int or None
-        How many draws there will be in all, in one call. None for many calls, which are taken to be of a million draws
-        each, and so many that compiling does not count.
+        Number of draws of one call. None for many calls: a million draws each are assumed, and the time of compiling
+        does not count.
     threads : int
     failed : dict of str to str, optional
-        Backends not to take again, and why.
+        Backends that have failed, and why.
     prefer : str, optional
-        The backend that "auto" takes if it can run, whatever it would take.
+        The backend that "auto" takes if it can run, whatever its cost.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def choose(
         if best in ready:
             return BackendChoice(known[best], costs, missing)
         reason = known[best].unavailable()
-        if reason is None:  # this may have loaded its device, by which it estimates again
+        if reason is None:  # its device may be loaded now, so that its estimate is better
             costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
             ready.add(best)
         else:
@@ -113,7 +116,7 @@ class Dispatched:
     devices : iterable of int, optional
         Which devices the kernel may use, where it has a choice.
     why : str
-        What is said of the preferred backend.
+        The reason that `reason` returns for the preferred backend.
 
     Attributes
     ----------
@@ -138,12 +141,12 @@ class Dispatched:
         self._warn()
 
     def fall_back(self, failed: Running, error: BackendError) -> None:
-        """Go on with the next best backend after an error in a run; raise the error where the user named the backend.
+        """Change to the next best backend after an error in a run; raise the error where the user named the backend.
 
         Parameters
         ----------
         failed : Running
-            What raised it. Another thread may have fallen back from it already.
+            The one that raised. Another thread may have replaced it already.
         error : BackendError
         """
         with self._lock:
@@ -153,7 +156,7 @@ class Dispatched:
         self._warn()
 
     def reason(self) -> str:
-        """Return why this backend was chosen. Calls `unavailable` of all backends, which may load them."""
+        """Return why this backend was chosen. Checks whether all backends can run, which may import them."""
         if self.name != AUTO:
             return "as asked for"
         backend, _, choice = self.running
@@ -212,7 +215,7 @@ class Dispatched:
         self._failed[backend.name] = f"failed: {error}"
 
     def _warn(self) -> None:
-        """Warn of each backend that was passed over, once in a process for each reason whatever numbers are in it."""
+        """Warn of each backend that failed or is missing, once in a process for each reason, numbers in it aside."""
         for name, reason in self._passed().items():
             key = (name, re.sub(r"\d+", "", reason))
             if key not in _warned:
@@ -225,5 +228,5 @@ _warned: set[tuple[str, str]] = set()
 
 
 def _seconds(cost: Cost, draws: int | None) -> float:
-    """Return what backends are compared by."""
+    """Return the seconds by which backends are compared."""
     return cost.start + cost.draws if draws is None else cost.total

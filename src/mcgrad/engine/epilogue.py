@@ -1,6 +1,6 @@
-"""Moments of all outputs from those of the random ones: constants, hoisted factors, entries that are not free.
+"""Complete the moments of a run: those of constant outputs, hoisted factors, and entries that are not free.
 
-The engine calls a `Finisher` with what a run has averaged; its moments go into the Estimate.
+The `Averager` passes the moments of random outputs to a `Finisher`; the moments that it returns go into the Estimate.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mcgrad.moments import Moments
 
 
 class Finisher:
-    """Completes moments of one Program.
+    """Completes the moments of one Program.
 
     Parameters
     ----------
     program : Program
     free : mapping from path to bool array
-        Entries of a gradient that may move; the gradient in the others is zero.
+        Entries of a parameter that are free; the gradient in the others is zero.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Finisher:
         self._fixed = np.concatenate(
             [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
         )
-        self._host_values: list[tuple[slice, bool]] = []  # where each is put, and whether it is a factor
+        self._host_values: list[tuple[slice, bool]] = []  # slice of each value, and whether it is a factor
         roots: list[Var] = []
         for out, where in zip(program.outputs, program.slices(), strict=True):
             if not out.var.by_draw:
@@ -87,10 +87,10 @@ class Finisher:
 
         Notes
         -----
-        A constant output that is not finite, or a factor that makes one so, is part of every draw: every draw is
-        counted. Then, with `omit`, none is left and all components are NaN. A constant output stays what it is, as an
-        infinite divergence is; a random one is NaN. Where the value of a draw is not finite its gradient does not
-        count either: all components are NaN, those that are the same for every draw included.
+        A constant output that is not finite, or a factor that makes an output so, is part of every draw, so every draw
+        is counted as not finite. With `omit` no draw is left then, and all components are NaN. A constant output keeps
+        its value, such as an infinite divergence; a random one is NaN. Where the value of a draw is not finite, its
+        gradient does not count either: all components are NaN, constant ones included.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -99,7 +99,7 @@ class Finisher:
             return partial if moments is before else Partial(moments, partial.nonfinite)
         count, nonfinite = before.count, partial.nonfinite
         mean, norm = moments.mean.copy(), moments.norm.copy()
-        every = ~np.isfinite(mean)  # what is not finite in every draw
+        every = ~np.isfinite(mean)  # components that are not finite in any draw
         every[self.random] &= np.isfinite(before.mean)
         spoiled = self.random & ~np.isfinite(mean)
         if every.any():

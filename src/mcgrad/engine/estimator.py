@@ -1,4 +1,4 @@
-"""The compiled estimator: trace and compile once, call many times with new parameters and seeds."""
+"""The class Estimator: traces and compiles f and q once, and is called many times with new parameters and seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mcgrad.results.estimate import Estimate
 
 
 class Estimator:
-    """Estimates E f(z), z ~ q, and its gradient, again and again.
+    """Estimates E f(z), z ~ q, and its gradient in the parameters; f is traced and compiled once.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Estimator:
         Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
         ``()`` for the value alone.
     method : str or dict
-        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also
-        "stl" and "dreg"; "auto" takes, by a pilot, what has the least variance for its work and is not biased. A dict
+        How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
+        and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict
         gives one to each parameter, ``{"a": "pathwise", "b.probs": "score+mean"}``. Parameters that only f has are
         differentiated directly, or have "difference". See docs/estimators.md.
     baseline : {None, "mean", "leave_one_out", "optimal"}
@@ -55,16 +55,17 @@ class Estimator:
     k : int
         Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
     dtype : {"float32", "float64"}, optional
-        Default: what NumPy would make of the inputs (Python floats are float64).
+        Default: the dtype that NumPy's promotion gives the inputs (Python floats are float64).
     backend : str
-        "numpy", "cpu" or another that is registered, or "auto": the one that takes least by its own estimate, or the
+        "numpy", "cpu" or another that is registered, or "auto": the one with the least time by its own estimate, or the
         next best where that one fails (with a `BackendWarning`).
     threads : int, optional
         Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
         control groups), in each call. The result does not depend on it.
     nonfinite : {"propagate", "omit", "raise"}
-        What becomes of draws whose value or gradient is not finite: they make the components they spoil NaN (a value
-        that is not finite spoils the gradient, too), are left out, or raise. They are counted in any case.
+        For draws whose value or gradient is not finite: "propagate" makes the components that are not finite NaN (all
+        components where the value is not finite), "omit" leaves these draws out, "raise" raises a NonFiniteError. They
+        are counted in any case.
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
         are assumed that compiling does not count.
@@ -151,7 +152,7 @@ class Estimator:
         return new
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
-        self._options = replace(options, params=None, data=None)  # whose values are in `inputs`
+        self._options = replace(options, params=None, data=None)  # the values are in `inputs`
         self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size
@@ -159,12 +160,12 @@ class Estimator:
         self._own = frozenset([*vars(self), "_own"])
 
     def _added(self) -> dict[str, Any]:
-        """Return the attributes that the user, or a subclass, has set besides."""
+        """Return further attributes, which the user or a subclass has set."""
         return {name: value for name, value in vars(self).items() if name not in self._own}
 
     def __copy__(self) -> Self:
         new = object.__new__(type(self))
-        vars(new).update(vars(self))  # of all this calls change nothing that a result depends on
+        vars(new).update(vars(self))  # shared: calls change nothing in them that a result depends on
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -177,12 +178,12 @@ class Estimator:
 
     @property
     def threads(self) -> int:
-        """Number of threads of a call: as given, or as many as the environment and the processors allow just then."""
+        """Number of threads of a call: as given, or by the environment and the processors at the time of the call."""
         return thread_count(self._options.threads)
 
     @property
     def backend(self) -> str:
-        """Name of the backend that runs: under "auto" another one once a backend has failed."""
+        """Name of the backend in use; under "auto" it changes when a backend fails."""
         return self._runner.dispatched.running.backend.name
 
     @property
@@ -212,12 +213,13 @@ class Estimator:
         progress : bool or callable
             Whether to show a progress bar, or a function to call with the number of draws done.
         stream : optional
-            Of CUDA, from CuPy, PyTorch or anything with ``__cuda_stream__``: what it holds is done before parameters
-            on a device are read, and gradients for the device are made in it. Default: CuPy's current stream.
+            A CUDA stream, from CuPy, PyTorch or anything with ``__cuda_stream__``: parameters on a device are read
+            after the work that it holds, and gradients for the device are computed in it. Default: CuPy's current
+            stream.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
-            of a Joint and what else is nested as dicts. `Estimate.merge` tells other data from the same. Data with the
-            name of an argument of this call, such as ``n``, stay as they were.
+            of a Joint and other nested ones as dicts. `Estimate.merge` refuses estimates with different data. Data with
+            the name of an argument of this call, such as ``n``, stay as they were.
 
         Returns
         -------
@@ -243,7 +245,7 @@ class Estimator:
         watch: Callable[[RunState], None] | None = None,
         resume: RunState | None = None,
     ) -> Estimate:
-        """Estimate as a call does; report the state after each chunk of draws, or go on from such a state.
+        """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters
         ----------
@@ -266,7 +268,7 @@ class Estimator:
         return self._runner.estimate(self.inputs.values({}), seed, first, n, watch, resume)
 
     def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
-        """Whether one of the chunks that the draws first .. first + n are cut into ends at a draw."""
+        """Return whether a chunk of the draws first .. first + n ends at a draw."""
         return self._runner.average.ends_at(draw, first, n)
 
     @property
@@ -279,7 +281,7 @@ class Estimator:
         return f"Estimator({self.derived}, backend={self.backend})"
 
     def explain(self) -> str:
-        """Return the Program, the backend and the source that runs, to read."""
+        """Return the Program, the backend and the source that runs, as text."""
         return "\n".join(
             [
                 f"backend: {self.backend} ({self._runner.dispatched.reason()})",

@@ -1,4 +1,7 @@
-"""A short hash of a Program and the values of its inputs, the same in any process: equal ones are of one problem."""
+"""Fingerprints: hashes of a Program and the values of its inputs, the same in any process.
+
+Estimates merge, and checkpoints are resumed, where fingerprints are equal.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,19 @@ class Fingerprint:
     ----------
     program : Program
     data : dict of Input to array
-        What the data are unless a call gives others; hashed once.
+        Data, for calls that pass no others; hashed once.
     """
 
     def __init__(self, program: Program, data: Values) -> None:
         self._program, self._data = program, data
 
     def at(self, inputs: Values) -> str | Callable[[], str]:
-        """Return the fingerprint; of arrays on a device a function that works it out later, from copies there.
+        """Return the fingerprint, or for arrays on a device a function that computes it later, from copies there.
 
         Parameters
         ----------
         inputs : dict of Input to array
-            All of the Program's; those that are no data are parameters.
+            All inputs of the Program; those that are not data are parameters.
         """
         params = [value for name, value in inputs.items() if name not in self._data]
         data: Values = {name: inputs[name] for name in self._data}
@@ -55,7 +58,7 @@ class Fingerprint:
         known = self._with_own_data if data is self._data else self._with_data(data)
         digest = hashlib.blake2b(known, digest_size=SIZE)
         for value in params:
-            digest.update(np.asarray(to_host(value), np.float64).tobytes())  # equal numbers in whatever dtype
+            digest.update(np.asarray(to_host(value), np.float64).tobytes())  # the same for equal numbers of any dtype
         return digest.hexdigest()
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Gradients against central differences with common random numbers: draw by draw, on the reference.
+"""Compare gradients with central differences with common random numbers: draw by draw, on the reference.
 
 The differences are in float64, of the draws that the gradient has in its own dtype. `verify`, `compare` and
-``method="auto"`` hold the Program of a gradient against them, component by component.
+``method="auto"`` compare the Program of a gradient with them, component by component.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mcgrad.ir.spaces import Input
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Component, Components
 
-MOST_Z = 5.0  # of two million right components one is further from its finite difference
-FEW, MANY = 4_000, 20_000  # draws, by what they cost and are asked for
+MOST_Z = 5.0  # one of two million unbiased components has a larger z
+FEW, MANY = 4_000, 20_000  # draws: the least, and the most that `verify` uses
 BUDGET = 1e10  # multiplications in all
 NEGLIGIBLE = 2e-5  # of the standard deviation of a draw: with five of these a bias is the standard error of 1e8 draws
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """One component of the gradient against its finite difference.
+    """One component of the gradient, compared with its finite difference.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class GradientCheck:
     z : float
         The difference in standard errors.
     jumps : float
-        What jumps that draws cross contribute to the derivative, as far as they were looked for; without a sign.
+        Size of the contribution of jumps to the derivative, in the draws that were bisected; 0 without a search.
     deviation : float
         Standard deviation of the difference quotient of one draw.
     """
@@ -82,7 +82,7 @@ class Differences:
         Values of all that the Programs read.
     seed : int
     dtype : {"float32", "float64"}
-        Of the gradients that are looked at: whose draws, parameters and data the differences have.
+        Dtype of the gradients, whose draws, parameters and data the differences have.
     step : float
         As for `Quotients`.
     """
@@ -101,7 +101,7 @@ class Differences:
         self._crossings = Crossings(self.quotients)
 
     def components(self, gradient: Program) -> dict[Component, int]:
-        """Return the components of a gradient that may move, and where they are among those of its outputs."""
+        """Return the free components of a gradient, and their indices among the components of its outputs."""
         free = self.q.free
         found = Components({out.path: out.var.shape for out in gradient.outputs[1:]})
         return {x: i for i, x in enumerate(found) if i and (x.path not in free or free[x.path][x.indices])}
@@ -115,21 +115,21 @@ class Differences:
         budget: float = BUDGET,
         jumps: bool = False,
     ) -> tuple[tuple[GradientCheck, ...], int]:
-        """Look at `most` components of a gradient, chosen at random where there are more.
+        """Compare `most` components of a gradient, chosen at random where there are more.
 
         Parameters
         ----------
         gradient : Program
             Of the value and the gradient, in the dtype that it has.
         inputs : dict of Input to array
-            What it reads besides parameters and data: baselines.
+            Its inputs besides parameters and data, such as baselines.
         most : int
         n : int
             Draws to use, at least `FEW` and within the budget.
         budget : float
             Multiplications in all.
         jumps : bool
-            Whether to look for jumps in single draws, too, which differences of few draws would not show.
+            Whether to find jumps in single draws, too, which differences of few draws may not show.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class Differences:
     def unpaired(
         self, gradient: Program, inputs: Mapping[Input, Any], most: int, n: int, budget: float = BUDGET
     ) -> tuple[tuple[GradientCheck, ...], int]:
-        """Look at components of a gradient whose draws are others, as those of groups are: by the means alone."""
+        """Compare components of a gradient with other draws, such as one of groups, by means alone."""
         positions, chosen, n = self._planned(gradient, most, n, budget)
         if not chosen:
             return (), 0
@@ -175,14 +175,14 @@ class Differences:
     def _planned(
         self, gradient: Program, most: int, n: int, budget: float
     ) -> tuple[dict[Component, int], Sequence[Component], int]:
-        """Where components are among outputs, those that are looked at, and the number of draws."""
+        """Return the indices of components among outputs, the components to compare, and the number of draws."""
         positions = self.components(gradient)
         chosen = self.chosen(gradient, most)
         affordable = budget / (4 * max(len(chosen), 1) * max(self.quotients.work, 1.0))
         return positions, chosen, max(min(n, int(affordable)), FEW)
 
     def chosen(self, gradient: Program, most: int) -> Sequence[Component]:
-        """Return the components of a gradient that are looked at: some of each parameter in turn."""
+        """Return the components of a gradient to compare: some of each parameter in turn."""
         components = list(self.components(gradient))
         if len(components) <= most:
             return components
@@ -211,9 +211,9 @@ class Differences:
         return GradientCheck(str(component), *means, quotient.step, stderr, z, crossed, deviation)
 
     def _unseen(self, component: Component, values: Float64Array) -> float:
-        """Return what one draw more that jumps would add to the mean quotient, where draws follow in jumps alone.
+        """Return what one more draw with a jump would add to the mean quotient, where draws follow in jumps alone.
 
-        Where few draws jump, or none, the quotients' own scatter is no measure of how many might have.
+        Where few draws jump, or none, the scatter of the quotients does not measure how many might have.
         """
         if not self.quotients.only_jumps(component):
             return 0.0
@@ -221,7 +221,7 @@ class Differences:
 
 
 def _rounding(quotient: Quotient, size: float, grad: Float64Array, eps: float) -> float:
-    """Return what rounding, and steps that are not small, may have made of differences and of a gradient of `eps`."""
+    """Return bounds of the errors by rounding, and by the size of steps, of differences and of a gradient of `eps`."""
     rounding = 64 * np.finfo(np.float64).eps * size / quotient.step
     if eps > np.finfo(np.float64).eps:
         rounding += 64 * eps * _size(grad)

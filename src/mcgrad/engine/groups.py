@@ -1,7 +1,7 @@
-"""Draws, and the groups of draws that a kernel takes for one draw: the one place where their numbers are converted.
+"""Convert numbers of draws to numbers of groups of draws, which are the draws of a Program.
 
 Leave-one-out baselines and importance-weighted bounds average several draws together. Their Program has the group as
-an axis, so that a kernel counts groups, and so do its moments. From the user's call down to here draws are counted.
+an axis, so kernels and moments count groups. All other code counts draws; the conversion is here alone.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Groups:
     Parameters
     ----------
     size : int
-        Draws in a group, 1 where they are averaged one by one.
+        Draws in a group; 1 where a draw of the Program is one draw.
     """
 
     size: int
 
     def of(self, draws: int) -> int:
-        """Return how many groups some draws are."""
+        """Return the number of groups in a number of draws."""
         return draws // self.size
 
     def chunks(self, kernel: Kernel, first: int, n: int) -> Iterable[Chunk]:
-        """Cut the draws first .. first + n where the kernel cuts their groups."""
+        """Return the chunks of draws first .. first + n, cut where the kernel cuts their groups."""
         chunks = kernel.chunks(self.of(first), self.of(n))
         if self.size == 1:
             return chunks

@@ -1,7 +1,7 @@
-"""The arguments of an Estimator as one value: `estimate`, `verify`, `compare`, jobs and pickles make and change it.
+"""The keywords of an Estimator as one value, which `estimate`, `verify`, `compare`, jobs and pickles make and change.
 
-What can be checked of an option by itself is checked here, when the value is made; what depends on f and q, such as
-the names in `wrt`, where an Estimator is made of it.
+Checks of a single option are here, when the value is made; those that depend on f and q, such as of the names in `wrt`,
+are made with the Estimator.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Options:
     Raises
     ------
     ParameterError
-        Names the option that no f and q could have.
+        An option is not accepted, whatever f and q are.
     """
 
     params: Mapping[str, Any] | None = None
@@ -60,7 +60,7 @@ class Options:
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
-            "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # to be read more than once
+            "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # iterators can be read only once
             "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,
         }
         for name, value in checked.items():
@@ -69,7 +69,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that an Estimator is made of: what the user gave, and what an earlier Estimator of that has settled.
+    """All arguments of an Estimator: those of the user, and the plan of an earlier Estimator with the same arguments.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Request:
         As for `Estimator`.
     options : Options
     plan : Plan, optional
-        What `method` came to, by a pilot under "auto".
+        The plan that a pilot chose under "auto".
     """
 
     f: Callable[..., Any] | Integrand | Objective

@@ -1,4 +1,4 @@
-"""The outputs of a Program draw by draw, on the reference."""
+"""Evaluate the outputs of a Program draw by draw, on the reference, for verification and finite differences."""
 
 from __future__ import annotations
 

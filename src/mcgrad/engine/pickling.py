@@ -18,7 +18,7 @@ _being_pickled: ContextVar[tuple[Any, ...]] = ContextVar("distributions being pi
 
 
 class Made(Protocol):
-    """The part of an Estimator that this module uses."""
+    """The protocol of the Estimator class, as far as this module uses it."""
 
     @classmethod
     def of_derivation(cls, derived: Derivation, options: Options, ran: str | None = None) -> Self:
@@ -29,7 +29,7 @@ Kind = TypeVar("Kind", bound=Made)
 
 
 def packed(derived: Derivation, options: Options, ran: str) -> tuple[Derivation | bytes, Options, str, str]:
-    """Return what `unpickled` takes besides a class.
+    """Return the arguments of `unpickled` besides the class.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def packed(derived: Derivation, options: Options, ran: str) -> tuple[Derivation 
     options : Options
         Without parameters and data, which are among the inputs.
     ran : str
-        The backend that runs.
+        The backend in use.
 
     Raises
     ------
     ParameterError
-        Where q, or an Integrand, holds what can be pickled neither by name nor as code, such as an open file.
+        q, or an Integrand, holds an object that can be pickled neither by name nor as code, such as an open file.
     """
     return _portable(derived), options, ran, processor()
 
@@ -53,14 +53,14 @@ def unpickled(kind: type[Kind], derived: Derivation | bytes, options: Options, r
     Raises
     ------
     ParameterError
-        Where its Programs are damaged, of another version, or call functions that do something else here.
+        Its Programs are damaged, of another version, or call functions that are different in this process.
     """
     whole: Derivation = pickle.loads(derived) if isinstance(derived, bytes) else derived
     return kind.of_derivation(whole, options, ran if where == processor() else None)
 
 
 def _portable(derived: Derivation) -> Derivation | bytes:
-    """Return it as it is, or as bytes with the code of functions in them that pickle does not find by name."""
+    """Return the derivation as it is, or as bytes with the code of functions that pickle does not find by name."""
     q, outer = derived.q, _being_pickled.get()
     if any(q is each for each in outer):
         accepted = "a distribution whose functions belong to an object whose pickle leaves the Estimator out"
@@ -78,11 +78,11 @@ def _by_name_or_as_code(derived: Derivation) -> Derivation | bytes:
         content = pickle.dumps(functions)
     except ParameterError:
         raise
-    except Exception:  # pickle raises PicklingError, AttributeError, TypeError, or what a user's __reduce__ raises
+    except Exception:  # PicklingError, AttributeError, TypeError, or any exception of a user's __reduce__
         content = b""
     if content and not (b"__main__" in content and _is_interactive()):
         return derived
-    from numba import cloudpickle  # there wherever mcgrad is
+    from numba import cloudpickle  # part of Numba, a dependency
 
     try:
         return bytes(cloudpickle.dumps(derived))  # type: ignore[no-untyped-call]
@@ -96,5 +96,5 @@ def _by_name_or_as_code(derived: Derivation) -> Derivation | bytes:
 
 
 def _is_interactive() -> bool:
-    """Whether ``__main__`` is no file, as in a notebook: other processes then find none of its functions by name."""
+    """Return whether ``__main__`` is no file, as in a notebook: other processes cannot import its functions."""
     return not os.path.isfile(getattr(sys.modules["__main__"], "__file__", ""))  # "<stdin>" for a program on stdin

@@ -23,7 +23,7 @@ DRAWS = 1024
 
 
 class Pilot:
-    """Works out the baselines of score functions.
+    """Computes the baselines of score functions.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Pilot:
         self._prepare(program)
 
     def __call__(self, inputs: Mapping[Input, npt.NDArray[Any]], seed: int) -> dict[Input, npt.NDArray[Any]]:
-        """Return the baselines; draws that are not finite do not count."""
+        """Return the baselines; draws that are not finite are left out."""
         with self.kernel.limits():
             partial = one_chunk(self.kernel.bind(inputs), seed, 0, DRAWS, True)
             mean = self._finish(partial.moments, inputs).mean
@@ -68,6 +68,6 @@ class Pilot:
 
 
 def offset_streams(program: Program, by: int) -> Program:
-    """Return the Program with its noise from streams further on."""
+    """Return the Program with the streams of its noise offset."""
     moved = {var: noise_of(var.attrs.offset(by), var.shape) for var in program.noise()}
     return rewrite_program(program, rebuild, moved)

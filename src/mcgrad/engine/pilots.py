@@ -1,4 +1,7 @@
-"""What is worked out from parameters and data before a run, as inputs of its Program: by pilots of a few draws each."""
+"""All pilots of a plan: before a run they compute inputs of its Program, from a few draws each.
+
+`pilot` computes baselines, `steps` the points of differences.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ class Pilots:
     Parameters
     ----------
     means : Pilot or None
-        What averages Vars, as baselines are made of.
+        Pilot of the baselines, which are means of Vars.
     steps : Steps or None
-        What chooses the points of differences.
+        Chooses the points of differences.
     """
 
     means: Pilot | None
@@ -31,12 +34,12 @@ class Pilots:
 
     @classmethod
     def of(cls, plan: Plan, problem: Problem, wrt: Sequence[str], dtype: str) -> Self:
-        """Return what the methods of the parameters at some paths need."""
+        """Return the pilots for the methods of some parameters."""
         means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
         return cls(Pilot(means, dtype) if means else None, Steps(problem, moved, dtype) if moved else None)
 
     def __call__(self, values: Values, seed: int) -> Values:
-        """Return their inputs, at values of the others."""
+        """Return the inputs that they compute from the values of the others."""
         if not self.means and not self.steps:
             return {}
         here = all_to_host(values)

@@ -1,4 +1,4 @@
-"""Progress of long runs: a bar on standard error, or a function of the user."""
+"""Report the progress of long runs: by a bar on standard error, or by a function of the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Report = Callable[[int], None]
 
 @contextmanager
 def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator[Report]:
-    """Give a function to call with the number of draws done.
+    """Return a context with a function to call with the number of draws done.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def reporting(progress: bool | Report, n: int, title: str = "draws") -> Iterator
     n : int
         Number of draws in all.
     title : str
-        What stands before the bar.
+        Text before the bar.
     """
     if callable(progress):
         yield progress

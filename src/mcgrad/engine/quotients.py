@@ -1,6 +1,6 @@
 """Difference quotients of a Program's value with common random numbers, draw by draw, in one component of a parameter.
 
-`finite_differences` holds gradients against them; `crossings` looks for jumps where two of them differ.
+`finite_differences` compares gradients with them; `crossings` finds jumps where two of them differ.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from mcgrad.simplify.fixed_point import simplify
 from mcgrad.trace.trace import trace
 
 STEP = 1 / 32
-SHRINKS = 6  # times that a step may become a quarter, where the integrand bends too much for it
-BEND = 0.1  # part of a quotient that may change between one step and two, by bending
-FLAT = 1e-3  # standard deviations of a quotient that this may be where most draws have next to no slope
-SLOWER: dict[float, float] = {50: 5.0, 200: 20.0}  # factors for ops of such costs where they are interpreted
-NATIVE = 3000.0  # multiplications that a call of a function of the user from Python costs
+SHRINKS = 6  # times that a step may be divided by four, where the second derivative of the integrand is too large
+BEND = 0.1  # relative change of a quotient between one step and two that is accepted
+FLAT = 1e-3  # of the standard deviation of quotients: accepted change where most draws have almost no slope
+SLOWER: dict[float, float] = {
+    50: 5.0,
+    200: 20.0,
+}  # factors by which ops of such costs take longer where they are interpreted
+NATIVE = 3000.0  # cost in multiplications of calling a user's function from Python
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,17 @@ class Quotients:
     value : Program
         Of the value, in float64.
     inputs : dict of Input to array
-        Values of all that the Program reads.
+        Values of all inputs of the Program.
     seed : int
     dtype : {"float32", "float64"}
-        Whose draws, parameters and data the value has.
+        Dtype of the draws, parameters and data of the value.
     step : float
-        Relative to the standard deviation of what a parameter of q moves, or to the size of a parameter of f.
+        Relative to the standard deviation of the draws that a parameter of q moves, or to the size of a parameter of f.
 
     Attributes
     ----------
     steps : dict of str to array
-        The steps themselves, by the paths of parameters, where they are given.
+        Steps by paths of parameters, where they are given.
     work : float
         Multiplications of a draw of the value.
     """
@@ -99,13 +102,13 @@ class Quotients:
         self._found: dict[tuple[Component, int], Quotient] = {}
 
     def of(self, component: Component, n: int) -> Quotient:
-        """Return the quotients of n draws, with a step for which the integrand does not bend too much."""
+        """Return the quotients of n draws, with a step that is small enough for the curvature of the integrand."""
         if (component, n) not in self._found:
             h = self._first_step(component)
             with np.errstate(all="ignore"):
                 for _ in range(SHRINKS):
                     near, far = self._quotient(component, h, n), self._quotient(component, 2 * h, n)
-                    # by the median, so that the few draws near a jump or a kink do not count; NaN is not <=
+                    # the median ignores the few draws near a jump or a kink; comparisons with NaN are false
                     bent, slope = np.median(np.abs(near - far)), np.median(np.abs(near))
                     if bent <= BEND * slope or bent <= FLAT * np.std(near):
                         break
@@ -134,7 +137,7 @@ class Quotients:
         return {**self.inputs, moved: value}
 
     def _first_step(self, component: Component) -> float:
-        """Choose how far to move a component: by what it does to the draws, or by its own size."""
+        """Choose the step of a component: by the move of the draws, or by its own size."""
         path, indices = component
         if path in self.steps:
             return float(self.steps[path][indices])
@@ -145,7 +148,7 @@ class Quotients:
         here, there = (self._draw(self._moved(component, by), self.seed, few) for by in (0.0, tiny))
         with np.errstate(all="ignore"):
             deviation, (low, high) = here.std(axis=1), np.quantile(here, [0.25, 0.75], axis=1)
-            # heavy tails deviate by anything
+            # the standard deviation of heavy tails means nothing
             spread = np.where(high > low, np.minimum(deviation, high - low), deviation)
             speed = np.sqrt(np.mean(np.square((there - here) / tiny), axis=1))
             usable = (speed > 0) & (spread > 0) & np.isfinite(speed) & np.isfinite(spread)

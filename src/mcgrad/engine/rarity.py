@@ -1,4 +1,4 @@
-"""Gradients that are zero, or too small, as the draws that a parameter moves are too rare to be among those made."""
+"""Warn of gradients that are zero or too small, because the draws that a parameter moves are too rare."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 from mcgrad.results.components import Component, Components
 
-NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: what rounding makes of a gradient of zero
-SEVERAL = 10_000  # draws of all calls in a loop, which average out what one of them lacks
-FEW = 40.0  # draws expected not to be at an end of the support: with more of them, zeros have other reasons
+NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: rounding error of a gradient of zero
+SEVERAL = 10_000  # draws of all calls in a loop, whose mean has the rare draws that single calls lack
+FEW = 40.0  # expected draws inside the support, above which a zero has other reasons
 
 
 def warn_of_rare_draws(
@@ -33,7 +33,7 @@ def warn_of_rare_draws(
     n: int,
     dtype: str,
 ) -> None:
-    """Warn where a component of the gradient is zero in all draws, and may owe that to their number.
+    """Warn where a component of the gradient is zero in all draws, and their number may be the reason.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ def warn_of_rare_draws(
     values : dict of Input to array
         Its parameters and others.
     components : Components
-        What the moments are of.
+        Of the moments.
     moments : Moments
     random : bool array
-        Which of these differ from draw to draw; a closed form may well be zero.
+        Which components differ from draw to draw; a closed form may be zero.
     n : int
         Number of draws.
     dtype : {"float32", "float64"}
@@ -90,7 +90,7 @@ def warn_of_rare_draws(
 
 
 def warn_of_gaps(q: Distribution, values: Mapping[Input, Any], paths: Sequence[str], n: int) -> None:
-    """Warn of gradients along draws, between parts of the support that hardly any draw is between.
+    """Warn of pathwise gradients in mixtures, where almost no draw is between the components.
 
     Parameters
     ----------

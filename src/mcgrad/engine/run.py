@@ -14,20 +14,20 @@ from mcgrad.engine.threads import in_order
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """How far a run has come: all that another run, in this process or elsewhere, needs to go on from there.
+    """The state of a run after a chunk: another run, in any process, continues from it.
 
     Parameters
     ----------
     stop : int
         The next draw: a chunk ends here.
     shift : array
-        About what the sums of all chunks after the first are taken.
+        About which the sums of all chunks after the first are taken.
     partial : Partial
         Over all draws before `stop`.
     seconds : float
         Wall-clock time so far.
     backend : str
-        Where it ran.
+        Name of the backend.
     """
 
     stop: int
@@ -64,12 +64,12 @@ def run(
     watch : callable, optional
         Called after each chunk, in their order.
     resume : RunState, optional
-        Go on from this state, at the end of a chunk.
+        Continue from this state, at the end of a chunk.
 
     Returns
     -------
     Partial
-        The same bits for any number of workers, and from whatever state it went on.
+        The same bits for any number of workers, and for any state from which it continues.
     """
     if resume:
         shift, total, left = resume.shift, resume.partial, after(chunks, resume.stop)

@@ -1,6 +1,6 @@
-"""Runs of a derived Program: on which backend, with what pilots give, and the Estimate made of the moments.
+"""Run a derived Program: choose the backend, run the pilots, average, and make the Estimate of the moments.
 
-An Estimator checks the arguments of a call and hands them to its `Runner`.
+An Estimator checks the arguments of a call and passes them to its `Runner`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Runner:
     ----------
     derived : Derivation
     options : Options
-        Those of runs.
+        Options of runs.
     ran : str, optional
         The backend that ran before it was pickled.
 
@@ -65,14 +65,14 @@ class Runner:
         Parameters
         ----------
         values : dict of Input to array
-            Of all inputs but those that pilots give.
+            Values of all inputs but those that pilots compute.
         seed, first, n, watch, resume
             As for `Averager`.
 
         Raises
         ------
         NonFiniteError
-            Some draws were not finite, and that is to raise.
+            Some draws were not finite, under ``nonfinite="raise"``.
         """
         derived, problem = self._derived, self.fingerprint.at(values)
         values = {**values, **derived.pilots(values, seed)}
@@ -98,7 +98,7 @@ class Runner:
         )
 
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
-        """Warn of gaps that derivatives along draws do not see, once, and of outcomes that draws may have missed."""
+        """Warn of gaps between components of mixtures, once, and of zeros that more draws may change."""
         derived = self._derived
         if self._along and derived.q.bridges is not None:
             warn_of_gaps(derived.q, values, self._along, n)
@@ -108,14 +108,14 @@ class Runner:
 
 
 def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispatched:
-    """Choose a backend: that of the arrays where some are on a device, one that ran before where that is known."""
+    """Choose a backend: CUDA for arrays on a device, the backend that ran before pickling, or the best estimate."""
     on_device = any_on_device(derived.inputs.arrays())
     if on_device:
         synchronize()
     prefer, why = ran, "as before it was pickled"
     if on_device or options.output == "device":
         prefer, why = CUDA, "where the inputs are"
-    name = options.backend if derived.program.body() else "numpy"  # there is no kernel
+    name = options.backend if derived.program.body() else "numpy"  # no kernel is needed
     if options.output == "device":
         name = CUDA
     draws = options.draws and derived.groups.of(options.draws)

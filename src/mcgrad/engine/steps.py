@@ -1,4 +1,7 @@
-"""How far `method="difference"` moves each parameter: chosen by a pilot, before the draws, from the inputs alone."""
+"""Choose the steps of `method="difference"` for each parameter: by a pilot, before a run, from the inputs alone.
+
+The points at which the integrand is evaluated are inputs of the Program.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,17 @@ from mcgrad.simplify.fixed_point import simplify
 
 Array = npt.NDArray[Any]
 
-STEP = 1 / 16  # of what moves a probe by its spread
-FALLBACK = 1 / 64  # of a parameter's size, where no probe follows it
-MOST = 1 / 8  # of the size of a parameter that the integrand follows without jumps, as far as its ops tell
-ROUNDS = 3  # in which the step is made to fit what a move of its size does
-RATIO = 1.2360679775  # steps are powers of two times this: no round frequency of the integrand is a multiple of it
-MOST_MOVE = 8.0  # spreads beyond which a move of a probe counts no more: of draws with heavy tails
+STEP = 1 / 16  # of the move that changes a probe by its spread
+FALLBACK = 1 / 64  # of a parameter's size, where no probe depends on it
+MOST = 1 / 8  # of the size of a parameter, where no op of the integrand jumps
+ROUNDS = 3  # of fitting the step to the effect of a move of its size
+RATIO = (
+    1.2360679775  # steps are powers of two times this, so that no round period of the integrand is a multiple of them
+)
+MOST_MOVE = 8.0  # spreads: larger moves of a probe, as of draws with heavy tails, count as this
 GROW, HALVINGS = 8.0, 30
 DRAWS, FEWER, FEWEST = 4096, 1024, 64  # of a pilot
-BUDGET, MOST_WORK = 1e8, 5e8  # multiplications of a pilot, beyond which it has fewer draws, and fewer still
+BUDGET, MOST_WORK = 1e8, 5e8  # multiplications of a pilot, above which it has FEWER draws, or as few as FEWEST
 SHARE = 1e-5  # bias accepted, in standard deviations of a draw: a tenth of the standard error of 1e8 draws
 SEED = 0
 
@@ -135,7 +140,7 @@ class Steps:
         return found
 
     def _first(self, centers: Mapping[str, Float64Array], inputs: Values) -> dict[str, Float64Array]:
-        """Steps by what moves of their size do to the probes."""
+        """Return steps from the effect of moves of their size on the probes."""
         sizes = {path: np.where(center == 0, 1.0, np.abs(center)) for path, center in centers.items()}
         fallback = {path: self._inside(path, FALLBACK * size, inputs) for path, size in sizes.items()}
         steps = dict(fallback)
@@ -151,14 +156,14 @@ class Steps:
                     fitting = np.where(by > 0, STEP * h / by, np.where(np.isnan(by), h / GROW, GROW * h))
                 steps[out.path] = self._inside(out.path, fitting, inputs)
         for out, where in zip(self._moved.outputs, self._moved.slices(), strict=True):
-            followed = moved[where] > 0  # by some probe, as far as a pilot shows
+            followed = moved[where] > 0  # some probe moves, in a pilot
             most = MOST * sizes[out.path] if out.path in self._smooth else np.inf
             fitting = np.where(followed, np.minimum(steps[out.path], most), fallback[out.path])
             steps[out.path] = self._inside(out.path, fitting, inputs)
         return steps
 
     def _spreads(self, inputs: Values) -> dict[Input, Array]:
-        """The spread of each probe: the smaller of standard deviation and quartiles' distance, or inf for none."""
+        """Return the spread of each probe: the smaller of standard deviation and interquartile range; inf for 0."""
         assert self._spread is not None
         samples = PerDraw(self._spread)(inputs, SEED, _draws(self._spread))
         with np.errstate(all="ignore"):
@@ -173,7 +178,7 @@ class Steps:
     def _too_large(
         self, centers: Mapping[str, Float64Array], steps: Mapping[str, Float64Array], inputs: Values
     ) -> dict[str, npt.NDArray[np.bool_]]:
-        """Whether the bias of each difference shows, or it leaves where the integrand is finite."""
+        """Return whether the bias of each difference is significant, or the integrand is not finite at a point."""
         assert self._quotients is not None
         moved: dict[Input, Array] = {}
         for path, h in steps.items():
@@ -197,7 +202,7 @@ class Steps:
         return too_large
 
     def _inside(self, path: str, steps: Float64Array, inputs: Values) -> Float64Array:
-        """Steps on the grid of `RATIO`, wider than rounding, with all points inside the parameter's constraint."""
+        """Return steps on the grid of `RATIO`, larger than rounding errors, with all points inside the constraint."""
         index = next(m.index for m in self.moves if m.path == path)
         least = self._least(np.asarray(inputs[param(path)], np.float64).ravel()[index])
         steps = RATIO * np.exp2(np.round(np.log2(np.clip(steps, least, 1e300) / RATIO)))
@@ -221,14 +226,14 @@ class Steps:
         return True
 
     def _least(self, centers: Float64Array) -> Float64Array:
-        """The smallest steps that rounding leaves something of."""
+        """Return the smallest steps that are larger than rounding errors."""
         spacing = np.spacing(np.abs(centers).astype(self.dtype)).astype(np.float64)
         least: Float64Array = np.maximum(4 * spacing, 1e-30)
         return least
 
 
 def _probes(problem: Problem, path: str) -> list[Var]:
-    """What shows how far a parameter moves things: random Vars that depend on it."""
+    """Return the probes of a parameter: random Vars that depend on it."""
     param = problem.params[path]
     if path in problem.own:
         found = list(tree.flatten(problem.z).values())
@@ -238,7 +243,7 @@ def _probes(problem: Problem, path: str) -> list[Var]:
 
 
 def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapping[Var, str]) -> Var:
-    """How far each component's move takes the probes, at most, in units of their spreads."""
+    """Return the largest move of the probes by a move of each component, in units of their spreads."""
     extent = len(moves.index)
     there = at_points(problem, probes, moves, 1)
     parts = []

@@ -1,7 +1,7 @@
-"""Threads of a call: how many, the pools that they are kept in, and work on items in order.
+"""The number of threads of a call, thread pools, and parallel work on items in order.
 
-`in_order` is all that `engine.run` needs to average over chunks: it takes a function of one item and yields results in
-the order of the items, whichever thread made them.
+`engine.run` averages over chunks by `in_order`, which takes a function of one item and yields results in the order of
+the items, whichever thread computed them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mcgrad.inputs.arguments import count
 from mcgrad.system.machine import available_processors
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
-MOST_THREADS = 4096  # beyond the processors of any machine; as many as a system lets a process start, or fewer
-POOLS = 4  # of different numbers of threads that are kept
-AHEAD = 2  # items handed out for each thread before the oldest is waited for
+MOST_THREADS = 4096  # more than the processors of any machine, and no more than systems let a process start
+POOLS = 4  # pools that are kept, of different numbers of threads
+AHEAD = 2  # items submitted for each thread ahead of the oldest result
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,13 +47,13 @@ def thread_count(threads: int | None) -> int:
 
 
 def threads_given() -> str:
-    """Return $MCGRAD_NUM_THREADS without white space around it; nothing where it is unset, empty or blank."""
+    """Return $MCGRAD_NUM_THREADS without surrounding white space; empty where it is unset or blank."""
     return os.environ.get(THREADS_VARIABLE, "").strip()
 
 
 @lru_cache(POOLS)
 def pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool of this many threads. Those of pools that are not kept any more end with the last run there."""
+    """Return a pool of this many threads. The threads of pools that are no longer kept end with their last run."""
     return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
 
 
@@ -66,10 +66,10 @@ def in_order(
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield each item with the result of `work`, in the order of the items; several threads work ahead of that.
 
-    An item that no thread of the pool has begun with when its result is due is worked on in this thread. So a run ends
-    even if all threads of the pool wait for it, as they do where the integrand itself estimates, and where there are no
+    An item that no thread of the pool has started when its result is due is computed in this thread. So a run ends
+    even if all threads of the pool are blocked on it, as in estimates inside an integrand, and where the pool has no
     threads, as at the end of the process, or in a child that is forked between two results. When the generator is
-    closed, or ends by an error or an interrupt, it waits for the items that have begun and drops the others.
+    closed, or ends by an exception or interrupt, it waits for the items that were started and drops the others.
     """
     if threads == 1:
         for item in items:
@@ -82,9 +82,9 @@ def in_order(
     def submit(item: Item) -> Future[Result] | None:
         nonlocal executor
         try:
-            if executor and os.getpid() == process:  # in a child locks of the pool may stay taken
+            if executor and os.getpid() == process:  # in a forked child the locks of the pool may stay held
                 return executor.submit(_on_worker, work, item)
-        except RuntimeError:  # no thread can be started, or the process ends
+        except RuntimeError:  # no thread can start, or the process is ending
             executor = None
         return None
 

@@ -1,4 +1,4 @@
-"""Values of a Program's inputs: parameters and data as they were at first, and changes to them for a call."""
+"""Values of a Program's inputs: the parameters and data of the Estimator, and changes to them for a call."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Inputs:
     params : dict of str to array
         Parameters that only the integrand has, by dotted path.
     data : dict of str to array
-        Data that were given, by name.
+        Data as given, by name.
     known : dict of Input to array
-        These, and those of an objective.
+        These, and the arrays of an objective.
     dtype : str
-        The one that runs.
+        Dtype of the Program.
 
     Attributes
     ----------
@@ -49,25 +49,25 @@ class Inputs:
         self.fixed: dict[Input, npt.NDArray[Any]] = {}
 
     def read(self, names: Container[Input]) -> None:
-        """Take the data of these names for inputs; all others are part of the Program."""
+        """Make the data of these names inputs; all others are constants of the Program."""
         self.fixed = {
             name: arguments.fitting(name.path, x, self.dtype) for name, x in self._known.items() if name in names
         }
 
     def own(self, wide: frozenset[Input]) -> None:
-        """Copy the data that are inputs, those in `wide` in float64: arithmetic that no draw changes reads them."""
+        """Copy the data that are inputs; those in `wide` in float64, for arithmetic that no draw changes."""
         self._wide = wide
         self.fixed = {name: arguments.owned(name.path, x, self._width(name)) for name, x in self.fixed.items()}
         self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what calls read, with arrays in host memory; data that are inputs once."""
+        """Return the fields that calls read, with arrays in host memory; data that are inputs are included once."""
         data = {path: None if Input(Space.DATA, path) in self.fixed else to_host(x) for path, x in self.data.items()}
         arrays = {"params": all_to_host(self.params), "fixed": all_to_host(self.fixed), "data": data}
         return {"q": self.q, "dtype": self.dtype, "_wide": self._wide, "_names": self._names, **arrays}
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
-        """Set the fields; pickle does not say that arrays are read-only."""
+        """Set the fields, and make arrays read-only again, which pickle does not."""
         vars(self).update(fields)
         self._known, self._of_q = {}, self._named(self.q.validate({}, self.dtype))
         for array in self.fixed.values():
@@ -75,11 +75,11 @@ class Inputs:
         self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
 
     def arrays(self) -> list[npt.NDArray[Any]]:
-        """Return all arrays, wherever they are."""
+        """Return all arrays, on host or device."""
         return [*self._of_q.values(), *self.params.values(), *self.fixed.values()]
 
     def values(self, changes: Mapping[str, Any]) -> Values:
-        """Return the values of all inputs, the changes checked and put in."""
+        """Return the values of all inputs, with the checked changes applied."""
         if not changes:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}
         own: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class Inputs:
         return {**of_q, **self._fitting(others), **data}
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
-        """Return other data of the shape that they had; only what is an input of the Program may change."""
+        """Return new data of the same shape; raise for data that are constants of the Program."""
         at = Input(Space.DATA, name)
         if at not in self.fixed:
             given = f"other data, but {self.data[name].dtype} data may index and are part of the compiled code"

@@ -1,1 +1,1 @@
-"""Inputs: what the user gives, checked: numbers, names, data, integrands and objectives."""
+"""Inputs: check the arguments of the user: counts, names, parameters, data, integrands and objectives."""

@@ -1,4 +1,8 @@
-"""Check what the user gives besides distributions: counts, seeds, names, parameters and data."""
+"""Check the arguments of Estimators and their calls: counts, seeds, names, parameters and data.
+
+`engine` and `jobs` call these functions; each returns the value in the form that the engine uses, or raises a
+ParameterError.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.reals import MOST_DRAWS as MOST_DRAWS, count as count, real_array, seed as seed, whole
 
 DTYPES = ("float32", "float64")
-ADAPTING = (bool, int, float, list, tuple)  # have no width of their own
+ADAPTING = (bool, int, float, list, tuple)  # values of these types adapt to the dtype of arrays
 NUMBERS = "a number or an array of floats or integers"
 OUTPUTS = ("host", "device")
 NONFINITE = ("propagate", "omit", "raise")
-RESERVED = ("n", "seed", "first", "progress", "stream")  # what a call of an Estimator takes besides parameters
+RESERVED = ("n", "seed", "first", "progress", "stream")  # arguments of a call of an Estimator besides parameters
 
 
 def distribution(f: Any, q: Any) -> Distribution:
@@ -38,12 +42,12 @@ def distribution(f: Any, q: Any) -> Distribution:
 
 
 def called(f: Any) -> str:
-    """Name a function in a repr."""
+    """Return the name of a function, for a repr."""
     return str(getattr(f, "__qualname__", None) or repr(f)).rpartition("<locals>.")[2]
 
 
 def one_of(name: str, value: Any, accepted: Iterable[str]) -> str:
-    """Return one of some names."""
+    """Return a name if it is among the accepted ones."""
     accepted = tuple(accepted)
     if not isinstance(value, str) or value not in accepted:
         raise ParameterError(name, shown(value), " or ".join(repr(x) for x in accepted))
@@ -51,7 +55,7 @@ def one_of(name: str, value: Any, accepted: Iterable[str]) -> str:
 
 
 def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.NDArray[Any]]) -> str:
-    """Return the dtype that NumPy would give the inputs (Python floats adapt to arrays)."""
+    """Return the common dtype of the inputs by NumPy's promotion (Python floats adapt to arrays)."""
     leaves = tree.flatten(params) if params else {}
     arrays = [real_array(name, x, NUMBERS, "biuf") for name, x in leaves.items() if type(x) not in ADAPTING]
     kinds = [x.dtype for x in [*arrays, *data] if x.dtype.kind == "f"]
@@ -60,12 +64,12 @@ def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.
 
 
 def dtype(value: Any) -> str | None:
-    """Return the name of the dtype asked for, if one is."""
+    """Return the name of the given dtype, or None."""
     if value is None:
         return None
     try:
         name = str(np.dtype(value).name)
-    except Exception:  # NumPy's are of many kinds
+    except Exception:  # NumPy raises exceptions of many types
         name = ""
     if name not in DTYPES:
         raise ParameterError("dtype", shown(value), "'float32' or 'float64'")
@@ -98,13 +102,13 @@ def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> np
 
 
 def fitting(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Return an array as it is; refuse numbers that are finite, but not in the dtype that runs."""
+    """Return an array as it is; refuse finite numbers that are infinite in the dtype of the Program."""
     cast(name, array, dtype)
     return array
 
 
 def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Return an array in the dtype that runs; refuse numbers that are finite, but not in that dtype."""
+    """Return an array in the dtype of the Program; refuse finite numbers that are infinite in it."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore", under="ignore"):
@@ -117,7 +121,7 @@ def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
 
 
 def data(given: Mapping[str, Any] | None, params: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the data by name: floats as they were given, which may be on a device; copies of integers and booleans."""
+    """Return the data by name: floats as they are, which may be on a device; copies of integers and booleans."""
     given = _mapping("data", given)
     for name in given:
         if name in params:
@@ -133,16 +137,16 @@ def datum(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.ND
 
 
 def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Return a read-only copy in the dtype that runs and in C order, where the array is."""
+    """Return a read-only copy in the dtype of the Program and in C order, in the same memory space."""
     new = cast(name, array, dtype)
     new = array.copy() if new is array else contiguous(new)
-    if isinstance(new, np.ndarray):  # on a device there is no such flag
+    if isinstance(new, np.ndarray):  # arrays on a device have no such flag
         new.flags.writeable = False
     return new
 
 
 def draw_range(n: Any, first: Any, group: int) -> tuple[int, int]:
-    """Return the number of draws and the index of the first: both multiples of the draws that are averaged together."""
+    """Return the number of draws and the index of the first, both multiples of the size of a group."""
     n = count("n", n, 2 * group)
     first = count("first", first, 0, MOST_DRAWS - n)
     for name, value in (("n", n), ("first", first)):
@@ -162,7 +166,7 @@ def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ..
         return tuple(paths)
     try:
         names: list[Any] = [wrt] if isinstance(wrt, str) else list(wrt)
-    except Exception:  # a TypeError, or whatever an object's own method raises
+    except Exception:  # a TypeError, or any exception of an object's own method
         names = [None]
     if not all(isinstance(name, str) for name in names):
         raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")

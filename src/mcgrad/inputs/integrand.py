@@ -1,4 +1,7 @@
-"""An integrand given as Numba functions, for code that only scalar loops can express."""
+"""Integrands as pairs of Numba functions, value and gradient, for code that only scalar loops can express.
+
+A call becomes one op of the Program, which kernels execute for each draw and the reference calls from Python.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from mcgrad.trace.trace import trace
 
 
 class Objective:
-    """An integrand that reads the density of its own distribution.
+    """An integrand that contains the density of its own distribution.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class Objective:
     Attributes
     ----------
     draws : int
-        Draws of q that it takes at once.
+        Draws of q in one value of the integrand.
     reads : dict of Input to array
-        Arrays of its own.
+        Its own arrays, such as the parameters of a reference distribution.
     """
 
     q: Distribution
@@ -56,15 +56,15 @@ class Objective:
         own, others : dict of str to Var
             Parameters of q by dotted path, and those of the user's function.
         known : dict of Input to Var or array
-            The user's data, and what it `reads`.
+            The user's data, and its own arrays, `reads`.
         by_draws : bool
-            Whether to take logarithms of q at the draw even where a closed form is known.
+            Whether to use log densities of the draw even where a closed form is known.
         """
         raise NotImplementedError
 
 
 class Elbo(Objective):
-    """The evidence lower bound E_q[log p(x, z)] + H(q): what `elbo` makes."""
+    """The evidence lower bound E_q[log p(x, z)] + H(q), made by `elbo` and `iwae`."""
 
     def __init__(self, log_joint: Callable[..., Any] | Integrand, q: Distribution, draws: int = 1) -> None:
         super().__init__(q, draws)
@@ -79,13 +79,13 @@ class Elbo(Objective):
     def trace(
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
-        """Return log p(x, z) + H(q), or log p(x, z) - log q(z) where H is not known or not wanted."""
+        """Return log p(x, z) + H(q), or log p(x, z) - log q(z) without a closed form of H, or with `by_draws`."""
         log_p = trace_user(self.log_joint, draw.z, others, of_space(known, Space.DATA))
         return apply("add", log_p, _entropy(self.q, draw, own, by_draws))
 
 
 class Kl(Objective):
-    """The divergence KL(q || p) = E_q[log q(z) - log p(z)]: what `kl` makes."""
+    """The divergence KL(q || p) = E_q[log q(z) - log p(z)], made by `kl`."""
 
     def __init__(self, q: Distribution, p: Distribution) -> None:
         super().__init__(q)
@@ -102,7 +102,7 @@ class Kl(Objective):
     def trace(
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
-        """Return the divergence where a closed form is known and wanted, else log q(z) - log p(z)."""
+        """Return the closed form of the divergence, or log q(z) - log p(z) without one, or with `by_draws`."""
         return _divergence(self.q, self.p, draw, own, of_space(known, Space.REFERENCE), by_draws)
 
 
@@ -169,7 +169,7 @@ def _params(own: Mapping[str, Var]) -> Any:
 
 
 def _inside(name: str, flat: Mapping[str, Var]) -> dict[str, Var]:
-    """The parameters of one part of a Joint."""
+    """Return the parameters of one part of a Joint."""
     return {path[len(name) + 1 :]: x for path, x in flat.items() if path.startswith(f"{name}.")}
 
 

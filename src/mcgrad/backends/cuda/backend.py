@@ -1,4 +1,4 @@
-"""The CUDA backend, and what it says of the devices."""
+"""The CUDA backend: whether it can run, its estimate of costs, its kernels, and a description of its devices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mcgrad.toolchain import ptx
 
 RATES = Rates("cuda", float32=1.2e13, float64=3e12, call=6e-5, load=1.5, compile=2.5, equation=2e-2, gigabyte=0.08)
 PACKAGES = {"cupy": "CuPy", "numba_cuda": "numba-cuda"}
-FOUND = 3e-3  # seconds to emit a Program and find it compiled
+FOUND = 3e-3  # seconds to emit a Program and load its kernel from the cache
 
 
 class CudaBackend:
@@ -26,7 +26,7 @@ class CudaBackend:
     name = "cuda"
 
     def unavailable(self) -> str | None:
-        """Available where CuPy, numba-cuda, a driver and a device are."""
+        """Return why it cannot run: CuPy, numba-cuda, a driver or a device is missing; None where it can."""
         missing = _missing()
         if missing is not None:
             return missing if has_driver() else f"{missing}; and there is no NVIDIA driver here"
@@ -36,12 +36,12 @@ class CudaBackend:
         return lost[0] if lost else driver.obstacle()
 
     def rates(self) -> Rates:
-        """The rates of one device; of the first, as soon as it is known which that is."""
+        """Return the rates of one device, those of the first once its name is known."""
         name = _device_name()
         return current(replace(RATES, name=f"cuda: {name}") if name else RATES)
 
     def cost(self, program: Program, draws: int, threads: int) -> Cost:
-        """Seconds to load CuPy and to compile, unless that is done."""
+        """Return the estimated cost; loading CuPy and compiling count unless that is done."""
         if not has_driver():
             return NEVER
         loaded = "cupy" in sys.modules
@@ -61,7 +61,7 @@ class CudaBackend:
 
 
 def describe() -> dict[str, str]:
-    """Return what there is of CUDA, by name, to read."""
+    """Return the versions and devices of CUDA, by name, as text."""
     reason = CudaBackend().unavailable()
     if reason is not None:
         return {"CUDA": reason}
@@ -79,7 +79,7 @@ def describe() -> dict[str, str]:
 
 
 def _device_name() -> str | None:
-    """Name of the first device, if it was asked for already."""
+    """Return the name of the first device, if the driver was initialized already."""
     driver = sys.modules.get("mcgrad.backends.cuda.driver")
     if driver is None or not driver.devices.cache_info().currsize or not driver.devices():
         return None
@@ -88,7 +88,7 @@ def _device_name() -> str | None:
 
 @cache
 def has_driver() -> bool:
-    """Whether there is a driver of NVIDIA's; loads its library, which does nothing yet."""
+    """Return whether there is a driver of NVIDIA's; loads its library, without initializing it."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

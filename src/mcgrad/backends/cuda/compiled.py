@@ -1,4 +1,4 @@
-"""One variant of a Program's kernel: emitted, and compiled for the devices it runs on."""
+"""One variant of a Program's kernel: emitted source, and the code compiled for each device it runs on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import BackendError
 from mcgrad.toolchain import ptx
 
-MOST_WORKSPACE = 1 << 28  # bytes, of all blocks of a launch
-BLOCKS = 16  # of a launch on each multiprocessor, where blocks have a workspace
+MOST_WORKSPACE = 1 << 28  # bytes, of all thread blocks of a launch
+BLOCKS = 16  # thread blocks on each multiprocessor, where each has a workspace
 
 
 class Compiled:
@@ -33,7 +33,7 @@ class Compiled:
     components : int
     constants : Constants
     matrices : Matrices
-        Those that last, on the devices.
+        Matrices that do not change, on the devices.
     """
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
@@ -45,7 +45,7 @@ class Compiled:
         self._functions: dict[int, tuple[Any, Any]] = {}
 
     def on(self, device: Device) -> tuple[Any, Any]:
-        """Return the kernel, and the one that adds up its partials, loaded on a device, which is current."""
+        """Return the kernel, and the kernel that adds up its partials, loaded on the current device."""
         found = self._functions.get(device.index)
         if found is None:
             with self._lock:
@@ -53,7 +53,7 @@ class Compiled:
         return found
 
     def grid(self, device: Device, chunks: int) -> int:
-        """How many blocks: one a chunk, or fewer, where each has a workspace."""
+        """Return the number of thread blocks: one for each chunk, or fewer, where each has a workspace."""
         workspace = self.emitted.workspace * self.dtype.itemsize
         if not workspace:
             return chunks
@@ -70,7 +70,7 @@ class Compiled:
 
 @contextmanager
 def compiling(device: Device) -> Iterator[None]:
-    """Raise a BackendError where Numba or NVVM fail: at a user's function that is not for GPUs, say."""
+    """Raise a BackendError where Numba or NVVM fail, such as for a user's function that does not compile for GPUs."""
     try:
         yield
     except BackendError as error:

@@ -1,4 +1,4 @@
-"""The draw-independent constants and matrices of a kernel, computed again only where an input has changed.
+"""Compute the draw-independent constants and matrices of a kernel, again only where an input has changed.
 
 An input is compared by its identity where its content cannot have changed: read-only arrays in host memory, and data on
 a device, of which an Estimator makes its own copies. A value that was not computed again is the same object as at the
@@ -23,7 +23,7 @@ NOTHING: tuple[list[Any], list[Any]] = ([], [])
 
 
 class RootValues(NamedTuple):
-    """A value of each root, and whether it will be the same object as long as the inputs are."""
+    """The value of each root, and whether it stays the same object while the inputs do."""
 
     values: list[Any]
     lasting: list[bool]
@@ -40,7 +40,7 @@ class Constants:
 
     def __init__(self, emitted: Emitted, dtype: str) -> None:
         self.roots = [var for var, _ in emitted.scalars] + [var for var, _ in emitted.matrices]
-        positions: dict[tuple[Input, ...], list[int]] = {}  # of the roots that depend on some inputs
+        positions: dict[tuple[Input, ...], list[int]] = {}  # of roots, by the inputs that they depend on
         for i, root in enumerate(self.roots):
             positions.setdefault(_inputs(root), []).append(i)
         self._dtype = np.dtype(dtype)
@@ -48,7 +48,7 @@ class Constants:
         self._last: dict[tuple[Input, ...], tuple[list[Any], list[Any]]] = {}
 
     def __call__(self, inputs: Values) -> RootValues:
-        """Compute a value for each root: on the device, where an input that it depends on is."""
+        """Compute a value for each root: on the device if one of its inputs is there."""
         values: list[Any] = [None] * len(self.roots)
         lasting = [False] * len(self.roots)
         for names, positions, compute in self._by_inputs:
@@ -65,7 +65,7 @@ class Constants:
         return RootValues(values, lasting)
 
     def _compute(self, positions: list[int], dtype: str) -> Callable[[Values], list[Any]]:
-        """Return a function that computes some of the roots; one that is an input is only cast."""
+        """Return a function that computes some of the roots; roots that are inputs are only cast."""
         roots = [self.roots[i] for i in positions]
         if len(roots) == 1 and roots[0].op == "input":
             name = roots[0].attrs
@@ -74,7 +74,7 @@ class Constants:
 
 
 def _inputs(root: Var) -> tuple[Input, ...]:
-    """The inputs that a Var depends on."""
+    """Return the inputs that a Var depends on."""
     return tuple(sorted({var.attrs for var in toposort([root]) if var.op == "input"}))
 
 

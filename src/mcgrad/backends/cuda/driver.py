@@ -1,8 +1,8 @@
-"""A CUDA device as the rest of this package sees it: memory, streams, modules, launches. All calls of CuPy are here.
+"""CUDA devices: memory, streams, modules, launches. The only file of this package that calls CuPy for them.
 
-CuPy's own launch looks at every argument anew, a microsecond for each; the driver's entry, which CuPy publishes, takes
-a table of addresses that `Arguments` fills once. What kernels leave for the host they write into pinned host memory,
-which a device addresses like its own: so nothing is copied after the kernel, and waiting for the stream is all.
+CuPy's own launch converts every argument at each call, a microsecond for each; the driver's entry point, which CuPy
+publishes, takes a table of addresses that `Arguments` fills once. Kernels write results for the host into pinned host
+memory, which a device addresses like its own: nothing is copied after a kernel, the host only waits for the stream.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from mcgrad.backends.cuda import faults
 from mcgrad.errors import BackendError
 from mcgrad.toolchain.ptx import Ptx
 
-RECENT = 256  # kernels that stay loaded though nothing uses them
+RECENT = 256  # kernels that stay loaded though nothing refers to them
 NON_BLOCKING = 1  # of a stream: it does not wait for the default one
 NO_TIMING = 2  # of an event
-COPY = 4  # from wherever to wherever: addresses say
-POOL = "mcgrad-"  # how the names of the threads begin that call backends
-STATIC_SHARED = 48 << 10  # bytes of shared memory that a kernel may have without asking
+COPY = 4  # cudaMemcpyDefault: the direction is found from the addresses
+POOL = "mcgrad-"  # prefix of the names of threads that call backends
+STATIC_SHARED = 48 << 10  # bytes of shared memory that a kernel may have without an attribute
 
 
 class Memory:
     """Memory on a device, at `address`.
 
-    CuPy's pool hands out again what was given back in the same stream, where it is known to be read no more: so it has
-    to be told which stream this is for.
+    CuPy's pool reuses memory that was released in the same stream, whose earlier work is done before later work begins:
+    so it is allocated with its stream current.
     """
 
     def __init__(self, nbytes: int, stream: int) -> None:
@@ -69,7 +69,7 @@ class Device:
     memory : int
         Bytes.
     shared : int
-        Bytes of shared memory that a block may have.
+        Bytes of shared memory that a thread block may have.
     """
 
     def __init__(self, index: int) -> None:
@@ -82,33 +82,33 @@ class Device:
         self.shared = int(found.get("sharedMemPerBlockOptin", STATIC_SHARED))
         self.lost: str | None = None
         self._lock, self._local = threading.RLock(), threading.local()
-        self._functions: dict[Ptx, Any] = {}  # by when they were used last
+        self._functions: dict[Ptx, Any] = {}  # least recently used first
 
     def __str__(self) -> str:
         return f"CUDA device {self.index} ({self.name})"
 
     def current(self) -> Current:
-        """Make this the calling thread's device, and its errors ours, as long as the context is."""
+        """Make this the calling thread's device in the context, and raise errors of CuPy as BackendErrors."""
         return Current(self)
 
     def enter(self) -> int:
-        """Make this the calling thread's device, and return the one that was."""
+        """Make this the calling thread's device, and return the previous one."""
         index, previous = self.index, int(self._runtime.getDevice())
         known: set[int] = self._local.__dict__.setdefault("known", set())
         if previous != index or index not in known:
             self._runtime.setDevice(index)
-        if index not in known:  # a launch, by the driver's entry, needs the context that the runtime makes
+        if index not in known:  # a launch by the driver's entry point needs the context, which the runtime makes
             self._runtime.free(0)
             known.add(index)
         return previous
 
     def leave(self, previous: int) -> None:
-        """Make the calling thread's device what it was; threads of our own stay, lest another device gets a context."""
+        """Restore the calling thread's device; not in mcgrad's own threads, as it may create a context there."""
         if previous != self.index and not threading.current_thread().name.startswith(POOL):
             self._runtime.setDevice(previous)
 
     def load(self, ptx: Ptx, shared: int = 0, keep: bool = True) -> Any:
-        """Return a kernel, ready to launch with so much dynamic shared memory; `keep` it for whoever loads it again.
+        """Return a kernel that is ready to launch with this much dynamic shared memory; `keep` it for later calls.
 
         The last `RECENT` are kept; others stay loaded for as long as they are used.
         """
@@ -129,7 +129,7 @@ class Device:
         return found
 
     def launch(self, function: Any, grid: int, threads: int, shared: int, arguments: int, stream: int) -> None:
-        """Launch a kernel with the arguments to whose addresses `arguments` points; they are read at once."""
+        """Launch a kernel; `arguments` is the address of the table of addresses of its arguments, read at once."""
         self._driver.launchKernel(function.ptr, grid, 1, 1, threads, 1, 1, shared, stream, arguments, 0)
 
     def stream(self) -> int:
@@ -137,7 +137,7 @@ class Device:
         return int(self._runtime.streamCreateWithFlags(NON_BLOCKING))
 
     def wait(self, stream: int) -> None:
-        """Wait until everything on a stream is done."""
+        """Wait for all work in a stream."""
         self._runtime.streamSynchronize(stream)
 
     def copy(self, to: int, source: int, nbytes: int, stream: int) -> None:
@@ -146,16 +146,16 @@ class Device:
             self._runtime.memcpyAsync(to, source, nbytes, COPY, stream)
 
     def after(self, stream: int, event: Event) -> None:
-        """Let a stream wait for an event."""
+        """Make later work in a stream start after an event."""
         self._runtime.streamWaitEvent(stream, event.address)
 
     def free(self) -> tuple[int, int]:
-        """Return how many bytes are free, of how many."""
+        """Return the number of free bytes, and of all bytes."""
         free, total = self._runtime.memGetInfo()
         return int(free), int(total)
 
     def failure(self, error: Exception) -> BackendError | None:
-        """Return what to raise for an error of CuPy, or None for others."""
+        """Return the BackendError for an error of CuPy, or None for other errors."""
         cuda = cupy().cuda
         code = getattr(error, "status", None)
         if isinstance(error, cuda.memory.OutOfMemoryError) or code == faults.OUT_OF_MEMORY:
@@ -175,7 +175,7 @@ class Device:
 
 
 class Current:
-    """The context in which a device is the calling thread's."""
+    """A context in which a device is that of the calling thread."""
 
     __slots__ = ("_device", "_previous")
 
@@ -188,7 +188,7 @@ class Current:
         self._previous = self._device.enter()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        with suppress(RuntimeError):  # where the device is lost, the error that said so is on its way
+        with suppress(RuntimeError):  # where the device is lost, the first error is being raised
             self._device.leave(self._previous)
         failure = self._device.failure(error) if isinstance(error, Exception) else None
         if failure is not None:
@@ -203,7 +203,7 @@ def computing() -> Iterator[None]:
 
 
 class Event:
-    """What the current stream holds now."""
+    """An event in the current stream, after the work that it holds now."""
 
     def __init__(self) -> None:
         runtime = cupy().cuda.runtime
@@ -224,13 +224,13 @@ def current_stream() -> int:
 
 @cache
 def devices() -> tuple[Device, ...]:
-    """Return the visible devices; none where `obstacle` says why."""
+    """Return the visible devices; none where there is an `obstacle`."""
     return () if obstacle() else tuple(Device(i) for i in range(cupy().cuda.runtime.getDeviceCount()))
 
 
 @cache
 def obstacle() -> str | None:
-    """Why no device can be used here, or None."""
+    """Return why no device can be used here, or None."""
     try:
         runtime = cupy().cuda.runtime
     except BackendError as error:

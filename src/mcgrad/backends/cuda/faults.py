@@ -1,4 +1,4 @@
-"""What goes wrong on a device, in words that say what to do."""
+"""Messages with remedies for the errors of CUDA: out of memory, lost devices, old drivers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ELSEWHERE = 'devices= names other devices, backend="cpu" runs without'
 
 
 def out_of_memory(where: str, asked: str, free: int, total: int) -> str:
-    """Say that a device has not enough memory."""
+    """Return the message for a device without enough memory."""
     return (
         f"{where} is out of memory ({asked}; {gigabytes(free)} of {gigabytes(total)} free). Free what others hold "
         "there, such as CuPy's pool (cupy.get_default_memory_pool().free_all_blocks()) or PyTorch's "
@@ -47,7 +47,7 @@ def out_of_memory(where: str, asked: str, free: int, total: int) -> str:
 
 
 def failed(where: str, code: int, error: object) -> str:
-    """Say what another error of the driver means."""
+    """Return the message for other errors of the driver."""
     if code in LOST:
         return f"{where} is lost to this process: {LOST[code]} ({error}). Start again in a new process; {ELSEWHERE}"
     if code == PTX_TOO_NEW:
@@ -56,21 +56,21 @@ def failed(where: str, code: int, error: object) -> str:
 
 
 def ptx_too_new() -> str:
-    """Say that the driver, which had to compile the kernel as nvJitLink is missing, is older than NVVM."""
+    """Return the message for a driver that is older than NVVM, and compiles PTX as nvJitLink is missing."""
     return f"the driver is older than the kernel's PTX; update the driver, or {packages.nvjitlink()}"
 
 
 def too_old(driver: int, runtime: int) -> str:
-    """Say that the driver does not go with CuPy."""
+    """Return the message for a driver that is too old for CuPy."""
     extra = "" if driver < 12000 else f", or {packages.cuda(driver // 1000)}"
     return f"the NVIDIA driver is for CUDA {dotted(driver)}, CuPy here for {dotted(runtime)}: update the driver{extra}"
 
 
 def dotted(version: int) -> str:
-    """Write a version as NVIDIA counts them, 12040, as people do, 12.4."""
+    """Return a version in NVIDIA's number, 12040, as text, 12.4."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def gigabytes(size: int) -> str:
-    """Write a size of memory."""
+    """Return a size of memory as text."""
     return f"{size / 2**30:.3g} GiB"

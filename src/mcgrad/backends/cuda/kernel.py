@@ -1,4 +1,4 @@
-"""A Program compiled for CUDA, and with values for its inputs."""
+"""A Program compiled for CUDA, cut into launches, and bound to values: kernel and bound kernel of `backends.base`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 
 STREAMS = 2  # of a device: one runs while the partials of the other are merged
-AT_ONCE = 5e9  # multiplications, a fraction of a millisecond: so few run as one chunk
-SLAB = Cut(most=4e11, least=4e10, chunks=16)  # some ten milliseconds, or two where a run is short
-FILL = 264  # chunks of a slab, however much work they are: two for each multiprocessor of a large GPU
+AT_ONCE = 5e9  # multiplications, a fraction of a millisecond, up to which a run is one chunk
+SLAB = Cut(most=4e11, least=4e10, chunks=16)  # about ten milliseconds, or two where a run is short
+FILL = 264  # least chunks of a slab: two for each multiprocessor of a large GPU
 MOST_CHUNKS = 1 << 16  # of a slab
 MOST_PARTIALS = 1 << 26  # bytes, of a slab
 
@@ -80,7 +80,7 @@ class CudaKernel:
 
     @cached_property
     def rescaled(self) -> CudaKernel:
-        """The variant whose outputs are multiplied by inputs, on the same devices."""
+        """Return the variant whose outputs are multiplied by inputs, on the same devices."""
         return CudaKernel(rescaled(self.program), self.devices)
 
     def on(self, devices: Iterable[int]) -> CudaKernel:
@@ -108,11 +108,11 @@ class CudaKernel:
         return split(n, first, self.block, self.work, cut, most)
 
     def workers(self, threads: int) -> int:
-        """As many as the devices have streams: threads only wait for them."""
+        """Return the number of streams of all devices: threads only wait for these."""
         return STREAMS * len(self.devices)
 
     def bind(self, inputs: Values) -> CudaBound:
-        """Compute what is the same for all draws."""
+        """Bind values of the inputs; compute everything that is the same for all draws."""
         return CudaBound(self, inputs)
 
     def limits(self) -> AbstractContextManager[Any]:
@@ -120,7 +120,7 @@ class CudaKernel:
         return one_blas_thread() if self._products else nullcontext()
 
     def source(self) -> str:
-        """The emitted source."""
+        """Return the emitted source."""
         return self.fast.emitted.source
 
 
@@ -128,12 +128,12 @@ class Turns:
     """Chooses the device for the next launch."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
-        self._busy = dict.fromkeys(devices, 0)  # launches that have begun and not ended
+        self._busy = dict.fromkeys(devices, 0)  # launches in progress
         self._lock = threading.RLock()
 
     @contextmanager
     def next(self) -> Iterator[Device]:
-        """Give the device with the fewest launches, the first of equals: calls one after the other share one."""
+        """Return the device with the fewest launches, the first of equals: consecutive calls use the same one."""
         with self._lock:
             device = min(self._busy, key=self._busy.__getitem__)
             self._busy[device] += 1

@@ -1,7 +1,7 @@
-"""The arguments of our kernels in memory, as their PTX declares them, with the table of addresses for a launch.
+"""Pack the arguments of kernels in memory, as their PTX declares them, with the table of addresses for a launch.
 
-What every chunk kernel takes first (`codegen.cuda.kernel.ARGUMENTS`) is packed at once, by `COMMON`; then come numbers,
-or pointers. A boolean is a byte.
+The first arguments of every chunk kernel (`codegen.cuda.kernel.ARGUMENTS`) are packed at once, by `COMMON`; numbers or
+pointers follow. A boolean is a byte.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Arguments:
     offsets : tuple of int
         Where the arguments of the head start, in bytes.
     numbers : int
-        How many floats follow, by value.
+        Number of floats that follow, by value.
     dtype : dtype
-        Of those.
+        Dtype of the floats.
     pointers : int
-        How many pointers follow.
+        Number of pointers that follow.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Constants and matrices in a device's memory: those that did not change since the last launch are not copied."""
+"""Copy constants and matrices to a device's memory: only those that have changed since the last launch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Memory, Pinned
 from mcgrad.codegen.cuda.kernel import Emitted
 
-ALIGNED = 4  # elements: kernels read vectors of so many
+ALIGNED = 4  # elements of the vectors that kernels read
 
 
 class Numbers:
@@ -45,7 +45,7 @@ class Numbers:
         self.shift = self.address + size * dtype.itemsize
 
     def update(self, values: list[Any], shift: npt.NDArray[Any], device: Device, stream: int) -> None:
-        """Copy the values that are other objects than at the last call, neighbours in one copy."""
+        """Copy the values that are other objects than at the last call; adjacent ones in one copy."""
         runs: list[list[int]] = []
         given = [*values, shift]
         for i, ((first, end), value) in enumerate(zip(self._ends, given, strict=True)):
@@ -54,7 +54,7 @@ class Numbers:
             if on_device(value):
                 source = contiguous(as_dtype(value, self._dtype))
                 device.copy(self._at(first), source.data.ptr, source.nbytes, stream)
-                given[i] = value, source  # alive until it is copied
+                given[i] = value, source  # keeps them alive until they are copied
                 continue
             self._staging.array[first:end] = value.ravel()
             if runs and runs[-1][1] == first:
@@ -71,7 +71,7 @@ class Numbers:
 
 
 class Matrices:
-    """The matrices of a kernel: those that last once on each device, the others with each worker."""
+    """The matrices of a kernel: those that do not change once on each device, the others for each worker."""
 
     def __init__(self, emitted: Emitted, dtype: np.dtype[Any]) -> None:
         self._axes, self._dtype = [axes for _, axes in emitted.matrices], dtype
@@ -88,7 +88,7 @@ class Matrices:
         values : RootValues
             Of the matrices alone.
         mine : dict
-            The worker's, by position: those that changed are replaced.
+            Matrices of the worker, by position; changed ones are replaced.
         device, stream
         """
         found = []
@@ -98,7 +98,7 @@ class Matrices:
                 known = DeviceMatrix(value, self._axes[i], self._dtype, device, stream)
                 if lasts:
                     with self._lock:
-                        device.wait(stream)  # other streams will read it, too
+                        device.wait(stream)  # other streams read it, too
                         self._lasting[device.index, i] = known
                 else:
                     mine[i] = known
@@ -111,7 +111,7 @@ class DeviceMatrix:
 
     def __init__(self, value: Any, axes: tuple[int, ...], dtype: np.dtype[Any], device: Device, stream: int) -> None:
         self.value = value
-        self._source = source = contiguous(as_dtype(value.transpose(axes), dtype))  # alive as long as it is read
+        self._source = source = contiguous(as_dtype(value.transpose(axes), dtype))  # keeps it alive while it is read
         there = on_device(source)
         if there and source.device.id == device.index and source.data.ptr % (ALIGNED * dtype.itemsize) == 0:
             self.address = int(source.data.ptr)

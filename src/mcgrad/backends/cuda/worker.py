@@ -1,4 +1,4 @@
-"""Workers: a stream of a device with the memory that launches need, for one host thread at a time."""
+"""Workers: a stream of a device with the memory for launches, used by one host thread at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MERGE_THREADS = 256
 class Worker:
     """Launches kernels and waits for their sums.
 
-    Memory grows to the most that was needed, and is used again: a call like the last one allocates nothing.
+    Memory grows to the largest size needed, and is reused: a call like the last one allocates nothing.
     """
 
     def __init__(self, device: Device) -> None:
@@ -49,7 +49,7 @@ class Worker:
         ----------
         compiled : Compiled
         values : RootValues
-            Its draw-independent values.
+            Draw-independent values.
         shift : array
         draws : (int, int, int)
             Seed, first draw, end.
@@ -74,7 +74,7 @@ class Worker:
             arguments = prepared.prepare(values, shift, grid, device, stream)
         else:
             device.after(stream, ready)
-            with within(stream):  # in which arrays on the device are put in order
+            with within(stream):  # orders copies of arrays on the device
                 arguments = prepared.prepare(values, shift, grid, device, stream)
         COMMON.pack_into(
             arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
@@ -87,13 +87,13 @@ class Worker:
         return self._totals.array[: emitted.rows].copy()
 
     def synchronize(self) -> None:
-        """Wait for whatever was launched, so that this worker can be used again."""
+        """Wait for all launches, so that this worker can be used again."""
         self.device.wait(self._stream)
 
     def _room(self, nbytes: int) -> int:
         """Return the address of memory for partials."""
         if self._partials is None or self._partials.nbytes < nbytes:
-            self._partials = None  # first, so that both need not fit
+            self._partials = None  # freed first, so that both sizes need not fit
             self._partials = Memory(nbytes, self._stream)
         return self._partials.address
 
@@ -157,14 +157,14 @@ class Prepared:
 
 
 class Workers:
-    """The workers of one device, made as they are needed, and used again by every kernel."""
+    """The workers of one device, made when needed, and shared by all kernels."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self._free: deque[Worker] = deque()
 
     def take(self) -> Worker:
-        """Return a worker that no other thread uses; the device is current."""
+        """Return a worker that no other thread uses; its device is current."""
         try:
             return self._free.pop()
         except IndexError:
