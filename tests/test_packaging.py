@@ -17,7 +17,7 @@ from mcgrad.system import packages
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path.relative_to(ROOT / "kernels").name for path in (ROOT / "kernels").glob("*.py"))
 FOLDERS = ("src", "kernels", "tests", "docs", "examples", "bench", ".ci")
-FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", ".gitignore")
+FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", ".gitignore")
 LEFT_BEHIND = ("__pycache__", "*.egg-info", ".*_cache", ".hypothesis", ".benchmarks")
 BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
 
@@ -113,6 +113,8 @@ def test_the_kernels_are_imported_from_the_tree_and_from_an_editable_installatio
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
+    (path_file,) = (tmp_path / "site").glob("*.pth")
+    assert path_file.read_text().split() == [str(copy / "src")]  # a path: type checkers follow no import hook
     others = [
         path for path in sys.path if path and not Path(path, "mcgrad").exists()
     ]  # without the mcgrad of the tests
