@@ -87,19 +87,20 @@ class _Binder:
 
     def step(self, node: Node) -> Tree:
         """What becomes of a node at the top of the tree."""
-        if isinstance(node, Fill) and node.buffer.var is not None:
-            self.fills[node.buffer] = node
-            return ()
-        if isinstance(node, Fill):
-            return (node,)
-        if isinstance(node, DropNonfinite):
-            together = self.combine([Share(BAD, "sum", Row(Buffer("finite")))])
-            mask: Tree = (*self.barrier, MASK) if self.has_outer else ()
-            return (*together, *self.barrier, node, *mask, *self.barrier)
-        if isinstance(node, Loop) and node.kind == "tile":
-            return self.tile(node)
-        if isinstance(node, Loop) and node.kind in ("serial", "row"):
-            return (replace(node, body=tuple(inner for member in node.body for inner in self.step(member))),)
+        match node:
+            case Fill(buffer) if buffer.var is not None:
+                self.fills[buffer] = node
+                return ()
+            case Fill():
+                return (node,)
+            case DropNonfinite():
+                together = self.combine([Share(BAD, "sum", Row(Buffer("finite")))])
+                mask: Tree = (*self.barrier, MASK) if self.has_outer else ()
+                return (*together, *self.barrier, node, *mask, *self.barrier)
+            case Loop(kind="tile"):
+                return self.tile(node)
+            case Loop(kind="serial" | "row"):
+                return (replace(node, body=tuple(inner for member in node.body for inner in self.step(member))),)
         bound = self.bound(node)
         is_check = any(isinstance(inner, Accumulate) and inner.op == "nonfinite" for inner in walk((node,)))
         return (*bound.before, *bound.loops, *bound.after, *(() if is_check else self.barrier))
@@ -111,7 +112,6 @@ class _Binder:
             *(inner for bound in inside for inner in bound.before),
             replace(node, body=body),
             *(inner for bound in inside for inner in (*bound.after, *self.barrier)),
-            *self.barrier,
         )
 
     def bound(self, node: Node) -> Bound:

@@ -8,17 +8,15 @@ of neighbouring rows: threads with other draws read the same ones, so staging it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.codegen.loops.tree import Gemm, Tree, walk
+from mcgrad.codegen.loops.tree import Gemm, InTile, Tree, walk
 from mcgrad.ir.program import Var
 
-Kind = Literal["whole", "rows", "inner"]  # of a product in a tile: its rows are the tile's, or it contracts over them
 MOST_SPLITS = 8
 LOAD = 6  # what reading a vector takes, in multiplications
 
@@ -37,7 +35,7 @@ class Tiling:
         Parts in which the contracted axis is cut, for different threads.
     """
 
-    kind: Kind
+    kind: InTile
     batch: int
     rows: int
     inner: int
@@ -72,7 +70,7 @@ class Tiling:
         return self.kind == "inner" and self.items <= shape.rows
 
 
-def tiling(var: Var, shape: Shape, kind: Kind) -> Tiling:
+def tiling(var: Var, shape: Shape, kind: InTile) -> Tiling:
     """Choose the rows of a thread, and the parts of the contracted axis, that take the least time."""
     parts = contraction_labels(var)
     fixed, operand = var.args[parts.fixed], var.args[1 - parts.fixed]

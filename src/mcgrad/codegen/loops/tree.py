@@ -32,6 +32,7 @@ from mcgrad.ir.program import Output, Var
 from mcgrad.noise.source import NoiseSource
 
 Masked = Literal["always", "partial"]
+InTile = Literal["whole", "rows", "inner"]  # the part of a matrix product that a tile makes; whole outside of tiles
 Kind = Literal["element", "serial", "lane", "thread", "tile", "row", "single"]
 
 
@@ -164,7 +165,7 @@ class Gemm:
     var: Var
     source: Buffer
     target: Buffer
-    tile: Literal["whole", "rows", "inner"] = "whole"
+    tile: InTile = "whole"
 
 
 @dataclass(frozen=True)
