@@ -13,7 +13,6 @@ from mcgrad.cli.streams import lost
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.run import RunState
 from mcgrad.errors import NonFiniteError, ParameterError
-from mcgrad.inputs.arguments import whole_groups
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
 from mcgrad.jobs.job import Job
@@ -207,7 +206,7 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bo
     if reference.fingerprint != estimator.fingerprint:
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
         raise ParameterError(job.location.key("data"), given, "arrays that stay as they are, such as copies")
-    n = whole_groups(job.n_compare, estimator.group)
+    n = estimator.derived.groups.whole(job.n_compare)
     reference(2 * estimator.group, job.seed)
     right = reference(n, job.seed)
     found = agreement(right, estimator(n, job.seed))

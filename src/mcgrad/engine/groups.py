@@ -30,6 +30,10 @@ class Groups:
         """Return the number of groups in a number of draws."""
         return draws // self.size
 
+    def whole(self, draws: int) -> int:
+        """Return a number of draws rounded down to whole groups, of which there are at least two."""
+        return max(self.of(draws), 2) * self.size
+
     def chunks(self, kernel: Kernel, first: int, n: int) -> Iterable[Chunk]:
         """Return the chunks of draws first .. first + n, cut where the kernel cuts their groups."""
         chunks = kernel.chunks(self.of(first), self.of(n))

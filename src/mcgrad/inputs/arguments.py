@@ -155,11 +155,6 @@ def draw_range(n: Any, first: Any, group: int) -> tuple[int, int]:
     return n, first
 
 
-def whole_groups(n: int, group: int) -> int:
-    """Return a number of draws rounded down to whole groups, of which there are at least two."""
-    return max(n // group, 2) * group
-
-
 def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ...]:
     """Return the paths of the parameters to differentiate in."""
     if wrt is None:

@@ -196,7 +196,7 @@ def verified(
     request = request.change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
     with without_jump_warnings():
         reference = Estimator.of(request)
-        n = arguments.whole_groups(n, reference.group)
+        n = reference.derived.groups.whole(n)
         checks = _backends(reference, request.options, backends, n, seed)
         settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
         value = Estimator.of(settled.change(wrt=(), dtype="float64")).program
