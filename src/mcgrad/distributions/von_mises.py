@@ -28,8 +28,8 @@ class VonMises(Distribution):
     Notes
     -----
     z lies in loc - pi .. loc + pi. It is not wrapped to -pi .. pi: there f would jump, unless it is periodic, and its
-    pathwise gradient would be biased. z is a quantile of one normal, and its derivative is implicit (`spherical.py`).
-    E cos(z - loc) = I1(concentration) / I0(concentration).
+    pathwise gradient would be biased. z is a quantile of one normal, and its derivative is implicit
+    (`vmf_quantiles.py`). E cos(z - loc) = I1(concentration) / I0(concentration).
     """
 
     constraints: ClassVar = {"loc": real, "concentration": nonnegative}

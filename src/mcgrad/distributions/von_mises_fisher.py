@@ -34,7 +34,7 @@ class VonMisesFisher(Distribution):
     -----
     z = mean_direction cos(theta) + tangent sin(theta), with the tangent uniform and independent of theta (Ulrich 1984;
     Wood 1994), brought to `mean_direction` by a Householder reflection. theta is the quantile of one normal rather than
-    the outcome of rejection, and its derivative is implicit (`spherical.py`).
+    the outcome of rejection, and its derivative is implicit (`vmf_quantiles.py`).
     E mean_direction @ z = I_{d/2}(concentration) / I_{d/2-1}(concentration).
     """
 
