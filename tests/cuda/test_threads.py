@@ -19,12 +19,12 @@ from mcgrad.codegen.cuda.sums import Sums
 from mcgrad.codegen.cuda.thread_split import Shape, split
 from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.loops.allocate import live, size
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Row
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.show import show
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.loops.tree import (
     Accumulate,

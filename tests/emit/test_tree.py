@@ -9,12 +9,12 @@ import mcgrad as mg
 from mcgrad.codegen.cpu.lanes import split_lanes
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops.allocate import allocate
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Index, Number, Row, Value
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.show import show
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tree import Accumulate, Let, Load, Loop, rewrite, walk
 from mcgrad.ir.build import noise
 

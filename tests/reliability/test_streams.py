@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 import mcgrad as mg
-from mcgrad.cli import main, streams
+from mcgrad.cli import main, standard_streams
 from mcgrad.system.printable import line, printable
 
 JOB = """
@@ -69,15 +69,15 @@ def test_a_stream_drops_what_follows_an_error(tmp_path):
         def write(self, text):
             raise OSError("full")
 
-    stream = streams.Stream(Full())
-    assert not streams.lost(stream)
+    stream = standard_streams.Stream(Full())
+    assert not standard_streams.lost(stream)
     assert print("one", file=stream) is None
-    assert streams.lost(stream)
+    assert standard_streams.lost(stream)
     assert str(stream.error) == "full"
     with open(tmp_path / "x", "w") as file:
-        stream = streams.Stream(file)
+        stream = standard_streams.Stream(file)
     print("closed by somebody else", file=stream, flush=True)
-    assert streams.lost(stream)
+    assert standard_streams.lost(stream)
 
 
 def test_standard_output_that_cannot_encode_gets_escapes(folder, tmp_path, monkeypatch):
@@ -109,13 +109,13 @@ def test_nothing_from_files_reaches_the_terminal_raw(folder, capsys):
 
 
 def test_warnings_print_no_control_characters(folder, capsys, recwarn):
-    with streams.lasting():
+    with standard_streams.lasting():
         print(warnings.formatwarning(UserWarning("\x1b[2J"), UserWarning, "file\x9b.py", 3, "line"), file=sys.stderr)
     assert capsys.readouterr().err == "file\\x9b.py:3: UserWarning: \\x1b[2J\n  line\n\n"
 
 
 def test_warnings_of_the_machine_name_no_line_of_code(capsys):
-    with streams.lasting():
+    with standard_streams.lasting():
         for kind in (mg.CacheWarning, mg.BackendWarning):
             text = warnings.formatwarning(kind("/tmp\x1b is not used"), kind, "thread.py", 58, "self.fn()")
             print(text, end="", file=sys.stderr)

@@ -11,7 +11,7 @@ from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program
 from mcgrad.trace import scipy_special
 from mcgrad.trace.array_functions import BUILDERS, FUNCTIONS, resolve
-from mcgrad.trace.methods import ATTRIBUTES, METHODS
+from mcgrad.trace.array_methods import ATTRIBUTES, METHODS
 from mcgrad.trace.trace import trace
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE
 from mcgrad.trace.ufuncs import UFUNCS

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mcgrad.cli import streams
+from mcgrad.cli import standard_streams
 from mcgrad.errors import McgradError, ParameterError
 from mcgrad.jobs import failure, signals
 from mcgrad.system.printable import line, printable
@@ -37,7 +37,7 @@ def process() -> NoReturn:
 
 def _name_threads() -> None:
     left = [thread.name for thread in threading.enumerate()[1:] if not thread.daemon]
-    streams.complain(f"waits for threads that a job's file has left running: {', '.join(left)}")
+    standard_streams.complain(f"waits for threads that a job's file has left running: {', '.join(left)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         result; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141, as after SIGPIPE, where the reader
         of a pipe has gone, as in ``mcgrad explain JOB.toml | head``.
     """
-    with streams.lasting() as out:
+    with standard_streams.lasting() as out:
         status = _main(argv)
         out.flush()
         if isinstance(out.error, BrokenPipeError):
             return status or UNREAD
         if out.error:
-            streams.complain(f"cannot print to standard output: {out.error}")
+            standard_streams.complain(f"cannot print to standard output: {out.error}")
             return status or OFF
         return status
 
@@ -72,13 +72,13 @@ def _main(argv: Sequence[str] | None) -> int:
         with signals.stoppable():
             return _command(args)
     except McgradError as error:
-        streams.complain(f"error: {error}")
+        standard_streams.complain(f"error: {error}")
         return REFUSED
     except signals.Stopped as stopped:
-        streams.complain(str(stopped))
+        standard_streams.complain(str(stopped))
         return stopped.status
     except KeyboardInterrupt:
-        streams.complain("interrupted")
+        standard_streams.complain("interrupted")
         return signals.Stopped(signals.ENDING[0]).status
 
 
@@ -123,9 +123,9 @@ def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
             if signals.ends_the_process(error):
                 raise
             print(printable(failure.stack(error)), end="", file=sys.stderr)
-            streams.complain(f"error: {failure.reason(error)}")
+            standard_streams.complain(f"error: {failure.reason(error)}")
             failed += 1
-        if streams.lost(sys.stdout):
+        if standard_streams.lost(sys.stdout):
             break
     return REFUSED if failed == len(entries) else OFF if failed else OK
 

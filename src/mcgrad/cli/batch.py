@@ -15,7 +15,7 @@ from mcgrad.cli.board import Board
 from mcgrad.cli.outputs import refuse_targets, remove_leftovers
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
-from mcgrad.cli.streams import complain
+from mcgrad.cli.standard_streams import complain
 from mcgrad.jobs import failure, signals
 from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
 from mcgrad.results.columns import aligned

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
-from mcgrad.cli.streams import lost
+from mcgrad.cli.standard_streams import lost
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.run import RunState
 from mcgrad.errors import NonFiniteError, ParameterError

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mcgrad.distributions.attributes import ClosedForm, LogProb
 from mcgrad.distributions.charts import VALUE, Chart
-from mcgrad.distributions.components import Correlated, Independent
 from mcgrad.distributions.constraints import Constraint, FloatArray
 from mcgrad.distributions.decompositions import Decomposition
+from mcgrad.distributions.descriptors import ClosedForm, LogProb
 from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.mixture_components import Correlated, Independent
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.errors import ParameterError
 from mcgrad.noise import Noise, NoiseSpec, Shape

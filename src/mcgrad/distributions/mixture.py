@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from mcgrad import noise as noises
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, shifted, total
-from mcgrad.distributions.components import Correlated, Independent
 from mcgrad.distributions.constraints import Constraint, positive, real
 from mcgrad.distributions.family import is_built_in
 from mcgrad.distributions.gaps import bridging
+from mcgrad.distributions.mixture_components import Correlated, Independent
 from mcgrad.distributions.probs_logits import either, log_probabilities, log_weights
 from mcgrad.distributions.supports import Support, unstated
 from mcgrad.distributions.thresholds import is_above, is_below, split

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, about
-from mcgrad.distributions.components import Correlated
 from mcgrad.distributions.constraints import lower_cholesky, positive_definite, real
 from mcgrad.distributions.covariance import lower, one_of, shape_of
 from mcgrad.distributions.divergence_forms import DivergenceForms
+from mcgrad.distributions.mixture_components import Correlated
 from mcgrad.distributions.normal import HALF_LOG_2PI, Normal
 from mcgrad.errors import ParameterError
 from mcgrad.functions.triangular_solve import solve_lower

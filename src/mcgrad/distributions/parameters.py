@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.distributions.attributes import REAL
 from mcgrad.distributions.constraints import FloatArray
+from mcgrad.distributions.descriptors import REAL
 from mcgrad.reals import real_array
 
 

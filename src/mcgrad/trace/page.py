@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mcgrad.trace import scipy_special
 from mcgrad.trace.array_functions import FUNCTIONS
-from mcgrad.trace.methods import ATTRIBUTES, METHODS
+from mcgrad.trace.array_methods import ATTRIBUTES, METHODS
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE
 from mcgrad.trace.ufuncs import UFUNCS
 

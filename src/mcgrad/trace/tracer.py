@@ -14,11 +14,11 @@ from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
 from mcgrad.trace import remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS
+from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted
-from mcgrad.trace.methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.operands import DTYPES, index_remedy, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from mcgrad.codegen.cpu.lanes import split_lanes
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops.allocate import Workspace, allocate
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.loops.tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.noise_calls import filler

@@ -8,8 +8,8 @@ from mcgrad.codegen.cpu.calls import call_lines
 from mcgrad.codegen.cpu.products import outer_lines, product_lines
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tree import (
     Accumulate,
     Address,

@@ -22,10 +22,10 @@ from mcgrad.codegen.cuda.printer import ThreadPrinter
 from mcgrad.codegen.cuda.sums import Sums, result_lines
 from mcgrad.codegen.cuda.thread_split import Shape, split
 from mcgrad.codegen.cuda.tiling import tilings
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.loops.tree import Tree
 from mcgrad.codegen.text import Source, elementwise_ops

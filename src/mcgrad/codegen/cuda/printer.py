@@ -18,8 +18,8 @@ from mcgrad.codegen.cuda.sums import Sums, add_moments_lines, count_lines
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.allocate import Workspace
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tree import (
     Accumulate,
     AddMoments,

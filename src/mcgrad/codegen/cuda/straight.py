@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.loops.arguments import Arguments
 from mcgrad.codegen.loops.lower import expand
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.text import REDUCE, SCAN, Source, expression, literal
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.interpret import IMPL

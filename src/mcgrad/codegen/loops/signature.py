@@ -1,4 +1,4 @@
-"""What a kernel is called with, besides the draws: numbered in the order in which its source first names it."""
+"""The signature of an emitted function: arguments besides the draws, in the order of first use in its source."""
 
 from __future__ import annotations
 
