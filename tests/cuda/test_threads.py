@@ -21,12 +21,7 @@ from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.loops.allocate import live, size
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Row
-from mcgrad.codegen.loops.lower import lower
-from mcgrad.codegen.loops.schedule import schedule
-from mcgrad.codegen.loops.show import show
-from mcgrad.codegen.loops.signature import Arguments
-from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     AddParts,
     Barrier,
@@ -41,6 +36,11 @@ from mcgrad.codegen.loops.tree import (
     touched,
     walk,
 )
+from mcgrad.codegen.loops.lower import lower
+from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.show import show
+from mcgrad.codegen.loops.signature import Arguments
+from mcgrad.codegen.loops.tile import tile
 from tests.cuda.test_blocks import PATHS
 from tests.emit.test_tiles import INTEGRANDS
 

@@ -10,10 +10,10 @@ import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
 from mcgrad.codegen.loops.allocate import allocate
 from mcgrad.codegen.loops.build import build
+from mcgrad.codegen.loops.loop_tree import Loop, Noise, Store, rewrite, touched, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Loop, Noise, Store, rewrite, touched, walk
 from tests.emit.test_tiles import INTEGRANDS
 
 Q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)

@@ -19,11 +19,11 @@ from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, SPECIAL, Source, elementwise_ops
 from mcgrad.ir.program import Output, Program, Var

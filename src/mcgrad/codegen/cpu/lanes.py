@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Element, Operand, Register, Row, Value
 from mcgrad.codegen.loops.lane_split import LaneSplit
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     IfPartial,
     Let,

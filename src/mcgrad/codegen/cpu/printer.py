@@ -9,8 +9,7 @@ from mcgrad.codegen.cpu.products import outer_lines, product_lines
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
-from mcgrad.codegen.loops.signature import Arguments
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     Address,
     CallUser,
@@ -28,6 +27,7 @@ from mcgrad.codegen.loops.tree import (
     Store,
     Tree,
 )
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import INFIX, REDUCE, SCAN, START, expression, indented, literal
 from mcgrad.ir.program import Output

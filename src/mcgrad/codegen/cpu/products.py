@@ -9,8 +9,8 @@ import numpy as np
 
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.loop_tree import Gemm, Outer
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.codegen.loops.tree import Gemm, Outer
 
 if TYPE_CHECKING:
     from mcgrad.codegen.cpu.printer import Printer

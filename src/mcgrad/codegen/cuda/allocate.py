@@ -16,8 +16,8 @@ from mcgrad.codegen.loops.allocate import Span, Workspace, assembly_rows, fit, l
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows
+from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Load, Loop, Outer, Store, Tree, touched, walk
 from mcgrad.codegen.loops.schedule import nest_shape, squeeze
-from mcgrad.codegen.loops.tree import Fill, Gemm, Load, Loop, Outer, Store, Tree, touched, walk
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 

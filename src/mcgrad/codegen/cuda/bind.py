@@ -16,7 +16,7 @@ from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Register, Row, Value
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     AddParts,
     Barrier,

@@ -23,11 +23,11 @@ from mcgrad.codegen.cuda.sums import Sums, result_lines
 from mcgrad.codegen.cuda.thread_split import Shape, split
 from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.loops.build import Kernel, build
+from mcgrad.codegen.loops.loop_tree import Tree
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.loops.tree import Tree
 from mcgrad.codegen.text import Source, elementwise_ops
 from mcgrad.ir.program import Program
 from mcgrad.noise.laws import DRAWS_PER_GROUP

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Element, Register, Row, Value
 from mcgrad.codegen.loops.lane_split import LaneSplit
-from mcgrad.codegen.loops.tree import AddMoments, Let, Load, Loop, Moments, Noise, Store, Tree, rewrite
+from mcgrad.codegen.loops.loop_tree import AddMoments, Let, Load, Loop, Moments, Noise, Store, Tree, rewrite
 
 INSIDE = Value("inside")  # whether a draw counts
 X, Y = Register(Value("x")), Register(Value("y"))  # numbers on their way between rows

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from mcgrad.codegen.cuda.thread_split import conflicts, reduced_axes
 from mcgrad.codegen.loops.cells import Row
+from mcgrad.codegen.loops.loop_tree import Accumulate, Let, Loop, Tree
 from mcgrad.codegen.loops.schedule import squeeze
-from mcgrad.codegen.loops.tree import Accumulate, Let, Loop, Tree
 from mcgrad.ir.program import Shape, Var
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mcgrad.codegen.cuda.allocate import SIDE
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.cells import Buffer
-from mcgrad.codegen.loops.tree import Outer
+from mcgrad.codegen.loops.loop_tree import Outer
 from mcgrad.codegen.text import indented
 from mcgrad.ir.program import Output
 

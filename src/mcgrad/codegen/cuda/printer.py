@@ -19,8 +19,7 @@ from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
-from mcgrad.codegen.loops.signature import Arguments
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     AddMoments,
     AddParts,
@@ -41,6 +40,7 @@ from mcgrad.codegen.loops.tree import (
     Store,
     StoreParts,
 )
+from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.noise_calls import from_words, words
 from mcgrad.codegen.text import START, indented
 from mcgrad.ir.program import Var

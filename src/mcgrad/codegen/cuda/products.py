@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mcgrad.codegen.cuda.draws import X, Y
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.loop_tree import Accumulate, Gemm, Start
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.codegen.loops.tree import Accumulate, Gemm, Start
 from mcgrad.codegen.text import indented
 from mcgrad.ir.build import pad, reshape, transpose
 

@@ -12,7 +12,7 @@ from mcgrad.codegen.cuda import outer
 from mcgrad.codegen.cuda.bind import BAD
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.loops.cells import Buffer, Row
-from mcgrad.codegen.loops.tree import AddMoments, Load, Outer, Tree, walk
+from mcgrad.codegen.loops.loop_tree import AddMoments, Load, Outer, Tree, walk
 from mcgrad.codegen.text import indented
 from mcgrad.ir.program import Output, Program
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.loops import layout
+from mcgrad.codegen.loops.loop_tree import Gemm, InTile, Tree, walk
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.codegen.loops.tree import Gemm, InTile, Tree, walk
 from mcgrad.ir.program import Var
 
 MOST_SPLITS = 8

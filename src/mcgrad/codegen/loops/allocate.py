@@ -14,8 +14,8 @@ from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows, part_rows
+from mcgrad.codegen.loops.loop_tree import Fill, Loop, Outer, Tree, touched, walk
 from mcgrad.codegen.loops.schedule import squeeze
-from mcgrad.codegen.loops.tree import Fill, Loop, Outer, Tree, touched, walk
 from mcgrad.ir.attributes import Literal
 
 

@@ -14,20 +14,7 @@ import numpy as np
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.access import Access, c_strides, resolve
 from mcgrad.codegen.loops.cells import Buffer, Element, Index, Number, Operand, Row, Value
-from mcgrad.codegen.loops.schedule import (
-    Call,
-    Finite,
-    Nest,
-    OuterMoments,
-    Product,
-    Schedule,
-    Step,
-    Tile,
-    computed,
-    nest_shape,
-    squeeze,
-)
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     CallUser,
     DropNonfinite,
@@ -43,6 +30,19 @@ from mcgrad.codegen.loops.tree import (
     Outer,
     Store,
     Tree,
+)
+from mcgrad.codegen.loops.schedule import (
+    Call,
+    Finite,
+    Nest,
+    OuterMoments,
+    Product,
+    Schedule,
+    Step,
+    Tile,
+    computed,
+    nest_shape,
+    squeeze,
 )
 from mcgrad.ir.attributes import Literal
 from mcgrad.ir.build import fill_value

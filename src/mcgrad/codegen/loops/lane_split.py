@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Cell, Index, Lane, Operand, Row, Value
-from mcgrad.codegen.loops.tree import Accumulate, Address, Let, Load, Loop, Moments, Node, Noise, Store, Tree
+from mcgrad.codegen.loops.loop_tree import Accumulate, Address, Let, Load, Loop, Moments, Node, Noise, Store, Tree
 
 
 class LaneSplit(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Row, Value
-from mcgrad.codegen.loops.tree import (
+from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     AddMoments,
     AddParts,

@@ -11,11 +11,11 @@ from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops.allocate import allocate
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Index, Number, Row, Value
+from mcgrad.codegen.loops.loop_tree import Accumulate, Let, Load, Loop, rewrite, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.show import show
 from mcgrad.codegen.loops.signature import Arguments
-from mcgrad.codegen.loops.tree import Accumulate, Let, Load, Loop, rewrite, walk
 from mcgrad.ir.build import noise
 
 Z = noise(0, "normal", (3, 4))
