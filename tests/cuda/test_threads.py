@@ -186,3 +186,13 @@ def test_a_block_of_threads_runs_nests_inside_loops_over_rows_and_time():
     loops = [ast.unparse(node.test) for node in ast.walk(ast.Module(body, [])) if isinstance(node, ast.While)]
     assert loops[:2] == ["row < 7", "time < 5"]
     assert {"i0 < 4", "i0 < 3"} <= {*loops}
+
+
+def test_sums_that_go_on_from_turn_to_turn_of_a_loop_are_refused():
+    shape = Shape(3, 2, 2)
+    _, kernel, tiled, _ = made(np.sum, Q, False, shape)
+    fills = tuple(node for node in kernel.block if isinstance(node, Fill))
+    others = tuple(node for node in kernel.block if not isinstance(node, Fill))
+    assert fills
+    with pytest.raises(TypeError, match="from turn to turn"):
+        bind(replace(kernel, block=(*fills, Loop("time", 5, "serial", others))), shape, tiled)

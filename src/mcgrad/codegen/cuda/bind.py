@@ -100,6 +100,8 @@ class _Binder:
             case Loop(kind="tile"):
                 return self.tile(node)
             case Loop(kind="serial" | "row"):
+                if carried := _carried(node):
+                    raise TypeError(f"threads cannot share sums that go on from turn to turn of a loop: {carried}")
                 return (replace(node, body=tuple(inner for member in node.body for inner in self.step(member))),)
         bound = self.bound(node)
         is_check = any(isinstance(inner, Accumulate) and inner.op == "nonfinite" for inner in walk((node,)))
@@ -192,6 +194,13 @@ def _without_repeats(tree: Tree) -> Tree:
 
 def _waits(node: Node) -> bool:
     return isinstance(node, Barrier) or (isinstance(node, Loop) and bool(node.body) and _waits(node.body[-1]))
+
+
+def _carried(loop: Loop) -> set[Buffer]:
+    """Sums that nodes in a loop add to, and that are set to their start before it: nests would start them anew."""
+    inside = list(walk(loop.body))
+    filled = {node.buffer for node in inside if isinstance(node, Fill)}
+    return {node.cell.buffer for node in inside if isinstance(node, Accumulate) and isinstance(node.cell, Row)} - filled
 
 
 class _Registers:
