@@ -1,4 +1,7 @@
-"""What every distribution is: a family at values of its parameters, which are checked and do not change."""
+"""The base class of distributions: a family at values of its parameters, which are checked and do not change.
+
+`trace` and `gradients` read the transform and the density of a distribution; users call `sample` and `log_prob`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Distribution(Family):
 
     A family passes its parameters to ``super().__init__``; what it states besides is in the base class.
 
-    Instances do not change. They are given values, not references: arrays are copied, and `params` is read-only.
+    Instances do not change. Arrays are copied, and `params` is read-only.
 
     Attributes
     ----------
@@ -86,7 +89,7 @@ class Distribution(Family):
         return {**self.__dict__, "_flat": {path: to_host(array) for path, array in self._flat.items()}}
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
-        """Set the fields; pickle does not say that arrays are read-only."""
+        """Set the fields, and make arrays read-only again, which pickle does not."""
         self._set(**fields)
         for array in self._flat.values():
             array.flags.writeable = False
@@ -113,22 +116,22 @@ class Distribution(Family):
 
     @property
     def free(self) -> dict[str, Mask]:
-        """Masks of the entries that may move, of those parameters where not all may."""
+        """Masks of the free entries, for those parameters that have entries that are fixed."""
         masks = {path: self._constraint(path).free(shape) for path, shape in self.shapes.items()}
         return {path: mask for path, mask in masks.items() if mask is not None}
 
     @property
     def signature(self) -> Hashable:
-        """What two distributions share that differ only in the values of their parameters."""
+        """A key that is equal for distributions that differ only in the values of their parameters."""
         return (type(self), tuple(self.shapes.items()), tuple(noises.sources(self.noise).items()))
 
     @property
     def is_built_in(self) -> bool:
-        """Whether its density is mcgrad's in all parts: right for the draws, and `support` says which ends move."""
+        """Whether all parts of its density are mcgrad's own: right for the draws, with a `support` that is stated."""
         return is_built_in(type(self))
 
     def validate(self, changes: Mapping[str, Any], dtype: DTypeLike | None = None) -> dict[str, FloatArray]:
-        """Return all parameters by dotted path, with `changes` checked and put in.
+        """Return all parameters by dotted path, with `changes` checked and applied.
 
         Parameters
         ----------
@@ -140,12 +143,12 @@ class Distribution(Family):
         Returns
         -------
         dict of str to array
-            In the dtypes they were given in. May share memory with what was given.
+            In the dtypes in which they were given. They may share memory with the given arrays.
 
         Raises
         ------
         ParameterError
-            Names the parameter: unknown, another shape, not floats, outside its constraint.
+            A parameter is unknown, of another shape, not of floats, or outside its constraint.
         """
         flat = self._flat.copy()
         for path, value in tree.flatten(changes).items():
@@ -189,7 +192,7 @@ class Distribution(Family):
         Returns
         -------
         array of shape (n, *event_shape), or nested dict of them
-            The draws that an estimate over this seed and range sees, to the last few digits.
+            The draws of an estimate over this seed and range, to the last few digits.
         """
         from mcgrad.distributions import batches  # which traces
 
@@ -219,7 +222,7 @@ class Distribution(Family):
         return Transformed(self, fn, params, inverse, log_det, constraints)
 
     def __getattr__(self, name: str) -> Any:
-        """Say where a parameter is, for who looks for it as an attribute."""
+        """Raise an AttributeError; for the name of a parameter it names `params`."""
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         if not name.startswith("_"):
             has = f"q.params[{name!r}]" if name in self._flat else "q.params, q.sample(n), q.log_prob(z)"
@@ -236,7 +239,7 @@ class Distribution(Family):
         return self.constraints.get(path, real)
 
     def _constrain(self, flat: Mapping[str, FloatArray]) -> None:
-        """Refuse the first array that its constraint does not accept."""
+        """Raise for the first array that its constraint does not accept."""
         with computing():
             answers = {path: self._constraint(path).check(array) for path, array in flat.items()}
             accepted = all_true(answers.values())
@@ -245,7 +248,7 @@ class Distribution(Family):
             raise self._constraint(path).refuse(path, to_host(flat[path]))
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
-        """Have the family check arrays, which are all on the device if one is."""
+        """Let the family check arrays, which are all on the device if one is."""
         with computing():
             self.check(
                 dict(zip(flat, to_common_device(flat.values()), strict=True)) if any_on_device(flat.values()) else flat
@@ -257,7 +260,7 @@ def _names(flat: Mapping[str, object]) -> str:
 
 
 def _naming(init: Callable[..., None]) -> Callable[..., None]:
-    """Have arguments that a family does not take refused by name, with those that it takes."""
+    """Refuse unknown arguments of a family by name, and list its own."""
 
     @wraps(init)
     def checked(self: Distribution, /, *args: Any, **kwargs: Any) -> None:
@@ -265,7 +268,7 @@ def _naming(init: Callable[..., None]) -> Callable[..., None]:
             init(self, *args, **kwargs)
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # not of this call, but from inside
+                raise  # raised inside the constructor
             family, parameters = type(self).__name__, inspect.signature(init).parameters
             unknown = [name for name in kwargs if name not in parameters]
             given = f"{unknown[0]}=" if unknown else str(error).partition("() ")[2]

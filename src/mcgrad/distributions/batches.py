@@ -1,4 +1,7 @@
-"""Many values at once: draws of a distribution, and its log density along leading axes."""
+"""Evaluate many values at once: `sample` draws of a distribution, and `log_prob` along leading axes.
+
+A density or transform of one value is traced, and the reference interpreter evaluates it in blocks of values.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ BLOCK_BYTES = 1 << 24  # of the largest intermediate value, roughly
 
 
 def sample(q: Distribution, n: int, seed: int, first: int, dtype: str) -> Any:
-    """Return draws first .. first + n of a seed, n on the first axis: those that an estimate over them sees."""
+    """Return draws first .. first + n of a seed, n on the first axis, as an estimate over them has them."""
     params = {path: build.input_(path, array.shape) for path, array in q.flat_params.items()}
     z = trace(q.transform, (tree.unflatten(noise_vars(q.noise)),), tree.unflatten(params) if params else {})
     roots = {path: build.as_var(leaf) for path, leaf in tree.flatten(z).items()}
@@ -61,7 +64,7 @@ def log_prob(density: Callable[..., Any], event_shape: Any, z: Any, params: Mapp
 
     Returns
     -------
-    A number or an array of the shape of the leading axes; a Tracer where something traced goes in.
+    A number or an array of the shape of the leading axes; a Tracer if an argument is one.
     """
     events = tree.flatten(event_shape)
     values = tree.flatten(z)
@@ -92,7 +95,7 @@ def log_prob(density: Callable[..., Any], event_shape: Any, z: Any, params: Mapp
 
 
 def _batch_shape(values: Mapping[str, Any], events: Mapping[str, Shape]) -> Shape:
-    """Return what z has before the axes of the event: one shape for all its parts."""
+    """Return the leading axes of z, before those of the event: one shape for all its parts."""
     batches = []
     for path, x in values.items():
         event, shape = events[path], np.shape(x) if not isinstance(x, Tracer) else x.shape
@@ -136,7 +139,7 @@ def _evaluated(
     n: int,
     dtype: str,
 ) -> list[Array]:
-    """Evaluate roots for n values of some leaves, block by block, with n on the first axis of what is returned."""
+    """Evaluate roots for n values of some leaves, block by block; the results have n on the first axis."""
     program = Program(tuple(Output(str(i), root) for i, root in enumerate(roots)), dtype)
     hoisted = [var for var in program.hoisted() if not var.is_const]
     once = Interpreter(hoisted)({var: x.astype(np.float64)[..., None] for var, x in inputs.items()})

@@ -65,7 +65,7 @@ class Bernoulli(Distribution):
 
     @staticmethod
     def rarity(*, probs: Any = None, logits: Any = None) -> Any:
-        """Draws are the same but for about so many."""
+        """Return about the probability of a draw other than the most frequent value."""
         return dict.fromkeys(("probs", "logits"), np.exp(-np.abs(log_odds(probs, logits))))
 
     @staticmethod

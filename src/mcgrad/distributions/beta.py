@@ -77,7 +77,7 @@ class Beta(Distribution):
 
     @staticmethod
     def rarity(*, concentration1: Any, concentration0: Any) -> Any:
-        """Draws of small concentrations are 0 or 1 but for about so many."""
+        """Return about the probability of a draw that is neither 0 nor 1, for small concentrations."""
         return dict.fromkeys(("concentration1", "concentration0"), SPAN * np.minimum(concentration1, concentration0))
 
     @staticmethod

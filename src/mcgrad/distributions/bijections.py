@@ -87,7 +87,7 @@ class Sigmoid(Bijection):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        """Squash."""
+        """Return the logistic function of x."""
         return expit(x)
 
     @staticmethod
@@ -108,7 +108,7 @@ class Softplus(Bijection):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        """Bend the negative numbers up."""
+        """Return log(1 + e**x)."""
         return np.logaddexp(0.0, x)
 
     @staticmethod
@@ -129,7 +129,7 @@ class Tanh(Bijection):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        """Squash."""
+        """Return tanh(x)."""
         return np.tanh(x)
 
     @staticmethod
@@ -189,13 +189,13 @@ class StickBreaking(Bijection):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        """Break, in logarithms."""
+        """Break the stick, in logarithms."""
         part, before, rest = _broken(x)
         return np.exp(np.concatenate([part + before, rest[..., -1:]], axis=-1))
 
     @staticmethod
     def inverse(y: Any) -> Any:
-        """Compare each component with the sum of those behind it."""
+        """Compare each component with the sum of the later ones."""
         rest = np.flip(np.cumsum(np.flip(y, -1), axis=-1), -1)[..., 1:]
         return np.log(y[..., :-1]) - np.log(rest) + _centre(rest)
 

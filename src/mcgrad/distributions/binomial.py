@@ -121,7 +121,7 @@ class Binomial(Distribution):
         return np.sum(np.where(inside, each + others - sums, -np.inf))
 
     def rarity(self, *, probs: Any = None, logits: Any = None) -> Any:
-        """Draws are the same but for about so many."""
+        """Return about the probability of a draw other than the most frequent value."""
         return dict.fromkeys(("probs", "logits"), self.total_count * np.exp(-np.abs(log_odds(probs, logits))))
 
     def __repr__(self) -> str:

@@ -42,7 +42,7 @@ class _Categories(Distribution):
 
     @staticmethod
     def rarity(*, probs: Any = None, logits: Any = None) -> Any:
-        """Draws are of the most probable category but for so many."""
+        """Return the probability of a draw of another category than the most probable one."""
         others = np.sort(softmax(log_weights(probs, logits), axis=-1), axis=-1)[..., :-1]
         return dict.fromkeys(("probs", "logits"), np.sum(others, axis=-1, keepdims=True))
 

@@ -51,7 +51,7 @@ class Cauchy(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
-        """Go by the tail beyond the noise to the quantile of the same tail."""
+        """Return the quantile with the tail probability of the noise."""
         return loc + scale * (np.sign(eps) / np.tan(math.pi * ndtr(-np.abs(eps))))
 
     @staticmethod
@@ -101,7 +101,7 @@ class HalfCauchy(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, scale: Any) -> Any:
-        """Go by the tail beyond the noise to the quantile of the same tail."""
+        """Return the quantile with the tail probability of the noise."""
         return scale * np.abs(1.0 / np.tan(math.pi * ndtr(-np.abs(eps))))  # rounding makes some tangents negative
 
     @staticmethod

@@ -1,12 +1,12 @@
 """Charts: the coordinates in which a log density is computed, in place of the draw itself.
 
-A draw z rounds: near 1 to 1, where log(1 - z) has no digits; far from zero to multiples of 1e-7 of itself, where
-z - loc has none. What it was made of has them: log z, log odds, a standardized draw and where it was moved to. So a
-family makes *coordinates* x beside z, from the same noise, and its log density, which is that of z, is computed at x.
-A chart is the smooth map from z to x: it has no parameters, so that holding x holds z.
+A draw z is rounded: near 1 to 1, where log(1 - z) has no digits left; far from zero to multiples of 1e-7 of itself,
+where z - loc has none. The numbers that z is computed from have them: log z, log odds, a standardized draw and its
+offset. So a family makes *coordinates* x beside z, from the same noise, and its log density, which is that of z, is
+computed at x. A chart is the smooth map from z to x: it has no parameters, so that holding x holds z.
 
-Most coordinates are a sum of two, ``{"point": p, "offset": o}``: o is what the parameters alone add, such as a
-location, and ``about(x, c)`` takes c from o before p is added.
+Most coordinates are a sum of two, ``{"point": p, "offset": o}``: o depends on the parameters alone, such as a location,
+and ``about(x, c)`` subtracts c from o before p is added.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.functions.special import expit
 
 POINT, OFFSET = "point", "offset"
-SPAN = 40.0  # a draw further than this from the middle, in log z or log odds, cannot be told from one at the end
+SPAN = 40.0  # distance from the middle, in log z or log odds, beyond which a draw counts as at the end
 
 
 def shifted(point: Any, offset: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Chart:
     """The identity: the density is computed from the draw as it is."""
 
     def coordinates(self, z: Any) -> Any:
-        """Return the coordinates of a value; of some value inside where it is not `inside`."""
+        """Return the coordinates of a value; those of some value inside if it is not `inside`."""
         return z
 
     def inside(self, z: Any) -> Any:
@@ -64,7 +64,7 @@ class Chart:
         return False
 
     def near(self, z: Any, distance: float) -> Any:
-        """Return the coordinates of a value, with `distance` from the middle for those of what is at an end."""
+        """Return the coordinates of a value; a value at an end has those at `distance` from the middle."""
         return self.coordinates(z)
 
     def reached(self, z: Any) -> Any:
@@ -73,7 +73,7 @@ class Chart:
 
 
 class _Open(Chart):
-    """Of values between ends, or above one, where there are no coordinates."""
+    """A chart of values between two ends, or above one; the ends have no coordinates."""
 
     @property
     def open(self) -> bool:
@@ -147,7 +147,7 @@ class _Simplex(_Open):
 
 @dataclass(frozen=True)
 class Image(Chart):
-    """Of what a bijection carries along: a point of its domain, and the coordinates of that in a chart of its own.
+    """The chart of the image of a bijection: a point of its domain, with the coordinates of that in the chart `base`.
 
     Where `base` is `REAL` the coordinates are those of the point.
     """
@@ -178,7 +178,7 @@ class Image(Chart):
 
 @dataclass(frozen=True)
 class Parts(Chart):
-    """Of several parts, each with a chart of its own."""
+    """The chart of a Joint: a chart for each part."""
 
     parts: tuple[tuple[str, Chart], ...]
 
@@ -210,7 +210,7 @@ def _all(answers: Iterable[Any]) -> Any:
 
 
 def carried(draw: Any, coordinates: Any) -> dict[str, Any]:
-    """Return the coordinates of what a map carries along: the draw before the map, and that draw's coordinates."""
+    """Return the coordinates of a mapped draw: the draw before the map, and that draw's coordinates."""
     return {"draw": draw, "base": coordinates}
 
 

@@ -1,7 +1,7 @@
-"""What values a parameter may take, and which of its entries are free to move.
+"""Constraints: the values that a parameter may have, and which of its entries are free.
 
-A constraint is checked on every call of an estimator, so `check` looks at the whole array with as few passes and
-temporaries as possible; which entry was wrong is worked out only once one is.
+`Distribution.validate` checks them at every call of an estimator. So `check` reads the whole array in as few passes and
+with as few temporaries as possible; the entry that is wrong is found only for an error message.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Constraint:
         Its name, as in torch.distributions.
     check : callable
         Array -> whether all of it is accepted. NaN and infinities must come out as false. For an array on a device
-        the answer is one, too: who asks, fetches the answers about several at once.
+        the result is there, too; callers copy the results of several checks together.
     describe : str
         What is accepted, for the error message.
     wrong : callable or None
-        Array -> mask of the entries to blame, for the error message; None where no single entry is to blame.
+        Array -> mask of the wrong entries, for the error message; None for conditions on the array as a whole.
     free : callable
-        Shape -> mask of the entries that may move, or None for all; the gradient of the others is zero.
+        Shape -> mask of the free entries, or None for all; the gradient of the others is zero.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Constraint:
     free: Callable[[Shape], Mask | None] = _all_free
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle those of this module by name, so that they stay the same objects."""
+        """Pickle the constraints of this module by name, so that they stay the same objects."""
         if globals().get(self.name) is self:
             return str(self.name)
         return type(self), (self.name, self.check, self.describe, self.wrong, self.free)
@@ -72,7 +72,7 @@ class Constraint:
 
 
 def checked(given: Mapping[str, Any] | None, known: Iterable[str]) -> dict[str, Constraint]:
-    """Return a user's constraints; refuse names that no parameter has, and what is no constraint.
+    """Return a user's constraints; refuse names of no parameter, and values that are no constraint.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Attributes of distributions that are functions of values: `log_prob`, entropies and distribution functions."""
+"""Descriptors for the attributes `log_prob`, `entropy`, `cdf` and `survival` of families and distributions.
+
+On a class each is the function of parameters that the family states; on a distribution it has the parameters filled in.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Dirichlet(Distribution):
 
     @staticmethod
     def rarity(*, concentration: Any) -> Any:
-        """Of each component, as of a gamma variable."""
+        """Return the rarity of each component, that of a gamma variable."""
         return {"concentration": SPAN * concentration}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Divergences KL(q || p) in closed form, of what the families of the two state (`divergence_forms`)."""
+"""Divergences KL(q || p) in closed form, found from the `divergence_forms` that the two families state."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a family states for divergences in closed form: of two of its own, and its part in those with other families.
+"""The records by which a family states its divergences in closed form, within the family and with other families.
 
-`divergence` puts them together. All functions are plain NumPy, traced, of a dict of one distribution's parameters, and
+`divergence` combines them. All functions are plain NumPy, traced, of a dict of one distribution's parameters, and
 element by element where they do not say that they return a sum.
 """
 
@@ -58,7 +58,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class DivergenceForms:
-    """What a family states; what it does not is not known.
+    """The closed forms that a family states; None for those that it does not.
 
     Parameters
     ----------

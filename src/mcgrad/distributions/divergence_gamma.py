@@ -1,8 +1,8 @@
 """Divergences in closed form of gamma variables, their powers and their shares, without cancellation for near pairs.
 
 X = s G**(1/k) for a Gamma(a, 1) variable G is the generalized gamma distribution (Stacy 1962), k < 0 included. Gamma,
-exponential, chi-squared, inverse gamma, Weibull and half-normal variables are such X, so that one form has all pairs of
-them; families state a, k and log s.
+exponential, chi-squared, inverse gamma, Weibull and half-normal variables are such X, so that one form holds for all
+pairs of them; families state a, k and log s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A traced draw: its value, which integrands read, and its coordinates, which log densities read."""
+"""A traced draw: its value, for the integrand, and its coordinates, for log densities."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Draw:
         ----------
         q : Distribution
         own : Distribution
-            What the draw is from.
+            The distribution of the draw.
         params : dict of str to Var
             The parameters of q, by dotted path.
         """

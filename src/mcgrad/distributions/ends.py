@@ -1,8 +1,8 @@
 """Log densities at values that draws do not have: an end of the support, where a chart has no coordinates, and NaN.
 
-Gamma(1, 2) has the density 2 at 0, and log 0 is no number. Far out in log z or log odds a log density is linear to
-all its digits, so two points tell: a slope of zero is a limit, any other one an infinite density or none. Only values
-are looked at so, not draws, which are never at an end of a chart.
+Gamma(1, 2) has the density 2 at 0, and log 0 is no number. Far out in log z or log odds a log density is linear to all
+its digits, so two points decide: with a slope of zero there is a limit, with any other one the density is infinite or
+zero. This is for values alone, not for draws, which are never at an end of a chart.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.distributions.charts import Chart
 
-DISTANCE = 800.0  # e**-800 is 0, beside any number
-FLAT = 1e-9  # what rounding leaves of a slope of zero, over that distance
+DISTANCE = 800.0  # e**-800 is 0 relative to any number
+FLAT = 1e-9  # rounding error of a slope of zero, over that distance
 
 
 def with_limits(
@@ -38,7 +38,7 @@ def with_limits(
         The same at coordinates.
     chart : Chart
     z : array or Tracer, or nested dict of them
-        What is traced has no limits: they would cost every draw.
+        Traced values have no limits, which would cost time for every draw.
     """
     found = every(at_value, z)
     if not isinstance(found, np.ndarray | np.generic | float) or not np.any(np.asarray(found) == -np.inf):
@@ -70,6 +70,6 @@ def _missing(z: Any, /, **params: Any) -> Any:
 
 
 def _settled(found: Any, missing: Any, limits: Any) -> Any:
-    """Return `found` with what is in place of -inf."""
+    """Return `found`, with the values that replace -inf."""
     unknown = np.where(np.asarray(missing) > 0, np.nan, limits)
     return np.where(found == -np.inf, unknown, found).astype(np.asarray(found).dtype)[()]

@@ -1,4 +1,7 @@
-"""What a family of distributions states, in plain NumPy, and what follows from it when its class is made."""
+"""The attributes and methods that a family of distributions states, in plain NumPy, with their defaults.
+
+`Distribution` derives from it. When a class is made, closed forms and `log_prob` become descriptors.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ OF_A_DENSITY = {"decompositions", "divergence_forms", "components"}  # go with t
 
 
 class Family:
-    """What a family states; `Distribution` has the rest.
+    """The part of a distribution that its family states; `Distribution` has the rest.
 
     A family sets `constraints` and writes :meth:`transform` and `log_density`. Where its event shape is not what its
     parameters broadcast to, it overrides :meth:`event_shape_of`; where its noise is not standard normal of that shape,

@@ -79,7 +79,7 @@ class Gamma(Distribution):
 
     @staticmethod
     def rarity(*, concentration: Any, rate: Any) -> Any:
-        """Draws of small concentrations are 0 but for about so many."""
+        """Return about the probability of a draw that is not 0, for small concentrations."""
         return {"concentration": SPAN * concentration}
 
     @staticmethod
@@ -131,7 +131,7 @@ class Chi2(Distribution):
 
     @staticmethod
     def rarity(*, df: Any) -> Any:
-        """As of the gamma variable."""
+        """Return the rarity of the gamma variable."""
         return {"df": 0.5 * SPAN * df}
 
     @staticmethod
@@ -199,7 +199,7 @@ class InverseGamma(Distribution):
 
     @staticmethod
     def rarity(*, concentration: Any, rate: Any) -> Any:
-        """As of the gamma variable: other draws are infinite."""
+        """Return the rarity of the gamma variable: other draws are infinite."""
         return {"concentration": SPAN * concentration}
 
     @staticmethod

@@ -1,4 +1,7 @@
-"""How probable the draws are that lie between the components of a mixture, and carry the gradient in its weights."""
+"""The probability of draws between the components of a mixture, which carry the pathwise gradient in its weights.
+
+`engine.rarity` warns where it is small for the number of draws.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class GeneralizedPareto(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:
-        """Make an exponential of normal noise, and stretch its tail."""
+        """Transform normal noise to an exponential variable, and scale its tail."""
         exponential = -log_ndtr(-eps)
         return loc + scale * (exponential * _relative_expm1(concentration * exponential))
 

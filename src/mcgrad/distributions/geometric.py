@@ -66,7 +66,7 @@ class Geometric(Distribution):
 
     @staticmethod
     def rarity(*, probs: Any = None, logits: Any = None) -> Any:
-        """Draws are 0 but for so many."""
+        """Return the probability of a draw that is not 0."""
         return dict.fromkeys(("probs", "logits"), np.exp(_log_failure(probs, logits)))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a map makes of the support of its argument, and which of its own parameters move the ends."""
+"""Supports of mapped distributions: the image of the support under the map, and the parameters that move its ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def image(
     -----
     Ends are known where a map acts on each component by itself: they are what it makes of the base's ends, infinite
     ones among them, and a parameter moves one if it moves that: a in a + x and a * x for x in (0, 1) and in a * tanh(x)
-    for any x, but not in a * x for x > 0, nor in a + x for any x. Of other maps nothing is known here. A map of
+    for any x, but not in a * x for x > 0, nor in a + x for any x. For other maps the ends are unknown. A map of
     isolated values moves all of them.
     """
     names = {path.partition(".")[0] for path in own}

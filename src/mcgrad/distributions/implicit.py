@@ -1,4 +1,4 @@
-"""Any distribution that the user can draw from and whose distribution function is known."""
+"""Distributions from a user's sampler and its distribution function, which gives the derivatives of draws."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.functions.implicit_derivative import follow
 from mcgrad.noise import NoiseSpec
 
-STEP = 1e-3  # of the differences that look for dependence on later components
+STEP = 1e-3  # of the differences that test for dependence on later components
 LEAST = 1e-6  # the difference that counts as one
 
 
@@ -29,8 +29,8 @@ class Implicit(Reparameterized):
         ``cdf(z, **params)`` in plain NumPy, of the shape of z: the distribution function of each component given
         those before it (in C order), differentiable in z and in the parameters.
     sampler : callable
-        ``sampler(eps, **params) -> z`` in plain NumPy, of one draw: an array. It may choose, reject and jump: nothing
-        is differentiated through it. It has to draw from what `cdf` says.
+        ``sampler(eps, **params) -> z`` in plain NumPy, of one draw: an array. It may choose, reject and jump, as it is
+        not differentiated. Its draws must have the distribution function `cdf`.
     params : nested dict of array_like
         Values of the parameters; finite unless `constraints` say more.
     noise : Noise, or nested dict of them
@@ -89,7 +89,7 @@ class Implicit(Reparameterized):
                 raise ParameterError(
                     "params", f"{', '.join(params) or 'none'} ({error})", f"what {name} takes"
                 ) from None
-            except ValueError:  # a builtin without a signature: the call will tell
+            except ValueError:  # a builtin without a signature: errors are raised by the call
                 pass
         shape = super().event_shape_of(shapes)
         if not isinstance(shape, tuple):
@@ -103,7 +103,7 @@ class Implicit(Reparameterized):
 
 @dataclass(frozen=True)
 class _Path:
-    """The transform: what the sampler gives, with the derivative that the distribution function implies."""
+    """The transform: the sampler's draw, with the derivative that the distribution function implies."""
 
     cdf: Callable[..., Any]
     sampler: Callable[..., Any]

@@ -82,7 +82,7 @@ class Joint(Distribution):
 
     @property
     def is_built_in(self) -> bool:
-        """Whether those of all parts are."""
+        """Whether the densities of all parts are."""
         return all(part.is_built_in for part in self.parts.values())
 
     def transform(self, eps: Mapping[str, Any], /, **params: Any) -> dict[str, Any]:

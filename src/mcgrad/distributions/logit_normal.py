@@ -38,12 +38,12 @@ class LogitNormal(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
-        """Squash shifted and scaled standard normal noise."""
+        """Return the logistic function of shifted and scaled standard normal noise."""
         return expit(loc + scale * eps)
 
     @staticmethod
     def rarity(*, loc: Any, scale: Any) -> Any:
-        """Draws of large scales are at an end but for about so many."""
+        """Return about the probability of a draw that is not at an end, for large scales."""
         return dict.fromkeys(("loc", "scale"), SPAN / scale)
 
     @staticmethod

@@ -73,7 +73,7 @@ class LogNormal(Distribution):
 
     @staticmethod
     def rarity(*, loc: Any, scale: Any) -> Any:
-        """Draws of large scales are at an end but for about so many."""
+        """Return about the probability of a draw that is not at an end, for large scales."""
         return dict.fromkeys(("loc", "scale"), SPAN / scale)
 
     @staticmethod

@@ -49,8 +49,8 @@ class MixtureSameFamily(Distribution):
     by coordinate: F_i is the mixture of the components' distribution functions of z_i given z_1 .. z_{i-1}, with
     weights updated by the density of those, and the path solves J dz = -dF with the triangular J = dF/dz. So with the
     parameters draws flow from one component to the other through the density between them: where that is small the
-    gradient in the weights has a large variance, and where no draw is between them it is wrong, which a
-    `RareDrawsWarning` says.
+    gradient in the weights has a large variance, and where no draw is between them it is wrong, with a
+    `RareDrawsWarning`.
 
     The gradients with respect to parameters of stacked components have a first axis of length K:
     ``est.grad["components"]["loc"][k]``.
@@ -88,7 +88,7 @@ class MixtureSameFamily(Distribution):
 
     @property
     def is_built_in(self) -> bool:
-        """Whether that of the components is."""
+        """Whether the density of the components is."""
         return is_built_in(self.family)
 
     @property

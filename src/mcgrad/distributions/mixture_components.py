@@ -1,7 +1,7 @@
 """Components of a mixture, of one family: how their parameters are stacked, how they are drawn, what draws follow.
 
-A family with a `cdf` has `Independent` components. `MultivariateNormal` states `Correlated` in their place, in
-`Distribution.components`.
+`mixture` calls them. A family with a `cdf` has `Independent` components. `MultivariateNormal` states `Correlated` in
+their place, in `Distribution.components`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Correlated:
 
 @dataclass(frozen=True)
 class _Each:
-    """What a constraint says of the arrays of a stack."""
+    """A constraint on each array of a stack."""
 
     one: Constraint
 

@@ -68,7 +68,7 @@ class Pareto(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, scale: Any, alpha: Any) -> Any:
-        """Make an exponential of normal noise, and exponentiate."""
+        """Transform normal noise to an exponential variable, and exponentiate."""
         return scale * np.exp(-log_ndtr(-eps) / alpha)
 
     @staticmethod

@@ -92,7 +92,7 @@ class Poisson(Distribution):
 
     @staticmethod
     def rarity(*, rate: Any) -> Any:
-        """Draws are 0 but for about so many."""
+        """Return about the probability of a draw that is not 0."""
         return {"rate": rate}
 
     def __repr__(self) -> str:

@@ -48,12 +48,12 @@ class RelaxedBernoulli(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
-        """Squash the log odds with logistic noise."""
+        """Return the logistic function of the log odds with logistic noise, over the temperature."""
         return expit((log_odds(probs, logits) + (np.log(eps) - np.log1p(-eps))) / temperature)
 
     @staticmethod
     def rarity(*, temperature: Any, **weights: Any) -> Any:
-        """Draws of low temperatures are 0 or 1 but for about so many."""
+        """Return about the probability of a draw that is neither 0 nor 1, for low temperatures."""
         return dict.fromkeys(("temperature", *weights), SPAN * temperature)
 
     @staticmethod
@@ -113,7 +113,7 @@ class RelaxedOneHotCategorical(Distribution):
 
     @staticmethod
     def rarity(*, temperature: Any, **weights: Any) -> Any:
-        """Draws of low temperatures are 0 or 1 but for about so many."""
+        """Return about the probability of a draw that is neither 0 nor 1, for low temperatures."""
         return dict.fromkeys(("temperature", *weights), SPAN * temperature)
 
     @staticmethod

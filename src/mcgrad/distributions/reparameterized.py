@@ -1,4 +1,4 @@
-"""Any distribution whose transform the user writes."""
+"""Distributions with a user's own transform of noise."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Reparameterized(Distribution):
                 raise ParameterError(name, shown(function), "a function")
         if not isinstance(params, Mapping):
             raise ParameterError("params", shown(params), "a dict of names to values")
-        noises.sources(noise)  # refuses what is not noise
+        noises.sources(noise)  # raises for other values than noise
         self._set(transform=transform, noise=noise, constraints=checked(constraints, tree.flatten(params)))
         self._set(log_density=log_prob or _no_log_prob)
         super().__init__(**params)
@@ -68,7 +68,7 @@ class Reparameterized(Distribution):
             inspect.signature(self.transform).bind(None, **params)
         except TypeError as error:
             raise ParameterError("params", f"{', '.join(params) or 'none'} ({error})", "what transform takes") from None
-        except ValueError:  # a builtin without a signature: the call will tell
+        except ValueError:  # a builtin without a signature: errors are raised by the call
             pass
         eps = tree.map(lambda source: np.full(source.shape, 0.5), self.noise)
         with np.errstate(all="ignore"):
@@ -81,7 +81,7 @@ class Reparameterized(Distribution):
 
     @property
     def is_built_in(self) -> bool:
-        """Never: the user writes it."""
+        """False: the user writes the transform and the density."""
         return False
 
     @property

@@ -50,7 +50,7 @@ class SinhArcsinh(Distribution):
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:
-        """Bend standard normal noise."""
+        """Transform standard normal noise by the sinh of a scaled arcsinh."""
         bent = np.sinh((np.arcsinh(eps) + skewness) * tailweight)
         return loc + scale * 2.0 / np.sinh(ARCSINH_2 * tailweight) * bent
 

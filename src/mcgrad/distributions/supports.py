@@ -1,4 +1,4 @@
-"""Supports: where a density is positive, and the parameters that move where that ends.
+"""Supports: where a density is positive, and the parameters that move the ends of that set.
 
 Methods that use E[d log q / d phi] = 0 (`gradients/score_mean.py`) are biased in those parameters. The derivative
 of the integral of a density over its support, which is zero, has a term at each end that moves, density times speed;

@@ -1,4 +1,4 @@
-"""Discrete draws by comparing a uniform with probabilities, where one of 24 bits would miss what is rare.
+"""Discrete draws by comparing a uniform with probabilities, also those below the 24 bits of a float32 uniform.
 
 A float32 uniform is a multiple of 2**-24, so events of probability 1e-8 happen never, or six times too often. Two
 uniforms make one: the whole number of 2**-24 that the first has, and the second in place of what is below it. That has

@@ -1,4 +1,4 @@
-"""A distribution carried along by a smooth map."""
+"""Distributions of fn(x) for a smooth invertible map fn and a draw x of a base distribution."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Transformed(Distribution):
 
     @property
     def is_built_in(self) -> bool:
-        """Whether that of the base is, and the map is one of `mg.bijections`."""
+        """Whether the density of the base is, and the map is one of `mg.bijections`."""
         return isinstance(self.fn, Bijection) and is_built_in(type(self.fn)) and self.base.is_built_in
 
     @property
@@ -118,7 +118,7 @@ class Transformed(Distribution):
 
     @property
     def support(self) -> Support:  # type: ignore[override]
-        """What the map makes of the base's support; a parameter of the map may move its ends."""
+        """The image of the base's support; a parameter of the map may move its ends."""
         own = {path: array for path, array in self._flat.items() if path.partition(".")[0] in self._own}
         return image(self.base, self._map.forward, self._map.inverse, self._map.image, own, self.constraints)
 
@@ -221,7 +221,7 @@ def _is_one(first: Any, second: Any) -> bool:
 
 
 def _keeps(base: Chart) -> bool:
-    """Whether the coordinates of what a map carries along are those of the draw before the map."""
+    """Whether the coordinates of a mapped draw are those of the draw before the map."""
     return base == REAL
 
 

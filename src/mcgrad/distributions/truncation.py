@@ -1,7 +1,6 @@
 """A normal variable between bounds that are far out or close together, without cancellation: draws and areas.
 
-Differences of areas lose the digits of what is between the bounds where both are far out, or close together. Two forms
-have them:
+The difference of two areas cancels where both bounds are far out, or close together. Two forms do not:
 
 - *Far*: both bounds on one side of the mean, the nearer one a > `FAR` standard deviations away, with R Mills' ratio and
   d the distance from that bound: Q(a + d) / Q(a) = exp(-a d - d^2/2) R(a + d) / R(a), almost exponential in d.

@@ -84,7 +84,7 @@ class Weibull(Distribution):
 
     @staticmethod
     def rarity(*, scale: Any, concentration: Any) -> Any:
-        """Draws of small concentrations are 0 or infinite but for about so many."""
+        """Return about the probability of a draw that is neither 0 nor infinite, for small concentrations."""
         return dict.fromkeys(("scale", "concentration"), SPAN * concentration)
 
     @staticmethod
