@@ -151,3 +151,15 @@ def test_a_class_with_a_density_of_its_own_has_no_rules_of_its_base():
     assert Skewed(0.3).divergence_within(Skewed(0.4)) is None
     with pytest.raises(mg.ParameterError, match="no measure-valued decomposition"):
         mg.estimate(bend, Skewed(0.3), 100, method="measure_valued", backend="numpy")
+
+
+@pytest.mark.parametrize(
+    "noise", [{"noise_kind": "uniform"}, {"noise_of": lambda self, shape: mg.noise.uniform(shape)}]
+)
+def test_a_class_with_noise_of_its_own_has_no_rules_of_its_base(noise):
+    q = type("Flat", (mg.Normal,), noise)(0.3)
+    assert not q.decompositions
+    assert q.divergence_within(q) is None
+    assert mg.estimate(mg.kl(q, mg.Normal(0.0)), n=1000, backend="numpy").stderr > 0
+    with pytest.raises(mg.ParameterError, match="no measure-valued decomposition"):
+        mg.estimate(bend, q, 100, method="measure_valued", backend="numpy")

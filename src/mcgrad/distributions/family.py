@@ -22,7 +22,8 @@ from mcgrad.errors import ParameterError
 from mcgrad.noise import Noise, NoiseSpec, Shape
 
 CLOSED_FORMS = {"entropy", "cdf", "survival"}  # static in a class; a distribution fills in its parameters
-OF_A_DENSITY = {"decompositions", "divergence_forms", "components"}  # go with the draws and the density of one class
+DENSITY = {"noise_kind", "noise_of", "transform", "log_density", "log_prob"}  # the draws of a class and their density
+OF_A_DENSITY = {"decompositions", "divergence_forms", "components"}  # right for these draws and this density alone
 
 
 class Family:
@@ -84,14 +85,14 @@ class Family:
     decompositions: ClassVar[Mapping[str, Decomposition]] = MappingProxyType({})
     """By parameter, the derivative of the density as a constant times the difference of two densities: the constant and
     a draw of each, ``rule(z, u, **params) -> (constant, positive, negative)``. Measure-valued gradients need it; see
-    `decompositions`. A class with a `transform` or a density of its own has none but its own."""
+    `decompositions`. A class with noise, a `transform` or a density of its own has none but its own."""
 
     components: ClassVar[Callable[[type[Any]], Independent | Correlated]] = Independent
     """How components of the family go into a mixture; called with the family."""
 
     divergence_forms: ClassVar[DivergenceForms] = DivergenceForms()
-    """What the family states for divergences in closed form, of two of its own and with other families. A class with a
-    `transform` or a density of its own has none but its own."""
+    """What the family states for divergences in closed form, of two of its own and with other families. A class with
+    noise, a `transform` or a density of its own has none but its own."""
 
     cdf: Callable[..., Any] | None = None
     """``cdf(z, **params)``: the distribution function, element by element, of a family with independent components, or
@@ -112,7 +113,7 @@ class Family:
         own = vars(cls)
         if "transform" in own and "coordinates" not in own:
             cls.coordinates = None
-        if own.keys() & {"transform", "log_density", "log_prob"}:
+        if own.keys() & DENSITY:
             for name in OF_A_DENSITY - own.keys():
                 setattr(cls, name, getattr(Family, name))
         if "log_prob" in own and "log_density" not in own:
