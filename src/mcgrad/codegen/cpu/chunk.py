@@ -9,16 +9,18 @@ adds the lane sums of every output, about a shift near its mean, to float64 sums
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.codegen.cpu.lanes import split_lanes
 from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.allocate import Workspace, allocate
-from mcgrad.codegen.loops.build import build
+from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.fuse import fuse
 from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, Outer, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
@@ -85,8 +87,8 @@ def emit(program: Program, checked: bool = False) -> Emitted:
         Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
     """
     plan = tile(schedule(lower(program), checked))
-    kernel = build(plan)
-    workspace, arguments = allocate(kernel, program.dtype), Arguments(plan.program, kernel.names)
+    kernel, workspace = _in_cache(build(plan), program.dtype)
+    arguments = Arguments(plan.program, kernel.names)
     printer = Printer(program.dtype, workspace, arguments)
     text = Source()
     text.indent()
@@ -111,6 +113,20 @@ def emit(program: Program, checked: bool = False) -> Emitted:
         uses_blas=bool(products),
         loops=sum(isinstance(node, Loop) for node in walk(tree)),
     )
+
+
+def _in_cache(kernel: Kernel, dtype: str) -> tuple[Kernel, Workspace]:
+    """The kernel and its workspace: with nests fused where the rows exceed L2 and become half as many or fewer.
+
+    Fused, it keeps its lanes, so that sums round alike: the bits of a result depend on no size of a cache.
+    """
+    workspace = allocate(kernel, dtype)
+    if workspace.total * workspace.lanes * np.dtype(dtype).itemsize > layout.L2_BYTES:
+        fused = fuse(kernel)
+        smaller = allocate(fused, dtype)
+        if 2 * smaller.total <= workspace.total:
+            return fused, replace(smaller, lanes=workspace.lanes)
+    return kernel, workspace
 
 
 def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool) -> Source:

@@ -23,6 +23,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Node,
     Noise,
     Outer,
+    Stage,
     Start,
     Store,
     Tree,
@@ -109,6 +110,11 @@ class Printer:
                 text = self.operand(operand)
                 total = SUMS[op].format(self.read(cell), f"{text} * {text}" if square else text)
                 yield self.write(cell, total) + (f"  # {of}" if of else "")
+            case Stage(axis, extent, around, delay, body, otherwise):
+                yield f"{axis} = {around} - {delay}" if delay else f"{axis} = {around}"
+                yield from (f"if {axis} >= 0 and {axis} < {extent}:", *indented(self.lines(body)))
+                if otherwise:
+                    yield from ("else:", *indented(self.lines(otherwise)))
             case IfPartial(partial, whole):
                 yield from ("if partial:", *indented(self.lines(partial)), "else:", *indented(self.lines(whole)))
             case Fill():
@@ -188,6 +194,9 @@ class Printer:
         """An index, computed at run time."""
         if index.table is None:
             text = affine(index.offset, index.strides, index.axes)
+            if index.ring is not None:
+                first, rows = index.ring
+                return f"{first} + ({f'({text})' if ' ' in text else text} & {rows - 1})"
             return f"{text} - {index.since}" if index.since else text
         flat = affine(self.arguments.table(index.table.array), c_strides(index.extents), index.axes)
         return f"{index.offset} + at(t, {flat})" if index.offset else f"at(t, {flat})"

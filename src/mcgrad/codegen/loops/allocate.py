@@ -7,7 +7,7 @@ parts of an assembly (a pad or a concatenate) lie inside the rows of the whole, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.access import c_strides
@@ -43,6 +43,8 @@ class Workspace:
         """The number of a row in the workspace."""
         rows, index = self.rows[row.buffer], row.index
         var, within = row.buffer.var, row.buffer.within
+        if row.buffer.ring:
+            return replace(index, ring=(rows.offset, row.buffer.ring))
         if within:
             return Index(rows.offset, index.strides, index.axes, index.extents, since=within)
         if var is None or row.buffer.role != "value" or rows.strides == c_strides(squeeze(var.shape)):
@@ -151,6 +153,8 @@ def size(buffer: Buffer) -> int:
     if buffer.role == "running":
         axis: int = buffer.var.attrs.axis
         return buffer.var.size // max(buffer.var.shape[axis], 1)
+    if buffer.ring:
+        return buffer.ring
     return min(buffer.var.size, layout.TILE_ROWS) if buffer.within else buffer.var.size
 
 

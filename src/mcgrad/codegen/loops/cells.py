@@ -47,6 +47,8 @@ class Index:
         Integers, in C order.
     since : str
         The axis of the tile from whose first element on rows are counted.
+    ring : (int, int), optional
+        A first row and a power of two: the index is that of a row in a ring of so many, from the first row on.
     """
 
     offset: int
@@ -55,6 +57,7 @@ class Index:
     extents: Shape = ()
     table: attributes.Literal | None = None
     since: str = ""
+    ring: tuple[int, int] | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -90,11 +93,14 @@ class Buffer:
         Whose rows these are.
     within : str
         The axis of the tile of whose elements alone the rows are kept; "" where all are.
+    ring : int
+        If not zero, a power of two: only so many elements are kept, each in the row of the one that many before it.
     """
 
     role: Role
     var: Var | None = None
     within: str = ""
+    ring: int = 0
 
     @property
     def is_added_to(self) -> bool:

@@ -15,6 +15,7 @@ from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.ir.program import Var
 
 L1_BYTES = 45 * 1024  # what the rows of a block should fit in
+L2_BYTES = 1 << 20  # of a core
 MOST_LANES = {"float32": 512, "float64": 256}
 FEWEST_LANES = {
     "float32": 128,

@@ -68,6 +68,31 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One of several nests that run in one loop: do the body for the element `delay` turns back.
+
+    Parameters
+    ----------
+    axis : str
+        Of the nest.
+    extent : int
+    around : str
+        The axis of the loop around it.
+    delay : int
+    body : tuple of Node
+    otherwise : tuple of Node
+        What is done in turns for which the nest has no element.
+    """
+
+    axis: str
+    extent: int
+    around: str
+    delay: int
+    body: Tree
+    otherwise: Tree = ()
+
+
+@dataclass(frozen=True)
 class Let:
     """Define a value: an op of operands."""
 
@@ -232,7 +257,7 @@ class AddParts:
 
 
 Node = (
-    Loop | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
+    Loop | Stage | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
     | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
     | AddMoments | StartSums | StoreParts | AddParts
 )  # fmt: skip
@@ -243,6 +268,8 @@ def bodies(node: Node) -> tuple[Tree, ...]:
     """The nodes inside a node."""
     if isinstance(node, Loop):
         return (node.body,)
+    if isinstance(node, Stage):
+        return node.body, node.otherwise
     return (node.partial, node.whole) if isinstance(node, IfPartial) else ()
 
 
@@ -260,6 +287,8 @@ def rewrite(tree: Tree, rule: Callable[[Node], Node | Tree]) -> Tree:
     for node in tree:
         if isinstance(node, Loop):
             node = replace(node, body=rewrite(node.body, rule))
+        elif isinstance(node, Stage):
+            node = replace(node, body=rewrite(node.body, rule), otherwise=rewrite(node.otherwise, rule))
         elif isinstance(node, IfPartial):
             node = IfPartial(rewrite(node.partial, rule), rewrite(node.whole, rule))
         made = rule(node)

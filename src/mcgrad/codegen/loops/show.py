@@ -21,11 +21,13 @@ from mcgrad.codegen.loops.loop_tree import (
     Node,
     Noise,
     Outer,
+    Stage,
     Start,
     StartSums,
     Store,
     StoreParts,
     Tree,
+    bodies,
 )
 from mcgrad.ir.program import Output, Var
 
@@ -51,10 +53,12 @@ class _Printer:
             yield "    " * depth + self.node(node)
             if isinstance(node, Loop):
                 yield from self.lines(node.body, depth + 1)
-            elif isinstance(node, IfPartial):
-                yield from self.lines(node.partial, depth + 1)
-                yield "    " * depth + "else"
-                yield from self.lines(node.whole, depth + 1)
+            elif isinstance(node, IfPartial | Stage):
+                first, other = bodies(node)
+                yield from self.lines(first, depth + 1)
+                if other:
+                    yield "    " * depth + "else"
+                    yield from self.lines(other, depth + 1)
 
     def node(self, node: Node) -> str:
         name = type(node).__name__.lower()
@@ -94,6 +98,8 @@ class _Printer:
                 return f"add moments {node.output.path}[{index(node.index)}] of {self.operand(node.operand)}"
             case StartSums() | StoreParts() | AddParts():
                 return f"{name} {self.names[node.gemm.var]}"
+            case Stage():
+                return f"if 0 <= {node.axis} = {node.around} - {node.delay} < {node.extent}"
             case IfPartial():
                 return "if partial"
             case _:
@@ -119,7 +125,7 @@ class _Printer:
     def buffer(self, buffer: Buffer) -> str:
         if buffer.var is None:
             return buffer.role
-        name = self.names[buffer.var]
+        name = f"ring of {buffer.ring} of " * bool(buffer.ring) + self.names[buffer.var]
         return name if buffer.role == "value" else f"{buffer.role} {name}"
 
 
@@ -131,4 +137,6 @@ def index(index: Index) -> str:
     if index.table is not None:
         inside = f"table[{inside}]"
     text = f"{index.offset} + {inside}" if index.offset else inside
+    if index.ring is not None:
+        text = f"{index.ring[0]} + ({text}) mod {index.ring[1]}"
     return f"{text} - {index.since}" if index.since else text
