@@ -1,12 +1,13 @@
 """Every family of `families.py`: draws, densities and gradients against what is known of them."""
 
+import inspect
 from functools import cache
 
 import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad import tree
+from mcgrad import distributions, tree
 from mcgrad.differentiate.modes import reverse
 from mcgrad.ir.build import const, input_
 from mcgrad.ir.interpret import interpret
@@ -29,6 +30,13 @@ def exact(name):
 def close(value, stderr, right, dtype):
     assert np.shape(value) == np.shape(stderr) == np.shape(right)
     return np.all(np.abs(value - right) < MOST * np.asarray(stderr) + ROUNDING[dtype] * (1 + np.abs(right)))
+
+
+def test_every_family_has_a_row():
+    """But those of test_distributions.py and test_mixture.py, and those that the user's functions make."""
+    others = "Distribution Implicit Joint LogNormal MixtureSameFamily MultivariateNormal Normal Reparameterized Uniform"
+    listed = {name for name in distributions.__all__ if inspect.isclass(getattr(distributions, name))}
+    assert {type(row.q).__name__ for row in FAMILIES.values()} == listed - {*others.split()}
 
 
 @DTYPES

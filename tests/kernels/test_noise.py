@@ -5,24 +5,25 @@ import pytest
 from numba import njit, uint32
 from scipy import special, stats
 
+from mcgrad.codegen.noise_calls import filler
 from mcgrad.kernels import noise32, noise64, noise_fill
+from mcgrad.noise.generators import GENERATORS
 from mcgrad.noise.laws import NORMAL_ULPS
 from mcgrad.noise.numbers import numbers
 from mcgrad.noise.source import NoiseSource
 
 SEED, STREAM, COMPONENT = 0xFEDCBA9876543210, 0xFFFFFFFE, 5
 EACH = {np.float32: 4, np.float64: 2}
-BITS = {np.float32: 32, np.float64: 64}
 GROUPS = [0, 7, 2**32 - 64, 2**32, 2**40 + 1, 2**63 - 64, 2**64 - 64]
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 u32, u64, n32, n64 = noise32.uniform, noise64.uniform, noise32.normal_pair, noise64.normal_pair
 
 
-def kernel_draws(kind, dtype, group, lanes, component=COMPONENT):
+def kernel_draws(source, dtype, group, lanes, component=COMPONENT):
     """One row, put into the order of the draws."""
     work = np.full((3, lanes + 64), 9, dtype)
-    fill = getattr(noise_fill, f"{kind}_row{BITS[dtype]}")
+    fill = getattr(noise_fill, filler(source, np.dtype(dtype).name))
     key = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
     fill(work.reshape(-1), lanes + 64, lanes, np.uint64(group), np.uint32(component), np.uint32(STREAM), *key)
     assert (work[[0, 2]] == 9).all()
@@ -35,20 +36,24 @@ def ulps(got, right):
 
 
 @DTYPES
+@pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_uniform_rows_are_the_reference_bit_for_bit(dtype, group):
+def test_uniform_rows_are_the_reference_bit_for_bit(dtype, group, generator):
+    source = NoiseSource(STREAM, "uniform", generator)
     lanes = 64 * (1 if group % 2**32 > 2**31 else 5)
-    right = numbers(NoiseSource(STREAM, "uniform"), SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
+    right = numbers(source, SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
     assert right.dtype == dtype
-    np.testing.assert_array_equal(kernel_draws("uniform", dtype, group, lanes), right)
+    np.testing.assert_array_equal(kernel_draws(source, dtype, group, lanes), right)
 
 
 @DTYPES
+@pytest.mark.parametrize("generator", [name for name, made in GENERATORS.items() if "normal" in made.laws])
 @pytest.mark.parametrize("group", GROUPS)
-def test_normal_rows_are_the_reference_to_a_few_ulps(dtype, group):
+def test_normal_rows_are_the_reference_to_a_few_ulps(dtype, group, generator):
+    source = NoiseSource(STREAM, "normal", generator)
     lanes = 64 * (1 if group % 2**32 > 2**31 else 40)
-    right = numbers(NoiseSource(STREAM, "normal"), SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
-    assert ulps(kernel_draws("normal", dtype, group, lanes), right) <= NORMAL_ULPS[np.dtype(dtype)]
+    right = numbers(source, SEED, [COMPONENT], EACH[dtype] * group, lanes, dtype)[0]
+    assert ulps(kernel_draws(source, dtype, group, lanes), right) <= NORMAL_ULPS[np.dtype(dtype)]
 
 
 @DTYPES
@@ -121,7 +126,7 @@ def test_normals_of_extreme_words_are_finite():
 @DTYPES
 def test_normals_are_normal_and_pairs_independent(dtype):
     n = 400_000
-    draws = kernel_draws("normal", dtype, 0, n // 64 * 64).astype(np.float64)
+    draws = kernel_draws(NoiseSource(STREAM, "normal"), dtype, 0, n // 64 * 64).astype(np.float64)
     # each z-score is beyond 5 with probability 6e-7
     for power, mean, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
         assert abs((draws**power).mean() - mean) < 5 * np.sqrt(variance / len(draws))
