@@ -1,4 +1,4 @@
-"""One library on the GPU, in a process of its own; told what to do by lines of JSON, as `worker.py` is."""
+"""One library on the GPU, in a process of its own; its commands are lines of JSON, as those of `worker.py`."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class Worker:
         return {"seconds": time.perf_counter() - start, "variants": len(self.compiled), "refused": refused}
 
     def tune(self, check):
-        """Keep the fastest of what was compiled, and answer for the check; nobody else may use the device meanwhile."""
+        """Keep the fastest compiled variant, and return its check; no other process may use the device meanwhile."""
         best, refused = 0.0, []
         for number, job, totals in self.compiled:
             try:

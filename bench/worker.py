@@ -1,4 +1,4 @@
-"""One peer in a process of its own, so that no two thread pools meet; told what to do by lines of JSON."""
+"""One peer in a process of its own, so that no two thread pools meet; its commands are lines of JSON."""
 
 import json
 import os

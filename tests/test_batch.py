@@ -342,7 +342,7 @@ def test_a_checkpoint_amid_a_chunk_is_not_taken(folder, halfway, capsys, monkeyp
 
 
 class Halting:
-    """NumPy's backend under another name, which fails in the third chunk while it is told to."""
+    """NumPy's backend under another name, which fails in the third chunk where a test sets that."""
 
     name, fails = "halting", True
 

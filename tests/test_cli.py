@@ -346,8 +346,10 @@ def test_usage():
 
 def test_interrupt(folder):
     job(folder, n="1_000_000_000")
-    hears = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not so under pytest-xdist
-    run = [sys.executable, "-c", f"{hears}; from mcgrad.cli import main; sys.exit(main())", "run", "job.toml"]
+    handler = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not so under pytest-xdist
+    )
+    run = [sys.executable, "-c", f"{handler}; from mcgrad.cli import main; sys.exit(main())", "run", "job.toml"]
     checkpoint = folder / "results" / ".job.checkpoint.json"
     with subprocess.Popen(
         [*run, "--progress", "--checkpoint", "0"], stderr=subprocess.PIPE, text=True, cwd=folder

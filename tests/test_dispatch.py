@@ -19,7 +19,7 @@ MISSING = 'CuPy is not installed: pip install "cupy-cuda12x"'
 
 
 class Fake:
-    """Runs on NumPy; takes as long as it is told to say, and fails when it is told to."""
+    """Runs on NumPy; its cost is a parameter, and it fails where a test sets that."""
 
     def __init__(self, name, compile=0.0, start=0.0, draw=0.0, missing=None):
         self.name, self.missing = name, missing
@@ -166,7 +166,7 @@ def test_a_backend_that_would_have_won_and_is_not_there_warns_once(fakes):
     assert f"cuda is not available: {MISSING}" in both[0].explain().splitlines()[0]
 
 
-def test_nobody_misses_a_backend_that_would_not_have_won_or_has_no_device(fakes, monkeypatch):
+def test_no_warning_of_a_backend_that_would_not_have_been_chosen_or_has_no_device(fakes, monkeypatch):
     fakes.cuda.missing = MISSING
     assert estimator(draws=10**7).backend == "cpu"
     fakes.cuda.missing = "there is no CUDA device"

@@ -74,7 +74,7 @@ def test_a_function_may_call_itself():
     assert identity(scope["f"]) == identity(scope["f"])
 
 
-def test_what_cannot_be_told_is_another_function():
+def test_a_function_with_objects_that_cannot_be_described_is_another_one():
     class Anything:
         pass
 

@@ -97,7 +97,7 @@ def test_records_are_the_same_wherever_they_come_from(name):
     assert method.biased_by
     with pytest.raises(AttributeError):
         method.name = "other"
-    assert replace(method) != method  # records are told apart by identity: there is one of a name
+    assert replace(method) != method  # records compare by identity: there is one of a name
 
 
 class Waiting(Distribution):

@@ -191,7 +191,7 @@ def signed(header):
 
 
 def test_equations_that_are_not_known_are_refused():
-    """As of a later version that forgot to change its number, or of somebody who writes such bytes."""
+    """As of a later version that forgot to change its number, or of another program that writes such bytes."""
     eps = ["noise", [], [0, "normal", "philox"], [2]]
     table = ["table", [0], [{"table": ["os", "getenv", [], [], None]}]]
     right = {"dtype": "float64", "literals": [], "functions": [], "equations": [eps], "outputs": [["value", 0, None]]}

@@ -32,7 +32,7 @@ MADE = {
 }
 
 
-def told(partial):
+def bits(partial):
     return partial.nonfinite, partial.moments.count, partial.moments.mean.tobytes(), partial.moments.norm.tobytes()
 
 
@@ -46,12 +46,12 @@ def test_chunks_in_any_order_each_bound_anew_merge_to_the_bits_of_a_run(name):
     kernel, inputs, omit = made._kernel, made.inputs.values({}), name == "far"
     chunks = list(kernel.chunks(77, int(3e7 / made.program.work())))
     assert len(chunks) > 2
-    right = told(run(kernel.bind(inputs), SEED, chunks, lambda: 2, omit))
+    right = bits(run(kernel.bind(inputs), SEED, chunks, lambda: 2, omit))
     shift, first = kernel.bind(inputs).shift(SEED, *chunks[0], omit)
     assert len(shift) in (0, len(first.moments.mean))
     shift = pickle.loads(pickle.dumps(shift))
     parts = {chunk: kernel.bind(inputs).partial(shift, SEED, *chunk, omit) for chunk in reversed(chunks[1:])}
-    assert told(reduce(merged, [parts[chunk] for chunk in chunks[1:]], first)) == right
+    assert bits(reduce(merged, [parts[chunk] for chunk in chunks[1:]], first)) == right
 
 
 class Noting:
@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_averages_only_over_the_chunks_that_are_left(kept):
     assert bound.chunks == chunks
     bound.chunks.clear()
     state = pickle.loads(pickle.dumps(states[kept]))
-    assert told(run(bound, SEED, chunks, lambda: 1, False, resume=state)) == told(right)
+    assert bits(run(bound, SEED, chunks, lambda: 1, False, resume=state)) == bits(right)
     assert bound.chunks == [chunk for chunk in chunks if chunk[0] >= state.stop]
 
 

@@ -1,4 +1,4 @@
-"""Inputs are told apart by their space, whatever their paths: parameters, data, baselines, powers of outputs."""
+"""Inputs are distinguished by their space, whatever their paths: parameters, data, baselines, powers of outputs."""
 
 import pickle
 

@@ -23,7 +23,7 @@ def made(case):
     return mg.Estimator(**case, dtype="float32", threads=1)
 
 
-def told(run):
+def bits(run):
     estimate = run(500)
     return run.fingerprint, str(run.program), estimate.value, estimate.stderr
 
@@ -31,5 +31,5 @@ def told(run):
 def test_estimators_of_several_threads():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(made, CASES * 3))
-    assert [told(run) for run in together] == [told(made(case)) for case in CASES] * 3
+    assert [bits(run) for run in together] == [bits(made(case)) for case in CASES] * 3
     assert scipy.special.logsumexp(np.zeros(2)) == np.log(2)  # SciPy's own again

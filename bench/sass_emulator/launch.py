@@ -9,7 +9,7 @@ from machine_code import constants, disassemble
 from mcgrad.backends.host_values import HostValues
 from sass_emulator.machine import Machine
 
-FLOOR = 1 << 12  # the first address of memory, so that address 0 is nobody's
+FLOOR = 1 << 12  # the first address of memory, so that nothing is at address 0
 
 
 class Memory:

@@ -1,6 +1,6 @@
 """A stand-in for CuPy whose devices are host memory: the calls that `mcgrad.backends.cuda.driver` makes, and arrays.
 
-Streams keep what they are told to do until somebody waits for them, as devices may; events and waits order them. Memory
+Streams queue work until a wait for them, as devices may; events and waits order them. Memory
 is full of NaN when it is new. Kernels are Python functions: their arguments are read from the table of addresses as the
 driver reads them, by their declared types, and pointers become arrays that end where their allocation ends.
 """
@@ -51,7 +51,7 @@ class CompileException(Exception):  # noqa: N818 - CuPy's name
     pass
 
 
-CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"  # by which errors of CuPy are told from others
+CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"  # by which errors of CuPy are recognized
 CUDADriverError.__module__ = "cupy_backends.cuda.api.driver"
 OutOfMemoryError.__module__ = "cupy.cuda.memory"
 CompileException.__module__ = "cupy.cuda.compiler"

@@ -160,7 +160,7 @@ def test_progress(machine):
     assert len(seen) > 3
 
 
-# Pivots, and draws that are not finite
+# Shifts, and draws that are not finite
 
 
 def test_a_mean_far_from_zero_is_averaged_again(machine):
@@ -298,7 +298,9 @@ def test_values_that_change_in_place_are_read_again(machine):
     identical(estimator(500, loc=host), estimator(500, loc=np.zeros(3)))
     host += 1.0
     agree(estimator(500, loc=host), build("wave", "numpy")(500, loc=np.ones(3)))
-    assert before.merge(estimator(500, first=500, loc=np.zeros(3))).n == 1000  # knows what `loc` was then
+    assert (
+        before.merge(estimator(500, first=500, loc=np.zeros(3))).n == 1000
+    )  # by the values of `loc` at the time of the call
 
 
 def test_fixed_data_are_copied_once(machine):
@@ -335,7 +337,7 @@ def test_data_are_the_estimators_own_and_may_change_for_a_call(machine, name, th
             changed.merge(ours(3000, first=3000))
     late = ours(3000, first=3000, X=batch)
     batch[:] = put(0.0 * mine)
-    assert changed.merge(late).n == 6000  # knows what the data were then
+    assert changed.merge(late).n == 6000  # by the data at the time of the call
 
 
 def test_parameters_in_matrices_are_copied_when_they_change(machine):

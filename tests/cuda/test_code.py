@@ -143,12 +143,12 @@ def test_an_entry_without_machine_code_or_without_a_kernel(tmp_path, monkeypatch
     for content, warned in ((code.text.encode() + b"\0", 0), (b"no kernel", 1)):
         assert entry.keep(path.name, content)
         ptx._known.clear()
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as given:
             warnings.simplefilter("always")
             found = ptx.function_ptx(merge.merge, merge.SIGNATURE, CC)
         assert warned or found == code
         assert len(found.image) == len(code.image)
-        assert [str(each.message).count("holds no kernel") for each in told] == [1] * warned
+        assert [str(each.message).count("holds no kernel") for each in given] == [1] * warned
     assert entry.find(path.name) is not None
 
 

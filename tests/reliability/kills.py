@@ -1,4 +1,4 @@
-"""Runs that are killed at some moment, or told to stop: --resume ends with the bits of a run that never stopped."""
+"""Runs that are killed at some moment, or stopped by a signal: --resume ends with the bits of an uninterrupted run."""
 
 import os
 import signal

@@ -85,13 +85,13 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_a_miss_that_is_told_once_and_mended(path, kind):
+def test_damage_is_a_miss_with_one_warning_and_the_entry_is_made_again(path, kind):
     assert entry.keep(NAME, CONTENT)
     assert entry.find(NAME) == CONTENT
     DAMAGE[kind](path)
-    with pytest.warns(mg.CacheWarning, match=r"cpu\.mcgrad .*It was removed") as told:
+    with pytest.warns(mg.CacheWarning, match=r"cpu\.mcgrad .*It was removed") as given:
         assert entry.find(NAME) is None
-    assert len(told) == 1
+    assert len(given) == 1
     assert not os.path.lexists(path)
     assert entry.find(NAME) is None
     assert entry.keep(NAME, CONTENT)
@@ -113,7 +113,7 @@ def test_no_single_bit_goes_unnoticed(path):
         assert not path.exists()
 
 
-def test_a_folder_with_files_stays_and_is_told(path):
+def test_a_folder_with_files_stays_with_a_warning(path):
     path.mkdir()
     (path / "file").write_text("a user's")
     with pytest.warns(mg.CacheWarning, match="It cannot be removed"):

@@ -36,9 +36,9 @@ def test_a_failure_to_write_costs_the_entry_alone(path, monkeypatch, call, code)
         patch.setattr(atomic.os, call, fail)
         if call == "open":  # reading has to work
             patch.setattr(folder, "usable", lambda: True)
-        with pytest.warns(mg.CacheWarning, match=f"not written.*{os.strerror(code)}") as told:
+        with pytest.warns(mg.CacheWarning, match=f"not written.*{os.strerror(code)}") as given:
             assert [entry.keep(NAME, b"new") for _ in range(2)] == [False, False]
-    assert len(told) == 1
+    assert len(given) == 1
     assert os.listdir(path) == [NAME]
     assert entry.find(NAME) == b"old"
     assert entry.keep(NAME, b"new")
@@ -98,11 +98,11 @@ def test_a_folder_that_cannot_be_looked_at(monkeypatch, code):
     with monkeypatch.context() as patch:
         for call in ("stat", "lstat", "open", "mkdir"):
             patch.setattr(os, call, fail)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as given:
             warnings.simplefilter("always")
             done = entry.keep(NAME, b"content"), entry.find(NAME), folder.exists(NAME), folder.names()
     assert done == (False, None, False, [])
-    assert [str(each.message) for each in told] == [str(told[0].message)]
+    assert [str(each.message) for each in given] == [str(given[0].message)]
 
 
 def test_a_working_folder_that_was_removed(monkeypatch, tmp_path):
@@ -189,12 +189,12 @@ def test_a_file_system_without_permissions(tmp_path, monkeypatch, shared):
     assert entry.find(NAME) == b"content"
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a place where nobody may make a folder")
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder in which no folder can be made")
 def test_a_folder_that_cannot_be_made(monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, "/proc/nosuch/cache")
-    with pytest.warns(mg.CacheWarning, match=f"not written: /proc/nosuch/cache .*{CACHE_VARIABLE} may name") as told:
+    with pytest.warns(mg.CacheWarning, match=f"not written: /proc/nosuch/cache .*{CACHE_VARIABLE} may name") as given:
         assert [entry.keep(NAME, b"content") for _ in range(2)] == [False, False]
-    assert len(told) == 1
+    assert len(given) == 1
     assert entry.find(NAME) is None
 
 

@@ -131,9 +131,9 @@ def test_info_and_clear(path, capsys):
     for file in [*old, *theirs]:
         file.write_text("")
     assert main(["cache", "info"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in (str(path), "yes", "private", "2.0 MB", "1000 MB", time.strftime("%Y-")):
-        assert part in told
+        assert part in printed
     assert main(["cache", "clear"]) == 0
     assert f"removed 5 files, 2.0 MB, from {path}" in capsys.readouterr().out
     assert sorted(path.iterdir()) == sorted(theirs)
@@ -144,5 +144,5 @@ def test_info_says_why_a_folder_is_not_used(path, capsys):
         pytest.skip("files have no owners here")
     path.chmod(0o777)
     assert main(["cache", "info"]) == 0
-    assert "no: " in (told := capsys.readouterr().out)
-    assert "chmod go-w" in told
+    assert "no: " in (printed := capsys.readouterr().out)
+    assert "chmod go-w" in printed

@@ -35,11 +35,11 @@ def mode(path):
 
 
 def refused(match):
-    """Hold that the cache is not used, neither read nor written, and that this is told once."""
-    with pytest.warns(mg.CacheWarning, match=match) as told:
+    """Hold that the cache is not used, neither read nor written, with one warning."""
+    with pytest.warns(mg.CacheWarning, match=match) as given:
         done = entry.keep(NAME, b"new"), entry.find(NAME), folder.exists(NAME), folder.names()
     assert done == (False, None, False, [])
-    assert len(told) == 1
+    assert len(given) == 1
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids="{:03o}".format)
@@ -132,7 +132,7 @@ def test_a_folder_above_a_link(path, tmp_path):
 
 @as_root
 def test_a_link_of_another_user(path, tmp_path):
-    """As anybody may make one in /tmp."""
+    """As any user may make one in /tmp."""
     real = tmp_path / "real"
     real.mkdir(0o700)
     path.symlink_to(real)

@@ -117,12 +117,12 @@ def test_a_run_goes_on_in_the_middle_of_very_many_chunks_at_once():
     start, stop = next(chunks.after(FAR // 2 // chunks.step * chunks.step))
     state, seen = RunState(start, *Counting(9).shift(0, 0, start, False), 0.0, "counting"), []
 
-    def told(draw, shift, total):
+    def watch(draw, shift, total):
         seen.append((draw, total.moments.count))
         raise StopError
 
     with pytest.raises(StopError):
-        run(Counting(9), 0, chunks, lambda: 1, False, told, state)
+        run(Counting(9), 0, chunks, lambda: 1, False, watch, state)
     assert seen == [(stop, stop)]
 
 

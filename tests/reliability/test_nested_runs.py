@@ -34,11 +34,11 @@ class Bound:
         return Partial(Moments(stop - start, np.array([float(start)]), np.array([1.0])))
 
 
-def told(partial):
+def bits(partial):
     return partial.moments.count, partial.moments.mean, partial.moments.norm
 
 
-RIGHT = told(run(Bound(), 0, CHUNKS, lambda: 1, False))
+RIGHT = bits(run(Bound(), 0, CHUNKS, lambda: 1, False))
 
 
 def within(seconds, work):
@@ -68,11 +68,11 @@ def check_inner_runs(start):
         both.wait(60)
         part = start()
         with lock:
-            seen.append(told(part))
+            seen.append(bits(part))
 
     def outer():
         main.append(threading.get_ident())
-        return told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))
+        return bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))
 
     running.pool.cache_clear()  # threads of its own
     assert within(60, outer) == RIGHT
@@ -92,11 +92,11 @@ def test_runs_inside_runs_inside_runs():
         level = getattr(depth, "level", 0)
         if level < 3 and next(tries) < 60:
             depth.level = level + 1
-            assert told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
+            assert bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
             depth.level = level
 
     tries = itertools.count()
-    assert within(60, lambda: told(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))) == RIGHT
+    assert within(60, lambda: bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))) == RIGHT
 
 
 def test_a_run_from_a_progress_function():
@@ -168,5 +168,5 @@ class Refusing(ThreadPoolExecutor):
 def test_a_run_without_threads(after, monkeypatch):
     executor = Refusing(after)
     monkeypatch.setattr(running, "pool", lambda threads: executor)
-    assert told(run(Bound(), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
+    assert bits(run(Bound(), 0, CHUNKS, lambda: WORKERS, False)) == RIGHT
     executor.shutdown()

@@ -21,7 +21,7 @@ METHODS = ("unavailable", "cost", "compile")
 def register_backend(backend: Backend) -> None:
     """Let `backend=` name another backend, ``"auto"`` choose it, and `verify` check it.
 
-    A package registers one for everybody who installs it by an entry point of the group ``mcgrad.backends`` that leads
+    A package registers one, wherever it is installed, by an entry point of the group ``mcgrad.backends`` that leads
     to the backend, or to its class.
 
     Parameters

@@ -24,7 +24,7 @@ from pathlib import Path
 from mcgrad.cache.settings import CACHE_VARIABLE, MODE_VARIABLE, Sharing
 
 ROOT = 0
-OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unchecked everybody"
+OTHERWISE = f"or set {MODE_VARIABLE}: group trusts the group of the folder, unchecked all users"
 
 
 def distrust(at: Path | int, status: os.stat_result, sharing: Sharing) -> str | None:

@@ -21,8 +21,8 @@ def identity(function: Any) -> str:
 
     Notes
     -----
-    What cannot be told from its contents, such as an instance of a class, is told by its address: another process then
-    takes the function for another one.
+    An object without describable contents, such as an instance of a class, counts by its address, so in another process
+    the function has another hash.
     """
     return hashlib.blake2b("\n".join(_described(function, {})).encode(), digest_size=16).hexdigest()
 

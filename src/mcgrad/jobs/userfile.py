@@ -40,7 +40,7 @@ class PythonFiles:
             The accepted kind of object, for errors.
         """
         module = self._module(key, path)
-        with self._told(key, path.name, path):
+        with self._refusing(key, path.name, path):
             found: Any = module
             for part in name.split("."):
                 if not hasattr(found, part):
@@ -61,7 +61,7 @@ class PythonFiles:
         path : Path
             The file of the object.
         """
-        with self._told(key, repr(given), path), renamed(lambda name: f"{key}.{name}"):  # errors of the result
+        with self._refusing(key, repr(given), path), renamed(lambda name: f"{key}.{name}"):  # errors of the result
             return found() if callable(found) else found
 
     def mapping(self, key: str, given: str, found: Any, path: Path) -> dict[str, Any]:
@@ -69,17 +69,17 @@ class PythonFiles:
         found = self.result(key, given, found, path)
         if not isinstance(found, Mapping):
             raise ParameterError(key, f"{given!r}, which gives {shown(found)}", "what gives a dict by name")
-        with self._told(key, repr(given), path):
+        with self._refusing(key, repr(given), path):
             return dict(found)
 
     def _module(self, key: str, path: Path) -> ModuleType:
         if path not in self._modules:
-            with self._told(key, path.name, path, running=True):
+            with self._refusing(key, path.name, path, running=True):
                 self._modules[path] = neighbours.run(path)
         return self._modules[path]
 
     @contextmanager
-    def _told(self, key: str, given: str, path: Path, running: bool = False) -> Iterator[None]:
+    def _refusing(self, key: str, given: str, path: Path, running: bool = False) -> Iterator[None]:
         """Raise a UserCodeError with the line where a file's code raises; errors of mcgrad from its functions pass."""
         try:
             with self.surroundings:

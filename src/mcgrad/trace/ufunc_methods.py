@@ -13,7 +13,7 @@ from mcgrad.trace.scipy_special import logsumexp
 
 
 def _first_axis(builder: Callable[..., Var]) -> Callable[..., Var]:
-    """Work along axis 0, as the methods of ufuncs do, unless told."""
+    """Work along axis 0, as the methods of ufuncs do, unless `axis` is given."""
 
     def build_along(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool | None = None) -> Var:
         options = {name: value for name, value in (("dtype", dtype), ("keepdims", keepdims)) if value is not None}

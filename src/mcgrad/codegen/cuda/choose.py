@@ -19,7 +19,7 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     program : Program
     checked : bool
         Write the variant that looks at every draw: it counts those with a non-finite output, and leaves them out if
-        told to.
+        asked.
     by_value : bool
         Pass constants and shift by value where there are few; otherwise the kernel reads them from memory, where they
         are already if they were computed on the device.

@@ -81,7 +81,7 @@ def _pairs(terms: list[str]) -> str:
 
 
 def count_lines(printer: ThreadPrinter) -> Iterator[str]:
-    """Count the draws that are used and those of which an output is not finite, and leave these out if told to."""
+    """Count the draws that are used and those of which an output is not finite, and leave these out if asked."""
     sums = printer.sums
     yield from printer.node(Load(BAD.value, Row(Buffer("finite"))))
     lines = [f"r = int32(({sums.counts * printer.shape.groups} + tg) * 2)", "s, q = load2(sums, r)"]
