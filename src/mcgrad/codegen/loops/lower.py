@@ -6,6 +6,8 @@
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mcgrad.codegen.loops.access import resolve
@@ -97,18 +99,46 @@ def is_outer(var: Var) -> bool:
     return output == left + right and not set(left) & set(right) and var.size >= SMALL_OUTER and bool(left and right)
 
 
-class contraction_labels:  # noqa: N801 - reads as a function
-    """The labels of a matrix product by their part: batch, rows, contracted, columns."""
+class Labels(NamedTuple):
+    """The labels of a matrix product.
 
-    def __init__(self, var: Var) -> None:
-        labels, output = var.attrs.inputs, var.attrs.output
-        self.fixed = 0 if not var.args[0].by_draw else 1  # which operand no draw changes
-        matrix, lanes = labels[self.fixed], labels[1 - self.fixed]
-        self.matrix, self.lanes, self.output = matrix, lanes, output
-        self.batch = [x for x in output if x in matrix and x in lanes]
-        self.rows = [x for x in matrix if x in output and x not in lanes]
-        self.columns = [x for x in lanes if x in output and x not in matrix]
-        self.contracted = [x for x in matrix if x in lanes and x not in output]
+    Parameters
+    ----------
+    fixed : int
+        Which operand no draw changes.
+    matrix, lanes : str
+        Of that operand, and of the other.
+    output : str
+    batch, rows, columns, contracted : list of str
+        Those of both operands and the output, of the matrix and the output, of the other operand and the output, and of
+        both operands alone.
+    """
+
+    fixed: int
+    matrix: str
+    lanes: str
+    output: str
+    batch: list[str]
+    rows: list[str]
+    columns: list[str]
+    contracted: list[str]
+
+
+def contraction_labels(var: Var) -> Labels:
+    """Return the labels of a matrix product by their part."""
+    labels, output = var.attrs.inputs, var.attrs.output
+    fixed = 0 if not var.args[0].by_draw else 1
+    matrix, lanes = labels[fixed], labels[1 - fixed]
+    return Labels(
+        fixed,
+        matrix,
+        lanes,
+        output,
+        batch=[x for x in output if x in matrix and x in lanes],
+        rows=[x for x in matrix if x in output and x not in lanes],
+        columns=[x for x in lanes if x in output and x not in matrix],
+        contracted=[x for x in matrix if x in lanes and x not in output],
+    )
 
 
 _NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_value", "native_gradient"}
