@@ -98,7 +98,7 @@ class Source:
         self._depth -= levels
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def compound(self, head: str) -> Iterator[None]:
         """Append a compound statement; what is added inside is its body."""
         self.add(head)
         self.indent()

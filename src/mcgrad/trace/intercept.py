@@ -27,7 +27,7 @@ _found: dict[FunctionType, tuple[str, CodeType, CodeType]] = {}  # the name, Sci
 
 @contextmanager
 def intercepted() -> Iterator[None]:
-    """Let scipy.special's plain functions see Tracers while the block runs, if the user's code has imported them."""
+    """Let scipy.special's plain functions accept Tracers in the context, if the user's code has imported them."""
     global _tracing
     with _lock:
         _tracing += 1

@@ -94,7 +94,7 @@ def emit(program: Program, checked: bool = False) -> Emitted:
     text.indent()
     text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
     lanes = workspace.lanes
-    with text.block(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
+    with text.compound(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
         tree = split_lanes(kernel.block, workspace)
         text.add(*printer.lines(tree))
@@ -152,7 +152,7 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
     head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
     head.add("", "", "@njit(**LOOP)")
-    with head.block(
+    with head.compound(
         f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
     ):
         head.add(f'"""{"Checked s" if checked else "S"}hifted sums and squares over the draws start .. stop."""')
@@ -165,6 +165,6 @@ def _write_block_start(text: Source, workspace: Workspace, dtype: str, checked: 
     lanes, groups = workspace.lanes, DRAWS_PER_GROUP[dtype]
     outside = f"base < start or base + {lanes} > stop"
     text.add(f"base = block * {lanes}", f"group = uint64(base // {groups})")
-    with text.block("if True:" if checked else f"if partial or {outside}:"):
+    with text.compound("if True:" if checked else f"if partial or {outside}:"):
         text.add(f"mask_lanes(ws, {workspace.address(Buffer('mask'))}, {lanes}, {groups}, base, start, stop)")
         text.add(f"partial = {outside}")

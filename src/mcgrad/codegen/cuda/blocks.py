@@ -135,14 +135,14 @@ def _write_kernel(text: Source, printer: ThreadPrinter, zeros: Tree, tree: Tree,
     add(f"sums = advance(ws, {printer.workspace.total * lanes})")
     add(*printer.lines(zeros))
     add("chunk = int32(cuda.blockIdx.x)")
-    with text.block("while chunk < chunks:"):
+    with text.compound("while chunk < chunks:"):
         add("r = thread")
-        with text.block(f"while r < {sums.size(shape)}:"):
+        with text.compound(f"while r < {sums.size(shape)}:"):
             add("put(sums, r, real(0))", f"r = int32(r + {shape.threads})")
         add("cuda.syncthreads()", "turn = int32(0)")
-        with text.block(f"while turn < {turns}:"):
+        with text.compound(f"while turn < {turns}:"):
             add(f"begin = base + int64(chunk) * int64({lanes * turns}) + int64(turn) * int64({lanes})")
-            with text.block(f"if begin < stop and begin + int64({lanes}) > start:"):
+            with text.compound(f"if begin < stop and begin + int64({lanes}) > start:"):
                 _write_turn(text, printer, tree)
             add("turn = int32(turn + 1)")
         add("cuda.syncthreads()")

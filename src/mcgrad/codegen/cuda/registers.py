@@ -53,13 +53,13 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
     _write_noise(source, straight, group)
     rows = 2 * count + 2 * checked
-    with source.block(f"def kernel({ARGUMENTS}, {arguments}):"):
+    with source.compound(f"def kernel({ARGUMENTS}, {arguments}):"):
         source.add(f'"""Sums over chunks of {THREADS * TURNS * group} draws, {group} a turn of each thread."""')
         source.add(f"table = cuda.shared.array({rows * THREADS // 32}, float64)")
         if not by_value:
             source.add(*(f"c{i} = at(c, int32({i}))" for i in range(len(straight.constants))))
             source.add(*(f"p{i} = at(shift, int32({i}))" for i in range(count)))
-        with source.block("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
+        with source.compound("for chunk in range(int32(cuda.blockIdx.x), chunks, int32(cuda.gridDim.x)):"):
             _write_chunk(source, straight, group, checked, few and not checked)
     return Emitted(
         source=str(source),
@@ -76,7 +76,7 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
 def _write_noise(source: Source, straight: Straight, group: int) -> None:
     """Write `noise`: that of all draws of a group, draw by draw."""
     names = [[f"{name}_{k}" for name in straight.noise] for k in range(group)]
-    with source.block("def noise(low, high, key0, key1):"):
+    with source.compound("def noise(low, high, key0, key1):"):
         source.add('"""The noise of a group of draws, draw by draw."""')
         numbers = ((var, i) for var in straight.program.noise() for i in range(var.size))
         for j, (var, component) in enumerate(numbers):
@@ -100,19 +100,19 @@ def _write_chunk(source: Source, straight: Straight, group: int, checked: bool, 
     source.add(f"whole = start <= first and first + int64({chunk}) <= stop")
     source.add(f"group = uint64(first) >> uint64({group // 2})", "high = uint32(group >> uint64(32))")
     if apart:
-        with source.block("if whole:"), source.block(f"for turn in range({TURNS}):"):
+        with source.compound("if whole:"), source.compound(f"for turn in range({TURNS}):"):
             _write_turn(source, straight, group)
             _write_draws(source, straight, group)
-    with source.block("else:" if apart else "if True:"), source.block(f"for turn in range({TURNS}):"):
+    with source.compound("else:" if apart else "if True:"), source.compound(f"for turn in range({TURNS}):"):
         source.add(f"d0 = first + int64(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)) * int64({group})")
-        with source.block(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
+        with source.compound(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
             _write_turn(source, straight, group)
             if apart or checked:
                 _write_one_by_one(source, straight, group, checked)
             else:
-                with source.block(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
+                with source.compound(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
                     _write_draws(source, straight, group)
-                with source.block("else:"):
+                with source.compound("else:"):
                     _write_one_by_one(source, straight, group, checked)
     for row, name in enumerate(sums):
         source.add(f"share(table, {row}, {name})")
@@ -146,7 +146,7 @@ def _write_sums(source: Source, outputs: list[str]) -> None:
 def _write_one_by_one(source: Source, straight: Straight, group: int, checked: bool) -> None:
     """Write a loop over the draws of a group that are wanted: where a range ends, or each draw is looked at."""
     inside = "if start <= d0 + int64(k) and d0 + int64(k) < stop:"
-    with source.block(f"for k in range({group}):"), source.block(inside):
+    with source.compound(f"for k in range({group}):"), source.compound(inside):
         for name in straight.noise:
             chosen = f"{name}_{group - 1}"
             for k in reversed(range(group - 1)):
@@ -158,8 +158,8 @@ def _write_one_by_one(source: Source, straight: Straight, group: int, checked: b
             _write_sums(source, outputs)
             return
         source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")
-        with source.block("if bad:"):
+        with source.compound("if bad:"):
             source.add("nonfinite += int32(1)")
-        with source.block("if not (bad and omit):"):
+        with source.compound("if not (bad and omit):"):
             source.add("used += int32(1)")
             _write_sums(source, outputs)

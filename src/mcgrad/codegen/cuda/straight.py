@@ -65,7 +65,7 @@ class Straight:
         self.outputs = [name for names in outputs for name in names.ravel()]
         size = sum(var.size for var in self.arguments.scalars)
         self.constants = [f"c{i}" for i in range(size)]
-        with self.source.block(f"def draw({', '.join([*self.noise, *self.constants])}):"):
+        with self.source.compound(f"def draw({', '.join([*self.noise, *self.constants])}):"):
             self.source.add('"""Outputs of one draw, from its noise and what no draw changes."""')
             self.source.add(*lines.lines)
             self.source.add(f"return ({', '.join(self.outputs)},)")
