@@ -1,4 +1,4 @@
-"""The functions in float32 for GPUs: what an emitted float32 kernel calls there.
+"""The functions in float32 for GPUs, as emitted float32 kernels import them there.
 
 They are those of the CPU but for exp, which is made of the hardware's 2**x, and for those that call exp. The hardware's
 logarithm and sine have bounds of absolute errors only, which the stated bounds do not allow. Error bounds: `bounds.py`.

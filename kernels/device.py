@@ -1,4 +1,4 @@
-"""What only a GPU kernel needs: memory through pointers, subroutines, sums over the threads of a block.
+"""Functions for GPU kernels alone: memory through pointers, subroutines, sums over the threads of a block.
 
 A kernel takes plain pointers and numbers, so that it can be compiled without a device and launched by anything that
 has a device address. Its blocks have whole warps.

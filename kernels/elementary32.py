@@ -1,4 +1,4 @@
-"""The elementary functions in float32: what an emitted float32 kernel calls."""
+"""The elementary functions in float32, as emitted float32 kernels import them."""
 
 from mcgrad.kernels import elementary
 from mcgrad.kernels.widths import FLOAT32, namespace

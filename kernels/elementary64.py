@@ -1,4 +1,4 @@
-"""The elementary functions in float64: what an emitted float64 kernel calls."""
+"""The elementary functions in float64, as emitted float64 kernels import them."""
 
 from mcgrad.kernels import elementary
 from mcgrad.kernels.widths import FLOAT64, namespace

@@ -1,4 +1,4 @@
-"""How kernel functions are compiled: the decorator of scalar functions and the options of functions with loops.
+"""Decorators that compile kernel functions: scalar functions, and the options of functions with loops.
 
 A scalar function is inlined into its caller by Numba, before type inference. So it serves a CPU kernel and a
 numba-cuda kernel alike, and LLVM sees straight-line code in the lane loop.

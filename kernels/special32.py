@@ -1,4 +1,4 @@
-"""The special functions in float32: what an emitted float32 kernel calls."""
+"""The special functions in float32, as emitted float32 kernels import them."""
 
 from mcgrad.kernels import special
 from mcgrad.kernels.widths import FLOAT32, namespace

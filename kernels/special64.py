@@ -1,4 +1,4 @@
-"""The special functions in float64: what an emitted float64 kernel calls."""
+"""The special functions in float64, as emitted float64 kernels import them."""
 
 from mcgrad.kernels import special
 from mcgrad.kernels.widths import FLOAT64, namespace

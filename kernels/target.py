@@ -1,4 +1,4 @@
-"""Numba's CUDA target, from numba-cuda, made to load on NumPy 2.5; what compiles for GPUs imports `cuda` from here.
+"""Numba's CUDA target, from numba-cuda, patched to load on NumPy 2.5; modules for GPUs import `cuda` from here.
 
 numba-cuda 0.30 overloads `np.row_stack`, which NumPy 2.5 removed, when it first compiles something: the name is
 defined again, as the alias of `np.vstack` that it was. Its import uses a form of `np.timedelta64` that NumPy 2.5

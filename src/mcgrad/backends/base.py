@@ -1,4 +1,4 @@
-"""What a backend is: something that averages a Program's outputs over ranges of draws.
+"""The protocols of backends, kernels and bound kernels: they average a Program's outputs over ranges of draws.
 
 The engine compiles a Program (`Backend.compile`), binds values to its inputs (`Kernel.bind`), and has the first of a
 run's chunks of draws averaged by `Bound.shift`, which also gives the shift, and the others by `Bound.partial`, in

@@ -1,4 +1,4 @@
-"""Values of draw-independent Vars: what a kernel takes as constants, and what the engine puts before or behind means.
+"""Compute draw-independent Vars on the host: constants for kernels, and constant outputs and factors for the engine.
 
 Backends make a `HostValues` of a Program's hoisted Vars when they compile it, and call it when they bind inputs.
 """

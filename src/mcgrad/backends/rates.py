@@ -1,4 +1,4 @@
-"""How fast this machine is: the constants from which backends estimate what a run takes.
+"""Rates of this machine: the constants from which backends estimate the time of a run, measured or by default.
 
 Every backend has defaults. `mcgrad tune` measures them and keeps what it finds in the cache folder, by machine: the
 processor, how many of them this process may use, and the versions of mcgrad and Numba. Nothing else writes the file,

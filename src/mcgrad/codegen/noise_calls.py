@@ -1,4 +1,4 @@
-"""What emitted code calls to make noise: functions that fill a row on a CPU, words and what is made of them on a GPU.
+"""Calls that make noise in emitted code: functions that fill a row on a CPU; words, and numbers of these, on a GPU.
 
 Names are made of the generator's and the law's: `normal_row32` and `words` are Philox's, those of another generator
 begin with its own name. Four words of 32 bits serve a group of draws, 4 in float32 and 2 in float64.

@@ -1,4 +1,4 @@
-"""Source text: an indented writer, and the table of what each elementwise op is called in the kernels."""
+"""Source text: an indented writer, and the table of the names that elementwise ops have in the kernels."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping

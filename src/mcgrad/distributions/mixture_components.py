@@ -1,4 +1,4 @@
-"""Components of a mixture, of one family: how their parameters are stacked, how they are drawn, what draws follow.
+"""Components of a mixture, of one family: how their parameters are stacked, their draws, and the path of draws.
 
 `mixture` calls them. A family with a `cdf` has `Independent` components. `MultivariateNormal` states `Correlated` in
 their place, in `Distribution.components`.

@@ -1,1 +1,1 @@
-"""Methods: each turns "f and q" into a Program whose outputs, draw by draw, are what has to be averaged."""
+"""Methods: each turns f and q into a Program of the value and the gradient, whose outputs are averaged over draws."""

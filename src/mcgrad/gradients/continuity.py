@@ -1,4 +1,4 @@
-"""Whether a comparison makes the integrand jump, or only bend: as in `where(S > K, S - K, 0)`, which is continuous."""
+"""Decide whether a comparison makes the integrand jump, or not, as in `where(S > K, S - K, 0)`, which is continuous."""
 
 from __future__ import annotations
 

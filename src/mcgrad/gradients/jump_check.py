@@ -1,4 +1,4 @@
-"""Pathwise gradients that leave out what a jump contributes: refused where nothing else is left, else a warning."""
+"""Check pathwise gradients for jumps, whose contribution they lack: refuse those that are all zero, warn of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a value may jump: the ops without a derivative (comparisons, floors, signs) between it and a parameter."""
+"""Find where a value may jump: ops without a derivative (comparisons, floors, signs) between it and a parameter."""
 
 from __future__ import annotations
 

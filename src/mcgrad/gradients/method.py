@@ -1,4 +1,4 @@
-"""The record of a method of estimating a gradient: what it applies to, what it needs beforehand, and how it is made.
+"""The record of a method of estimating gradients: where it applies, its needs, its pilot, and its function.
 
 `methods` lists the records; `plan` makes Programs of them, and `engine.auto`, `validate.comparison` and
 `validate.verification` read from them which methods suit an integrand and what may bias one.

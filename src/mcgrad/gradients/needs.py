@@ -1,4 +1,4 @@
-"""What methods ask of an integrand and of the parameters of its distribution: each need refuses what lacks it.
+"""The requirements of methods on an integrand and on the parameters of its distribution: each raises if not met.
 
 `Method.gradient` calls those of its method before it makes the gradient. The need of a density whose scores have mean
 zero is in `score_mean`; what a single method needs is in its file.

@@ -1,4 +1,4 @@
-"""Which method each parameter has, and the Programs made of them: of the gradient, and of the pilot before it."""
+"""The plan of an estimate: the method of each parameter, and the Programs of the gradient and of its pilots."""
 
 from __future__ import annotations
 

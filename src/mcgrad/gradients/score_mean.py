@@ -1,4 +1,4 @@
-"""What `score`, `stl` and `dreg` need of a density: scores s = d log q / d phi with E[h(z) s] = d/dphi E[h(z)].
+"""The condition of `score`, `stl` and `dreg` on a density: scores s = d log q / d phi with E[h(z) s] = d/dphi E[h(z)].
 
 For h = 1 it says that the mean of the score is zero. It is not so where a parameter moves an end of the support at
 which the density is not zero: the right side has a term at that end, which the left side lacks. It is not so, either,

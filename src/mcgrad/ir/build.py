@@ -1,4 +1,4 @@
-"""One function an op: each takes arguments in any convenient form, folds what is constant, and returns a Var.
+"""The constructors of Vars, one function an op: each converts its arguments, folds constants, and returns a Var.
 
 They follow NumPy's broadcasting by inserting `broadcast` equations, so that every elementwise equation has arguments of
 one shape. Shape, kind and level are what `infer` says.

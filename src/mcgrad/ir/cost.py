@@ -1,4 +1,4 @@
-"""What Vars cost, in multiplications a draw: modes of differentiation, backends and plans are chosen by it."""
+"""The cost of Vars in multiplications a draw, for the choice of modes of differentiation, backends and methods."""
 
 from __future__ import annotations
 

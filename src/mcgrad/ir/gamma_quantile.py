@@ -1,4 +1,4 @@
-"""What the gamma quantile and its slopes mean, by SciPy and quadrature: nothing in common with the kernels.
+"""The meaning of the gamma quantile and its slopes, by SciPy and quadrature: independent of the kernels.
 
 z is the quantile of Gamma(a, 1) at Phi(e), y = log z. With R = (probability beyond z) / (z p(z)), taken on one side,
 

@@ -1,4 +1,4 @@
-"""A hash of what a user's function does, in place of the function, for serial forms and fingerprints of Programs."""
+"""Hashes of users' functions by their code, for serial forms and fingerprints of Programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every op means: NumPy on arrays whose last axis is the draws.
+"""The reference interpreter: the meaning of every op, by NumPy on arrays whose last axis is the draws.
 
 This is the definition. Every backend is tested against it, and it against closed forms. A draw-independent array
 has extent 1 on the last axis; NumPy's broadcasting does the rest, and axis numbers of one draw stay valid.

@@ -1,4 +1,4 @@
-"""What a `table` equation looks up: an array that a function makes of one number, in float64 and once for all draws."""
+"""The tables of `table` equations: an array that a function makes of one number, in float64 and once for all draws."""
 
 from __future__ import annotations
 

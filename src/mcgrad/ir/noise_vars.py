@@ -1,4 +1,4 @@
-"""Noise Vars: those of what a transform takes, and the numbers of one in a range of draws."""
+"""Noise Vars of a noise spec, and the numbers of one in a range of draws."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Make Vars again with something changed: one walk in dependency order, and a rule that says what stands for each Var.
+"""Rewrite Vars: one walk in dependency order, with a rule that returns the replacement of each Var.
 
 Whatever turns Vars into other Vars of the same Program is such a rule: simplification, lowering, other leaves in place
 of some, one more axis (`vmap`), equal equations as one.

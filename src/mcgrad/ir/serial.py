@@ -1,4 +1,4 @@
-"""A Program as bytes, and back: what is hashed for fingerprints, pickled, and sent to processes that never saw f.
+"""Programs to bytes and back, for fingerprints, pickles, and processes in which f was never traced.
 
 The bytes are a line with the version, a digest of the rest, a line of JSON, and the contents of all literal arrays. The
 JSON lists the equations in dependency order: op, numbers of the arguments, attributes, and the shape where it does not

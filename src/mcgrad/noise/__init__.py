@@ -1,4 +1,4 @@
-"""Noise: which a transform takes (`spec`, public), where its numbers come from, and what they are."""
+"""Noise: the specs of transforms (`spec`, public), generators of random words, and laws that make numbers of these."""
 
 from mcgrad.noise.spec import (
     Noise as Noise,

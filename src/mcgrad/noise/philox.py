@@ -1,4 +1,4 @@
-"""The generator Philox4x32-10 in NumPy: what its kernel, `kernels/philox.py`, has to reproduce bit for bit."""
+"""The generator Philox4x32-10 in NumPy: the reference, bit for bit, of its kernel, `kernels/philox.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a noise Var come from: its attribute, which estimators make and every backend reads."""
+"""The attribute of a noise Var: its generator, law and stream, which methods set and every backend reads."""
 
 from __future__ import annotations
 

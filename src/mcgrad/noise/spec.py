@@ -1,4 +1,4 @@
-"""What noise a transform takes: standard normal, or uniform on the open interval (0, 1).
+"""Noise specs, the argument of transforms: standard normal, or uniform on the open interval (0, 1).
 
 A noise spec is one :class:`Noise`, or a dict name -> spec whose noise reaches the transform as a dict of the same
 names. Flattened in order, the sources are numbered 0, 1, ...: source i is stream i of the generator, its `kind` is the

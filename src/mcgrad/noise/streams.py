@@ -1,3 +1,3 @@
-"""Where the streams of pilots begin: an estimate's are numbered from 0, so no two of them have draws in common."""
+"""The first stream of each kind of pilot; those of an estimate are numbered from 0, so that all are different."""
 
 BASELINES, AUTO, SCORES, STEPS = (k << 16 for k in (1, 2, 3, 4))

@@ -1,1 +1,1 @@
-"""Rewrite a Program into a cheaper one with the same meaning, from the derivatives to what code is generated from."""
+"""Simplify Programs: rewrite one into a cheaper one with the same meaning, after differentiation and before codegen."""

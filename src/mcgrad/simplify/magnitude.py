@@ -1,4 +1,4 @@
-"""What is known of the size of values before any is computed: factors of moderate size, and noise about zero."""
+"""Bounds on the size of values, before any is computed: factors of moderate size, and noise about zero."""
 
 from __future__ import annotations
 

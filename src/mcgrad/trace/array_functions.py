@@ -1,4 +1,4 @@
-"""The table of NumPy functions that are not ufuncs: the function's own name, and what it builds.
+"""The table of traced NumPy functions that are not ufuncs: the function, and the one that builds its Vars.
 
 An entry takes Vars where NumPy takes arrays, and the arguments under NumPy's names; a keyword that it does not have is
 refused by name. It returns a Var, a list or tuple of Vars, or a plain value that depends on the shape alone.

@@ -1,4 +1,4 @@
-"""The frames of the stack while a user's function is traced: which library each belongs to, and what it evaluates."""
+"""The stack frames while a user's function is traced: the library of each, and the expression that it evaluates."""
 
 from __future__ import annotations
 

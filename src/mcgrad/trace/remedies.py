@@ -1,4 +1,4 @@
-"""What to write instead of NumPy's and SciPy's functions that cannot be traced, by name."""
+"""Remedies for NumPy's and SciPy's functions that cannot be traced: what to write instead, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods for one gradient side by side, over the same draws: what each costs, and what it gives for that."""
+"""Compare methods for one gradient over the same draws: variance, time and efficiency of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take out of each loop over the lanes what is the same in all lanes, or is done for all at once.
+"""Move nodes that are equal in all lanes, or run for all at once, out of each loop over the lanes.
 
 That is the making of noise, and the start and the end of sums. What is left is scalar code of one lane, which LLVM
 vectorises. Where moments are much of it there are two versions, as a whole block of draws needs no masks.

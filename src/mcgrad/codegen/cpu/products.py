@@ -1,4 +1,4 @@
-"""Print what BLAS computes: products of matrices with the lane block, and the moments of outer products."""
+"""Print calls of BLAS: products of matrices with the lane block, and the moments of outer products."""
 
 from __future__ import annotations
 

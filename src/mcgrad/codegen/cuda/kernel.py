@@ -1,4 +1,4 @@
-"""What the shapes of numba-cuda kernels share: how they are launched, and the head of their source.
+"""The common part of all shapes of CUDA kernels: how they are launched, and the head of their source.
 
 A block of the grid takes *chunks* of draws, by their index, and leaves one partial of each: a float64 sum, and sum of
 squares, of each random output about its shift. A partial depends on its draws alone, not on the grid.

@@ -1,4 +1,4 @@
-"""Where a block of threads keeps the sums of its chunk, and how it adds to them and writes them as the chunk's partial.
+"""Sums of a chunk on a GPU: where a block of threads keeps them, adds to them, and writes them as a partial.
 
 First come two sums for each component and group of threads with the same draws, then those of outer products.
 """

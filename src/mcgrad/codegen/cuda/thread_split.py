@@ -1,4 +1,4 @@
-"""Which reductions keep threads from sharing a loop nest: they get nests of their own.
+"""Split nests for threads: reductions that keep threads from sharing a loop nest get nests of their own.
 
 Threads that have the same draws split the elements of one axis among them. Along that axis no scan may run, and no
 reduction, unless it runs along all axes: then each thread reduces its share in registers, and the shares are put

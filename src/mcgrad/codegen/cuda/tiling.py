@@ -1,4 +1,4 @@
-"""How the threads of a block share a matrix product: several rows of the result each, for all draws of the thread.
+"""Share a matrix product among the threads of a block: several rows of the result each, for all draws of a thread.
 
 For every number of the contracted axis a thread reads one vector of the operand and one vector for every four (two)
 rows of the matrix, and multiplies all of one with all of the other. The matrix is read through the L1 cache, as vectors

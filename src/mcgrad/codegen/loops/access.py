@@ -1,4 +1,4 @@
-"""Where the elements of a Var lie: ops that only move elements cost nothing, they change how others are read.
+"""The location of the elements of a Var: ops that only move elements change the indices by which others are read.
 
 An Access maps the index of an element to a row of the Var that was really computed: an offset and a stride for each
 axis, or, where no strides can say it, a table of rows.

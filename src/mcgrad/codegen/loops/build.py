@@ -1,4 +1,4 @@
-"""Make the loop tree of a schedule: what is done once, and what is done for each block of draws.
+"""Make the loop tree of a schedule: nodes that run once, and nodes that run for each block of draws.
 
 A nest becomes one loop for each axis, with a loop over all lanes inside that does all that an element needs, in the
 order of the equations. Later passes say where the rows of a Var lie, how many lanes there are and what need not be done

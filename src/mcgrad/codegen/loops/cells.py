@@ -1,4 +1,4 @@
-"""What the nodes of a loop tree compute with: values, numbers, and cells of memory that indices and buffers name."""
+"""The operands of loop-tree nodes: values, numbers, and cells of memory that indices and buffers name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take out of each loop over the lanes what is the same in all lanes: the part that all targets share.
+"""Move nodes that are equal in all lanes out of the loops over lanes: the part that all targets share.
 
 Before the loop go the addresses of rows and numbers that no draw changes, after it what is done with what the lanes
 have added up. How noise is made and how moments are taken is each target's own.

@@ -1,4 +1,4 @@
-"""What rows of a workspace are, how many lanes each has on a CPU, and a pool that gives rows for some time.
+"""The rows of a workspace, the number of lanes in each on a CPU, and a pool that allocates rows for some time.
 
 The workspace is one array (constant offsets in one array are what LLVM can tell apart); a row is one element of one
 Var for all lanes of the block.

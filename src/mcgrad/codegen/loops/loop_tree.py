@@ -1,4 +1,4 @@
-"""The loop tree: what a kernel does, as frozen nodes between the schedule and the text of a target.
+"""The loop tree of a kernel: frozen nodes between the schedule and the text of a target.
 
 `build` makes the tree of a schedule, passes return new trees, and a target's printer writes each node by a template.
 No node holds text of a target:
