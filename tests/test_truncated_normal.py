@@ -29,8 +29,8 @@ CASES = read()
 @pytest.mark.parametrize("params", CASES, ids=lambda params: "-".join(str(x) for _, x in params))
 def test_draws_slopes_and_densities_are_those_of_mpmath(params):
     rows, q = CASES[params], mg.TruncatedNormal(**dict(params))
-    leaves = {input_(name, ()): np.array([x]) for name, x in params}
-    given = {var.attrs: var for var in leaves}
+    given = {name: input_(name, ()) for name, _ in params}
+    leaves = {given[name]: np.array([x]) for name, x in params}
     noise = input_("eps", ())
     z = trace(q.transform, (noise,), given)
     slopes = reverse(z, list(given.values()))
