@@ -20,8 +20,9 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
             names = [f"{node.module}.{name}" for name in names]
-        yield from (name.split(".")[1:] for name in names if name.startswith("mcgrad."))
+        yield from (parts[1:] for parts in (name.split(".") for name in names) if parts[0] == "mcgrad")
 
 
 @cache
