@@ -12,6 +12,7 @@ import mcgrad as mg
 from mcgrad.cli import main
 from mcgrad.jobs.jobfile import load
 from mcgrad.system import atomic
+from tests.processes import running
 
 MODEL = """
 import numpy as np
@@ -345,23 +346,21 @@ def test_usage():
 
 
 def test_interrupt(folder):
-    job(folder, n="1_000_000_000")
+    job(folder, n="100_000_000")
     handler = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not so under pytest-xdist
     )
     run = [sys.executable, "-c", f"{handler}; from mcgrad.cli import main; sys.exit(main())", "run", "job.toml"]
     checkpoint = folder / "results" / ".job.checkpoint.json"
-    with subprocess.Popen(
-        [*run, "--progress", "--checkpoint", "0"], stderr=subprocess.PIPE, text=True, cwd=folder
-    ) as process:
-        deadline = time.monotonic() + 60
+    with running([*run, "--progress", "--checkpoint", "0"], stderr=subprocess.PIPE, cwd=folder) as process:
+        deadline = time.monotonic() + 300
         while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert error.rstrip().endswith("mcgrad: interrupted")
-    assert "of 1,000,000,000 draws are kept; --resume goes on from there" in error
+    assert "of 100,000,000 draws are kept; --resume goes on from there" in error
     assert "Traceback" not in error
     assert os.listdir(folder / "results") == [checkpoint.name]
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import mcgrad as mg
+from tests.processes import running
 
 MAIN = """
 import signal, sys
@@ -49,7 +50,7 @@ DRAWS = {"numpy": 8_000_000, "cpu": 400_000_000}  # some seconds
 def stopped_by(sent, folder):
     """Run the batch until a checkpoint says that some chunks are done, send a signal, and return what is there."""
     path = folder / "results" / ".long.checkpoint.json"
-    with subprocess.Popen([*RUN, "--checkpoint", "0"], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+    with running([*RUN, "--checkpoint", "0"], cwd=folder, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
         chunks = set()
         while len(chunks) < 2 and process.poll() is None and time.monotonic() < deadline:
@@ -57,7 +58,7 @@ def stopped_by(sent, folder):
                 chunks.add(json.loads(path.read_text())["stop"])  # whole, whenever it is read
             time.sleep(0.005)
         process.send_signal(sent)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
     assert len(chunks) == 2, error
     return process.returncode, error, max(chunks), json.loads(path.read_text())["stop"]
 

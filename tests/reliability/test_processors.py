@@ -142,7 +142,7 @@ def test_threads_of_pools_that_are_not_kept_end():
     pool.cache_clear()
     began = {}
     for size in range(2, 14):
-        executor, before = pool(size), {*threading.enumerate()}
+        before, executor = {*threading.enumerate()}, pool(size)
         executor.submit(int).result(60)
         began[size] = {*threading.enumerate()} - before
         assert began[size]

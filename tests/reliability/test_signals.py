@@ -11,6 +11,7 @@ import pytest
 from mcgrad import cli
 from mcgrad.cli import main
 from mcgrad.jobs import signals
+from tests.processes import running
 
 MAIN = """
 import signal
@@ -37,10 +38,10 @@ def test_a_signal_ends_an_import_that_never_ends(tmp_path, sent):
     (tmp_path / "model.py").write_text(code)
     (tmp_path / "batch.toml").write_text(BATCH)
     command = [sys.executable, "-c", MAIN, "run", "batch.toml"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == "importing\n"
         process.send_signal(sent)
-        printed, error = process.communicate(timeout=60)
+        printed, error = process.communicate(timeout=300)
     assert process.returncode == 128 + sent
     assert error == f"mcgrad: {'interrupted' if sent == signal.SIGINT else f'ended by {sent.name}'}\n"
     assert printed.split("\n")[1:3] == ["2 jobs: 2 not run", "first   not run  batch.toml, [[job]] 1"]
@@ -54,9 +55,9 @@ def test_threads_that_a_file_leaves_running_are_waited_for_and_named(tmp_path):
     (tmp_path / "batch.toml").write_text(BATCH)
     command = [sys.executable, "-c", MAIN, "run", "batch.toml"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as process:
+    with running(command, cwd=tmp_path, **pipes) as process:
         said = process.stderr.readline()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert said == "mcgrad: waits for threads that a job's file has left running: reader\n"
     assert process.returncode == 0
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
+from threading import Barrier, Thread
 from typing import TypeGuard, TypeVar
 
 from mcgrad.backends.blas_threads import limit_worker
@@ -53,12 +54,42 @@ def threads_given() -> str:
 
 @lru_cache(POOLS)
 def pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool of this many threads. The threads of pools that are no longer kept end with their last run."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
+    """Return a pool of this many threads. The threads of pools that are no longer kept end with their last run.
+
+    They are started in another thread than the main one, where no signal raises an exception: a thread whose start
+    is interrupted is unknown to its executor, which never ends it, and Python would wait for it for ever at its end.
+
+    Raises
+    ------
+    RuntimeError
+        No thread can start.
+    """
+    executor = ThreadPoolExecutor(threads, thread_name_prefix=f"mcgrad-{threads}")
+    starter = Thread(target=_start, args=(executor, threads), name=f"mcgrad-{threads}-start", daemon=True)
+    starter.start()
+    starter.join()
+    return executor
+
+
+def _start(executor: ThreadPoolExecutor, threads: int) -> None:
+    """Start all threads of an executor, or as many as can start: it starts one where no other waits for work."""
+    all_started = Barrier(threads)
+    try:
+        for _ in range(threads):
+            executor.submit(all_started.wait)
+    except RuntimeError:
+        all_started.abort()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
+def _pool_if_any(threads: int) -> ThreadPoolExecutor | None:
+    try:
+        return pool(threads)
+    except RuntimeError:  # no thread can start, or the process is ending
+        return None
 
 
 def in_order(
@@ -76,7 +107,7 @@ def in_order(
             yield item, work(item)
         return
     process = os.getpid()
-    executor: ThreadPoolExecutor | None = pool(threads)
+    executor = _pool_if_any(threads)
     waiting: deque[tuple[Item, Future[Result] | None]] = deque()
 
     def submit(item: Item) -> Future[Result] | None:
