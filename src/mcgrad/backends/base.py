@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.program import Program
@@ -78,6 +79,52 @@ class Kernel(Protocol):
 
     def source(self) -> str:
         """Return the source that was compiled, as text for users."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPartial:
+    """Moments of a Program with rows over the draws of some consecutive rows.
+
+    Parameters
+    ----------
+    counts : array of int64, shape (rows,)
+        Draws of each row, without those left out.
+    means, norms : array of float64, shape (rows, K)
+        As of `Moments`, of the K components of the random outputs that are not summed over the rows, in order.
+    nonfinite : array of int64, shape (rows,)
+        Draws of each row that had a non-finite output.
+    totals, variances : array of float64, shape (S,)
+        Of the S components of the random outputs that are summed: the sums over the rows of their means, and of the
+        variances of these means.
+    """
+
+    counts: npt.NDArray[np.int64]
+    means: Array
+    norms: Array
+    nonfinite: npt.NDArray[np.int64]
+    totals: Array
+    variances: Array
+
+
+@runtime_checkable
+class AveragesRows(Protocol):
+    """A kernel that averages many rows in one call; others are called row by row."""
+
+    def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> BoundRows:
+        """Take values of the inputs, those by row with the rows on the first axis, and the numbers of the rows."""
+
+
+class BoundRows(Protocol):
+    """A compiled Program with values for the inputs of many rows."""
+
+    def chunks(self, n: int) -> Iterable[tuple[int, int]]:
+        """Cut the rows into ranges, for n draws a row: by the Program, n and the number of rows alone.
+
+        What a row's moments are does not depend on the range that it is in, but for the order of the sums over rows.
+        """
+
+    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+        """Average over the draws start .. stop of each row in a range; row r's are numbered from `first_of_row` on."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from mcgrad.arrays import as_dtype, to_common_device
 from mcgrad.backends.base import Array
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Program, Var, toposort
+from mcgrad.ir.program import Level, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Values
 
 WIDE = "float64"  # in which draw-independent values are computed, whatever the Program's dtype
@@ -40,11 +40,24 @@ class HostValues:
         self._is_computed = [root in computed for root in roots] if computed else []
 
     def __call__(self, inputs: Values) -> list[Array]:
-        """Return the values of the roots, without an axis of draws."""
-        others = self._others(inputs)
+        """Return the values of the roots, without an axis of draws: of one row, if there are inputs by row."""
+        return [value[..., 0] for value in self._values(inputs, False)]
+
+    def rows(self, inputs: Values) -> list[Array]:
+        """Return the values of the roots in many rows, which are the last axis: of extent 1 where all have the same.
+
+        Parameters
+        ----------
+        inputs : mapping from Input to array
+            Those by row have the rows on the first axis.
+        """
+        return self._values(inputs, True)
+
+    def _values(self, inputs: Values, rows: bool) -> list[Array]:
+        others = self._others(inputs, rows)
         if not self._is_computed:
             return others
-        wide, moved = self._computed(inputs), iter(others)
+        wide, moved = self._computed(inputs, rows), iter(others)
         with np.errstate(over="ignore", under="ignore"):
             computed = iter([as_dtype(value, self._dtype) for value in wide])
         return [next(computed if is_computed else moved) for is_computed in self._is_computed]
@@ -57,10 +70,13 @@ class _Evaluation:
         self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
         self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
 
-    def __call__(self, inputs: Values) -> list[Array]:
+    def __call__(self, inputs: Values, rows: bool) -> list[Array]:
         given = to_common_device(inputs[var.attrs] for var in self._leaves)
-        leaves = {var: as_dtype(x, self._dtype)[..., None] for var, x in zip(self._leaves, given, strict=True)}
-        return [value[..., 0] for value in self._interpreter(leaves)]
+        leaves = {}
+        for var, x in zip(self._leaves, given, strict=True):
+            x = as_dtype(x, self._dtype)
+            leaves[var] = np.moveaxis(x, 0, -1) if rows and var.level is Level.ROW else x[..., None]
+        return self._interpreter(leaves)
 
 
 def computed_roots(roots: Iterable[Var]) -> list[Var]:

@@ -19,7 +19,7 @@ from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Shape, Var
-from mcgrad.ir.spaces import Input, Space
+from mcgrad.ir.spaces import Input, RowInput, Space
 from mcgrad.noise.source import NoiseSource
 
 Operand = Var | npt.ArrayLike
@@ -37,9 +37,9 @@ def const(value: npt.ArrayLike) -> Var:
     return equation("const", (), Literal(array if array.dtype == bool else array.astype(np.float64)))
 
 
-def input_(path: str, shape: Shape, space: Space = Space.PARAM) -> Var:
-    """Make a draw-independent input, named by a path in a space."""
-    return equation("input", (), Input(space, path), tuple(shape))
+def input_(path: str, shape: Shape, space: Space = Space.PARAM, by_row: bool = False) -> Var:
+    """Make a draw-independent input, named by a path in a space; `by_row` if each row has its own value."""
+    return equation("input", (), (RowInput if by_row else Input)(space, path), tuple(shape))
 
 
 def noise(stream: int, law: str, shape: Shape) -> Var:

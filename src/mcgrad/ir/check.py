@@ -2,7 +2,7 @@
 
 from mcgrad.ir.infer import infer
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Program
+from mcgrad.ir.program import Level, Program
 from mcgrad.noise.generators import GENERATORS
 
 
@@ -25,5 +25,6 @@ def check(program: Program) -> Program:
     for out in program.outputs:
         assert out.var.kind == "float", f"output {out.path} is {out.var.kind}"
         assert out.scale is None or (out.scale.shape in ((), out.var.shape) and not out.scale.by_draw)
+        assert out.scale is None or not (out.summed and out.scale.level is Level.ROW), f"{out.path}: a factor by row"
     assert program.dtype in ("float32", "float64"), program.dtype
     return program

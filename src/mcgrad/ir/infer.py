@@ -13,6 +13,7 @@ from typing import Any
 
 from mcgrad.ir.ops import OPS, Op
 from mcgrad.ir.program import Level, Shape, Var
+from mcgrad.ir.spaces import RowInput
 
 
 def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
@@ -56,7 +57,9 @@ def infer(op: str, args: Sequence[Var], attrs: Any, shape: Shape = ()) -> tuple[
 def _leaf(op: str, attrs: Any, shape: Shape) -> tuple[Shape, str, Level]:
     if op == "const":
         return attrs.array.shape, "bool" if attrs.array.dtype == bool else "float", Level.CONSTANT
-    return shape, "float", Level.DRAW if op == "noise" else Level.CONSTANT
+    if op == "noise":
+        return shape, "float", Level.DRAW
+    return shape, "float", Level.ROW if isinstance(attrs, RowInput) else Level.CONSTANT
 
 
 def _kind(row: Op, kinds: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Var and Program: the intermediate representation, and its printed form.
 
-A Var is the result of one equation: an op applied to earlier Vars, with static attributes. Shapes are per draw; the
-draws themselves are an axis that no op can see. The *level* of a Var says how often its value changes: it is the
+A Var is the result of one equation: an op applied to earlier Vars, with static attributes. Shapes are of one draw of
+one row; draws and rows are axes that no op can see. The *level* of a Var says how often its value changes: it is the
 highest level of its arguments, and what is below `Level.DRAW` is computed once for all draws.
 """
 
@@ -22,10 +22,11 @@ class Level(IntEnum):
     """How often a value changes, from the seldom to the often; a Var has the highest level of its arguments."""
 
     CONSTANT = 0  # the same for all draws of a call
+    ROW = 1  # another for each row, that is, each problem of a batch
     DRAW = 2  # another for each draw
 
 
-TITLES = {Level.CONSTANT: "once", Level.DRAW: "each draw"}
+TITLES = {Level.CONSTANT: "once", Level.ROW: "each row", Level.DRAW: "each draw"}
 _DRAW = Level.DRAW  # as attributes of an enumeration are slow to look up
 
 
@@ -74,11 +75,15 @@ class Var:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What has to be averaged: the mean over draws of `var`, times the draw-independent `scale` (None for one)."""
+    """What has to be averaged: the mean over draws of `var`, times the draw-independent `scale` (None for one).
+
+    Of a Program with rows each row has its mean, or the result is the sum over the rows of their means, if `summed`.
+    """
 
     path: str
     var: Var
     scale: Var | None = None
+    summed: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,11 @@ class Program:
         read = [arg for var in body for arg in var.args if not arg.by_draw]
         read += [var for out in self.outputs for var in (out.var, out.scale) if var is not None and not var.by_draw]
         return list(dict.fromkeys(read))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it is a Program of many rows: some input or output is by row, or summed over them."""
+        return any(out.summed for out in self.outputs) or any(var.level is Level.ROW for var in self.equations())
 
     def multiplies_matrices(self) -> bool:
         """Whether there is a product of matrices, of each draw or before them: BLAS may work it out."""
@@ -159,7 +169,8 @@ class Program:
         lines.append("  mean of:")
         for out in self.outputs:
             scale = f" * {names[out.scale]}" if out.scale is not None else ""
-            lines.append(f"    {out.path} = {names[out.var]}{scale}")
+            over = ", summed over the rows" * out.summed
+            lines.append(f"    {out.path} = {names[out.var]}{scale}{over}")
         return "\n".join(lines)
 
 

@@ -7,9 +7,10 @@ of some, one more axis (`vmap`), equal equations as one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from mcgrad.ir.build import rebuild
-from mcgrad.ir.program import Output, Program, Var, toposort
+from mcgrad.ir.program import Program, Var, toposort
 
 Rule = Callable[[Var, tuple[Var, ...]], Var]
 
@@ -41,7 +42,9 @@ def rewrite(roots: Iterable[Var], rule: Rule, given: Mapping[Var, Var] | None = 
 def rewrite_program(program: Program, rule: Rule, given: Mapping[Var, Var] | None = None) -> Program:
     """Return a Program with all its Vars rewritten."""
     new = rewrite(program.roots(), rule, given)
-    outputs = (Output(out.path, new[out.var], None if out.scale is None else new[out.scale]) for out in program.outputs)
+    outputs = (
+        replace(out, var=new[out.var], scale=None if out.scale is None else new[out.scale]) for out in program.outputs
+    )
     return Program(tuple(outputs), program.dtype)
 
 

@@ -30,7 +30,7 @@ from mcgrad.ir.infer import equation
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, numbered
-from mcgrad.ir.spaces import Input, Space
+from mcgrad.ir.spaces import Input, RowInput, Space
 
 KIND, VERSION = b"mcgrad program ", b"1"
 DIGEST = 16  # bytes
@@ -102,7 +102,10 @@ def _parts(program: Program) -> Iterator[bytes]:
     for var, args in numbered(program.roots()):
         number[var] = len(number)
         rows.append([var.op, args, writer.attributes(var.attrs), *([var.shape] if var.op in LEAVES else [])])
-    outputs = [[out.path, number[out.var], out.scale and number[out.scale]] for out in program.outputs]
+    outputs = [
+        [out.path, number[out.var], out.scale and number[out.scale], *([True] if out.summed else [])]
+        for out in program.outputs
+    ]
     header = {
         "dtype": program.dtype,
         "literals": [[_little(literal).dtype.str, literal.array.shape] for literal in writer.literals],
@@ -130,7 +133,8 @@ class _Writer:
             function = self.functions.setdefault(attrs.function, len(self.functions))
             return [{"function": function}, attrs.shape]
         values = attrs if isinstance(attrs, tuple) else [getattr(attrs, field.name) for field in fields(attrs)]
-        return [self._value(value) for value in values]
+        by_row = [True] if isinstance(attrs, RowInput) else []
+        return [*map(self._value, values), *by_row]
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Literal):
@@ -167,8 +171,8 @@ class _Reader:
         for op, args, attrs, *shape in self.header["equations"]:
             made.append(equation(op, tuple(made[i] for i in args), self._attributes(op, attrs), *map(tuple, shape)))
         outputs = (
-            Output(path, made[var], None if scale is None else made[scale])
-            for path, var, scale in self.header["outputs"]
+            Output(path, made[var], None if scale is None else made[scale], *summed)
+            for path, var, scale, *summed in self.header["outputs"]
         )
         return check(Program(tuple(outputs), self.header["dtype"]))
 
@@ -177,8 +181,8 @@ class _Reader:
         if attrs is None or record is Literal:
             return self._value(attrs)
         if record is Input:
-            space, path = attrs
-            return Input(Space(space), path)
+            space, path, *by_row = attrs
+            return (RowInput if by_row else Input)(Space(space), path)
         return record(*map(self._value, attrs))
 
     def _value(self, value: Any) -> Any:

@@ -49,6 +49,12 @@ class Input(NamedTuple):
         return self.path if self.space is Space.PARAM else f"{self.space}:{self.path}"
 
 
+class RowInput(Input):
+    """The name of an input of which each row has its own value; equal to the `Input` of the same space and path."""
+
+    __slots__ = ()
+
+
 Values = Mapping[Input, npt.NDArray[Any]]  # of a Program's inputs, in the dtypes that they were given in
 
 

@@ -16,10 +16,12 @@ An identity is exact, or it passes two tests, for whatever values the parameters
 Values that draws change in jumps alone, such as counts, keep their roundings: 49 / 49 is 1, and 49 * (1 / 49) is less.
 """
 
+from dataclasses import replace
+
 from mcgrad.ir.build import apply, broadcast, rebuild
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import COMMUTATIVE
-from mcgrad.ir.program import Output, Program, Var
+from mcgrad.ir.program import Level, Output, Program, Var
 from mcgrad.ir.rewrite import Sharing, rewrite_program
 from mcgrad.simplify.identities import EXACT, ROUNDED, of_broadcasts
 from mcgrad.simplify.magnitude import is_moderate
@@ -65,8 +67,8 @@ def _unscaled(out: Output) -> Output:
         else:
             x, y = var.args
             factor, rest = (y, x) if x.by_draw else (x, y)
-            if factor.by_draw or not is_moderate(factor):
+            if factor.by_draw or not is_moderate(factor) or (out.summed and factor.level is Level.ROW):
                 break
         scale = factor if scale is None else apply("multiply", scale, factor)
         var = rest
-    return Output(out.path, var, scale)
+    return replace(out, var=var, scale=scale)
