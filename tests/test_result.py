@@ -3,16 +3,17 @@
 import json
 import math
 import pickle
-from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 
 from mcgrad.errors import MergeError, ParameterError
 from mcgrad.moments import Moments
 from mcgrad.results import format
 from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.interval import intervals, relative_error
 
 SHAPES = {"a.loc": (2, 2), "a.scale": (), "tau": (1,)}
 X = np.random.default_rng(0).standard_normal((7, 1000)) + np.arange(7)[:, None]
@@ -51,14 +52,14 @@ def test_estimates_do_not_change():
 
 def test_confidence_interval_covers_what_it_should():
     est = make()
-    z = NormalDist().inv_cdf(0.95)
+    z = student_t.ppf(0.95, 999)
     interval = est.confidence_interval(0.9)
     assert interval.level == 0.9
     assert interval.value == pytest.approx((est.value - z * est.stderr, est.value + z * est.stderr))
     low, high = interval.grad["a"]["loc"]
     np.testing.assert_allclose(high - low, 2 * z * est.grad_stderr["a"]["loc"])
     np.testing.assert_allclose((high + low) / 2, est.grad["a"]["loc"])
-    assert est.confidence_interval().value[1] == pytest.approx(est.value + 1.959963985 * est.stderr)
+    assert est.confidence_interval().value[1] == pytest.approx(est.value + 1.962341461 * est.stderr)
 
 
 def test_the_interval_covers_as_often_as_it_says():
@@ -66,6 +67,30 @@ def test_the_interval_covers_as_often_as_it_says():
     estimates = [make(x=row[None], shapes={}, stop=400) for row in x]
     covered = sum(low <= 0 <= high for low, high in (est.confidence_interval(0.8).value for est in estimates))
     assert abs(covered - 1600) / math.sqrt(2000 * 0.8 * 0.2) < 4  # false alarm: 6e-5
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_intervals_of_few_normal_draws_cover_as_often_as_they_say(n):
+    """The number that covers is binomial; a normal interval of 2 draws covers in 71%."""
+    x = np.random.default_rng(n).standard_normal((4000, n))
+    found = [make(x=row[None], shapes={}, stop=n).confidence_interval().value for row in x]
+    covered = sum(low <= 0 <= high for low, high in found)
+    assert abs(covered - 3800) / math.sqrt(4000 * 0.95 * 0.05) < 4.5
+
+
+def test_intervals_by_degrees_of_freedom_that_differ_from_row_to_row_of_a_batch():
+    degrees, error = np.array([1, 2, 30, 10**12, 0]), np.ones((5, 3))
+    low, high = intervals(0.95, degrees, 0.0, error[:, 0], {"loc": 0 * error}, {"loc": error}).grad["loc"]
+    np.testing.assert_allclose(high[:, 2], [12.706205, 4.302653, 2.042272, 1.959964, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(low, -high)
+
+
+def test_the_relative_error_of_a_standard_error():
+    """By the moments of the deviation of 4000 samples of 3 draws, whose own errors are about 1%."""
+    deviations = np.random.default_rng(3).standard_normal((4000, 3)).std(axis=1, ddof=1)
+    assert relative_error(2) == pytest.approx(deviations.std() / deviations.mean(), rel=0.05)
+    assert relative_error(1) == pytest.approx(math.sqrt(math.pi / 2 - 1))
+    assert relative_error(10**4) == pytest.approx(math.sqrt(0.5e-4), rel=1e-3)
 
 
 @pytest.mark.parametrize("level", [0, 1, 1.5, -0.1, math.nan, True, "0.95", None])
@@ -174,11 +199,12 @@ def test_the_table_reads_well():
     est = make(stop=4, x=x, shapes={"loc": (2,)}, seconds=0.002)
     assert str(est).splitlines() == [
         "        estimate  std. error       95% interval",
-        "value       1.50        0.20       [1.10, 1.90]",
-        "loc[0]    0.0000      0.0082  [-0.0160, 0.0160]",
+        "value       1.50        0.20       [0.85, 2.15]",
+        "loc[0]    0.0000      0.0082  [-0.0260, 0.0260]",
         "loc[1]         5           0",
         "",
         "4 draws, float32, cpu, 2 ms (2e+03 draws/s), seed 3",
+        "Standard errors of 4 draws have 3 degrees of freedom: their own relative error is 42%.",
     ]
     assert repr(est) == "Estimate(value=1.5, stderr=0.2, n=4, grad={loc})"
 
@@ -231,7 +257,7 @@ def test_any_magnitude_prints(scale, mean):
 )
 def test_numbers_print_plainly(mean, error, printed):
     x = np.array([[mean], [0.5]])
-    _, row, _ = format.lines(x[:, 0], np.array([error, 0.1]), Components({"a": ()}))
+    _, row, _ = format.lines(x[:, 0], np.array([error, 0.1]), 10**6, Components({"a": ()}))
     assert row.split()[1:] == printed
 
 

@@ -18,7 +18,7 @@ from mcgrad.errors import MergeError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
-from mcgrad.results.format import lines, nonfinite_lines, origin, run
+from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run
 from mcgrad.results.interval import ConfidenceInterval, intervals
 from mcgrad.results.ranges import Ranges, union
 from mcgrad.results.strict_json import dumps, listed, signed
@@ -36,7 +36,8 @@ class Estimate:
     Attributes
     ----------
     value, stderr : float
-        Estimate of E f(z), and its standard error.
+        Estimate of E f(z), and its standard error, which has n - 1 degrees of freedom, or n / group - 1: for n = 2 its
+        own relative error is 76%, for n = 10 it is 24%, for n = 100 it is 7%.
     grad, grad_stderr : dict
         Estimate of the gradient, and its standard errors.
     n : int
@@ -165,7 +166,7 @@ class Estimate:
         return self.problem if isinstance(self.problem, str) else self.problem()
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
-        """Return normal confidence intervals for the value and for each component of the gradient.
+        """Return confidence intervals for the value and for each component of the gradient, by Student's t.
 
         Parameters
         ----------
@@ -174,9 +175,16 @@ class Estimate:
 
         Notes
         -----
-        By the central limit theorem, so for n in the hundreds and more; not simultaneous over components.
+        With one degree of freedom less than there are draws, or groups of draws, that count. Exact at any number of
+        draws whose components are normal; for others by the central limit theorem, so for n in the hundreds and more.
+        Not simultaneous over components.
         """
-        return intervals(level, self.value, self.stderr, self._grad, self._grad_stderr)
+        return intervals(level, self._degrees, self.value, self.stderr, self._grad, self._grad_stderr)
+
+    @property
+    def _degrees(self) -> int:
+        """Degrees of freedom of the standard errors."""
+        return self.moments.count - 1
 
     # Merging
 
@@ -282,8 +290,9 @@ class Estimate:
         return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        table = lines(self.moments.estimate, self.moments.stderr, self.components)
+        table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group)
+        few = few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
-        return "\n".join([*table, "", foot, *how, *odd])
+        return "\n".join([*table, "", foot, *how, *few, *odd])

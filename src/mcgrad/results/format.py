@@ -8,38 +8,44 @@ from collections.abc import Iterator, Mapping
 from mcgrad.moments import Float64Array
 from mcgrad.results.columns import aligned
 from mcgrad.results.components import Components
+from mcgrad.results.interval import quantile, relative_error
 from mcgrad.system.printable import line
 
 MOST_LINES, EDGE = 24, 10  # a table has at most so many lines; a longer one shows so many at either end
-Z_95 = 1.959963984540054
+NORMAL_95, MANY = 1.959963984540054, 1000  # what Student's t differs from by 0.1%, from so many degrees of freedom on
+FEW = 10  # degrees of freedom below which a standard error has a relative error of a quarter, or nearly
 
 
-def lines(mean: Float64Array, error: Float64Array, components: Components) -> list[str]:
+def lines(mean: Float64Array, error: Float64Array, degrees: int, components: Components) -> list[str]:
     """Return the lines of the table, its header first.
 
     Parameters
     ----------
     mean, error : array, shape (K,)
         Estimates and standard errors.
+    degrees : int
+        Degrees of freedom of the standard errors.
     components : Components
         What they are of.
     """
-    return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, components)])
+    return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, degrees, components)])
 
 
-def _cells(mean: Float64Array, error: Float64Array, components: Components) -> Iterator[tuple[str, str, str, str]]:
+def _cells(
+    mean: Float64Array, error: Float64Array, degrees: int, components: Components
+) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
-    size = len(components)
+    size, reach = len(components), NORMAL_95 if degrees >= MANY else float(quantile(0.95, degrees))
     cut = size > MOST_LINES
     for i in [*range(EDGE), *range(size - EDGE, size)] if cut else range(size):
         if cut and i == size - EDGE:
             yield f"... {size - 2 * EDGE:,} more", "", "", ""
-        yield (line(str(components[i])), *_digits(float(mean[i]), float(error[i])))
+        yield (line(str(components[i])), *_digits(float(mean[i]), float(error[i]), reach))
 
 
-def _digits(mean: float, error: float) -> tuple[str, str, str]:
-    """Print a mean to two digits of its standard error, the error, and the 95% interval."""
-    low, high = mean - Z_95 * error, mean + Z_95 * error
+def _digits(mean: float, error: float, reach: float) -> tuple[str, str, str]:
+    """Print a mean to two digits of its standard error, the error, and the interval of so many of these."""
+    low, high = mean - reach * error, mean + reach * error
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{mean:.6g}", f"{error:.2g}", ""
     if error == 0:
@@ -68,6 +74,16 @@ def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str
     named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
     groups = f", in groups of {group} draws" if group > 1 else ""
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
+
+
+def few_lines(count: int, group: int) -> list[str]:
+    """Say how many degrees of freedom the standard errors have, and so how far off they are, where these are few."""
+    degrees = count - 1
+    if not 1 <= degrees < FEW:
+        return []
+    draws = f"{count} groups of {group} draws" if group > 1 else f"{count} draws"
+    freedom = f"{degrees} {'degree' if degrees == 1 else 'degrees'} of freedom"
+    return [f"Standard errors of {draws} have {freedom}: their own relative error is {relative_error(degrees):.0%}."]
 
 
 def nonfinite_lines(nonfinite: int, groups: int, omitted: bool, count: int) -> list[str]:

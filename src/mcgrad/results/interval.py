@@ -1,15 +1,18 @@
-"""Confidence intervals."""
+"""Confidence intervals of means whose standard errors are estimated, too: by quantiles of Student's t."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
+from mcgrad.moments import Float64Array
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,56 @@ class ConfidenceInterval:
 
 
 def intervals(
-    level: float, value: float, stderr: float, grad: Mapping[str, Any], grad_stderr: Mapping[str, Any]
+    level: float,
+    degrees: ArrayLike,
+    value: float,
+    stderr: float,
+    grad: Mapping[str, Any],
+    grad_stderr: Mapping[str, Any],
 ) -> ConfidenceInterval:
-    """Return normal intervals about an expectation and about each component of its gradient.
+    """Return intervals about an expectation and about each component of its gradient, by Student's t.
 
     Parameters
     ----------
     level : float
         Probability that one interval covers, 0 < level < 1.
+    degrees : array_like
+        Degrees of freedom of the standard errors: one number, or an array whose shape is that of the first axes of
+        each of the arrays.
     value, grad
         The estimates, those of the gradient by dotted path.
     stderr, grad_stderr
         Their standard errors.
-    """
-    from statistics import NormalDist  # slow to import
 
+    References
+    ----------
+    Student, The probable error of a mean, Biometrika 6, 1908.
+    """
     if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
-    z = NormalDist().inv_cdf(0.5 + 0.5 * float(level))
-    widths = {path: z * error for path, error in grad_stderr.items()}
+    t = quantile(float(level), degrees)
+
+    def around(x: Any, error: Any) -> tuple[Any, Any]:
+        width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
+        return x - width, x + width
+
     return ConfidenceInterval(
         float(level),
-        (value - z * stderr, value + z * stderr),
-        tree.unflatten({path: (x - widths[path], x + widths[path]) for path, x in grad.items()}),
+        around(value, stderr),
+        tree.unflatten({path: around(x, grad_stderr[path]) for path, x in grad.items()}),
     )
+
+
+def quantile(level: float, degrees: ArrayLike) -> Float64Array:
+    """Return how many standard errors an interval reaches to either side: NaN below one degree of freedom."""
+    from scipy.special import stdtrit  # slow to import
+
+    known = np.asarray(degrees, np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(-stdtrit(np.where(known >= 1, known, np.nan), 0.5 - 0.5 * level))
+
+
+def relative_error(degrees: int) -> float:
+    """Return the standard deviation of a standard error of normal draws, relative to its mean."""
+    mean = math.sqrt(2 / degrees) * math.exp(math.lgamma(0.5 * degrees + 0.5) - math.lgamma(0.5 * degrees))
+    return math.sqrt(1 - mean**2) / mean
