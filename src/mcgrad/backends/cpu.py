@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -17,17 +15,15 @@ import numpy.typing as npt
 from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
-from mcgrad.backends.host_values import HostValues
+from mcgrad.backends.cpu_compiled import Compiled
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.chunk import Emitted, emit
-from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
-from mcgrad.toolchain.compile import is_compiled, load
+from mcgrad.toolchain.compile import is_compiled
 
-CACHE_LINE = 64
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
 FOUND = 3e-3  # seconds to emit a Program and load its machine code from the cache
 
@@ -64,65 +60,6 @@ class CpuBackend:
         """Whether a Program was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
         return is_compiled(emitted.source, "chunk", emitted.user_functions)
-
-
-class Compiled:
-    """An emitted chunk function and how to call it."""
-
-    def __init__(self, emitted: Emitted, dtype: str) -> None:
-        from mcgrad.kernels import blas  # imports Numba
-
-        self.emitted, self.dtype = emitted, np.dtype(dtype)
-        self.components = sum(out.var.size for out, _ in emitted.outputs)
-        self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
-        self.size = sum(var.size for var, _ in emitted.scalars) + 1
-        self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
-        self._local = threading.local()
-        self.function = self._compiled()
-
-    def _compiled(self) -> Callable[..., None]:
-        """Have the function compiled or found in the cache; arguments are those of a call over no draws at all."""
-        none, nothing, workspace = np.empty(0), np.empty(0, self.dtype), self.take_workspace()
-        arguments = (
-            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, workspace, nothing, none, none,
-            np.zeros(2, np.int64), False, self.blas, *[_read_only(nothing)] * len(self.emitted.matrices),
-        )  # fmt: skip
-        try:
-            return load(self.emitted.source, "chunk", self.emitted.user_functions, arguments)
-        except RecursionError:  # of Numba's, a few calls deep for every loop
-            limit, loops = sys.getrecursionlimit(), self.emitted.loops
-            raise BackendError(
-                f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
-                f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
-            ) from None
-
-    def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
-        """Compute the draw-independent arguments."""
-        values = self.host(inputs)
-        c = np.empty(self.size, self.dtype)
-        for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
-            c[offset : offset + var.size] = value.ravel()
-        matrices = [
-            _read_only(np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1))
-            for (_, axes), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
-        ]
-        return c, matrices
-
-    def take_workspace(self) -> Array:
-        """Return this thread's workspace, or a new one inside another call of this thread, which has it."""
-        found: Array | None = self._local.__dict__.pop("workspace", None)
-        return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype) if found is None else found
-
-    def give_back(self, workspace: Array) -> None:
-        """Keep a workspace for the next call of this thread."""
-        self._local.workspace = workspace
-
-
-def _read_only(array: Array) -> Array:
-    """Return a view that cannot be written to: a type of its own for Numba, and that of data, which are not copied."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 class CpuKernel:
@@ -204,10 +141,3 @@ def _emitted(program: Program) -> Emitted:
     if program not in _emissions:
         _emissions[program] = emit(program)
     return _emissions[program]
-
-
-def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    """Return zeros that start at a cache line, so that no vector of a row lies across two."""
-    raw = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
-    first = -raw.ctypes.data % CACHE_LINE
-    return raw[first : first + size * dtype.itemsize].view(dtype)

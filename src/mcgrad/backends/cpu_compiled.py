@@ -1,0 +1,85 @@
+"""An emitted chunk function compiled for the CPU: its arguments, and a workspace for each thread."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mcgrad.backends.base import Array
+from mcgrad.backends.host_values import HostValues
+from mcgrad.codegen.cpu.chunk import Emitted
+from mcgrad.errors import BackendError
+from mcgrad.ir.spaces import Values
+from mcgrad.toolchain.compile import load
+
+CACHE_LINE = 64
+
+
+class Compiled:
+    """An emitted chunk function and how to call it."""
+
+    def __init__(self, emitted: Emitted, dtype: str) -> None:
+        from mcgrad.kernels import blas  # imports Numba
+
+        self.emitted, self.dtype = emitted, np.dtype(dtype)
+        self.components = sum(out.var.size for out, _ in emitted.outputs)
+        self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
+        self.size = sum(var.size for var, _ in emitted.scalars) + 1
+        self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
+        self._local = threading.local()
+        self.function = self._compiled()
+
+    def _compiled(self) -> Callable[..., None]:
+        """Have the function compiled or found in the cache; arguments are those of a call over no draws at all."""
+        none, nothing, workspace = np.empty(0), np.empty(0, self.dtype), self.take_workspace()
+        arguments = (
+            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, workspace, nothing, none, none,
+            np.zeros(2, np.int64), False, self.blas, *[read_only(nothing)] * len(self.emitted.matrices),
+        )  # fmt: skip
+        try:
+            return load(self.emitted.source, "chunk", self.emitted.user_functions, arguments)
+        except RecursionError:  # of Numba's, a few calls deep for every loop
+            limit, loops = sys.getrecursionlimit(), self.emitted.loops
+            raise BackendError(
+                f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
+                f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
+            ) from None
+
+    def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
+        """Compute the draw-independent arguments."""
+        values = self.host(inputs)
+        c = np.empty(self.size, self.dtype)
+        for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
+            c[offset : offset + var.size] = value.ravel()
+        matrices = [
+            read_only(np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1))
+            for (_, axes), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
+        ]
+        return c, matrices
+
+    def take_workspace(self) -> Array:
+        """Return this thread's workspace, or a new one inside another call of this thread, which has it."""
+        found: Array | None = self._local.__dict__.pop("workspace", None)
+        return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype) if found is None else found
+
+    def give_back(self, workspace: Array) -> None:
+        """Keep a workspace for the next call of this thread."""
+        self._local.workspace = workspace
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written to: a type of its own for Numba, and that of data, which are not copied."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    """Return zeros that start at a cache line, so that no vector of a row lies across two."""
+    raw = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    first = -raw.ctypes.data % CACHE_LINE
+    return raw[first : first + size * dtype.itemsize].view(dtype)
