@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-import mcgrad.backends.cpu
+import mcgrad.backends.cpu_compiled
 
 NAN, INF = float("nan"), float("inf")
 TRIL = np.array([[1.0, 0.0], [0.5, 1.0]])
@@ -143,7 +143,7 @@ def nothing_compiles(monkeypatch):
     def compile_(*args):
         raise AssertionError("compiled before the input was checked")
 
-    monkeypatch.setattr(mcgrad.backends.cpu, "load", compile_)
+    monkeypatch.setattr(mcgrad.backends.cpu_compiled, "load", compile_)
 
 
 @pytest.mark.parametrize(("act", "name", "given", "accepted"), REFUSED, ids=lambda x: x if isinstance(x, str) else "")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends import cpu
+from mcgrad.backends import cpu_compiled
 
 
 def test_too_many_loops_for_numba(monkeypatch):
@@ -13,7 +13,7 @@ def test_too_many_loops_for_numba(monkeypatch):
     def too_deep(*args):
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr(cpu, "load", too_deep)
+    monkeypatch.setattr(cpu_compiled, "load", too_deep)
     f = lambda z: np.sum(np.cumsum(z))  # noqa: E731
     with pytest.raises(mg.BackendError, match=r"unrolls into \d+ loops: .*backend=\"numpy\""):
         mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="cpu")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mcgrad.backends.cpu
+import mcgrad.backends.cpu_compiled
 import mcgrad.codegen.loops.layout
 import mcgrad.codegen.loops.lower
 import mcgrad.codegen.loops.tile
@@ -149,7 +149,7 @@ def load(source: str, name: str, user_functions: list[Any], arguments: tuple[Any
 @pytest.fixture
 def plain_backend(monkeypatch):
     """Return the CPU backend without machine code, 8 lanes wide."""
-    monkeypatch.setattr(mcgrad.backends.cpu, "load", load)
+    monkeypatch.setattr(mcgrad.backends.cpu_compiled, "load", load)
     monkeypatch.setattr(mcgrad.codegen.loops.layout, "choose_lanes", lambda rows, dtype: 8)
     return CpuBackend()
 
