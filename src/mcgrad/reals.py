@@ -45,7 +45,9 @@ def seed(value: Any) -> int:
     return count("seed", value, 0, (1 << 64) - 1)
 
 
-def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = "g") -> npt.NDArray[Any]:
+def real_array(
+    name: str, value: Any, accepted: str, kinds: str, refused: str = "g", empty: bool = False
+) -> npt.NDArray[Any]:
     """Return numbers as an array, sharing memory where they are one: NumPy's, or CuPy's for those on a device.
 
     Parameters
@@ -59,6 +61,8 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
         Kinds of dtype that are accepted, as ``np.dtype.kind`` has them.
     refused : str
         Those of their dtypes that are not, as ``np.dtype.char``.
+    empty : bool
+        Whether an array without elements is accepted.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def real_array(name: str, value: Any, accepted: str, kinds: str, refused: str = 
     except Exception as error:  # any exception of another library's array that NumPy cannot convert
         reason = "" if isinstance(value, list | tuple) else f", which is no NumPy array ({_first_line(error)})"
         raise ParameterError(name, f"{shown(value)}{reason}", accepted) from None
-    if array.dtype.kind not in kinds or array.size == 0:
+    if array.dtype.kind not in kinds or (array.size == 0 and not empty):
         raise ParameterError(name, shown(array if array.shape else value), accepted)
     if array.ndim > MOST_AXES:
         raise ParameterError(name, f"an array with {array.ndim} axes", f"at most {MOST_AXES} axes")

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from mcgrad import noise as noises, tree
 from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
+from mcgrad.distributions.batch_axes import BatchAxes, batch_ndim
 from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
 from mcgrad.distributions.divergence_forms import Form
 from mcgrad.distributions.family import Family, is_built_in
@@ -36,12 +37,17 @@ class Distribution(Family):
 
     Instances do not change. Arrays are copied, and `params` is read-only.
 
+    Every family takes the keyword ``batch_ndim=0``: how many axes in front of its parameters count *rows*, problems
+    that have parameters and draws of their own. A parameter with fewer axes is shared by all rows.
+
     Attributes
     ----------
     event_shape : tuple of int, or nested dict of them
         Shape of one draw.
     noise : Noise, or nested dict of them
         What :meth:`transform` takes.
+    batch : BatchAxes or None
+        The batch axes of its parameters, where it has any.
     shapes : dict of str to tuple of int
         Shape of each parameter by dotted path.
     """
@@ -49,6 +55,8 @@ class Distribution(Family):
     event_shape: Any
     noise: NoiseSpec
     shapes: dict[str, Shape]
+    batch_ndim: int = 0
+    batch: BatchAxes | None = None
     _flat: dict[str, FloatArray]
 
     parts: Mapping[str, Distribution] = MappingProxyType({})
@@ -60,15 +68,47 @@ class Distribution(Family):
             cls.__init__ = _naming(vars(cls)["__init__"])  # type: ignore[method-assign]
 
     def __init__(self, /, **params: Any) -> None:
-        flat = {path: owned(float_array(path, value)) for path, value in tree.flatten(params).items()}
+        if "batch_ndim" in params:
+            self._set(batch_ndim=batch_ndim(params.pop("batch_ndim")))
+        ndim, known = self.batch_ndim, self.__dict__.get("_by_row")
+        flat = {path: owned(float_array(path, value, ndim > 0)) for path, value in tree.flatten(params).items()}
         for name, value in params.items():
             if isinstance(value, Mapping) and not value and name in inspect.signature(self.transform).parameters:
                 raise ParameterError(name, "{}", "a number or an array of them, or a dict of such")
+        self._set(batch=BatchAxes.of(flat, ndim, known) if ndim else None)
+        self._start(flat)
+
+    def _start(self, flat: dict[str, FloatArray]) -> None:
+        """Check the parameters, and find out what depends on their shapes: with batch axes those of the first row."""
         self._set(_flat=flat, shapes={path: array.shape for path, array in flat.items()})
         self._constrain(flat)
+        if self.batch:
+            self._check(flat)
+            self._set(_template=self._first_row(self.batch))
+            self._set(event_shape=self.template.event_shape, noise=self.template.noise)
+            return
         self._set(event_shape=self.event_shape_of(self.shapes))
         self._set(noise=self.noise_of(self.event_shape))
         self._check(flat)
+
+    def _first_row(self, batch: BatchAxes) -> Self:
+        """Return the distribution of the first row."""
+        refused: ParameterError | None = None
+        for flat in batch.first(self._flat):
+            new = object.__new__(type(self))
+            new._set(**{**self.__dict__, **self._parts_of_first_row(), "batch": None, "batch_ndim": 0})
+            try:
+                new._start({path: owned(array) for path, array in flat.items()})
+            except ParameterError as error:
+                refused = refused or error
+            else:
+                return new
+        assert refused is not None
+        raise refused
+
+    def _parts_of_first_row(self) -> dict[str, Any]:
+        """Return the distributions that it is made of, each that of its first row, by attribute."""
+        return {}
 
     def _set(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -109,6 +149,17 @@ class Distribution(Family):
         return dict(self._flat)
 
     @property
+    def batch_shape(self) -> Shape:
+        """Extents of the batch axes; empty without them."""
+        return self.batch.shape if self.batch else ()
+
+    @property
+    def template(self) -> Self:
+        """The distribution of the first row of a batch, which is traced for all; itself where there is no batch."""
+        template: Self = self.__dict__["_template"] if self.batch else self
+        return template
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """float32 if every parameter is, otherwise float64."""
         narrow = self._flat and all(array.dtype == np.float32 for array in self._flat.values())
@@ -136,7 +187,8 @@ class Distribution(Family):
         Parameters
         ----------
         changes : nested dict
-            New values for any subset of the parameters, of the shapes they have.
+            New values for any subset of the parameters, of the shapes they have; a batch may have another number of
+            rows.
         dtype : float32, float64 or None
             Checks the values as they are in that dtype (1e-60 is not positive in float32).
 
@@ -154,14 +206,23 @@ class Distribution(Family):
         for path, value in tree.flatten(changes).items():
             if path not in flat:
                 raise ParameterError(path, "no parameter's name", _names(flat))
-            array = float_array(path, value)
-            if array.shape != self.shapes[path]:
+            array = float_array(path, value, self.batch is not None)
+            if not self._fits(path, array.shape):
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
+        if self.batch:
+            BatchAxes.of(flat, self.batch.ndim, self.batch.by_row)  # refuses different numbers of rows
         used = flat if dtype is None else rounded(flat, np.dtype(dtype))
         self._constrain({path: array for path, array in used.items() if array is not self._flat[path]})
         self._check(used)
         return flat
+
+    def _fits(self, path: str, shape: Shape) -> bool:
+        """Whether a new value of a parameter may have a shape."""
+        own = self.shapes[path]
+        if self.batch and path in self.batch.by_row:
+            return len(shape) == len(own) and shape[self.batch.ndim :] == own[self.batch.ndim :]
+        return shape == own
 
     def with_params(self, /, **changes: Any) -> Self:
         """Return the same distribution with other values for any subset of the parameters, of the same shapes."""
@@ -169,6 +230,9 @@ class Distribution(Family):
         new = object.__new__(type(self))
         new._set(**self.__dict__)
         new._set(_flat={path: a if a is self._flat[path] else owned(a) for path, a in flat.items()})
+        if self.batch:
+            new._set(batch=BatchAxes.of(flat, self.batch.ndim, self.batch.by_row))
+            new._start(new._flat)
         return new
 
     def coordinates_of(self, eps: Any, z: Any, /, **params: Any) -> Any:
@@ -233,7 +297,8 @@ class Distribution(Family):
         inside = ", ".join(
             f"{path}={float(a) if a.ndim == 0 else f'<{a.dtype} {a.shape}>'}" for path, a in self._flat.items()
         )
-        return f"{type(self).__name__}({inside})"
+        batch = f", batch_ndim={self.batch.ndim}" if self.batch else ""
+        return f"{type(self).__name__}({inside}{batch})"
 
     def _constraint(self, path: str) -> Constraint:
         return self.constraints.get(path, real)
@@ -241,18 +306,42 @@ class Distribution(Family):
     def _constrain(self, flat: Mapping[str, FloatArray]) -> None:
         """Raise for the first array that its constraint does not accept."""
         with computing():
-            answers = {path: self._constraint(path).check(array) for path, array in flat.items()}
+            answers = {path: self._accepts(path, array) for path, array in flat.items()}
             accepted = all_true(answers.values())
         if not accepted:
             path = next(path for path, answer in answers.items() if not answer)
-            raise self._constraint(path).refuse(path, to_host(flat[path]))
+            constraint, array = self._constraint(path), to_host(flat[path])
+            if self.batch and path in self.batch.by_row:
+                raise constraint.refuse_row(path, self.batch.rows(array), self.batch.name)
+            raise constraint.refuse(path, array)
+
+    def _accepts(self, path: str, array: FloatArray) -> Any:
+        constraint = self._constraint(path)
+        if self.batch and path in self.batch.by_row:
+            return constraint.check_rows(self.batch.rows(array))
+        return constraint.check(array)
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
-        """Let the family check arrays, which are all on the device if one is."""
+        """Let the family check arrays, which are all on the device if one is: of a batch those of each row."""
+        if not self.has_check:
+            return
         with computing():
-            self.check(
-                dict(zip(flat, to_common_device(flat.values()), strict=True)) if any_on_device(flat.values()) else flat
-            )
+            if any_on_device(flat.values()):
+                flat = dict(zip(flat, to_common_device(flat.values()), strict=True))
+            if self.batch:
+                self.batch.check(self.check, dict(flat), self.checks_elements)
+            else:
+                self.check(flat)
+
+    @property
+    def has_check(self) -> bool:
+        """Whether parameters limit one another."""
+        return type(self).check is not Family.check
+
+    @property
+    def checks_elements(self) -> bool:
+        """Whether `check` works element by element, on parameters that broadcast."""
+        return self.elementwise_check
 
 
 def _names(flat: Mapping[str, object]) -> str:
@@ -264,6 +353,8 @@ def _naming(init: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(init)
     def checked(self: Distribution, /, *args: Any, **kwargs: Any) -> None:
+        if "batch_ndim" in kwargs:
+            self._set(batch_ndim=batch_ndim(kwargs.pop("batch_ndim")))
         try:
             init(self, *args, **kwargs)
         except TypeError as error:

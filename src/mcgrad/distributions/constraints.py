@@ -44,6 +44,8 @@ class Constraint:
         Array -> mask of the wrong entries, for the error message; None for conditions on the array as a whole.
     free : callable
         Shape -> mask of the free entries, or None for all; the gradient of the others is zero.
+    rows : callable or None
+        Array of the parameters of many rows, on the first axis -> whether all are accepted; None to check one by one.
     """
 
     name: str
@@ -51,12 +53,25 @@ class Constraint:
     describe: str
     wrong: Callable[[FloatArray], Mask] | None = None
     free: Callable[[Shape], Mask | None] = _all_free
+    rows: Callable[[FloatArray], Any] | None = None
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle the constraints of this module by name, so that they stay the same objects."""
         if globals().get(self.name) is self:
             return str(self.name)
-        return type(self), (self.name, self.check, self.describe, self.wrong, self.free)
+        return type(self), (self.name, self.check, self.describe, self.wrong, self.free, self.rows)
+
+    def check_rows(self, rows: FloatArray) -> Any:
+        """Return whether the parameters of all rows are accepted; those of a batch without rows are."""
+        if not rows.size:
+            return True
+        return all(bool(self.check(row)) for row in rows) if self.rows is None else self.rows(rows)
+
+    def refuse_row(self, parameter: str, rows: FloatArray, name: Callable[[int], str]) -> ParameterError:
+        """Return the error that names `parameter`, the first row that is wrong, and the entry in it."""
+        row = next(i for i, row in enumerate(rows) if not self.check(row))
+        error = self.refuse(parameter, rows[row])
+        return ParameterError(parameter, f"{error.given} in {name(row)}", error.accepted)
 
     def refuse(self, parameter: str, array: FloatArray) -> ParameterError:
         """Return the error that names `parameter` and the first entry of `array` that is wrong."""
@@ -108,7 +123,8 @@ def interval(name: str, low: float, high: float, *, closed: str = "", describe: 
     below = math.nextafter(low, -math.inf) if closed in ("low", "both") else low
     above = math.nextafter(high, math.inf) if closed == "both" else high
 
-    return Constraint(name, partial(_is_inside, below, above), describe, partial(_outside, below, above))
+    inside = partial(_is_inside, below, above)
+    return Constraint(name, inside, describe, partial(_outside, below, above), rows=inside)
 
 
 def _is_inside(below: float, above: float, array: FloatArray) -> Any:
@@ -145,6 +161,13 @@ def _is_lower_cholesky(array: FloatArray) -> Any:
     return positive.check(array.diagonal()) and real.check(array) and not array.take(_above_diagonal(len(array))).any()
 
 
+def _are_lower_cholesky(rows: FloatArray) -> Any:
+    if rows.ndim != 3 or rows.shape[1] != rows.shape[2]:
+        return False
+    diagonal = np.diagonal(rows, axis1=1, axis2=2)
+    return positive.check(diagonal) & real.check(rows) & (rows == np.tril(rows)).all()
+
+
 def _wrong_in_lower_cholesky(array: FloatArray) -> Mask:
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         return np.zeros(array.shape, dtype=bool)
@@ -158,11 +181,16 @@ def _lower_triangle(shape: Shape) -> Mask:
 
 
 def _is_positive_definite(array: FloatArray) -> bool:
-    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+    return array.ndim == 2 and _are_positive_definite(array)
+
+
+def _are_positive_definite(rows: FloatArray) -> bool:
+    if rows.ndim < 2 or rows.shape[-1] != rows.shape[-2]:
         return False
-    host = to_host(array).astype(np.float64)
+    host = to_host(rows).astype(np.float64)
     try:
-        return bool(np.isfinite(np.linalg.cholesky(0.5 * (host + host.T))).all() and np.isfinite(host).all())
+        symmetric = 0.5 * (host + np.swapaxes(host, -1, -2))
+        return bool(np.isfinite(np.linalg.cholesky(symmetric)).all() and np.isfinite(host).all())
     except np.linalg.LinAlgError:
         return False
 
@@ -173,7 +201,11 @@ lower_cholesky = Constraint(
     "a square matrix, finite, > 0 on the diagonal and 0 above it",
     _wrong_in_lower_cholesky,
     _lower_triangle,
+    _are_lower_cholesky,
 )
 positive_definite = Constraint(
-    "positive_definite", _is_positive_definite, "a square matrix, finite, symmetric and positive definite"
+    "positive_definite",
+    _is_positive_definite,
+    "a square matrix, finite, symmetric and positive definite",
+    rows=_are_positive_definite,
 )

@@ -104,6 +104,10 @@ class Family:
     reparameterized: ClassVar[bool] = True
     """Whether draws move smoothly with the parameters; not those of discrete families, where pathwise is refused."""
 
+    elementwise_check: ClassVar[bool] = False
+    """Whether :meth:`check` works element by element on parameters that broadcast: then all rows of a batch are checked
+    at once."""
+
     support: Support = unstated
     """Where the density is positive, and which parameters move its ends: "score", "stl" and "dreg" are refused in
     those."""

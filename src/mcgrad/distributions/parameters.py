@@ -30,11 +30,20 @@ def rounded(flat: dict[str, FloatArray], dtype: np.dtype[Any]) -> dict[str, Floa
         return {path: array.astype(dtype, copy=False) for path, array in flat.items()}
 
 
-def float_array(path: str, value: Any) -> FloatArray:
-    """Return `value` as a float32 or float64 array, without copying if it is one; refuse what is not real numbers."""
-    if type(value) is np.ndarray and value.dtype.char in "fd" and value.dtype.isnative and value.size:
+def float_array(path: str, value: Any, empty: bool = False) -> FloatArray:
+    """Return `value` as a float32 or float64 array, without copying if it is one; refuse what is not real numbers.
+
+    Parameters
+    ----------
+    path : str
+        Of the parameter, for the error.
+    value : array_like
+    empty : bool
+        Whether an array without elements is accepted, as of a batch without rows.
+    """
+    if type(value) is np.ndarray and value.dtype.char in "fd" and value.dtype.isnative and (value.size or empty):
         return value
     if type(value) is float:
         return np.array(value)
-    array = real_array(path, value, REAL, "iuf", refused="eg")
+    array = real_array(path, value, REAL, "iuf", refused="eg", empty=empty)
     return array.astype(np.float32 if array.dtype.kind == "f" and array.itemsize == 4 else np.float64, copy=False)

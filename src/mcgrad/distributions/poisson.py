@@ -47,6 +47,7 @@ class Poisson(Distribution):
     """
 
     constraints: ClassVar = {"rate": positive}
+    elementwise_check: ClassVar = True
     decompositions: ClassVar = {"rate": _split_rate}
     divergence_forms: ClassVar = DivergenceForms(within=poisson)
     support = supports.counts()

@@ -48,6 +48,7 @@ class TruncatedNormal(Distribution):
     """
 
     constraints: ClassVar = {"loc": real, "scale": positive, "low": real, "high": real}
+    elementwise_check: ClassVar = True
     support = supports.interval("low", "high", closed=True)
     chart = REAL
 

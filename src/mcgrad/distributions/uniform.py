@@ -46,6 +46,7 @@ class Uniform(Distribution):
     """
 
     constraints: ClassVar = {"low": real, "high": real}
+    elementwise_check: ClassVar = True
     decompositions: ClassVar = {"low": _split_low, "high": _split_high}
     divergence_forms: ClassVar = DivergenceForms(
         within=_divergence,

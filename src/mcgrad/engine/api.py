@@ -36,6 +36,11 @@ def estimate(
     nonfinite: str = "propagate",
     devices: Iterable[int] | None = None,
     output: str = "host",
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    reduce: str | None = None,
+    rows: Any = None,
+    out: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
 
@@ -49,14 +54,16 @@ def estimate(
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
     params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
+    batched_params, batched_data, reduce
+        As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
-    progress : bool or callable
-        Whether to show a progress bar, or a function to call with the number of draws done.
+    progress, rows, out
+        As for a call of an `Estimator`.
 
     Returns
     -------
-    Estimate
+    Estimate, or BatchEstimate of a batch
         ``value``, ``stderr``, ``grad`` and ``grad_stderr``.
 
     Notes
@@ -86,5 +93,8 @@ def estimate(
         draws=n,
         devices=devices,
         output=output,
+        batched_params=batched_params,
+        batched_data=batched_data,
+        reduce=reduce,
     )
-    return Estimator.of(Request(f, q, options))(n, seed, progress=progress)
+    return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

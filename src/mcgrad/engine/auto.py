@@ -107,7 +107,7 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
         return plan(options.method, options.baseline, options.k, problem.own, others, wrt)
     if options.baseline is not None:
         raise ParameterError("baseline", f"{options.baseline!r} with method='auto'", "None: auto chooses it, too")
-    return select(problem, wrt, inputs.values({}), options.k, inputs.dtype)
+    return select(problem, wrt, inputs.first_row(), options.k, inputs.dtype)
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k: int, dtype: str) -> Plan:

@@ -7,7 +7,7 @@ gradient. A `Derivation` is that Program and what a run of it needs besides; a `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from mcgrad.backends.host_values import wide_inputs
 from mcgrad.distributions.base import Distribution
@@ -19,8 +19,10 @@ from mcgrad.engine.values import Inputs
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
+from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
 
 
@@ -46,6 +48,8 @@ class Derivation:
         Groups of draws that one draw of the Program averages.
     pilots : Pilots
         Compute baselines, and the points of differences, before a run.
+    batch : Batch or None
+        Its rows, where there are many.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Derivation:
     components: Components
     groups: Groups
     pilots: Pilots
+    batch: Batch | None
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -73,12 +78,21 @@ class Derivation:
         """
         f, options = request.f, request.options
         q = arguments.distribution(f, request.q)
-        params = arguments.parameters(options.params, q)
-        data = arguments.data(options.data, {**q.params, **(options.params or {})})
+        by_row = rows_of(options.params, options.data, options.batched_params, options.batched_data, f)
+        params = arguments.parameters(options.params, q, {name.path for name in by_row if name.space is Space.PARAM})
+        data = arguments.data(
+            options.data,
+            {**q.params, **(options.params or {})},
+            {name.path for name in by_row if name.space is Space.DATA},
+        )
         known = known_arrays(f, data)
         dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
-        inputs = Inputs(q, params, data, known, dtype)
-        problem = Problem(f, q, params, data)
+        for name in by_row:
+            if name in known and known[name].dtype.kind != "f":
+                known[name] = data[name.path] = arguments.as_floats(name.path, known[name], dtype)
+        batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce)
+        inputs = Inputs(q, params, data, known, dtype, batch)
+        problem = _problem(f, q, params, data, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
@@ -96,6 +110,7 @@ class Derivation:
             components=Components({path: problem.params[path].shape for path in wrt}),
             groups=Groups(plan.group * problem.draws),
             pilots=Pilots.of(plan, problem, wrt, dtype),
+            batch=batch,
         )
 
     @property
@@ -115,3 +130,12 @@ class Derivation:
             f"dtype={self.dtype}",
         ]
         return ", ".join(parts)
+
+
+def _problem(f: Any, q: Distribution, params: dict[str, Any], data: dict[str, Any], batch: Batch | None) -> Problem:
+    """Trace f: of a batch at the first row."""
+    if batch is None:
+        return Problem(f, q, params, data)
+    f, q = of_first_row(f, q)
+    of_row = batch.first({**named(params), **named(data, Space.DATA)})
+    return Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch)

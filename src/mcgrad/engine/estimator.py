@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy.typing as npt
 
@@ -16,15 +16,19 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import packed, unpickled
 from mcgrad.engine.progress import reporting
+from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.run import RunState
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.threads import thread_count
-from mcgrad.errors import ParameterError
+from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import row_numbers
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.noise.rows import draws_of_row
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.out import Out
 
 
 class Estimator:
@@ -75,6 +79,14 @@ class Estimator:
     output : {"host", "device"}
         Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
         CUDA backend, which it then is).
+    batched_params, batched_data : str or iterable of str
+        Names of the parameters that only f has, and of the data, that have batch axes in front, as many as q has (one
+        where q has none): each row of the batch has its own. f sees one row's. Integers and booleans among them become
+        floats. See docs/batches.md.
+    reduce : {None, "sum", "mean", "none"}
+        Of a batch: None leaves the value by row, and adds up the gradients in parameters that all rows share over the
+        rows; "sum" adds up the value, too; "mean" takes means of both; "none" leaves both by row. Gradients in
+        parameters with batch axes are those of each row's own value in any case.
 
     Raises
     ------
@@ -113,6 +125,9 @@ class Estimator:
         draws: int | None = None,
         devices: Iterable[int] | None = None,
         output: str = "host",
+        batched_params: str | Iterable[str] = (),
+        batched_data: str | Iterable[str] = (),
+        reduce: str | None = None,
     ) -> None:
         options = Options(
             params=params,
@@ -128,6 +143,9 @@ class Estimator:
             draws=draws,
             devices=devices,
             output=output,
+            batched_params=batched_params,
+            batched_data=batched_data,
+            reduce=reduce,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 
@@ -196,8 +214,10 @@ class Estimator:
         seed: int = 0,
         *,
         first: int = 0,
+        rows: Any = None,
         progress: bool | Callable[[int], None] = False,
         stream: Any = None,
+        out: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> Estimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
@@ -210,31 +230,73 @@ class Estimator:
             0 <= seed < 2**64.
         first : int
             Index of the first draw. Estimates over disjoint ranges merge.
+        rows : array_like of int, optional
+            Of a batch, the numbers of its rows, which say what they draw, of the batch shape; by default 0, 1, 2 ...
+            A row has the same draws, and the same bits, alone and in any batch.
         progress : bool or callable
-            Whether to show a progress bar, or a function to call with the number of draws done.
+            Whether to show a progress bar, or a function to call with the number of draws done; of a batch, rows.
         stream : optional
             A CUDA stream, from CuPy, PyTorch or anything with ``__cuda_stream__``: parameters on a device are read
             after the work that it holds, and gradients for the device are computed in it. Default: CuPy's current
             stream.
+        out : dict, optional
+            Arrays to write results into, under some of the names "value", "stderr", "grad" and "grad_stderr", the last
+            two nested dicts by parameter: of the results' shapes, and of float32 or float64.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
             of a Joint and other nested ones as dicts. `Estimate.merge` refuses estimates with different data. Data with
-            the name of an argument of this call, such as ``n``, stay as they were.
+            the name of an argument of this call, such as ``n``, stay as they were. A batch may have another number of
+            rows, if all that have batch axes do.
 
         Returns
         -------
-        Estimate
+        Estimate, or BatchEstimate of a batch
         """
         n, first = arguments.draw_range(n, first, self.group)
         seed = arguments.seed(seed)
         if stream is not None:
             with stream_context(stream):
-                return self(n, seed, first=first, progress=progress, **changes)
+                return self(n, seed, first=first, rows=rows, progress=progress, out=out, **changes)
+        if self._runner.rows:
+            return self._estimate_rows(self._runner.rows, n, seed, first, rows, progress, out, changes)
+        if rows is not None:
+            raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
+        arrays = None if out is None else Out.of(out, (), self.derived.components.shapes)
         values = self.inputs.values(changes)
         if not progress and not callable(progress):
-            return self._runner.estimate(values, seed, first, n)
-        with reporting(progress, n) as report:
-            return self._runner.estimate(values, seed, first, n, lambda state: report(state.stop - first))
+            found = self._runner.estimate(values, seed, first, n)
+        else:
+            with reporting(progress, n) as report:
+                found = self._runner.estimate(values, seed, first, n, lambda state: report(state.stop - first))
+        if arrays:
+            arrays.fill(found)
+        return found
+
+    def _estimate_rows(
+        self,
+        runner: RowRunner,
+        n: int,
+        seed: int,
+        first: int,
+        rows: Any,
+        progress: bool | Callable[[int], None],
+        out: Mapping[str, Any] | None,
+        changes: Mapping[str, Any],
+    ) -> Estimate:
+        most = draws_of_row(self.dtype) * self.group
+        if first + n > most:
+            raise ParameterError("n", f"{n:,} draws from {first:,} on", f"at most {most:,}, the draws that a row has")
+        values, shape = self.inputs.rows(changes)
+        numbers = row_numbers(rows, shape)
+        arrays = None if out is None else Out.of(out, *runner.shapes(shape))
+        if not progress and not callable(progress):
+            found = runner.estimate(values, shape, numbers, seed, first, n)
+        else:
+            with reporting(progress, len(numbers), "rows") as report:
+                found = runner.estimate(values, shape, numbers, seed, first, n, report)
+        if arrays:
+            arrays.fill(found)
+        return cast(Estimate, found)  # with the same attributes, which are arrays
 
     def run(
         self,
@@ -261,6 +323,11 @@ class Estimator:
         -------
         Estimate
         """
+        if self._runner.rows:
+            if watch is not None or resume is not None:
+                name = "watch" if watch is not None else "resume"
+                raise ParameterError(name, "a batch, whose runs have no states", "None; a call's progress= counts rows")
+            return self(n, seed, first=first)
         n, first = arguments.draw_range(n, first, self.group)
         seed = arguments.seed(seed)
         if resume is not None and not self.ends_at(resume.stop, n, first):
@@ -274,6 +341,8 @@ class Estimator:
     @property
     def fingerprint(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        if self._runner.rows:
+            return self._runner.rows.fingerprint.later(self.inputs.rows({})[0])()
         found = self._runner.fingerprint.at(self.inputs.values({}))
         return found if isinstance(found, str) else found()
 

@@ -20,6 +20,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames, Plan
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import REDUCE
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 
@@ -47,6 +48,9 @@ class Options:
     draws: int | None = None
     devices: Iterable[int] | None = None
     output: str = "host"
+    batched_params: str | Iterable[str] = ()
+    batched_data: str | Iterable[str] = ()
+    reduce: str | None = None
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
@@ -55,12 +59,16 @@ class Options:
             given = f"'device' with backend {self.backend!r}"
             raise ParameterError("output", given, "'host', or 'device' with backend 'cuda'")
         arguments.one_of("nonfinite", self.nonfinite, arguments.NONFINITE)
+        if self.reduce is not None:
+            arguments.one_of("reduce", self.reduce, (each for each in REDUCE if each))
         thread_count(self.threads)
         arguments.dtype(self.dtype)
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
             "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # iterators can be read only once
+            "batched_params": arguments.names("batched_params", self.batched_params),
+            "batched_data": arguments.names("batched_data", self.batched_data),
             "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,
         }
         for name, value in checked.items():

@@ -38,9 +38,13 @@ class Pilots:
         means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
         return cls(Pilot(means, dtype) if means else None, Steps(problem, moved, dtype) if moved else None)
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return self.means is not None or self.steps is not None
+
     def __call__(self, values: Values, seed: int) -> Values:
         """Return the inputs that they compute from the values of the others."""
-        if not self.means and not self.steps:
+        if not self:
             return {}
         here = all_to_host(values)
         return {**(self.means(here, seed) if self.means else {}), **(self.steps(here) if self.steps else {})}

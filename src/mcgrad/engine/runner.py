@@ -16,6 +16,7 @@ from mcgrad.engine.epilogue import Finisher, nonfinite_message
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
+from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.run import RunState
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
@@ -40,6 +41,8 @@ class Runner:
         The Program on a backend.
     average : Averager
     fingerprint : Fingerprint
+    rows : RowRunner or None
+        Of a batch, which makes its estimates.
     """
 
     def __init__(self, derived: Derivation, options: Options, ran: str | None) -> None:
@@ -47,9 +50,10 @@ class Runner:
         self._along = derived.plan.along(derived.wrt)
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
         self.dispatched = _dispatched(derived, options, ran)
-        self._finish = Finisher(derived.program, derived.q.free)
+        self._finish = Finisher(derived.program, derived.q.template.free)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
+        self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
 
     def estimate(
         self,
@@ -118,5 +122,5 @@ def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispa
     name = options.backend if derived.program.body() else "numpy"  # no kernel is needed
     if options.output == "device":
         name = CUDA
-    draws = options.draws and derived.groups.of(options.draws)
+    draws = options.draws and derived.groups.of(options.draws) * (derived.batch.size if derived.batch else 1)
     return Dispatched(name, derived.program, draws, thread_count(options.threads), options.devices, prefer, why)

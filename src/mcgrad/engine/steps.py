@@ -23,7 +23,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.gradients.difference import SIDES, Moves, at_points, largest, quotients
 from mcgrad.gradients.jumps import flat_arguments
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, broadcast, input_
+from mcgrad.ir.build import apply, broadcast
 from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, Values, param
 from mcgrad.moments import Float64Array, Moments
@@ -248,7 +248,7 @@ def _response(problem: Problem, moves: Moves, probes: Sequence[Var], names: Mapp
     there = at_points(problem, probes, moves, 1)
     parts = []
     for probe, moved in zip(probes, there, strict=True):
-        spread = broadcast(input_(names[probe], probe.shape, Space.SPREAD), moved.shape)
+        spread = broadcast(problem.computed(Input(Space.SPREAD, names[probe]), probe.shape), moved.shape)
         distance = apply("absolute", apply("subtract", moved, broadcast(probe, moved.shape)))
         parts.append(apply("minimum", apply("divide", distance, spread), MOST_MOVE))
     return largest(parts, extent)

@@ -13,7 +13,9 @@ from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import Batch
 from mcgrad.ir.spaces import Input, Space, Values, param
+from mcgrad.noise import Shape
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -32,6 +34,8 @@ class Inputs:
         These, and the arrays of an objective.
     dtype : str
         Dtype of the Program.
+    batch : Batch, optional
+        Of many rows: arrays have the batch axes.
 
     Attributes
     ----------
@@ -41,8 +45,10 @@ class Inputs:
         Float data that the Program reads.
     """
 
-    def __init__(self, q: Distribution, params: Arrays, data: Arrays, known: Values, dtype: str) -> None:
-        self.q, self.params, self.data, self.dtype = q, params, data, dtype
+    def __init__(
+        self, q: Distribution, params: Arrays, data: Arrays, known: Values, dtype: str, batch: Batch | None = None
+    ) -> None:
+        self.q, self.params, self.data, self.dtype, self.batch = q, params, data, dtype, batch
         self._known, self._wide = known, frozenset[Input]()
         self._names = {path: param(path) for path in [*q.flat_params, *params]}
         self._of_q = self._named(q.validate({}, dtype))
@@ -64,7 +70,8 @@ class Inputs:
         """Return the fields that calls read, with arrays in host memory; data that are inputs are included once."""
         data = {path: None if Input(Space.DATA, path) in self.fixed else to_host(x) for path, x in self.data.items()}
         arrays = {"params": all_to_host(self.params), "fixed": all_to_host(self.fixed), "data": data}
-        return {"q": self.q, "dtype": self.dtype, "_wide": self._wide, "_names": self._names, **arrays}
+        kept = {"q": self.q, "dtype": self.dtype, "batch": self.batch}
+        return {**kept, "_wide": self._wide, "_names": self._names, **arrays}
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         """Set the fields, and make arrays read-only again, which pickle does not."""
@@ -94,9 +101,27 @@ class Inputs:
                     if path not in self.params:
                         known = ", ".join([*self.q.params, *self.params, *self.data])
                         raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
-                    others[path] = arguments.parameter(path, leaf, self.params[path].shape)
+                    others[path] = arguments.parameter(
+                        path, leaf, self.params[path].shape, self._batch_ndim(param(path))
+                    )
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q
         return {**of_q, **self._fitting(others), **data}
+
+    def rows(self, changes: Mapping[str, Any]) -> tuple[Values, Shape]:
+        """Return the values of all inputs, those by row with the rows on the first axis, and the batch shape."""
+        assert self.batch is not None
+        values = self.values(changes)
+        shape = self.batch.shape_of(values) if changes else self.batch.shape
+        return self.batch.rows(values), shape
+
+    def first_row(self) -> Values:
+        """Return the values of all inputs: of a batch those of its first row."""
+        values = self.values({})
+        return self.batch.first(values) if self.batch else values
+
+    def _batch_ndim(self, name: Input) -> int:
+        """Return how many batch axes an input has, whose extents may change from call to call."""
+        return self.batch.ndim if self.batch and name in self.batch.by_row else 0
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return new data of the same shape; raise for data that are constants of the Program."""
@@ -104,7 +129,10 @@ class Inputs:
         if at not in self.fixed:
             given = f"other data, but {self.data[name].dtype} data may index and are part of the compiled code"
             raise ParameterError(name, given, "data that are floats from the start, or another Estimator")
-        array = arguments.fitting(name, arguments.datum(name, value, self.data[name].shape), self.dtype)
+        array = arguments.datum(name, value, self.data[name].shape, self._batch_ndim(at))
+        if array.dtype.kind != "f":
+            array = arguments.as_floats(name, array, self.dtype) if self._batch_ndim(at) else array
+        array = arguments.fitting(name, array, self.dtype)
         array = arguments.cast(name, array, self._width(at))
         return array.copy() if on_device(array) else contiguous(array)
 

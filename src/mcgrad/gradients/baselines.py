@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from mcgrad.differentiate.modes import gradient
 from mcgrad.gradients.method import ControlVariate, Mean
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, broadcast, input_, reduce
+from mcgrad.ir.build import apply, broadcast, reduce
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space
 from mcgrad.ir.vmap import vmap_noise
@@ -22,7 +22,7 @@ SHARED = Input(Space.BASELINE, "")  # the mean of f, for the scores of all param
 def mean(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     """Make (f - b) s, with b = E f from a pilot and the score s."""
     value, weight = problem.held()
-    weight = apply("subtract", weight, input_(SHARED.path, (), SHARED.space))
+    weight = apply("subtract", weight, problem.computed(SHARED, ()))
     surrogate = apply("add", value, apply("multiply", weight, problem.log_q()))
     return gradient(surrogate, [problem.params[path] for path in wrt])
 
@@ -42,7 +42,10 @@ def optimal(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     params = [problem.params[path] for path in wrt]
     value, weight = problem.held()
     direct, scores = gradient(value, params), gradient(problem.log_q(), params)
-    gaps = [apply("subtract", weight, input_(path, problem.params[path].shape, Space.BASELINE)) for path in wrt]
+    gaps = [
+        apply("subtract", weight, problem.computed(Input(Space.BASELINE, path), problem.params[path].shape))
+        for path in wrt
+    ]
     return [apply("add", d, apply("multiply", gap, s)) for d, gap, s in zip(direct, gaps, scores, strict=True)]
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.method import Method
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, broadcast, concatenate, const, input_, reduce, reshape, slice_, take
+from mcgrad.ir.build import apply, broadcast, concatenate, const, reduce, reshape, slice_, take
 from mcgrad.ir.program import Shape, Var, toposort
-from mcgrad.ir.spaces import Space
+from mcgrad.ir.spaces import Input, Space
 from mcgrad.ir.vmap import vmap
 
 SIDES = (1, -1, 2, -2)  # the points, in steps
@@ -119,7 +119,7 @@ def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
     count = len(moves.index)
     (value,) = at_points(problem, [problem.value], moves, len(SIDES))
     rows = [reshape(slice_(value, [(i * count, (i + 1) * count, 1)]), (count,)) for i in range(len(SIDES))]
-    widths = input_(moves.path, (2, count), Space.WIDTHS)
+    widths = problem.computed(Input(Space.WIDTHS, moves.path), (2, count))
     near, far = (apply("divide", apply("subtract", rows[2 * i], rows[2 * i + 1]), _row(widths, i)) for i in range(2))
     return near, far
 
@@ -127,7 +127,8 @@ def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
 def at_points(problem: Problem, roots: Sequence[Var], moves: Moves, sides: int) -> list[Var]:
     """Compute each root with each component of a parameter at each of its points: one axis more, in front."""
     path = moves.path
-    moved = moves.moved(problem.params[path], input_(path, (sides, len(moves.index)), Space.POINTS))
+    points = problem.computed(Input(Space.POINTS, path), (sides, len(moves.index)))
+    moved = moves.moved(problem.params[path], points)
     found = vmap(roots, {problem.params[path]: moved, problem.fixed[path]: moved}, moved.shape[0])
     before = set(toposort(roots))
     moves.check(max((var.size for var in toposort(found) if var not in before), default=0))

@@ -86,7 +86,8 @@ class Plan:
         for method, paths in self.paths(wrt).items():
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
         (mean,) = averaged([value], self.group)
-        return simplify(Program((Output(VALUE, mean), *(Output(path, grads[path]) for path in wrt)), dtype))
+        outputs = [Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt]
+        return simplify(Program((Output(VALUE, mean), *outputs), dtype))
 
     def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
         """Return the inputs of the gradient that are means of a pilot: none where no method has such."""

@@ -11,13 +11,14 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
+from mcgrad.inputs.batch import Batch
 from mcgrad.inputs.integrand import Integrand, trace_user
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.build import apply, input_, reduce
 from mcgrad.ir.noise_vars import noise_vars
-from mcgrad.ir.program import Var
+from mcgrad.ir.program import Shape, Var
 from mcgrad.ir.rewrite import substitute
-from mcgrad.ir.spaces import Input, Space, named, of_space
+from mcgrad.ir.spaces import Input, Space, named, of_space, param
 from mcgrad.ir.vmap import vmap_noise
 from mcgrad.trace.lines import Line, noted_in
 from mcgrad.trace.trace import trace
@@ -40,6 +41,8 @@ class Problem:
         The integrand's own parameters, by dotted path.
     data : dict of str to array
         By name. Float arrays become inputs; integers and booleans stay as they are, so that they may index.
+    batch : Batch, optional
+        Where there are many rows: q, parameters and data are those of the first.
 
     Attributes
     ----------
@@ -65,16 +68,15 @@ class Problem:
         q: Distribution,
         params: Mapping[str, Any],
         data: Mapping[str, Any],
+        batch: Batch | None = None,
     ) -> None:
-        self.f, self.q = f, q
+        self.f, self.q, self._batch = f, q, batch
         self.own, self._others = tuple(q.flat_params), tuple(params)
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
-        self.params = {path: input_(path, shape) for path, shape in shapes.items()}
-        self.fixed = {path: input_(path, shape) for path, shape in shapes.items()}
+        self.params = {path: self._input(param(path), shape) for path, shape in shapes.items()}
+        self.fixed = {path: self._input(param(path), shape) for path, shape in shapes.items()}
         known = known_arrays(f, data)
-        self._known = {
-            name: input_(name.path, x.shape, name.space) if x.dtype.kind == "f" else x for name, x in known.items()
-        }
+        self._known = {name: self._input(name, x.shape) if x.dtype.kind == "f" else x for name, x in known.items()}
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
         self.draws = f.draws if isinstance(f, Objective) else 1
@@ -85,6 +87,17 @@ class Problem:
         own = named({**q.flat_params, **params})
         self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
         self.value = self.integrand(self.params, self.params)
+
+    def _input(self, name: Input, shape: Shape) -> Var:
+        return input_(name.path, shape, name.space, self._batch is not None and name in self._batch.by_row)
+
+    def computed(self, name: Input, shape: Shape) -> Var:
+        """Return an input that a pilot computes: of a batch for each row."""
+        return input_(name.path, shape, name.space, self._batch is not None)
+
+    def is_summed(self, path: str) -> bool:
+        """Whether the gradient in a parameter is summed over the rows of a batch."""
+        return self._batch is not None and self._batch.sums(param(path))
 
     @cached_property
     def z(self) -> Any:

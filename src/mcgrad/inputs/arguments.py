@@ -6,7 +6,7 @@ ParameterError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,15 @@ ADAPTING = (bool, int, float, list, tuple)  # values of these types adapt to the
 NUMBERS = "a number or an array of floats or integers"
 OUTPUTS = ("host", "device")
 NONFINITE = ("propagate", "omit", "raise")
-RESERVED = ("n", "seed", "first", "progress", "stream")  # arguments of a call of an Estimator besides parameters
+RESERVED = (
+    "n",
+    "seed",
+    "first",
+    "rows",
+    "progress",
+    "stream",
+    "out",
+)  # arguments of a call of an Estimator besides parameters
 
 
 def distribution(f: Any, q: Any) -> Distribution:
@@ -54,6 +62,17 @@ def one_of(name: str, value: Any, accepted: Iterable[str]) -> str:
     return str(value)
 
 
+def names(name: str, value: Any) -> tuple[str, ...]:
+    """Return one or more names as a tuple."""
+    try:
+        found: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
+    except Exception:  # a TypeError, or any exception of an object's own method
+        found = (None,)
+    if not all(isinstance(each, str) for each in found):
+        raise ParameterError(name, shown(value), "a name, or an iterable of names")
+    return found
+
+
 def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.NDArray[Any]]) -> str:
     """Return the common dtype of the inputs by NumPy's promotion (Python floats adapt to arrays)."""
     leaves = tree.flatten(params) if params else {}
@@ -76,8 +95,18 @@ def dtype(value: Any) -> str | None:
     return name
 
 
-def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, npt.NDArray[Any]]:
-    """Return the integrand's own parameters as float arrays, by dotted path."""
+def parameters(
+    given: Mapping[str, Any] | None, q: Distribution, empty: Container[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the integrand's own parameters as float arrays, by dotted path.
+
+    Parameters
+    ----------
+    given : nested dict of str to array, optional
+    q : Distribution
+    empty : container of str
+        Paths of those that may have no elements, as of a batch without rows.
+    """
     given = _mapping("params", given)
     own = set(q.params) if isinstance(q.params, Mapping) else set()
     for name in [*own, *given]:
@@ -86,14 +115,33 @@ def parameters(given: Mapping[str, Any] | None, q: Distribution) -> dict[str, np
     for name in given:
         if name in own:
             raise ParameterError(name, "in params, and a parameter of the distribution", "each name once; rename one")
-    return {path: parameter(path, value) for path, value in tree.flatten(given).items()} if given else {}
+    return {path: parameter(path, value, empty=path in empty) for path, value in flat_leaves(given).items()}
 
 
-def parameter(path: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
-    """Return one parameter of the integrand as a finite float array."""
-    array = real_array(path, value, f"{NUMBERS}, not empty, or a dict of them", "iuf", refused="eg")
+def flat_leaves(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the values of parameters by dotted path."""
+    return tree.flatten(given) if given else {}
+
+
+def parameter(
+    path: str, value: Any, shape: tuple[int, ...] | None = None, batch_ndim: int = 0, empty: bool = False
+) -> npt.NDArray[Any]:
+    """Return one parameter of the integrand as a finite float array.
+
+    Parameters
+    ----------
+    path : str
+    value : array_like
+    shape : tuple of int, optional
+        What its shape has to be, but for so many batch axes in front.
+    batch_ndim : int
+    empty : bool
+        Whether it may have no elements.
+    """
+    empty = empty or batch_ndim > 0
+    array = real_array(path, value, f"{NUMBERS}, not empty, or a dict of them", "iuf", refused="eg", empty=empty)
     array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
-    _same_shape(path, array, shape)
+    _same_shape(path, array, shape, batch_ndim)
     if not np.isfinite(array).all():
         array = to_host(array)
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -120,20 +168,41 @@ def cast(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     return new
 
 
-def data(given: Mapping[str, Any] | None, params: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the data by name: floats as they are, which may be on a device; copies of integers and booleans."""
+def data(
+    given: Mapping[str, Any] | None, params: Iterable[str], empty: Container[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the data by name: floats as they are, which may be on a device; copies of integers and booleans.
+
+    Parameters
+    ----------
+    given : dict of str to array, optional
+    params : iterable of str
+        Names that data may not have.
+    empty : container of str
+        Names of those that may have no elements.
+    """
     given = _mapping("data", given)
     for name in given:
         if name in params:
             raise ParameterError(name, "in data, and a parameter of q or in params", "each name once; rename one")
-    return {name: datum(name, value) for name, value in given.items()}
+    return {name: datum(name, value, empty=name in empty) for name, value in given.items()}
 
 
-def datum(name: str, value: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
-    """Return one array of data, checked."""
-    array = real_array(name, value, f"{NUMBERS} or booleans, not empty", "biuf")
-    _same_shape(name, array, shape)
+def datum(
+    name: str, value: Any, shape: tuple[int, ...] | None = None, batch_ndim: int = 0, empty: bool = False
+) -> npt.NDArray[Any]:
+    """Return one array of data, checked; parameters as for `parameter`."""
+    array = real_array(name, value, f"{NUMBERS} or booleans, not empty", "biuf", empty=empty or batch_ndim > 0)
+    _same_shape(name, array, shape, batch_ndim)
     return array if array.dtype.kind == "f" else whole(name, to_host(array))
+
+
+def as_floats(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Return integers or booleans that differ by row as floats; refuse what the dtype does not hold exactly."""
+    floats = array.astype(dtype)
+    if (floats.astype(array.dtype) != array).any():
+        raise ParameterError(name, f"{array.dtype} that {dtype} does not hold exactly", "smaller numbers, or floats")
+    return floats
 
 
 def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
@@ -171,8 +240,8 @@ def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ..
         raise ParameterError("wrt", error.given, error.accepted) from None
 
 
-def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None) -> None:
-    if shape is not None and array.shape != shape:
+def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None, batch_ndim: int) -> None:
+    if shape is not None and (array.shape[batch_ndim:] != shape[batch_ndim:] or array.ndim != len(shape)):
         raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
 
 

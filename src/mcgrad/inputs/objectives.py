@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
@@ -31,11 +32,14 @@ class Objective:
         Draws of q in one value of the integrand.
     reads : dict of Input to array
         Its own arrays, such as the parameters of a reference distribution.
+    by_row : frozenset of Input
+        Those of them that have batch axes.
     """
 
     q: Distribution
     draws: int
     reads: dict[Input, Any]
+    by_row: frozenset[Input] = frozenset()
 
     def __init__(self, q: Distribution, draws: int = 1) -> None:
         if not isinstance(q, Distribution):
@@ -44,6 +48,14 @@ class Objective:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.q!r})"
+
+    def of_first_row(self) -> Self:
+        """Return the objective of the first row of a batch; itself where there is no batch."""
+        if self.q.batch is None:
+            return self
+        new = copy(self)
+        new.q = self.q.template
+        return new
 
     def trace(
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
@@ -95,9 +107,21 @@ class Kl(Objective):
             raise ParameterError("p", f"event shape {p.event_shape}", f"event shape {q.event_shape}, as q's")
         self.p = p
         self.reads = dict(named(p.flat_params, Space.REFERENCE))
+        if p.batch:
+            self.by_row = frozenset(Input(Space.REFERENCE, path) for path in p.batch.by_row)
 
     def __repr__(self) -> str:
         return f"kl({self.q!r}, {self.p!r})"
+
+    def of_first_row(self) -> Self:
+        """Return the divergence of the first row of a batch; itself where there is no batch."""
+        new = super().of_first_row()
+        if self.p.batch is None:
+            return new
+        new = copy(new)
+        new.p = self.p.template
+        new.reads = dict(named(new.p.flat_params, Space.REFERENCE))
+        return new
 
     def trace(
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool

@@ -1,0 +1,149 @@
+"""Complete the moments of a run over many rows: those of constant outputs, factors, and entries that are not free.
+
+What `epilogue` does for one problem, for each row and for the sums over the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import computing, to_host
+from mcgrad.backends.base import RowPartial
+from mcgrad.backends.host_values import WIDE, HostValues
+from mcgrad.ir.program import Output, Program, Var
+from mcgrad.ir.spaces import Values
+from mcgrad.moments import Float64Array
+from mcgrad.results.row_moments import RowMoments
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Finished(NamedTuple):
+    """Moments of all outputs, and how many draws of each row had one that is not finite."""
+
+    moments: RowMoments
+    nonfinite: npt.NDArray[np.int64]
+
+
+class RowFinisher:
+    """Completes the moments of one Program over many rows.
+
+    Parameters
+    ----------
+    program : Program
+    free : mapping from path to bool array
+        Entries of a parameter that are free; the gradient in the others is zero.
+
+    Attributes
+    ----------
+    random : bool array
+        Which components of the outputs by row differ from draw to draw.
+    """
+
+    def __init__(self, program: Program, free: Mapping[str, Mask]) -> None:
+        outputs = program.outputs
+        self._by_row = _Layout([out for out in outputs if not out.summed], free)
+        self._summed = _Layout([out for out in outputs if out.summed], free)
+        self.random = self._by_row.random
+        self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
+        self._host = HostValues(self._roots, WIDE)
+        self._value = slice(0, outputs[0].var.size)
+
+    def __call__(self, partial: RowPartial, inputs: Values, omit: bool) -> Finished:
+        """Return the moments of all outputs.
+
+        Parameters
+        ----------
+        partial : RowPartial
+            Of the random outputs.
+        inputs : mapping from Input to array
+            Those by row with the rows on the first axis.
+        omit : bool
+            Whether non-finite draws are left out of `partial`.
+
+        Notes
+        -----
+        What is not finite is treated in each row as in a single problem (`Finisher.estimate`). Where it is the value,
+        or where no draw of a row is left, all sums over the rows are NaN.
+        """
+        rows = len(partial.counts)
+        values = self._values(inputs)
+        summed = {var: rows * x if len(x) == 1 else x.sum(axis=0) for var, x in values.items()}
+        factors = {out.scale: values[out.scale] for out in self._summed.outputs if out.scale is not None}
+        by_row = self._by_row
+        with np.errstate(all="ignore"):
+            means = by_row.filled(partial.means, values, values)
+            norms = by_row.filled(partial.norms, {}, {var: np.abs(x) for var, x in values.items()})
+            totals = self._summed.filled(partial.totals[None], summed, factors)[0]
+            squares = {var: np.square(x) for var, x in factors.items()}
+            variances = self._summed.filled(partial.variances[None], {}, squares)[0]
+            if np.isfinite(np.add.reduce(means, axis=None) + np.add.reduce(totals)):
+                return Finished(RowMoments(partial.counts, means, norms, totals, variances), partial.nonfinite)
+        counts, nonfinite = partial.counts.copy(), partial.nonfinite.copy()
+        means, norms, totals, variances = (x.copy() for x in (means, norms, totals, variances))
+        finite = np.isfinite(means)
+        before = np.ones_like(finite)
+        before[:, self.random] = np.isfinite(partial.means)
+        always = ~finite & (before | ~self.random)  # components that are not finite in any draw
+        spoiled = ~finite & self.random
+        rows_always = always.any(axis=1)
+        nonfinite[rows_always] = counts[rows_always] + (nonfinite[rows_always] if omit else 0)
+        if omit:
+            counts[rows_always] = 0
+        value = (~finite[:, self._value]).any(axis=1)
+        lost = value | (counts == 0)
+        spoiled[lost, self._value.stop :] = True
+        spoiled[counts == 0, self._value] = True
+        spoiled &= ~by_row.fixed
+        means[spoiled] = norms[spoiled] = np.nan
+        unknown = (lost.any() | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
+        totals[unknown] = variances[unknown] = np.nan
+        return Finished(RowMoments(counts, means, norms, totals, variances), nonfinite)
+
+    def _values(self, inputs: Values) -> dict[Var, Float64Array]:
+        """Return constant outputs and factors, each of shape (rows, size), with one row where all have the same."""
+        if not self._roots:
+            return {}
+        with computing():
+            found = [to_host(x) for x in self._host.rows(inputs)]
+        return {var: x.reshape(var.size, x.shape[-1]).T for var, x in zip(self._roots, found, strict=True)}
+
+
+class _Layout:
+    """Where the components of some outputs are, and which of them are random or fixed at zero."""
+
+    def __init__(self, outputs: list[Output], free: Mapping[str, Mask]) -> None:
+        self.outputs = outputs
+        sizes = [out.var.size for out in outputs]
+        self.size = sum(sizes)
+        self.slices = [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
+        empty = np.zeros(0, bool)
+        self.random = np.concatenate([empty, *(np.full(out.var.size, out.var.by_draw) for out in outputs)])
+        entries = (~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in outputs)
+        self.fixed = np.concatenate([empty, *entries])
+        self.is_plain = bool(self.random.all()) and not self.fixed.any() and all(out.scale is None for out in outputs)
+
+    def filled(
+        self, random: Float64Array, constants: Mapping[Var, Float64Array], factors: Mapping[Var, Float64Array]
+    ) -> Float64Array:
+        """Return all components, with the constant ones (zero where they are not given), and times the factors."""
+        if self.is_plain:
+            return random
+        found = np.zeros((len(random), self.size))
+        found[:, self.random] = random
+        for out, where in zip(self.outputs, self.slices, strict=True):
+            if not out.var.by_draw and out.var in constants:
+                found[:, where] = constants[out.var]
+            if out.scale is not None and out.scale in factors:
+                found[:, where] *= factors[out.scale]
+        found[:, self.fixed] = 0.0
+        return found
+
+
+def _constant(out: Output) -> Var | None:
+    return None if out.var.by_draw else out.var

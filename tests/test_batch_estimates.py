@@ -1,0 +1,204 @@
+"""Batches: many problems of one integrand, each as an estimate of that problem alone from its own draws."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.noise.rows import first_of_row
+
+B, D, K, N = 4, 3, 2, 40
+RNG = np.random.default_rng(7)
+LOC, SCALE = RNG.normal(size=(B, D)), np.exp(RNG.normal(size=(B, D)))
+X, W = RNG.normal(size=(B, K)), RNG.normal(size=(D, K))
+
+
+def misfit(z, w, x):
+    return np.sum((np.tanh(z @ w) - x) ** 2)
+
+
+def batch(backend="numpy", n=N, seed=3, **options):
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    given = {"params": {"w": W}, "data": {"x": X}, "batched_data": "x", "backend": backend}
+    rows = options.pop("rows", None)
+    return mg.Estimator(misfit, q, **{**given, **options})(n, seed, rows=rows)
+
+
+def alone(row, number=None, backend="numpy", n=N, seed=3, **options):
+    q = mg.Normal(LOC[row], SCALE[row])
+    given = {"params": {"w": W}, "data": {"x": X[row]}, "backend": backend}
+    first = first_of_row(row if number is None else number, "float64")
+    return mg.Estimator(misfit, q, **{**given, **options})(n, seed, first=first)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_rows_are_the_estimates_of_single_problems(backend):
+    est, singles = batch(backend), [alone(row, backend=backend) for row in range(B)]
+    assert est.batch_shape == est.value.shape == est.stderr.shape == (B,)
+    for row, single in enumerate(singles):
+        np.testing.assert_allclose(est.value[row], single.value, rtol=1e-12)
+        np.testing.assert_allclose(est.stderr[row], single.stderr, rtol=1e-9)
+        for name in ("loc", "scale"):
+            np.testing.assert_allclose(est.grad[name][row], single.grad[name], rtol=1e-9)
+            np.testing.assert_allclose(est.grad_stderr[name][row], single.grad_stderr[name], rtol=1e-9)
+    np.testing.assert_allclose(est.grad["w"], sum(single.grad["w"] for single in singles), rtol=1e-9)
+    squares = sum(single.grad_stderr["w"] ** 2 for single in singles)
+    np.testing.assert_allclose(est.grad_stderr["w"] ** 2, squares, rtol=1e-9)
+
+
+def test_reductions_over_rows():
+    plain, total, mean, none = (batch(reduce=name) for name in (None, "sum", "mean", "none"))
+    assert total.value == pytest.approx(plain.value.sum())
+    assert mean.value == pytest.approx(plain.value.mean())
+    assert mean.stderr == pytest.approx(np.sqrt((plain.stderr**2).sum()) / B)
+    np.testing.assert_allclose(mean.grad["w"], plain.grad["w"] / B)
+    np.testing.assert_allclose(mean.grad_stderr["w"], plain.grad_stderr["w"] / B)
+    assert none.grad["w"].shape == (B, *W.shape)
+    np.testing.assert_allclose(none.grad["w"].sum(axis=0), plain.grad["w"])
+    for est in (total, mean, none):
+        np.testing.assert_array_equal(est.grad["loc"], plain.grad["loc"])
+
+
+def test_the_draws_of_a_row_follow_its_number():
+    est = batch(rows=[5, 0, 2**27, 3])
+    np.testing.assert_allclose(est.value[1], alone(1, number=0).value, rtol=1e-12)
+    np.testing.assert_allclose(est.value[2], alone(2, number=2**27).value, rtol=1e-12)
+    with pytest.raises(mg.ParameterError, match=r"^rows: given a number twice"):
+        batch(rows=[0, 1, 1, 2])
+    with pytest.raises(mg.ParameterError, match=r"^rows: given int64 array of shape \(2,\)"):
+        batch(rows=[0, 1])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_row_has_the_same_bits_in_any_batch(backend):
+    estimator = mg.Estimator(
+        misfit,
+        mg.Normal(LOC, SCALE, batch_ndim=1),
+        params={"w": W},
+        data={"x": X},
+        batched_data="x",
+        backend=backend,
+    )
+    whole = estimator(N, loc=LOC)
+    order = np.array([2, 0, 3])
+    some = estimator(N, loc=LOC[order], scale=SCALE[order], x=X[order], rows=order)
+    np.testing.assert_array_equal(some.value, whole.value[order])
+    np.testing.assert_array_equal(some.grad_stderr["scale"], whole.grad_stderr["scale"][order])
+    with pytest.raises(mg.ParameterError, match=r"^scale: given shape \(4, 3\), whose batch shape is \(4,\)"):
+        estimator(N, loc=LOC[order])
+
+
+def test_fewer_axes_are_shared_and_more_are_flattened():
+    q = mg.Normal(LOC.reshape(2, 2, D), 0.5, batch_ndim=2)
+    assert q.event_shape == (D,)
+    est = mg.estimate(lambda z: np.sum(np.sin(z)), q, 200, backend="numpy")
+    assert est.value.shape == (2, 2)
+    assert est.grad["loc"].shape == (2, 2, D)
+    assert isinstance(est.grad["scale"], float)
+    exact = (np.sin(LOC) * np.exp(-0.125)).sum(axis=1).reshape(2, 2)
+    assert np.abs((est.value - exact) / est.stderr).max() < 4
+
+
+def test_parameters_of_the_integrand_by_row():
+    q = mg.Normal(np.zeros(D), 1.0)
+    est = mg.estimate(
+        lambda z, a: np.sum(a * z**2), q, 100, params={"a": SCALE}, batched_params="a", backend="numpy", wrt="a"
+    )
+    single = mg.estimate(lambda z, a: np.sum(a * z**2), q, 100, params={"a": SCALE[0]}, backend="numpy", wrt="a")
+    np.testing.assert_allclose(est.grad["a"][0], single.grad["a"])
+    assert est.grad["a"].shape == SCALE.shape
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_rows_and_one(rows, backend):
+    q = mg.Normal(LOC[:rows], SCALE[:rows], batch_ndim=1)
+    est = mg.estimate(
+        misfit, q, 2, params={"w": W}, data={"x": X[:rows]}, batched_data="x", reduce="sum", backend=backend
+    )
+    assert est.grad["loc"].shape == (rows, D)
+    assert est.grad["w"].shape == W.shape
+    assert np.isfinite(est.stderr)
+    assert (est.grad["w"] == 0).all() == (rows == 0)
+    assert f"{rows} rows" in str(est)
+
+
+def pole(z, a):
+    return np.sum(np.where(z > a, np.inf, z))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_draws_that_are_not_finite_spoil_their_row_alone(backend):
+    limits = np.array([100.0, 0.5, 100.0])
+    q = mg.Normal(np.zeros((3, 1)), 1.0, batch_ndim=1)
+    given = {"params": {"a": limits}, "batched_params": "a", "wrt": "loc", "backend": backend}
+    est = mg.estimate(pole, q, 100, **given)
+    assert (est.nonfinite[[0, 2]] == 0).all()
+    assert est.nonfinite[1] > 10
+    assert np.isnan(est.value).tolist() == [False, True, False]
+    assert np.isnan(est.grad["loc"][:, 0]).tolist() == [False, True, False]
+    left = mg.estimate(pole, q, 100, nonfinite="omit", **given)
+    assert np.isfinite(left.value).all()
+    assert left.moments.counts.tolist() == [100, 100 - est.nonfinite[1], 100]
+    with pytest.raises(mg.NonFiniteError, match="in 1 rows, of which the first is row 1"):
+        mg.estimate(pole, q, 100, nonfinite="raise", **given)
+
+
+def test_closed_forms_differ_by_row():
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    p = mg.Normal(np.zeros((B, D)), SCALE, batch_ndim=1)
+    est = mg.estimate(mg.kl(q, p), n=2)
+    np.testing.assert_allclose(est.value, 0.5 * (LOC**2 / SCALE**2).sum(axis=1))
+    assert (est.stderr == 0).all()
+
+
+def test_merged_rows_are_those_of_all_draws():
+    estimator = mg.Estimator(
+        misfit, mg.Normal(LOC, SCALE, batch_ndim=1), params={"w": W}, data={"x": X}, batched_data="x", backend="numpy"
+    )
+    first, rest, whole = estimator(20), estimator(30, first=20), estimator(50)
+    both = rest.merge(pickle.loads(pickle.dumps(first)))
+    assert both.n == 50
+    np.testing.assert_allclose(both.value, whole.value)
+    np.testing.assert_allclose(both.stderr, whole.stderr)
+    np.testing.assert_allclose(both.grad["w"], whole.grad["w"])
+    np.testing.assert_allclose(both.grad_stderr["w"], whole.grad_stderr["w"], rtol=0.5)
+    with pytest.raises(mg.MergeError, match="both estimates hold"):
+        both.merge(first)
+    with pytest.raises(mg.MergeError, match="different problems"):
+        first.merge(estimator(30, first=20, w=2 * W))
+
+
+def test_results_go_into_arrays():
+    out = {"value": np.zeros(B, np.float32), "grad": {"loc": np.zeros((B, D))}}
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    est = mg.estimate(lambda z: np.sum(z**2), q, 20, out=out, backend="numpy")
+    np.testing.assert_array_equal(out["value"], est.value.astype(np.float32))
+    np.testing.assert_array_equal(out["grad"]["loc"], est.grad["loc"])
+    with pytest.raises(mg.ParameterError, match=r"^out\.value: given .*accepted: .* shape \(4,\)"):
+        mg.estimate(lambda z: np.sum(z**2), q, 20, out={"value": np.zeros(3)})
+
+
+def test_intervals_have_the_degrees_of_freedom_of_a_row():
+    est = batch(n=3)
+    low, high = est.confidence_interval().value
+    np.testing.assert_allclose((high - low) / (2 * est.stderr), 4.302653, rtol=1e-6)
+    low, high = est.confidence_interval().grad["w"]
+    np.testing.assert_allclose((high - low) / (2 * est.grad_stderr["w"]), 2.306004, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: mg.Normal(0.0, 1.0, batch_ndim=1), "loc, scale: given no parameter with batch axes"),
+        (lambda: mg.Normal(LOC, SCALE[:2], batch_ndim=1), r"scale: given shape \(2, 3\), whose batch shape is \(2,\)"),
+        (lambda: mg.Normal(LOC, -SCALE, batch_ndim=1), r"scale: given -.* at \[0\].* in row 0"),
+        (lambda: mg.Uniform(LOC, LOC + SCALE - 1, batch_ndim=1), "low, high: given .* in row 0; accepted: low < high"),
+        (lambda: mg.estimate(np.sum, mg.Normal(), 9, reduce="sum"), "reduce: given 'sum' without a batch"),
+        (lambda: mg.estimate(np.sum, mg.Normal(), 9, batched_data="y"), "batched_data: given 'y'"),
+    ],
+)
+def test_refusals(act, message):
+    with pytest.raises(mg.McgradError, match=message):
+        act()
