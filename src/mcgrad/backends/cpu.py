@@ -16,6 +16,7 @@ from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.cpu_compiled import Compiled
+from mcgrad.backends.cpu_rows import CompiledRows, CpuRows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
@@ -92,6 +93,15 @@ class CpuKernel:
     def bind(self, inputs: Values) -> CpuBound:
         """Compute what is the same for all draws."""
         return CpuBound(self, inputs)
+
+    @cached_property
+    def rows(self) -> CompiledRows:
+        """The loop over rows."""
+        return CompiledRows(self.program, self.fast)
+
+    def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuRows:
+        """Compute what is the same for all draws of all rows."""
+        return CpuRows(self.rows, self, inputs, numbers)
 
     def source(self) -> str:
         """The emitted source."""

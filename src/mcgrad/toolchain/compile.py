@@ -86,6 +86,13 @@ def module(source: str, user_functions: Sequence[Any]) -> ModuleType:
     return module
 
 
+def address(function: Any) -> int:
+    """Return the address of the machine code of a function that `load` returned, to be called by other such code."""
+    (result,) = function.overloads.values()
+    found: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    return found
+
+
 @cache
 def _delay_forks() -> None:
     """Delay forks until compilations end: a child could not acquire Numba's lock, which a compilation holds."""
