@@ -22,7 +22,7 @@ LAYERS = """
     gradients
     backends
     engine
-    validate
+    validate jax
     jobs
     cli
     __main__ __init__

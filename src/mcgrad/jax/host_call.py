@@ -1,0 +1,141 @@
+"""A call: an expectation with what JAX's transformations add to it, and its computation on arrays of the host.
+
+Its results are the value and the gradient in some parameters, in order; with errors also the standard errors of these,
+and the number of draws that were not finite. With rows each result has them on its first axis, and so have those of the
+operands that differ by row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from threading import Lock
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.errors import McgradError
+from mcgrad.jax.static import Static
+from mcgrad.noise import Shape
+from mcgrad.system.recent import Recent
+
+Array = npt.NDArray[Any]
+WORDS = np.dtype(np.uint32)  # two of a seed, the higher first
+COUNT = np.dtype(np.int32)
+KEPT = 64  # calls that stay in memory though no compiled function refers to them any more
+
+_calls: Recent[int, Call] = Recent(KEPT)
+_lock = Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One op of a traced function.
+
+    Parameters
+    ----------
+    static : Static
+    wrt : tuple of str
+        Parameters of which the results have the gradient.
+    errors : bool
+        Whether the results have standard errors.
+    rows : int or None
+    by_row : tuple of bool
+        Of the seed, and of each operand, whether it differs by row.
+    callback : bool
+        Whether `jax.pure_callback` is used though there is the foreign function interface.
+    """
+
+    static: Static
+    wrt: tuple[str, ...] = ()
+    errors: bool = False
+    rows: int | None = None
+    by_row: tuple[bool, ...] = ()
+    callback: bool = False
+
+    def change(self, **fields: Any) -> Self:
+        """Return the same with other fields, or the call that is equal to it and in use."""
+        return replace(self, **fields).interned()
+
+    def interned(self) -> Self:
+        """Return the call with this number that is in use: this one, if there is none."""
+        with _lock:
+            return _calls.find(self.number) or _calls.put(self.number, self)  # type: ignore[return-value]
+
+    @cached_property
+    def number(self) -> int:
+        """The number by which the handler finds the call: equal for equal computations, also in another process."""
+        text = repr((self.errors, self.rows, self.by_row, self.callback)).encode()
+        return int.from_bytes(hashlib.blake2b(text + self.static.digest(self.wrt), digest_size=8).digest()) >> 1
+
+    @cached_property
+    def operand_types(self) -> list[tuple[Shape, np.dtype[Any]]]:
+        """Shapes and dtypes of the seed's words and of the operands."""
+        types = [((2,), WORDS), *((shape, self._dtype) for shape in self.static.shapes.values())]
+        flags = self.by_row or (False,) * len(types)
+        return [
+            (self._rows(shape) if flag else shape, dtype) for (shape, dtype), flag in zip(types, flags, strict=True)
+        ]
+
+    @cached_property
+    def result_types(self) -> list[tuple[Shape, np.dtype[Any]]]:
+        """Shapes and dtypes of the results."""
+        shapes = [(), *(self.static.shapes[path] for path in self.wrt)]
+        types = [(self._rows(shape), self._dtype) for shape in shapes]
+        return [*types, *types, (self._rows(()), COUNT)] if self.errors else types
+
+    def _rows(self, shape: Shape) -> Shape:
+        return shape if self.rows is None else (self.rows, *shape)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.static.dtype)
+
+    def __call__(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str = "host") -> None:
+        """Compute, and write the results into given arrays.
+
+        Parameters
+        ----------
+        words : array
+            Of the seed, in host memory.
+        operands, results : sequence of array
+            In host memory, or on a device.
+        output : {"host", "device"}
+            In which memory the results are.
+        """
+        if self.rows is None:
+            self._one(words, operands, results, output)
+            return
+        of_seed, *flags = self.by_row
+        for row in range(self.rows):
+            own = [x[row, ...] if flag else x for x, flag in zip(operands, flags, strict=True)]
+            self._one(words[row] if of_seed else words, own, [out[row, ...] for out in results], output)
+
+    def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> None:
+        values = dict(zip(self.static.shapes, operands, strict=True))
+        estimator = self.static.estimator(self.wrt, output, values)
+        changes = tree.unflatten(values) if values else {}
+        high, low = words.tolist()
+        est = estimator(self.static.n, high << 32 | low, **changes)
+        found = [est.value, *_by_path(est.grad, self.wrt)]
+        if self.errors:
+            found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
+        for out, x in zip(results, found, strict=True):
+            out[...] = x
+
+
+def _by_path(gradient: dict[str, Any], wrt: Sequence[str]) -> list[Any]:
+    flat = tree.flatten(gradient)
+    return [flat[path] for path in wrt]
+
+
+def call_of(number: int) -> Call:
+    """Return the call of a number."""
+    found = _calls.get(number)
+    if found is None:
+        raise McgradError(f"no expectation has the number {number}: the compiled function outlived what it was made of")
+    return found

@@ -1,0 +1,145 @@
+"""The static part of an expectation, which JAX's transformations do not change: f, the family of q, shapes, options."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.estimator import Estimator
+from mcgrad.gradients.plan import AUTO
+from mcgrad.inputs.objectives import Objective
+from mcgrad.ir import serial
+from mcgrad.jax.template import UndeterminedError, template
+from mcgrad.noise import Shape
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(eq=False)
+class Static:
+    """What is known of an expectation before its operands have values, and the Estimators made of it.
+
+    Parameters
+    ----------
+    f
+        As for `Estimator`.
+    q : callable or Distribution
+        A family, or another function that makes a distribution; or a distribution, all of whose parameters change.
+    settings : dict of str to object
+        Arguments of a family that are no parameters, such as a number of trials.
+    of_q, of_f, data : dict of str to tuple of int
+        Shapes of the operands: parameters of q by dotted path, those that only f has, and float data.
+    fixed : dict of str to array
+        Integers and booleans among the data.
+    n : int
+        Number of draws.
+    dtype : {"float32", "float64"}
+    options : dict
+        Further arguments of `Estimator`.
+    known : dict of str to array
+        Values of those operands that have them already: f is traced at these, and elsewhere at values that the family
+        accepts, as Estimators take others in each call.
+
+    Attributes
+    ----------
+    deferred : bool
+        Whether Estimators are made at the first execution, with its values: under ``method="auto"``, whose pilot needs
+        them, and for families of which no accepted values were found.
+    """
+
+    f: Any
+    q: Callable[..., Distribution] | Distribution
+    settings: dict[str, Any]
+    of_q: dict[str, Shape]
+    of_f: dict[str, Shape]
+    data: dict[str, Shape]
+    fixed: Mapping[str, Array]
+    n: int
+    dtype: str
+    options: Mapping[str, Any]
+    known: Mapping[str, Array]
+    deferred: bool = False
+    _made: dict[tuple[tuple[str, ...], str], Estimator] = field(default_factory=dict)
+    _digests: dict[tuple[str, ...], bytes] = field(default_factory=dict)
+    _lock: Any = field(default_factory=RLock)
+
+    def __post_init__(self) -> None:
+        self.shapes = {**self.of_q, **self.of_f, **self.data}
+        all_known = self.known.keys() >= self.shapes.keys()
+        self.deferred = self.options.get("method") == AUTO and not all_known
+        try:
+            self._template()
+        except UndeterminedError:
+            self.deferred = True
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """Paths of all parameters, in the order of the operands."""
+        return (*self.of_q, *self.of_f)
+
+    def _template(self) -> Distribution:
+        if isinstance(self.q, Distribution):
+            return self.q
+        return template(self.q, self.settings, self.of_q, self.known)
+
+    def estimator(
+        self, wrt: tuple[str, ...], output: str = "host", values: Mapping[str, Array] | None = None
+    ) -> Estimator:
+        """Return the Estimator of the value and of the gradient in some parameters; made at the first request.
+
+        Parameters
+        ----------
+        wrt : tuple of str
+        output : {"host", "device"}
+        values : dict of str to array, optional
+            Of all operands: read where the Estimator is deferred.
+        """
+        found = self._made.get((wrt, output))
+        if found is None:
+            with self._lock:
+                if self.deferred and values is not None:
+                    self.known, self.deferred = {path: np.array(x) for path, x in values.items()}, False
+                found = self._made.get((wrt, output)) or self._estimator(wrt, output)
+                self._made[wrt, output] = found
+        return found
+
+    def _estimator(self, wrt: tuple[str, ...], output: str) -> Estimator:
+        others = {path: self.known.get(path, np.ones(shape)) for path, shape in {**self.of_f, **self.data}.items()}
+        params = {path: others[path] for path in self.of_f}
+        return Estimator(
+            self.f,
+            None if isinstance(self.f, Objective) else self._template(),
+            params=tree.unflatten(params) if params else None,
+            data={**{name: others[name] for name in self.data}, **self.fixed},
+            wrt=wrt,
+            dtype=self.dtype,
+            output=output,
+            **self.options,
+        )
+
+    def digest(self, wrt: tuple[str, ...]) -> bytes:
+        """Return a hash of what an Estimator computes: the same in another process, unless the Estimator is deferred.
+
+        Parameters
+        ----------
+        wrt : tuple of str
+        """
+        with self._lock:
+            if wrt not in self._digests:
+                self._digests[wrt] = os.urandom(16) if self.deferred else self._digest(wrt)
+            return self._digests[wrt]
+
+    def _digest(self, wrt: tuple[str, ...]) -> bytes:
+        estimator = self.estimator(wrt)
+        options = sorted((name, repr(value)) for name, value in self.options.items())
+        text = repr((self.n, self.dtype, options, self.shapes, wrt, estimator.plan.method))
+        return hashlib.blake2b(text.encode() + serial.digest(estimator.program)).digest()
