@@ -19,6 +19,7 @@ from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import draws_of_row
 from mcgrad.toolchain.compile import address, load
 
+AT_ONCE = 1 << 20  # bytes of values by row up to which those of all rows are computed together
 MOST_BYTES = 1 << 24  # of the values by row of a range
 SOURCE = '''"""The loop over rows for a chunk function in {dtype} with {matrices} matrices."""
 
@@ -37,6 +38,11 @@ class RowValues(NamedTuple):
     c: Array
     by_row: Array
     matrices: tuple[Array, ...]
+
+    def part(self, start: int, stop: int, sizes: tuple[int, ...]) -> RowValues:
+        """Return those of the rows start .. stop; `sizes` are of the matrices of a row, 0 for those of all rows."""
+        parts = (x[start * size : stop * size] if size else x for x, size in zip(self.matrices, sizes, strict=True))
+        return RowValues(self.c.copy(), self.by_row[start:stop], tuple(parts))
 
 
 class CompiledRows:
@@ -58,6 +64,7 @@ class CompiledRows:
         own = [range(place.start, place.stop) for var, place in self.scalars if var.level is Level.ROW]
         self.places = np.array([i for places in own for i in places], np.int64)
         self.sizes = tuple(var.size if var.level is Level.ROW else 0 for var, _ in emitted.matrices)
+        self.bytes = 8 * (len(self.places) + sum(self.sizes) + 1)  # of a row's values, in float64
         self.over_rows = summed(program)
         self.columns = np.where(self.over_rows, 0 - np.cumsum(self.over_rows), np.cumsum(~self.over_rows) - 1)
         source = SOURCE.format(dtype=program.dtype, matrices=len(self.sizes))
@@ -167,26 +174,32 @@ class CpuRows:
         self.compiled, self.inputs = compiled, inputs
         self.firsts = numbers.astype(np.int64) * draws_of_row(compiled.program.dtype)
         self.alone = RowByRow(compiled.program, kernel, inputs, numbers)
-        self._c, self._matrices = compiled.shared(inputs)
+        self._shared = compiled.shared(inputs)
+        rows = len(self.firsts)
+        self._all = compiled.values(*self._shared, inputs, (0, rows)) if rows * compiled.bytes <= AT_ONCE else None
 
     def chunks(self, n: int) -> Chunks:
         """Cut the rows into ranges with the work of a chunk, whose values by row take little memory."""
         rows, block = len(self.firsts), self.compiled.compiled.emitted.lanes
         work = self.compiled.work * -(-max(n, 1) // block) * block
-        most = MOST_BYTES // (8 * (len(self.compiled.places) + sum(self.compiled.sizes) + 1))
         step = max(min(CORE.most / work, rows / CORE.chunks), CORE.least / work)
-        step = max(int(min(step, most)), 1)
+        step = max(int(min(step, MOST_BYTES / self.compiled.bytes)), 1)
         return Chunks(0, rows, min(step, rows), step, 1)
 
     def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
-        values = self.compiled.values(self._c, self._matrices, self.inputs, rows)
+        values = self._values(rows)
         partial, plain = self.compiled.average(seed, start, stop, self.firsts[slice(*rows)], values)
         if not plain.all():
             odd = np.flatnonzero(~plain)
             parts = [self.alone.row(seed, start, stop, rows[0] + int(i), omit) for i in odd]
             _put(partial, odd, together(self.compiled.program, parts))
         return partial
+
+    def _values(self, rows: tuple[int, int]) -> RowValues:
+        if self._all is None:
+            return self.compiled.values(*self._shared, self.inputs, rows)
+        return self._all.part(*rows, self.compiled.sizes)
 
 
 def _put(partial: RowPartial, rows: npt.NDArray[np.intp], other: RowPartial) -> None:
