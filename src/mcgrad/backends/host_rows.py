@@ -39,11 +39,11 @@ class HostRows:
 
     def of_rows(self, inputs: Values, start: int, stop: int) -> list[Array]:
         """Return the values of the rows start .. stop, which are the last axis."""
-        if not self.by_row:
-            return []
-        step = TILE if self._mixes else max(stop - start, 1)
+        if start == stop:
+            return [np.empty((*var.shape, 0)) for var in self.by_row]
+        step = TILE if self._mixes else stop - start
         parts = [self._padded(inputs, i, min(i + step, stop)) for i in range(start, stop, step)]
-        return [part[0] if len(parts) == 1 else np.concatenate(part, -1) for part in zip(*parts, strict=True)]
+        return [part[0] if len(part) == 1 else np.concatenate(part, -1) for part in zip(*parts, strict=True)]
 
     def _padded(self, inputs: Values, start: int, stop: int) -> list[Array]:
         """Evaluate with the last row repeated, up to a multiple of `TILE` rows."""
