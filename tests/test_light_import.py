@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ["numba", "llvmlite", "scipy", "cupy", "rich", "matplotlib", "threadpoolctl", "platformdirs"]
+HEAVY = ["numba", "llvmlite", "scipy", "cupy", "rich", "matplotlib", "threadpoolctl", "platformdirs", "jax", "torch"]
 
 
 def fresh(code):

@@ -17,6 +17,7 @@ from mcgrad.errors import (
 )
 from mcgrad.inputs.integrand import Integrand as Integrand
 from mcgrad.inputs.objectives import elbo as elbo, iwae as iwae, kl as kl
+from mcgrad.jax.integrand import from_jax as from_jax
 from mcgrad.results.batch_estimate import BatchEstimate as BatchEstimate
 from mcgrad.results.estimate import Estimate as Estimate
 from mcgrad.results.interval import ConfidenceInterval as ConfidenceInterval

@@ -1,4 +1,4 @@
-"""Expectations inside JAX: an op of jit, grad, vmap and scan whose derivative is the gradient that mcgrad estimates.
+"""JAX: expectations as an op of jit, grad, vmap and scan, whose derivative mcgrad estimates; integrands in jax.numpy.
 
 The public names are listed in `__init__.pyi`, and imported when they are first used: JAX is loaded then.
 """

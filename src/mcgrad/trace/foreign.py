@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FrameType, ModuleType, TracebackType
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import mcgrad.errors
 from mcgrad.errors import TraceError
 from mcgrad.reals import UNMASKED, obstacle
 from mcgrad.trace.frames import expression, owner
@@ -26,7 +28,9 @@ LIBRARIES = {
     "scipy": f"{NUMPY}; norm.cdf is scipy.special.ndtr, norm.ppf ndtri, norm.logpdf mg.Normal(0.0, 1.0).log_prob(z)",
     "python": NUMPY,
     "numpy.ma": f"accepted is {UNMASKED}",
+    **{name: f"give mg.from_{name}(f) for f, or {NUMPY}" for name in ("jax", "torch")},
 }
+FRAMEWORKS = tuple(os.path.join(os.path.dirname(mcgrad.errors.__file__), name) + os.sep for name in ("jax", "torch"))
 OTHERS = f"{NUMPY}, and turn its arrays into NumPy's before: np.asarray(x), x.to_numpy(), x.detach().numpy()"
 
 
@@ -84,7 +88,8 @@ def library_refusal(error: Exception) -> TraceError | None:
     Parameters
     ----------
     error : Exception
-        Raised by a user's function. What its own code, or NumPy, raises is left as it is.
+        Raised by a user's function. What its own code, or NumPy, raises is left as it is, and so is what JAX or PyTorch
+        raise in a function that is written for them.
     """
     steps: list[TracebackType] = []
     step = error.__traceback__
@@ -92,6 +97,8 @@ def library_refusal(error: Exception) -> TraceError | None:
         steps.append(step)
         step = step.tb_next
     mine = [i for i, step in enumerate(steps) if owner(step.tb_frame.f_code.co_filename) is None]
+    if any(step.tb_frame.f_code.co_filename.startswith(FRAMEWORKS) for step in steps):
+        return None
     kinds = (TypeError, ValueError, RuntimeError, NotImplementedError)
     if not mine or not (isinstance(error, kinds) or type(error).__module__.startswith("numba.")):
         return None

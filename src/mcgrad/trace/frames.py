@@ -6,6 +6,9 @@ import dis
 import linecache
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import islice
 from types import FrameType
@@ -13,9 +16,44 @@ from types import FrameType
 LIBRARIES = ("mcgrad", "numpy", "scipy", "pandas", "torch", "jax", "jaxlib", "numba", "sympy", "xarray", "tensorflow")
 STANDARD = os.path.dirname(os.__file__) + os.sep
 
+Line = tuple[str, int]  # file and line
+_replayed: ContextVar[Callable[[], Line | None] | None] = ContextVar("line that is replayed", default=None)
+
+
+@contextmanager
+def replaying(line: Callable[[], Line | None] | None) -> Iterator[None]:
+    """Let errors and warnings of what is traced inside name a line of the user's code that ran before.
+
+    Parameters
+    ----------
+    line : callable or None
+        Returns the line; called where it is needed. None if the user's code itself runs.
+    """
+    token = _replayed.set(line)
+    try:
+        yield
+    finally:
+        _replayed.reset(token)
+
+
+def replayed() -> Callable[[], Line | None] | None:
+    """Return what says which line is replayed now, or None where the user's code itself runs."""
+    return _replayed.get()
+
+
+def user_line() -> Line | None:
+    """Return the line of the user's code that runs now, or is replayed."""
+    line = _replayed.get()
+    if line is not None:
+        return line()
+    frame = user_frame()
+    return (frame.f_code.co_filename, frame.f_lineno) if frame else None
+
 
 def user_frame() -> FrameType | None:
-    """Return the innermost frame that is not mcgrad's, Python's or another library's."""
+    """Return the innermost frame that is not mcgrad's, Python's or another library's; None for a line replayed."""
+    if _replayed.get() is not None:
+        return None
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and owner(frame.f_code.co_filename) is not None:
         frame = frame.f_back

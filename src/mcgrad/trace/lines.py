@@ -11,9 +11,7 @@ from types import FrameType
 
 import mcgrad.ir
 from mcgrad.ir.program import Var
-from mcgrad.trace.frames import owner
-
-Line = tuple[str, int]  # file and line
+from mcgrad.trace.frames import Line as Line, owner, replayed
 
 FOLDERS = tuple(os.path.dirname(file) + os.sep for file in (__file__, mcgrad.ir.__file__))
 JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept
@@ -49,6 +47,9 @@ def noted(result: Var, arguments: Sequence[Var]) -> Var:
 
 def _user_line() -> Line | None:
     """Return the line of the user's code that runs now, or None where it is code of mcgrad's, such as a family's."""
+    line = replayed()
+    if line is not None:
+        return line()
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename

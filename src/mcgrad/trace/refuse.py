@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from mcgrad.errors import TraceError
-from mcgrad.trace.frames import user_frame
+from mcgrad.trace.frames import user_line
 
 
 def refusal(call: str, remedy: str) -> TraceError:
     """Return the error for `call`, with the line of the user's code that is running now."""
-    frame = user_frame()
-    message = f"{call} cannot be traced; {remedy}"
-    return TraceError(message, frame.f_code.co_filename, frame.f_lineno) if frame else TraceError(message)
+    return TraceError(f"{call} cannot be traced; {remedy}", *(user_line() or ()))

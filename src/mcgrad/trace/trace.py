@@ -200,7 +200,7 @@ def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], d
 
 def _at(f: Callable[..., Any], message: str) -> TraceError:
     """Return an error that points at the first line of f."""
-    code = getattr(f, "__code__", None)
+    code = getattr(inspect.unwrap(f), "__code__", None)
     return TraceError(message, code.co_filename, code.co_firstlineno) if code else TraceError(message)
 
 

@@ -1,0 +1,71 @@
+"""Integrands written for another library's arrays: a callable that mcgrad traces like a NumPy function."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any
+
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs.arguments import called
+
+
+class FrameworkFunction:
+    """A function of another library's arrays, that takes NumPy arrays and Tracers, too.
+
+    Parameters
+    ----------
+    function : callable
+        Its name, docstring and signature are this object's.
+    """
+
+    maker = ""  # the public function that makes objects of this class
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise ParameterError("f", shown(function), "a function of one draw")
+        self.function = function
+        self.__name__ = type(function).__name__  # of an object that has no name
+        functools.update_wrapper(self, function, updated=())
+
+    def __repr__(self) -> str:
+        return f"{self.maker}({called(self.function)})"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name where the name in its module is this object, as that of a decorated function is."""
+        name = str(getattr(self, "__qualname__", ""))
+        try:
+            by_name = attrgetter(name)(sys.modules[self.__module__]) is self
+        except (AttributeError, KeyError):
+            by_name = False
+        return name if by_name else (type(self), (self.function,))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return f of the library's own arrays as f computes it, and of NumPy arrays and Tracers by NumPy's functions.
+
+        Arrays may be in nested dicts, tuples and lists.
+        """
+        if any(self.own(leaf) for leaf in leaves((args, kwargs))):
+            return self.function(*args, **kwargs)
+        return self.replayed(args, kwargs)
+
+    def own(self, value: Any) -> bool:
+        """Whether a value is an array of the library."""
+        raise NotImplementedError
+
+    def replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what f computes, of NumPy arrays and Tracers."""
+        raise NotImplementedError
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yield the values in nested dicts, tuples and lists."""
+    if isinstance(tree, Mapping):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        for part in tree:
+            yield from leaves(part)
+    else:
+        yield tree

@@ -1,0 +1,144 @@
+"""JAX's primitives that read or write where an index says, and those of linear algebra, for traced arrays.
+
+The index is a constant. JAX itself says where the elements are: the primitive runs on the places of elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import primitives
+
+from mcgrad.functions.triangular_solve import cholesky, solve_lower, solve_upper
+from mcgrad.ir import build
+from mcgrad.trace.operands import index_remedy, operand
+from mcgrad.trace.refuse import refusal
+from mcgrad.trace.tracer import Tracer, unwrap
+
+CHOICE = "use jnp.where(condition, a, b), or sum with weights, to choose by value"
+
+
+def _constant(*indices: Any) -> None:
+    if any(isinstance(index, Tracer) for index in indices):
+        raise refusal("indexing with a traced array", index_remedy(*unwrap(list(indices))) or CHOICE)
+
+
+def _places(shape: tuple[int, ...], first: int = 0) -> Any:
+    return np.arange(first, first + int(np.prod(shape))).reshape(shape)
+
+
+def _bind(primitive: Any, *args: Any, **params: Any) -> Any:
+    with jax.ensure_compile_time_eval():
+        return np.asarray(primitive.bind(*map(jax.numpy.asarray, args), **params))
+
+
+def _at(x: Any, places: Any) -> Any:
+    """Return the elements at flat places."""
+    return x[np.unravel_index(places, x.shape)]
+
+
+def _gather(x: Any, indices: Any, *, fill_value: Any, **params: Any) -> Any:
+    _constant(indices)
+    places = _bind(primitives.gather_p, _places(x.shape), indices, fill_value=-1, **params)
+    if (places >= 0).all():
+        return _at(x, places)
+    filled = np.nan if fill_value is None else fill_value
+    return np.where(places >= 0, _at(x, np.maximum(places, 0)), filled)
+
+
+def _corner(starts: tuple[Any, ...], sizes: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
+    """Return where a box begins, moved so that it lies inside."""
+    _constant(*starts)
+    return [min(max(int(start), 0), n - size) for start, size, n in zip(starts, sizes, shape, strict=True)]
+
+
+def _dynamic_slice(x: Any, *starts: Any, slice_sizes: tuple[int, ...]) -> Any:
+    corner = _corner(starts, slice_sizes, x.shape)
+    return x[tuple(slice(start, start + size) for start, size in zip(corner, slice_sizes, strict=True))]
+
+
+def _dynamic_update_slice(x: Any, update: Any, *starts: Any) -> Any:
+    corner = _corner(starts, update.shape, x.shape)
+    places = _places(x.shape)
+    box = tuple(slice(start, start + size) for start, size in zip(corner, update.shape, strict=True))
+    places[box] = _places(update.shape, x.size)
+    return _chosen(x, update, places)
+
+
+def _chosen(x: Any, update: Any, places: Any) -> Any:
+    """Return the elements at places in x, and after them in the update; as slices where one axis differs."""
+    replaced = places >= x.size
+    axes = [i for i, n in enumerate(x.shape) if n > 1 and not (replaced == replaced.take([0], i)).all()]
+    if len(axes) == 1 and np.array_equal(places[replaced], _places(update.shape, x.size).ravel()):
+        (axis,) = axes
+        here = np.flatnonzero(np.moveaxis(replaced, axis, 0).reshape(x.shape[axis], -1)[:, 0])
+        first, last = int(here[0]), int(here[-1]) + 1
+        shape = (*x.shape[:axis], last - first, *x.shape[axis + 1 :])
+        if len(here) == last - first and update.size == int(np.prod(shape)):
+            ahead = (slice(None),) * axis
+            parts = [x[(*ahead, slice(0, first))], np.reshape(update, shape), x[(*ahead, slice(last, None))]]
+            return np.concatenate(parts, axis)
+    return np.concatenate([np.reshape(x, (x.size,)), np.reshape(update, (update.size,))])[places]
+
+
+def _scatter(x: Any, indices: Any, update: Any, **params: Any) -> Any:
+    _constant(indices)
+    places = _bind(primitives.scatter_p, _places(x.shape), indices, _places(update.shape, x.size), **params)
+    return _chosen(x, update, places)
+
+
+def _scatter_add(x: Any, indices: Any, update: Any, **params: Any) -> Any:
+    """x.at[indices].add(update): the adjoint of the primitive says to which element of x each of the update goes."""
+    _constant(indices)
+
+    def added(changes: Any) -> Any:
+        return primitives.scatter_add_p.bind(np.zeros(x.shape), indices, changes, **params)
+
+    with jax.ensure_compile_time_eval():
+        (places,) = jax.vjp(added, np.zeros(update.shape))[1](_places(x.shape, 1).astype(float))
+    places = np.asarray(places).astype(int)  # from 1; 0 where an index is out of bounds
+    summed = build.scatter_add(build.apply("float", operand(unwrap(update))), places, (x.size + 1,))
+    return x + np.reshape(Tracer(summed)[1:], x.shape)
+
+
+def _scatter_sub(x: Any, indices: Any, update: Any, **params: Any) -> Any:
+    return _scatter_add(x, indices, -update, **params)
+
+
+def _triangular_solve(
+    a: Any, b: Any, *, left_side: bool, lower: bool, transpose_a: bool, unit_diagonal: bool, **_: Any
+) -> Any:
+    if a.ndim != 2:
+        raise refusal("triangular_solve of several matrices at a time", "solve for each of them and use jnp.stack")
+    if unit_diagonal:
+        a = np.where(np.eye(a.shape[0], dtype=bool), 1.0, a)
+    if not left_side:
+        b, transpose_a = b.T, not transpose_a
+    if lower:
+        x = solve_upper(a, b) if transpose_a else solve_lower(a, b)
+    else:
+        x = solve_lower(a.T, b) if transpose_a else solve_upper(a.T, b)
+    return x if left_side else x.T
+
+
+def _cholesky(a: Any, **_: Any) -> Any:
+    if a.ndim != 2:
+        raise refusal("cholesky of several matrices at a time", "decompose each of them and use jnp.stack")
+    return cholesky(a)
+
+
+INDEXED: dict[str, Callable[..., Any]] = {
+    "gather": _gather,
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update_slice,
+    "scatter": _scatter,
+    "scatter-add": _scatter_add,
+    "scatter_add": _scatter_add,
+    "scatter-sub": _scatter_sub,
+    "scatter_sub": _scatter_sub,
+    "triangular_solve": _triangular_solve,
+    "cholesky": _cholesky,
+}

@@ -1,0 +1,32 @@
+"""What to write instead of JAX's primitives that cannot be traced, by name."""
+
+from __future__ import annotations
+
+KEYS = "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0))"
+VALUES = (
+    "in mg.from_jax: draws, parameters and float data have no value while f is traced; use jnp.where or lax.cond for "
+    "if, and give what shapes or indices depend on as integers in data="
+)
+MATRIX = "for a matrix that no draw changes compute it before, and give it in data="
+SORTING = "sorting is not supported; jnp.max, jnp.min and jnp.where choose by value"
+EXTREME = "use jnp.max or jnp.min, or jnp.where(x == jnp.max(x), a, b) to choose by where the largest is"
+PLACES = "write it with jnp.where and a sum over slices"
+
+REMEDIES: dict[str, str] = {
+    **dict.fromkeys(("sort", "top_k", "approx_top_k"), SORTING),
+    **dict.fromkeys(("argmax", "argmin"), EXTREME),
+    **dict.fromkeys(("scatter-mul", "scatter_mul", "scatter-min", "scatter_min", "scatter-max", "scatter_max",
+                     "reduce_window", "reduce_window_sum", "reduce_window_max", "select_and_scatter_add"), PLACES),
+    "conv_general_dilated": "sum shifted slices, sum(w[k] * x[k : k + n] for k in range(len(w)))",
+    **dict.fromkeys(("lu", "qr", "eigh", "eig", "svd", "schur", "householder_product", "tridiagonal_solve"), MATRIX),
+    **dict.fromkeys(("pure_callback", "io_callback", "debug_callback"), "leave the callback out"),
+    **dict.fromkeys(("shift_left", "shift_right_logical", "shift_right_arithmetic", "population_count", "clz",
+                     "bitcast_convert_type"), "the bits of a traced number are not available"),
+    "fft": "use a matrix of sines and cosines, given in data=",
+    "igamma": "it has no counterpart in mcgrad",
+}  # fmt: skip
+
+
+def remedy(name: str) -> str:
+    """Say what to write instead of a primitive."""
+    return REMEDIES.get(name, "it is not among the supported primitives, which docs/frameworks.md lists")
