@@ -66,6 +66,8 @@ def test_the_draws_of_a_row_follow_its_number():
     np.testing.assert_allclose(est.value[2], alone(2, number=2**27).value, rtol=1e-12)
     with pytest.raises(mg.ParameterError, match=r"^rows: given a number twice"):
         batch(rows=[0, 1, 1, 2])
+    same = batch(rows=[0, 1, 1, 2], reduce="none")
+    np.testing.assert_allclose(same.value[2], alone(2, number=1).value, rtol=1e-12)
     with pytest.raises(mg.ParameterError, match=r"^rows: given int64 array of shape \(2,\)"):
         batch(rows=[0, 1])
 

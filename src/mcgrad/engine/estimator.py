@@ -232,7 +232,8 @@ class Estimator:
             Index of the first draw. Estimates over disjoint ranges merge.
         rows : array_like of int, optional
             Of a batch, the numbers of its rows, which say what they draw, of the batch shape; by default 0, 1, 2 ...
-            A row has the same draws, and the same bits, alone and in any batch.
+            A row has the same draws, and the same bits, alone and in any batch. With ``reduce="none"`` several rows may
+            have one number, and then have the same draws.
         progress : bool or callable
             Whether to show a progress bar, or a function to call with the number of draws done; of a batch, rows.
         stream : optional
@@ -287,7 +288,7 @@ class Estimator:
         if first + n > most:
             raise ParameterError("n", f"{n:,} draws from {first:,} on", f"at most {most:,}, the draws that a row has")
         values, shape = self.inputs.rows(changes)
-        numbers = row_numbers(rows, shape)
+        numbers = row_numbers(rows, shape, self._options.reduce != "none")
         arrays = None if out is None else Out.of(out, *runner.shapes(shape))
         if not progress and not callable(progress):
             found = runner.estimate(values, shape, numbers, seed, first, n)

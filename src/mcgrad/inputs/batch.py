@@ -157,7 +157,7 @@ def rows_of(params: Any, data: Any, given: Iterable[str], given_data: Iterable[s
     return [*found, *(f.by_row if isinstance(f, Objective) else ())]
 
 
-def row_numbers(given: Any, shape: Shape) -> npt.NDArray[np.int64]:
+def row_numbers(given: Any, shape: Shape, summed: bool = True) -> npt.NDArray[np.int64]:
     """Return the numbers of the rows of a call, which say what they draw.
 
     Parameters
@@ -166,16 +166,18 @@ def row_numbers(given: Any, shape: Shape) -> npt.NDArray[np.int64]:
         Of the batch shape; by default 0, 1, 2 ... in C order.
     shape : tuple of int
         The batch shape.
+    summed : bool
+        Whether something is summed over the rows, whose draws have to differ then, for its standard error.
 
     Raises
     ------
     ParameterError
-        Not whole numbers of this shape, too large, or one of them twice.
+        Not whole numbers of this shape, too large, or with sums one of them twice.
     """
     size = math.prod(shape)
     if given is None:
         return np.arange(size)
-    accepted = f"whole numbers from 0 to {MOST_ROWS - 1:,} of shape {shape}, no two of them equal"
+    accepted = f"whole numbers from 0 to {MOST_ROWS - 1:,} of shape {shape}{', no two of them equal' if summed else ''}"
     try:
         numbers = np.asarray(given, np.int64 if size == 0 else None)
     except Exception:  # NumPy raises exceptions of many types
@@ -185,8 +187,9 @@ def row_numbers(given: Any, shape: Shape) -> npt.NDArray[np.int64]:
     numbers = numbers.reshape(size)
     if size and not 0 <= int(numbers.min()) <= int(numbers.max()) < MOST_ROWS:
         raise ParameterError("rows", f"numbers from {numbers.min():,} to {numbers.max():,}", accepted)
-    if len(np.unique(numbers)) < size:
-        raise ParameterError("rows", "a number twice, whose rows would have the same draws", accepted)
+    if summed and len(np.unique(numbers)) < size:
+        given = "a number twice, whose rows would have the same draws"
+        raise ParameterError("rows", given, f"{accepted}, but with reduce='none'")
     return numbers.astype(np.int64)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
+from mcgrad.inputs import arguments
 from mcgrad.jax import pytrees, seeds
 from mcgrad.jax.operands import Operands
 from mcgrad.jax.primitive import bind
@@ -50,6 +51,9 @@ def expectation(
     backend: str = "auto",
     threads: int | None = None,
     nonfinite: str = "propagate",
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    reduce: str | None = None,
     callback: bool = False,
     **q_params: Any,
 ) -> jax.Array:
@@ -76,6 +80,12 @@ def expectation(
         As for `Estimator`. Under "auto" a pilot at the values of the first execution chooses.
     dtype : {"float32", "float64"}, optional
         Default: that of JAX's promotion of parameters and data; float32 for narrower ones.
+    batched_params, batched_data
+        As for `Estimator`. With these, or ``batch_ndim=`` among the parameters of a family, there are many problems:
+        the rows of a batch, whose draws are those of ``mcgrad.estimate`` of the batch.
+    reduce : {None, "sum", "mean"}
+        Of a batch: None for values by row; "sum" or "mean" for one value, for which gradients in parameters that rows
+        share need no memory by row.
     callback : bool
         Whether the call goes through `jax.pure_callback`, as it does where XLA has no foreign function interface that
         mcgrad knows. Results are the same.
@@ -85,7 +95,7 @@ def expectation(
 
     Returns
     -------
-    array of shape ()
+    array of shape (), or of the batch
 
     Raises
     ------
@@ -106,7 +116,17 @@ def expectation(
     ...     return mcgrad.jax.expectation(f, mg.Normal, 1000, key, loc=phi["loc"], scale=jnp.exp(phi["log_scale"]))
     >>> value, grad = jax.jit(jax.value_and_grad(loss))(phi, jax.random.key(0))
     """
-    options = _options(method, baseline, k, backend, threads, nonfinite)
+    options = _options(
+        batched_params,
+        batched_data,
+        reduce,
+        method=method,
+        baseline=baseline,
+        k=k,
+        backend=backend,
+        threads=threads,
+        nonfinite=nonfinite,
+    )
     operands = Operands.of(f, q, n, params, data, q_params, dtype, options)
     return bind(operands.call(errors=False, callback=callback), seeds.words(key), operands.arrays)[0]
 
@@ -126,6 +146,9 @@ def estimate(
     backend: str = "auto",
     threads: int | None = None,
     nonfinite: str = "propagate",
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    reduce: str | None = None,
     callback: bool = False,
     **q_params: Any,
 ) -> Estimate:
@@ -135,6 +158,8 @@ def estimate(
     ----------
     f, q, n, key, params, data, method, baseline, k, dtype, backend, threads, nonfinite, callback, **q_params
         As for `expectation`.
+    batched_params, batched_data, reduce
+        As for `expectation`. By row, gradients in parameters that rows share are by row, too.
 
     Returns
     -------
@@ -146,7 +171,17 @@ def estimate(
     >>> est = mcgrad.jax.estimate(f, mg.Normal, 1000, key, loc=loc, scale=scale)
     >>> est.grad["loc"], est.grad_stderr["loc"]
     """
-    options = _options(method, baseline, k, backend, threads, nonfinite)
+    options = _options(
+        batched_params,
+        batched_data,
+        reduce,
+        method=method,
+        baseline=baseline,
+        k=k,
+        backend=backend,
+        threads=threads,
+        nonfinite=nonfinite,
+    )
     operands = Operands.of(f, q, n, params, data, q_params, dtype, options)
     call = operands.call(errors=True, callback=callback)
     value, *rest = bind(call, seeds.words(key), operands.arrays)
@@ -160,8 +195,13 @@ def estimate(
 
 
 def _options(
-    method: Any, baseline: str | None, k: int | None, backend: str, threads: int | None, nonfinite: str
+    batched_params: str | Iterable[str], batched_data: str | Iterable[str], reduce: str | None, **plain: Any
 ) -> dict[str, Any]:
-    """Return the arguments of an Estimator."""
-    options = {"method": method, "baseline": baseline, "backend": backend, "threads": threads, "nonfinite": nonfinite}
-    return options if k is None else {**options, "k": k}
+    """Return the arguments of an Estimator, without those that are left to it."""
+    options = {name: value for name, value in plain.items() if value is not None}
+    if reduce is not None:
+        options["reduce"] = arguments.one_of("reduce", reduce, ("sum", "mean"))
+    for name, given in (("batched_params", batched_params), ("batched_data", batched_data)):
+        if given:
+            options[name] = arguments.names(name, given)
+    return options

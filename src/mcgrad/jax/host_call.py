@@ -84,9 +84,9 @@ class Call:
     @cached_property
     def result_types(self) -> list[tuple[Shape, np.dtype[Any]]]:
         """Shapes and dtypes of the results."""
-        shapes = [(), *(self.static.shapes[path] for path in self.wrt)]
+        shapes = [self.static.value_shape, *map(self.static.grad_shape, self.wrt)]
         types = [(self._rows(shape), self._dtype) for shape in shapes]
-        return [*types, *types, (self._rows(()), COUNT)] if self.errors else types
+        return [*types, *types, (self._rows(self.static.batch_shape), COUNT)] if self.errors else types
 
     def _rows(self, shape: Shape) -> Shape:
         return shape if self.rows is None else (self.rows, *shape)
@@ -111,6 +111,8 @@ class Call:
             self._one(words, operands, results, output)
             return
         of_seed, *flags = self.by_row
+        if not of_seed and self._together(words, operands, results, output):
+            return
         for row in range(self.rows):
             own = [x[row, ...] if flag else x for x, flag in zip(operands, flags, strict=True)]
             self._one(words[row] if of_seed else words, own, [out[row, ...] for out in results], output)
@@ -119,13 +121,36 @@ class Call:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, output, values)
         changes = tree.unflatten(values) if values else {}
-        high, low = words.tolist()
-        est = estimator(self.static.n, high << 32 | low, **changes)
+        self._write(estimator(self.static.n, _seed(words), **changes), results)
+
+    def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> bool:
+        """Compute all rows, which share a seed, as a batch whose rows have the same draws; return whether it can be."""
+        static, flags = self.static, self.by_row[1:]
+        if not self.rows:
+            return False
+        values = {
+            path: np.broadcast_to(x, (self.rows, *shape)) if path in static.of_q and not flag else x
+            for (path, shape), x, flag in zip(static.shapes.items(), operands, flags, strict=True)
+        }
+        estimator = static.over_rows(self.wrt, flags, output, values)
+        if estimator is None:
+            return False
+        changes = tree.unflatten(values) if values else {}
+        numbers = np.zeros(self.rows, np.int64)
+        self._write(estimator(static.n, _seed(words), rows=numbers, **changes), results)
+        return True
+
+    def _write(self, est: Any, results: Sequence[Array]) -> None:
         found = [est.value, *_by_path(est.grad, self.wrt)]
         if self.errors:
             found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
         for out, x in zip(results, found, strict=True):
             out[...] = x
+
+
+def _seed(words: Array) -> int:
+    high, low = words.tolist()
+    return int(high << 32 | low)
 
 
 def _by_path(gradient: dict[str, Any], wrt: Sequence[str]) -> list[Any]:

@@ -6,6 +6,7 @@ and multiplies tangents by it, which JAX transposes. A gradient itself has no de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, call: Call) -> tupl
     wide = call.change(wrt=wrt)
     value, *rest = bind(wide, primals[0], primals[1:])
     grads = dict(zip(wrt, rest, strict=False))
-    slope = sum(_product(grads[path], t, call.rows) for path, t in moved.items())
+    slope = sum(_along(call, path, grads[path], t) for path, t in moved.items())
     outs = [value, *(grads[path] for path in call.wrt)]
     if call.errors:
         stderrs = dict(zip(wrt, rest[len(wrt) + 1 :], strict=False))
@@ -102,10 +103,18 @@ def _is_float(out: Any) -> bool:
     return bool(jnp.issubdtype(out.dtype, jnp.floating))
 
 
-def _product(grad: Any, tangent: Any, rows: int | None) -> Any:
-    """Return the sum of the products over the components of a parameter, by row where there are rows."""
-    axes = tuple(range(0 if rows is None else 1, grad.ndim))
-    return jnp.sum(grad * tangent, axis=axes)
+def _along(call: Call, path: str, grad: Any, tangent: Any) -> Any:
+    """Return the derivative of the value along a tangent of one parameter."""
+    static = call.static
+    rows = () if call.rows is None else (call.rows,)
+    own = static.shapes[path]
+    kept = len(rows) + len(static.value_shape)  # axes of the value
+    has_rows = bool(rows) and call.by_row[1 + [*static.shapes].index(path)]
+    between = (1,) * (grad.ndim - len(rows) - len(own))  # of the batch, in front of what its rows share
+    tangent = tangent.reshape(*(rows if has_rows else (1,) * len(rows)), *between, *own)
+    along = jnp.sum(grad * tangent, axis=tuple(range(kept, grad.ndim)))
+    is_mean = static.options.get("reduce") == "mean" and path in static.by_row
+    return along / math.prod(static.batch_shape) if is_mean else along
 
 
 ad.primitive_jvps[estimate_p] = _jvp

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
+from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import AUTO
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir import serial
@@ -54,6 +55,10 @@ class Static:
     deferred : bool
         Whether Estimators are made at the first execution, with its values: under ``method="auto"``, whose pilot needs
         them, and for families of which no accepted values were found.
+    batch_shape : tuple of int
+        Of a batch, the extents of its axes; empty without one.
+    by_row : frozenset of str
+        Paths of the operands that have these axes in front.
     """
 
     f: Any
@@ -70,21 +75,37 @@ class Static:
     deferred: bool = False
     _made: dict[tuple[tuple[str, ...], str], Estimator] = field(default_factory=dict)
     _digests: dict[tuple[str, ...], bytes] = field(default_factory=dict)
+    _batches: dict[tuple[tuple[str, ...], tuple[bool, ...], str], Estimator | None] = field(default_factory=dict)
     _lock: Any = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
         self.shapes = {**self.of_q, **self.of_f, **self.data}
         all_known = self.known.keys() >= self.shapes.keys()
         self.deferred = self.options.get("method") == AUTO and not all_known
+        axes = None
         try:
-            self._template()
+            axes = self._template().batch
         except UndeterminedError:
             self.deferred = True
+        own = [path for path in self.of_q if axes and path in axes.by_row]
+        others = tree.select(self.of_f, self.options.get("batched_params", ()))
+        self.by_row = frozenset([*own, *others, *tree.select(self.data, self.options.get("batched_data", ()))])
+        first = next((self.shapes[path] for path in self.shapes if path in self.by_row), ())
+        self.batch_shape = axes.shape if axes else first[:1]
 
     @property
     def params(self) -> tuple[str, ...]:
         """Paths of all parameters, in the order of the operands."""
         return (*self.of_q, *self.of_f)
+
+    @property
+    def value_shape(self) -> Shape:
+        """Shape of the value: that of the batch, unless it is reduced."""
+        return () if self.options.get("reduce") in ("sum", "mean") else self.batch_shape
+
+    def grad_shape(self, path: str) -> Shape:
+        """Return the shape of the gradient in a parameter: where rows share it, and values are by row, by row, too."""
+        return self.shapes[path] if path in self.by_row else (*self.value_shape, *self.shapes[path])
 
     def _template(self) -> Distribution:
         if isinstance(self.q, Distribution):
@@ -114,17 +135,63 @@ class Static:
 
     def _estimator(self, wrt: tuple[str, ...], output: str) -> Estimator:
         others = {path: self.known.get(path, np.ones(shape)) for path, shape in {**self.of_f, **self.data}.items()}
+        by_row = {"reduce": "none"} if self.by_row else {}
+        return self._of_values(self._template(), others, wrt, output, {**by_row, **self.options})
+
+    def _of_values(
+        self, q: Distribution, others: Mapping[str, Array], wrt: tuple[str, ...], output: str, options: Any
+    ) -> Estimator:
         params = {path: others[path] for path in self.of_f}
         return Estimator(
             self.f,
-            None if isinstance(self.f, Objective) else self._template(),
+            None if isinstance(self.f, Objective) else q,
             params=tree.unflatten(params) if params else None,
             data={**{name: others[name] for name in self.data}, **self.fixed},
             wrt=wrt,
             dtype=self.dtype,
             output=output,
-            **self.options,
+            **options,
         )
+
+    def over_rows(
+        self, wrt: tuple[str, ...], flags: tuple[bool, ...], output: str, values: Mapping[str, Array]
+    ) -> Estimator | None:
+        """Return the Estimator of a batch of such expectations, or None where there is none.
+
+        Parameters
+        ----------
+        wrt : tuple of str
+        flags : tuple of bool
+            Which operands differ by row; those of a family all do.
+        output : {"host", "device"}
+        values : dict of str to array
+            With the rows in front.
+        """
+        if not isinstance(self.q, type) or self.by_row or isinstance(self.f, Objective):
+            return None
+        with self._lock:
+            key = (wrt, flags, output)
+            if key not in self._batches:
+                self._batches[key] = self._batch(*key, values)
+            return self._batches[key]
+
+    def _batch(
+        self, wrt: tuple[str, ...], flags: tuple[bool, ...], output: str, values: Mapping[str, Array]
+    ) -> Estimator | None:
+        assert isinstance(self.q, type)
+        moving = [path for path, flag in zip(self.shapes, flags, strict=True) if flag]
+        given = {**self.settings, **{path: values[path] for path in self.of_q}}
+        own = {**(tree.unflatten(given) if given else {}), **({"batch_ndim": 1} if self.of_q else {})}
+        options = {
+            **self.options,
+            "batched_params": [path for path in moving if path in self.of_f],
+            "batched_data": [name for name in moving if name in self.data],
+            "reduce": "none",
+        }
+        try:
+            return self._of_values(self.q(**own), values, wrt, output, options)
+        except (ParameterError, TypeError):  # what cannot be a batch is done row by row, which raises what is wrong
+            return None
 
     def digest(self, wrt: tuple[str, ...]) -> bytes:
         """Return a hash of what an Estimator computes: the same in another process, unless the Estimator is deferred.

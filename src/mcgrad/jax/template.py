@@ -49,7 +49,8 @@ def template(
         It refuses all values that were tried, each for a reason of its own.
     """
     refusals: list[Exception] = []
-    places = [_places(family, path, shape, known) for path, shape in shapes.items()]
+    batch_ndim = int(settings.get("batch_ndim", 0))
+    places = [_places(family, path, shape, known, batch_ndim) for path, shape in shapes.items()]
     for values in islice(product(*places), MOST):
         try:
             given = {**settings, **dict(zip(shapes, values, strict=True))}
@@ -73,11 +74,14 @@ def _checked(made: Distribution, shapes: Mapping[str, Shape]) -> Distribution:
     return made
 
 
-def _places(family: Callable[..., Distribution], path: str, shape: Shape, known: Mapping[str, Array]) -> list[Array]:
+def _places(
+    family: Callable[..., Distribution], path: str, shape: Shape, known: Mapping[str, Array], batch_ndim: int
+) -> list[Array]:
     if path in known:
         return [known[path]]
     accepted = getattr(family, "constraints", {}).get(path, real)
-    found = [array for array in _candidates(shape) if accepted.check(array)]
+    of_row = shape[batch_ndim:] if len(shape) >= batch_ndim else shape
+    found = [np.broadcast_to(array, shape) for array in _candidates(of_row) if accepted.check(array)]
     return found or [np.ones(shape)]
 
 
