@@ -94,7 +94,7 @@ class Distribution(Family):
     def _first_row(self, batch: BatchAxes) -> Self:
         """Return the distribution of the first row."""
         refused: ParameterError | None = None
-        for flat in batch.first(self._flat):
+        for flat in batch.first(self._flat, self._known_of_first_row()):
             new = object.__new__(type(self))
             new._set(**{**self.__dict__, **self._parts_of_first_row(), "batch": None, "batch_ndim": 0})
             try:
@@ -108,6 +108,10 @@ class Distribution(Family):
 
     def _parts_of_first_row(self) -> dict[str, Any]:
         """Return the distributions that it is made of, each that of its first row, by attribute."""
+        return {}
+
+    def _known_of_first_row(self) -> dict[str, FloatArray]:
+        """Return the parameters of these distributions, by dotted path."""
         return {}
 
     def _set(self, **fields: Any) -> None:

@@ -138,15 +138,23 @@ class BatchAxes:
             except ParameterError as error:
                 raise ParameterError(error.parameter, f"{error.given} in {self.name(row)}", error.accepted) from None
 
-    def first(self, flat: Mapping[str, FloatArray]) -> Iterator[dict[str, FloatArray]]:
-        """Yield the parameters of the first row; of a batch without rows parameters to try, until some are accepted."""
+    def first(self, flat: Mapping[str, FloatArray], known: Mapping[str, FloatArray]) -> Iterator[dict[str, FloatArray]]:
+        """Yield the parameters of the first row; of a batch without rows parameters to try, until some are accepted.
+
+        Parameters
+        ----------
+        flat : dict of str to array
+            Of all rows.
+        known : dict of str to array
+            Parameters that need not be tried.
+        """
         if self.size:
             yield {path: np.array(x) if isinstance(x, np.ndarray) else x for path, x in self.row(flat, 0).items()}
             return
-        paths = [path for path in flat if path in self.by_row]
+        paths = [path for path in flat if path in self.by_row and path not in known]
         values = [[*_values(self.row_shape(path, flat[path].shape), flat[path].dtype)] for path in paths]
         for chosen in islice(product(*values), MOST_TRIALS):
-            yield {**flat, **dict(zip(paths, chosen, strict=True))}
+            yield {**flat, **known, **dict(zip(paths, chosen, strict=True))}
 
 
 def _values(shape: Shape, dtype: Any) -> Iterator[FloatArray]:

@@ -41,11 +41,12 @@ class LogProb:
         self._home = home
 
     def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
-        subject = owner if instance is None else instance
+        own = None if instance is None else instance.template
+        subject = owner if own is None else own
         density, chart = subject.log_density, subject.chart
         home = self._home
         if home is not None and inspect.getattr_static(owner, "log_density") is not vars(home)["log_density"]:
-            density, chart = vars(home)["log_density"].__get__(instance, owner), home.chart  # by super()
+            density, chart = vars(home)["log_density"].__get__(own, owner), home.chart  # by super()
 
         def at_value(z: Any, /, **params: Any) -> Any:
             found, inside = density(chart.coordinates(z), **params), chart.inside(z)
@@ -57,8 +58,9 @@ class LogProb:
             Parameters
             ----------
             z : array_like, or nested dict of them
-                Of a distribution: values of its event shape, with any axes before those. Of a family: one value, whose
-                components are summed.
+                Of a distribution: values of its event shape, with any axes before those; where it has batch axes these
+                are the last of them, and each row has its own density. Of a family: one value, whose components are
+                summed.
             **params
                 The parameters; by default, where there are none here, those of the distribution.
 
@@ -81,10 +83,14 @@ class LogProb:
                 return _plain(ends.with_limits(lambda one, z: one(z, **params), at_value, density, chart, z))
             from mcgrad.distributions import batches  # which traces
 
+            if instance.batch and not params:
+                batch, event_shape = instance, instance.event_shape
+                of_rows = lambda one, z: batches.of_rows(one, batch, event_shape, z)  # noqa: E731
+                return _plain(ends.with_limits(of_rows, at_value, density, chart, z))
             event_shape = instance.event_shape
             if params:
                 shapes = {path: np.shape(x) for path, x in tree.flatten(params).items()}
-                event_shape = event_shape if shapes == instance.shapes else instance.event_shape_of(shapes)
+                event_shape = event_shape if shapes == subject.shapes else instance.template.event_shape_of(shapes)
             given = params or instance.params
             every = lambda one, z: batches.log_prob(one, event_shape, z, given)  # noqa: E731
             return _plain(ends.with_limits(every, at_value, density, chart, z))
@@ -99,12 +105,16 @@ class ClosedForm:
         self._written = written
 
     def __get__(self, instance: Distribution | None, owner: type[Distribution]) -> Callable[..., Any]:
-        function: Callable[..., Any] = self._written.__get__(instance, owner)
+        function: Callable[..., Any] = self._written.__get__(instance.template if instance else None, owner)
         if instance is None:
             return function
 
         @wraps(function)
         def closed_form(*z: Any, **params: Any) -> Any:
+            if instance.batch and not params:
+                from mcgrad.distributions import batches  # which traces
+
+                return batches.of_rows(function, instance, instance.event_shape, *map(_value, z))
             return function(*map(_value, z), **(params or instance.params))
 
         return closed_form

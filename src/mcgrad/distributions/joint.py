@@ -46,6 +46,8 @@ class Joint(Distribution):
         if all(part.bridges is None for part in parts.values()):
             self._set(bridges=None)
         self._set(reparameterized=all(part.reparameterized for part in parts.values()))
+        self._set(batch_ndim=_batch_ndim(parts, self.batch_ndim))
+        self._set(_by_row=[f"{name}.{path}" for name, q in parts.items() if q.batch for path in q.batch.by_row])
         super().__init__(**{name: part.params for name, part in parts.items()})
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> dict[str, Any]:
@@ -64,6 +66,23 @@ class Joint(Distribution):
                 part.check(tree.flatten(params.get(name, {})))
             except ParameterError as error:
                 raise ParameterError(f"{name}: {error.parameter}", error.given, error.accepted) from None
+
+    @property
+    def has_check(self) -> bool:
+        """Whether parameters of a part limit one another."""
+        return any(part.has_check for part in self.parts.values())
+
+    @property
+    def checks_elements(self) -> bool:
+        """Whether the checks of all parts work element by element."""
+        return all(part.checks_elements or not part.has_check for part in self.parts.values())
+
+    def _parts_of_first_row(self) -> dict[str, Any]:
+        return {"parts": {name: part.template for name, part in self.parts.items()}}
+
+    def _known_of_first_row(self) -> dict[str, FloatArray]:
+        parts = {name: part.template.flat_params for name, part in self.parts.items()}
+        return {f"{name}.{path}": array for name, flat in parts.items() for path, array in flat.items()}
 
     def with_params(self, /, **changes: Any) -> Self:
         """Return the same distribution with other values for any subset of the parameters, of the same shapes."""
@@ -136,6 +155,18 @@ class Joint(Distribution):
 
     def __repr__(self) -> str:
         return f"Joint({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
+
+
+def _batch_ndim(parts: Mapping[str, Distribution], given: int) -> int:
+    """Return the number of batch axes that the parts have which have any."""
+    known = [(name, part.batch_ndim) for name, part in parts.items() if part.batch]
+    for name, ndim in known:
+        if ndim != (given or known[0][1]):
+            accepted = f"batch_ndim={given or known[0][1]}, as {'the Joint' if given else known[0][0]} has, or none"
+            raise ParameterError(name, f"a distribution with batch_ndim={ndim}", accepted)
+    if given and not known:
+        raise ParameterError("batch_ndim", f"{given} of parts without batch axes", "parts with batch_ndim")
+    return known[0][1] if known else 0
 
 
 def part_of(q: Distribution, path: str) -> tuple[Distribution, str, str]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from mcgrad import noise as noises
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.charts import REAL, shifted, total
-from mcgrad.distributions.constraints import Constraint, positive, real
+from mcgrad.distributions.constraints import Constraint, FloatArray, positive, real
 from mcgrad.distributions.family import is_built_in
 from mcgrad.distributions.gaps import bridging
 from mcgrad.distributions.mixture_components import Correlated, Independent
@@ -63,7 +63,12 @@ class MixtureSameFamily(Distribution):
         logits: ArrayLike | None = None,
     ) -> None:
         weights = either(probs, logits)
-        family, event, noise, params = _stacked(components)
+        family, event, noise, params, by_row, ndim = _stacked(components)
+        if ndim and self.batch_ndim not in (0, ndim):
+            raise ParameterError("batch_ndim", str(self.batch_ndim), f"{ndim}, as the components have")
+        ndim = ndim or self.batch_ndim
+        weighted = [name for name, x in weights.items() if np.ndim(x) > ndim]
+        self._set(batch_ndim=ndim, _by_row=[*weighted, *(f"components.{path}" for path in by_row)])
         constraints: dict[str, Constraint] = {"probs": positive, "logits": real}
         for path, constraint in family.constraints.items():
             constraints[f"components.{path}"] = family.components(family).constraint(path, constraint)
@@ -156,25 +161,41 @@ class MixtureSameFamily(Distribution):
         return f"{type(self).__name__}({self.family.__name__}, {super().__repr__().split('(', 1)[1]}"
 
 
-def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str, Any]]:
-    """Return the family, the shape and the noise of one draw, and the parameters of all components."""
+def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str, Any], frozenset[str], int]:
+    """Return the family, the shape and the noise of one draw, and the parameters of all components.
+
+    The last two are which of these parameters have batch axes, in front of the axis of the components, and how many.
+    """
     if isinstance(given, Distribution):
         family = type(given)
         family.components(family).check(None)
         if not given.event_shape:
             accepted = "a first axis that counts the components, as in Normal([0.0, 1.0], 1.0)"
             raise ParameterError("components", f"{given!r} of event shape ()", accepted)
-        return family, given.event_shape[1:], given.noise_of(given.event_shape[1:]), given.params
+        event, by_row = given.event_shape[1:], given.batch.by_row if given.batch else frozenset[str]()
+        return family, event, given.template.noise_of(event), given.params, by_row, given.batch_ndim
     if not isinstance(given, Sequence) or not given or not all(isinstance(part, Distribution) for part in given):
         raise ParameterError("components", shown(given), "a distribution, or a sequence of them")
     family, first = type(given[0]), given[0]
     for part in given:
-        if type(part) is not family or part.shapes != first.shapes:
-            accepted = f"a {family.__name__} with parameters of the same shapes as the first"
+        if type(part) is not family or part.shapes != first.shapes or part.batch != first.batch:
+            accepted = f"a {family.__name__} with parameters and batch axes of the same shapes as the first"
             raise ParameterError("components", repr(part), accepted)
     components, axes = family.components(family), len(first.event_shape)
     components.check(given)
-    params = {
-        name: np.stack([components.level(part.flat_params[name], axes) for part in given]) for name in first.shapes
-    }
-    return family, first.event_shape, first.noise, params
+    by_row = first.batch.by_row if first.batch else frozenset[str]()
+
+    def stack(name: str) -> FloatArray:
+        batch = first.batch_shape if name in by_row else ()
+        arrays = [part.flat_params[name] for part in given]
+        level = components.level(arrays[0].reshape(-1, *arrays[0].shape[len(batch) :])[0], axes).shape
+        return np.stack([x.reshape(*batch, *level) for x in arrays], axis=len(batch))
+
+    return (
+        family,
+        first.event_shape,
+        first.noise,
+        {name: stack(name) for name in first.shapes},
+        by_row,
+        first.batch_ndim,
+    )

@@ -94,7 +94,7 @@ class Correlated:
         if path != "scale_tril":
             return constraint
         each = _Each(constraint)
-        return replace(constraint, check=each.check, wrong=each.wrong, free=each.free)
+        return replace(constraint, check=each.check, wrong=each.wrong, free=each.free, rows=each.rows)
 
     def level(self, x: FloatArray, axes: int) -> FloatArray:
         """Return a parameter as it is."""
@@ -125,6 +125,9 @@ class _Each:
 
     def check(self, stack: FloatArray) -> Any:
         return stack.ndim > 1 and all(bool(self.one.check(array)) for array in stack)
+
+    def rows(self, stacks: FloatArray) -> Any:
+        return stacks.ndim > 2 and self.one.check_rows(stacks.reshape(-1, *stacks.shape[2:]))
 
     def wrong(self, stack: FloatArray) -> Any:
         assert self.one.wrong is not None

@@ -83,6 +83,11 @@ class Transformed(Distribution):
         self._set(_map=fn if isinstance(fn, Bijection) else _Written(fn, inverse, log_det))
         self._set(chart=_chart(self._map, base.chart, bool(own)))
         self._set(reparameterized=base.reparameterized)
+        ndim = self.batch_ndim or base.batch_ndim
+        if base.batch and base.batch.ndim != ndim:
+            raise ParameterError("batch_ndim", str(ndim), f"{base.batch.ndim}, as the base has")
+        of_base = base.batch.by_row if base.batch else ()
+        self._set(batch_ndim=ndim, _by_row=[*of_base, *(path for path, x in known.items() if np.ndim(x) >= ndim)])
         super().__init__(**base.params, **own)
 
     def _split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -105,6 +110,22 @@ class Transformed(Distribution):
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Check the base."""
         self.base.check({path: array for path, array in flat.items() if path in self.base.shapes})
+
+    @property
+    def has_check(self) -> bool:
+        """Whether parameters of the base limit one another."""
+        return self.base.has_check
+
+    @property
+    def checks_elements(self) -> bool:
+        """Whether the check of the base works element by element."""
+        return self.base.checks_elements
+
+    def _parts_of_first_row(self) -> dict[str, Any]:
+        return {"base": self.base.template}
+
+    def _known_of_first_row(self) -> dict[str, FloatArray]:
+        return self.base.template.flat_params
 
     @property
     def is_built_in(self) -> bool:
@@ -176,6 +197,8 @@ class Transformed(Distribution):
         new = super().with_params(**changes)
         base, _ = new._split(new.params)
         new._set(base=self.base.with_params(**base))
+        if new.batch:
+            new._set(_template=new._first_row(new.batch))
         return new
 
 

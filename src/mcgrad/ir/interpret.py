@@ -198,7 +198,8 @@ def _linear_recurrence(var: Var, a: Array, b: Array) -> Array:
 
 
 def _einsum(var: Var, *args: Array) -> Array:
-    draws = max(arg.shape[-1] for arg in args)
+    extents = [arg.shape[-1] for arg in args]
+    draws = max(extents) if min(extents) else 0  # no rows, where some input has none
     terms = [
         letters + ("Z" if arg.shape[-1] == draws else "") for letters, arg in zip(var.attrs.inputs, args, strict=True)
     ]

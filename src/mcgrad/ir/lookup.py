@@ -35,8 +35,10 @@ class Table:
     def __call__(self, x: Array) -> Array:
         """Return the arrays of all elements of x, shape ``(*x.shape, *shape)``, in its dtype."""
         x = np.asarray(x)
-        rows = [np.asarray(self.function(float(value), *self.given)) for value in x.ravel()]
-        return np.stack(rows).reshape((*x.shape, *self.shape)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        found = np.empty((x.size, *self.shape), x.dtype if x.dtype.kind == "f" else np.float64)
+        for i, value in enumerate(x.ravel()):
+            found[i] = self.function(float(value), *self.given)
+        return found.reshape((*x.shape, *self.shape))
 
     def __repr__(self) -> str:
         return f"{self.function.__name__}{self.given or ''}"
