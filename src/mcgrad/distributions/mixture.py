@@ -179,7 +179,7 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str
     family, first = type(given[0]), given[0]
     for part in given:
         if type(part) is not family or part.shapes != first.shapes or part.batch != first.batch:
-            accepted = f"a {family.__name__} with parameters and batch axes of the same shapes as the first"
+            accepted = f"a {family.__name__} with parameters of the same shapes as the first, and its batch axes"
             raise ParameterError("components", repr(part), accepted)
     components, axes = family.components(family), len(first.event_shape)
     components.check(given)
