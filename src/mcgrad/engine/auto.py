@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,8 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
         return plan(options.method, options.baseline, options.k, problem.own, others, wrt)
     if options.baseline is not None:
         raise ParameterError("baseline", f"{options.baseline!r} with method='auto'", "None: auto chooses it, too")
-    return select(problem, wrt, inputs.first_row(), options.k, inputs.dtype)
+    found = select(problem, wrt, inputs.first_row(), options.k, inputs.dtype)
+    return replace(found, reason=f"{found.reason}, by the first row") if inputs.batch else found
 
 
 def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k: int, dtype: str) -> Plan:

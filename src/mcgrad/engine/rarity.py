@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mcgrad.ir.spaces import Input, param
 from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 from mcgrad.results.components import Component, Components
+from mcgrad.results.row_moments import RowMoments
 
 NOTHING = {"float32": 1e-6, "float64": 1e-12}  # of the integrand's size: rounding error of a gradient of zero
 SEVERAL = 10_000  # draws of all calls in a loop, whose mean has the rare draws that single calls lack
@@ -32,6 +33,7 @@ def warn_of_rare_draws(
     random: npt.NDArray[np.bool_],
     n: int,
     dtype: str,
+    place: str = "",
 ) -> None:
     """Warn where a component of the gradient is zero in all draws, and their number may be the reason.
 
@@ -48,6 +50,8 @@ def warn_of_rare_draws(
     n : int
         Number of draws.
     dtype : {"float32", "float64"}
+    place : str
+        Where the component is, after its name, such as the row of a batch.
 
     Warns
     -----
@@ -80,13 +84,48 @@ def warn_of_rare_draws(
                 if name in part.decompositions:
                     remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
-                f"{component}: the gradient is zero to rounding in all {n:,} draws, and so is its standard error; "
-                f"but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
+                f"{component}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard "
+                f"error; but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
                 f"{remedy}",
                 RareDrawsWarning,
                 stacklevel=user_level(),
             )
             return
+
+
+def warn_of_rare_rows(
+    q: Distribution,
+    values: Callable[[int], Mapping[Input, Any]],
+    components: Components,
+    moments: RowMoments,
+    random: npt.NDArray[np.bool_],
+    n: int,
+    dtype: str,
+) -> None:
+    """Warn as `warn_of_rare_draws` does, for the first row of a batch that has a zero.
+
+    Parameters
+    ----------
+    q : Distribution
+        Of one row.
+    values : callable
+        Returns the inputs of a row.
+    components, random
+        Of what is by row.
+    moments : RowMoments
+    n : int
+        Number of draws of a row.
+    dtype : {"float32", "float64"}
+    """
+    if q.rarity is None:
+        return
+    size = np.abs(moments.means) + moments.norms / np.sqrt(n)
+    zero = random & (size <= NOTHING[dtype] * size[:, :1])
+    rows = np.flatnonzero(zero[:, 1:].any(axis=1))
+    if len(rows):
+        row = int(rows[0])
+        of_row = Moments(int(moments.counts[row]), moments.means[row], moments.norms[row])
+        warn_of_rare_draws(q, values(row), components, of_row, random, n, dtype, f" in row {row} of {len(zero):,}")
 
 
 def warn_of_gaps(q: Distribution, values: Mapping[Input, Any], paths: Sequence[str], n: int) -> None:

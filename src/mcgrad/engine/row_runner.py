@@ -6,6 +6,7 @@ What `Runner` does for one problem.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
+from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import RowFinisher
 from mcgrad.errors import NonFiniteError
@@ -22,6 +24,7 @@ from mcgrad.ir.spaces import Values
 from mcgrad.noise import Shape
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.components import Components
+from mcgrad.results.row_moments import RowMoments
 
 
 class RowRunner:
@@ -44,6 +47,7 @@ class RowRunner:
         self._finish = RowFinisher(derived.program, derived.q.template.free)
         omit = options.nonfinite == "omit"
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
+        self._along = derived.plan.along(derived.wrt)
         shapes = {out.path: out.var.shape for out in derived.program.outputs[1:] if not out.summed}
         self._components = Components(shapes)
         self._shared = {path: shape for path, shape in derived.components.shapes.items() if path not in shapes}
@@ -89,10 +93,11 @@ class RowRunner:
         """
         derived, problem = self._derived, self.fingerprint.later(values)
         values = {**values, **self._pilots(values, len(numbers), seed)}
-        partial, seconds, backend = self._average(values, numbers, seed, first, n, watch)
-        moments, nonfinite = self._finish(partial, values, self._nonfinite == "omit")
+        averaged, seconds, backend = self._average(values, numbers, seed, first, n, watch)
+        moments, nonfinite = self._finish(averaged, values, self._nonfinite == "omit")
         if self._nonfinite == "raise" and nonfinite.any():
             raise NonFiniteError(_message(nonfinite, shape))
+        self._warn(moments, values, n)
         return BatchEstimate(
             moments,
             self._components,
@@ -114,15 +119,26 @@ class RowRunner:
             group=derived.groups.size,
         )
 
+    def _warn(self, moments: RowMoments, values: Values, n: int) -> None:
+        """Warn of gaps between components of mixtures, once, and of zeros that more draws may change: of one row."""
+        q = self._derived.q.template
+        if not len(moments.counts):
+            return
+        if self._along and q.bridges is not None:
+            warn_of_gaps(q, self._of_row(values, 0), self._along, n)
+            self._along = []
+        of_row, random = partial(self._of_row, values), self._finish.random
+        warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
+
+    def _of_row(self, values: Values, row: int) -> Values:
+        """Return the inputs of one row."""
+        return {name: x[row] if name in self._batch.by_row else x for name, x in values.items()}
+
     def _pilots(self, values: Values, rows: int, seed: int) -> dict[Any, Any]:
         """Return the inputs that pilots compute, row by row."""
         if not self._derived.pilots:
             return {}
-        by_row = self._batch.by_row
-        found = []
-        for row in range(rows):
-            here = {name: x[row] if name in by_row else x for name, x in values.items()}
-            found.append(self._derived.pilots(here, seed))
+        found = [self._derived.pilots(self._of_row(values, row), seed) for row in range(rows)]
         if not found:
             inputs = (var for var in self._derived.program.equations() if var.op == "input")
             return {var.attrs: np.zeros((0, *var.shape)) for var in inputs if var.attrs not in values}
