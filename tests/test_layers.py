@@ -22,7 +22,7 @@ LAYERS = """
     gradients
     backends
     engine
-    validate jax
+    validate jax torch
     jobs
     cli
     __main__ __init__

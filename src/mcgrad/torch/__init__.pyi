@@ -1,0 +1,1 @@
+from mcgrad.torch.api import WithStderr as WithStderr, expectation as expectation

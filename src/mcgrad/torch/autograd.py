@@ -1,0 +1,137 @@
+"""The nodes of autograd outside the operator: they keep the gradient of the forward pass, and multiply it backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mcgrad.errors import ParameterError
+from mcgrad.torch.operator import Outputs, expectation_op, multiplied, run
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # types of tensors with numbers of their own
+FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments of the operator that are no tensors, in their order there; it documents them."""
+
+    problem: int
+    n: int
+    differentiable: list[bool]
+    dtype: torch.dtype
+    errors: bool
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.problem, self.n, self.differentiable, self.dtype, self.errors))
+
+    def chosen(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the tensors to differentiate in."""
+        return [x for x, wanted in zip(tensors, self.differentiable, strict=True) if wanted]
+
+
+def outputs_of(call: Call, seed: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Outputs:
+    """Call the operator, or what it runs where no mode of PyTorch's dispatcher and no kind of tensor could ask for it.
+
+    The dispatcher costs more than all else here.
+    """
+    if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in PLAIN for x in tensors):
+        return run(tensors, seed, *call)
+    with torch._C._AutoDispatchBelowAutograd():
+        return expectation_op(tensors, seed, *call)  # type: ignore[no-any-return]
+
+
+class Expectation(torch.autograd.Function):
+    """The value, and as a further output, which has no derivative, the standard errors."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run, and keep the gradient."""
+        value, grad, stderr = outputs_of(call, seed, tensors)
+        ctx.differentiable, ctx.parameters = call.differentiable, call.chosen(tensors)
+        ctx.save_for_backward(grad)
+        ctx.mark_non_differentiable(stderr)
+        ctx.set_materialize_grads(False)
+        return value, stderr
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
+        """Multiply the gradient by the cotangent of the value."""
+        (grad,) = ctx.saved_tensors
+        return _gradients(ctx.differentiable, cotangent, grad, ctx.parameters)
+
+
+class TransformedExpectation(torch.autograd.Function):
+    """The same under the transforms of `torch.func`, which accept only nodes whose forward pass has no context."""
+
+    @staticmethod
+    def forward(call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> Outputs:
+        """Call the operator."""
+        return expectation_op(tensors, seed, *call)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        """Keep the gradient, and the parameters for the refusal of second derivatives."""
+        call, _, *tensors = inputs
+        ctx.differentiable = call.differentiable
+        ctx.save_for_backward(output[1], *call.chosen(tensors))
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
+        """Multiply the gradient by the cotangent of the value."""
+        grad, *parameters = ctx.saved_tensors
+        return _gradients(ctx.differentiable, cotangent, grad, parameters)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[torch.Tensor, ...], int]:
+        """Estimate row by row; a seed that is drawn under "different" has a value for each."""
+        rows = [
+            TransformedExpectation.apply(
+                *[x if axis is None else x.select(axis, row) for x, axis in zip(args, in_dims, strict=True)]
+            )
+            for row in range(info.batch_size)
+        ]
+        return tuple(torch.stack(outputs) for outputs in zip(*rows, strict=True)), 0
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Raise a ParameterError."""
+        raise ParameterError("f", "an expectation under forward-mode differentiation", "reverse mode: torch.func.grad")
+
+
+class Once(torch.autograd.Function):
+    """A gradient whose own derivative, in the parameters or the cotangent, is refused."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        """Return the gradient."""
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        """Raise a ParameterError."""
+        raise ParameterError("create_graph", "True, and a second derivative of an expectation", FIRST)
+
+
+def _gradients(
+    differentiable: list[bool], cotangent: torch.Tensor | None, grad: torch.Tensor, parameters: list[torch.Tensor]
+) -> tuple[Any, ...]:
+    """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
+    if cotangent is None:
+        return None, None, *[None] * len(differentiable)
+    products = multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
+    if torch.is_grad_enabled():
+        products = [Once.apply(x, *parameters) for x in products]
+    left = iter(products)
+    return None, None, *[next(left) if wanted else None for wanted in differentiable]

@@ -1,0 +1,223 @@
+"""Problems: f, q and options as they are before tensors have values, each with the Estimators that were made for it.
+
+A problem is found again by its arguments, so that a call in a training loop traces and compiles nothing, and by its
+number, which is an argument of the operator that `torch.compile` puts in a graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Mapping
+from types import FunctionType
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.distributions.base import Distribution
+from mcgrad.engine.estimator import Estimator
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs.arguments import RESERVED
+from mcgrad.inputs.objectives import Objective
+from mcgrad.results.estimate import Estimate
+from mcgrad.system.locks import Lock
+from mcgrad.system.recent import Recent
+from mcgrad.torch.leaves import DATA, PARAMS, Leaf, Q
+
+KEPT = 128  # problems that are kept though no compiled graph refers to them
+TABLES = 16  # Estimators of one problem: integer data are part of the compiled code
+
+Flat = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
+Static = tuple[tuple[str, Any], ...]
+
+
+class Problem:
+    """An expectation whose tensors have shapes and dtypes, but no values yet.
+
+    Parameters
+    ----------
+    f : callable, Integrand or Objective
+    q : callable, Distribution or None
+        A family, or another function that makes a distribution of parameters by name; or a distribution, of which some
+        parameters are replaced. None for an objective, which has its own.
+    known : tuple of Leaf
+    static : tuple of (str, object)
+    options : mapping
+        Keywords of the Estimator.
+
+    Attributes
+    ----------
+    number : int
+        By which `problem` finds it in this process, and in those that are forked from it.
+    """
+
+    def __init__(self, f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: Mapping[str, Any]) -> None:
+        self.f, self.q, self.known, self.static = f, q, known, static
+        method = options["method"]
+        self.options = {**options, "method": method if isinstance(method, str) else dict(method)}
+        self.number = next(_numbers)
+        self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
+        self._fixed = [i for i, leaf in enumerate(known) if leaf.argument == DATA and not leaf.dtype.is_floating_point]
+        self._nested = any("." in leaf.path for leaf in known)
+        self._estimators: Recent[Hashable, Estimator] = Recent(TABLES)
+        self._lock = Lock()
+        for leaf in known:
+            if leaf.argument == DATA and leaf.path in RESERVED:
+                raise ParameterError(leaf.path, "a name of data", f"any name but {', '.join(RESERVED)}")
+
+    def estimate(self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool) -> Flat:
+        """Estimate at values of the tensors, as arrays on host or device.
+
+        Returns
+        -------
+        value, grad, stderr : array
+            As `operator` documents its outputs, in float64 and in host memory.
+
+        Raises
+        ------
+        ParameterError, TraceError, BackendError, NonFiniteError
+            As `Estimator` and its calls.
+        """
+        values: dict[str, dict[str, Any]] = {Q: {}, PARAMS: {}, DATA: {}}
+        for leaf, array in zip(self.known, arrays, strict=True):
+            values[leaf.argument][leaf.path] = array
+        fixed = tuple([arrays[i].tobytes() for i in self._fixed])
+        estimator = self._estimators.get(fixed) or self._estimator(fixed, values)
+        data = values[DATA]
+        for i in self._fixed:
+            del data[self.known[i].path]
+        own, others = values[Q], values[PARAMS]
+        if self._nested:
+            own, others = tree.unflatten(own), tree.unflatten(others)
+        est = estimator(n, seed, stream=stream, **own, **others, **data)
+        mean = self._ordered(est, est.moments.estimate)
+        stderr = self._ordered(est, est.moments.stderr) if errors else np.empty(0)
+        return mean[:1].reshape(()), mean[1:], stderr
+
+    def _ordered(self, est: Estimate, vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the components of an estimate in the order of the tensors."""
+        if tuple(est.components.shapes) == self.wrt:
+            return vector
+        slices = est.components.slices
+        return np.concatenate([vector[:1], *[vector[slices[path]] for path in self.wrt]])
+
+    def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]]) -> Estimator:
+        with self._lock:
+            found = self._estimators.find(fixed)
+            if found is None:
+                found = self._estimators.put(fixed, self._make(values))
+        return found
+
+    def _make(self, values: Mapping[str, dict[str, Any]]) -> Estimator:
+        f = self.f
+        q: Distribution | None = self._distribution(values[Q])
+        if isinstance(f, Objective):
+            f, q = _of_template(f, q), None
+        params, data = tree.unflatten(values[PARAMS]), values[DATA]
+        return Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
+
+    def _distribution(self, values: dict[str, npt.NDArray[Any]]) -> Distribution:
+        """Return q at some values of its parameters; all of them must be among those that it has."""
+        f, q = self.f, self.q
+        if q is None and isinstance(f, Objective):
+            q = f.q
+        given = tree.unflatten({**values, **dict(self.static)}) if values or self.static else {}
+        if isinstance(q, Distribution):
+            if self.static:
+                path, value = self.static[0]
+                raise ParameterError(path, shown(value), "a tensor, a float or an array, as q is a distribution")
+            return q.with_params(**given)
+        if not callable(q):
+            accepted = "a family such as mg.Normal, with its parameters by name, or a distribution"
+            raise ParameterError("q", shown(q), accepted)
+        made = q(**given)
+        if not isinstance(made, Distribution):
+            raise ParameterError("q", f"a function that returns {shown(made)}", "one that returns a distribution")
+        for path, array in values.items():
+            if path not in made.shapes or made.shapes[path] != array.shape:
+                has = ", ".join(f"{name} {shape}" for name, shape in made.shapes.items())
+                raise ParameterError(path, f"an argument of q with shape {array.shape}", f"a parameter of q: {has}")
+        return made
+
+
+def _of_template(objective: Objective, q: Any) -> Objective:
+    """Return an objective with its distribution; the values of parameters are those of calls."""
+    if q is objective.q or q.signature == objective.q.signature:
+        return objective
+    raise ParameterError("q", shown(q), "the distribution that the objective was made with")
+
+
+class _Same:
+    """Equal where it is the same object, which it keeps alive."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.kept is self.kept
+
+    def __hash__(self) -> int:
+        return id(self.kept)
+
+
+def _key(f: Any) -> Hashable:
+    """Return what is equal for functions that do the same: for a lambda, of the same line and what it closes over."""
+    if type(f) is not FunctionType:
+        return f if isinstance(f, Hashable) else _Same(f)
+    if not f.__closure__ and not f.__defaults__ and not f.__kwdefaults__:
+        return _Same(f.__code__), id(f.__globals__)
+    try:
+        cells = [cell.cell_contents for cell in f.__closure__ or ()]
+    except ValueError:  # a cell that is still empty
+        return _Same(f)
+    held = [*cells, *(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
+    plain = (bool, int, float, str, type(None))
+    return _Same(f.__code__), id(f.__globals__), *[(type(x), x) if type(x) in plain else _Same(x) for x in held]
+
+
+def problem_of(
+    f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: tuple[tuple[str, Any], ...]
+) -> Problem:
+    """Return the problem of these arguments: the one that was made for equal ones before, if it is kept still."""
+    try:
+        key = (_key(f), _key(q), known, static, options)
+        found = _recent.get(key)
+    except TypeError:
+        path = next((path for path, x in static if not isinstance(x, Hashable)), "options")
+        raise ParameterError(
+            path, "a value that cannot be hashed", "tensors, floats, arrays, or hashable values"
+        ) from None
+    if found is None:
+        with _lock:
+            found = _recent.find(key)
+            if found is None:
+                found = _recent.put(key, Problem(f, q, known, static, dict(options)))
+                _by_number[found.number] = found
+    return found
+
+
+def number_of(f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: tuple[tuple[str, Any], ...]) -> int:
+    """Return the number of the problem of these arguments, for a compiled graph, which may call it at any time."""
+    found = problem_of(f, q, tuple(Leaf(*leaf) for leaf in known), static, options)
+    _pinned[found.number] = found
+    return found.number
+
+
+number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result,
+# which would load the compiler, for seconds
+
+
+def problem(number: int) -> Problem:
+    """Return a problem by its number."""
+    return _by_number[number]
+
+
+_numbers = itertools.count(1)
+_lock = Lock()
+_recent: Recent[Hashable, Problem] = Recent(KEPT)
+_by_number: WeakValueDictionary[int, Problem] = WeakValueDictionary()
+_pinned: dict[int, Problem] = {}

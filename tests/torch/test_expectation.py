@@ -1,0 +1,226 @@
+"""Expectations of tensors: values and gradients are those of `mg.estimate`, at the same seed."""
+
+import functools
+import multiprocessing
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+expectation = mg.torch.expectation
+from mcgrad.torch import problems  # noqa: E402  it needs torch
+
+
+def f(z, w, x):
+    return np.sum(np.square(z - w) * x)
+
+
+def tensors(dtype=torch.float64, **grad):
+    made = {
+        "loc": torch.tensor([0.3, -0.2, 0.1], dtype=dtype),
+        "scale": torch.tensor([1.0, 0.5, 2.0], dtype=dtype),
+        "w": torch.tensor([0.5, 0.0, -1.0], dtype=dtype),
+        "x": torch.tensor([1.0, 2.0, 3.0], dtype=dtype),
+    }
+    return {name: x.requires_grad_(name != "x" and grad.get(name, True)) for name, x in made.items()}
+
+
+def of(t, n=2000, **options):
+    own = {"loc": t["loc"], "scale": t["scale"]}
+    return expectation(f, mg.Normal, n, params={"w": t["w"]}, data={"x": t["x"]}, **own, **options)
+
+
+@functools.cache
+def right(dtype="float64", n=2000, seed=5):
+    t = {name: x.detach().numpy().astype(dtype) for name, x in tensors().items()}
+    return mg.Estimator(f, mg.Normal(t["loc"], t["scale"]), params={"w": t["w"]}, data={"x": t["x"]})(n, seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_value_and_gradient(dtype):
+    t, est = tensors(dtype), right(str(dtype).rpartition(".")[2])
+    value = of(t, seed=5)
+    assert value.dtype == dtype
+    assert value.item() == np.asarray(est.value, np.dtype(est.dtype))
+    (3 * value).backward()
+    for name, x in t.items():
+        if name == "x":
+            assert x.grad is None
+        else:
+            np.testing.assert_allclose(
+                x.grad.numpy(), 3 * est.grad[name], rtol=1e-6 if dtype == torch.float32 else 1e-14
+            )
+
+
+def test_order_of_the_parameters_and_tensors_that_need_no_gradient():
+    t, est = tensors(loc=False), right()
+    value = expectation(
+        f, mg.Normal, 2000, scale=t["scale"], loc=t["loc"], params={"w": t["w"]}, data={"x": t["x"]}, seed=5
+    )
+    value.backward()
+    assert t["loc"].grad is None
+    np.testing.assert_allclose(t["scale"].grad, est.grad["scale"], rtol=1e-14)
+    np.testing.assert_allclose(t["w"].grad, est.grad["w"], rtol=1e-14)
+
+
+def test_standard_errors():
+    t, est = tensors(scale=False), right()
+    found = of(t, seed=5, return_stderr=True)
+    assert found.stderr.item() == est.stderr
+    assert found.grad_stderr.keys() == {"loc", "w"}
+    for name, x in found.grad_stderr.items():
+        np.testing.assert_array_equal(x, est.grad_stderr[name])
+    assert not found.stderr.requires_grad
+    found.value.backward()
+    np.testing.assert_allclose(t["w"].grad, est.grad["w"], rtol=1e-14)
+
+
+def test_without_a_gradient_the_value_alone_is_computed():
+    t = tensors()
+    with torch.no_grad():
+        value, stderr, grad_stderr = of(t, seed=5, return_stderr=True)
+    assert not value.requires_grad
+    assert grad_stderr == {}
+    assert (value.item(), stderr.item()) == pytest.approx((right().value, right().stderr), rel=1e-12)
+    assert problems.problem(max(problems._by_number)).wrt == ()
+
+
+def test_gradcheck():
+    t = tensors()
+
+    def at(loc, scale, w):
+        return of({"loc": loc, "scale": scale, "w": w, "x": t["x"]}, n=64, seed=1)
+
+    assert torch.autograd.gradcheck(at, (t["loc"], t["scale"], t["w"]))
+
+
+def test_one_estimator_serves_a_loop_of_training():
+    t = tensors()
+    of(t)
+    before = max(problems._by_number)
+
+    def weighted(weight, seed=None):
+        return expectation(lambda z: np.sum(z) * weight, mg.Normal, 100, loc=t["loc"], scale=t["scale"], seed=seed)
+
+    for _ in range(3):
+        weighted(2.0).backward()
+        of({name: (x * 1.5).detach().requires_grad_(name != "x") for name, x in t.items()})
+    assert max(problems._by_number) == before + 1
+    assert weighted(3.0, seed=1).item() == pytest.approx(1.5 * weighted(2.0, seed=1).item(), rel=1e-12)
+    assert max(problems._by_number) == before + 2
+
+
+def test_seeds():
+    t = tensors()
+    torch.manual_seed(3)
+    first, second = of(t).item(), of(t).item()
+    assert first != second
+    torch.manual_seed(3)
+    assert (of(t).item(), of(t).item()) == (first, second)
+    own = torch.Generator().manual_seed(3)
+    assert of(t, generator=own).item() == first
+    assert of(t, seed=torch.tensor(5)).item() == of(t, seed=5).item()
+    top = (1 << 64) - 1
+    assert of(t, seed=top).item() == right(seed=top).value
+
+
+def test_nested_parameters_objectives_and_functions_that_make_q():
+    loc, rate = torch.tensor([0.5, -0.5], requires_grad=True), torch.tensor(2.0, requires_grad=True)
+
+    def g(z, a):
+        return np.sum(z["m"] * a["b"]) + z["s"]
+
+    def make(m, s):
+        return mg.Joint(m=mg.Normal(**m), s=mg.Exponential(**s))
+
+    b = torch.tensor([1.0, 2.0], requires_grad=True)
+    value = expectation(g, make, 500, m={"loc": loc, "scale": 1.0}, s={"rate": rate}, params={"a": {"b": b}}, seed=2)
+    value.backward()
+    q = make({"loc": np.float32([0.5, -0.5]), "scale": np.float32(1.0)}, {"rate": np.float32(2.0)})
+    est = mg.estimate(g, q, 500, params={"a": {"b": np.float32([1.0, 2.0])}}, seed=2)
+    np.testing.assert_allclose(loc.grad, est.grad["m"]["loc"], rtol=1e-6)
+    np.testing.assert_allclose(rate.grad, est.grad["s"]["rate"], rtol=1e-6)
+    np.testing.assert_allclose(b.grad, est.grad["a"]["b"], rtol=1e-6)
+
+    template = mg.Joint(m=mg.Normal(np.zeros(2), 1.0), s=mg.Exponential(1.0))
+    again = expectation(g, template, 500, m={"loc": loc}, s={"rate": rate}, params={"a": {"b": b}}, seed=2)
+    assert again.item() == value.item()
+
+    bound = mg.elbo(lambda z: -np.sum(np.square(z)), mg.Normal(np.zeros(2), 1.0))
+    elbo = expectation(bound, n=500, loc=loc, seed=2)
+    assert elbo.item() == pytest.approx(mg.estimate(bound, n=500, seed=2).value - 0.5, abs=0.3)
+    assert torch.autograd.grad(elbo, loc)[0].shape == (2,)
+
+
+def test_integer_data_are_constants_of_which_new_ones_count():
+    loc = torch.zeros(3, requires_grad=True)
+
+    def pick(z, at):
+        return np.sum(z[at])
+
+    for at in ([0, 1], [2, 2], [0, 1]):
+        value = expectation(pick, mg.Normal, 100, loc=loc, scale=1.0, data={"at": torch.tensor(at)}, seed=1)
+        grad = torch.autograd.grad(value, loc)[0]
+        assert grad.tolist() == np.bincount(at, minlength=3).tolist()
+
+
+def test_strided_tensors_are_read_in_place():
+    wide = torch.arange(6.0).reshape(3, 2).T.requires_grad_()
+    value = expectation(lambda z: np.sum(z), mg.Normal, 100, loc=wide, scale=torch.ones(2, 3).expand(2, 3), seed=1)
+    value.backward()
+    assert wide.grad.shape == (2, 3)
+    assert torch.equal(wide.grad, torch.ones(2, 3))
+
+
+def test_in_a_module_and_an_optimizer():
+    class Location(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+
+        def integrand(self, z, target):
+            return np.sum(np.square(z - target))
+
+        def forward(self, target):
+            return expectation(self.integrand, mg.Normal, 64, loc=self.loc, scale=0.1, data={"target": target})
+
+    torch.manual_seed(0)
+    module, target = Location(), torch.tensor([1.0, 2.0])
+    optimizer = torch.optim.Adam(module.parameters(), 0.2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        module(target).backward()
+        optimizer.step()
+    assert torch.allclose(module.loc, target, atol=0.1)
+
+
+def _in_child(loc, queue):
+    queue.put(expectation(lambda z: np.sum(z), mg.Normal, 5000, loc=loc, scale=1.0, seed=4).item())
+
+
+def test_after_a_fork():
+    loc = torch.zeros(2)
+    here = expectation(lambda z: np.sum(z), mg.Normal, 5000, loc=loc, scale=1.0, seed=4).item()
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_in_child, args=(loc, queue))
+    child.start()
+    there = queue.get()
+    child.join()
+    assert there == here
+
+
+class Values(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, row):
+        return expectation(lambda z: np.sum(z), mg.Normal, 1000, loc=torch.full((2,), float(row)), scale=1.0, seed=row)
+
+
+def test_in_workers_of_a_loader():
+    alone = [Values()[row].item() for row in range(4)]
+    loader = torch.utils.data.DataLoader(Values(), batch_size=2, num_workers=1, multiprocessing_context="fork")
+    assert torch.cat(list(loader)).tolist() == alone
