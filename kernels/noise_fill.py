@@ -2,7 +2,7 @@
 
 A generator is a scalar function (component, high, stream, low, key0, key1) -> four words, all uint32: of the halves of
 the group of draws, the halves of the seed, the index of the noise source and that of a component of it. A law is one of
-the functions below, which make a filler of a generator; what they do is the draw contract, version 1 (docs/draws.md).
+the functions below, which make a filler of a generator; what they do is the draw contract, version 2 (docs/draws.md).
 The table at the end has the fillers that emitted code calls.
 
 Four words serve a group of 4 draws in float32 (group = draw // 4) and of 2 in float64 (group = draw // 2). Uniforms:

@@ -1,6 +1,8 @@
 """Batches: many problems of one integrand, each as an estimate of that problem alone from its own draws."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,6 +149,13 @@ def test_draws_that_are_not_finite_spoil_their_row_alone(backend):
         mg.estimate(pole, q, 100, nonfinite="raise", **given)
 
 
+def test_the_page_of_batches_runs():
+    page = (Path(__file__).parent.parent / "docs" / "batches.md").read_text()
+    namespace = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(compile(code, "batches.md", "exec"), namespace)
+
+
 def test_closed_forms_differ_by_row():
     q = mg.Normal(LOC, SCALE, batch_ndim=1)
     p = mg.Normal(np.zeros((B, D)), SCALE, batch_ndim=1)
@@ -204,3 +213,12 @@ def test_intervals_have_the_degrees_of_freedom_of_a_row():
 def test_refusals(act, message):
     with pytest.raises(mg.McgradError, match=message):
         act()
+
+
+def test_what_checks_one_problem_refuses_a_batch():
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    for check in (mg.verify, mg.compare):
+        with pytest.raises(mg.ParameterError, match=r"^q: given Normal.* a batch; accepted: one problem for "):
+            check(lambda z: np.sum(z), q, 100)
+    with pytest.raises(mg.ParameterError, match=r"^watch: given a batch"):
+        mg.Estimator(lambda z: np.sum(z), q).run(10, watch=print)

@@ -8,6 +8,7 @@ import pytest
 
 from mcgrad.noise import philox
 from mcgrad.noise.numbers import numbers
+from mcgrad.noise.rows import first_of_row
 from mcgrad.noise.source import NoiseSource
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,17 @@ def test_known_answers_of_the_draw_contract():
     assert len(rows) == 5
     for seed, stream, component, first, dtype, *values in rows:
         place = int(seed), [int(component)], int(first), 2, dtype
+        found = np.concatenate([numbers(NoiseSource(int(stream), law), *place)[0] for law in ("uniform", "normal")])
+        np.testing.assert_allclose(found, np.array(values, float), rtol=1e-7 if dtype == "float32" else 1e-14)
+
+
+def test_known_answers_of_rows():
+    page = (ROOT / "docs" / "draws.md").read_text()
+    row = r"^\| (\d+), (\d+), (\d+) \| (\d+) \| (\d+), \d+ \| (float\d\d) \| (.*), (.*) \| (.*), (.*) \|$"
+    rows = re.findall(row, page, re.MULTILINE)
+    assert len(rows) == 5
+    for seed, stream, component, number, first, dtype, *values in rows:
+        place = int(seed), [int(component)], first_of_row(int(number), dtype) + int(first), 2, dtype
         found = np.concatenate([numbers(NoiseSource(int(stream), law), *place)[0] for law in ("uniform", "normal")])
         np.testing.assert_allclose(found, np.array(values, float), rtol=1e-7 if dtype == "float32" else 1e-14)
 

@@ -1,4 +1,4 @@
-"""Known answers of the draw contract, version 1: these numbers change only with the version."""
+"""Known answers of the draw contract, version 2: these numbers change only with the version."""
 
 import numpy as np
 import pytest

@@ -85,8 +85,8 @@ def warn_of_rare_draws(
                     remedy = "method='measure_valued', which makes such draws by themselves"
             warnings.warn(
                 f"{component}{place}: the gradient is zero to rounding in all {n:,} draws, and so is its standard "
-                f"error; but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} draws, or "
-                f"{remedy}",
+                f"error; but {moved} has a probability of about {least:.1g}: take many more than {1 / least:.1g} "
+                f"draws, or {remedy}",
                 RareDrawsWarning,
                 stacklevel=user_level(),
             )

@@ -85,7 +85,7 @@ class Job:
     def estimator(self, backend: str | None = None) -> Estimator:
         """Compile the job, for another backend than its own if one is given."""
         with self.located():
-            return Estimator.of(self.request.change(backend=backend or self.options.backend))
+            return Estimator.of(self.request.one_problem("a job").change(backend=backend or self.options.backend))
 
     @contextmanager
     def located(self) -> Iterator[None]:

@@ -210,7 +210,7 @@ def compare(
     n, seed = arguments.count("n", n, 2), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
     options = Options(params=params, data=data, wrt=wrt, k=k, dtype=dtype, backend=backend, threads=threads, draws=n)
-    request = Request(f, q, options)
+    request = Request(f, q, options).one_problem("compare")
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
     for method in asked:

@@ -193,7 +193,7 @@ def verified(
         step = STEP
     elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
-    request = request.change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
+    request = request.one_problem("verify").change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
     with without_jump_warnings():
         reference = Estimator.of(request)
         n = reference.derived.groups.whole(n)
