@@ -1,0 +1,203 @@
+"""Many problems in one call beside JAX (vmap), PyTorch and Dr.Jit: gradients in the loc and scale of every row.
+
+    python bench/rows.py [--threads 2] [--rounds 7] [--only long]
+
+A round is E[f(z)], z ~ Normal(loc, scale) of d coordinates, and its gradient in each of B rows, from n draws a row in
+float32, with f = sum(log cosh z) + 0.5 sum(z roll(z, 1)). mcgrad adds the standard errors of all. Peers take as many
+rows or draws at a time as they like best. Rounds of the peers take turns in one process; the best of each counts. A
+peer is left out where it is not installed. First the gradients of each are compared with mcgrad's, by the standard
+errors of these.
+"""
+
+import argparse
+import os
+import time
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Case(NamedTuple):
+    """B problems of d coordinates with n draws each."""
+
+    rows: int
+    d: int
+    n: int
+
+
+CASES = {"long": Case(1_000, 2, 10_000), "short": Case(20_000, 16, 32)}
+
+
+def parameters(case):
+    rng = np.random.default_rng(0)
+    loc, scale = rng.normal(size=(case.rows, case.d)), rng.uniform(0.5, 1.5, (case.rows, case.d))
+    return loc.astype(np.float32), scale.astype(np.float32)
+
+
+def at_a_time(most, size):
+    """How many of some things of a size to take at once: numbers for a cache of a core, of all cores, and beyond."""
+    return sorted({max(min(numbers // size, most), 1) for numbers in (10**5, 10**6, 10**7)})
+
+
+def of_mcgrad(case, threads):
+    import mcgrad as mg
+
+    def f(z):
+        return np.sum(np.log(np.cosh(z))) + 0.5 * np.sum(z * np.roll(z, 1))
+
+    loc, scale = parameters(case)
+    q = mg.Normal(loc, scale, batch_ndim=1)
+    estimator = mg.Estimator(f, q, dtype="float32", backend="cpu", threads=threads)
+    return [lambda seed: estimator(case.n, seed=seed)]
+
+
+def of_jax(case, threads):
+    import jax
+    import jax.numpy as jnp
+
+    def mean(loc, scale, eps):
+        z = loc + scale * eps
+        return jnp.mean(jnp.sum(jnp.log(jnp.cosh(z)), 1) + 0.5 * jnp.sum(z * jnp.roll(z, 1, 1), 1))
+
+    def row(loc, scale, key):
+        return jax.value_and_grad(mean, (0, 1))(loc, scale, jax.random.normal(key, (case.n, case.d)))
+
+    loc, scale = map(jnp.asarray, parameters(case))
+
+    def variant(at_once):
+        def gradient(seed):
+            rows = loc, scale, jax.random.split(jax.random.key(seed), case.rows)
+            if at_once >= case.rows:
+                return jax.vmap(row)(*rows)
+            return jax.lax.map(lambda x: row(*x), rows, batch_size=at_once)
+
+        compiled = jax.jit(gradient)
+        return lambda seed: jax.block_until_ready(compiled(seed))
+
+    return [variant(rows) for rows in at_a_time(case.rows, case.d * case.n)]
+
+
+def of_torch(case, threads, compiled=False):
+    import torch
+
+    torch.set_num_threads(threads)
+    loc, scale = (torch.tensor(x, requires_grad=True) for x in parameters(case))
+
+    def total(loc, scale, eps):
+        z = loc + scale * eps
+        f = torch.log(torch.cosh(z)).sum(-1) + 0.5 * (z * torch.roll(z, 1, -1)).sum(-1)
+        return f.mean(0).sum()
+
+    total = torch.compile(total) if compiled else total
+
+    def call(seed, at_once):
+        torch.manual_seed(seed)
+        gradients = [torch.zeros_like(loc), torch.zeros_like(scale)]
+        for start in range(0, case.n, at_once):
+            draws = min(at_once, case.n - start)
+            value = total(loc, scale, torch.randn(draws, case.rows, case.d)) * (draws / case.n)
+            for sum_, part in zip(gradients, torch.autograd.grad(value, (loc, scale)), strict=True):
+                sum_ += part
+        return None, gradients
+
+    return [partial(call, at_once=draws) for draws in at_a_time(case.n, case.rows * case.d)]
+
+
+def of_torch_compile(case, threads):
+    return of_torch(case, threads, compiled=True)
+
+
+def of_drjit(case, threads):
+    import drjit as dr
+    from drjit.auto.ad import PCG32, Float, UInt32  # one lane a row, a symbolic loop over its draws
+
+    dr.set_thread_count(threads)
+    loc, scale = ([Float(x) for x in given.T] for given in parameters(case))
+
+    def call(seed):
+        rng, i = PCG32(size=case.rows, initstate=seed), UInt32(0)
+        gradients = [dr.zeros(Float, case.rows) for _ in range(2 * case.d)]
+
+        @dr.syntax
+        def body(i, rng, gradients):
+            while i < case.n:
+                eps = []
+                for _ in range(0, case.d, 2):
+                    radius, angle = dr.sqrt(-2 * dr.log(1 - rng.next_float32())), dr.two_pi * rng.next_float32()
+                    sine, cosine = dr.sincos(angle)
+                    eps += [radius * cosine, radius * sine]
+                parameters = [Float(x) for x in (*loc, *scale)]
+                dr.enable_grad(parameters)
+                z = [m + s * e for m, s, e in zip(parameters[: case.d], parameters[case.d :], eps, strict=True)]
+                f = sum(dr.log(dr.cosh(x)) + 0.5 * x * y for x, y in zip(z, [z[-1], *z[:-1]], strict=True))
+                dr.backward(f)
+                gradients = [sum_ + dr.grad(x) for sum_, x in zip(gradients, parameters, strict=True)]
+                i += 1
+            return gradients
+
+        found = body(i, rng, gradients)
+        dr.eval(found)
+        dr.sync_thread()
+        return None, [np.stack([x.numpy() / case.n for x in part]).T for part in (found[: case.d], found[case.d :])]
+
+    return [call]
+
+
+PEERS = {"mcgrad": of_mcgrad, "jax": of_jax, "torch": of_torch, "torch.compile": of_torch_compile, "drjit": of_drjit}
+
+
+def ready(case, threads):
+    """The fastest call of each peer that there is, of those calls whose gradients are compared."""
+    best, ours = {}, None
+    for name, make in PEERS.items():
+        try:
+            calls = make(case, threads)
+            found, *_ = [call(1) for call in calls]
+        except Exception as error:  # a peer that cannot run here is left out
+            print(f"  {name:14}left out: {type(error).__name__}: {str(error).splitlines()[0]:.80}")
+            continue
+        best[name] = min(calls, key=seconds)
+        ours = ours or found
+        pairs = zip(found[1], ("loc", "scale"), strict=True) if found is not ours else ()
+        z = [(np.asarray(x) - ours.grad[path]) / ours.grad_stderr[path] for x, path in pairs]
+        if z:
+            print(f"  {name:14}gradients differ by {np.std(z):.2f} standard errors (1.4 expected)")
+    return best
+
+
+def seconds(call, seed=0):
+    """How long a call takes."""
+    start = time.perf_counter()
+    call(seed)
+    return time.perf_counter() - start
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--only", choices=list(CASES))
+    given = options.parse_args()
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(given.threads))
+    for title, case in CASES.items():
+        if given.only in (None, title):
+            print(f"{title}: B = {case.rows:,}, d = {case.d}, n = {case.n:,}, {given.threads} threads")
+            measure(case, given.threads, given.rounds)
+
+
+def measure(case, threads, rounds):
+    """Print rows x draws a second of each peer, from rounds that take turns."""
+    calls = ready(case, threads)
+    times = {name: [] for name in calls}
+    for seed in range(rounds):
+        for name, call in calls.items():
+            times[name].append(seconds(call, seed))
+    for name, taken in times.items():
+        rate, ratio = case.rows * case.n / min(taken), min(taken) / min(times["mcgrad"])
+        print(f"  {name:14}{rate:14,.0f} rows x draws a second   (mcgrad: {ratio:.1f} times)")
+
+
+if __name__ == "__main__":
+    main()
