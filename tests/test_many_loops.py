@@ -15,5 +15,9 @@ def test_too_many_loops_for_numba(monkeypatch):
 
     monkeypatch.setattr(cpu_compiled, "load", too_deep)
     f = lambda z: np.sum(np.cumsum(z))  # noqa: E731
-    with pytest.raises(mg.BackendError, match=r"unrolls into \d+ loops: .*backend=\"numpy\""):
-        mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="cpu")
+    estimator = mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="cpu")
+    for n in (2, 1000):
+        with pytest.raises(mg.BackendError, match=r"unrolls into \d+ loops: .*backend=\"numpy\""):
+            estimator(n)
+    with pytest.raises(mg.BackendError, match="unrolls into"):
+        mg.Estimator(f, mg.Normal(np.zeros(3), 1.0), backend="cpu", draws=100)

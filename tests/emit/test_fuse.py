@@ -59,13 +59,13 @@ OTHERS = {
 }
 
 
-def never(kernel, dtype):
-    return kernel, allocate(kernel, dtype)
+def never(kernel, dtype, lanes):
+    return kernel, allocate(kernel, dtype, lanes)
 
 
-def always(kernel, dtype):
+def always(kernel, dtype, lanes):
     fused = fuse(kernel)
-    return fused, replace(allocate(fused, dtype), lanes=allocate(kernel, dtype).lanes)
+    return fused, replace(allocate(fused, dtype, lanes), lanes=allocate(kernel, dtype, lanes).lanes)
 
 
 def compiled(backend, monkeypatch, f, fused, dtype="float64", q=Q, checked=False):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,18 @@ class Kernel(Protocol):
 
     def source(self) -> str:
         """Return the source that was compiled, as text for users."""
+
+
+class BySize(Kernel, Protocol):
+    """A kernel that has others of the same Program, for calls of few draws."""
+
+    def for_draws(self, n: int) -> Kernel:
+        """Return the kernel for calls of n draws, by the Program and n alone; it compiles nothing when it is bound."""
+
+
+def suited(kernel: Kernel, n: int) -> Kernel:
+    """Return the kernel for calls of n draws: the same one, unless it has others."""
+    return cast(BySize, kernel).for_draws(n) if hasattr(kernel, "for_draws") else kernel
 
 
 @dataclass(frozen=True, slots=True)

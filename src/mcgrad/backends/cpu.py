@@ -21,11 +21,13 @@ from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.chunk import Emitted, emit
+from mcgrad.codegen.loops.layout import LANES_OF_FEW
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.toolchain.compile import is_compiled
 
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
+PART = 4  # of a block of the usual lanes: up to so much of one is filled by blocks of few lanes in less time
 FOUND = 3e-3  # seconds to emit a Program and load its machine code from the cache
 
 
@@ -48,39 +50,64 @@ class CpuBackend:
 
     def cost(self, program: Program, draws: int, threads: int) -> Cost:
         """Seconds to load Numba and to compile, unless that is done; then as many threads as have work."""
-        loaded, compiled = "mcgrad.kernels.blas" in sys.modules, self.is_compiled(program)
+        loaded, compiled = "mcgrad.kernels.blas" in sys.modules, self.is_compiled(program, draws)
         workers = min(float(threads), max(draws * program.work() / CORE.least, 1.0))
         cost = self.rates().cost(program, draws, workers=workers, load=not loaded, compile=not compiled)
         return replace(cost, compile=max(cost.compile, FOUND))
 
     def compile(self, program: Program) -> CpuKernel:
-        """Emit the chunk function and have Numba compile it, unless its cache has it."""
+        """Emit the chunk function; Numba compiles it once it is needed, unless the cache has it."""
         return CpuKernel(program)
 
-    def is_compiled(self, program: Program) -> bool:
-        """Whether a Program was compiled before, in this process or an earlier one."""
+    def is_compiled(self, program: Program, draws: int) -> bool:
+        """Whether what averages so many draws was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
+        if _are_few(draws, emitted.lanes):
+            emitted = _emitted(program, LANES_OF_FEW)
         return is_compiled(emitted.source, "chunk", emitted.user_functions)
 
 
 class CpuKernel:
-    """A Program compiled for the CPU, in a fast variant and, once draws are not finite, a checked one."""
+    """A Program for the CPU, in a fast variant and, once draws are not finite, a checked one.
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.work = program, program.work()
-        self.fast = Compiled(_emitted(program), program.dtype)
-        self._products = self.fast.emitted.uses_blas or program.multiplies_matrices()
-        self.block = self.fast.emitted.lanes
+    Parameters
+    ----------
+    program : Program
+    lanes : int, optional
+        Of a block. Default: as many as keep the workspace in cache.
+    """
+
+    def __init__(self, program: Program, lanes: int | None = None) -> None:
+        self.program, self.work, self._lanes = program, program.work(), lanes
+        self.emitted = _emitted(program, lanes)
+        self._products = self.emitted.uses_blas or program.multiplies_matrices()
+        self.block = self.emitted.lanes
+
+    @cached_property
+    def fast(self) -> Compiled:
+        """The variant that does not look at single draws."""
+        return Compiled(self.emitted, self.program.dtype)
 
     @cached_property
     def checked(self) -> Compiled:
         """The variant that checks every draw for outputs that are not finite."""
-        return Compiled(emit(self.program, checked=True), self.program.dtype)
+        return Compiled(emit(self.program, True, self._lanes), self.program.dtype)
 
     @cached_property
     def rescaled(self) -> CpuKernel:
         """The variant whose outputs are multiplied by inputs."""
-        return CpuKernel(rescaled(self.program))
+        return CpuKernel(rescaled(self.program), self._lanes)
+
+    @cached_property
+    def few(self) -> CpuKernel:
+        """The same for few draws."""
+        return CpuKernel(self.program, LANES_OF_FEW)
+
+    def for_draws(self, n: int) -> CpuKernel:
+        """Return the kernel with few lanes where n draws would leave most of a block empty; it is compiled."""
+        kernel = self.few if _are_few(n, self.block) else self
+        kernel.fast  # noqa: B018  compiled here
+        return kernel
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at blocks of lanes."""
@@ -105,7 +132,7 @@ class CpuKernel:
 
     def source(self) -> str:
         """The emitted source."""
-        return self.fast.emitted.source
+        return self.emitted.source
 
     def limits(self) -> AbstractContextManager[Any]:
         """Keep BLAS to one thread while ours run, and while constants are computed: its sums depend on the number."""
@@ -116,7 +143,7 @@ class CpuBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CpuKernel, inputs: Values) -> None:
-        super().__init__(kernel.fast.emitted.shifted, kernel.fast.dtype)
+        super().__init__(kernel.emitted.shifted, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)
 
@@ -143,11 +170,17 @@ class CpuBound(ShiftedMoments):
         return Sums(sums, squares, int(counts[0]), int(counts[1]))
 
 
-_emissions: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
+_emissions: WeakKeyDictionary[Program, dict[int | None, Emitted]] = WeakKeyDictionary()
 
 
-def _emitted(program: Program) -> Emitted:
+def _emitted(program: Program, lanes: int | None = None) -> Emitted:
     """Emit a Program once, for `is_compiled` and for `compile`."""
-    if program not in _emissions:
-        _emissions[program] = emit(program)
-    return _emissions[program]
+    found = _emissions.setdefault(program, {})
+    if lanes not in found:
+        found[lanes] = emit(program, lanes=lanes)
+    return found[lanes]
+
+
+def _are_few(draws: int, block: int) -> bool:
+    """Whether blocks of few lanes take less time for so many draws than one of the usual size, mostly empty."""
+    return PART * draws <= block

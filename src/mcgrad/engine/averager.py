@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
-from mcgrad.backends.base import Kernel, Partial, Shift
+from mcgrad.backends.base import Kernel, Partial, Shift, suited
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
@@ -82,7 +82,8 @@ class Averager:
 
     def ends_at(self, draw: int, first: int, n: int) -> bool:
         """Return whether a chunk of the draws first .. first + n ends at a draw."""
-        return chunks.ends_at(self._groups.chunks(self._dispatched.running.kernel, first, n), draw)
+        kernel = suited(self._dispatched.running.kernel, self._groups.of(n))
+        return chunks.ends_at(self._groups.chunks(kernel, first, n), draw)
 
     def _on(
         self,
@@ -94,7 +95,7 @@ class Averager:
         watch: Callable[[RunState], None] | None,
         resume: RunState | None,
     ) -> Average:
-        kernel, name = running.kernel, running.backend.name
+        kernel, name = suited(running.kernel, self._groups.of(n)), running.backend.name
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         with kernel.limits():

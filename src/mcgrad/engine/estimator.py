@@ -72,7 +72,8 @@ class Estimator:
         are counted in any case.
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
-        are assumed that compiling does not count.
+        are assumed that compiling does not count. The CPU backend compiles for such a call at once, or else in the
+        first call: one function for few draws, another for many.
     devices : iterable of int, optional
         For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
         depend on them.

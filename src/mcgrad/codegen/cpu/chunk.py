@@ -77,7 +77,7 @@ class Emitted:
     loops: int
 
 
-def emit(program: Program, checked: bool = False) -> Emitted:
+def emit(program: Program, checked: bool = False, lanes: int | None = None) -> Emitted:
     """Write the chunk function of a simplified Program.
 
     Parameters
@@ -85,9 +85,11 @@ def emit(program: Program, checked: bool = False) -> Emitted:
     program : Program
     checked : bool
         Write the variant that looks at every draw: it counts those with a non-finite output and leaves them out.
+    lanes : int, optional
+        Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
     plan = tile(schedule(lower(program), checked))
-    kernel, workspace = _in_cache(build(plan), program.dtype)
+    kernel, workspace = _in_cache(build(plan), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     printer = Printer(program.dtype, workspace, arguments)
     text = Source()
@@ -115,15 +117,15 @@ def emit(program: Program, checked: bool = False) -> Emitted:
     )
 
 
-def _in_cache(kernel: Kernel, dtype: str) -> tuple[Kernel, Workspace]:
+def _in_cache(kernel: Kernel, dtype: str, lanes: int | None) -> tuple[Kernel, Workspace]:
     """The kernel and its workspace: with nests fused where the rows exceed L2 and become half as many or fewer.
 
     Fused, it keeps its lanes, so that sums round alike: the bits of a result depend on no size of a cache.
     """
-    workspace = allocate(kernel, dtype)
+    workspace = allocate(kernel, dtype, lanes)
     if workspace.total * workspace.lanes * np.dtype(dtype).itemsize > layout.L2_BYTES:
         fused = fuse(kernel)
-        smaller = allocate(fused, dtype)
+        smaller = allocate(fused, dtype, lanes)
         if 2 * smaller.total <= workspace.total:
             return fused, replace(smaller, lanes=workspace.lanes)
     return kernel, workspace

@@ -65,7 +65,7 @@ class Span:
     until: int
 
 
-def allocate(kernel: Kernel, dtype: str) -> Workspace:
+def allocate(kernel: Kernel, dtype: str, lanes: int | None = None) -> Workspace:
     """Assign rows and lanes for a thread of the CPU.
 
     Rows that lane loops add to (sums and the running values of scans) lie after all others: the kernels tell LLVM that
@@ -75,17 +75,19 @@ def allocate(kernel: Kernel, dtype: str) -> Workspace:
     ----------
     kernel : Kernel
     dtype : {"float32", "float64"}
+    lanes : int, optional
+        Default: by the number of rows.
     """
     pool, sums = Pool(), Pool()
     rows = {Buffer(role): Rows(pool.permanent(1), ()) for role in ("mask", "finite")}
-    rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, dtype)), ())
+    rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, lanes or layout.FEWEST_LANES[dtype])), ())
     rows.update(assembly_rows(kernel, pool))
     spans = {buffer: span for buffer, span in live(kernel.block).items() if buffer not in rows}
     rows.update(fit(pool, {buffer: span for buffer, span in spans.items() if not buffer.is_added_to}))
     added = fit(sums, {buffer: span for buffer, span in spans.items() if buffer.is_added_to})
     rows.update({buffer: Rows(pool.total + found.offset, found.strides) for buffer, found in added.items()})
     total = pool.total + sums.total
-    return Workspace(layout.choose_lanes(total, dtype), rows, total)
+    return Workspace(lanes or layout.choose_lanes(total, dtype), rows, total)
 
 
 def assembly_rows(kernel: Kernel, pool: Pool) -> dict[Buffer, Rows]:
@@ -158,8 +160,7 @@ def size(buffer: Buffer) -> int:
     return min(buffer.var.size, layout.TILE_ROWS) if buffer.within else buffer.var.size
 
 
-def _factors(tree: Tree, dtype: str) -> int:
-    """Rows for the squares of both factors of the largest outer product, and for the product itself."""
+def _factors(tree: Tree, lanes: int) -> int:
+    """Rows, of so many lanes or more, for the squares of both factors of the largest outer product, and the product."""
     outers = [node.output.var for node in walk(tree) if isinstance(node, Outer)]
-    lanes = layout.FEWEST_LANES[dtype]
     return max((sum(arg.size for arg in var.args) + -(-var.size // lanes) for var in outers), default=0)
