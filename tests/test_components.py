@@ -22,7 +22,7 @@ def test_names_slices_and_arrays_agree(shapes):
     assert {path: array.shape for path, array in arrays.items()} == shapes
     assert [*components] == components[:] == [components[i] for i in range(len(components))]
     assert (components[0], components[-1]) == (Component("value"), components[len(components) - 1])
-    for i, (path, indices) in enumerate(components[1:], 1):
+    for i, (path, indices, *_) in enumerate(components[1:], 1):
         assert arrays[path][indices] == vector[i]
         assert components.slices[path].start <= i < components.slices[path].stop
 

@@ -99,6 +99,18 @@ def test_asian_option(example, capsys):
         assert exact[greek] == pytest.approx((up["price"] - down["price"]) / (2 * h), rel=1e-6)
 
 
+def test_strikes(example, capsys):
+    strikes = example("strikes.py")
+    z = strikes.main(["--n", "20000", "--backend", "numpy"])
+    assert z["price"].shape == z["delta"].shape == z["vega"].shape == (60,)
+    assert max(np.max(np.abs(x)) for x in z.values()) < 5
+    assert "the whole book" in capsys.readouterr().out
+    exact, h = strikes.formula(**strikes.MARKET), 1e-5
+    for greek, name in (("delta", "spot"), ("vega", "vol")):
+        up, down = (strikes.formula(**{**strikes.MARKET, name: strikes.MARKET[name] + s}) for s in (h, -h))
+        np.testing.assert_allclose(exact[greek], (up["price"] - down["price"]) / (2 * h), rtol=1e-6)
+
+
 def test_batch(example, tmp_path, capsys):
     model = example("batch/model.py")
     options = ["--n", "200000", "--backend", "numpy", "--out", str(tmp_path)]

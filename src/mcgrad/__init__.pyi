@@ -21,6 +21,7 @@ from mcgrad.jax.integrand import from_jax as from_jax
 from mcgrad.results.batch_estimate import BatchEstimate as BatchEstimate
 from mcgrad.results.estimate import Estimate as Estimate
 from mcgrad.results.interval import ConfidenceInterval as ConfidenceInterval
+from mcgrad.results.ratio import Ratio as Ratio, ratio as ratio
 from mcgrad.validate.comparison import Comparison as Comparison, compare as compare
 from mcgrad.validate.verification import Verification as Verification, verify as verify
 

@@ -10,7 +10,7 @@ import pytest
 from mcgrad.errors import McgradError, ParameterError, TraceError
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
-from mcgrad.trace.trace import trace, trace_integrand
+from mcgrad.trace.trace import trace, trace_integrand, trace_number
 from mcgrad.trace.tracer import Tracer
 
 Z = build.noise(0, "normal", (3,))
@@ -66,13 +66,15 @@ def scalar(z, *, tau):
 @pytest.mark.parametrize(
     ("f", "named", "error", "words"),
     [
-        (lambda z: z, {}, TraceError, ["shape (3,)", "np.sum"]),
-        (lambda z: z[:1], {}, TraceError, ["shape (1,)", "np.sum"]),
+        (lambda z: z[:0], {}, TraceError, ["without elements", "shape (0,)"]),
         (lambda z: 3.0, {}, TraceError, ["ignores z"]),
         (lambda z, tau: tau**2, {"tau": TAU}, TraceError, ["ignores z"]),
         (no_return, {}, TraceError, ["no_return returns None", "return statement"]),
         (lambda z: (z[0], z[1]), {}, TraceError, ["returns a tuple"]),
-        (lambda z: {"a": z[0]}, {}, TraceError, ["returns a dict"]),
+        (lambda z: {"a": (z[0], z[1])}, {}, TraceError, ["returns a tuple", "np.stack"]),
+        (lambda z: {}, {}, TraceError, ["empty dict"]),
+        (lambda z: {"a.b": z[0]}, {}, TraceError, ["a.b"]),
+        (lambda z: {"a": 3.0}, {}, TraceError, ["ignores z"]),
         (lambda z: 1j, {}, TraceError, ["complex", "real part"]),
         (lambda z: "text", {}, TraceError, ["'text'", "str", "array or a number"]),
         (lambda z: object(), {}, TraceError, ["object"]),
@@ -99,6 +101,16 @@ def test_a_name_in_params_and_data_is_refused():
 def test_data_that_the_integrand_does_not_accept():
     with pytest.raises(ParameterError, match=r"data\['X'\]"):
         trace_integrand(scalar, Z, {"tau": TAU}, {"X": TAU})
+
+
+def test_arrays_and_dicts_of_arrays():
+    assert trace_integrand(lambda z: z > 0, Z).kind == "float"
+    found = trace_integrand(lambda z: {"a": z, "b": {"c": 1.0}}, Z)
+    assert (found["a"].shape, found["b"]["c"].shape) == ((3,), ())
+    with pytest.raises(TraceError, match=r"shape \(3,\); a log joint returns one number .* np.sum"):
+        trace_number(lambda z: z, Z)
+    with pytest.raises(TraceError, match="returns a dict; a log joint"):
+        trace_number(lambda z: {"a": z}, Z)
 
 
 def test_callables_without_a_signature_are_called():

@@ -1,6 +1,6 @@
 """Forward and reverse mode, and which of them a Program is better off with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -116,29 +116,57 @@ def jvp_rule(var: Var, ts: Sequence[Var | None], zeros: Zeros = NONE) -> Var | N
 
 def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
     """Reverse mode: one cotangent for every Var between the inputs and the value."""
-    order = list(toposort([value]))
-    active = set(wrt)
-    for var in order:
-        if any(arg in active for arg in var.args):
-            active.add(var)
-    terms: dict[Var, list[Var]] = {value: [const(1.0)]}
-    zeros: dict[Var, Zeros] = {}  # that a cotangent may have
+    return pulled_back({value: const(1.0)}, wrt)
+
+
+def pulled_back(
+    cotangents: Mapping[Var, Var], wrt: Sequence[Var], origins: Mapping[Var, Zeros] | None = None
+) -> list[Var]:
+    """Return the cotangents of inputs, for those of some Vars, each of the Var's shape.
+
+    Parameters
+    ----------
+    cotangents : dict from Var to Var
+    wrt : sequence of Var
+        The inputs.
+    origins : dict from Var to Zeros, optional
+        How zeros in the given cotangents may come about.
+    """
+    order = list(toposort(cotangents))
+    active = depending(order, wrt)
+    terms: dict[Var, list[Var]] = {var: [ct] for var, ct in cotangents.items()}
+    zeros = dict(origins or {})  # that a cotangent may have
     unread = Unread()
     for var in reversed(order):
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])
             assert ct is not None
             before = BRANCH if unread.some(var) else zeros.get(var, NONE)
-            contributions = vjp(var, ct, before)
+            contributions = cotangents_of_args(var, ct, before, active)
             after = max(before, REVERSE_ZEROS.get(var.op, NONE))
-            if any(arg in active for arg in var.args[len(contributions) :]):
-                raise TypeError(f"{var.op} has no derivative rule in all its arguments")
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     terms.setdefault(arg, []).append(contribution)
                     zeros[arg] = max(after, zeros.get(arg, NONE))
                     unread.read(var, arg)
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
+
+
+def depending(order: Sequence[Var], wrt: Sequence[Var]) -> set[Var]:
+    """Return the inputs, and those of some Vars, in the order of `toposort`, that depend on them."""
+    active = set(wrt)
+    for var in order:
+        if any(arg in active for arg in var.args):
+            active.add(var)
+    return active
+
+
+def cotangents_of_args(var: Var, ct: Var, zeros: Zeros, active: Collection[Var]) -> Sequence[Var | None]:
+    """Cotangents of the arguments of one equation, as `vjp`; raise where an active one has no rule."""
+    found = vjp(var, ct, zeros)
+    if any(arg in active for arg in var.args[len(found) :]):
+        raise TypeError(f"{var.op} has no derivative rule in all its arguments")
+    return found
 
 
 def vjp(var: Var, ct: Var, zeros: Zeros = NONE) -> Sequence[Var | None]:

@@ -25,6 +25,8 @@ def estimate(
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
+    cotangent: Any = None,
+    covariance: bool = False,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
@@ -47,12 +49,13 @@ def estimate(
     Parameters
     ----------
     f : callable, Integrand or Objective
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make.
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning a number, an array, or a nested dict of arrays;
+        or what `elbo`, `iwae`, `kl` make.
     q : Distribution
         An objective has its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
-    params, data, wrt, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
+    params, data, wrt, cotangent, covariance, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
     batched_params, batched_data, reduce
         As for `Estimator`.
@@ -83,6 +86,8 @@ def estimate(
         params=params,
         data=data,
         wrt=wrt,
+        cotangent=cotangent,
+        covariance=covariance,
         method=method,
         baseline=baseline,
         k=k,

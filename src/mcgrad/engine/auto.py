@@ -33,7 +33,7 @@ from mcgrad.ir.program import Program, toposort
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import streams
-from mcgrad.results.components import Component
+from mcgrad.results.components import Component, Components
 from mcgrad.tree import flatten
 
 DRAWS = 8192  # of a pilot, or fewer where a draw is expensive
@@ -65,6 +65,8 @@ class Trial:
     method : Method
     moments : Moments
         Of the value and the gradient, over groups of draws.
+    numbers : int
+        Components of the value.
     group : int
         Draws in a group.
     work : float
@@ -73,13 +75,14 @@ class Trial:
 
     method: Method
     moments: Moments
+    numbers: int
     group: int
     work: float
 
     @property
     def error(self) -> float:
         """Standard error of the gradient, all components together, that a unit of work gets."""
-        spread = float(np.hypot.reduce(self.moments.deviation[1:]))  # a variance may overflow, or vanish
+        spread = float(np.hypot.reduce(self.moments.deviation[self.numbers :]))  # a variance may overflow, or vanish
         return spread * math.sqrt(self.group * self.work)
 
 
@@ -198,7 +201,8 @@ class _Part:
         groups = Groups(plan.group * self.problem.draws)
         work = max(program.work(), 1.0) / groups.size
         n = groups.of(int(np.clip(BUDGET / work, FEWEST, DRAWS)))
-        return Trial(method, average(program, {**self.values, **inputs}, n), groups.size, work)
+        moments = average(program, {**self.values, **inputs}, n)
+        return Trial(method, moments, self.problem.result.size, groups.size, work)
 
     def bias(self, method: Method) -> str:
         """Return in words how the pilot shows that a method is biased; nothing where it does not."""
@@ -225,16 +229,22 @@ class _Part:
         kind = by_draws, plan.group
         if kind not in self._differences:
             value = plan.program(self.problem, (), "float64")
-            found = Differences(self.problem.q, value, self.values, SEED, self.dtype)
+            found = Differences(self.problem.q, value, self.values, SEED, self.dtype, of=self._components())
             found.quotients.steps = self._first_steps(found.chosen(gradient, COMPONENTS))
             self._differences[kind] = found
         return self._differences[kind]
+
+    def _components(self) -> Components:
+        """The components of the gradient in these parameters."""
+        problem = self.problem
+        shapes = {path: problem.params[path].shape for path in self.wrt}
+        return Components(shapes, problem.shapes, contracted=not problem.is_whole)
 
     def _first_steps(self, components: Sequence[Component]) -> dict[str, Float64Array]:
         """The steps that the method "difference" would have, for those components that are looked at."""
         if self._steps is None:
             only: dict[str, list[int]] = {}
-            for path, index in components:
+            for path, index in dict.fromkeys((x.path, x.indices) for x in components):
                 shape = self.problem.params[path].shape
                 only.setdefault(path, []).append(int(np.ravel_multi_index(index, shape)) if shape else 0)
             self._steps = Steps(self.problem, list(only), self.dtype, only).steps(self.values)

@@ -6,7 +6,7 @@ gradient. A `Derivation` is that Program and what a run of it needs besides; a `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from mcgrad.backends.host_values import wide_inputs
@@ -16,8 +16,9 @@ from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Request
 from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
+from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import AUTO, Plan
-from mcgrad.gradients.problem import Problem, known_arrays
+from mcgrad.gradients.problem import Problem, described, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.objectives import Objective
@@ -85,17 +86,23 @@ class Derivation:
             {**q.params, **(options.params or {})},
             {name.path for name in by_row if name.space is Space.DATA},
         )
-        known = known_arrays(f, data)
+        cotangent = arguments.cotangent(options.cotangent)
+        known = known_arrays(f, data, cotangent)
         dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
         for name in by_row:
             if name in known and known[name].dtype.kind != "f":
                 known[name] = data[name.path] = arguments.as_floats(name.path, known[name], dtype)
         batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce)
+        for option, asked in (("cotangent", cotangent is not None), ("covariance", options.covariance)):
+            if batch and asked:
+                raise ParameterError(option, f"{option} in a batch, whose value is one number for each row", "none")
         inputs = Inputs(q, params, data, known, dtype, batch)
-        problem = _problem(f, q, params, data, batch)
+        problem = _problem(f, q, params, data, batch, cotangent)
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
+        if plan.covariance != options.covariance:
+            plan = replace(plan, covariance=options.covariance)
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
@@ -107,7 +114,12 @@ class Derivation:
             dtype=dtype,
             plan=plan,
             program=program,
-            components=Components({path: problem.params[path].shape for path in wrt}),
+            components=Components(
+                {path: problem.params[path].shape for path in wrt},
+                problem.shapes,
+                contracted=not problem.is_whole,
+                covariance=options.covariance,
+            ),
             groups=Groups(plan.group * problem.draws),
             pilots=Pilots.of(plan, problem, wrt, dtype),
             batch=batch,
@@ -132,10 +144,21 @@ class Derivation:
         return ", ".join(parts)
 
 
-def _problem(f: Any, q: Distribution, params: dict[str, Any], data: dict[str, Any], batch: Batch | None) -> Problem:
+def _problem(
+    f: Any,
+    q: Distribution,
+    params: dict[str, Any],
+    data: dict[str, Any],
+    batch: Batch | None,
+    cotangent: dict[str, Any] | None,
+) -> Problem:
     """Trace f: of a batch at the first row."""
     if batch is None:
-        return Problem(f, q, params, data)
+        return Problem(f, q, params, data, cotangent=cotangent)
     f, q = of_first_row(f, q)
     of_row = batch.first({**named(params), **named(data, Space.DATA)})
-    return Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch)
+    problem = Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch)
+    if problem.shapes != {"": ()}:
+        given = f"an integrand that returns {described(problem.shapes)} in a batch"
+        raise ParameterError("f", given, "one number for each row")
+    return problem

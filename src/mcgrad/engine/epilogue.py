@@ -18,6 +18,7 @@ from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Program, Var
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
+from mcgrad.results.components import Components
 
 
 class Finisher:
@@ -28,6 +29,8 @@ class Finisher:
     program : Program
     free : mapping from path to bool array
         Entries of a parameter that are free; the gradient in the others is zero.
+    components : Components, optional
+        What the outputs are; the value as one number, and its gradient, if nothing is given.
 
     Attributes
     ----------
@@ -35,11 +38,19 @@ class Finisher:
         Which components of the outputs differ from draw to draw.
     """
 
-    def __init__(self, program: Program, free: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+    def __init__(
+        self, program: Program, free: Mapping[str, npt.NDArray[np.bool_]], components: Components | None = None
+    ) -> None:
+        self._components = components or Components({out.path: out.var.shape for out in program.outputs[1:]})
         self.size = sum(out.var.size for out in program.outputs)
         self.random = np.concatenate([np.full(out.var.size, out.var.by_draw) for out in program.outputs])
         self._fixed = np.concatenate(
-            [~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in program.outputs]
+            [
+                np.broadcast_to(~free[out.path], out.var.shape).ravel()
+                if out.path in free
+                else np.zeros(out.var.size, bool)
+                for out in program.outputs
+            ]
         )
         self._host_values: list[tuple[slice, bool]] = []  # slice of each value, and whether it is a factor
         roots: list[Var] = []
@@ -89,8 +100,8 @@ class Finisher:
         -----
         A constant output that is not finite, or a factor that makes an output so, is part of every draw, so every draw
         is counted as not finite. With `omit` no draw is left then, and all components are NaN. A constant output keeps
-        its value, such as an infinite divergence; a random one is NaN. Where the value of a draw is not finite, its
-        gradient does not count either: all components are NaN, constant ones included.
+        its value, such as an infinite divergence; a random one is NaN. Where a number of the value is not finite in a
+        draw, its gradient does not count either: all its components are NaN, constant ones included.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -105,9 +116,11 @@ class Finisher:
         if every.any():
             nonfinite = count + (nonfinite if omit else 0)
             count = 0 if omit else count
-        if not count or every[0] or spoiled[0]:
-            spoiled[1:] = True
-            spoiled[0] |= not count
+        values = self._components.values
+        if not count:
+            spoiled[:] = True
+        elif (bad := every[values] | spoiled[values]).any():
+            spoiled |= self._components.derivatives_of(bad)
         spoiled &= ~self._fixed
         mean[spoiled] = norm[spoiled] = np.nan
         return Partial(Moments(count, mean, norm), nonfinite)

@@ -37,8 +37,9 @@ class Estimator:
     Parameters
     ----------
     f : callable, Integrand or Objective
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make. It
-        is called twice with stand-ins for arrays, and must do the same both times: no random numbers, no state.
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning a number, an array, or a nested dict of arrays;
+        or what `elbo`, `iwae`, `kl` make. It is called twice with stand-ins for arrays, and must do the same both
+        times: no random numbers, no state.
     q : Distribution
         Its parameters may change from call to call, their shapes may not. An objective has its own.
     params : nested dict of str to float or array, optional
@@ -49,6 +50,11 @@ class Estimator:
     wrt : str or iterable of str, optional
         Names of parameters to differentiate in: ``"loc"``, ``"a.loc"``, or ``"a"`` for all inside a. Default all;
         ``()`` for the value alone.
+    cotangent : float, array or nested dict of them, optional
+        Of the shape of what f returns: the gradient is that of sum(cotangent * f), at the cost of one gradient, instead
+        of a Jacobian. It may change from call to call.
+    covariance : bool
+        Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
     method : str or dict
         How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
         and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict
@@ -67,9 +73,9 @@ class Estimator:
         Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
         control groups), in each call. The result does not depend on it.
     nonfinite : {"propagate", "omit", "raise"}
-        For draws whose value or gradient is not finite: "propagate" makes the components that are not finite NaN (all
-        components where the value is not finite), "omit" leaves these draws out, "raise" raises a NonFiniteError. They
-        are counted in any case.
+        For draws whose value or gradient is not finite: "propagate" makes the components that are not finite NaN (and
+        the whole gradient of a number of the value that is not finite), "omit" leaves these draws out, "raise" raises a
+        NonFiniteError. They are counted in any case.
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
         are assumed that compiling does not count. The CPU backend compiles for such a call at once, or else in the
@@ -116,6 +122,8 @@ class Estimator:
         params: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
         wrt: str | Iterable[str] | None = None,
+        cotangent: Any = None,
+        covariance: bool = False,
         method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,
@@ -134,6 +142,8 @@ class Estimator:
             params=params,
             data=data,
             wrt=wrt,
+            cotangent=cotangent,
+            covariance=covariance,
             method=method,
             baseline=baseline,
             k=k,
@@ -171,7 +181,7 @@ class Estimator:
         return new
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
-        self._options = replace(options, params=None, data=None)  # the values are in `inputs`
+        self._options = replace(options, params=None, data=None, cotangent=None)  # the values are in `inputs`
         self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size
@@ -219,6 +229,7 @@ class Estimator:
         progress: bool | Callable[[int], None] = False,
         stream: Any = None,
         out: Mapping[str, Any] | None = None,
+        cotangent: Any = None,
         **changes: Any,
     ) -> Estimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
@@ -244,6 +255,8 @@ class Estimator:
         out : dict, optional
             Arrays to write results into, under some of the names "value", "stderr", "grad" and "grad_stderr", the last
             two nested dicts by parameter: of the results' shapes, and of float32 or float64.
+        cotangent : optional
+            New weights of what f returns, for this call, where the Estimator has some.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
             of a Joint and other nested ones as dicts. `Estimate.merge` refuses estimates with different data. Data with
@@ -258,13 +271,15 @@ class Estimator:
         seed = arguments.seed(seed)
         if stream is not None:
             with stream_context(stream):
-                return self(n, seed, first=first, rows=rows, progress=progress, out=out, **changes)
+                return self(n, seed, first=first, rows=rows, progress=progress, out=out, cotangent=cotangent, **changes)
         if self._runner.rows:
             return self._estimate_rows(self._runner.rows, n, seed, first, rows, progress, out, changes)
         if rows is not None:
             raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
-        arrays = None if out is None else Out.of(out, (), self.derived.components.shapes)
-        values = self.inputs.values(changes)
+        arrays = (
+            None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
+        )
+        values = self.inputs.values(changes, cotangent)
         if not progress and not callable(progress):
             found = self._runner.estimate(values, seed, first, n)
         else:
@@ -290,7 +305,8 @@ class Estimator:
             raise ParameterError("n", f"{n:,} draws from {first:,} on", f"at most {most:,}, the draws that a row has")
         values, shape = self.inputs.rows(changes)
         numbers = row_numbers(rows, shape, self._options.reduce != "none")
-        arrays = None if out is None else Out.of(out, *runner.shapes(shape))
+        value, grad = runner.shapes(shape)
+        arrays = None if out is None else Out.of(out, {"": value}, grad)
         if not progress and not callable(progress):
             found = runner.estimate(values, shape, numbers, seed, first, n)
         else:

@@ -85,6 +85,8 @@ class Differences:
         Dtype of the gradients, whose draws, parameters and data the differences have.
     step : float
         As for `Quotients`.
+    of : Components, optional
+        The components of the gradients; of one number, if nothing is given.
     """
 
     def __init__(
@@ -95,16 +97,18 @@ class Differences:
         seed: int,
         dtype: str = "float64",
         step: float = STEP,
+        of: Components | None = None,
     ) -> None:
-        self.q, self.seed = q, seed
-        self.quotients = Quotients(q, value, inputs, seed, dtype, step)
+        self.q, self.seed, self._of = q, seed, of
+        self.quotients = Quotients(q, value, inputs, seed, dtype, step, of is not None and of.contracted)
         self._crossings = Crossings(self.quotients)
 
     def components(self, gradient: Program) -> dict[Component, int]:
         """Return the free components of a gradient, and their indices among the components of its outputs."""
         free = self.q.free
-        found = Components({out.path: out.var.shape for out in gradient.outputs[1:]})
-        return {x: i for i, x in enumerate(found) if i and (x.path not in free or free[x.path][x.indices])}
+        of = self._of or Components({out.path: out.var.shape for out in gradient.outputs[1:]})
+        found = ((of[i], i) for i in range(len(of))[of.gradient])
+        return {x: i for x, i in found if x.path not in free or free[x.path][x.indices]}
 
     def check(
         self,
@@ -139,10 +143,11 @@ class Differences:
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
-        size, found = _size(grads[0]), []
+        found = []
         for component in chosen:
-            unseen = self._unseen(component, grads[0])
-            found.append(self._check(component, grads[positions[component]], size, unseen, eps, jumps))
+            value = self.quotients.number(component, grads)
+            unseen = self._unseen(component, value)
+            found.append(self._check(component, grads[positions[component]], _size(value), unseen, eps, jumps))
         return tuple(found), n
 
     def unpaired(
@@ -153,13 +158,15 @@ class Differences:
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
-        size, found = _size(grads[0]), []
+        found = []
         for component in chosen:
+            value = self.quotients.number(component, grads)
+            size = _size(value)
             quotient, grad = self.quotients.of(component, n), grads[positions[component]]
             with np.errstate(all="ignore"):
                 both = Moments.of(np.stack([quotient.best, grad]))
                 allowed = _rounding(quotient, size, grad, eps) + NEGLIGIBLE * float(both.deviation[0])
-                allowed += self._unseen(component, grads[0])
+                allowed += self._unseen(component, value)
                 stderr = math.hypot(*both.stderr, allowed)
                 means = float(np.mean(grad)), float(np.mean(quotient.best))
                 z = (means[0] - means[1]) / stderr if stderr else 0.0

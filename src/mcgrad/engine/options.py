@@ -38,6 +38,8 @@ class Options:
     params: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     wrt: str | Iterable[str] | None = None
+    cotangent: Any = None
+    covariance: bool = False
     method: MethodNames = PATHWISE.name
     baseline: str | None = None
     k: int = GROUP
@@ -63,6 +65,7 @@ class Options:
             arguments.one_of("reduce", self.reduce, (each for each in REDUCE if each))
         thread_count(self.threads)
         arguments.dtype(self.dtype)
+        arguments.flag("covariance", self.covariance)
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),

@@ -23,7 +23,7 @@ from mcgrad.ir.cost import cost
 from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, toposort
-from mcgrad.ir.spaces import Input, param
+from mcgrad.ir.spaces import Input, Space, of_space, param
 from mcgrad.moments import Float64Array
 from mcgrad.results.components import Component
 from mcgrad.simplify.fixed_point import simplify
@@ -77,6 +77,8 @@ class Quotients:
         Dtype of the draws, parameters and data of the value.
     step : float
         Relative to the standard deviation of the draws that a parameter of q moves, or to the size of a parameter of f.
+    contracted : bool
+        Whether the quotients are of the linear combination of the value that the cotangent among the inputs makes.
 
     Attributes
     ----------
@@ -87,11 +89,20 @@ class Quotients:
     """
 
     def __init__(
-        self, q: Distribution, value: Program, inputs: Mapping[Input, Any], seed: int, dtype: str, step: float
+        self,
+        q: Distribution,
+        value: Program,
+        inputs: Mapping[Input, Any],
+        seed: int,
+        dtype: str,
+        step: float,
+        contracted: bool = False,
     ) -> None:
         self.q, self.seed, self.step = q, seed, step
         self.steps: Mapping[str, Float64Array] = {}
         self.inputs = {path: np.asarray(to_host(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
+        weights = of_space(self.inputs, Space.COTANGENT)
+        self._weights = np.concatenate([x.ravel() for x in weights.values()]) if contracted else None
         draws = _draws(q)
         self._value, self._draw = PerDraw(value, dtype), PerDraw(draws, dtype)
         roots = [out.var for out in draws.outputs]
@@ -118,15 +129,22 @@ class Quotients:
 
     def value_at(self, component: Component, by: float, draw: int) -> float:
         """Return the value at one draw, with a component moved; 0 where it is not finite."""
-        value = float(self._value(self._moved(component, by), self.seed, 1, draw)[0, 0])
+        value = float(self.number(component, self._value(self._moved(component, by), self.seed, 1, draw))[0])
         return value if math.isfinite(value) else 0.0
+
+    def number(self, component: Component, values: Float64Array) -> Float64Array:
+        """Return what a component is the derivative of, draw by draw, from the value draw by draw."""
+        weights = self._weights
+        found: Float64Array = values[component.position] if weights is None else weights @ values[: len(weights)]
+        return found
 
     def only_jumps(self, component: Component) -> bool:
         """Whether draws follow a component in jumps alone."""
         return component.path in self._jumping
 
     def _quotient(self, component: Component, h: float, n: int) -> Float64Array:
-        up, down = (self._value(self._moved(component, by), self.seed, n)[0] for by in (h, -h))
+        values = (self._value(self._moved(component, by), self.seed, n) for by in (h, -h))
+        up, down = (self.number(component, x) for x in values)
         quotient: Float64Array = (up - down) / (2 * h)
         return quotient
 
@@ -138,7 +156,7 @@ class Quotients:
 
     def _first_step(self, component: Component) -> float:
         """Choose the step of a component: by the move of the draws, or by its own size."""
-        path, indices = component
+        path, indices = component.path, component.indices
         if path in self.steps:
             return float(self.steps[path][indices])
         size = abs(float(self.inputs[param(path)][indices])) or 1.0

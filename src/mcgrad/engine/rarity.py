@@ -61,12 +61,13 @@ def warn_of_rare_draws(
     if q.rarity is None:
         return
     size = np.abs(moments.mean) + moments.norm / np.sqrt(n)
-    zero = random & (size <= NOTHING[dtype] * size[0])
-    if not zero[1:].any():
+    zero = random & (size <= NOTHING[dtype] * np.max(size[components.values]))
+    if not zero[components.gradient].any():
         return
     params = {path: to_host(values[param(path)]).astype(np.float64) for path in q.flat_params}
     probabilities = q.rarity(**tree.unflatten(params))
-    for path, here in components.split(zero).items():
+    for path, each in components.by_parameter(zero).items():
+        here = each.all(axis=0)  # a number of the value may have nothing to do with a parameter
         if path not in probabilities or not here.any():
             continue
         probability = _of_shape(probabilities[path], here.shape)

@@ -50,7 +50,7 @@ class Runner:
         self._along = derived.plan.along(derived.wrt)
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
         self.dispatched = _dispatched(derived, options, ran)
-        self._finish = Finisher(derived.program, derived.q.template.free)
+        self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None

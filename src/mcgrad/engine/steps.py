@@ -186,19 +186,18 @@ class Steps:
             moved[Input(Space.POINTS, path)] = points
             moved[Input(Space.WIDTHS, path)] = np.stack([points[0] - points[1], points[2] - points[3]])
         found = _means(self._quotients, {**inputs, **moved})
-        size = np.hypot(found.mean[0], found.deviation[0])
-        too_large, start = {}, 1
+        numbers, parts = self._quotients.outputs[0].var.size, iter(self._quotients.slices()[1:])
+        size = np.hypot(found.mean[:numbers], found.deviation[:numbers])[:, None]
+        finite, too_large = np.isfinite(size), {}
         for m in self.moves:
-            count = len(m.index)
-            near, gap, best = (slice(start + i * count, start + (i + 1) * count) for i in range(3))
-            start += 3 * count
+            near, gap, best = (np.arange(len(found.mean))[next(parts)].reshape(numbers, -1) for _ in range(3))
             with np.errstate(all="ignore"):
                 seen = np.maximum(np.abs(found.mean[gap]) - 3 * found.stderr[gap], 0.0)
                 bias = 0.5 * seen * (seen / (np.abs(found.mean[near]) + seen))
                 rounding = 8 * np.finfo(self.dtype).eps * size / steps[m.path]
                 biased = bias > np.maximum(SHARE * found.deviation[best], rounding)
-            bad = (seen > 0) & biased | (np.isfinite(size) & ~np.isfinite(found.mean[best]))
-            too_large[m.path] = bad & (steps[m.path] / 2 > self._least(centers[m.path]))
+            bad = (seen > 0) & biased | (finite & ~np.isfinite(found.mean[best]))
+            too_large[m.path] = bad.any(axis=0) & (steps[m.path] / 2 > self._least(centers[m.path]))
         return too_large
 
     def _inside(self, path: str, steps: Float64Array, inputs: Values) -> Float64Array:

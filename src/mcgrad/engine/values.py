@@ -11,10 +11,10 @@ from mcgrad import tree
 from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
 from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import ParameterError
+from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch
-from mcgrad.ir.spaces import Input, Space, Values, param
+from mcgrad.ir.spaces import Input, Space, Values, named, param
 from mcgrad.noise import Shape
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -42,7 +42,7 @@ class Inputs:
     params, data
         As given; of `data` those that are inputs are copies, once `own` has been called.
     fixed : dict of Input to array
-        Float data that the Program reads.
+        Float data and cotangents that the Program reads.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Inputs:
         """Return all arrays, on host or device."""
         return [*self._of_q.values(), *self.params.values(), *self.fixed.values()]
 
-    def values(self, changes: Mapping[str, Any]) -> Values:
-        """Return the values of all inputs, with the checked changes applied."""
-        if not changes:
+    def values(self, changes: Mapping[str, Any], cotangent: Any = None) -> Values:
+        """Return the values of all inputs, with the checked changes applied; a cotangent of None stays as it is."""
+        if not changes and cotangent is None:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}
         own: dict[str, Any] = {}
-        others, data = dict(self.params), dict(self.fixed)
+        others, data = dict(self.params), {**self.fixed, **self._cotangent(cotangent)}
         for name, value in changes.items():
             if name in self.q.params:
                 own[name] = value
@@ -122,6 +122,18 @@ class Inputs:
     def _batch_ndim(self, name: Input) -> int:
         """Return how many batch axes an input has, whose extents may change from call to call."""
         return self.batch.ndim if self.batch and name in self.batch.by_row else 0
+
+    def _cotangent(self, given: Any) -> Values:
+        """Return a new cotangent; raise where there was none at first, or one of another shape."""
+        found = named(arguments.cotangent(given) or {}, Space.COTANGENT)
+        before = {at: x for at, x in self.fixed.items() if at.space is Space.COTANGENT}
+        if found and not before:
+            raise ParameterError("cotangent", shown(given), "None, as at first, or an Estimator with a cotangent")
+        for at in {**found, **before} if found else ():
+            if at not in found or at not in before or found[at].shape != before[at].shape:
+                shapes = [", ".join(f"{path}: {x.shape}" for (_, path), x in each.items()) for each in (found, before)]
+                raise ParameterError("cotangent", f"shape {shapes[0]}", f"shape {shapes[1]}, as at first")
+        return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in found.items()}
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return new data of the same shape; raise for data that are constants of the Program."""

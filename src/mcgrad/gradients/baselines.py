@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.differentiate.modes import gradient
 from mcgrad.gradients.method import ControlVariate, Mean
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, broadcast, reduce
+from mcgrad.ir.build import apply, broadcast, reduce, reshape, transpose
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space
 from mcgrad.ir.vmap import vmap_noise
@@ -22,9 +23,9 @@ SHARED = Input(Space.BASELINE, "")  # the mean of f, for the scores of all param
 def mean(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     """Make (f - b) s, with b = E f from a pilot and the score s."""
     value, weight = problem.held()
-    weight = apply("subtract", weight, problem.computed(SHARED, ()))
+    weight = apply("subtract", weight, problem.computed(SHARED, weight.shape))
     surrogate = apply("add", value, apply("multiply", weight, problem.log_q()))
-    return gradient(surrogate, [problem.params[path] for path in wrt])
+    return jacobian(surrogate, [problem.params[path] for path in wrt])
 
 
 def mean_pilot(problem: Problem, wrt: Sequence[str]) -> list[Mean]:
@@ -41,10 +42,14 @@ def optimal(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     """
     params = [problem.params[path] for path in wrt]
     value, weight = problem.held()
-    direct, scores = gradient(value, params), gradient(problem.log_q(), params)
+    direct, scores = jacobian(value, params), gradient(problem.log_q(), params)
     gaps = [
-        apply("subtract", weight, problem.computed(Input(Space.BASELINE, path), problem.params[path].shape))
-        for path in wrt
+        apply(
+            "subtract",
+            _in_front(weight, s),
+            problem.computed(Input(Space.BASELINE, path), (*weight.shape, *s.shape)),
+        )
+        for path, s in zip(wrt, scores, strict=True)
     ]
     return [apply("add", d, apply("multiply", gap, s)) for d, gap, s in zip(direct, gaps, scores, strict=True)]
 
@@ -55,7 +60,7 @@ def optimal_pilot(problem: Problem, wrt: Sequence[str]) -> list[Mean]:
     found = []
     for path, s in zip(wrt, gradient(problem.log_q(), [problem.params[path] for path in wrt]), strict=True):
         squares = apply("multiply", s, s)
-        found.append(Mean(Input(Space.BASELINE, path), apply("multiply", weight, squares), squares))
+        found.append(Mean(Input(Space.BASELINE, path), apply("multiply", _in_front(weight, s), squares), squares))
     return found
 
 
@@ -69,13 +74,20 @@ def leave_one_out(problem: Problem, wrt: Sequence[str], k: int) -> list[Var]:
     """
     value, weight, log_q = vmap_noise([*problem.held(), problem.log_q()], k)
     center = apply("multiply", reduce("sum", weight, (0,)), 1 / k)
-    weight = apply("multiply", apply("subtract", weight, broadcast(center, (k,))), 1 / (k - 1))
+    weight = apply("multiply", apply("subtract", weight, broadcast(center, weight.shape)), 1 / (k - 1))
+    axes = len(center.shape)
+    weight = transpose(weight, [*range(1, axes + 1), 0])  # the draws last, as those of log q are
     surrogate = apply(
         "add",
         apply("multiply", reduce("sum", value, (0,)), 1 / k),
-        reduce("sum", apply("multiply", weight, log_q), (0,)),
+        reduce("sum", apply("multiply", weight, log_q), (axes,)),
     )
-    return gradient(surrogate, [problem.params[path] for path in wrt])
+    return jacobian(surrogate, [problem.params[path] for path in wrt])
+
+
+def _in_front(values: Var, score: Var) -> Var:
+    """Return the numbers of a value in a shape that broadcasts with a score, with the axes of the value first."""
+    return reshape(values, (*values.shape, *(1,) * len(score.shape))) if values.shape else values
 
 
 MEAN = ControlVariate("mean", mean, pilot=mean_pilot)

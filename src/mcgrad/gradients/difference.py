@@ -10,7 +10,7 @@ import numpy as np
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.method import Method
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, broadcast, concatenate, const, reduce, reshape, slice_, take
+from mcgrad.ir.build import apply, broadcast, concatenate, const, reduce, reshape, slice_, take, transpose
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.spaces import Input, Space
 from mcgrad.ir.vmap import vmap
@@ -81,13 +81,16 @@ class Moves:
             raise ParameterError("method", given, remedy)
 
     def placed(self, parts: Var) -> Var:
-        """Return numbers of the components in the parameter's shape, with zeros for those that do not move."""
-        size = int(np.prod(self.shape, dtype=int))
-        if len(self.index) == size:
-            return reshape(parts, self.shape)
-        where = np.full(size, len(self.index))
-        where[self.index] = np.arange(len(self.index))
-        return take(concatenate([parts, const(np.zeros(1))], 0), where.reshape(self.shape))
+        """Return numbers of the components, the last axis, in the parameter's shape, with zeros for the others."""
+        size, count = int(np.prod(self.shape, dtype=int)), len(self.index)
+        before = parts.shape[:-1]
+        if count == size:
+            return reshape(parts, (*before, *self.shape))
+        where = np.full(size, count)
+        where[self.index] = np.arange(count)
+        starts = np.arange(int(np.prod(before, dtype=int))).reshape(*before, *(1,) * len(self.shape)) * (count + 1)
+        zeros = const(np.zeros((*before, 1)))
+        return take(concatenate([parts, zeros], len(before)), starts + where.reshape(self.shape))
 
 
 def difference(problem: Problem, wrt: Sequence[str]) -> list[Var]:
@@ -115,10 +118,17 @@ def difference(problem: Problem, wrt: Sequence[str]) -> list[Var]:
 
 
 def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
-    """Make the difference quotients of the components that move: with one step, and with two."""
-    count = len(moves.index)
+    """Make the difference quotients of the components that move: with one step, and with two.
+
+    The components are the last axis, after those of the value.
+    """
+    count, shape = len(moves.index), problem.value.shape
     (value,) = at_points(problem, [problem.value], moves, len(SIDES))
-    rows = [reshape(slice_(value, [(i * count, (i + 1) * count, 1)]), (count,)) for i in range(len(SIDES))]
+    value = transpose(value, [*range(1, len(shape) + 1), 0])
+    whole = [(0, n, 1) for n in shape]
+    rows = [
+        reshape(slice_(value, [*whole, (i * count, (i + 1) * count, 1)]), (*shape, count)) for i in range(len(SIDES))
+    ]
     widths = problem.computed(Input(Space.WIDTHS, moves.path), (2, count))
     near, far = (apply("divide", apply("subtract", rows[2 * i], rows[2 * i + 1]), _row(widths, i)) for i in range(2))
     return near, far

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcgrad import tree
-from mcgrad.differentiate.modes import gradient
+from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.differentiate.structural import unbroadcast
 from mcgrad.distributions.decompositions import Decomposition
 from mcgrad.distributions.draw import Draw
@@ -16,7 +16,7 @@ from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.method import Kind, Method
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape
+from mcgrad.ir.build import apply, as_var, broadcast, const, noise, reshape, transpose
 from mcgrad.ir.program import Var
 from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.vmap import vmap
@@ -40,7 +40,7 @@ def measure_valued(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     2 d where neither density is q itself. Where f itself reads phi, as an ELBO does, its own derivative is added.
     """
     params = [problem.params[path] for path in wrt]
-    direct = gradient(problem.integrand(problem.fixed, problem.params), params)
+    direct = jacobian(problem.integrand(problem.fixed, problem.params), params)
     replaced = _Replaced(problem)
     return [apply("add", mine, replaced.gradient(path)) for path, mine in zip(wrt, direct, strict=True)]
 
@@ -81,8 +81,12 @@ class _Replaced:
         q, part, name = part_of(self.problem.q, path)
         constant, *draws = self._coupled(list(q.flat_params), q.decompositions[name], part)
         terms = [self._each(part, z) for z in draws]
-        gap = apply("multiply", constant, reshape(apply("subtract", *terms), self.z[part].shape))
-        return unbroadcast(gap, self.problem.params[path].shape)
+        leaf, param, before = self.z[part].shape, self.problem.params[path].shape, self.value.shape
+        gap = apply("multiply", constant, reshape(apply("subtract", *terms), (*before, *leaf)))
+        if not before:
+            return unbroadcast(gap, param)
+        ones = (1,) * (len(leaf) - len(param))
+        return reshape(unbroadcast(gap, (*before, *ones, *param)), (*before, *param))
 
     def _coupled(self, names: Sequence[str], rule: Decomposition, part: str) -> list[Var]:
         """The constant and the two draws, each of the draw's shape."""
@@ -94,18 +98,18 @@ class _Replaced:
         return [broadcast(apply("float", as_var(x)), z.shape) for x in found]
 
     def _each(self, part: str, replacement: Var) -> Var:
-        """The integrand with each component replaced in turn, shape (components,)."""
-        z, leaf = self.z[part], self.leaves[part]
+        """The integrand with each component replaced in turn, which are the last axis."""
+        z, leaf, before = self.z[part], self.leaves[part], self.plain.shape
         if replacement is z:
-            return broadcast(self.plain, (z.size,))
+            return broadcast(reshape(self.plain, (*before, 1)) if before else self.plain, (*before, z.size))
         if z.size == 1:
-            return reshape(self.at({part: replacement})[0], (1,))
+            return reshape(self.at({part: replacement})[0], (*before, 1))
         others = {other: self.z[path] for path, other in self.leaves.items() if path != part}
         (value,) = substitute([self.value], others)
         which = const(np.eye(z.size, dtype=bool))
         rows = [broadcast(reshape(x, (1, z.size)), (z.size, z.size)) for x in (replacement, z)]
         batch = reshape(apply("where", which, *rows), (z.size, *z.shape))
-        return vmap([value], {leaf: batch}, z.size)[0]
+        return transpose(vmap([value], {leaf: batch}, z.size)[0], [*range(1, len(before) + 1), 0])
 
 
 MEASURE_VALUED = Method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcgrad.differentiate.modes import gradient
+from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.gradients.jump_check import check_jumps
 from mcgrad.gradients.method import Method
 from mcgrad.gradients.needs import smooth_draws, traced_parameters
@@ -27,7 +27,7 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     Kingma and Welling 2014, section 2.4; Mohamed et al. 2020, section 5: the mean over draws of
     d/dphi f(g(phi, eps)) is unbiased where f is continuous, and differentiable almost everywhere.
     """
-    return gradient(problem.value, [problem.params[path] for path in wrt])
+    return jacobian(problem.value, [problem.params[path] for path in wrt])
 
 
 PATHWISE = Method(

@@ -8,6 +8,7 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
+from mcgrad.gradients.covariance import COVARIANCE, origin, products
 from mcgrad.gradients.method import Mean, Method, averaged
 from mcgrad.gradients.methods import BASELINES, METHODS, TABLE
 from mcgrad.gradients.pathwise import PATHWISE
@@ -17,6 +18,7 @@ from mcgrad.simplify.fixed_point import simplify
 
 VALUE = "value"
 AUTO = "auto"
+MOST = 1 << 24  # elements of a Jacobian
 GROUP = 8  # draws that share their baselines, where nothing else is asked for
 
 MethodNames = str | Mapping[str, str]  # of one method for all parameters, or of methods by the names of parameters
@@ -36,12 +38,15 @@ class Plan:
         Draws that are averaged together where a method averages several.
     reason : str
         Why these were chosen, where mcgrad chose.
+    covariance : bool
+        Whether the Program has outputs for the covariance of the value.
     """
 
     methods: dict[str, Method]
     wrt: tuple[str, ...] = ()
     k: int = GROUP
     reason: str = ""
+    covariance: bool = False
 
     @property
     def method(self) -> str | dict[str, str]:
@@ -81,17 +86,20 @@ class Plan:
             A method does not apply.
         """
         by_draws = any(method.by_draws for method in self.methods.values()) and problem.draws == 1
-        value = problem.integrand(problem.params, problem.params, by_draws)
+        value = problem.integrand(problem.params, problem.params, by_draws) if problem.is_whole else problem.result
+        check_size(problem, wrt)
         grads: dict[str, Var] = {}
         for method, paths in self.paths(wrt).items():
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
         (mean,) = averaged([value], self.group)
-        outputs = [Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt]
-        return simplify(Program((Output(VALUE, mean), *outputs), dtype))
+        outputs = [Output(VALUE, mean), *(Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt)]
+        if self.covariance:
+            outputs.append(Output(COVARIANCE, products(problem, mean)))
+        return simplify(Program(tuple(outputs), dtype))
 
     def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
-        """Return the inputs of the gradient that are means of a pilot: none where no method has such."""
-        found: list[Mean] = []
+        """Return the inputs of the Program that are means of a pilot: none where nothing has such."""
+        found = [origin(problem)] if self.covariance else []
         for method, paths in self.paths(wrt).items():
             if method.pilot is not None:
                 found += method.pilot(problem, paths)
@@ -110,6 +118,21 @@ class Plan:
     def along(self, wrt: Sequence[str]) -> list[str]:
         """Return the paths whose gradient is taken along draws."""
         return [path for path in wrt if self.methods[path].follows_draw]
+
+
+def check_size(problem: Problem, wrt: Sequence[str]) -> None:
+    """Refuse Jacobians that take more memory than there may be.
+
+    Raises
+    ------
+    ParameterError
+        Names the sizes.
+    """
+    entries = sum(problem.params[path].size for path in wrt)
+    if problem.value.size > 1 and problem.value.size * entries > MOST:
+        given = f"an integrand that returns {problem.value.size:,} numbers, and {entries:,} components to "
+        given += f"differentiate in: a Jacobian of {problem.value.size * entries:,} elements, and {MOST:,} is the most"
+        raise ParameterError("f", given, "fewer of either (wrt= names some), or the gradient of one sum: cotangent=")
 
 
 def plan(

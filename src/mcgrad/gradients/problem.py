@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.draw import Draw
+from mcgrad.errors import ParameterError
 from mcgrad.inputs.batch import Batch
 from mcgrad.inputs.integrand import Integrand, trace_user
 from mcgrad.inputs.objectives import Objective
-from mcgrad.ir.build import apply, input_, reduce
+from mcgrad.ir.build import apply, concatenate, input_, reduce, reshape
 from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.program import Shape, Var
 from mcgrad.ir.rewrite import substitute
@@ -28,6 +29,8 @@ Params = Mapping[str, Var]  # by dotted path
 
 class Problem:
     """E f(z), z = g(phi, eps), as Vars.
+
+    f returns a number, an array, or a nested dict of arrays, which here are one vector, one after the other.
 
     Every parameter has two Vars, of one input. Derivatives are taken in the one in `params`; for what is built from the
     one in `fixed` the parameter is a constant. Their values are equal, and they become one Var when the Program is
@@ -43,6 +46,8 @@ class Problem:
         By name. Float arrays become inputs; integers and booleans stay as they are, so that they may index.
     batch : Batch, optional
         Where there are many rows: q, parameters and data are those of the first.
+    cotangent : dict of str to array, optional
+        Weights of what f returns, by dotted path: the linear combination is what is differentiated.
 
     Attributes
     ----------
@@ -51,7 +56,14 @@ class Problem:
     own : tuple of str
         The paths of q's.
     data : dict of Input to Var
-        The inputs that float data are, and the parameters of the distribution that a divergence is taken from.
+        The inputs that float data and cotangents are, and the parameters of the distribution that a divergence is taken
+        from.
+    result : Var
+        What f returns at a draw.
+    shapes : dict of str to tuple of int
+        Shapes of the arrays in it, by dotted path; of the path "" for a number or an array.
+    value : Var
+        What is differentiated: the result, or its linear combination.
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
     biases : dict of str to Bias or None
@@ -69,13 +81,14 @@ class Problem:
         params: Mapping[str, Any],
         data: Mapping[str, Any],
         batch: Batch | None = None,
+        cotangent: Mapping[str, Any] | None = None,
     ) -> None:
         self.f, self.q, self._batch = f, q, batch
         self.own, self._others = tuple(q.flat_params), tuple(params)
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
         self.params = {path: self._input(param(path), shape) for path, shape in shapes.items()}
         self.fixed = {path: self._input(param(path), shape) for path, shape in shapes.items()}
-        known = known_arrays(f, data)
+        known = known_arrays(f, data, cotangent)
         self._known = {name: self._input(name, x.shape) if x.dtype.kind == "f" else x for name, x in known.items()}
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
@@ -86,6 +99,11 @@ class Problem:
         self.lines: dict[Var, Line] = {}
         own = named({**q.flat_params, **params})
         self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
+        self.shapes: dict[str, Shape] = {"": ()}
+        self._cotangent: Var | None = None
+        self.result = self._result(self.params, self.params)
+        if cotangent is not None:
+            self._cotangent = self._weights(cotangent)
         self.value = self.integrand(self.params, self.params)
 
     def _input(self, name: Input, shape: Shape) -> Var:
@@ -136,7 +154,7 @@ class Problem:
         return tree.unflatten(self.frozen_tree(z))
 
     def integrand(self, draw: Params, inside: Params, by_draws: bool = False) -> Var:
-        """Return the integrand: a scalar.
+        """Return the integrand: what is differentiated.
 
         Parameters
         ----------
@@ -147,21 +165,59 @@ class Problem:
         by_draws : bool
             Whether an objective takes its entropy from the draws even where there is a closed form.
         """
+        return self._contracted(self._result(draw, inside, by_draws))
+
+    def _result(self, draw: Params, inside: Params, by_draws: bool = False) -> Var:
+        """Return what f returns."""
         key = (id(draw), id(inside), by_draws)
         if key not in self._traced:
             if self.draws > 1:
                 self._traced[key] = self._log_mean(self.log_weights(draw, inside))
             else:
-                self._traced[key] = self.integrand_at(self.draw(draw), inside, by_draws)
+                self._traced[key] = self._result_at(self.draw(draw), inside, by_draws)
         return self._traced[key]
 
     def integrand_at(self, draw: Draw, inside: Params, by_draws: bool = False) -> Var:
         """Return the integrand at one draw."""
+        return self._contracted(self._result_at(draw, inside, by_draws))
+
+    def _result_at(self, draw: Draw, inside: Params, by_draws: bool) -> Var:
+        """Return what f returns at one draw, as one Var."""
         others = {path: self.params[path] for path in self._others}
         with noted_in(self.lines):
             if isinstance(self.f, Objective):
                 return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
-            return trace_user(self.f, draw.z, others, of_space(self._known, Space.DATA))
+            found = trace_user(self.f, draw.z, others, of_space(self._known, Space.DATA))
+        flat = tree.flatten(found)
+        self.shapes = {path: var.shape for path, var in flat.items()}
+        return found if isinstance(found, Var) else joined(list(flat.values()))
+
+    def _contracted(self, result: Var) -> Var:
+        """Return the linear combination of the numbers of a result, where there is a cotangent."""
+        if self._cotangent is None:
+            return result
+        return reduce("sum", apply("multiply", self._cotangent, result), range(len(result.shape)))
+
+    def _weights(self, cotangent: Mapping[str, Any]) -> Var:
+        """Return the cotangent in the form of the result.
+
+        Raises
+        ------
+        ParameterError
+            It is not of the shape of what f returns.
+        """
+        if isinstance(self.f, Objective):
+            raise ParameterError("cotangent", f"weights for {self.f!r}", "None: an objective is one number")
+        shapes = {path: np.shape(x) for path, x in cotangent.items()}
+        if shapes != self.shapes:
+            raise ParameterError("cotangent", described(shapes), f"{described(self.shapes)}, as f returns")
+        found = [self.data[Input(Space.COTANGENT, path)] for path in self.shapes]
+        return found[0] if "" in self.shapes else joined(found)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is differentiated is all that f returns, rather than a linear combination."""
+        return self._cotangent is None
 
     def held(self) -> tuple[Var, Var]:
         """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters."""
@@ -198,6 +254,21 @@ class Problem:
         return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
 
 
-def known_arrays(f: Callable[..., Any] | Integrand | Objective, data: Mapping[str, Any]) -> dict[Input, Any]:
-    """Return the arrays that an integrand reads besides parameters: the user's data, and an objective's own."""
-    return {**named(data, Space.DATA), **(f.reads if isinstance(f, Objective) else {})}
+def known_arrays(
+    f: Callable[..., Any] | Integrand | Objective, data: Mapping[str, Any], cotangent: Mapping[str, Any] | None = None
+) -> dict[Input, Any]:
+    """Return the arrays that are read besides parameters: the user's data, a cotangent, and an objective's own."""
+    own = f.reads if isinstance(f, Objective) else {}
+    return {**named(data, Space.DATA), **named(cotangent or {}, Space.COTANGENT), **own}
+
+
+def joined(parts: Sequence[Var]) -> Var:
+    """Return the elements of several Vars as one vector."""
+    return concatenate([reshape(part, (part.size,)) for part in parts], 0)
+
+
+def described(shapes: Mapping[str, Shape]) -> str:
+    """Say what shapes a number, an array or a dict of arrays has."""
+    if "" in shapes:
+        return f"shape {shapes['']}"
+    return f"a dict with {', '.join(f'{path}: {shape}' for path, shape in shapes.items()) or 'nothing'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcgrad.differentiate.modes import gradient
+from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.gradients.baselines import LEAVE_ONE_OUT, MEAN, OPTIMAL
 from mcgrad.gradients.method import Method
 from mcgrad.gradients.problem import Problem
@@ -29,7 +29,7 @@ def score(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     """
     value, weight = problem.held()
     surrogate = apply("add", value, apply("multiply", weight, problem.log_q()))
-    return gradient(surrogate, [problem.params[path] for path in wrt])
+    return jacobian(surrogate, [problem.params[path] for path in wrt])
 
 
 SCORE = Method(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.arrays import contiguous, to_host
 from mcgrad.distributions.base import Distribution
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.reals import MOST_DRAWS as MOST_DRAWS, count as count, real_array, seed as seed, whole
 
@@ -32,6 +32,7 @@ RESERVED = (
     "progress",
     "stream",
     "out",
+    "cotangent",
 )  # arguments of a call of an Estimator besides parameters
 
 
@@ -71,6 +72,23 @@ def names(name: str, value: Any) -> tuple[str, ...]:
     if not all(isinstance(each, str) for each in found):
         raise ParameterError(name, shown(value), "a name, or an iterable of names")
     return found
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(name, shown(value), "True or False")
+    return bool(value)
+
+
+def cotangent(given: Any) -> dict[str, npt.NDArray[Any]] | None:
+    """Return weights of what an integrand returns as float arrays, by dotted path; None where there are none."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping) and not given:
+        raise ParameterError("cotangent", "an empty dict", "numbers of the shape of what f returns, or None")
+    with renamed(lambda name: f"cotangent.{name}" if name else "cotangent"):
+        return {path: parameter(path, x) for path, x in tree.flatten(given).items()}
 
 
 def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.NDArray[Any]]) -> str:

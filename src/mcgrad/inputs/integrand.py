@@ -15,7 +15,7 @@ from mcgrad import tree
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Shape, Var
-from mcgrad.trace.trace import trace_integrand
+from mcgrad.trace.trace import trace_integrand, trace_number
 
 
 class Integrand:
@@ -70,8 +70,10 @@ class Integrand:
         return grad.reshape(shape)
 
 
-def trace_user(f: Callable[..., Any] | Integrand, z: Any, params: Mapping[str, Var], data: Mapping[str, Any]) -> Var:
+def trace_user(f: Callable[..., Any] | Integrand, z: Any, params: Mapping[str, Var], data: Mapping[str, Any]) -> Any:
     """Return a user's integrand at one draw: a call of an Integrand, or what a function computes.
+
+    That is a Var, or a nested dict of Vars.
 
     Parameters
     ----------
@@ -86,3 +88,12 @@ def trace_user(f: Callable[..., Any] | Integrand, z: Any, params: Mapping[str, V
     if isinstance(f, Integrand):
         return f.trace(z, params, data)
     return trace_integrand(f, z, tree.unflatten(params), data)
+
+
+def trace_log_joint(
+    f: Callable[..., Any] | Integrand, z: Any, params: Mapping[str, Var], data: Mapping[str, Any]
+) -> Var:
+    """Return a user's log joint density at one draw, which is one number; arguments as of `trace_user`."""
+    if isinstance(f, Integrand):
+        return f.trace(z, params, data)
+    return trace_number(f, z, tree.unflatten(params), data)

@@ -12,7 +12,7 @@ from mcgrad.distributions.divergence import closed_form
 from mcgrad.distributions.draw import Draw
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called, count
-from mcgrad.inputs.integrand import Integrand, trace_user
+from mcgrad.inputs.integrand import Integrand, trace_log_joint
 from mcgrad.ir.build import apply, as_var
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space, named, of_space
@@ -92,7 +92,7 @@ class Elbo(Objective):
         self, draw: Draw, own: Mapping[str, Var], others: Mapping[str, Var], known: Mapping[Input, Any], by_draws: bool
     ) -> Var:
         """Return log p(x, z) + H(q), or log p(x, z) - log q(z) without a closed form of H, or with `by_draws`."""
-        log_p = trace_user(self.log_joint, draw.z, others, of_space(known, Space.DATA))
+        log_p = trace_log_joint(self.log_joint, draw.z, others, of_space(known, Space.DATA))
         return apply("add", log_p, _entropy(self.q, draw, own, by_draws))
 
 

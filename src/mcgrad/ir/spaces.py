@@ -27,10 +27,12 @@ class Space(StrEnum):
     CENTER = "center"  # of the draws of a pilot of scores, by the path of the draw
     SCALE = "scale"  # of these draws
     VALUE = "value"  # at which a density is evaluated, by the path of the draw
+    COTANGENT = "cotangent"  # weights of the numbers that f returns in what is differentiated, by the path of the array
+    ORIGIN = "origin"  # about which products of the numbers that f returns are averaged
     POWER = "power"  # of two, with which an output is multiplied, by the number of the output
 
 
-FIXED = frozenset({Space.DATA, Space.REFERENCE})  # what an Estimator copies: an array on a device stays as it is
+FIXED = frozenset({Space.DATA, Space.REFERENCE, Space.COTANGENT})  # what an Estimator copies: on a device it stays
 
 
 class Input(NamedTuple):

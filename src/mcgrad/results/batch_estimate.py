@@ -258,7 +258,7 @@ def _ends(level: float, degrees: Any, pairs: Mapping[str, tuple[Any, Any]]) -> d
     """Return the ends of intervals about numbers with standard errors, by path."""
     value, errors = ({path: pair[i] for path, pair in pairs.items()} for i in range(2))
     zero = np.zeros(np.shape(degrees))
-    return tree.flatten(intervals(level, degrees, zero, zero, value, errors).grad) if pairs else {}  # type: ignore[arg-type]
+    return tree.flatten(intervals(level, degrees, zero, zero, value, errors).grad) if pairs else {}
 
 
 def _extent(x: Any) -> str:

@@ -1,7 +1,8 @@
 """The components of a result, as they lie in one vector: the value, then the gradient, parameter by parameter.
 
 What computes a result (the engine) fills such vectors; what shows, stores or compares results reads names, slices and
-arrays of the parameters' shapes from here.
+arrays of the parameters' shapes from here. The value is a number, an array, or a nested dict of arrays; then the
+gradient in a parameter is a Jacobian, with the axes of the value first.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
@@ -19,9 +20,12 @@ from numpy.typing import NDArray
 
 from mcgrad.noise import Shape
 
+VALUE = "value"
+COVARIANCE = "covariance"
+
 
 class Component(NamedTuple):
-    """One number of a result, which prints as ``loc[3]``.
+    """One number of a result, which prints as ``loc[3]``, or as ``d value[2] / d loc[3]``.
 
     Parameters
     ----------
@@ -29,32 +33,76 @@ class Component(NamedTuple):
         "value", or the dotted path of a parameter.
     indices : tuple of int
         Where in the parameter it is; empty for scalars.
+    of : str
+        What it is the derivative of, where the value has several numbers.
+    position : int
+        Where that is among the numbers of the value, in C order.
     """
 
     path: str
     indices: tuple[int, ...] = ()
+    of: str = ""
+    position: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path}[{','.join(map(str, self.indices))}]" if self.indices else self.path
+        name = f"{self.path}[{','.join(map(str, self.indices))}]" if self.indices else self.path
+        return f"d {self.of} / d {name}" if self.of else name
 
 
-VALUE = Component("value")
+def _number() -> dict[str, Shape]:
+    return {"": ()}
 
 
 @dataclass(frozen=True)
 class Components:
     """The value and the entries of its gradient, in their order: parameter by parameter, each in C order.
 
-    A read-only sequence of `Component`, of which the first is the value. None is made before it is asked for: there may
-    be millions.
+    A read-only sequence of `Component`, of which the first are the value's. None is made before it is asked for: there
+    may be millions.
 
     Parameters
     ----------
     shapes : mapping from str to tuple of int
         Shapes of the parameters of the gradient, by dotted path, in their order.
+    value : mapping from str to tuple of int
+        Shapes of the arrays that the value consists of, by dotted path; a number or an array has the path "".
+    contracted : bool
+        Whether the gradient is that of one linear combination of the value, rather than a Jacobian.
+    covariance : bool
+        Whether the numbers that the covariance of the value is made of follow: deviations from a fixed point, and the
+        products of two of them, those with i <= j row by row.
     """
 
     shapes: Mapping[str, Shape]
+    value: Mapping[str, Shape] = field(default_factory=_number)
+    contracted: bool = False
+    covariance: bool = False
+
+    @property
+    def of_number(self) -> bool:
+        """Whether the value is one number, not an array."""
+        return dict(self.value) == _number()
+
+    @property
+    def differentiated(self) -> Mapping[str, Shape]:
+        """Shapes of what the gradient is of, by dotted path."""
+        return _number() if self.contracted else self.value
+
+    @cached_property
+    def values(self) -> slice:
+        """Where the value is."""
+        return slice(0, _size(self.value))
+
+    @cached_property
+    def gradient(self) -> slice:
+        """Where the gradient is."""
+        return slice(self.values.stop, self._ends[-1])
+
+    @cached_property
+    def products(self) -> slice:
+        """Where the numbers are that the covariance is made of."""
+        count = self.values.stop
+        return slice(self._ends[-1], self._ends[-1] + (count + count * (count + 1) // 2 if self.covariance else 0))
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -64,10 +112,11 @@ class Components:
     @cached_property
     def _ends(self) -> list[int]:
         """Ends of the value and of each parameter."""
-        return [*accumulate(map(math.prod, self.shapes.values()), initial=1)]
+        count = _size(self.differentiated)
+        return [*accumulate((count * math.prod(x) for x in self.shapes.values()), initial=_size(self.value))]
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return int(self.products.stop)
 
     @overload
     def __getitem__(self, position: int) -> Component: ...
@@ -79,19 +128,44 @@ class Components:
         if isinstance(position, slice):
             return [self[i] for i in range(len(self))[position]]
         i = range(len(self))[position]
-        if i == 0:
-            return VALUE
+        if i < self.values.stop:
+            return _named(self.value, i)
+        if i >= self.products.start:
+            return self._product(i - self.products.start)
         which = bisect_right(self._ends, i) - 1
         path, shape = [*self.shapes.items()][which]
-        return Component(path, tuple(int(j) for j in np.unravel_index(i - self._ends[which], shape)))
+        row, entry = divmod(i - self._ends[which], math.prod(shape))
+        of = "" if self.contracted or self.of_number else str(_named(self.value, row))
+        return Component(path, _indices(entry, shape), of, row)
 
     def __iter__(self) -> Iterator[Component]:
-        yield VALUE
-        for path, shape in self.shapes.items():
-            yield from (Component(path, indices) for indices in np.ndindex(shape))
+        return (self[i] for i in range(len(self)))
+
+    def _product(self, i: int) -> Component:
+        count = self.values.stop
+        if i < count:
+            return Component(COVARIANCE, (i,))
+        first, second = (int(x[i - count]) for x in np.triu_indices(count))
+        return Component(COVARIANCE, (first, second))
+
+    @property
+    def split_shapes(self) -> dict[str, Shape]:
+        """Shapes of the arrays that `split` returns."""
+        return {
+            _joined(path, name): (*of, *shape)
+            for path, shape in self.shapes.items()
+            for name, of in self.differentiated.items()
+        }
+
+    def value_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the value, by dotted path: views of a vector, in their shapes."""
+        return _cut(vector[self.values], self.value)
 
     def split(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradient in each parameter, by dotted path: views of a vector, in the parameters' shapes.
+
+        The axes of an array that is differentiated come before those of the parameter. Where it is a dict, there is one
+        array for each of its arrays: their paths follow the parameter's.
 
         Parameters
         ----------
@@ -103,6 +177,61 @@ class Components:
         ValueError
             Where the vector has another number of components.
         """
+        found = {}
+        for path, rows in self.by_parameter(vector).items():
+            for name, x in _cut(rows, self.differentiated).items():
+                found[_joined(path, name)] = x
+        return found
+
+    def by_parameter(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the gradients of all numbers of the value, which are the first axis, in each parameter, by its path.
+
+        Raises
+        ------
+        ValueError
+            Where the vector has another number of components.
+        """
         if len(vector) != len(self):
             raise ValueError(f"the shapes ask for {len(self)} components, the vector has {len(vector)}")
-        return {path: vector[where].reshape(self.shapes[path]) for path, where in self.slices.items()}
+        count = _size(self.differentiated)
+        return {path: vector[where].reshape((count, *self.shapes[path])) for path, where in self.slices.items()}
+
+    def derivatives_of(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which components are derivatives of some numbers of the value; of any, for a linear combination."""
+        found = np.zeros(len(self), bool)
+        chosen = np.array([values.any()]) if self.contracted else values
+        for rows in self.by_parameter(found).values():
+            rows[chosen] = True
+        return found
+
+
+def _joined(path: str, name: str) -> str:
+    """Return the path of the gradient of a named array in a parameter."""
+    return f"{path}.{name}" if name else path
+
+
+def _size(shapes: Mapping[str, Shape]) -> int:
+    return sum(map(math.prod, shapes.values()))
+
+
+def _cut(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
+    """Cut the first axis of an array into arrays of some shapes."""
+    found, start = {}, 0
+    for path, shape in shapes.items():
+        stop = start + math.prod(shape)
+        found[path], start = flat[start:stop].reshape((*shape, *flat.shape[1:])), stop
+    return found
+
+
+def _named(shapes: Mapping[str, Shape], i: int) -> Component:
+    """Return the component that a number of the value is."""
+    for path, shape in shapes.items():
+        size = math.prod(shape)
+        if i < size:
+            return Component(f"{VALUE}.{path}" if path else VALUE, _indices(i, shape), "", 0)
+        i -= size
+    raise IndexError(i)
+
+
+def _indices(i: int, shape: Shape) -> tuple[int, ...]:
+    return tuple(int(j) for j in np.unravel_index(i, shape))

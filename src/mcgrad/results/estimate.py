@@ -18,9 +18,11 @@ from mcgrad.errors import MergeError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
+from mcgrad.results.covariance import covariance
 from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run
 from mcgrad.results.interval import ConfidenceInterval, intervals
 from mcgrad.results.ranges import Ranges, union
+from mcgrad.results.ratio import Part, part
 from mcgrad.results.strict_json import dumps, listed, signed
 
 
@@ -33,9 +35,13 @@ class Estimate:
     Estimator with ``output="device"`` these two are CuPy's float64 arrays throughout, always the same ones; all else,
     and all that is written, is the same.
 
+    Where f returns an array, `value` has its shape, and each array of `grad` is a Jacobian, of shape (*shape of f,
+    *shape of the parameter); where it returns a nested dict of arrays, `value` nests in this way, and so does, inside
+    each parameter, `grad`. With a cotangent `grad` is that of one number, the linear combination.
+
     Attributes
     ----------
-    value, stderr : float
+    value, stderr : float, array or nested dict of them
         Estimate of E f(z), and its standard error, which has n - 1 degrees of freedom, or n / group - 1: for n = 2 its
         own relative error is 76%, for n = 10 it is 24%, for n = 100 it is 7%.
     grad, grad_stderr : dict
@@ -44,8 +50,8 @@ class Estimate:
         Draws asked for, those that were not finite included.
     nonfinite : int
         Draws whose value or gradient was not finite. Unless they were omitted, the components they spoil are NaN; a
-        value that is not finite spoils the whole gradient. An infinite divergence in closed form is infinite, with n
-        such draws.
+        number of the value that is not finite spoils the whole gradient of that number. An infinite divergence in
+        closed form is infinite, with n such draws.
     omitted : bool
         Whether such draws were left out.
     dtype : str
@@ -106,14 +112,35 @@ class Estimate:
     # Results
 
     @property
-    def value(self) -> float:
+    def value(self) -> Any:
         """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
-        return float(self.moments.estimate[0])
+        return self._value_in(self.moments.estimate)
 
     @property
-    def stderr(self) -> float:
-        """Standard error of `value`."""
-        return float(self.moments.stderr[0])
+    def stderr(self) -> Any:
+        """Standard error of `value`, number by number."""
+        return self._value_in(self.moments.stderr)
+
+    @property
+    def covariance(self) -> Any:
+        """Covariance of the estimates of the numbers of `value`, whose diagonal holds the squares of `stderr`.
+
+        A float for a number; an array of shape (*shape, *shape) for an array; for a nested dict of arrays one that
+        nests twice, ``est.covariance["a"]["b"]`` of shape (*shape of a, *shape of b).
+
+        Raises
+        ------
+        ParameterError
+            The estimate was not made with ``covariance=True``.
+        """
+        return covariance(self.moments, self.components)
+
+    def __getitem__(self, name: Any) -> Part:
+        """Return a part of the value: an array of a dict by its name, or what an index takes out of an array.
+
+        `mg.ratio` takes two of them; ``.value`` and ``.stderr`` are those of the estimate.
+        """
+        return part(self.moments, self.components, name)
 
     @property
     def grad(self) -> dict[str, Any]:
@@ -132,6 +159,11 @@ class Estimate:
     @cached_property
     def _grad_stderr(self) -> dict[str, Any]:
         return self._by_path(self.moments.stderr)
+
+    def _value_in(self, vector: Float64Array) -> Any:
+        """Return the value as a float, an array, or nested dicts of these: copies."""
+        flat = self.components.value_in(vector)
+        return tree.unflatten({path: x.copy() if x.shape else float(x) for path, x in flat.items()})
 
     def _by_path(self, vector: Float64Array) -> dict[str, Any]:
         """Return the gradient's components by dotted path, as floats and arrays, or as arrays on the device."""
@@ -207,6 +239,9 @@ class Estimate:
             ("seeds", self.seed, other.seed),
             ("dtypes", self.dtype, other.dtype),
             ("parameters", dict(self.components.shapes), dict(other.components.shapes)),
+            ("shapes of the value", dict(self.components.value), dict(other.components.value)),
+            ("kinds of gradients", self.components.contracted, other.components.contracted),
+            ("covariances", self.components.covariance, other.components.covariance),
             ("methods", self.method, other.method),
             ("groups of draws", self.group, other.group),
             ("treatments of non-finite draws", self.omitted, other.omitted),
@@ -238,14 +273,15 @@ class Estimate:
         host = self.to_host()
         return {
             "format": record.FORMAT,
-            "value": self.value,
-            "stderr": self.stderr,
+            "value": tree.map(listed, self.value),
+            "stderr": tree.map(listed, self.stderr),
             "grad": tree.map(listed, host.grad),
             "grad_stderr": tree.map(listed, host.grad_stderr),
             **{name: getattr(self, name) for name in record.PLAIN},
             "ranges": [list(pair) for pair in self.ranges],
             "problem": self.fingerprint,
             "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
+            **record.of_components(self.components),
             "moments": record.of_moments(self.moments),
         }
 
@@ -287,7 +323,10 @@ class Estimate:
 
     def __repr__(self) -> str:
         grad = ", ".join(self.components.shapes)
-        return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
+        if self.components.of_number:
+            return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
+        shapes = ", ".join(f"{path}: {shape}" if path else f"{shape}" for path, shape in self.components.value.items())
+        return f"Estimate(value of shape {shapes}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
         table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad import tree
 from mcgrad.errors import ParameterError
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
@@ -41,8 +42,9 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     """Write an estimate as JSON, which `Estimate.from_json` reads, and as NPZ, and return the two paths.
 
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
-    every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to. The JSON file comes last:
-    where it is, both are.
+    every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to; where f returns a dict, the
+    names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With a covariance there is ``covariance``,
+    too. The JSON file comes last: where it is, both are.
 
     Parameters
     ----------
@@ -119,10 +121,18 @@ def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    arrays = {name: np.asarray(getattr(estimate, name)) for name in ("value", "stderr", "n", "nonfinite", "seed")}
+    several = {name: getattr(estimate, name) for name in ("value", "stderr")}
+    if estimate.components.covariance:
+        several["covariance"] = estimate.covariance
+    found = {
+        f"{name}.{path}" if path else name: np.asarray(x)
+        for name, arrays in several.items()
+        for path, x in tree.flatten(arrays).items()
+    }
+    found |= {name: np.asarray(getattr(estimate, name)) for name in ("n", "nonfinite", "seed")}
     for name, vector in (("grad", estimate.moments.estimate), ("grad_stderr", estimate.moments.stderr)):
-        arrays |= {f"{name}.{path}": x for path, x in estimate.components.split(vector).items()}
-    return arrays | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
+        found |= {f"{name}.{path}": x for path, x in estimate.components.split(vector).items()}
+    return found | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

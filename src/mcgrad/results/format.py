@@ -26,7 +26,7 @@ def lines(mean: Float64Array, error: Float64Array, degrees: int, components: Com
     degrees : int
         Degrees of freedom of the standard errors.
     components : Components
-        What they are of.
+        What they are of. What a covariance is made of is left out.
     """
     return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, degrees, components)])
 
@@ -35,7 +35,8 @@ def _cells(
     mean: Float64Array, error: Float64Array, degrees: int, components: Components
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
-    size, reach = len(components), NORMAL_95 if degrees >= MANY else float(quantile(0.95, degrees))
+    size = components.gradient.stop
+    reach = NORMAL_95 if degrees >= MANY else float(quantile(0.95, degrees))
     cut = size > MOST_LINES
     for i in [*range(EDGE), *range(size - EDGE, size)] if cut else range(size):
         if cut and i == size - EDGE:

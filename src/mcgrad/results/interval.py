@@ -23,22 +23,22 @@ class ConfidenceInterval:
     ----------
     level : float
         The probability.
-    value : tuple of float
-        Lower and upper end for the expectation.
+    value : tuple of float, or of arrays, or nested dict of such tuples
+        Lower and upper end for the expectation, in its shape.
     grad : nested dict of tuples
         Lower and upper end for each parameter's gradient, each shaped like the parameter.
     """
 
     level: float
-    value: tuple[float, float]
+    value: Any
     grad: dict[str, Any]
 
 
 def intervals(
     level: float,
     degrees: ArrayLike,
-    value: float,
-    stderr: float,
+    value: Any,
+    stderr: Any,
     grad: Mapping[str, Any],
     grad_stderr: Mapping[str, Any],
 ) -> ConfidenceInterval:
@@ -52,7 +52,7 @@ def intervals(
         Degrees of freedom of the standard errors: one number, or an array whose shape is that of the first axes of
         each of the arrays.
     value, grad
-        The estimates, those of the gradient by dotted path.
+        The estimates: a float, an array or a nested dict of them; those of the gradient by dotted path.
     stderr, grad_stderr
         Their standard errors.
 
@@ -64,14 +64,15 @@ def intervals(
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
     t = quantile(float(level), degrees)
 
-    def around(x: Any, error: Any) -> tuple[Any, Any]:
-        width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
-        return x - width, x + width
+    def around(means: Mapping[str, Any], errors: Mapping[str, Any]) -> Any:
+        found = {}
+        for path, error in errors.items():
+            width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
+            found[path] = means[path] - width, means[path] + width
+        return tree.unflatten(found)
 
     return ConfidenceInterval(
-        float(level),
-        around(value, stderr),
-        tree.unflatten({path: around(x, grad_stderr[path]) for path, x in grad.items()}),
+        float(level), around(tree.flatten(value), tree.flatten(stderr)), around(grad, grad_stderr)
     )
 
 

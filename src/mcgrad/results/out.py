@@ -27,7 +27,7 @@ class Out:
     targets: Mapping[tuple[str, str], Any]
 
     @classmethod
-    def of(cls, given: Any, value: Shape, grad: Mapping[str, Shape]) -> Self:
+    def of(cls, given: Any, value: Mapping[str, Shape], grad: Mapping[str, Shape]) -> Self:
         """Check the arrays of a user.
 
         Parameters
@@ -35,8 +35,8 @@ class Out:
         given : dict
             Arrays under some of the names "value", "stderr", "grad" and "grad_stderr", the last two nested dicts by
             parameter: of the shapes of the results, and of float32 or float64.
-        value : tuple of int
-            The shape of the value.
+        value : dict of str to tuple of int
+            The shapes of the value, by dotted path; of a number or an array with the path "".
         grad : dict of str to tuple of int
             The shapes of the gradient, by dotted path.
 
@@ -49,7 +49,7 @@ class Out:
             raise ParameterError("out", shown(given), f"a dict of arrays under some of the names {', '.join(NAMES)}")
         targets = {}
         for name, part in given.items():
-            shapes = {"": value} if name in ("value", "stderr") else grad
+            shapes = value if name in ("value", "stderr") else grad
             for path, target in tree.flatten(part).items():
                 place = f"out.{name}.{path}" if path else f"out.{name}"
                 if path not in shapes:

@@ -19,7 +19,8 @@ from mcgrad.results.strict_json import DIGEST, loads, verify_digest
 
 FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
-LATER = frozenset({"method", "choice", "group", "digest"})  # which the first results did not have
+OF_ARRAYS = ("value_shapes", "contracted", "covariance")  # only in results whose components are not of one number
+LATER = frozenset({"method", "choice", "group", "digest", *OF_ARRAYS})  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
 )
@@ -60,7 +61,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         one and the fields were changed after it was made.
     """
     _all_there(fields)
-    ranges, components = _ranges(fields["ranges"]), Components(_shapes(fields["shapes"]))
+    ranges, components = _ranges(fields["ranges"]), _components(fields)
     n = sum(stop - start for start, stop in ranges)
     if integer("n", fields["n"], 1, MOST_DRAWS) != n:
         raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
@@ -177,17 +178,36 @@ def _ranges(given: Any) -> Ranges:
     return tuple(ranges)
 
 
-def _shapes(given: Any) -> dict[str, Shape]:
+def of_components(components: Components) -> dict[str, Any]:
+    """Return as fields what says that components are not of one number and its gradient; nothing where they are."""
+    found: dict[str, Any] = {}
+    if not components.of_number:
+        found["value_shapes"] = {path: list(shape) for path, shape in components.value.items()}
+    marks = {"contracted": components.contracted, "covariance": components.covariance}
+    return found | {name: True for name, mark in marks.items() if mark}
+
+
+def _components(fields: Mapping[str, Any]) -> Components:
+    of_array = _shapes("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
+    if not of_array:
+        raise ParameterError("value_shapes", "an empty object", "an object of lists by name")
+    marks = {name: flag(name, fields.get(name, False)) for name in ("contracted", "covariance")}
+    return Components(_shapes("shapes", fields["shapes"]), of_array, **marks)
+
+
+def _shapes(field: str, given: Any, unnamed: bool = False) -> dict[str, Shape]:
+    """Return shapes by path; `unnamed` if there may be one without a name, of the path ""."""
     if not isinstance(given, Mapping):
-        raise ParameterError("shapes", shown(given), "an object of lists by parameter")
+        raise ParameterError(field, shown(given), "an object of lists by parameter")
     shapes = {}
     for path, shape in given.items():
-        if not isinstance(path, str) or not all(names := path.split(".")) or len(names) > MOST_LEVELS:
-            raise ParameterError("shapes", shown(path), "names joined by dots")
+        alone = unnamed and path == "" and len(given) == 1
+        if not isinstance(path, str) or not (alone or (all(names := path.split(".")) and len(names) <= MOST_LEVELS)):
+            raise ParameterError(field, shown(path), "names joined by dots")
         if not isinstance(shape, list) or len(shape) > MOST_AXES:
-            raise ParameterError(f"shapes.{path}", shown(shape), "a list of lengths")
-        shapes[path] = tuple(integer(f"shapes.{path}", length, 1, (1 << 63) - 1) for length in shape)
-    with renamed(lambda name: f"shapes.{name}"):
+            raise ParameterError(f"{field}.{path}", shown(shape), "a list of lengths")
+        shapes[path] = tuple(integer(f"{field}.{path}", length, 1, (1 << 63) - 1) for length in shape)
+    with renamed(lambda name: f"{field}.{name}"):
         tree.unflatten(shapes)
     return shapes
 

@@ -13,7 +13,7 @@ import numpy as np
 from mcgrad.errors import ParameterError, shown
 
 DIGEST = "digest"  # the key of a file's digest
-ORDERED = "shapes"  # the one key whose value means something else in another order
+ORDERED = ("shapes", "value_shapes")  # the keys whose values mean something else in another order
 WHOLE = "a whole file that mcgrad wrote"
 
 
@@ -97,7 +97,7 @@ def verify_digest(name: str, fields: Mapping[str, Any]) -> None:
 def digest(fields: Mapping[str, Any]) -> str:
     """Return a hash of the content of JSON fields, the one under "digest" left out.
 
-    It is of values rather than of text: 1 and 1.0 are equal, and so are objects in another order, but for the one whose
+    It is of values rather than of text: 1 and 1.0 are equal, and so are objects in another order, but for those whose
     order has a meaning.
     """
     hashed = hashlib.blake2b(digest_size=16)
@@ -110,7 +110,7 @@ def _add(hashed: hashlib.blake2b, value: Any, ordered: bool = False) -> None:
         hashed.update(b"{%d" % len(value))
         for name in value if ordered else sorted(value):
             _add(hashed, name)
-            _add(hashed, value[name], name == ORDERED)
+            _add(hashed, value[name], name in ORDERED)
     elif isinstance(value, list):
         hashed.update(b"[%d" % len(value))
         if value and all(type(x) is float for x in value):

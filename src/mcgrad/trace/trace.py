@@ -16,13 +16,14 @@ from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
-from mcgrad.tree import flatten
+from mcgrad.tree import flatten, unflatten
 
 PURE = (
     "a function may depend on its arguments alone, as its draws share one Program. Random numbers belong in q, "
     "mg.Joint(z=q, noise=mg.Normal(0.0, 1.0)), where each draw has its own; counters, iterators and what else changes "
     "from call to call have to be read outside and given in params= or data="
 )
+RETURNED = "an integrand returns a number, an array or a dict of arrays for each draw"
 
 
 def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -120,7 +121,7 @@ def _unwrapped(result: Any, function: Callable[..., Any]) -> Any:
 
 def trace_integrand(
     f: Callable[..., Any], z: Any, params: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
-) -> Var:
+) -> Any:
     """Trace an integrand f(z, **params, **data) of one draw.
 
     Parameters
@@ -134,31 +135,57 @@ def trace_integrand(
 
     Returns
     -------
-    Var of shape () and kind "float".
+    Var of kind "float", or nested dict of them: a number or an array of numbers for each draw.
 
     Raises
     ------
     ParameterError
         A parameter or data name that f does not accept, or an argument of f that nothing gives.
     TraceError
-        Untraceable code, or a result that is not one real number for each draw, or that does not depend on z.
+        Untraceable code, or a result that is not made of arrays of real numbers, or that does not depend on z.
     """
     params, data = dict(params or {}), dict(data or {})
     refuse_untraceable(f)
     _check_signature(f, z, params, data)
     result = trace(f, (z,), {**params, **data})
-    if not isinstance(result, Var):
-        raise _at(f, f"{_name(f)} returns a {type(result).__name__}; an integrand returns one number for each draw")
-    if result.shape != ():
-        raise _at(f, f"{_name(f)} returns an array of shape {result.shape}; an integrand returns one number for "
-                     "each draw: sum or average it, np.sum(...) or np.mean(...)")  # fmt: skip
-    if not result.by_draw:
+    try:
+        leaves = flatten(result)
+    except ParameterError as error:
+        raise _at(f, f"{_name(f)} returns a dict with the name {error.given}; accepted: {error.accepted}") from None
+    for path, leaf in leaves.items():
+        if not isinstance(leaf, Var):
+            raise _at(f, f"{_name(f)} returns a {type(leaf).__name__}; {RETURNED}, such as np.stack([...])")
+        if not leaf.size:
+            inside = f" in {path}" if path else ""
+            raise _at(f, f"{_name(f)} returns an array without elements{inside}, of shape {leaf.shape}; {RETURNED}")
+    if not leaves:
+        raise _at(f, f"{_name(f)} returns an empty dict; {RETURNED}")
+    if not any(leaf.by_draw for leaf in leaves.values()):
         draws = set(flatten(z).values())
-        if not any(var in draws for var in toposort([result])):
+        if not any(var in draws for var in toposort(leaves.values())):
             raise _at(
                 f, f"{_name(f)} ignores z: its result does not depend on the draw, so there is nothing to estimate"
             )
-    return operand(build.apply("float", result))
+    return unflatten({path: operand(build.apply("float", leaf)) for path, leaf in leaves.items()})
+
+
+def trace_number(
+    f: Callable[..., Any], z: Any, params: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None
+) -> Var:
+    """Trace an integrand of one draw that has to return one number.
+
+    Raises
+    ------
+    ParameterError, TraceError
+        As `trace_integrand`, and where the result is not one number.
+    """
+    result = trace_integrand(f, z, params, data)
+    if not isinstance(result, Var):
+        raise _at(f, f"{_name(f)} returns a {type(result).__name__}; a log joint returns one number for each draw")
+    if result.shape != ():
+        raise _at(f, f"{_name(f)} returns an array of shape {result.shape}; a log joint returns one number for "
+                     "each draw: sum or average it, np.sum(...) or np.mean(...)")  # fmt: skip
+    return result
 
 
 def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], data: Mapping[str, Any]) -> None:

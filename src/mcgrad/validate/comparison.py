@@ -26,7 +26,7 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
-from mcgrad.moments import Float64Array, Moments
+from mcgrad.moments import Float64Array
 from mcgrad.results.columns import aligned
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
@@ -73,7 +73,8 @@ class Row:
     @property
     def error(self) -> float:
         """Standard error of the gradient, all components together, that a second of draws gets."""
-        spread = float(np.hypot.reduce(self.estimate.moments.stderr[1:]))  # a variance may overflow, or vanish
+        stderr = self.estimate.moments.stderr[self.estimate.components.gradient]
+        spread = float(np.hypot.reduce(stderr))  # a variance may overflow, or vanish
         return spread * math.sqrt(self.estimate.n * self.seconds)
 
 
@@ -121,7 +122,7 @@ class Comparison:
         table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
         lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *aligned(table)]
         names = [row.method for row in self.rows]
-        grads = [_with_errors(row.estimate.moments) for row in self.rows]
+        grads = [_with_errors(row.estimate) for row in self.rows]
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
         for title, columns in (("gradient", grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
@@ -178,6 +179,7 @@ def compare(
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
+    cotangent: Any = None,
     k: int = GROUP,
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
@@ -188,7 +190,7 @@ def compare(
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, k, seed, dtype, backend, threads
+    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads
         As for `estimate`. n is rounded down to what every method can cut into its groups.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply.
@@ -209,7 +211,17 @@ def compare(
     """
     n, seed = arguments.count("n", n, 2), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
-    options = Options(params=params, data=data, wrt=wrt, k=k, dtype=dtype, backend=backend, threads=threads, draws=n)
+    options = Options(
+        params=params,
+        data=data,
+        wrt=wrt,
+        cotangent=cotangent,
+        k=k,
+        dtype=dtype,
+        backend=backend,
+        threads=threads,
+        draws=n,
+    )
     request = Request(f, q, options).one_problem("compare")
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
@@ -230,14 +242,15 @@ def compare(
     rows = _run(estimators, n, seed)
     value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
     biased = _biased(estimators, value, n, seed)
-    return Comparison(rows, refused, tuple(map(str, rows[0].estimate.components[1:])), biased)
+    components = rows[0].estimate.components
+    return Comparison(rows, refused, tuple(map(str, components[components.gradient])), biased)
 
 
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
     """Compare every method with finite differences; return by how many standard errors some are off."""
     first = next(iter(estimators.values()))
     inputs = {path: to_host(x) for path, x in first.inputs.values({}).items()}
-    differences = Differences(first.q, value, inputs, seed, first.dtype)
+    differences = Differences(first.q, value, inputs, seed, first.dtype, of=first.derived.components)
     found: dict[str, float] = {}
     for name, estimator in estimators.items():
         program = estimator.program
@@ -271,13 +284,15 @@ def _row(method: str, parts: list[Estimate]) -> Row:
     for part in parts[1:]:
         whole = whole.merge(part)
     with np.errstate(over="ignore", under="ignore"):
-        variance = np.square(whole.moments.stderr[1:]) * whole.n
+        variance = np.square(whole.moments.stderr[whole.components.gradient]) * whole.n
     return Row(method, whole, variance, min(part.seconds / part.n for part in parts))
 
 
-def _with_errors(moments: Moments) -> list[str]:
+def _with_errors(estimate: Estimate) -> list[str]:
     """Each component of the gradient with its standard error."""
-    return [f"{mean:.4g} +- {error:.2g}" for mean, error in zip(moments.estimate[1:], moments.stderr[1:], strict=True)]
+    where = estimate.components.gradient
+    both = zip(estimate.moments.estimate[where], estimate.moments.stderr[where], strict=True)
+    return [f"{mean:.4g} +- {error:.2g}" for mean, error in both]
 
 
 def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:

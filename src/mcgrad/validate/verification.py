@@ -127,6 +127,7 @@ def verify(
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
+    cotangent: Any = None,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
@@ -140,7 +141,7 @@ def verify(
 
     Parameters
     ----------
-    f, q, params, data, wrt, method, baseline, k, seed, dtype
+    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype
         As for `estimate`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
@@ -172,7 +173,15 @@ def verify(
     others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
     """
     options = Options(
-        params=params, data=data, wrt=wrt, method=method, baseline=baseline, k=k, dtype=dtype, backend=REFERENCE
+        params=params,
+        data=data,
+        wrt=wrt,
+        cotangent=cotangent,
+        method=method,
+        baseline=baseline,
+        k=k,
+        dtype=dtype,
+        backend=REFERENCE,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components)
 
@@ -199,9 +208,10 @@ def verified(
         n = reference.derived.groups.whole(n)
         checks = _backends(reference, request.options, backends, n, seed)
         settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
-        value = Estimator.of(settled.change(wrt=(), dtype="float64")).program
+        value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False)).program
     inputs = reference.inputs.values({})
-    differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step))
+    of = reference.derived.components
+    differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step), of)
     found, program = reference.derived.pilots(inputs, seed), reference.program
     gradient, used = differences.check(program, found, components, min(n, MANY))
     whole = len(differences.components(program))
