@@ -14,8 +14,8 @@ def f(z, x):
     return np.sum(np.square(z) * x)
 
 
-def loss(loc, log_scale, x, **options):
-    return expectation(f, mg.Normal, 300, loc=loc, scale=log_scale.exp(), data={"x": x}, **options)
+def loss(loc, log_scale, x, function=expectation, **options):
+    return function(f, mg.Normal, 300, loc=loc, scale=log_scale.exp(), data={"x": x}, **options)
 
 
 def tensors():
@@ -31,9 +31,9 @@ def compiled():
 
 def test_value_gradient_and_standard_errors(compiled):
     t = tensors()
-    here = loss(*t, seed=3, return_stderr=True)
+    here = loss(*t, mg.torch.estimate, seed=3)
     right = torch.autograd.grad(2 * here.value, t[:2])
-    found = compiled(lambda *t: loss(*t, seed=3, return_stderr=True))(*t)
+    found = compiled(lambda *t: loss(*t, mg.torch.estimate, seed=3))(*t)
     assert found.value == here.value
     assert found.stderr == here.stderr
     for one, other in zip(found.grad_stderr.values(), here.grad_stderr.values(), strict=True):
@@ -87,6 +87,17 @@ def test_opcheck(errors):
     scale = log_scale.exp().detach().requires_grad_()
     expectation(lambda z, x: f(z, x), mg.Normal, 300, loc=loc, scale=scale, data={"x": x})
     number = max(problems._by_number)  # of the problem that was made last
-    args = [loc, scale, x], torch.tensor(3), number, 300, [True, True, False], torch.float32, errors
+    args = (
+        [loc, scale, x],
+        torch.tensor(3),
+        number,
+        300,
+        [True, True, False],
+        torch.float32,
+        errors,
+        [],
+        [False] * 2,
+        1.0,
+    )
     checks = torch.library.opcheck(torch.ops.mcgrad.expectation.default, args)
     assert set(checks.values()) == {"SUCCESS"}

@@ -9,7 +9,7 @@ import pytest
 import mcgrad as mg
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-expectation = mg.torch.expectation
+expectation, estimate = mg.torch.expectation, mg.torch.estimate
 from mcgrad.torch import problems  # noqa: E402  it needs torch
 
 
@@ -27,9 +27,9 @@ def tensors(dtype=torch.float64, **grad):
     return {name: x.requires_grad_(name != "x" and grad.get(name, True)) for name, x in made.items()}
 
 
-def of(t, n=2000, **options):
+def of(t, n=2000, function=expectation, **options):
     own = {"loc": t["loc"], "scale": t["scale"]}
-    return expectation(f, mg.Normal, n, params={"w": t["w"]}, data={"x": t["x"]}, **own, **options)
+    return function(f, mg.Normal, n, params={"w": t["w"]}, data={"x": t["x"]}, **own, **options)
 
 
 @functools.cache
@@ -67,12 +67,13 @@ def test_order_of_the_parameters_and_tensors_that_need_no_gradient():
 
 def test_standard_errors():
     t, est = tensors(scale=False), right()
-    found = of(t, seed=5, return_stderr=True)
-    assert found.stderr.item() == est.stderr
-    assert found.grad_stderr.keys() == {"loc", "w"}
-    for name, x in found.grad_stderr.items():
-        np.testing.assert_array_equal(x, est.grad_stderr[name])
-    assert not found.stderr.requires_grad
+    found = of(t, function=estimate, seed=5)
+    assert found.value.item() == of(t, seed=5).item()
+    assert (found.stderr.item(), found.nonfinite.item()) == (est.stderr, 0)
+    for name in ("loc", "scale", "w"):
+        np.testing.assert_array_equal(found.grad[name], est.grad[name])
+        np.testing.assert_array_equal(found.grad_stderr[name], est.grad_stderr[name])
+    assert not any(x.requires_grad for x in (found.stderr, found.grad["loc"], found.grad_stderr["loc"]))
     found.value.backward()
     np.testing.assert_allclose(t["w"].grad, est.grad["w"], rtol=1e-14)
 
@@ -80,10 +81,9 @@ def test_standard_errors():
 def test_without_a_gradient_the_value_alone_is_computed():
     t = tensors()
     with torch.no_grad():
-        value, stderr, grad_stderr = of(t, seed=5, return_stderr=True)
+        value = of(t, seed=5)
     assert not value.requires_grad
-    assert grad_stderr == {}
-    assert (value.item(), stderr.item()) == pytest.approx((right().value, right().stderr), rel=1e-12)
+    assert value.item() == pytest.approx(right().value, rel=1e-12)
     assert problems.problem(max(problems._by_number)).wrt == ()
 
 

@@ -1,1 +1,1 @@
-from mcgrad.torch.api import WithStderr as WithStderr, expectation as expectation
+from mcgrad.torch.api import Estimate as Estimate, estimate as estimate, expectation as expectation

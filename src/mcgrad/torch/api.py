@@ -1,8 +1,8 @@
-"""The function `expectation`: an estimate of E f(z) as a tensor, with its gradient for autograd."""
+"""The functions `expectation` and `estimate`: E f(z) as a tensor, with its gradient for autograd, and its errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +14,11 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.reals import count
-from mcgrad.torch.autograd import Call, Expectation, TransformedExpectation, outputs_of
-from mcgrad.torch.leaves import leaves
-from mcgrad.torch.operator import expectation_op, split
+from mcgrad.torch.autograd import Expectation, TransformedExpectation, outputs_of
+from mcgrad.torch.leaves import Leaf, leaves
+from mcgrad.torch.operator import Call, Outputs, expectation_op
 from mcgrad.torch.problems import number_of, problem_of
+from mcgrad.torch.rows import Axes, Rows, split
 from mcgrad.torch.seeds import seed_tensor
 
 WIDTHS = {
@@ -26,25 +27,29 @@ WIDTHS = {
     torch.float32: torch.float32,
     torch.float64: torch.float64,
 }
+REDUCE = (None, "sum", "mean")
 
 
-class WithStderr(NamedTuple):
-    """An expectation with standard errors, all as tensors.
+class Estimate(NamedTuple):
+    """An estimate of E f(z) and of its gradient, with standard errors, as tensors.
 
     Parameters
     ----------
-    value : Tensor
-        The estimate, which autograd differentiates.
-    stderr : Tensor
-        Its standard error.
-    grad_stderr : dict
-        Standard errors of the gradient in those parameters that require one, nested as they were given; without a
-        gradient (under ``torch.no_grad``) empty. That of what ``backward`` accumulates is this times the cotangent.
+    value, stderr : Tensor
+        Estimate of E f(z), which autograd differentiates, and its standard error.
+    grad, grad_stderr : dict
+        Estimate of the gradient in each parameter that is a tensor, whether it requires a gradient or not, nested as
+        they were given, and its standard errors. Of a batch whose value is by row, gradients in parameters that the
+        rows share are by row, too. Under ``torch.no_grad`` they are there, too.
+    nonfinite : int64 Tensor
+        Draws whose value or gradient was not finite, of all rows together.
     """
 
     value: torch.Tensor
     stderr: torch.Tensor
+    grad: dict[str, Any]
     grad_stderr: dict[str, Any]
+    nonfinite: torch.Tensor
 
 
 def expectation(
@@ -56,7 +61,6 @@ def expectation(
     data: Mapping[str, Any] | None = None,
     seed: int | torch.Tensor | None = None,
     generator: torch.Generator | None = None,
-    return_stderr: bool = False,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
@@ -64,8 +68,11 @@ def expectation(
     backend: str = "auto",
     threads: int | None = None,
     nonfinite: str = "propagate",
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    reduce: str | None = None,
     **q_params: Any,
-) -> torch.Tensor | WithStderr:
+) -> torch.Tensor:
     """Estimate E f(z), z ~ q, at parameters that are tensors; ``backward()`` gives mcgrad's gradient.
 
     Parameters
@@ -88,18 +95,22 @@ def expectation(
         a constant of the graph; a tensor is not.
     generator : torch.Generator, optional
         Default: PyTorch's of the CPU, so that ``torch.manual_seed`` reproduces a run.
-    return_stderr : bool
-        Whether to return a `WithStderr` in place of the value.
     method, baseline, k, backend, threads, nonfinite
         As for `mcgrad.Estimator`.
     dtype : torch.dtype or str, optional
         Of the draws, of f and of the value: float32 or float64; default: the widest of the tensors'.
+    batched_params, batched_data
+        As for `mcgrad.Estimator`. With these, or ``batch_ndim=`` among the parameters of a family, there are many
+        problems: the rows of a batch.
+    reduce : {None, "sum", "mean"}
+        Of a batch: None for values by row; "sum" or "mean" for one value, for which gradients in parameters that the
+        rows share need no memory by row.
     **q_params
         Parameters of q: tensors, floats or arrays, in nested dicts where q's are; and what else q takes, as it is.
 
     Returns
     -------
-    Tensor, or WithStderr
+    Tensor, without axes or of the batch shape
 
     Raises
     ------
@@ -118,51 +129,128 @@ def expectation(
     Tensors on the CPU are read where they are, without a copy. Those on a CUDA device are passed by DLPack in
     PyTorch's current stream; moments of the result pass through host memory, for which the call waits.
 
-    Under `torch.vmap` with ``randomness="same"``, or with a seed that is given, all rows have the same draws; with
-    "different" each has its own.
+    Under `torch.vmap` each row is estimated as in a loop: with ``randomness="same"``, or a seed that is given, all have
+    the same draws; with "different", or a seed for each, they have their own.
 
     Examples
     --------
     >>> loss = mcgrad.torch.expectation(f, mg.Normal, 4096, loc=loc, scale=log_scale.exp(), data={"x": x})
     >>> loss.backward()
     """
-    wide = None if dtype is None else WIDTHS[checked_dtype(dtype)]
-    tensors, known, static, result = leaves(
-        q_params, {} if params is None else params, {} if data is None else data, wide
-    )
-    if type(n) is not int:
-        n = count("n", n, 2)
     options = (
         ("method", method if isinstance(method, str) else tuple(method.items())),
         ("baseline", baseline),
         ("k", k),
-        ("dtype", "float64" if result == torch.float64 else "float32"),
         ("backend", backend),
         ("threads", threads),
         ("nonfinite", nonfinite),
+        ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
+        ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
     )
-    differentiable = [leaf.differentiable for leaf in known]
+    return _outputs(f, q, n, params, data, seed_tensor(seed, generator), dtype, options, reduce, q_params, False)[0][0]
+
+
+def estimate(
+    f: Callable[..., Any] | Integrand | Objective,
+    q: Callable[..., Distribution] | Distribution | None = None,
+    n: int | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    seed: int | torch.Tensor | None = None,
+    generator: torch.Generator | None = None,
+    method: MethodNames = "pathwise",
+    baseline: str | None = None,
+    k: int = GROUP,
+    dtype: torch.dtype | str | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    nonfinite: str = "propagate",
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    reduce: str | None = None,
+    **q_params: Any,
+) -> Estimate:
+    """Estimate E f(z) and its gradient, with standard errors, at parameters that are tensors.
+
+    Parameters
+    ----------
+    f, q, n, params, data, seed, generator, method, baseline, k, dtype, backend, threads, nonfinite
+        As for `expectation`.
+    batched_params, batched_data, reduce, **q_params
+        As for `expectation`.
+
+    Returns
+    -------
+    Estimate
+        Its value is that of `expectation` at the same seed.
+    """
+    options = (
+        ("method", method if isinstance(method, str) else tuple(method.items())),
+        ("baseline", baseline),
+        ("k", k),
+        ("backend", backend),
+        ("threads", threads),
+        ("nonfinite", nonfinite),
+        ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
+        ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
+    )
     at = seed_tensor(seed, generator)
+    (value, grad, stderr, nonfinite_), known, rows = _outputs(
+        f, q, n, params, data, at, dtype, options, reduce, q_params, True
+    )
+    chosen = [leaf for leaf in known if leaf.differentiable]
+    shapes = [leaf.shape if leaf.by_row else (*rows.value, *leaf.shape) for leaf in chosen]
+
+    def nested(parts: list[torch.Tensor]) -> dict[str, Any]:
+        named = {leaf.path: x for leaf, x in zip(chosen, parts, strict=True)}
+        return tree.unflatten(named) if named else {}
+
+    own, *errors = split(stderr.detach(), [rows.value, *shapes])
+    return Estimate(value, own, nested(split(grad.detach(), shapes) if shapes else []), nested(errors), nonfinite_)
+
+
+def _outputs(
+    f: Any,
+    q: Any,
+    n: Any,
+    params: Mapping[str, Any] | None,
+    data: Mapping[str, Any] | None,
+    seed: torch.Tensor,
+    dtype: Any,
+    options: tuple[tuple[str, Any], ...],
+    reduce: str | None,
+    q_params: Mapping[str, Any],
+    errors: bool,
+) -> tuple[Outputs, tuple[Leaf, ...], Rows]:
+    """Return what the operator returns, and what is known of the tensors and of their rows."""
+    if dtype is not None and dtype not in WIDTHS:
+        raise ParameterError("dtype", shown(dtype), "torch.float32 or torch.float64")
+    if reduce not in REDUCE:
+        raise ParameterError("reduce", shown(reduce), "None, 'sum' or 'mean'")
+    whole = f.q if q is None and isinstance(f, Objective) else q
+    *_, (_, batched_params), (_, batched_data) = options
+    tensors, known, static, result, axes = leaves(
+        q_params,
+        {} if params is None else params,
+        {} if data is None else data,
+        None if dtype is None else WIDTHS[dtype],
+        Axes.of(whole, batched_params, batched_data),
+        errors,
+    )
+    rows = Rows.of(axes, known, reduce)
+    if axes.ndim and reduce is None and False in rows.by_row:
+        reduce = "none"  # the cotangent of each row is known in the backward pass only
+    width = "float64" if result == torch.float64 else "float32"
+    options = (*options, ("dtype", width), ("reduce", reduce))
     compiling = torch.compiler.is_compiling()
     number = number_of(f, q, known, static, options) if compiling else problem_of(f, q, known, static, options).number
-    call = Call(number, n, differentiable, result, return_stderr)
+    differentiable = [leaf.differentiable for leaf in known]
+    call = Call(number, n if type(n) is int else count("n", n, 2), differentiable, result, errors, rows)
     if compiling:
-        value, _, stderr = expectation_op(tensors, at, *call)
-    elif torch._C._are_functorch_transforms_active():
-        value, _, stderr = TransformedExpectation.apply(call, at, *tensors)
-    elif True in differentiable:
-        value, stderr = Expectation.apply(call, at, *tensors)
-    else:
-        value, _, stderr = outputs_of(call, at, tensors)
-    if not return_stderr:
-        return value
-    own, *errors = split(stderr.detach(), [torch.Size(), *[x.shape for x in call.chosen(tensors)]])
-    paths = [leaf.path for leaf in known if leaf.differentiable]
-    return WithStderr(value, own, tree.unflatten(dict(zip(paths, errors, strict=True))) if paths else {})
-
-
-def checked_dtype(dtype: Any) -> Any:
-    """Return a dtype that is accepted."""
-    if dtype in WIDTHS:
-        return dtype
-    raise ParameterError("dtype", shown(dtype), "torch.float32 or torch.float64")
+        return expectation_op(tensors, seed, *call), known, rows
+    if torch._C._are_functorch_transforms_active():
+        return TransformedExpectation.apply(call, seed, *tensors), known, rows
+    if True in differentiable:
+        return Expectation.apply(call, seed, *tensors), known, rows
+    return outputs_of(call, seed, tensors), known, rows

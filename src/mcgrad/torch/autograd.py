@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from mcgrad.errors import ParameterError
-from mcgrad.torch.operator import Outputs, expectation_op, multiplied, run
+from mcgrad.torch.operator import Call, Outputs, expectation_op, run
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)  # types of tensors with numbers of their own
 FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Arguments of the operator that are no tensors, in their order there; it documents them."""
-
-    problem: int
-    n: int
-    differentiable: list[bool]
-    dtype: torch.dtype
-    errors: bool
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.problem, self.n, self.differentiable, self.dtype, self.errors))
-
-    def chosen(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Return the tensors to differentiate in."""
-        return [x for x, wanted in zip(tensors, self.differentiable, strict=True) if wanted]
 
 
 def outputs_of(call: Call, seed: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Outputs:
@@ -45,23 +26,25 @@ def outputs_of(call: Call, seed: torch.Tensor, tensors: Sequence[torch.Tensor]) 
 
 
 class Expectation(torch.autograd.Function):
-    """The value, and as a further output, which has no derivative, the standard errors."""
+    """The value, and as further outputs, which have no derivative, the others of the operator."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run, and keep the gradient."""
-        value, grad, stderr = outputs_of(call, seed, tensors)
-        ctx.differentiable, ctx.parameters = call.differentiable, call.chosen(tensors)
+        value, grad, *errors = outputs_of(call, seed, tensors)
+        ctx.call, ctx.parameters = call, call.chosen(tensors)
         ctx.save_for_backward(grad)
-        ctx.mark_non_differentiable(stderr)
         ctx.set_materialize_grads(False)
-        return value, stderr
+        if not call.errors:
+            return (value,)
+        ctx.mark_non_differentiable(grad, *errors)
+        return value, grad, *errors
 
     @staticmethod
     def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
         """Multiply the gradient by the cotangent of the value."""
         (grad,) = ctx.saved_tensors
-        return _gradients(ctx.differentiable, cotangent, grad, ctx.parameters)
+        return _gradients(ctx.call, cotangent, grad, ctx.parameters)
 
 
 class TransformedExpectation(torch.autograd.Function):
@@ -76,7 +59,7 @@ class TransformedExpectation(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
         """Keep the gradient, and the parameters for the refusal of second derivatives."""
         call, _, *tensors = inputs
-        ctx.differentiable = call.differentiable
+        ctx.call = call
         ctx.save_for_backward(output[1], *call.chosen(tensors))
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
@@ -85,7 +68,7 @@ class TransformedExpectation(torch.autograd.Function):
     def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
         """Multiply the gradient by the cotangent of the value."""
         grad, *parameters = ctx.saved_tensors
-        return _gradients(ctx.differentiable, cotangent, grad, parameters)
+        return _gradients(ctx.call, cotangent, grad, parameters)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[torch.Tensor, ...], int]:
@@ -125,13 +108,13 @@ class Once(torch.autograd.Function):
 
 
 def _gradients(
-    differentiable: list[bool], cotangent: torch.Tensor | None, grad: torch.Tensor, parameters: list[torch.Tensor]
+    call: Call, cotangent: torch.Tensor | None, grad: torch.Tensor, parameters: list[torch.Tensor]
 ) -> tuple[Any, ...]:
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
-        return None, None, *[None] * len(differentiable)
-    products = multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
+        return None, None, *[None] * len(call.differentiable)
+    products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
     if torch.is_grad_enabled():
         products = [Once.apply(x, *parameters) for x in products]
     left = iter(products)
-    return None, None, *[next(left) if wanted else None for wanted in differentiable]
+    return None, None, *[next(left) if wanted else None for wanted in call.differentiable]

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from mcgrad.errors import ParameterError, shown
+from mcgrad.torch.rows import DATA, PARAMS, Axes, Q
 
-Q, PARAMS, DATA = "q", "params", "data"  # the arguments in which a tensor may be
 WIDTHS = (torch.float32, torch.float64)
 TENSORS = "tensors, floats or NumPy arrays"
 
@@ -30,6 +30,8 @@ class Leaf(NamedTuple):
     dtype : torch.dtype
     differentiable : bool
         Whether its gradient is asked for.
+    by_row : bool
+        Whether it has the axes of a batch in front.
     """
 
     argument: str
@@ -37,6 +39,12 @@ class Leaf(NamedTuple):
     shape: tuple[int, ...]
     dtype: torch.dtype
     differentiable: bool
+    by_row: bool
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its values are part of the compiled code: integers and booleans that all rows share."""
+        return self.argument == DATA and not self.dtype.is_floating_point and not self.by_row
 
 
 class Leaves(NamedTuple):
@@ -51,16 +59,24 @@ class Leaves(NamedTuple):
         Arguments of q that are no parameters' values, such as a count, by dotted path.
     dtype : torch.dtype
         Of the result: the widest of the tensors', to which floats adapt.
+    axes : Axes
+        Of the batch.
     """
 
     tensors: list[torch.Tensor]
     known: tuple[Leaf, ...]
     static: tuple[tuple[str, Any], ...]
     dtype: torch.dtype
+    axes: Axes
 
 
 def leaves(
-    q: Mapping[str, Any], params: Mapping[str, Any], data: Mapping[str, Any], dtype: torch.dtype | None
+    q: Mapping[str, Any],
+    params: Mapping[str, Any],
+    data: Mapping[str, Any],
+    dtype: torch.dtype | None,
+    axes: Axes,
+    every_gradient: bool,
 ) -> Leaves:
     """Return the tensors of a call.
 
@@ -71,6 +87,10 @@ def leaves(
     data : dict of str to Tensor, float, int, bool or array
     dtype : torch.dtype or None
         Of the result; None for that of the tensors.
+    axes : Axes
+        Of the batch.
+    every_gradient : bool
+        Whether gradients are asked for in all tensors that are parameters, or in those that require one.
 
     Raises
     ------
@@ -81,16 +101,19 @@ def leaves(
     for argument, values in ((Q, q), (PARAMS, params), (DATA, data)):
         _flatten(argument, "", values, found)
     static = tuple([(path, x) for argument, path, x in found if argument == Q and not _is_value(x)])
+    axes = axes.stated_by(static)
     found = [(argument, path, x) for argument, path, x in found if argument != Q or _is_value(x)]
     if dtype is None:
         dtype = _widest([x for _, _, x in found if isinstance(x, torch.Tensor)])
     tensors = [_tensor(argument, path, x, dtype) for argument, path, x in found]
     differentiates = torch.is_grad_enabled()
-    known = [
-        Leaf(argument, path, tuple(x.shape), x.dtype, differentiates and argument != DATA and requires_grad(x))
-        for (argument, path, _), x in zip(found, tensors, strict=True)
-    ]
-    return Leaves(tensors, tuple(known), static, dtype)
+    known = []
+    for (argument, path, given), x in zip(found, tensors, strict=True):
+        wanted = differentiates and requires_grad(x) if given is x and not every_gradient else given is x
+        differentiable = argument != DATA and x.dtype.is_floating_point and wanted
+        by_row = axes.has(argument, path, x.ndim)
+        known.append(Leaf(argument, path, tuple(x.shape), x.dtype, differentiable, by_row))
+    return Leaves(tensors, tuple(known), static, dtype, axes)
 
 
 def _flatten(argument: str, prefix: str, values: Mapping[str, Any], found: list[tuple[str, str, Any]]) -> None:

@@ -1,12 +1,14 @@
 """The operator ``torch.ops.mcgrad.expectation``: estimates a problem at some tensors, also for compiled graphs.
 
 It is defined and implemented by `torch.library`'s plain calls, which cost less a call than `custom_op`. Its outputs are
-few and flat, as each costs microseconds: `split` makes the gradient of each tensor of them.
+few and flat, as each costs microseconds: `Rows.multiplied` makes the gradient of each tensor of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,42 +16,61 @@ import torch
 
 from mcgrad.errors import ParameterError
 from mcgrad.torch.problems import problem
+from mcgrad.torch.rows import Kind, Rows
 from mcgrad.torch.seeds import seed_of
 
 SCHEMA = (
     "expectation(Tensor[] tensors, Tensor seed, int problem, SymInt n, bool[] differentiable, ScalarType dtype, "
-    "bool errors) -> (Tensor value, Tensor grad, Tensor stderr)"
-)
-"""
-tensors, n
-    As `Problem.estimate` takes them.
-seed
-    An int64 tensor, as a graph makes a new one each time that it runs.
-problem
-    Number of a `Problem`.
-differentiable
-    For each tensor, whether it is among those whose gradients `grad` holds, flat and one after the other.
-dtype
-    Of all outputs.
-errors
-    Whether `stderr` holds the standard errors of the value and of `grad`, in this order; else it is empty.
-"""
+    "bool errors, SymInt[] value, bool[] by_row, float weight) "
+    "-> (Tensor value, Tensor grad, Tensor stderr, Tensor nonfinite)"
+)  # with other arguments it needs another name: compiled graphs on the disk know it by that alone
 NUMPY: dict[Any, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
-Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def run(
-    tensors: Sequence[torch.Tensor],
-    seed: torch.Tensor,
-    number: int,
-    n: int,
-    differentiable: list[bool],
-    dtype: torch.dtype,
-    errors: bool,
-) -> Outputs:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments of the operator that are no tensors, in their order there.
+
+    Besides these it takes the tensors, and the seed as an int64 tensor, as a graph makes a new one each time it runs.
+
+    Parameters
+    ----------
+    problem : int
+        Number of a `Problem`.
+    n : int
+        Number of draws.
+    differentiable : list of bool
+        For each tensor, whether it is among those whose gradients `grad` holds, flat and one after the other.
+    dtype : torch.dtype
+        Of all outputs but `nonfinite`.
+    errors : bool
+        Whether `stderr` holds the standard errors of the value and of `grad`, in this order, and `nonfinite` the number
+        of draws that were not finite; else both are empty.
+    rows : Rows
+        Its fields are the last arguments.
+    """
+
+    problem: int
+    n: int
+    differentiable: list[bool]
+    dtype: torch.dtype
+    errors: bool
+    rows: Rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.problem, self.n, self.differentiable, self.dtype, self.errors, *self.rows))
+
+    def chosen(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the tensors to differentiate in."""
+        return [x for x, wanted in zip(tensors, self.differentiable, strict=True) if wanted]
+
+
+def run(tensors: Sequence[torch.Tensor], seed: torch.Tensor, number: int, n: int, *others: Any) -> Outputs:
     """Estimate the problem; the results are on the device of the first tensor that is not in host memory."""
     solved, device = problem(number), None
+    _, dtype, errors, shape, *_ = others
     arrays: list[Any] = []
     for x in tensors:
         if x.is_cpu:
@@ -58,12 +79,13 @@ def run(
             device = device or x.device
             arrays.append(x.detach() if x.is_cuda else _host_array(solved, len(arrays), x))
     stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
-    value, grad, stderr = solved.estimate(arrays, n, seed_of(seed), stream, errors)
+    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed_of(seed), stream, errors, tuple(shape))
     width = NUMPY[dtype]
-    outputs = [torch.from_numpy(x.astype(width)) for x in (value, grad, stderr)]
+    outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
+    outputs += [torch.from_numpy(nonfinite)] if errors else [torch.empty(0), torch.empty(0, dtype=torch.int64)]
     if device is not None:
         outputs = [x.to(device) for x in outputs]
-    return outputs[0], outputs[1], outputs[2]
+    return outputs[0], outputs[1], outputs[2], outputs[3]
 
 
 def fake(
@@ -74,27 +96,23 @@ def fake(
     differentiable: list[bool],
     dtype: torch.dtype,
     errors: bool,
+    value: Sequence[int],
+    by_row: list[bool],
+    weight: float,
 ) -> Outputs:
     """Return tensors without values, with the shapes, dtypes and devices of what `run` returns."""
     device = next((x.device for x in tensors if x.device.type != "cpu"), torch.device("cpu"))
-    size = sum(x.numel() for x, wanted in zip(tensors, differentiable, strict=True) if wanted)
-    shapes: tuple[Any, ...] = (), (size,), (1 + size if errors else 0,)
-    value, grad, stderr = (torch.empty(shape, dtype=dtype, device=device) for shape in shapes)
-    return value, grad, stderr
+    kinds = _kinds(tensors, differentiable)
+    size, rows = sum(Rows(tuple(value), by_row, weight).sizes(kinds)), math.prod(value)
+    shapes: tuple[Any, ...] = tuple(value), (size,), (rows + size,) if errors else (0,)
+    dtypes = dtype, dtype, dtype if errors else torch.float32
+    made = [torch.empty(shape, dtype=kind, device=device) for shape, kind in zip(shapes, dtypes, strict=True)]
+    nonfinite = torch.empty(() if errors else (0,), dtype=torch.int64, device=device)
+    return made[0], made[1], made[2], nonfinite
 
 
-def split(flat: torch.Tensor, shapes: list[torch.Size]) -> list[torch.Tensor]:
-    """Return views of a flat tensor in some shapes, one after the other."""
-    if len(shapes) == 1:
-        return [flat.view(shapes[0])]
-    parts = flat.split_with_sizes([shape.numel() for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-
-
-def multiplied(grad: torch.Tensor, cotangent: torch.Tensor, parameters: list[Kind]) -> list[torch.Tensor]:
-    """Return the gradient of each parameter, times the cotangent of the value."""
-    parts = split(grad * cotangent, [shape for shape, _ in parameters])
-    return [x if x.dtype == dtype else x.to(dtype) for x, (_, dtype) in zip(parts, parameters, strict=True)]
+def _kinds(tensors: Sequence[torch.Tensor], differentiable: list[bool]) -> list[Kind]:
+    return [(x.shape, x.dtype) for x, wanted in zip(tensors, differentiable, strict=True) if wanted]
 
 
 def _host_array(solved: Any, which: int, x: torch.Tensor) -> Any:
@@ -107,19 +125,18 @@ def _host_array(solved: Any, which: int, x: torch.Tensor) -> Any:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    tensors, _, _, _, differentiable, *_ = inputs
-    ctx.differentiable = differentiable
-    ctx.parameters = [(x.shape, x.dtype) for x, wanted in zip(tensors, differentiable, strict=True) if wanted]
+    tensors, _, _, _, differentiable, _, _, *rows = inputs
+    ctx.differentiable, ctx.rows = differentiable, Rows(tuple(rows[0]), *rows[1:])
+    ctx.others = [[] if isinstance(x, list | tuple) and not x else None for x in inputs[1:]]  # as PyTorch wants them
+    ctx.parameters = _kinds(tensors, differentiable)
     ctx.save_for_backward(output[1])
 
 
 def _backward(ctx: Any, cotangent: torch.Tensor, *others: Any) -> tuple[Any, ...]:
     (grad,) = ctx.saved_tensors
-    products = iter(multiplied(grad, cotangent, ctx.parameters) if ctx.parameters else ())
-    return [next(products) if wanted else None for wanted in ctx.differentiable], *[None] * 6
+    products = iter(ctx.rows.multiplied(grad, cotangent, ctx.parameters) if ctx.parameters else ())
+    return [next(products) if wanted else None for wanted in ctx.differentiable], *ctx.others
 
-
-Kind = tuple[torch.Size, torch.dtype]  # of a tensor
 
 _library = torch.library.Library("mcgrad", "DEF")
 _library.define(SCHEMA)

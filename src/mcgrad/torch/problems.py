@@ -21,15 +21,17 @@ from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import RESERVED
 from mcgrad.inputs.objectives import Objective
+from mcgrad.noise import Shape
 from mcgrad.results.estimate import Estimate
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
-from mcgrad.torch.leaves import DATA, PARAMS, Leaf, Q
+from mcgrad.torch.leaves import Leaf
+from mcgrad.torch.rows import DATA, PARAMS, Q
 
 KEPT = 128  # problems that are kept though no compiled graph refers to them
 TABLES = 16  # Estimators of one problem: integer data are part of the compiled code
 
-Flat = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
+Flat = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 Static = tuple[tuple[str, Any], ...]
 
 
@@ -59,7 +61,7 @@ class Problem:
         self.options = {**options, "method": method if isinstance(method, str) else dict(method)}
         self.number = next(_numbers)
         self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
-        self._fixed = [i for i, leaf in enumerate(known) if leaf.argument == DATA and not leaf.dtype.is_floating_point]
+        self._fixed = [i for i, leaf in enumerate(known) if leaf.is_fixed]
         self._nested = any("." in leaf.path for leaf in known)
         self._estimators: Recent[Hashable, Estimator] = Recent(TABLES)
         self._lock = Lock()
@@ -67,13 +69,13 @@ class Problem:
             if leaf.argument == DATA and leaf.path in RESERVED:
                 raise ParameterError(leaf.path, "a name of data", f"any name but {', '.join(RESERVED)}")
 
-    def estimate(self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool) -> Flat:
+    def estimate(self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool, shape: Shape) -> Flat:
         """Estimate at values of the tensors, as arrays on host or device.
 
         Returns
         -------
-        value, grad, stderr : array
-            As `operator` documents its outputs, in float64 and in host memory.
+        value, grad, stderr, nonfinite : array
+            As `Call` documents the outputs of the operator, in float64 and in host memory.
 
         Raises
         ------
@@ -92,16 +94,22 @@ class Problem:
         if self._nested:
             own, others = tree.unflatten(own), tree.unflatten(others)
         est = estimator(n, seed, stream=stream, **own, **others, **data)
-        mean = self._ordered(est, est.moments.estimate)
-        stderr = self._ordered(est, est.moments.stderr) if errors else np.empty(0)
-        return mean[:1].reshape(()), mean[1:], stderr
+        if not errors and isinstance(est, Estimate) and tuple(est.components.shapes) == self.wrt:
+            mean = est.moments.estimate
+            return mean[:1].reshape(()), mean[1:], mean, mean
+        value, grad = self._flat(est.value, est.grad, shape)
+        if not errors:
+            return value, grad, grad, grad
+        stderr = self._flat(est.stderr, est.grad_stderr, shape)
+        return value, grad, np.concatenate([x.ravel() for x in stderr]), np.asarray(np.sum(est.nonfinite), np.int64)
 
-    def _ordered(self, est: Estimate, vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the components of an estimate in the order of the tensors."""
-        if tuple(est.components.shapes) == self.wrt:
-            return vector
-        slices = est.components.slices
-        return np.concatenate([vector[:1], *[vector[slices[path]] for path in self.wrt]])
+    def _flat(self, value: Any, grad: Mapping[str, Any], shape: Shape) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the value, and the gradients in the order of the tensors."""
+        value, flat = np.asarray(value), tree.flatten(grad) if self.wrt else {}
+        if value.shape != shape:
+            accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
+            raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
+        return value, np.concatenate([np.ravel(flat[path]) for path in self.wrt]) if self.wrt else np.empty(0)
 
     def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]]) -> Estimator:
         with self._lock:

@@ -1,0 +1,136 @@
+"""Rows of a batch among tensors: which have the batch axes, and what a cotangent by row does to a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from mcgrad.distributions.base import Distribution
+from mcgrad.reals import count
+
+Q, PARAMS, DATA = "q", "params", "data"  # the arguments in which a tensor may be
+
+
+class Axes(NamedTuple):
+    """The axes of a batch, as the arguments state them.
+
+    Parameters
+    ----------
+    ndim : int
+        How many they are; 0 without a batch.
+    of_q : frozenset of str or None
+        The parameters of q that have them; None for those with as many axes.
+    params, data : tuple of str
+        Names of those that have them; of parameters also the beginning of paths.
+    shape : tuple of int
+        Their extents where q itself has them; else empty.
+    """
+
+    ndim: int
+    of_q: frozenset[str] | None
+    params: tuple[str, ...]
+    data: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, q: Any, params: str | Iterable[str], data: str | Iterable[str]) -> Self:
+        """Return the axes that a distribution has, or one for parameters and data by row."""
+        names = [(each,) if isinstance(each, str) else tuple(each) for each in (params, data)]
+        if isinstance(q, Distribution) and q.batch is not None:
+            return cls(q.batch.ndim, q.batch.by_row, names[0], names[1], q.batch.shape)
+        own = frozenset[str]() if isinstance(q, Distribution) else None
+        return cls(1 if names[0] or names[1] else 0, own, names[0], names[1], ())
+
+    def stated_by(self, static: tuple[tuple[str, Any], ...]) -> Self:
+        """Return the axes, as many as ``batch_ndim`` among the arguments of a family says."""
+        for path, value in static:
+            if path == "batch_ndim":
+                return self._replace(ndim=count("batch_ndim", value, 0))
+        return self if self.of_q is not None else self._replace(of_q=frozenset())
+
+    def has(self, argument: str, path: str, ndim: int) -> bool:
+        """Return whether a tensor has the axes."""
+        if self.ndim == 0:
+            return False
+        if argument == DATA:
+            return path in self.data
+        if argument == PARAMS:
+            return any(path == name or path.startswith(f"{name}.") for name in self.params)
+        return ndim >= self.ndim if self.of_q is None else path in self.of_q
+
+
+class Rows(NamedTuple):
+    """What a value by row, or its reduction over rows, does to gradients.
+
+    Parameters
+    ----------
+    value : tuple of int
+        Shape of the value: of the batch, or empty where there is none, or where the value is reduced.
+    by_row : list of bool
+        For each parameter that has a gradient, whether it has the batch axes. The gradient in one that has not is by
+        row where the value is.
+    weight : float
+        Of each row's value in the reduced one.
+    """
+
+    value: tuple[int, ...]
+    by_row: list[bool]
+    weight: float
+
+    @classmethod
+    def of(cls, axes: Axes, known: Iterable[Any], reduce: str | None) -> Self:
+        """Return the rows of some tensors, as `Leaf` describes these."""
+        leaves = list(known)
+        own = [leaf.shape[: axes.ndim] for leaf in leaves if leaf.by_row]
+        batch = own[0] if own else axes.shape
+        by_row = [leaf.by_row for leaf in leaves if leaf.differentiable]
+        if reduce in ("sum", "mean"):
+            return cls((), by_row, 1.0 / max(math.prod(batch), 1) if reduce == "mean" else 1.0)
+        return cls(tuple(batch), by_row, 1.0)
+
+    def sizes(self, parameters: list[Kind]) -> list[int]:
+        """Return how many numbers each gradient has."""
+        rows = math.prod(self.value)
+        return [shape.numel() * (1 if own else rows) for (shape, _), own in zip(parameters, self.by_row, strict=True)]
+
+    def shapes(self, parameters: list[Kind]) -> list[tuple[int, ...]]:
+        """Return the shapes of gradients."""
+        pairs = zip(parameters, self.by_row, strict=True)
+        return [tuple(shape) if own else (*self.value, *shape) for (shape, _), own in pairs]
+
+    def multiplied(self, grad: torch.Tensor, cotangent: torch.Tensor, parameters: list[Kind]) -> list[torch.Tensor]:
+        """Return the gradient in each parameter of what has some cotangent by the value.
+
+        Parameters
+        ----------
+        grad : Tensor
+            Gradients of the value, flat and one after the other.
+        cotangent : Tensor, of the value's shape
+        parameters : list of (torch.Size, torch.dtype)
+        """
+        if not self.value:
+            parts = split(grad * cotangent, self.shapes(parameters))
+            if self.weight != 1.0:
+                parts = [x * self.weight if own else x for x, own in zip(parts, self.by_row, strict=True)]
+        else:
+            flat, parts = cotangent.reshape(-1), []
+            for x, (shape, _), own in zip(split(grad, self.shapes(parameters)), parameters, self.by_row, strict=True):
+                if own:
+                    parts.append(x * cotangent.reshape(*self.value, *[1] * (len(shape) - len(self.value))))
+                else:
+                    parts.append((flat @ x.reshape(flat.numel(), shape.numel())).reshape(shape))
+        return [x if x.dtype == dtype else x.to(dtype) for x, (_, dtype) in zip(parts, parameters, strict=True)]
+
+
+Kind = tuple[torch.Size, torch.dtype]  # of a tensor
+
+
+def split(flat: torch.Tensor, shapes: list[Any]) -> list[torch.Tensor]:
+    """Return views of a flat tensor in some shapes, one after the other."""
+    if len(shapes) == 1:
+        return [flat.view(shapes[0])]
+    parts = flat.split_with_sizes([math.prod(shape) for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
