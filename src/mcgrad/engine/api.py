@@ -41,6 +41,7 @@ def estimate(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
+    common_noise: bool = False,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
 ) -> Estimate:
@@ -57,7 +58,7 @@ def estimate(
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
     params, data, wrt, cotangent, covariance, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
-    batched_params, batched_data, reduce
+    batched_params, batched_data, reduce, common_noise
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -101,5 +102,6 @@ def estimate(
         batched_params=batched_params,
         batched_data=batched_data,
         reduce=reduce,
+        common_noise=common_noise,
     )
     return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

@@ -17,6 +17,7 @@ from mcgrad.engine.options import Request
 from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
+from mcgrad.gradients.common_noise import with_common_noise
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import Problem, described, known_arrays
 from mcgrad.inputs import arguments
@@ -25,6 +26,7 @@ from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
+from mcgrad.results.pairs import pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,7 @@ class Derivation:
         for name in by_row:
             if name in known and known[name].dtype.kind != "f":
                 known[name] = data[name.path] = arguments.as_floats(name.path, known[name], dtype)
-        batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce)
+        batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce, options.common_noise)
         for option, asked in (("cotangent", cotangent is not None), ("covariance", options.covariance)):
             if batch and asked:
                 raise ParameterError(option, f"{option} in a batch, whose value is one number for each row", "none")
@@ -106,6 +108,8 @@ class Derivation:
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
+        if batch and batch.common_noise:
+            program = with_common_noise(program, batch.size, pairs(batch.size))
         inputs.own(frozenset(wide_inputs(program)))
         return cls(
             name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",

@@ -94,6 +94,9 @@ class Estimator:
         Of a batch: None leaves the value by row, and adds up the gradients in parameters that all rows share over the
         rows; "sum" adds up the value, too; "mean" takes means of both; "none" leaves both by row. Gradients in
         parameters with batch axes are those of each row's own value in any case.
+    common_noise : bool
+        Of a batch, whether all rows read the same draws, those of row 0: so that rows can be compared, by
+        `BatchEstimate.difference`, with little noise. The number of rows is then part of the compiled code.
 
     Raises
     ------
@@ -137,6 +140,7 @@ class Estimator:
         batched_params: str | Iterable[str] = (),
         batched_data: str | Iterable[str] = (),
         reduce: str | None = None,
+        common_noise: bool = False,
     ) -> None:
         options = Options(
             params=params,
@@ -157,6 +161,7 @@ class Estimator:
             batched_params=batched_params,
             batched_data=batched_data,
             reduce=reduce,
+            common_noise=common_noise,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 
@@ -304,6 +309,7 @@ class Estimator:
         if first + n > most:
             raise ParameterError("n", f"{n:,} draws from {first:,} on", f"at most {most:,}, the draws that a row has")
         values, shape = self.inputs.rows(changes)
+        runner.check(shape, rows)
         numbers = row_numbers(rows, shape, self._options.reduce != "none")
         value, grad = runner.shapes(shape)
         arrays = None if out is None else Out.of(out, {"": value}, grad)

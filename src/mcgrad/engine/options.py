@@ -53,6 +53,7 @@ class Options:
     batched_params: str | Iterable[str] = ()
     batched_data: str | Iterable[str] = ()
     reduce: str | None = None
+    common_noise: bool = False
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
@@ -63,6 +64,8 @@ class Options:
         arguments.one_of("nonfinite", self.nonfinite, arguments.NONFINITE)
         if self.reduce is not None:
             arguments.one_of("reduce", self.reduce, (each for each in REDUCE if each))
+        if not isinstance(self.common_noise, bool):
+            raise ParameterError("common_noise", shown(self.common_noise), "True or False")
         thread_count(self.threads)
         arguments.dtype(self.dtype)
         arguments.flag("covariance", self.covariance)

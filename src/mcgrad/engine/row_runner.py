@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.engine.common_noise import CommonNoise, Together
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.fingerprint import Fingerprint
@@ -19,8 +20,8 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import RowFinisher
-from mcgrad.errors import NonFiniteError
-from mcgrad.ir.spaces import Values
+from mcgrad.errors import NonFiniteError, ParameterError, shown
+from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.components import Components
@@ -47,8 +48,11 @@ class RowRunner:
         self._finish = RowFinisher(derived.program, derived.q.template.free)
         omit = options.nonfinite == "omit"
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
+        self._common = None
+        if self._batch.common_noise:
+            self._common = CommonNoise(derived, self._batch, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
-        shapes = {out.path: out.var.shape for out in derived.program.outputs[1:] if not out.summed}
+        shapes = {path: s for path, s in derived.components.shapes.items() if not self._batch.sums(param(path))}
         self._components = Components(shapes)
         self._shared = {path: shape for path, shape in derived.components.shapes.items() if path not in shapes}
 
@@ -61,6 +65,23 @@ class RowRunner:
             for path in self._derived.components.shapes
         }
         return value, grad
+
+    def check(self, shape: Shape, rows: Any) -> None:
+        """Refuse what a call may not change where rows have common noise: the number of rows, and theirs.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if not self._common:
+            return
+        if rows is not None:
+            raise ParameterError(
+                "rows", f"{shown(rows)} with common noise", "None, as all rows have the draws of row 0"
+            )
+        if shape != self._batch.shape:
+            given = f"a batch of shape {shape} with common noise"
+            raise ParameterError("common_noise", given, f"shape {self._batch.shape}, as at first, or another Estimator")
 
     def estimate(
         self,
@@ -93,8 +114,12 @@ class RowRunner:
         """
         derived, problem = self._derived, self.fingerprint.later(values)
         values = {**values, **self._pilots(values, len(numbers), seed)}
-        averaged, seconds, backend = self._average(values, numbers, seed, first, n, watch)
-        moments, nonfinite = self._finish(averaged, values, self._nonfinite == "omit")
+        together: Together | None = None
+        if self._common:
+            (moments, nonfinite), together, seconds, backend = self._common(values, seed, first, n, watch)
+        else:
+            averaged, seconds, backend = self._average(values, numbers, seed, first, n, watch)
+            moments, nonfinite = self._finish(averaged, values, self._nonfinite == "omit")
         if self._nonfinite == "raise" and nonfinite.any():
             raise NonFiniteError(_message(nonfinite, shape))
         self._warn(moments, values, n)
@@ -117,6 +142,8 @@ class RowRunner:
             method=derived.plan.method,
             choice=derived.plan.reason,
             group=derived.groups.size,
+            total=together.total if together else None,
+            differences=together.differences if together else None,
         )
 
     def _warn(self, moments: RowMoments, values: Values, n: int) -> None:

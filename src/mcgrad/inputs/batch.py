@@ -33,11 +33,14 @@ class Batch:
         The inputs of which each row has its own value, with the batch axes in front.
     reduce : {None, "sum", "mean", "none"}
         What becomes of values and of the gradients in shared parameters, as `Estimator` documents it.
+    common_noise : bool
+        Whether all rows read the same draws.
     """
 
     shape: Shape
     by_row: frozenset[Input]
     reduce: str | None = None
+    common_noise: bool = False
 
     @classmethod
     def of(
@@ -46,6 +49,7 @@ class Batch:
         known: Mapping[Input, npt.NDArray[Any]],
         by_row: Iterable[Input],
         reduce: str | None,
+        common_noise: bool = False,
     ) -> Self | None:
         """Return the batch of a problem; None where it is a single one.
 
@@ -57,6 +61,7 @@ class Batch:
         by_row : iterable of Input
             Those of them that have batch axes.
         reduce : str or None
+        common_noise : bool
 
         Raises
         ------
@@ -65,15 +70,19 @@ class Batch:
         """
         by_row = tuple(by_row)
         if q.batch is None and not by_row:
-            if reduce is not None:
+            for name, given in (("reduce", reduce), ("common_noise", common_noise or None)):
+                if given is None:
+                    continue
                 accepted = "None, or a batch: batch_ndim= of q, batched_params= or batched_data="
-                raise ParameterError("reduce", f"{shown(reduce)} without a batch", accepted)
+                raise ParameterError(name, f"{shown(given)} without a batch", accepted)
             return None
         of_q = [] if q.batch is None else [param(path) for path in q.flat_params if path in q.batch.by_row]
         arrays = {**named(q.flat_params), **known}
         ndim = q.batch.ndim if q.batch else 1
         shape = common_shape({name: arrays[name] for name in (*of_q, *by_row)}, ndim)
-        return cls(shape, frozenset([*of_q, *by_row]), reduce)
+        if common_noise and not math.prod(shape):
+            raise ParameterError("common_noise", "True of a batch without rows", "at least one row")
+        return cls(shape, frozenset([*of_q, *by_row]), reduce, common_noise)
 
     @property
     def ndim(self) -> int:

@@ -7,20 +7,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad import tree
-from mcgrad.errors import MergeError, shown
-from mcgrad.moments import Float64Array
+from mcgrad.errors import MergeError, ParameterError, shown
+from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.results.components import Components
 from mcgrad.results.format import origin, run
 from mcgrad.results.interval import ConfidenceInterval, intervals
+from mcgrad.results.pairs import pairs
 from mcgrad.results.ranges import Ranges, union
 from mcgrad.results.row_moments import RowMoments
+
+
+class Difference(NamedTuple):
+    """The difference of two values, and its standard error.
+
+    Parameters
+    ----------
+    value, stderr : float
+    """
+
+    value: float
+    stderr: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +69,10 @@ class BatchEstimate:
         The parameters of the gradient, in order.
     ranges : tuple of (int, int)
         Which draws of each row these are, counted from its first.
+    total : Moments or None
+        With common noise, of the sum of the values in each draw.
+    differences : Moments or None
+        With common noise, of the differences of values between pairs of rows.
     omitted, dtype, backend, seed, seconds, method, choice, group, problem
         As of an `Estimate`.
     """
@@ -78,6 +95,8 @@ class BatchEstimate:
     method: str | dict[str, str] = "pathwise"
     choice: str = ""
     group: int = 1
+    total: Moments | None = None
+    differences: Moments | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}
@@ -87,12 +106,12 @@ class BatchEstimate:
     @property
     def value(self) -> Any:
         """Estimates of E f(z) by row, or of their sum or mean."""
-        return self._value(self.moments.estimate, np.add.reduce)
+        return self._value(self.moments.estimate, np.add.reduce, None if self.total is None else self.total.estimate)
 
     @property
     def stderr(self) -> Any:
         """Standard errors of `value`."""
-        return self._value(self.moments.stderr, np.hypot.reduce)
+        return self._value(self.moments.stderr, np.hypot.reduce, None if self.total is None else self.total.stderr)
 
     @property
     def grad(self) -> dict[str, Any]:
@@ -112,11 +131,51 @@ class BatchEstimate:
     def _grad_stderr(self) -> dict[str, Any]:
         return self._flat(self.moments.stderr, self.moments.total_stderr)
 
-    def _value(self, by_row: Float64Array, over_rows: Callable[..., Any]) -> Any:
+    def _value(self, by_row: Float64Array, over_rows: Callable[..., Any], total: Float64Array | None) -> Any:
         values = by_row[:, 0]
         if self.reduce not in ("sum", "mean"):
             return values.reshape(self.batch_shape).copy()
-        return float(over_rows(values, initial=0.0)) * self._weight
+        return float(over_rows(values, initial=0.0) if total is None else total[0]) * self._weight
+
+    def difference(self, first: Any, second: Any) -> Difference:
+        """Return the difference of the values of two rows, with its standard error.
+
+        Parameters
+        ----------
+        first, second : int or tuple of int
+            Which rows.
+
+        Raises
+        ------
+        ParameterError
+            No row of the batch; with common noise and many rows, a pair without the first row.
+
+        Notes
+        -----
+        With common noise it is the mean of the differences draw by draw, which are small where the rows are alike. Of
+        more than 32 rows each is compared with the first alone.
+        """
+        i, j = self._row("first", first), self._row("second", second)
+        values, errors = self.moments.estimate[:, 0], self.moments.stderr[:, 0]
+        if i == j:
+            return Difference(0.0, 0.0)
+        if self.differences is None:
+            return Difference(float(values[i] - values[j]), float(np.hypot(errors[i], errors[j])))
+        rows = pairs(self.size)
+        at = np.flatnonzero((rows[0] == min(i, j)) & (rows[1] == max(i, j)))
+        if not len(at):
+            raise ParameterError("first, second", f"rows {first} and {second}", "row 0 and another, of so many rows")
+        sign = 1.0 if i < j else -1.0
+        return Difference(sign * float(self.differences.estimate[at[0]]), float(self.differences.stderr[at[0]]))
+
+    def _row(self, name: str, given: Any) -> int:
+        place = given if isinstance(given, tuple) else (given,)
+        try:
+            if len(place) == len(self.batch_shape):
+                return int(np.ravel_multi_index(place, self.batch_shape))
+        except (TypeError, ValueError):
+            pass
+        raise ParameterError(name, shown(given), f"the place of a row in a batch of shape {self.batch_shape}")
 
     @property
     def _weight(self) -> float:
@@ -213,6 +272,7 @@ class BatchEstimate:
             ("parameters", self.order, other.order),
             ("methods", self.method, other.method),
             ("groups of draws", self.group, other.group),
+            ("noise", self.total is None, other.total is None),
             ("treatments of non-finite draws", self.omitted, other.omitted),
         ):
             if mine != others:
@@ -230,6 +290,8 @@ class BatchEstimate:
             seconds=early.seconds + late.seconds,
             problem=early.fingerprint,
             nonfinite=early.nonfinite + late.nonfinite,
+            total=_merged(early.total, late.total),
+            differences=_merged(early.differences, late.differences),
         )
 
     # Printing
@@ -247,6 +309,10 @@ class BatchEstimate:
         if odd := int(np.count_nonzero(self.nonfinite)):
             lines.append(f"{odd:,} rows had draws whose value or gradient is not finite: see nonfinite.")
         return "\n".join(lines)
+
+
+def _merged(early: Moments | None, late: Moments | None) -> Moments | None:
+    return None if early is None or late is None else early.merge(late)
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
