@@ -11,7 +11,7 @@ import importlib.util
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,17 @@ from mcgrad.jax.host_call import Call, call_of
 
 TARGET = "mcgrad_estimate"
 PLATFORMS = {"cpu": "cpu", "cuda": "CUDA"}  # names of JAX, and those under which targets are registered
+
+WORD = ctypes.sizeof(ctypes.c_size_t)
+WORDS = ctypes.c_size_t * (ctypes.sizeof(xla.CallFrame) // WORD)  # a call frame, of which all fields are whole words
+SIZE, EXTENSION, STAGE = (
+    getattr(xla.CallFrame, name).offset // WORD for name in ("struct_size", "extension_start", "stage")
+)
+ARGS, RETS = ((getattr(xla.CallFrame, name).offset + xla.Buffers.items.offset) // WORD for name in ("args", "rets"))
+ATTRIBUTES = (xla.CallFrame.attrs.offset + xla.Attributes.size.offset) // WORD
+ATTRIBUTE = (xla.CallFrame.attrs.offset + xla.Attributes.items.offset) // WORD
+DATA = xla.Buffer.data.offset
+VIEWS = 1024  # arrays on memory of XLA, which often gives the same memory again, that are kept
 
 Array = npt.NDArray[Any]
 
@@ -64,38 +75,39 @@ def _major() -> int | None:
 
 
 def _on_cpu(address: int) -> int | None:
-    frame = xla.CallFrame.from_address(address)
-    if frame.extension_start and _answered(frame):
-        return None
+    frame = WORDS.from_address(address)
     try:
+        if frame[EXTENSION] and _answered(address):
+            return None
         call = _call(frame)
-        words, *operands = _arrays(frame.args, call.operand_types, _readable)
-        call(words, operands, _arrays(frame.rets, call.result_types, _writable))
+        words, *operands = _arrays(frame[ARGS], call.operand_types, _readable)
+        call(words, operands, _arrays(frame[RETS], call.result_types, _writable))
     except BaseException as error:
-        return _failed(frame, error)
+        return _failed(address, error)
     return None
 
 
 def _on_cuda(address: int) -> int | None:
     """Compute in XLA's stream on its device; the words of the seed are copied to the host, which waits for them."""
-    frame = xla.CallFrame.from_address(address)
-    if frame.extension_start and _answered(frame):
-        return None
+    frame = WORDS.from_address(address)
     try:
+        if frame[EXTENSION] and _answered(address):
+            return None
         call = _call(frame)
-        words, *operands = _arrays(frame.args, call.operand_types, _on_device)
-        with words.device, stream_at(_stream(frame)):
-            call(to_host(words), operands, _arrays(frame.rets, call.result_types, _on_device), "device")
+        words, *operands = _arrays(frame[ARGS], call.operand_types, _on_device)
+        with words.device, stream_at(_stream(address)):
+            call(to_host(words), operands, _arrays(frame[RETS], call.result_types, _on_device), "device")
     except BaseException as error:
-        return _failed(frame, error)
+        return _failed(address, error)
     return None
 
 
 HANDLERS = {"cpu": xla.Handler(_on_cpu), "cuda": xla.Handler(_on_cuda)}  # referred to as long as XLA may call them
 
 
-def _answered(frame: Any) -> bool:
+def _answered(address: int) -> bool:
     """Answer the question for the handler's version: XLA's own, as minor versions only add what is not read here."""
+    frame = xla.CallFrame.from_address(address)
     extension = xla.Extension.from_address(frame.extension_start)
     if extension.type != xla.METADATA:
         return False
@@ -106,34 +118,34 @@ def _answered(frame: Any) -> bool:
 
 
 def _call(frame: Any) -> Call:
-    if frame.struct_size < ctypes.sizeof(xla.CallFrame) or frame.stage != xla.EXECUTE:
-        raise McgradError(f"XLA calls with a frame of {frame.struct_size} bytes in stage {frame.stage}")
-    (attribute,) = _addresses(frame.attrs)
-    value = xla.Scalar.from_address(attribute).value
+    """Return the call whose number is the attribute."""
+    size, stage = frame[SIZE], frame[STAGE] & 0xFFFFFFFF
+    if size < ctypes.sizeof(xla.CallFrame) or stage != xla.EXECUTE or frame[ATTRIBUTES] != 1:
+        raise McgradError(f"XLA calls with a frame of {size} bytes and {frame[ATTRIBUTES]} attributes in stage {stage}")
+    scalar = ctypes.c_size_t.from_address(frame[ATTRIBUTE]).value
+    value = ctypes.c_size_t.from_address(scalar + xla.Scalar.value.offset).value
     return call_of(ctypes.c_int64.from_address(value).value)
 
 
-def _addresses(items: Any) -> Sequence[int]:
-    return (ctypes.c_void_p * items.size).from_address(items.items) if items.size else ()
+def _arrays(items: int, types: Sequence[tuple[tuple[int, ...], np.dtype[Any]]], array: Any) -> list[Any]:
+    """Return arrays on XLA's buffers, of which there are as many as there are types, in that order."""
+    buffers = (ctypes.c_size_t * len(types)).from_address(items)
+    place = ctypes.c_size_t.from_address
+    return [array(place(at + DATA).value, shape, dtype) for at, (shape, dtype) in zip(buffers, types, strict=True)]
 
 
-def _arrays(buffers: Any, types: Sequence[tuple[tuple[int, ...], np.dtype[Any]]], array: Any) -> list[Any]:
-    """Return arrays on XLA's buffers."""
-    data = [xla.Buffer.from_address(address).data for address in _addresses(buffers)]
-    return [array(at, shape, dtype) for at, (shape, dtype) in zip(data, types, strict=True)]
-
-
+@lru_cache(VIEWS)
 def _writable(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    size = math.prod(shape)
+    size = math.prod(shape) * dtype.itemsize
     if not size:
         return np.empty(shape, dtype)
-    memory: Any = (ctypes.c_char * (size * dtype.itemsize)).from_address(address)
-    array: Array = np.frombuffer(memory, dtype).reshape(shape)
-    return array
+    memory: Any = (ctypes.c_char * size).from_address(address)
+    return np.ndarray(shape, dtype, memory)
 
 
+@lru_cache(VIEWS)
 def _readable(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    array = _writable(address, shape, dtype)
+    array = _writable(address, shape, dtype).view()
     array.flags.writeable = False
     return array
 
@@ -146,15 +158,17 @@ def _on_device(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> An
     return cupy().ndarray(shape, dtype, cupy().cuda.MemoryPointer(memory, 0))
 
 
-def _stream(frame: Any) -> int:
+def _stream(address: int) -> int:
+    frame = xla.CallFrame.from_address(address)
     args = xla.StreamGetArgs(ctypes.sizeof(xla.StreamGetArgs), None, frame.ctx, None)
     if frame.api.contents.stream_get(ctypes.byref(args)):
         raise McgradError("XLA gives no stream")
     return args.stream or 0
 
 
-def _failed(frame: Any, error: BaseException) -> int:
+def _failed(address: int, error: BaseException) -> int:
     """Return XLA's error for an exception."""
+    frame = xla.CallFrame.from_address(address)
     if isinstance(error, McgradError):
         message, code = f"{type(error).__name__}: {error}", xla.INVALID_ARGUMENT
     else:

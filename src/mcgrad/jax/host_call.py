@@ -120,8 +120,7 @@ class Call:
     def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> None:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, output, values)
-        changes = tree.unflatten(values) if values else {}
-        self._write(estimator(self.static.n, _seed(words), **changes), results)
+        self._write(estimator(self.static.n, _seed(words), **self.static.nested(values)), results)
 
     def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> bool:
         """Compute all rows, which share a seed, as a batch whose rows have the same draws; return whether it can be."""
@@ -135,13 +134,14 @@ class Call:
         estimator = static.over_rows(self.wrt, flags, output, values)
         if estimator is None:
             return False
-        changes = tree.unflatten(values) if values else {}
         numbers = np.zeros(self.rows, np.int64)
-        self._write(estimator(static.n, _seed(words), rows=numbers, **changes), results)
+        self._write(estimator(static.n, _seed(words), rows=numbers, **static.nested(values)), results)
         return True
 
     def _write(self, est: Any, results: Sequence[Array]) -> None:
-        found = [est.value, *_by_path(est.grad, self.wrt)]
+        found = [est.value]
+        if self.wrt:
+            found += _by_path(est.grad, self.wrt)
         if self.errors:
             found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
         for out, x in zip(results, found, strict=True):

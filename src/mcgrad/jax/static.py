@@ -80,6 +80,7 @@ class Static:
 
     def __post_init__(self) -> None:
         self.shapes = {**self.of_q, **self.of_f, **self.data}
+        self._has_paths = any("." in path for path in self.shapes)
         all_known = self.known.keys() >= self.shapes.keys()
         self.deferred = self.options.get("method") == AUTO and not all_known
         axes = None
@@ -92,6 +93,10 @@ class Static:
         self.by_row = frozenset([*own, *others, *tree.select(self.data, self.options.get("batched_data", ()))])
         first = next((self.shapes[path] for path in self.shapes if path in self.by_row), ())
         self.batch_shape = axes.shape if axes else first[:1]
+
+    def nested(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values of the operands, by path, as the arguments of an Estimator's call."""
+        return dict(tree.unflatten(values)) if self._has_paths else values
 
     @property
     def params(self) -> tuple[str, ...]:
