@@ -75,6 +75,14 @@ def chosen(draws, name="auto"):
     return dispatch.choose(name, PROGRAM, draws, threads=2).backend.name
 
 
+def test_a_call_of_many_rows_starts_once_for_each_where_the_backend_takes_one(fakes):
+    fakes.numpy.start, fakes.cpu.averages_rows = 1e-3, True
+    made = {rows: dispatch.choose("auto", PROGRAM, 1000, 2, rows=rows) for rows in (None, 1, 1000, 10_000)}
+    assert [choice.backend.name for choice in made.values()] == ["numpy", "numpy", "numpy", "cpu"]
+    assert made[10_000].costs["numpy"].start == 10.0
+    assert made[10_000].costs["cpu"].start == fakes.cpu.start
+
+
 def estimator(backend="auto", draws=10**10):
     return mg.Estimator(np.sin, Q, backend=backend, draws=draws)
 

@@ -120,7 +120,10 @@ class RowPartial:
 
 @runtime_checkable
 class AveragesRows(Protocol):
-    """A kernel that averages many rows in one call; others are called row by row."""
+    """A kernel that averages many rows in one call; others are called row by row.
+
+    Its backend has an attribute `averages_rows` that is true, by which costs are estimated.
+    """
 
     def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> BoundRows:
         """Take values of the inputs, those by row with the rows on the first axis, and the numbers of the rows."""

@@ -35,6 +35,7 @@ class CpuBackend:
     """Numba on the CPU."""
 
     name = "cpu"
+    averages_rows = True
 
     def unavailable(self) -> str | None:
         """Available where Numba imports."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices, suited
@@ -50,6 +50,7 @@ def choose(
     threads: int,
     failed: Mapping[str, str] | None = None,
     prefer: str | None = None,
+    rows: int | None = None,
 ) -> BackendChoice:
     """Choose a backend for a Program.
 
@@ -66,6 +67,8 @@ def choose(
         Backends that have failed, and why.
     prefer : str, optional
         The backend that "auto" takes if it can run, whatever its cost.
+    rows : int, optional
+        Of a batch, how many rows it has; `draws` are those of all rows.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def choose(
         return BackendChoice(known[prefer], {}, {})
     costs: dict[str, Cost] = {}
     for key, backend in known.items():
-        costs[key] = backend.cost(program, CALL if draws is None else draws, threads)
+        costs[key] = _cost(backend, program, draws, threads, rows)
         if draws is not None and costs[key].total < SOON and backend.unavailable() is None:
             break
     missing: dict[str, str] = {}
@@ -91,7 +94,7 @@ def choose(
             return BackendChoice(known[best], costs, missing)
         reason = known[best].unavailable()
         if reason is None:  # its device may be loaded now, so that its estimate is better
-            costs[best] = known[best].cost(program, CALL if draws is None else draws, threads)
+            costs[best] = _cost(known[best], program, draws, threads, rows)
             ready.add(best)
         else:
             missing[best] = f"is not available: {reason}"
@@ -111,7 +114,7 @@ class Dispatched:
 
     Parameters
     ----------
-    name, program, draws, threads, prefer
+    name, program, draws, threads, prefer, rows
         As for `choose`.
     devices : iterable of int, optional
         Which devices the kernel may use, where it has a choice.
@@ -132,8 +135,9 @@ class Dispatched:
         devices: Iterable[int] | None = None,
         prefer: str | None = None,
         why: str = "",
+        rows: int | None = None,
     ) -> None:
-        self.name, self.program, self.draws, self.threads = name, program, draws, threads
+        self.name, self.program, self.draws, self.threads, self.rows = name, program, draws, threads, rows
         self.devices, self.prefer, self.why = devices, prefer, why
         self._failed: dict[str, str] = {}
         self._lock = Lock()
@@ -182,9 +186,8 @@ class Dispatched:
             if name in passed:
                 yield f"{name} {passed[name]}"
             elif name != self.running.backend.name:
-                draws = CALL if self.draws is None else self.draws
                 missing = backend.unavailable()
-                cost = choice.costs.get(name) or backend.cost(self.program, draws, self.threads)
+                cost = choice.costs.get(name) or _cost(backend, self.program, self.draws, self.threads, self.rows)
                 time = duration(_seconds(cost, self.draws))
                 yield f"{name} {time}" if missing is None else f"{name} is not available: {missing}"
 
@@ -193,7 +196,7 @@ class Dispatched:
 
     def _compile(self) -> Running:
         while True:
-            choice = choose(self.name, self.program, self.draws, self.threads, self._failed, self.prefer)
+            choice = choose(self.name, self.program, self.draws, self.threads, self._failed, self.prefer, self.rows)
             try:
                 return Running(choice.backend, self._kernel(choice.backend), choice)
             except BackendError as error:
@@ -201,7 +204,7 @@ class Dispatched:
 
     def _kernel(self, backend: Backend) -> Kernel:
         kernel = backend.compile(self.program)
-        if self.draws is not None:
+        if self.draws is not None and self.rows is None:
             suited(kernel, self.draws)  # it is compiled, before anything runs
         if self.devices is None:
             return kernel
@@ -232,3 +235,11 @@ _warned: set[tuple[str, str]] = set()
 def _seconds(cost: Cost, draws: int | None) -> float:
     """Return the seconds by which backends are compared."""
     return cost.start + cost.draws if draws is None else cost.total
+
+
+def _cost(backend: Backend, program: Program, draws: int | None, threads: int, rows: int | None) -> Cost:
+    """Return the cost of a call by a backend, which starts one for each row unless it averages many rows at once."""
+    cost = backend.cost(program, CALL if draws is None else draws, threads)
+    if rows is None or getattr(backend, "averages_rows", False):
+        return cost
+    return replace(cost, start=cost.start * max(rows, 1))
