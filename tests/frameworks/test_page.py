@@ -32,3 +32,10 @@ def test_primitives_of_jax():
     from mcgrad.jax.jaxprs.indexed import INDEXED
 
     assert listed("Integrands written in JAX") == sorted({*RULES, *CALLS, *INDEXED})
+
+
+def test_operators_of_torch():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from mcgrad.torch.aten.traced import RULES
+
+    assert listed("Integrands written in PyTorch") == sorted(RULES)

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
-import mcgrad.ir
+import mcgrad.errors
 from mcgrad.ir.program import Var
 from mcgrad.trace.frames import Line as Line, owner, replayed
 
-FOLDERS = tuple(os.path.dirname(file) + os.sep for file in (__file__, mcgrad.ir.__file__))
+ROOT = os.path.dirname(mcgrad.errors.__file__)
+FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in ("trace", "ir", "inputs", "torch"))  # that f runs through
 JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 

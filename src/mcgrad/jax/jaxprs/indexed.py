@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.extend.core import primitives
 
-from mcgrad.functions.triangular_solve import cholesky, solve_lower, solve_upper
+from mcgrad.functions.triangular_solve import cholesky, solve_triangular
 from mcgrad.ir import build
 from mcgrad.trace.operands import index_remedy, operand
 from mcgrad.trace.refuse import refusal
@@ -113,14 +113,9 @@ def _triangular_solve(
 ) -> Any:
     if a.ndim != 2:
         raise refusal("triangular_solve of several matrices at a time", "solve for each of them and use jnp.stack")
-    if unit_diagonal:
-        a = np.where(np.eye(a.shape[0], dtype=bool), 1.0, a)
     if not left_side:
         b, transpose_a = b.T, not transpose_a
-    if lower:
-        x = solve_upper(a, b) if transpose_a else solve_lower(a, b)
-    else:
-        x = solve_lower(a.T, b) if transpose_a else solve_upper(a.T, b)
+    x = solve_triangular(a, b, lower=lower, transposed=transpose_a, unit_diagonal=unit_diagonal)
     return x if left_side else x.T
 
 

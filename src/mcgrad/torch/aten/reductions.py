@@ -1,0 +1,186 @@
+"""PyTorch's reductions, running versions of them, products, losses and solvers, as functions of NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcgrad.functions import special
+from mcgrad.functions.triangular_solve import cholesky, solve_triangular
+
+
+def _axes(dim: Any) -> Any:
+    """Return axes as NumPy takes them: no or an empty list of axes means all."""
+    if isinstance(dim, Sequence):
+        return tuple(dim) or None
+    return dim
+
+
+def _over(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+        return function(x, axis=_axes(dim), keepdims=keepdim) if x.ndim else function(x)
+
+    return reduce
+
+
+def _extreme(function: Callable[..., Any], both: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.max and torch.min: of all, of two tensors, or along one axis with indices, which are not made."""
+
+    def reduce(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        if dim is None:
+            return function(x)
+        if not isinstance(dim, int):
+            return both(x, dim)
+        return function(x, axis=dim, keepdims=keepdim) if x.ndim else x, None
+
+    return reduce
+
+
+def _variance(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Any, dim: Any = None, correction: Any = 1, keepdim: bool = False, **_: Any) -> Any:
+        if isinstance(dim, bool):
+            dim, correction = None, int(dim)
+        return function(x, axis=_axes(dim), ddof=1 if correction is None else correction, keepdims=keepdim)
+
+    return reduce
+
+
+def _var_mean(x: Any, dim: Any = None, correction: Any = 1, keepdim: bool = False) -> tuple[Any, Any]:
+    return _variance(np.var)(x, dim, correction, keepdim), np.mean(x, axis=_axes(dim), keepdims=keepdim)
+
+
+def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    axes = _axes(dim)
+    if ord == 2:
+        return np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdim))
+    size = np.absolute(x)
+    if abs(ord) == float("inf"):
+        return (np.max if ord > 0 else np.min)(size, axis=axes, keepdims=keepdim)
+    if ord == 1:
+        return np.sum(size, axis=axes, keepdims=keepdim)
+    return np.sum(size**ord, axis=axes, keepdims=keepdim) ** (1.0 / ord)
+
+
+def _softmax(x: Any, dim: int, *_: Any) -> Any:
+    return special.softmax(x, axis=dim) if x.ndim else x * 0.0 + 1.0
+
+
+def _log_softmax(x: Any, dim: int, *_: Any) -> Any:
+    return special.log_softmax(x, axis=dim) if x.ndim else x * 0.0
+
+
+def _logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
+    return special.logsumexp(x, axis=_axes(dim), keepdims=keepdim) if x.ndim else x
+
+
+def _running(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, dim, dtype=None: function(x, axis=dim) if x.ndim else x
+
+
+def _running_extreme(function: Any) -> Callable[..., Any]:
+    return lambda x, dim: (function.accumulate(x, dim) if x.ndim else x, None)
+
+
+# --- products --------------------------------------------------------------------------------------------------------
+def _plus_product(x: Any, first: Any, second: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    product = np.matmul(first, second)
+    product = product if alpha == 1 else alpha * product
+    if beta == 0:
+        return product
+    return product + (x if beta == 1 else beta * x)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+def _reduced(loss: Any, reduction: int) -> Any:
+    return (lambda x: x, np.mean, np.sum)[reduction](loss)
+
+
+def _cross_entropy_of_logits(
+    x: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1
+) -> Any:
+    log_weight = 1.0 if pos_weight is None else 1.0 + (pos_weight - 1.0) * target
+    loss = (1.0 - target) * x + log_weight * np.logaddexp(-x, 0.0)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _cross_entropy(x: Any, target: Any, weight: Any = None, reduction: int = 1) -> Any:
+    """-target log x - (1 - target) log(1 - x), with logarithms of at least -100."""
+    loss = -target * np.maximum(np.log(x), -100.0) - (1.0 - target) * np.maximum(np.log1p(-x), -100.0)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _mse(x: Any, target: Any, reduction: int = 1) -> Any:
+    return _reduced((x - target) ** 2, reduction)
+
+
+# --- normalization ---------------------------------------------------------------------------------------------------
+def _layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float) -> tuple[Any, None, None]:
+    axes = tuple(range(-len(shape), 0))
+    centred = x - np.mean(x, axis=axes, keepdims=True)
+    normal = centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + eps)
+    normal = normal if weight is None else normal * weight
+    return normal if bias is None else normal + bias, None, None
+
+
+# --- solvers ---------------------------------------------------------------------------------------------------------
+def _matrices(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Apply a function of matrices to those on the last axes."""
+    ahead = np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+    if not ahead:
+        return function(*arrays)
+    stacks = [np.reshape(np.broadcast_to(x, (*ahead, *x.shape[-2:])), (-1, *x.shape[-2:])) for x in arrays]
+    made = np.stack([function(*(x[i] for x in stacks)) for i in range(stacks[0].shape[0])])
+    return np.reshape(made, (*ahead, *made.shape[1:]))
+
+
+def _solve_triangular(a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Any:
+    def solve(matrix: Any, right: Any) -> Any:
+        if left:
+            return solve_triangular(matrix, right, lower=not upper, unit_diagonal=unitriangular)
+        turned = solve_triangular(matrix, right.T, lower=not upper, transposed=True, unit_diagonal=unitriangular)
+        return turned.T
+
+    return _matrices(solve, a, b)
+
+
+def _cholesky(a: Any, *, upper: bool = False, check_errors: bool = False) -> tuple[Any, Any]:
+    """Return the factor and the numbers that say whether it was found: 0, as a kernel has NaN where it was not."""
+    factor = _matrices(cholesky, a)
+    return np.swapaxes(factor, -1, -2) if upper else factor, np.zeros(a.shape[:-2])
+
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": _over(np.sum),
+    "mean": _over(np.mean),
+    "prod": _over(np.prod),
+    "amax": _over(np.max),
+    "amin": _over(np.min),
+    "any": _over(np.any),
+    "all": _over(np.all),
+    "count_nonzero": _over(np.count_nonzero),
+    "max": _extreme(np.max, np.maximum),
+    "min": _extreme(np.min, np.minimum),
+    "var": _variance(np.var),
+    "std": _variance(np.std),
+    "var_mean": _var_mean,
+    "linalg_vector_norm": _vector_norm,
+    "norm": lambda x, p=2, dim=None, keepdim=False, dtype=None: _vector_norm(x, 2 if p is None else p, dim, keepdim),
+    "logsumexp": _logsumexp,
+    "_softmax": _softmax,
+    "_log_softmax": _log_softmax,
+    "cumsum": _running(np.cumsum),
+    "cumprod": _running(np.cumprod),
+    "cummax": _running_extreme(np.maximum),
+    "cummin": _running_extreme(np.minimum),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), np.matmul),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _plus_product),
+    "binary_cross_entropy_with_logits": _cross_entropy_of_logits,
+    "binary_cross_entropy": _cross_entropy,
+    "mse_loss": _mse,
+    "native_layer_norm": _layer_norm,
+    "linalg_solve_triangular": _solve_triangular,
+    "linalg_cholesky_ex": _cholesky,
+    "_linalg_check_errors": lambda *_, **__: None,
+}

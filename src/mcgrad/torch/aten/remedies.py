@@ -1,0 +1,44 @@
+"""What to write instead of PyTorch's operators that cannot be traced, by name."""
+
+from __future__ import annotations
+
+VALUES = (
+    "draws, parameters and float data have no value while f is traced; use torch.where for if, and give what shapes or "
+    "indices depend on as integers in data="
+)
+KEYS = (
+    "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0)); a module with "
+    "dropout takes .eval()"
+)
+MATRIX = "for a matrix that no draw changes compute it before, and give it in data="
+SORTING = "sorting is not supported; torch.amax, torch.amin and torch.where choose by value"
+EXTREME = "use torch.amax or torch.amin, or torch.where(x == x.max(), a, b) to choose by where the largest is"
+COUNTING = "how many elements it finds depends on the draw; use torch.where(condition, a, b) or sum with weights"
+SHIFTED = "sum shifted slices, sum(w[k] * x[k : k + n] for k in range(len(w)))"
+
+RANDOM = frozenset(
+    ("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal", "normal_",
+     "normal_functional", "uniform", "uniform_", "bernoulli", "bernoulli_", "multinomial", "poisson", "exponential",
+     "exponential_", "cauchy", "cauchy_", "log_normal", "log_normal_", "geometric", "geometric_", "random", "random_",
+     "native_dropout", "dropout", "rrelu_with_noise", "_standard_gamma", "_sample_dirichlet", "binomial")
+)  # fmt: skip
+
+REMEDIES: dict[str, str] = {
+    **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero", "equal"), VALUES),
+    **dict.fromkeys(("sort", "argsort", "topk", "median", "nanmedian", "kthvalue", "mode", "unique_dim", "_unique2"),
+                    SORTING),
+    **dict.fromkeys(("argmax", "argmin"), EXTREME),
+    **dict.fromkeys(("nonzero", "masked_select", "bincount", "histc"), COUNTING),
+    **dict.fromkeys(("convolution", "convolution_overrideable", "max_pool2d_with_indices", "avg_pool2d", "avg_pool1d"),
+                    SHIFTED),
+    **dict.fromkeys(("linalg_lu_factor_ex", "linalg_inv_ex", "_linalg_solve_ex", "_linalg_det", "_linalg_slogdet",
+                     "_linalg_eigh", "linalg_eig", "_linalg_svd", "linalg_qr"), MATRIX),
+    "_cdist_forward": "use torch.sqrt(torch.sum((x[:, None] - y) ** 2, -1))",
+    "as_strided": "use slices, reshape and transpose",
+    "_fft_r2c": "use a matrix of sines and cosines, given in data=",
+}  # fmt: skip
+
+
+def remedy(name: str) -> str:
+    """Say what to write instead of an operator."""
+    return REMEDIES.get(name, "it is not among the supported operators, which docs/frameworks.md lists")

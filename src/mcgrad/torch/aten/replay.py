@@ -1,0 +1,90 @@
+"""Evaluate a function of PyTorch's tensors with NumPy's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from mcgrad.system.locks import Lock
+from mcgrad.torch.aten.traced import Functions, Operators, traced, value_of
+from mcgrad.trace.tracer import Tracer
+
+_lock = Lock()
+_replays = 0
+_validated = True
+
+
+def replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return function(*args, **kwargs), whose arguments are trees of Tracers, NumPy arrays and numbers.
+
+    Floats and Tracers become tensors without memory, integers and booleans those with their values.
+
+    Returns
+    -------
+    Tracer or array, or a tree of them, as the function nests its result.
+
+    Raises
+    ------
+    TraceError
+        An operator that has no counterpart, or code that needs a value.
+    """
+    pure = torch.func.functionalize(function, remove="mutations_and_views")
+    operators = Operators()
+    try:
+        with np.errstate(all="ignore"), _without_validation(), _with_gradients(), operators, Functions():
+            result = pure(*_tensors(args), **_tensors(kwargs))
+    except TypeError:
+        if operators.refused is None:
+            raise
+        raise operators.refused from None
+    return _values(result)
+
+
+def _tensors(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _tensors(x) for name, x in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(map(_tensors, tree))
+    if isinstance(tree, Tracer):
+        return traced(tree)
+    if isinstance(tree, np.ndarray | np.generic):
+        return traced(np.asarray(tree, float)) if tree.dtype.kind == "f" else torch.tensor(np.array(tree))
+    return tree
+
+
+def _values(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _values(x) for name, x in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(map(_values, tree))
+    return value_of(tree)
+
+
+@contextmanager
+def _with_gradients() -> Iterator[None]:
+    """Leave torch.no_grad and inference_mode of the caller: those of f itself stop derivatives."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def _without_validation() -> Iterator[None]:
+    """Keep torch.distributions from asking whether the values of tensors are valid."""
+    global _replays, _validated
+    distribution = torch.distributions.Distribution
+    with _lock:
+        if not _replays:
+            _validated = distribution._validate_args
+            distribution.set_default_validate_args(False)
+        _replays += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _replays -= 1
+            if not _replays:
+                distribution.set_default_validate_args(_validated)
