@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,15 @@ from mcgrad import tree
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
+from mcgrad.results import batch_record
 from mcgrad.results.components import Components
 from mcgrad.results.format import origin, run
 from mcgrad.results.interval import ConfidenceInterval, intervals
 from mcgrad.results.pairs import pairs
 from mcgrad.results.ranges import Ranges, union
+from mcgrad.results.record import parsed
 from mcgrad.results.row_moments import RowMoments
+from mcgrad.results.strict_json import dumps, signed
 
 
 class Difference(NamedTuple):
@@ -293,6 +296,41 @@ class BatchEstimate:
             total=_merged(early.total, late.total),
             differences=_merged(early.differences, late.differences),
         )
+
+    # Files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as dicts, lists, strings and numbers; :meth:`from_dict` reads it back exactly."""
+        return batch_record.of(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the estimate that :meth:`to_dict` wrote; it merges as the original does.
+
+        Raises
+        ------
+        ParameterError
+            Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
+        """
+        return cls(**batch_record.arguments(fields))
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
+
+        A field more than there, "digest", is a hash of all others.
+        """
+        return dumps(signed(self.to_dict()))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the estimate that :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ParameterError
+            Not strict JSON, not an estimate of a batch, or changed after it was written.
+        """
+        return cls.from_dict(parsed(text))
 
     # Printing
 

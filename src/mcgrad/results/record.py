@@ -61,7 +61,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         one and the fields were changed after it was made.
     """
     _all_there(fields)
-    ranges, components = _ranges(fields["ranges"]), _components(fields)
+    ranges, components = draw_ranges(fields["ranges"]), _components(fields)
     n = sum(stop - start for start, stop in ranges)
     if integer("n", fields["n"], 1, MOST_DRAWS) != n:
         raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
@@ -77,11 +77,11 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "nonfinite": nonfinite,
         "omitted": omitted,
         "seed": integer("seed", fields["seed"], 0, (1 << 64) - 1),
-        "dtype": _dtype(fields["dtype"]),
+        "dtype": float_dtype(fields["dtype"]),
         "backend": word("backend", fields["backend"]),
         "seconds": seconds(fields["seconds"]),
         "problem": string("problem", fields["problem"]),
-        "method": _method(fields.get("method", "pathwise"), components.shapes),
+        "method": method_names(fields.get("method", "pathwise"), components.shapes),
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
     }
@@ -108,7 +108,7 @@ def moments(given: Any, count: int | None = None, size: int | None = None) -> Mo
     count = found if count is None else count
     if found != count:
         raise ParameterError("moments.count", str(found), f"{count}, the groups of draws that count")
-    mean, scatter = (_numbers(f"moments.{name}", given[name]) for name in names[1:])
+    mean, scatter = (numbers(f"moments.{name}", given[name]) for name in names[1:])
     size = len(mean) if size is None else size
     if len(mean) != size:
         raise ParameterError("moments.mean", f"{len(mean)} numbers", f"{size}, one for each component")
@@ -164,7 +164,8 @@ def _all_there(fields: Mapping[str, Any]) -> None:
         raise ParameterError(shown(name), "no field of an estimate", ", ".join(sorted(NEEDED | LATER)))
 
 
-def _ranges(given: Any) -> Ranges:
+def draw_ranges(given: Any) -> Ranges:
+    """Return ranges of draws."""
     accepted = "a list of pairs of draws, [first, stop], in order, none touching the next"
     if not isinstance(given, list) or not given:
         raise ParameterError("ranges", shown(given), accepted)
@@ -188,14 +189,14 @@ def of_components(components: Components) -> dict[str, Any]:
 
 
 def _components(fields: Mapping[str, Any]) -> Components:
-    of_array = _shapes("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
+    of_array = shapes_by_path("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
     if not of_array:
         raise ParameterError("value_shapes", "an empty object", "an object of lists by name")
     marks = {name: flag(name, fields.get(name, False)) for name in ("contracted", "covariance")}
-    return Components(_shapes("shapes", fields["shapes"]), of_array, **marks)
+    return Components(shapes_by_path("shapes", fields["shapes"]), of_array, **marks)
 
 
-def _shapes(field: str, given: Any, unnamed: bool = False) -> dict[str, Shape]:
+def shapes_by_path(field: str, given: Any, unnamed: bool = False) -> dict[str, Shape]:
     """Return shapes by path; `unnamed` if there may be one without a name, of the path ""."""
     if not isinstance(given, Mapping):
         raise ParameterError(field, shown(given), "an object of lists by parameter")
@@ -212,10 +213,10 @@ def _shapes(field: str, given: Any, unnamed: bool = False) -> dict[str, Shape]:
     return shapes
 
 
-def _numbers(name: str, given: Any) -> Float64Array:
+def numbers(name: str, given: Any, empty: bool = False) -> Float64Array:
     """Return a list of floats as an array."""
-    if not isinstance(given, list) or not given:
-        raise ParameterError(name, shown(given), "a list of numbers, not empty")
+    if not isinstance(given, list) or not (given or empty):
+        raise ParameterError(name, shown(given), f"a list of numbers{'' if empty else ', not empty'}")
     for x in given:
         if type(x) not in (int, float) and (type(x) is not str or x not in NONFINITE):
             raise ParameterError(name, shown(x), f"a number, {', '.join(map(repr, NONFINITE))}")
@@ -225,13 +226,15 @@ def _numbers(name: str, given: Any) -> Float64Array:
         raise ParameterError(name, "an integer that is too large", "numbers that float64 holds") from None
 
 
-def _dtype(given: Any) -> str:
+def float_dtype(given: Any) -> str:
+    """Return the name of a dtype."""
     if not isinstance(given, str) or given not in ("float32", "float64"):
         raise ParameterError("dtype", shown(given), "'float32' or 'float64'")
     return str(given)
 
 
-def _method(given: Any, shapes: Mapping[str, Shape]) -> str | dict[str, str]:
+def method_names(given: Any, shapes: Mapping[str, Shape]) -> str | dict[str, str]:
+    """Return the name of a method, or of one for each parameter."""
     if not isinstance(given, Mapping):
         return word("method", given)
     if not given or shapes.keys() - given.keys():

@@ -1,0 +1,170 @@
+"""Fields of an estimate of a batch in a file: each is checked before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcgrad import tree
+from mcgrad.errors import ParameterError, shown
+from mcgrad.moments import Moments
+from mcgrad.noise import Shape
+from mcgrad.reals import MOST_AXES, MOST_DRAWS
+from mcgrad.results import record
+from mcgrad.results.components import Components
+from mcgrad.results.pairs import pairs
+from mcgrad.results.row_moments import RowMoments
+from mcgrad.results.strict_json import DIGEST, listed, verify_digest
+
+if TYPE_CHECKING:
+    from mcgrad.results.batch_estimate import BatchEstimate
+
+FORMAT = "mcgrad.BatchEstimate/1"
+PLAIN = ("n", "reduce", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
+RESULTS = ("value", "stderr", "grad", "grad_stderr")  # which follow from the others
+FIELDS = frozenset({
+    "format", *RESULTS, *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
+    "moments", "total", "differences",
+})  # fmt: skip
+LARGEST = (1 << 63) - 1
+Integers = NDArray[np.int64]
+
+
+def of(est: BatchEstimate) -> dict[str, Any]:
+    """Return an estimate as dicts, lists, strings and numbers."""
+    moments = est.moments
+    return {
+        "format": FORMAT,
+        **{name: tree.map(listed, getattr(est, name)) for name in RESULTS},
+        **{name: getattr(est, name) for name in PLAIN},
+        "nonfinite": est.nonfinite.ravel().tolist(),
+        "batch_shape": list(est.batch_shape),
+        "rows": est.rows.ravel().tolist(),
+        "ranges": [list(pair) for pair in est.ranges],
+        "problem": est.fingerprint,
+        "order": list(est.order),
+        "shapes": {path: list(shape) for path, shape in est.components.shapes.items()},
+        "shared": {path: list(shape) for path, shape in est.shared.items()},
+        "moments": {
+            "counts": moments.counts.tolist(),
+            "means": moments.means.ravel().tolist(),
+            "norms": moments.norms.ravel().tolist(),
+            "totals": moments.totals.tolist(),
+            "variances": moments.variances.tolist(),
+        },
+        "total": None if est.total is None else record.of_moments(est.total),
+        "differences": None if est.differences is None else record.of_moments(est.differences),
+    }
+
+
+def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a `BatchEstimate` is made of.
+
+    Parameters
+    ----------
+    fields : dict
+        What `BatchEstimate.to_dict` returns. The value, the gradient and their standard errors are not looked at: they
+        follow from the moments.
+
+    Raises
+    ------
+    ParameterError
+        Names the field that cannot be one of an estimate, or the two that do not go together; the digest, if there is
+        one and the fields were changed after it was made.
+    """
+    _all_there(fields)
+    ranges = record.draw_ranges(fields["ranges"])
+    n = sum(stop - start for start, stop in ranges)
+    if record.integer("n", fields["n"], 1, MOST_DRAWS) != n:
+        raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
+    group = record.integer("group", fields["group"], 1, n)
+    batch_shape = _batch_shape(fields["batch_shape"])
+    rows = math.prod(batch_shape)
+    shapes, shared = (record.shapes_by_path(name, fields[name]) for name in ("shapes", "shared"))
+    components = Components(shapes)
+    moments = _row_moments(fields["moments"], rows, len(components), sum(map(math.prod, shared.values())), n // group)
+    if fields["reduce"] not in (None, "sum", "mean", "none"):
+        raise ParameterError("reduce", shown(fields["reduce"]), "null, sum, mean or none")
+    together = {"total": 1, "differences": len(pairs(rows)[0]) if rows else 0}
+    found = {
+        "moments": moments,
+        "components": components,
+        "shared": shared,
+        "order": _order(fields["order"], shapes, shared),
+        "batch_shape": batch_shape,
+        "rows": _integers("rows", fields["rows"], rows, LARGEST).reshape(batch_shape),
+        "reduce": fields["reduce"],
+        "ranges": ranges,
+        "nonfinite": _integers("nonfinite", fields["nonfinite"], rows, n // group).reshape(batch_shape),
+        "omitted": record.flag("omitted", fields["omitted"]),
+        "seed": record.integer("seed", fields["seed"], 0, (1 << 64) - 1),
+        "dtype": record.float_dtype(fields["dtype"]),
+        "backend": record.word("backend", fields["backend"]),
+        "seconds": record.seconds(fields["seconds"]),
+        "problem": record.string("problem", fields["problem"]),
+        "method": record.method_names(fields["method"], {**shapes, **shared}),
+        "choice": record.string("choice", fields["choice"]),
+        "group": group,
+        **{name: _moments(name, fields[name], size) for name, size in together.items()},
+    }
+    if DIGEST in fields:
+        verify_digest("", fields)
+    return found
+
+
+def _all_there(fields: Mapping[str, Any]) -> None:
+    if not isinstance(fields, Mapping) or fields.get("format") != FORMAT:
+        given = fields.get("format", "no format") if isinstance(fields, Mapping) else fields
+        raise ParameterError("format", shown(given), repr(FORMAT))
+    for name in sorted(FIELDS - fields.keys()):
+        raise ParameterError(name, "nothing", "what BatchEstimate.to_dict writes")
+    for name in fields.keys() - FIELDS - {DIGEST}:
+        raise ParameterError(shown(name), "no field of an estimate of a batch", ", ".join(sorted(FIELDS)))
+
+
+def _batch_shape(given: Any) -> Shape:
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_AXES:
+        raise ParameterError("batch_shape", shown(given), "a list of lengths")
+    return tuple(record.integer("batch_shape", length, 0, LARGEST) for length in given)
+
+
+def _integers(name: str, given: Any, size: int, most: int) -> Integers:
+    if not isinstance(given, list) or len(given) != size:
+        raise ParameterError(name, shown(given), f"a list of {size} whole numbers, one for each row")
+    return np.array([record.integer(name, x, 0, most) for x in given], np.int64)
+
+
+def _order(given: Any, shapes: Mapping[str, Shape], shared: Mapping[str, Shape]) -> tuple[str, ...]:
+    names = [*shapes, *shared]
+    if not isinstance(given, list) or sorted(map(str, given)) != sorted(names) or len(set(names)) < len(names):
+        raise ParameterError("order", shown(given), "the names in shapes and in shared, each once")
+    return tuple(map(str, given))
+
+
+def _row_moments(given: Any, rows: int, components: int, sums: int, most: int) -> RowMoments:
+    names = {"means": rows * components, "norms": rows * components, "totals": sums, "variances": sums}
+    if not isinstance(given, Mapping) or set(given) != {"counts", *names}:
+        raise ParameterError("moments", shown(given), f"an object with counts, {', '.join(names)}")
+    counts = _integers("moments.counts", given["counts"], rows, most)
+    found = {}
+    for name, size in names.items():
+        found[name] = record.numbers(f"moments.{name}", given[name], empty=True)
+        if len(found[name]) != size:
+            raise ParameterError(f"moments.{name}", f"{len(found[name])} numbers", f"{size}, one for each component")
+        if name in ("norms", "variances") and (found[name] < 0).any():
+            raise ParameterError(f"moments.{name}", shown(float(found[name].min())), "0 or more")
+    table = (rows, components)
+    means, norms = found["means"].reshape(table), found["norms"].reshape(table)
+    return RowMoments(counts, means, norms, found["totals"], found["variances"])
+
+
+def _moments(name: str, given: Any, size: int) -> Moments | None:
+    if given is None:
+        return None
+    if size == 0:
+        return Moments(record.integer(f"{name}.count", given["count"], 0, MOST_DRAWS), np.zeros(0), np.zeros(0))
+    return record.moments(given, size=size)
