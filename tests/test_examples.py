@@ -1,4 +1,5 @@
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -97,6 +98,35 @@ def test_asian_option(example, capsys):
     for greek, name in (("delta", "spot"), ("vega", "vol"), ("rho", "rate")):
         up, down = (option.geometric_formula(**{**option.MARKET, name: option.MARKET[name] + s}) for s in (h, -h))
         assert exact[greek] == pytest.approx((up["price"] - down["price"]) / (2 * h), rel=1e-6)
+
+
+def test_one_dimension(example, tmp_path, capsys):
+    one = example("one_dimension.py")
+    value, gradient = one.exact()
+    for est in one.estimates(2000).values():
+        errors = [(est.value - value) / est.stderr]
+        errors += [(est.grad[name] - gradient[name]) / est.grad_stderr[name] for name in one.PHI]
+        assert np.abs(errors).max() < 4.5
+    h = 1e-5
+    for name, at in one.PHI.items():
+        up, down = (one.exact(**{name: at + step})[0] for step in (h, -h))
+        assert gradient[name] == pytest.approx((up - down) / (2 * h), rel=1e-6)
+    found = one.deviations(np.array([0.1, 2.0]), n=4000)
+    assert found["score"]["loc"][0] > 10 * found["pathwise"]["loc"][0]
+    assert found["score"]["loc"][1] < found["pathwise"]["loc"][1]
+    png = tmp_path / "one.png"
+    one.main(["--n", "100", "--figure", str(png)])
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert "score, 40 rows of 100 draws" in capsys.readouterr().out
+
+
+def test_tutorial():
+    page = (EXAMPLES.parent / "docs" / "tutorial.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    namespace = {}
+    for code in blocks:
+        exec(compile(code, "tutorial.md", "exec"), namespace)
 
 
 def test_strikes(example, capsys):
