@@ -33,6 +33,23 @@ def gemm(
     signature = types.void(
         address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta
     )
+    return signature, _call(signature, a, b)
+
+
+@intrinsic
+def gemm_rows(
+    typingctx, address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta,
+    c_lead,
+):  # fmt: skip
+    """The same with `c_lead` between the rows of C."""
+    signature = types.void(
+        address, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta, c_lead
+    )
+    return signature, _call(signature, a, b)
+
+
+def _call(signature, a, b):
+    """Build the call; the rows of C are as far apart as the last argument says, if there is one, or contiguous."""
     int32, char = ir.IntType(32), ir.IntType(8)
 
     def codegen(context, builder, signature, args):
@@ -79,9 +96,9 @@ def gemm(
                 slot(integer(3)),
                 slot(args[14]),
                 element(9, 10),
-                slot(columns),
+                slot(integer(15) if len(args) > 15 else columns),
             ],
         )
         return context.get_dummy_value()
 
-    return signature, codegen
+    return codegen

@@ -20,22 +20,25 @@ def element_pointer(context, builder, array_type, array, index_type, index):
     return builder.gep(base, [index], inbounds=True)
 
 
-def _scopes(builder, apart):
-    """Alias scopes of the rows that are added to, and of all other rows: no row is ever both."""
+REGIONS = ("rows", "sums", "constants", "moments")  # of memory, none of which overlaps another
+
+
+def _scopes(builder, region):
+    """Alias scopes of a region, and of all others."""
     module = builder.module
 
     def node(*operands):
         return module.add_metadata([x if isinstance(x, ir.MDValue) else ir.MetaDataString(module, x) for x in operands])
 
     domain = node("mcgrad workspace")
-    names = ("mcgrad sums", "mcgrad rows") if apart else ("mcgrad rows", "mcgrad sums")
-    return [node(node(name, domain)) for name in names]
+    scopes = {name: node(f"mcgrad {name}", domain) for name in REGIONS}
+    return node(scopes[region]), node(*(scope for name, scope in scopes.items() if name != region))
 
 
-def _mark(builder, instruction, apart):
-    if apart is None:
+def _mark(builder, instruction, region):
+    if region is None:
         return
-    for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, apart), strict=True):
+    for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, region), strict=True):
         instruction.set_metadata(kind, scope)
 
 
@@ -45,14 +48,14 @@ def _is_row_array(array, index):
     )
 
 
-def _loader(apart):
+def _loader(region):
     def load(typingctx, array, index):
         if not _is_row_array(array, index):
             return None
 
         def codegen(context, builder, signature, args):
             loaded = builder.load(element_pointer(context, builder, array, args[0], index, args[1]))
-            _mark(builder, loaded, apart)
+            _mark(builder, loaded, region)
             return loaded
 
         return array.dtype(array, index), codegen
@@ -60,7 +63,7 @@ def _loader(apart):
     return load
 
 
-def _storer(apart):
+def _storer(region):
     def store(typingctx, array, index, value):
         if not _is_row_array(array, index):
             return None
@@ -70,7 +73,7 @@ def _storer(apart):
             _mark(
                 builder,
                 builder.store(element, element_pointer(context, builder, array, args[0], index, args[1])),
-                apart,
+                region,
             )
             return context.get_dummy_value()
 
@@ -80,12 +83,16 @@ def _storer(apart):
 
 
 # array[index], and array[index] = value, for a C-contiguous 1-D array of numbers and 0 <= index < size.
-at, put = intrinsic(_loader(apart=False)), intrinsic(_storer(apart=False))
+at, put = intrinsic(_loader("rows")), intrinsic(_storer("rows"))
 # The same for rows that a lane loop adds to. A row is reached by one pair or the other, never by both: so LLVM need not
 # look at run time whether a sum and the rows it is made from overlap.
-at_sum, put_sum = intrinsic(_loader(apart=True)), intrinsic(_storer(apart=True))
-# And for helpers that are given rows of either kind.
-at_any, put_any = intrinsic(_loader(apart=None)), intrinsic(_storer(apart=None))
+at_sum, put_sum = intrinsic(_loader("sums")), intrinsic(_storer("sums"))
+# For arrays that are not the workspace, where loops read or change other elements in each turn: draw-independent ones,
+# which no kernel writes, and moments.
+at_constant = intrinsic(_loader("constants"))
+at_moment, put_moment = intrinsic(_loader("moments")), intrinsic(_storer("moments"))
+# For helpers that are given rows of either kind.
+at_any, put_any = intrinsic(_loader(None)), intrinsic(_storer(None))
 
 
 @njit(**LOOP)
@@ -139,3 +146,16 @@ def add_rows(sums, first, ws, source, count):
     """Add `count` elements of the workspace to the sums."""
     for i in range(count):
         put_any(sums, first + i, at_any(sums, first + i) + at_any(ws, source + i))
+
+
+@njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)
+def add_draw(means, scatters, i, x, share):
+    """Add a draw to the mean and to the sum of squared deviations of component i; `share` is 1 / draws with this one.
+
+    Welford, Note on a method for calculating corrected sums of squares and products, Technometrics 4, 1962.
+    """
+    mean = at_moment(means, i)
+    difference = np.float64(x) - mean
+    moved = mean + difference * share
+    put_moment(means, i, moved)
+    put_moment(scatters, i, at_moment(scatters, i) + difference * (np.float64(x) - moved))

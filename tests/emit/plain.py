@@ -66,10 +66,27 @@ def matrix(array, first, rows, columns, lead):
 
 
 def gemm(blas, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta):
+    gemm_rows(blas, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta, n)
+
+
+def gemm_rows(
+    blas, a, a_first, a_lead, a_transposed, b, b_first, b_lead, b_transposed, c, c_first, m, n, k, beta, lead
+):
     left = matrix(a, a_first, k, m, a_lead).T if a_transposed else matrix(a, a_first, m, k, a_lead)
     right = matrix(b, b_first, n, k, b_lead).T if b_transposed else matrix(b, b_first, k, n, b_lead)
-    result = matrix(c, c_first, m, n, n)
+    result = matrix(c, c_first, m, n, lead)
     result[:] = left @ right + (beta * result if beta else 0)
+
+
+def noise_elements(law, dtype):
+    each = 4 if dtype == "float32" else 2
+
+    def fill(ws, first, stride, count, base, low, high, stream, key0, key1):
+        start, draws = each * (base + low), each * (high - low)
+        values = numbers(NoiseSource(stream, law), key0 + (key1 << 32), np.arange(count), start, draws, dtype)
+        matrix(ws, first + each * low * stride, draws, count, stride)[:] = values.T
+
+    return fill
 
 
 def noise_row(law, dtype):
@@ -84,15 +101,17 @@ def noise_row(law, dtype):
 
 
 SHIMS: dict[str, Any] = {
-    **dict.fromkeys(("at", "at_any"), at),
-    **dict.fromkeys(("put", "put_any"), put),
+    **dict.fromkeys(("at", "at_any", "at_constant", "at_moment"), at),
+    **dict.fromkeys(("put", "put_any", "put_moment"), put),
     "gemm": gemm,
+    "gemm_rows": gemm_rows,
     "select": lambda condition, a, b: a if condition else b,
     "accumulate": lambda s, x: s + x,
     "lane": lambda function: function,
     "prefer_vector_width": lambda: None,
     "uint32": int,
     "uint64": int,
+    **{f"{k}_elements{d[-2:]}": noise_elements(k, d) for k in ("normal", "uniform") for d in ("float32", "float64")},
     **{f"{k}_row{d[-2:]}": noise_row(k, d) for k in ("normal", "uniform") for d in ("float32", "float64")},
 }
 

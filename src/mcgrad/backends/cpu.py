@@ -16,10 +16,12 @@ from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
 from mcgrad.backends.cpu_compiled import Compiled
+from mcgrad.backends.cpu_few import ByElement
 from mcgrad.backends.cpu_rows import CompiledRows, CpuRows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
+from mcgrad.codegen.cpu.by_element import emit_by_element
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.codegen.loops.layout import LANES_OF_FEW
 from mcgrad.ir.program import Program
@@ -64,7 +66,7 @@ class CpuBackend:
         """Whether what averages so many draws was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
         if _are_few(draws, emitted.lanes):
-            emitted = _emitted(program, LANES_OF_FEW)
+            emitted = _emitted_by_element(program) or _emitted(program, LANES_OF_FEW)
         return is_compiled(emitted.source, "chunk", emitted.user_functions)
 
 
@@ -100,12 +102,13 @@ class CpuKernel:
         return CpuKernel(rescaled(self.program), self._lanes)
 
     @cached_property
-    def few(self) -> CpuKernel:
+    def few(self) -> CpuKernel | ByElement:
         """The same for few draws."""
-        return CpuKernel(self.program, LANES_OF_FEW)
+        lanes, emitted = CpuKernel(self.program, LANES_OF_FEW), _emitted_by_element(self.program)
+        return ByElement(self.program, emitted, lanes) if emitted else lanes
 
-    def for_draws(self, n: int) -> CpuKernel:
-        """Return the kernel with few lanes where n draws would leave most of a block empty; it is compiled."""
+    def for_draws(self, n: int) -> CpuKernel | ByElement:
+        """Return the kernel for few draws where n of these would leave most of a block empty; it is compiled."""
         kernel = self.few if _are_few(n, self.block) else self
         kernel.fast  # noqa: B018  compiled here
         return kernel
@@ -180,6 +183,16 @@ def _emitted(program: Program, lanes: int | None = None) -> Emitted:
     if lanes not in found:
         found[lanes] = emit(program, lanes=lanes)
     return found[lanes]
+
+
+_by_element: WeakKeyDictionary[Program, Emitted | None] = WeakKeyDictionary()
+
+
+def _emitted_by_element(program: Program) -> Emitted | None:
+    """Emit a Program for few draws once, where elements fill vectors."""
+    if program not in _by_element:
+        _by_element[program] = emit_by_element(program)
+    return _by_element[program]
 
 
 def _are_few(draws: int, block: int) -> bool:

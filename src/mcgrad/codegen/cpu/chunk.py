@@ -9,6 +9,7 @@ adds the lane sums of every output, about a shift near its mean, to float64 sums
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,8 +103,16 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         text.add(*printer.lines(tree))
     products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
+    imports = {
+        "blas": ["gemm"] if products else [],
+        "intrinsics": ["accumulate", "prefer_vector_width", "select"],
+        "jit": ["LOOP", "lane"],
+        "workspace": WORKSPACE,
+        "noise_fill": sorted({filler(v.attrs, program.dtype) for v in plan.program.body() if v.op == "noise"}),
+    }
+    what = f"{'Checked s' if checked else 'S'}hifted sums and squares over the draws start .. stop."
     return Emitted(
-        source=f"{_head(plan.program, arguments, bool(products), checked)}{text}",
+        source=f"{head(plan.program, arguments, imports, what)}{text}",
         lanes=lanes,
         rows=workspace.total,
         scalars=list(arguments.scalars.items()),
@@ -131,17 +140,20 @@ def _in_cache(kernel: Kernel, dtype: str, lanes: int | None) -> tuple[Kernel, Wo
     return kernel, workspace
 
 
-def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool) -> Source:
-    """Everything before the loop over blocks; written last, when the arguments are known."""
+def head(program: Program, arguments: Arguments, imports: Mapping[str, list[str]], what: str) -> Source:
+    """Everything before the loop over blocks; written last, when the arguments are known.
+
+    Parameters
+    ----------
+    program : Program
+    arguments : Arguments
+    imports : dict of str to list of str
+        Names by module of `kernels`, besides elementwise functions.
+    what : str
+        The function's docstring.
+    """
     bits, head = program.dtype[-2:], Source()
     body = program.body()
-    imports = {
-        "blas": ["gemm"] if uses_blas else [],
-        "intrinsics": ["accumulate", "prefer_vector_width", "select"],
-        "jit": ["LOOP", "lane"],
-        "workspace": WORKSPACE,
-        "noise_fill": sorted({filler(var.attrs, program.dtype) for var in body if var.op == "noise"}),
-    }
     functions = {
         name: "special" if name in SPECIAL else "elementary" for name in sorted(elementwise_ops(body) - set(INFIX))
     }
@@ -157,7 +169,7 @@ def _head(program: Program, arguments: Arguments, uses_blas: bool, checked: bool
     with head.compound(
         f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
     ):
-        head.add(f'"""{"Checked s" if checked else "S"}hifted sums and squares over the draws start .. stop."""')
+        head.add(f'"""{what}"""')
         head.add("prefer_vector_width()", "partial = False")
     return head
 

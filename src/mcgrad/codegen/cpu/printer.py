@@ -78,6 +78,8 @@ class Printer:
     """
 
     values = VALUES  # how ops of a Let are written
+    reductions = SUMS  # how what is in a cell is combined with an operand
+    integers = "at"  # what loads from `t`
 
     def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments) -> None:
         self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
@@ -108,7 +110,7 @@ class Printer:
                 yield " = ".join([*names, START[op]]) + (f"  # {note}" if note else "")
             case Accumulate(cell, op, operand, of, square):
                 text = self.operand(operand)
-                total = SUMS[op].format(self.read(cell), f"{text} * {text}" if square else text)
+                total = self.reductions[op].format(self.read(cell), f"{text} * {text}" if square else text)
                 yield self.write(cell, total) + (f"  # {of}" if of else "")
             case Stage(axis, extent, around, delay, body, otherwise):
                 yield f"{axis} = {around} - {delay}" if delay else f"{axis} = {around}"
@@ -199,11 +201,12 @@ class Printer:
                 return f"{first} + ({f'({text})' if ' ' in text else text} & {rows - 1})"
             return f"{text} - {index.since}" if index.since else text
         flat = affine(self.arguments.table(index.table.array), c_strides(index.extents), index.axes)
-        return f"{index.offset} + at(t, {flat})" if index.offset else f"at(t, {flat})"
+        number = f"{self.integers}(t, {flat})"
+        return f"{index.offset} + {number}" if index.offset else number
 
     def integer(self, n: int) -> str:
         """An integer that is read at run time: LLVM unrolls no short loop, Numba compiles no helper twice."""
-        return f"at(t, {self.arguments.table([n])})"
+        return f"{self.integers}(t, {self.arguments.table([n])})"
 
 
 def _kind(cell: Cell) -> str:

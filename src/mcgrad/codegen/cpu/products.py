@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 def product_lines(printer: Printer, node: Gemm) -> Iterator[str]:
     """Multiply a draw-independent matrix and the lane block of the operand."""
     var, workspace = node.var, printer.workspace
-    parts = contraction_labels(var)
-    fixed, operand = var.args[parts.fixed], var.args[1 - parts.fixed]
-    extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
-    batch, m, k, p = (
-        int(np.prod([extent[x] for x in labels], initial=1))
-        for labels in (parts.batch, parts.rows, parts.contracted, parts.columns)
-    )
-    matrix, flipped = _matrix(printer, node)
+    matrix, flipped, batch, m, k, p = product_sizes(printer, node)
     lanes, lead = workspace.lanes, m if flipped else k
     first, rows, inner, beta = "0", str(m), str(k), "real(0)"
     source, target = str(workspace.address(node.source)), str(workspace.address(node.target))
@@ -48,6 +41,18 @@ def product_lines(printer: Printer, node: Gemm) -> Iterator[str]:
         yield f"    {call}"
     else:
         yield call
+
+
+def product_sizes(printer: Printer, node: Gemm) -> tuple[str, bool, int, int, int, int]:
+    """The argument that holds the matrix, whether it is k x m, the number of products, and m, k and columns of each."""
+    parts = contraction_labels(node.var)
+    fixed, operand = node.var.args[parts.fixed], node.var.args[1 - parts.fixed]
+    extent = dict(zip(parts.matrix, fixed.shape, strict=True)) | dict(zip(parts.lanes, operand.shape, strict=True))
+    batch, m, k, p = (
+        int(np.prod([extent[x] for x in labels], initial=1))
+        for labels in (parts.batch, parts.rows, parts.contracted, parts.columns)
+    )
+    return *_matrix(printer, node), batch, m, k, p
 
 
 def _matrix(printer: Printer, node: Gemm) -> tuple[str, bool]:
