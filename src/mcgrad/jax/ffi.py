@@ -25,7 +25,7 @@ from mcgrad.jax import structures as xla
 from mcgrad.jax.host_call import Call, call_of
 
 TARGET = "mcgrad_estimate"
-PLATFORMS = {"cpu": "cpu", "cuda": "CUDA"}  # names of JAX, and those under which targets are registered
+PLATFORMS: dict[str, str] = {"cpu": "cpu", "cuda": "CUDA"}  # names of JAX, and those under which targets are registered
 
 WORD = ctypes.sizeof(ctypes.c_size_t)
 WORDS = ctypes.c_size_t * (ctypes.sizeof(xla.CallFrame) // WORD)  # a call frame, of which all fields are whole words
