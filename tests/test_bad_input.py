@@ -156,11 +156,11 @@ def test_refused_by_name(act, name, given, accepted):
 @pytest.mark.parametrize(
     ("integrand", "complaint"),
     [
-        (lambda z: z, r"array of shape \(3,\).*np.sum"),
+        (lambda z: z[:0], "array without elements"),
         (lambda z: 1.0, "ignores z"),
         (lambda z: None, "returns None"),
         (lambda z: "text", "returns 'text'"),
-        (lambda z: {"a": np.sum(z)}, "returns a dict"),
+        (lambda z: {"a": (z, z)}, "returns a tuple"),
         (lambda z: float(np.sum(z)), r"float\(np.sum\(z\)\)"),
         (lambda z: np.sum(z) if z[0] > 0 else 0.0, "np.where"),
         (lambda z: np.linalg.inv(np.outer(z, z))[0, 0], "np.linalg.inv"),

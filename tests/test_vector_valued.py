@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.cli import main
 from mcgrad.gradients.methods import METHODS
 
 Q = mg.Normal(np.array([0.3, -0.2, 0.5]), np.array([1.0, 0.7, 0.4]))
@@ -177,6 +178,41 @@ def test_verify_compare_and_auto_look_at_all_numbers():
     compared = mg.compare(jumps, Q, 4096, methods=["pathwise", "score+mean"], **NUMPY)
     assert set(compared.biased) == {"pathwise"}
     assert (compared.components[0], len(compared.rows[0].variance)) == ("d value[0] / d loc[0]", 12)
+
+
+def test_each_part_is_checked_for_jumps():
+    """A smooth part hides no other whose gradient is zero for every draw."""
+    q = mg.Normal(0.3, 1.2)
+
+    def step(z, k):
+        return {"smooth": z + k, "step": np.where(z > k, 1.0, 0.0)}
+
+    with pytest.raises(mg.ParameterError, match="k: given a parameter that the integrand follows in jumps alone"):
+        mg.Estimator(step, q, params={"k": 0.1}, **NUMPY)
+    with pytest.warns(mg.JumpWarning, match="is zero for every draw in loc, scale"):
+        mg.Estimator(step, q, params={"k": 0.1}, wrt=("loc", "scale"), **NUMPY)
+
+
+def test_a_job_has_cotangents_and_covariances(tmp_path, capsys):
+    (tmp_path / "model.py").write_text("def f(z):\n    return {'a': z, 'b': {'c': z[0] * z[1]}}\n")
+    keys = """
+        integrand = "model.py:f"
+        distribution = { family = "Normal", loc = [0.3, 0.4], scale = 1.0 }
+        n = 1000
+        backend = "numpy"
+        covariance = true
+        cotangent = { a = [1.0, 2.0], b = { c = 3.0 } }
+    """
+    (tmp_path / "job.toml").write_text(keys)
+    assert main(["run", str(tmp_path / "job.toml"), "--verify"]) == 0
+    assert "value.b.c" in capsys.readouterr().out
+    found = mg.Estimate.from_json((tmp_path / "results" / "job.json").read_text())
+    assert found.covariance["a"]["a"].shape == (2, 2)
+    z = (found.grad["loc"] - [1 + 3 * 0.4, 2 + 3 * 0.3]) / found.grad_stderr["loc"]
+    assert np.abs(z).max() < 4.5
+    (tmp_path / "job.toml").write_text(keys.replace("[1.0, 2.0]", "1.0"))
+    assert main(["run", str(tmp_path / "job.toml")]) != 0
+    assert "cotangent" in capsys.readouterr().err
 
 
 def test_an_array_of_one_number_and_shapes_with_axes():

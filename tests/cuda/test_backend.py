@@ -371,6 +371,23 @@ def test_gradients_stay_on_the_device(machine):
     assert str(estimate).splitlines()[:3] == str(host).splitlines()[:3]
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+def test_jacobians_stay_on_the_device(machine, weighed):
+    def f(z):
+        return {"a": np.sum(z) * np.linspace(1.0, 2.0, 5), "b": {"c": z[0] ** 2}}
+
+    q = mg.Normal(machine.cupy.asarray(np.linspace(-0.5, 0.5, 3)), 0.7)
+    weights = {"a": machine.cupy.asarray(np.linspace(0.0, 1.0, 5)), "b": {"c": 2.0}} if weighed else None
+    given = {"cotangent": weights, "covariance": True}
+    estimate = mg.Estimator(f, q, backend="cuda", output="device", **given)(1000)
+    host = mg.Estimator(f, mg.Normal(np.linspace(-0.5, 0.5, 3), 0.7), backend="numpy", **given)(1000)
+    for path, leaf in mg.tree.flatten(estimate.grad).items():
+        assert isinstance(leaf, machine.cupy.ndarray)
+        np.testing.assert_allclose(leaf.get(), mg.tree.flatten(host.grad)[path], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(estimate.value["a"], host.value["a"], rtol=1e-10)
+    np.testing.assert_allclose(estimate.covariance["a"]["b"]["c"], host.covariance["a"]["b"]["c"], rtol=1e-8)
+
+
 def test_output_on_a_device_needs_one(machine):
     with pytest.raises(mg.ParameterError, match="output: given 'device' with backend 'cpu'"):
         build("wave", "cpu", output="device")

@@ -42,7 +42,7 @@ def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
     Raises
     ------
     ParameterError
-        A parameter of the integrand that its value follows in jumps alone.
+        A parameter of the integrand that its value, or a part of it, follows in jumps alone.
 
     Warns
     -----
@@ -50,13 +50,20 @@ def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
         Where a parameter also moves a jump, or the value follows a parameter of q in jumps alone: once, with the
         line of the user's code.
     """
-    _refuse_zeros(problem, [path for path in wrt if path not in problem.own])
-    if _warns.get():
-        _warn(problem, wrt)
+    for root in _parts(problem.single):
+        _refuse_zeros(problem, root, [path for path in wrt if path not in problem.own])
+        if _warns.get():
+            _warn(problem, root, wrt)
 
 
-def _refuse_zeros(problem: Problem, paths: Sequence[str]) -> None:
-    root = problem.single
+def _parts(value: Var) -> list[Var]:
+    """Return the parts that a value is put together from, such as the arrays of a dict: each has its own gradient."""
+    if value.op != "concatenate":
+        return [value]
+    return [part for arg in value.args for part in _parts(arg)]
+
+
+def _refuse_zeros(problem: Problem, root: Var, paths: Sequence[str]) -> None:
     params = {path: problem.params[path] for path in paths}
     zero = [path for path, x in params.items() if reaches(x, [root], smoothly=False) and not reaches(x, [root])]
     if zero:
@@ -72,15 +79,15 @@ def _differences(paths: Sequence[str]) -> str:
     return ", ".join(f'"{path}": "difference"' for path in paths)
 
 
-def _warn(problem: Problem, wrt: Sequence[str]) -> None:
+def _warn(problem: Problem, root: Var, wrt: Sequence[str]) -> None:
     zero: list[str] = []
     moving: list[str] = []
     lines: list[tuple[str, int]] = []
     for path in wrt:
-        found = _jumps(problem, path)
+        found = _jumps(problem, root, path)
         if found:
             lines += [problem.lines[var] for var in found]
-            (moving if reaches(problem.params[path], [problem.single]) else zero).append(path)
+            (moving if reaches(problem.params[path], [root]) else zero).append(path)
     if not lines:
         return
     file, number = lines[0]
@@ -97,19 +104,19 @@ def _warn(problem: Problem, wrt: Sequence[str]) -> None:
     warnings.warn_explicit(message, JumpWarning, file, number, registry=_warned)
 
 
-def _jumps(problem: Problem, path: str) -> list[Var]:
+def _jumps(problem: Problem, root: Var, path: str) -> list[Var]:
     """Return the jumps that a parameter moves, of those in the user's own code.
 
     For a parameter of q: those in the transform, and those in the integrand if its value follows in no other way.
     """
-    param, root = problem.params[path], problem.single
+    param = problem.params[path]
     if path in problem.own and reaches(param, [root]):
         flat = flat_between(param, list(tree.flatten(problem.z).values()))
     else:
         flat = flat_between(param, [root])
-    read = set(toposort([problem.single]))  # the entropy or the divergence that it is may read no draw
+    read = set(toposort([root]))  # the entropy or the divergence that it is may read no draw
     own = [var for var in flat if var in read and var in problem.lines]
-    return [var for var in own if not is_continuous(problem.single, var, problem.values)]
+    return [var for var in own if not is_continuous(root, var, problem.values)]
 
 
 def _where(problem: Problem, flat: Sequence[Var]) -> str:

@@ -17,6 +17,7 @@ from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
+from mcgrad.jobs.datafile import described
 from mcgrad.jobs.job import Job, Location
 from mcgrad.jobs.references import References, at
 from mcgrad.jobs.toml_tables import refuse_depth, tables
@@ -29,6 +30,8 @@ KEYS = (
     "params",
     "data",
     "wrt",
+    "cotangent",
+    "covariance",
     "n",
     "seed",
     "dtype",
@@ -56,7 +59,7 @@ class Entry:
     name, location, n, seed, compare, n_compare, out
         As for `Job`.
     options : Options
-        Without params and data.
+        Without params, data and cotangent.
     references : References
         For the files that keys refer to.
     table : dict
@@ -99,6 +102,7 @@ class Entry:
                     self.options,
                     params=references.values("params", table.get("params", {})),
                     data=references.values("data", table.get("data", {})),
+                    cotangent=_cotangent(table.get("cotangent"), references),
                 ),
                 n=self.n,
                 seed=self.seed,
@@ -236,7 +240,7 @@ def _options(table: Mapping[str, Any], n: int) -> Options:
         dtype=None if dtype is None else arguments.one_of("dtype", dtype, arguments.DTYPES),
         threads=thread_count(table.get("threads")),
         draws=n,
-        **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite") if key in table},
+        **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite", "covariance") if key in table},
     )
 
 
@@ -255,6 +259,13 @@ def _wrt(given: Any) -> list[str] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ParameterError("wrt", shown(given), 'a list of parameters\' names, such as ["loc"]')
     return names
+
+
+def _cotangent(given: Any, references: References) -> Any:
+    """Return the weights of what the integrand returns: one value, or a table of values."""
+    if isinstance(given, Mapping) and not described(given):
+        return references.values("cotangent", given)
+    return None if given is None else references.value("cotangent", given)
 
 
 def _method(given: Any) -> str | dict[str, str]:

@@ -39,6 +39,10 @@ def threshold(z, *, c):
     return np.sum(np.where(z > c, z * z, 1.0))
 
 
+def levels(z):
+    return {"above": np.maximum(np.sum(z) - np.linspace(-1.0, 1.0, 5), 0.0), "moments": np.stack([z[0], z[0] * z[1]])}
+
+
 def quadratic(z):
     return -0.5 * np.sum(z * z)
 
@@ -52,6 +56,8 @@ CASES = {  # integrand, q, method, and what else there is
     "poisson": (np.sin, mg.Poisson(2.5), "measure_valued", {}),
     "truncated": (lambda z: np.sum(np.sin(z)), mg.TruncatedNormal(np.zeros(4), 1.0, LOW, HIGH), "pathwise", {}),
     "log odds": (mg.elbo(quadratic, mg.Beta([0.5, 2.0], [0.3, 3.0])), None, "stl", {}),
+    "arrays": (levels, mg.Normal(np.zeros(3), 0.7), "pathwise", {"covariance": True}),
+    "arrays by scores": (levels, mg.Normal(np.zeros(3), 0.7), "score+mean", {}),
     "standardized": (mg.elbo(quadratic, mg.Normal(1e6, 0.1)), None, "stl", {}),
 }
 
