@@ -26,7 +26,7 @@ def test_every_family_has_a_row_and_every_row_a_family():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_row_has_the_parameters(name):
     parameters = inspect.signature(FAMILIES[name]).parameters.values()
-    shown = [f"**{p.name}" if p.kind is p.VAR_KEYWORD else p.name for p in parameters]
+    shown = [f"**{p.name}" if p.kind is p.VAR_KEYWORD else p.name for p in parameters if p.name != "batch_ndim"]
     assert ROWS[name] == ", ".join(shown)
 
 

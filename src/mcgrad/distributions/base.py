@@ -37,8 +37,8 @@ class Distribution(Family):
 
     Instances do not change. Arrays are copied, and `params` is read-only.
 
-    Every family takes the keyword ``batch_ndim=0``: how many axes in front of its parameters count *rows*, problems
-    that have parameters and draws of their own. A parameter with fewer axes is shared by all rows.
+    Every family takes the keyword ``batch_ndim=0``, and passes it on: how many axes in front of its parameters count
+    *rows*, problems that have parameters and draws of their own. A parameter with fewer axes is shared by all rows.
 
     Attributes
     ----------
@@ -68,9 +68,8 @@ class Distribution(Family):
             cls.__init__ = _naming(vars(cls)["__init__"])  # type: ignore[method-assign]
 
     def __init__(self, /, **params: Any) -> None:
-        if "batch_ndim" in params:
-            self._set(batch_ndim=batch_ndim(params.pop("batch_ndim")))
-        ndim, known = self.batch_ndim, self.__dict__.get("_by_row")
+        ndim, known = batch_ndim(params.pop("batch_ndim", 0)), self.__dict__.get("_by_row")
+        self._set(batch_ndim=ndim)
         flat = {path: owned(float_array(path, value, ndim > 0)) for path, value in tree.flatten(params).items()}
         for name, value in params.items():
             if isinstance(value, Mapping) and not value and name in inspect.signature(self.transform).parameters:
@@ -357,8 +356,6 @@ def _naming(init: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(init)
     def checked(self: Distribution, /, *args: Any, **kwargs: Any) -> None:
-        if "batch_ndim" in kwargs:
-            self._set(batch_ndim=batch_ndim(kwargs.pop("batch_ndim")))
         try:
             init(self, *args, **kwargs)
         except TypeError as error:

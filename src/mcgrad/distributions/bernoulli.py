@@ -45,8 +45,8 @@ class Bernoulli(Distribution):
     support = supports.counts(1)
     reparameterized: ClassVar[bool] = False
 
-    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
-        super().__init__(**either(probs, logits))
+    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None, *, batch_ndim: int = 0) -> None:
+        super().__init__(**either(probs, logits), batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return two uniforms for each component."""

@@ -50,8 +50,8 @@ class Beta(Distribution):
     support = supports.unit_interval
     chart = LOGIT
 
-    def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike) -> None:
-        super().__init__(concentration1=concentration1, concentration0=concentration0)
+    def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(concentration1=concentration1, concentration0=concentration0, batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return standard normals for the two gamma variables."""
@@ -107,8 +107,8 @@ class FisherSnedecor(Distribution):
     support = supports.positive
     chart = LOG
 
-    def __init__(self, df1: ArrayLike, df2: ArrayLike) -> None:
-        super().__init__(df1=df1, df2=df2)
+    def __init__(self, df1: ArrayLike, df2: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(df1=df1, df2=df2, batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return standard normals for the two gamma variables."""

@@ -75,13 +75,20 @@ class Binomial(Distribution):
     reparameterized: ClassVar[bool] = False
     total_count: int
 
-    def __init__(self, total_count: float = 1, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        total_count: float = 1,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
+    ) -> None:
         whole = isinstance(total_count, int | float | np.integer) and not isinstance(total_count, bool)
         count = int(total_count) if whole and total_count % 1 == 0 else 0
         if not 1 <= count <= MOST:
             raise ParameterError("total_count", shown(total_count), f"a whole number from 1 to {MOST:,}")
         self._set(total_count=count, decompositions=_with_total_count(self.decompositions, count))
-        super().__init__(**either(probs, logits))
+        super().__init__(**either(probs, logits), batch_ndim=batch_ndim)
 
     def divergence_within(self, p: Distribution) -> Form | None:
         """Return KL(q || p) of the same number of trials."""

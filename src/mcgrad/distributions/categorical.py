@@ -27,8 +27,8 @@ class _Categories(Distribution):
     constraints: ClassVar = {"probs": positive, "logits": real}
     reparameterized: ClassVar[bool] = False
 
-    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
-        super().__init__(**either(probs, logits))
+    def __init__(self, probs: ArrayLike | None = None, logits: ArrayLike | None = None, *, batch_ndim: int = 0) -> None:
+        super().__init__(**either(probs, logits), batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return two uniforms for each draw."""

@@ -46,8 +46,8 @@ class Cauchy(Distribution):
     support = supports.real
     chart = REAL
 
-    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
-        super().__init__(loc=loc, scale=scale)
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, scale=scale, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any) -> Any:
@@ -96,8 +96,8 @@ class HalfCauchy(Distribution):
     divergence_forms: ClassVar = DivergenceForms(within=_half_divergence, interval=positive_line)
     support = supports.nonnegative
 
-    def __init__(self, scale: ArrayLike = 1.0) -> None:
-        super().__init__(scale=scale)
+    def __init__(self, scale: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(scale=scale, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, scale: Any) -> Any:

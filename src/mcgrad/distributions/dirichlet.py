@@ -40,8 +40,8 @@ class Dirichlet(Distribution):
     support = supports.simplex
     chart = SIMPLEX
 
-    def __init__(self, concentration: ArrayLike) -> None:
-        super().__init__(concentration=concentration)
+    def __init__(self, concentration: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(concentration=concentration, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of `concentration`."""

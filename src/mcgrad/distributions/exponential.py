@@ -47,8 +47,8 @@ class Exponential(Distribution):
     support = supports.nonnegative
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
-    def __init__(self, rate: ArrayLike = 1.0) -> None:
-        super().__init__(rate=rate)
+    def __init__(self, rate: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(rate=rate, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, rate: Any) -> Any:

@@ -58,8 +58,8 @@ class Gamma(Distribution):
     support = supports.positive
     chart = LOG
 
-    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
-        super().__init__(concentration=concentration, rate=rate)
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(concentration=concentration, rate=rate, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, concentration: Any, rate: Any) -> Any:
@@ -111,8 +111,8 @@ class Chi2(Distribution):
     support = supports.positive
     chart = LOG
 
-    def __init__(self, df: ArrayLike) -> None:
-        super().__init__(df=df)
+    def __init__(self, df: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(df=df, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, df: Any) -> Any:
@@ -178,8 +178,8 @@ class InverseGamma(Distribution):
     support = supports.positive
     chart = LOG
 
-    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0) -> None:
-        super().__init__(concentration=concentration, rate=rate)
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(concentration=concentration, rate=rate, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, concentration: Any, rate: Any) -> Any:

@@ -44,8 +44,8 @@ class GeneralizedPareto(Distribution):
     support = supports.interval("loc", _upper_end, closed=True, moving=("loc", "scale", "concentration"))
     chart = REAL
 
-    def __init__(self, loc: ArrayLike, scale: ArrayLike, concentration: ArrayLike) -> None:
-        super().__init__(loc=loc, scale=scale, concentration=concentration)
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, concentration: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, scale=scale, concentration=concentration, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, concentration: Any) -> Any:

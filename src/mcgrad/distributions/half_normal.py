@@ -50,8 +50,8 @@ class HalfNormal(Distribution):
     )
     support = supports.nonnegative
 
-    def __init__(self, scale: ArrayLike = 1.0) -> None:
-        super().__init__(scale=scale)
+    def __init__(self, scale: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(scale=scale, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, scale: Any) -> Any:

@@ -72,12 +72,14 @@ class Implicit(Reparameterized):
         noise: NoiseSpec,
         log_prob: Callable[..., Any] | None = None,
         constraints: Mapping[str, Constraint] | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         for name, function in {"cdf": cdf, "sampler": sampler}.items():
             if not callable(function):
                 raise ParameterError(name, shown(function), "a function")
         self._set(_path=_Path(cdf, sampler))
-        super().__init__(self._path, params, noise, log_prob, constraints)
+        super().__init__(self._path, params, noise, log_prob, constraints, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
         """Return the shape of what the sampler returns; refuse a `cdf` that does not go with it."""

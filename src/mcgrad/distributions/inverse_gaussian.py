@@ -54,8 +54,8 @@ class InverseGaussian(Distribution):
     divergence_forms: ClassVar = DivergenceForms(within=_divergence, interval=positive_line)
     support = supports.positive
 
-    def __init__(self, loc: ArrayLike, concentration: ArrayLike) -> None:
-        super().__init__(loc=loc, concentration=concentration)
+    def __init__(self, loc: ArrayLike, concentration: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, concentration=concentration, batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return a normal, for the roots, and a uniform, for the choice, for each of the event."""

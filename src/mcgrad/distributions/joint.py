@@ -37,7 +37,8 @@ class Joint(Distribution):
             raise ParameterError("parts", "none", "at least one distribution, as in Joint(a=Normal())")
         for name, part in parts.items():
             if not isinstance(part, Distribution):
-                raise ParameterError(name, shown(part), "a distribution")
+                own = "batch_ndim= of the parts, of which those with batch axes agree"
+                raise ParameterError(name, shown(part), own if name == "batch_ndim" else "a distribution")
         constraints = {f"{name}.{path}": c for name, part in parts.items() for path, c in part.constraints.items()}
         self._set(parts=parts, constraints=constraints)
         self._set(chart=Parts(tuple((name, part.chart) for name, part in parts.items())))
@@ -46,9 +47,8 @@ class Joint(Distribution):
         if all(part.bridges is None for part in parts.values()):
             self._set(bridges=None)
         self._set(reparameterized=all(part.reparameterized for part in parts.values()))
-        self._set(batch_ndim=_batch_ndim(parts, self.batch_ndim))
         self._set(_by_row=[f"{name}.{path}" for name, q in parts.items() if q.batch for path in q.batch.by_row])
-        super().__init__(**{name: part.params for name, part in parts.items()})
+        super().__init__(**{name: part.params for name, part in parts.items()}, batch_ndim=_batch_ndim(parts))
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> dict[str, Any]:
         """Return the event shapes of the parts by name."""
@@ -157,15 +157,13 @@ class Joint(Distribution):
         return f"Joint({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
 
 
-def _batch_ndim(parts: Mapping[str, Distribution], given: int) -> int:
+def _batch_ndim(parts: Mapping[str, Distribution]) -> int:
     """Return the number of batch axes that the parts have which have any."""
     known = [(name, part.batch_ndim) for name, part in parts.items() if part.batch]
     for name, ndim in known:
-        if ndim != (given or known[0][1]):
-            accepted = f"batch_ndim={given or known[0][1]}, as {'the Joint' if given else known[0][0]} has, or none"
+        if ndim != known[0][1]:
+            accepted = f"batch_ndim={known[0][1]}, as {known[0][0]} has, or none"
             raise ParameterError(name, f"a distribution with batch_ndim={ndim}", accepted)
-    if given and not known:
-        raise ParameterError("batch_ndim", f"{given} of parts without batch axes", "parts with batch_ndim")
     return known[0][1] if known else 0
 
 

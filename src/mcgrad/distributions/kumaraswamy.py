@@ -37,8 +37,8 @@ class Kumaraswamy(Distribution):
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOGIT
 
-    def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike) -> None:
-        super().__init__(concentration1=concentration1, concentration0=concentration0)
+    def __init__(self, concentration1: ArrayLike, concentration0: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(concentration1=concentration1, concentration0=concentration0, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, concentration1: Any, concentration0: Any) -> Any:

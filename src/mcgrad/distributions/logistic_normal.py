@@ -28,8 +28,8 @@ class _OnSimplex(Distribution):
     support = supports.simplex
     _bijection: ClassVar[Any]
 
-    def __init__(self, loc: ArrayLike, scale: ArrayLike) -> None:
-        super().__init__(loc=loc, scale=scale)
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, scale=scale, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of `loc`, one longer along the last axis."""

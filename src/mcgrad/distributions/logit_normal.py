@@ -33,8 +33,8 @@ class LogitNormal(Distribution):
     support = supports.unit_interval
     chart = LOGIT
 
-    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
-        super().__init__(loc=loc, scale=scale)
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, scale=scale, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any) -> Any:

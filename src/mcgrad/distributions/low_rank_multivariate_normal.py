@@ -74,8 +74,8 @@ class LowRankMultivariateNormal(Distribution):
     support = supports.real
     chart = REAL
 
-    def __init__(self, loc: ArrayLike, cov_factor: ArrayLike, cov_diag: ArrayLike) -> None:
-        super().__init__(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
+    def __init__(self, loc: ArrayLike, cov_factor: ArrayLike, cov_diag: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (d,)."""

@@ -43,8 +43,8 @@ class MatrixNormal(Distribution):
     support = supports.real
     chart = REAL
 
-    def __init__(self, loc: ArrayLike, scale_row: ArrayLike, scale_column: ArrayLike) -> None:
-        super().__init__(loc=loc, scale_row=scale_row, scale_column=scale_column)
+    def __init__(self, loc: ArrayLike, scale_row: ArrayLike, scale_column: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, scale_row=scale_row, scale_column=scale_column, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (n, p)."""

@@ -61,19 +61,21 @@ class MixtureSameFamily(Distribution):
         components: Distribution | Sequence[Distribution],
         probs: ArrayLike | None = None,
         logits: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         weights = either(probs, logits)
         family, event, noise, params, by_row, ndim = _stacked(components)
-        if ndim and self.batch_ndim not in (0, ndim):
-            raise ParameterError("batch_ndim", str(self.batch_ndim), f"{ndim}, as the components have")
-        ndim = ndim or self.batch_ndim
+        if ndim and batch_ndim not in (0, ndim):
+            raise ParameterError("batch_ndim", str(batch_ndim), f"{ndim}, as the components have")
+        ndim = ndim or batch_ndim
         weighted = [name for name, x in weights.items() if np.ndim(x) > ndim]
-        self._set(batch_ndim=ndim, _by_row=[*weighted, *(f"components.{path}" for path in by_row)])
+        self._set(_by_row=[*weighted, *(f"components.{path}" for path in by_row)])
         constraints: dict[str, Constraint] = {"probs": positive, "logits": real}
         for path, constraint in family.constraints.items():
             constraints[f"components.{path}"] = family.components(family).constraint(path, constraint)
         self._set(family=family, chart=family.chart, constraints=constraints, _event=event, _noise=noise)
-        super().__init__(**weights, components=params)
+        super().__init__(**weights, components=params, batch_ndim=ndim)
 
     family: type[Distribution]
     _event: Shape

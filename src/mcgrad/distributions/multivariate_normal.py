@@ -81,13 +81,15 @@ class MultivariateNormal(Distribution):
         scale_tril: ArrayLike | None = None,
         covariance_matrix: ArrayLike | None = None,
         precision_matrix: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         matrices = {
             "scale_tril": scale_tril,
             "covariance_matrix": covariance_matrix,
             "precision_matrix": precision_matrix,
         }
-        super().__init__(loc=loc, **one_of(**matrices))
+        super().__init__(loc=loc, **one_of(**matrices), batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (d,)."""

@@ -63,8 +63,8 @@ class Pareto(Distribution):
     support = supports.interval("scale", closed=True)
     chart = LOG
 
-    def __init__(self, scale: ArrayLike, alpha: ArrayLike) -> None:
-        super().__init__(scale=scale, alpha=alpha)
+    def __init__(self, scale: ArrayLike, alpha: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(scale=scale, alpha=alpha, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, scale: Any, alpha: Any) -> Any:

@@ -54,11 +54,11 @@ class Poisson(Distribution):
     reparameterized: ClassVar[bool] = False
     max_rate: float
 
-    def __init__(self, rate: ArrayLike, max_rate: float | None = None) -> None:
+    def __init__(self, rate: ArrayLike, max_rate: float | None = None, *, batch_ndim: int = 0) -> None:
         if max_rate is not None and not (isinstance(max_rate, int | float) and 0 < max_rate <= MOST):
             raise ParameterError("max_rate", shown(max_rate), f"a number > 0, at most {MOST:,.0f}")
         self._set(max_rate=max_rate)
-        super().__init__(rate=rate)
+        super().__init__(rate=rate, batch_ndim=batch_ndim)
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse rates beyond the table."""

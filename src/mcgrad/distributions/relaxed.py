@@ -43,8 +43,15 @@ class RelaxedBernoulli(Distribution):
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOGIT
 
-    def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
-        super().__init__(temperature=temperature, **either(probs, logits))
+    def __init__(
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
+    ) -> None:
+        super().__init__(temperature=temperature, **either(probs, logits), batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, temperature: Any, probs: Any = None, logits: Any = None) -> Any:
@@ -94,8 +101,15 @@ class RelaxedOneHotCategorical(Distribution):
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = SIMPLEX
 
-    def __init__(self, temperature: ArrayLike, probs: ArrayLike | None = None, logits: ArrayLike | None = None) -> None:
-        super().__init__(temperature=temperature, **either(probs, logits))
+    def __init__(
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
+    ) -> None:
+        super().__init__(temperature=temperature, **either(probs, logits), batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of the weights."""

@@ -50,6 +50,8 @@ class Reparameterized(Distribution):
         noise: NoiseSpec,
         log_prob: Callable[..., Any] | None = None,
         constraints: Mapping[str, Constraint] | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         for name, function in {"transform": transform, "log_prob": log_prob}.items():
             if not callable(function) and not (name == "log_prob" and function is None):
@@ -59,7 +61,7 @@ class Reparameterized(Distribution):
         noises.sources(noise)  # raises for other values than noise
         self._set(transform=transform, noise=noise, constraints=checked(constraints, tree.flatten(params)))
         self._set(log_density=log_prob or _no_log_prob)
-        super().__init__(**params)
+        super().__init__(**params, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Any:
         """Return the shape of what `transform` returns."""

@@ -44,9 +44,15 @@ class SinhArcsinh(Distribution):
     chart = REAL
 
     def __init__(
-        self, loc: ArrayLike, scale: ArrayLike, skewness: ArrayLike = 0.0, tailweight: ArrayLike = 1.0
+        self,
+        loc: ArrayLike,
+        scale: ArrayLike,
+        skewness: ArrayLike = 0.0,
+        tailweight: ArrayLike = 1.0,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
-        super().__init__(loc=loc, scale=scale, skewness=skewness, tailweight=tailweight)
+        super().__init__(loc=loc, scale=scale, skewness=skewness, tailweight=tailweight, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, skewness: Any, tailweight: Any) -> Any:

@@ -47,8 +47,8 @@ class StudentT(Distribution):
     support = supports.real
     chart = REAL
 
-    def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
-        super().__init__(df=df, loc=loc, scale=scale)
+    def __init__(self, df: ArrayLike, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(df=df, loc=loc, scale=scale, batch_ndim=batch_ndim)
 
     def noise_of(self, event_shape: Any) -> NoiseSpec:
         """Return standard normals for the normal and for the chi-squared variable."""
@@ -85,8 +85,8 @@ class MultivariateStudentT(Distribution):
     support = supports.real
     chart = REAL
 
-    def __init__(self, df: ArrayLike, loc: ArrayLike, scale_tril: ArrayLike) -> None:
-        super().__init__(df=df, loc=loc, scale_tril=scale_tril)
+    def __init__(self, df: ArrayLike, loc: ArrayLike, scale_tril: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(df=df, loc=loc, scale_tril=scale_tril, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (d,)."""

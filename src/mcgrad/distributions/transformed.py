@@ -62,6 +62,8 @@ class Transformed(Distribution):
         inverse: Callable[..., Any] | None = None,
         log_det: Callable[..., Any] | None = None,
         constraints: Mapping[str, Constraint] | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         if not isinstance(base, Distribution):
             raise ParameterError("base", shown(base), "a distribution")
@@ -83,12 +85,12 @@ class Transformed(Distribution):
         self._set(_map=fn if isinstance(fn, Bijection) else _Written(fn, inverse, log_det))
         self._set(chart=_chart(self._map, base.chart, bool(own)))
         self._set(reparameterized=base.reparameterized)
-        ndim = self.batch_ndim or base.batch_ndim
+        ndim = batch_ndim or base.batch_ndim
         if base.batch and base.batch.ndim != ndim:
             raise ParameterError("batch_ndim", str(ndim), f"{base.batch.ndim}, as the base has")
         of_base = base.batch.by_row if base.batch else ()
-        self._set(batch_ndim=ndim, _by_row=[*of_base, *(path for path, x in known.items() if np.ndim(x) >= ndim)])
-        super().__init__(**base.params, **own)
+        self._set(_by_row=[*of_base, *(path for path, x in known.items() if np.ndim(x) >= ndim)])
+        super().__init__(**base.params, **own, batch_ndim=ndim)
 
     def _split(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The base's parameters, and those of the map."""

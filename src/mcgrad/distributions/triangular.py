@@ -40,8 +40,10 @@ class Triangular(Distribution):
     )
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
-    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5) -> None:
-        super().__init__(low=low, high=high, peak=peak)
+    def __init__(
+        self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, peak: ArrayLike = 0.5, *, batch_ndim: int = 0
+    ) -> None:
+        super().__init__(low=low, high=high, peak=peak, batch_ndim=batch_ndim)
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high, and a peak outside of them."""

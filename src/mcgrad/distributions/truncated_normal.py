@@ -53,10 +53,16 @@ class TruncatedNormal(Distribution):
     chart = REAL
 
     def __init__(
-        self, loc: ArrayLike, scale: ArrayLike, low: ArrayLike | None = None, high: ArrayLike | None = None
+        self,
+        loc: ArrayLike,
+        scale: ArrayLike,
+        low: ArrayLike | None = None,
+        high: ArrayLike | None = None,
+        *,
+        batch_ndim: int = 0,
     ) -> None:
         bounds = {name: bound for name, bound in (("low", low), ("high", high)) if not _is_none(bound)}
-        super().__init__(loc=loc, scale=scale, **bounds)
+        super().__init__(loc=loc, scale=scale, **bounds, batch_ndim=batch_ndim)
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high."""

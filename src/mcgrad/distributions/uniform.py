@@ -60,8 +60,8 @@ class Uniform(Distribution):
     support = supports.interval("low", lambda low, high: low + (high - low), closed=True, moving=("low", "high"))
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 
-    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0) -> None:
-        super().__init__(low=low, high=high)
+    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(low=low, high=high, batch_ndim=batch_ndim)
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high."""

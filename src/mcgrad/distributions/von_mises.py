@@ -38,8 +38,8 @@ class VonMises(Distribution):
         "loc - pi < z < loc + pi", ends=lambda loc, concentration: (loc - math.pi, loc + math.pi), moving=("loc",)
     )
 
-    def __init__(self, loc: ArrayLike = 0.0, concentration: ArrayLike = 1.0) -> None:
-        super().__init__(loc=loc, concentration=concentration)
+    def __init__(self, loc: ArrayLike = 0.0, concentration: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(loc=loc, concentration=concentration, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, concentration: Any) -> Any:

@@ -41,8 +41,8 @@ class VonMisesFisher(Distribution):
     constraints: ClassVar = {"mean_direction": real, "concentration": nonnegative}
     support = supports.sphere
 
-    def __init__(self, mean_direction: ArrayLike, concentration: ArrayLike = 1.0) -> None:
-        super().__init__(mean_direction=mean_direction, concentration=concentration)
+    def __init__(self, mean_direction: ArrayLike, concentration: ArrayLike = 1.0, *, batch_ndim: int = 0) -> None:
+        super().__init__(mean_direction=mean_direction, concentration=concentration, batch_ndim=batch_ndim)
 
     def event_shape_of(self, shapes: Mapping[str, Shape]) -> Shape:
         """Return (d,)."""

@@ -53,8 +53,8 @@ class Weibull(Distribution):
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
     chart = LOG
 
-    def __init__(self, scale: ArrayLike, concentration: ArrayLike) -> None:
-        super().__init__(scale=scale, concentration=concentration)
+    def __init__(self, scale: ArrayLike, concentration: ArrayLike, *, batch_ndim: int = 0) -> None:
+        super().__init__(scale=scale, concentration=concentration, batch_ndim=batch_ndim)
 
     @staticmethod
     def transform(eps: Any, *, scale: Any, concentration: Any) -> Any:

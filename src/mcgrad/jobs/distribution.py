@@ -79,7 +79,7 @@ def _bijection(key: str, given: Any, references: References) -> Any:
 
 def _names(key: str, family: str, table: Mapping[str, Any]) -> None:
     accepted = inspect.signature(FAMILIES[family]).parameters
-    names = [name for name in accepted if name != "constraints"]
+    names = [name for name in accepted if name not in ("constraints", "batch_ndim")]
     for name in table:
         if name not in names:
             raise ParameterError(f"{key}.{name}", f"no parameter of {family}", ", ".join(names))
