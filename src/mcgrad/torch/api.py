@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,12 +14,13 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.reals import count
+from mcgrad.torch import earlier
 from mcgrad.torch.autograd import Expectation, TransformedExpectation, outputs_of
-from mcgrad.torch.leaves import Leaf, leaves
-from mcgrad.torch.operator import Call, Outputs, expectation_op
+from mcgrad.torch.leaves import Leaf, Leaves, leaves
+from mcgrad.torch.operator import Call, expectation_of
 from mcgrad.torch.problems import number_of, problem_of
 from mcgrad.torch.rows import Axes, Rows, split
-from mcgrad.torch.seeds import seed_tensor
+from mcgrad.torch.seeds import seed_number, seed_tensor
 
 WIDTHS = {
     "float32": torch.float32,
@@ -28,6 +29,8 @@ WIDTHS = {
     torch.float64: torch.float64,
 }
 REDUCE = (None, "sum", "mean")
+
+Options = tuple[tuple[str, Any], ...]  # of Estimators
 
 
 class Estimate(NamedTuple):
@@ -147,7 +150,7 @@ def expectation(
         ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
         ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
     )
-    return _outputs(f, q, n, params, data, seed_tensor(seed, generator), dtype, options, reduce, q_params, False)[0][0]
+    return _outputs(f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, False)[0][0]
 
 
 def estimate(
@@ -195,9 +198,8 @@ def estimate(
         ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
         ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
     )
-    at = seed_tensor(seed, generator)
     (value, grad, stderr, nonfinite_), known, rows = _outputs(
-        f, q, n, params, data, at, dtype, options, reduce, q_params, True
+        f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, True
     )
     chosen = [leaf for leaf in known if leaf.differentiable]
     shapes = [leaf.shape if leaf.by_row else (*rows.value, *leaf.shape) for leaf in chosen]
@@ -216,21 +218,53 @@ def _outputs(
     n: Any,
     params: Mapping[str, Any] | None,
     data: Mapping[str, Any] | None,
-    seed: torch.Tensor,
+    seed: Any,
+    generator: torch.Generator | None,
     dtype: Any,
-    options: tuple[tuple[str, Any], ...],
+    options: Options,
     reduce: str | None,
     q_params: Mapping[str, Any],
     errors: bool,
-) -> tuple[Outputs, tuple[Leaf, ...], Rows]:
-    """Return what the operator returns, and what is known of the tensors and of their rows."""
+) -> tuple[Sequence[torch.Tensor], tuple[Leaf, ...], Rows]:
+    """Return the value, or with errors all that the operator returns; and what is known of tensors and rows."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        call, found, _ = _prepared(f, q, n, params, data, dtype, options, reduce, q_params, errors)
+        apply = expectation_of if torch.compiler.is_compiling() else TransformedExpectation.apply
+        return apply(call, seed_tensor(seed, generator), *found.tensors), found.known, call.rows
+    kinds, values = earlier.kinds_of(f, q, (n, dtype, options, reduce, errors), (q_params, params, data))
+    like = earlier.find(kinds)
+    if like is None:
+        call, found, problem = _prepared(f, q, n, params, data, dtype, options, reduce, q_params, errors)
+        tensors, known = found.tensors, found.known
+        earlier.put(kinds, values, found, call, problem)
+    else:
+        call, known, tensors = like.call, like.known, like.tensors(values)
+    number = seed_number(seed, generator)
+    if True in call.differentiable:
+        return Expectation.apply(call, number, *tensors), known, call.rows
+    return outputs_of(call, number, tensors), known, call.rows
+
+
+def _prepared(
+    f: Any,
+    q: Any,
+    n: Any,
+    params: Mapping[str, Any] | None,
+    data: Mapping[str, Any] | None,
+    dtype: Any,
+    options: Options,
+    reduce: str | None,
+    q_params: Mapping[str, Any],
+    errors: bool,
+) -> tuple[Call, Leaves, Any]:
+    """Return a call, its tensors, and its problem, which in a compiled graph has its number only."""
     if dtype is not None and dtype not in WIDTHS:
         raise ParameterError("dtype", shown(dtype), "torch.float32 or torch.float64")
     if reduce not in REDUCE:
         raise ParameterError("reduce", shown(reduce), "None, 'sum' or 'mean'")
     whole = f.q if q is None and isinstance(f, Objective) else q
     *_, (_, batched_params), (_, batched_data) = options
-    tensors, known, static, result, axes = leaves(
+    found = leaves(
         q_params,
         {} if params is None else params,
         {} if data is None else data,
@@ -238,19 +272,15 @@ def _outputs(
         Axes.of(whole, batched_params, batched_data),
         errors,
     )
-    rows = Rows.of(axes, known, reduce)
-    if axes.ndim and reduce is None and False in rows.by_row:
+    rows = Rows.of(found.axes, found.known, reduce)
+    if found.axes.ndim and reduce is None and False in rows.by_row:
         reduce = "none"  # the cotangent of each row is known in the backward pass only
-    width = "float64" if result == torch.float64 else "float32"
-    options = (*options, ("dtype", width), ("reduce", reduce))
-    compiling = torch.compiler.is_compiling()
-    number = number_of(f, q, known, static, options) if compiling else problem_of(f, q, known, static, options).number
-    differentiable = [leaf.differentiable for leaf in known]
-    call = Call(number, n if type(n) is int else count("n", n, 2), differentiable, result, errors, rows)
-    if compiling:
-        return expectation_op(tensors, seed, *call), known, rows
-    if torch._C._are_functorch_transforms_active():
-        return TransformedExpectation.apply(call, seed, *tensors), known, rows
-    if True in differentiable:
-        return Expectation.apply(call, seed, *tensors), known, rows
-    return outputs_of(call, seed, tensors), known, rows
+    options = (*options, ("dtype", "float64" if found.dtype == torch.float64 else "float32"), ("reduce", reduce))
+    if torch.compiler.is_compiling():
+        number, problem = number_of(f, q, found.known, found.static, options), None
+    else:
+        problem = problem_of(f, q, found.known, found.static, options)
+        number = problem.number
+    differentiable = [leaf.differentiable for leaf in found.known]
+    n = n if type(n) is int else count("n", n, 2)
+    return Call(number, n, differentiable, found.dtype, errors, rows), found, problem

@@ -8,31 +8,31 @@ from typing import Any
 import torch
 
 from mcgrad.errors import ParameterError
-from mcgrad.torch.operator import Call, Outputs, expectation_op, run
+from mcgrad.torch.operator import PLAIN, Call, Outputs, expectation_of, solve
+from mcgrad.torch.seeds import as_tensor
 
-PLAIN = (torch.Tensor, torch.nn.Parameter)  # types of tensors with numbers of their own
 FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
 
 
-def outputs_of(call: Call, seed: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Outputs:
+def outputs_of(call: Call, seed: int, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     """Call the operator, or what it runs where no mode of PyTorch's dispatcher and no kind of tensor could ask for it.
 
     The dispatcher costs more than all else here.
     """
     if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in PLAIN for x in tensors):
-        return run(tensors, seed, *call)
+        return solve(tensors, seed, *call)
     with torch._C._AutoDispatchBelowAutograd():
-        return expectation_op(tensors, seed, *call)  # type: ignore[no-any-return]
+        return expectation_of(call, as_tensor(seed), *tensors)
 
 
 class Expectation(torch.autograd.Function):
     """The value, and as further outputs, which have no derivative, the others of the operator."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, call: Call, seed: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run, and keep the gradient."""
         value, grad, *errors = outputs_of(call, seed, tensors)
-        ctx.call, ctx.parameters = call, call.chosen(tensors)
+        ctx.call, ctx.tensors = call, tensors
         ctx.save_for_backward(grad)
         ctx.set_materialize_grads(False)
         if not call.errors:
@@ -44,7 +44,7 @@ class Expectation(torch.autograd.Function):
     def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
         """Multiply the gradient by the cotangent of the value."""
         (grad,) = ctx.saved_tensors
-        return _gradients(ctx.call, cotangent, grad, ctx.parameters)
+        return _gradients(ctx.call, cotangent, grad, ctx.call.chosen(ctx.tensors))
 
 
 class TransformedExpectation(torch.autograd.Function):
@@ -53,7 +53,7 @@ class TransformedExpectation(torch.autograd.Function):
     @staticmethod
     def forward(call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> Outputs:
         """Call the operator."""
-        return expectation_op(tensors, seed, *call)  # type: ignore[no-any-return]
+        return expectation_of(call, seed, *tensors)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:

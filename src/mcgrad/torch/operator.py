@@ -24,6 +24,7 @@ SCHEMA = (
     "bool errors, SymInt[] value, bool[] by_row, float weight) "
     "-> (Tensor value, Tensor grad, Tensor stderr, Tensor nonfinite)"
 )  # with other arguments it needs another name: compiled graphs on the disk know it by that alone
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # types of tensors with numbers of their own
 NUMPY: dict[Any, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -67,8 +68,18 @@ class Call:
         return [x for x, wanted in zip(tensors, self.differentiable, strict=True) if wanted]
 
 
-def run(tensors: Sequence[torch.Tensor], seed: torch.Tensor, number: int, n: int, *others: Any) -> Outputs:
-    """Estimate the problem; the results are on the device of the first tensor that is not in host memory."""
+def run(tensors: Sequence[torch.Tensor], seed: torch.Tensor, *others: Any) -> Outputs:
+    """Estimate the problem, for the dispatcher, with empty tensors in the place of what is not asked for."""
+    value, grad, *errors = solve(tensors, seed_of(seed), *others)
+    stderr, nonfinite = errors or (torch.empty(0), torch.empty(0, dtype=torch.int64))
+    return value, grad, stderr.to(value.device), nonfinite.to(value.device)
+
+
+def solve(tensors: Sequence[torch.Tensor], seed: int, number: int, n: int, *others: Any) -> list[torch.Tensor]:
+    """Return the value, the gradient and, if asked for, the two outputs of errors.
+
+    They are on the device of the first tensor that is not in host memory.
+    """
     solved, device = problem(number), None
     _, dtype, errors, shape, *_ = others
     arrays: list[Any] = []
@@ -79,13 +90,12 @@ def run(tensors: Sequence[torch.Tensor], seed: torch.Tensor, number: int, n: int
             device = device or x.device
             arrays.append(x.detach() if x.is_cuda else _host_array(solved, len(arrays), x))
     stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
-    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed_of(seed), stream, errors, tuple(shape))
+    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, tuple(shape))
     width = NUMPY[dtype]
     outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
-    outputs += [torch.from_numpy(nonfinite)] if errors else [torch.empty(0), torch.empty(0, dtype=torch.int64)]
-    if device is not None:
-        outputs = [x.to(device) for x in outputs]
-    return outputs[0], outputs[1], outputs[2], outputs[3]
+    if errors:
+        outputs.append(torch.from_numpy(nonfinite))
+    return outputs if device is None else [x.to(device) for x in outputs]
 
 
 def fake(
@@ -144,3 +154,9 @@ _library.impl("expectation", run, "CompositeExplicitAutograd")
 torch.library.register_fake("mcgrad::expectation", fake, lib=_library)
 torch.library.register_autograd("mcgrad::expectation", _backward, setup_context=_setup, lib=_library)
 expectation_op = torch.ops.mcgrad.expectation.default
+
+
+def expectation_of(call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> Outputs:
+    """Call the operator."""
+    outputs: Outputs = expectation_op(tensors, seed, *call)
+    return outputs

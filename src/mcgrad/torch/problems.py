@@ -172,7 +172,7 @@ class _Same:
         return id(self.kept)
 
 
-def _key(f: Any) -> Hashable:
+def key_of(f: Any) -> Hashable:
     """Return what is equal for functions that do the same: for a lambda, of the same line and what it closes over."""
     if type(f) is not FunctionType:
         return f if isinstance(f, Hashable) else _Same(f)
@@ -192,7 +192,7 @@ def problem_of(
 ) -> Problem:
     """Return the problem of these arguments: the one that was made for equal ones before, if it is kept still."""
     try:
-        key = (_key(f), _key(q), known, static, options)
+        key = (key_of(f), key_of(q), known, static, options)
         found = _recent.get(key)
     except TypeError:
         path = next((path for path, x in static if not isinstance(x, Hashable)), "options")

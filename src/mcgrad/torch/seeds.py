@@ -23,16 +23,28 @@ def seed_tensor(seed: Any, generator: torch.Generator | None) -> torch.Tensor:
         To draw it from; default PyTorch's own, of the CPU.
     """
     if seed is None:
-        device = "cpu" if generator is None else generator.device
-        return torch.randint(0, MOST, (), generator=generator, dtype=torch.int64, device=device)
+        if generator is None:
+            return torch.randint(MOST, (), device="cpu")
+        return torch.randint(MOST, (), generator=generator, device=generator.device)
     if generator is not None:
         raise ParameterError("generator", "a generator, and a seed", "one of the two")
     if isinstance(seed, torch.Tensor):
         if seed.dtype != torch.int64 or seed.ndim:
             raise ParameterError("seed", shown(seed), "an int, or an int64 tensor without axes")
         return seed
-    number = whole_seed(seed)
-    return torch.full((), number if number <= MOST else number - (1 << 64), dtype=torch.int64)
+    return as_tensor(whole_seed(seed))
+
+
+def seed_number(seed: Any, generator: torch.Generator | None) -> int:
+    """Return a seed as `seed_tensor` makes it, as a number."""
+    if type(seed) is int and generator is None:
+        return whole_seed(seed)
+    return seed_of(seed_tensor(seed, generator))
+
+
+def as_tensor(seed: int) -> torch.Tensor:
+    """Return the tensor of a seed."""
+    return torch.full((), seed if seed <= MOST else seed - (1 << 64), dtype=torch.int64)
 
 
 def seed_of(tensor: torch.Tensor) -> int:
