@@ -272,6 +272,14 @@ def test_what_jax_itself_refuses_stays_its_own():
     assert any("raised while tracing wrong_shapes with z of shape (3,)" in note for note in caught.value.__notes__)
 
 
+def test_what_a_transformation_around_f_traces_is_an_argument():
+    def outside(w):
+        return mg.estimate(mg.from_jax(lambda z: jnp.sum(w * z)), Q, 100).value
+
+    with pytest.raises(mg.TraceError, match=r"a transformation of JAX around f.*params= or data="):
+        jax.jit(outside)(1.0)
+
+
 def test_without_from_jax_the_error_says_so():
     with pytest.raises(mg.TraceError, match=r"give mg\.from_jax\(f\) for f"):
         mg.estimate(lambda z: jnp.sin(z).sum(), Q, 100)

@@ -264,6 +264,20 @@ def test_a_module_is_an_integrand():
         mg.estimate(f, Q, 300, params={"rho": 1.0})
 
 
+def test_what_is_compiled_runs_as_it_was_written():
+    f = mg.from_torch(torch.compile(likelihood, backend="eager"), decoder=torch.compile(DECODER, backend="eager"))
+    assert list(f.params["decoder"]) == ["0", "2"]
+    given = {"params": f.params, "data": {"x": IMAGE}, "backend": "numpy"}
+    close(mg.estimate(f, Q, 400, **given), mg.estimate(likelihood_in_numpy, Q, 400, **given))
+
+
+def test_expectations_of_tensors_move_the_parameters_of_modules():
+    f = mg.from_torch(likelihood, decoder=DECODER)
+    est = mg.estimate(f, Q, 400, params=f.params, data={"x": IMAGE}, seed=5)
+    mg.torch.expectation(f, Q, 400, params=f.tensors, data={"x": torch.tensor(IMAGE)}, seed=5).backward()
+    np.testing.assert_allclose(DECODER[0].weight.grad, est.grad["decoder"]["0"]["weight"], rtol=1e-4, atol=1e-5)
+
+
 def test_stopped_gradients():
     def by_detach(z):
         return (z * z.detach()).sum() + (z * z.data).sum()
@@ -295,6 +309,12 @@ def test_jump_warnings_name_the_line_of_f():
 
     with pytest.warns(mg.JumpWarning, match=rf"line {f.__code__.co_firstlineno + 1}"):
         mg.estimate(mg.from_torch(f), Q, 2000, method="pathwise")
+
+
+class Doubling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
 
 
 COUNTER = torch.zeros(3)
@@ -333,6 +353,7 @@ def wrong_shapes(z):
         (lambda z: np.sin(z).sum(), "Tensor.__array__", "use functions of torch"),
         (lambda z: (z + 1j).real.sum(), "complex", "real numbers"),
         (changes, "changing a tensor that f has not made", "x + y for x += y"),
+        (lambda z: Doubling.apply(z).sum(), "torch.autograd.Function", "what its forward computes"),
         (lambda z: F.conv1d(z[None, None], torch.ones(1, 1, 2)).sum(), "aten.convolution", "shifted slices"),
     ],
 )

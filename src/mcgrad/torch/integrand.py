@@ -23,6 +23,7 @@ class TorchFunction(FrameworkFunction):
         from mcgrad.torch.aten.modules import Calling, is_module
 
         super().__init__(function)
+        function = getattr(function, "_orig_mod", function)  # of torch.compile
         for name, module in modules.items():
             if not is_module(module):
                 raise ParameterError(name, shown(module), "a torch.nn.Module")
@@ -122,11 +123,12 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
     -----
     Each time mcgrad traces it, f runs once on tensors without memory, and the operators (of ATen) that it calls are
     evaluated by NumPy's functions on what stands for the draws. So f becomes part of the kernel, PyTorch computes
-    nothing while it runs, and mcgrad differentiates it: rules of `torch.autograd.Function` are not used, `detach` and
-    `torch.no_grad` are. Parameters of modules that are not among ``params=``, and other tensors that f reads besides
-    its arguments, are constants, of the values that they have when f is traced. Draws, parameters and floats are
-    float64 while f is traced, and operators take floats of different widths; integers and booleans in ``data=`` are
-    tensors with values, so that they may index. Which operators there are is in docs/frameworks.md.
+    nothing while it runs, and mcgrad differentiates it: `detach` and `torch.no_grad` stop derivatives, and a
+    `torch.autograd.Function` is refused. What `torch.compile` has made runs as it was written. Parameters of modules
+    that are not among ``params=``, and other tensors that f reads besides its arguments, are constants, of the values
+    that they have when f is traced. Draws, parameters and floats are float64 while f is traced, and operators take
+    floats of different widths; integers and booleans in ``data=`` are tensors with values, so that they may index.
+    Which operators there are is in docs/frameworks.md.
 
     Examples
     --------

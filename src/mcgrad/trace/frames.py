@@ -50,6 +50,16 @@ def user_line() -> Line | None:
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 
+def line_of(error: BaseException) -> Line | None:
+    """Return the line of the user's code, the innermost one, through which an error came."""
+    step, line = error.__traceback__, None
+    while step is not None:
+        if owner(step.tb_frame.f_code.co_filename) is None:
+            line = step.tb_frame.f_code.co_filename, step.tb_lineno
+        step = step.tb_next
+    return line
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame that is not mcgrad's, Python's or another library's; None for a line replayed."""
     if _replayed.get() is not None:

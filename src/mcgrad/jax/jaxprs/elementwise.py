@@ -93,6 +93,13 @@ def _clamp(low: Any, x: Any, high: Any) -> Any:
     return np.minimum(np.maximum(x, low), high)
 
 
+def _max(x: Any, y: Any) -> Any:
+    """The larger of two; minus infinity, with which JAX begins maxima, leaves the other as it is."""
+    if not isinstance(x, Tracer) and x.ndim == 0 and x == -np.inf:
+        return y
+    return np.maximum(x, y)
+
+
 def erf_inv(x: Any) -> Any:
     """Return the inverse of the error function."""
     return special.ndtri((x + 1.0) / 2.0) / np.sqrt(2.0)
@@ -123,7 +130,7 @@ _OF_ARGUMENTS: dict[str, Rule] = {
     "neg": np.negative,
     "abs": np.absolute,
     "sign": np.sign,
-    "max": np.maximum,
+    "max": _max,
     "min": np.minimum,
     "clamp": _clamp,
     "floor": np.floor,

@@ -17,7 +17,7 @@ from mcgrad.jax.jaxprs.indexed import INDEXED
 from mcgrad.jax.jaxprs.moving import MOVING
 from mcgrad.jax.jaxprs.reductions import REDUCTIONS
 from mcgrad.jax.jaxprs.remedies import KEYS, VALUES, remedy
-from mcgrad.trace.frames import Line, owner, replayed, replaying
+from mcgrad.trace.frames import Line, line_of, owner, replayed, replaying
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
@@ -60,9 +60,8 @@ def replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
             shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in values]
             closed, result = jax.make_jaxpr(of_abstract, return_shape=True)(*shapes)
         except CONCRETE as error:
-            line = _line_of_error(error)
             first = str(error).partition("\n")[0]
-            raise TraceError(f"{first} ({VALUES})", *(line or ())) from error
+            raise TraceError(f"{first} ({VALUES})", *(line_of(error) or ())) from error
         results = evaluate(closed.jaxpr, closed.consts, values)
     return jax.tree.unflatten(jax.tree.structure(result), results)
 
@@ -93,7 +92,15 @@ def evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any], of_u
 
 
 def _array(value: Any) -> Any:
-    """Return a constant that a jaxpr holds as a NumPy array; a key of random numbers stays as it is."""
+    """Return a constant that a jaxpr holds as a NumPy array; a key of random numbers stays as it is.
+
+    Raises
+    ------
+    TraceError
+        A value that JAX itself traces: f is inside a function that is jitted, differentiated or mapped.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise refusal("a value of a transformation of JAX around f, which f reads,", "give it in params= or data=")
     return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) else np.asarray(value)
 
 
@@ -156,12 +163,3 @@ def _line(equation: core.JaxprEqn, outer: Callable[[], Line | None] | None) -> L
         if owner(frame.file_name) is None:
             return frame.file_name, frame.line_num
     return outer() if outer is not None else None
-
-
-def _line_of_error(error: BaseException) -> Line | None:
-    step, line = error.__traceback__, None
-    while step is not None:
-        if owner(step.tb_frame.f_code.co_filename) is None:
-            line = step.tb_frame.f_code.co_filename, step.tb_lineno
-        step = step.tb_next
-    return line

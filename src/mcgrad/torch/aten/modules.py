@@ -21,7 +21,7 @@ class Calling(torch.nn.Module):
         super().__init__()
         self._function = function
         for name, module in modules.items():
-            self.add_module(name, module)
+            self.add_module(name, getattr(module, "_orig_mod", module))  # of torch.compile
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
+from mcgrad.errors import TraceError
 from mcgrad.system.locks import Lock
 from mcgrad.torch.aten.traced import Functions, Operators, traced, value_of
+from mcgrad.trace.frames import line_of
 from mcgrad.trace.tracer import Tracer
 
 _lock = Lock()
@@ -35,12 +38,17 @@ def replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     pure = torch.func.functionalize(function, remove="mutations_and_views")
     operators = Operators()
     try:
-        with np.errstate(all="ignore"), _without_validation(), _with_gradients(), operators, Functions():
+        with np.errstate(all="ignore"), _without_validation(), _uncompiled(), _with_gradients(), operators, Functions():
             result = pure(*_tensors(args), **_tensors(kwargs))
     except TypeError:
         if operators.refused is None:
             raise
         raise operators.refused from None
+    except RuntimeError as error:
+        if "custom_function_call" not in str(error) and "autograd.Function" not in str(error):
+            raise
+        message = "torch.autograd.Function cannot be traced; write what its forward computes: mcgrad differentiates it"
+        raise TraceError(message, *(line_of(error) or ())) from error
     return _values(result)
 
 
@@ -62,6 +70,12 @@ def _values(tree: Any) -> Any:
     if isinstance(tree, tuple | list):
         return type(tree)(map(_values, tree))
     return value_of(tree)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Let what torch.compile has made run as it was written."""
+    loaded = "torch._dynamo" in sys.modules  # imports it otherwise, which takes seconds
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
 
 
 @contextmanager
