@@ -44,6 +44,13 @@ def call_chunk(
 
 
 @njit(**LOOP)
+def scatter_of(total, squares, count):
+    """Sum of squared deviations from the mean, of sums about a shift: NaN where these are."""
+    scatter = squares - total * (total / count)
+    return 0.0 if scatter < 0.0 else scatter
+
+
+@njit(**LOOP)
 def centre(sums, squares, shift, count, shifted, far):
     """Turn sums about zero into those about the means, which become the shift; or say that they lost digits.
 
@@ -55,38 +62,41 @@ def centre(sums, squares, shift, count, shifted, far):
     """
     lost = False
     for k in range(sums.size):
-        if not shifted[k]:
-            shift[k] = 0
-            continue
         mean = sums[k] / count
-        shift[k] = mean
+        shift[k] = mean if shifted[k] else 0.0
         if not np.isfinite(shift[k]):
             shift[k] = 0
-        lost |= max(squares[k] - sums[k] * mean, 0.0) * far * far < count * mean * mean
+        lost |= shifted[k] and scatter_of(sums[k], squares[k], count) * far * far < count * mean * mean
     if not lost:
         for k in range(sums.size):
-            mean = sums[k] / count
-            slip = mean - shift[k]
-            squares[k] = max(squares[k] - sums[k] * mean, 0.0) + count * slip * slip
+            slip = sums[k] / count - shift[k]
+            squares[k] = scatter_of(sums[k], squares[k], count) + count * slip * slip
             sums[k] = count * slip
     return lost
 
 
 @njit(**LOOP)
-def is_plain(sums, squares, shift, count, least, floor):
-    """Whether all sums are finite, and no square of a component that is not zero vanished (`backends/rescaled.py`)."""
-    total, vanished = 0.0, False
+def is_plain(sums, squares, shift, count, nonfinite, omit, least, floor):
+    """Whether squares of all components kept their digits, as `exponents` in `backends/rescaled.py` has it.
+
+    Those of a component that is not finite are NaN, and stay so where there are draws that are not, and are not left
+    out.
+    """
+    if count == 0:
+        return True
     for k in range(sums.size):
-        slip = sums[k] / count
-        mean, scatter = shift[k] + slip, max(squares[k] - sums[k] * slip, 0.0)
-        total += sums[k] + squares[k]
-        vanished |= (scatter < count * least) & (abs(mean) < floor) & ((mean != 0) | (squares[k] != 0))
-    return np.isfinite(total) and not vanished
+        mean, scatter = shift[k] + sums[k] / count, scatter_of(sums[k], squares[k], count)
+        if not np.isfinite(scatter) and (np.isfinite(mean) or omit or nonfinite == 0):
+            return False
+        if scatter < count * least and abs(mean) < floor and (mean != 0 or squares[k] != 0):
+            return False
+    return True
 
 
 def average_rows(
-    chunk, key0, key1, firsts, start, stop, block, c, places, by_row, t, ws, shift, sums, squares, counts, blas,
-    matrices, sizes, shifted, far, least, floor, columns, means, norms, plain, totals, variances,
+    chunk, key0, key1, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift, sums, squares,
+    tally, blas, matrices, sizes, shifted, far, least, floor, columns, counts, nonfinite, means, norms, plain,
+    totals, variances,
 ):  # fmt: skip
     """Average over the draws start .. stop of each row, about a shift from the first of them.
 
@@ -97,12 +107,15 @@ def average_rows(
     key0, key1 : uint32
     firsts : int64 array, shape (rows,)
         The number of each row's first draw.
-    start, stop, block : int
-        The shift is from the draws before the first multiple of `block`.
+    start, stop : int
+    omit, checked : bool
+        Whether draws that are not finite are left out; whether the chunk function looks for them.
+    block : int
+        The shift is from the draws before the first multiple of it.
     c, places, by_row : arrays
         The argument `c` of the chunk function, where in it are values by row, and these: shape (rows, places).
-    t, ws, shift, sums, squares, counts, blas : arrays and int
-        Arguments of the chunk function.
+    t, ws, shift, sums, squares, tally, blas : arrays and int
+        Arguments of the chunk function; `tally` is its `counts`.
     matrices, sizes : tuples
         See `call_chunk`.
     shifted : bool array, shape (components,)
@@ -111,6 +124,8 @@ def average_rows(
         See `centre` and `is_plain`.
     columns : int64 array, shape (components,)
         The column of each component in `means`, or -1 - i for place i of `totals`.
+    counts, nonfinite : int64 arrays, shape (rows,)
+        Filled.
     means, norms : float64 arrays, shape (rows, K)
         Filled.
     plain : bool array, shape (rows,)
@@ -118,31 +133,40 @@ def average_rows(
     totals, variances : float64 arrays, shape (S,)
         Added to, row by row: the means, and the variances of the means.
     """
-    n = stop - start
     for row in range(firsts.size):
         for k in range(places.size):
             c[places[k]] = by_row[row, k]
         first, last = firsts[row] + start, firsts[row] + stop
         head = min((first // block + 1) * block, last)
-        for k in range(sums.size):
-            shift[k] = sums[k] = squares[k] = 0
+        for k in range(shift.size):
+            shift[k] = 0
+        clear(sums, squares, tally)
         call_chunk(
-            chunk, key0, key1, first, head, c, t, ws, shift, sums, squares, counts, False, blas, matrices, sizes, row
+            chunk, key0, key1, first, head, c, t, ws, shift, sums, squares, tally, omit, blas, matrices, sizes, row
         )
-        if centre(sums, squares, shift, head - first, shifted, far):
-            for k in range(sums.size):
-                sums[k] = squares[k] = 0
+        if centre(sums, squares, shift, tally[0] if checked else head - first, shifted, far):
+            clear(sums, squares, tally)
             head = first
         if head < last:
             call_chunk(
-                chunk, key0, key1, head, last, c, t, ws, shift, sums, squares, counts, False, blas, matrices, sizes, row
+                chunk, key0, key1, head, last, c, t, ws, shift, sums, squares, tally, omit, blas, matrices, sizes, row
             )
-        plain[row] = is_plain(sums, squares, shift, n, least, floor)
+        n = tally[0] if checked else stop - start
+        counts[row], nonfinite[row] = n, tally[1]
+        plain[row] = is_plain(sums, squares, shift, n, tally[1], omit, least, floor)
         for k in range(sums.size):
-            slip, column = sums[k] / n, columns[k]
-            mean, scatter = shift[k] + slip, max(squares[k] - sums[k] * slip, 0.0) if n > 1 else 0.0
+            column, mean = columns[k], shift[k] + sums[k] / n
+            scatter = scatter_of(sums[k], squares[k], n) if n != 1 else 0.0
             if column >= 0:
                 means[row, column], norms[row, column] = mean, np.sqrt(scatter)
             elif plain[row]:
                 totals[-1 - column] += mean
                 variances[-1 - column] += scatter / ((n - 1) * float(n))
+
+
+@njit(**LOOP)
+def clear(sums, squares, tally):
+    """Set all to zero."""
+    tally[0] = tally[1] = 0
+    for k in range(sums.size):
+        sums[k] = squares[k] = 0

@@ -130,6 +130,11 @@ class CpuKernel:
         """The loop over rows."""
         return CompiledRows(self.program, self.fast)
 
+    @cached_property
+    def checked_rows(self) -> CompiledRows:
+        """The loop over rows by the variant that checks every draw."""
+        return CompiledRows(self.program, self.checked, True)
+
     def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuRows:
         """Compute what is the same for all draws of all rows."""
         return CpuRows(self.rows, self, inputs, numbers)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, Kernel, RowPartial
+from mcgrad.backends.base import Array, RowPartial
 from mcgrad.backends.chunks import CORE, Chunks
 from mcgrad.backends.cpu_compiled import Compiled, read_only
 from mcgrad.backends.host_rows import HostRows
 from mcgrad.backends.rescaled import RANGES
-from mcgrad.backends.row_by_row import RowByRow, summed, together
+from mcgrad.backends.row_by_row import RowByRow, by_row, summed
 from mcgrad.backends.shifted_moments import FAR
 from mcgrad.ir.program import Level, Program
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import draws_of_row
 from mcgrad.toolchain.compile import address, load
+
+if TYPE_CHECKING:
+    from mcgrad.backends.cpu import CpuKernel
 
 AT_ONCE = 1 << 20  # bytes of values by row up to which those of all rows are computed together
 MOST_BYTES = 1 << 24  # of the values by row of a range
@@ -52,11 +55,12 @@ class CompiledRows:
     ----------
     program : Program
     compiled : Compiled
-        The variant that does not look at every draw.
+    checked : bool
+        Whether that looks at every draw.
     """
 
-    def __init__(self, program: Program, compiled: Compiled) -> None:
-        emitted = compiled.emitted
+    def __init__(self, program: Program, compiled: Compiled, checked: bool = False) -> None:
+        emitted, self.checked = compiled.emitted, checked
         self.program, self.compiled, self.chunk = program, compiled, address(compiled.function)
         self.work = max(program.work(), 1.0)
         self.scalars = [(var, slice(at, at + var.size)) for var, at in emitted.scalars]
@@ -75,7 +79,9 @@ class CompiledRows:
             (nothing,) * len(self.sizes),
         )
         workspace = compiled.take_workspace()
-        self.function = load(source, "rows", (), self._call(workspace, 0, 0, 0, np.empty(0, np.int64), no_rows)[0])
+        self.function = load(
+            source, "rows", (), self._call(workspace, 0, 0, 0, False, np.empty(0, np.int64), no_rows)[0]
+        )
 
     def shared(self, inputs: Values) -> tuple[Array, list[Array | None]]:
         """Compute what all rows share: `c` without the values by row, and matrices, None for those by row."""
@@ -108,13 +114,14 @@ class CompiledRows:
         return read_only(np.ascontiguousarray(value, self.compiled.dtype).reshape(-1))
 
     def average(
-        self, seed: int, start: int, stop: int, firsts: Array, values: RowValues
+        self, seed: int, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
     ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
         """Average over the draws start .. stop of some rows.
 
         Parameters
         ----------
         seed, start, stop : int
+        omit : bool
         firsts : int64 array, shape (rows,)
             The number of each row's first draw.
         values : RowValues
@@ -126,18 +133,18 @@ class CompiledRows:
             False for those rows that have to be averaged otherwise: the totals are without them.
         """
         workspace = self.compiled.take_workspace()
-        arguments, partial, plain = self._call(workspace, seed, start, stop, firsts, values)
+        arguments, partial, plain = self._call(workspace, seed, start, stop, omit, firsts, values)
         self.function(*arguments)
         self.compiled.give_back(workspace)
         return partial, plain
 
     def _call(
-        self, workspace: Array, seed: int, start: int, stop: int, firsts: Array, values: RowValues
+        self, workspace: Array, seed: int, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
     ) -> tuple[tuple[Any, ...], RowPartial, npt.NDArray[np.bool_]]:
         """Return the arguments of a call, and the arrays among them that it fills."""
         rows, components, totals = len(firsts), len(self.columns), int(np.count_nonzero(self.over_rows))
         partial = RowPartial(
-            counts=np.full(rows, stop - start, np.int64),
+            counts=np.zeros(rows, np.int64),
             means=np.empty((rows, components - totals)),
             norms=np.empty((rows, components - totals)),
             nonfinite=np.zeros(rows, np.int64),
@@ -147,10 +154,11 @@ class CompiledRows:
         plain, compiled, limits = np.ones(rows, np.bool_), self.compiled, RANGES[self.compiled.dtype.itemsize]
         arguments = (
             self.chunk, np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), firsts, start, stop,
-            compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables, workspace,
-            np.empty(components, compiled.dtype), np.empty(components), np.empty(components), np.zeros(2, np.int64),
-            compiled.blas, values.matrices, self.sizes, compiled.emitted.shifted, FAR, limits.least, limits.floor,
-            self.columns, partial.means, partial.norms, plain, partial.totals, partial.variances,
+            omit, self.checked, compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables,
+            workspace, np.empty(components, compiled.dtype), np.empty(components), np.empty(components),
+            np.zeros(2, np.int64), compiled.blas, values.matrices, self.sizes, compiled.emitted.shifted,
+            FAR, limits.least, limits.floor, self.columns, partial.counts, partial.nonfinite, partial.means,
+            partial.norms, plain, partial.totals, partial.variances,
         )  # fmt: skip
         return arguments, partial, plain
 
@@ -158,22 +166,24 @@ class CompiledRows:
 class CpuRows:
     """A compiled Program with values for the inputs of many rows.
 
-    Rows whose sums are not finite, or whose squares leave the range of these, are averaged again by themselves.
+    Rows whose sums are not finite, or whose squares leave the range of these, are averaged again: by the variant that
+    looks at every draw, and where squares leave the range there, too, one by one.
 
     Parameters
     ----------
     compiled : CompiledRows
-    kernel : Kernel
-        Of the same Program, for one row.
+    kernel : CpuKernel
+        Of the same Program.
     inputs : mapping from Input to array
         Those by row have the rows on the first axis.
     numbers : int array, shape (rows,)
     """
 
-    def __init__(self, compiled: CompiledRows, kernel: Kernel, inputs: Values, numbers: npt.NDArray[np.int64]) -> None:
-        self.compiled, self.inputs = compiled, inputs
+    def __init__(
+        self, compiled: CompiledRows, kernel: CpuKernel, inputs: Values, numbers: npt.NDArray[np.int64]
+    ) -> None:
+        self.compiled, self.kernel, self.inputs, self.numbers = compiled, kernel, inputs, numbers
         self.firsts = numbers.astype(np.int64) * draws_of_row(compiled.program.dtype)
-        self.alone = RowByRow(compiled.program, kernel, inputs, numbers)
         self._shared = compiled.shared(inputs)
         rows = len(self.firsts)
         self._all = compiled.values(*self._shared, inputs, (0, rows)) if rows * compiled.bytes <= AT_ONCE else None
@@ -189,12 +199,22 @@ class CpuRows:
     def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         values = self._values(rows)
-        partial, plain = self.compiled.average(seed, start, stop, self.firsts[slice(*rows)], values)
+        partial, plain = self.compiled.average(seed, start, stop, omit, self.firsts[slice(*rows)], values)
         if not plain.all():
             odd = np.flatnonzero(~plain)
-            parts = [self.alone.row(seed, start, stop, rows[0] + int(i), omit) for i in odd]
-            _put(partial, odd, together(self.compiled.program, parts))
+            _put(partial, odd, self._again(seed, start, stop, rows[0] + odd, omit))
         return partial
+
+    def _again(self, seed: int, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
+        """Average over some rows by the variant that looks at every draw, and where that was done, one by one."""
+        names = by_row(self.compiled.program)
+        inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
+        numbers, other = self.numbers[rows], self.kernel.checked_rows
+        if other is self.compiled:
+            return RowByRow(other.program, self.kernel, inputs, numbers).partial(
+                seed, start, stop, (0, len(rows)), omit
+            )
+        return CpuRows(other, self.kernel, inputs, numbers).partial(seed, start, stop, (0, len(rows)), omit)
 
     def _values(self, rows: tuple[int, int]) -> RowValues:
         if self._all is None:
