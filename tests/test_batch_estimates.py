@@ -208,6 +208,7 @@ def test_intervals_have_the_degrees_of_freedom_of_a_row():
         (lambda: mg.Uniform(LOC, LOC + SCALE - 1, batch_ndim=1), "low, high: given .* in row 0; accepted: low < high"),
         (lambda: mg.estimate(np.sum, mg.Normal(), 9, reduce="sum"), "reduce: given 'sum' without a batch"),
         (lambda: mg.estimate(np.sum, mg.Normal(), 9, batched_data="y"), "batched_data: given 'y'"),
+        (lambda: batch(backend="auto", output="device"), "output: given 'device' of a batch"),
     ],
 )
 def test_refusals(act, message):
@@ -222,3 +223,51 @@ def test_what_checks_one_problem_refuses_a_batch():
             check(lambda z: np.sum(z), q, 100)
     with pytest.raises(mg.ParameterError, match=r"^watch: given a batch"):
         mg.Estimator(lambda z: np.sum(z), q).run(10, watch=print)
+
+
+def estimator(**options):
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    return mg.Estimator(misfit, q, params={"w": W}, data={"x": X}, batched_data="x", **{"backend": "cpu", **options})
+
+
+def test_threads_and_pickles_change_no_bit():
+    q = mg.Normal(np.tile(LOC, (200, 1)), 0.5, batch_ndim=1)
+    x = np.tile(X, (200, 1))
+    many = [
+        mg.estimate(misfit, q, 40, params={"w": W}, data={"x": x}, batched_data="x", backend="cpu", threads=threads)
+        for threads in (1, 3)
+    ]
+    np.testing.assert_array_equal(many[0].value, many[1].value)
+    np.testing.assert_array_equal(many[0].grad_stderr["w"], many[1].grad_stderr["w"])
+    one = estimator()
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_array_equal(one(20).grad["w"], again(20).grad["w"])
+    assert one.fingerprint == again.fingerprint
+    assert one(20).merge(again(20, first=20)).n == 40
+
+
+def test_progress_counts_rows_and_explain_names_them():
+    done = []
+    one = estimator(backend="numpy")
+    one(20, progress=done.append)
+    assert done == [1, 2, 3, 4]
+    assert "batch: 4 rows of shape (4,), by row data:x, loc, scale" in one.explain()
+    assert "each row:" in one.explain()
+
+
+def test_few_rows_of_many_draws_have_the_bits_of_single_problems():
+    est = mg.estimate(
+        misfit,
+        mg.Normal(LOC[:2], SCALE[:2], batch_ndim=1),
+        3_000_000,
+        params={"w": W},
+        data={"x": X[:2]},
+        batched_data="x",
+        backend="cpu",
+        dtype="float32",
+    )
+    single = mg.Estimator(
+        misfit, mg.Normal(LOC[1], SCALE[1]), params={"w": W}, data={"x": X[1]}, backend="cpu", dtype="float32"
+    )(3_000_000, first=first_of_row(1, "float32"))
+    assert est.value[1] == single.value
+    np.testing.assert_array_equal(est.grad_stderr["loc"][1], single.grad_stderr["loc"])

@@ -98,6 +98,8 @@ class Derivation:
         for option, asked in (("cotangent", cotangent is not None), ("covariance", options.covariance)):
             if batch and asked:
                 raise ParameterError(option, f"{option} in a batch, whose value is one number for each row", "none")
+        if batch and options.output == "device":
+            raise ParameterError("output", "'device' of a batch", "'host'")
         inputs = Inputs(q, params, data, known, dtype, batch)
         problem = _problem(f, q, params, data, batch, cotangent)
         wrt = arguments.selected(options.wrt, list(problem.params))

@@ -380,6 +380,7 @@ class Estimator:
                 f"backend: {self.backend} ({self._runner.dispatched.reason()})",
                 f"threads: {self.threads}, dtype: {self.dtype}",
                 *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
+                *([f"batch: {self.derived.batch}"] if self.derived.batch else []),
                 f"work: about {self.program.work() / self.group:,.0f} multiplications a draw",
                 f"gradient by {self.plan.method}{f' ({self.plan.reason})' if self.plan.reason else ''}",
                 "",

@@ -84,6 +84,11 @@ class Batch:
             raise ParameterError("common_noise", "True of a batch without rows", "at least one row")
         return cls(shape, frozenset([*of_q, *by_row]), reduce, common_noise)
 
+    def __str__(self) -> str:
+        names = ", ".join(sorted(map(str, self.by_row)))
+        noise = ", common noise" * self.common_noise
+        return f"{self.size:,} rows of shape {self.shape}, by row {names}, reduce={self.reduce!r}{noise}"
+
     @property
     def ndim(self) -> int:
         """Number of the batch axes."""
