@@ -136,6 +136,23 @@ class Derivation:
         """Paths of the parameters to differentiate in."""
         return tuple(self.components.shapes)
 
+    def check_one_number(self, caller: str) -> None:
+        """Refuse integrands that return arrays, for what takes the value as one number.
+
+        Parameters
+        ----------
+        caller : str
+            What does, for the error.
+
+        Raises
+        ------
+        ParameterError
+            Names f.
+        """
+        if not self.components.of_number:
+            given = f"an integrand that returns {described(dict(self.components.value))}"
+            raise ParameterError("f", given, f"one number for each draw, for {caller}")
+
     def __str__(self) -> str:
         params = ", ".join(f"{path}: {array.shape}" for path, array in self.inputs.params.items())
         data = ", ".join(f"{name}: {array.shape}" for name, array in self.inputs.data.items())

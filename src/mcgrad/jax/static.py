@@ -147,7 +147,7 @@ class Static:
         self, q: Distribution, others: Mapping[str, Array], wrt: tuple[str, ...], output: str, options: Any
     ) -> Estimator:
         params = {path: others[path] for path in self.of_f}
-        return Estimator(
+        found = Estimator(
             self.f,
             None if isinstance(self.f, Objective) else q,
             params=tree.unflatten(params) if params else None,
@@ -157,6 +157,8 @@ class Static:
             output=output,
             **options,
         )
+        found.derived.check_one_number("mcgrad.jax.expectation")
+        return found
 
     def over_rows(
         self, wrt: tuple[str, ...], flags: tuple[bool, ...], output: str, values: Mapping[str, Array]

@@ -124,7 +124,9 @@ class Problem:
         if isinstance(f, Objective):
             f, q = _of_template(f, q), None
         params, data = tree.unflatten(values[PARAMS]), values[DATA]
-        return Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
+        found = Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
+        found.derived.check_one_number("mcgrad.torch.expectation")
+        return found
 
     def _distribution(self, values: dict[str, npt.NDArray[Any]]) -> Distribution:
         """Return q at some values of its parameters; all of them must be among those that it has."""
