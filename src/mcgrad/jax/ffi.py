@@ -55,7 +55,7 @@ def available(platform: str) -> bool:
     `structures` mirrors, and for CUDA without CuPy. A handler that XLA refuses would stop JAX from starting, so the
     version is read before anything is registered.
     """
-    if not hasattr(jax, "ffi") or _major() != xla.MAJOR:
+    if not hasattr(jax, "ffi") or _version()[0] != xla.MAJOR:
         return False
     if platform == "cuda" and not importlib.util.find_spec("cupy"):
         return False
@@ -64,14 +64,17 @@ def available(platform: str) -> bool:
     return True
 
 
-def _major() -> int | None:
-    """Return the major version of the interface by JAX's own header, or None without one."""
+@cache
+def _version() -> tuple[int, int]:
+    """Return the version of the interface by JAX's own header, or (-1, -1) without one."""
     try:
         header = (Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h").read_text(encoding="utf-8")
     except (OSError, RuntimeError):
-        return None
-    found = re.search(r"^#define XLA_FFI_API_MAJOR (\d+)", header, re.MULTILINE)
-    return int(found[1]) if found else None
+        return -1, -1
+    major, minor = (
+        re.search(rf"^#define XLA_FFI_API_{part} (\d+)", header, re.MULTILINE) for part in ("MAJOR", "MINOR")
+    )
+    return (int(major[1]), int(minor[1])) if major and minor else (-1, -1)
 
 
 def _on_cpu(address: int) -> int | None:
@@ -106,14 +109,16 @@ HANDLERS = {"cpu": xla.Handler(_on_cpu), "cuda": xla.Handler(_on_cuda)}  # refer
 
 
 def _answered(address: int) -> bool:
-    """Answer the question for the handler's version: XLA's own, as minor versions only add what is not read here."""
+    """Answer the question for the handler's version: the header's, as minor versions only add what is not read here.
+
+    The first versions ask in a frame without functions, in which no error could be returned.
+    """
     frame = xla.CallFrame.from_address(address)
     extension = xla.Extension.from_address(frame.extension_start)
     if extension.type != xla.METADATA:
         return False
     metadata = xla.MetadataExtension.from_address(frame.extension_start).metadata.contents
-    version = frame.api.contents.api_version
-    metadata.api_version.major, metadata.api_version.minor = version.major, version.minor
+    metadata.api_version.major, metadata.api_version.minor = _version()
     return True
 
 
