@@ -63,9 +63,10 @@ def emit_by_element(program: Program) -> Emitted | None:
     fillers = sorted({filler(var.attrs, program.dtype) for var in noise})
     uses_blas = any(isinstance(node, Gemm) for node in nodes)
     imports = {
-        "blas": ["gemm", "gemm_rows"] if uses_blas else [],
+        "blas": ["gemm"] if uses_blas else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
+        "vector_products": ["multiply_vectors"] if uses_blas else [],
         "workspace": WORKSPACE,
         "noise_elements": fillers,
     }

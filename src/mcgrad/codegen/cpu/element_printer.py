@@ -87,10 +87,8 @@ class ElementPrinter(Printer):
             yield f"for b in range({self.integer(batch)}):"
             source, target, first, depth = f"{source} + b * {k * p}", f"{target} + b * {m * p}", f"b * {m * k}", 1
         if p == 1:
-            operand = f"ws, low * {total} + {source}, {total}, 0"
-            fixed = f"{matrix}, {first}, {m if flipped else k}, {int(not flipped)}"
-            sizes = f"high - low, {m}, {k}, real(0), {total}"
-            yield f"{'    ' * depth}gemm_rows(blas, {operand}, {fixed}, ws, low * {total} + {target}, {sizes})"
+            operands = f"{matrix}, {first}, {int(flipped)}, ws, {source}, {target}, {total}"
+            yield f"{'    ' * depth}multiply_vectors(blas, {operands}, low, high, {m}, {k})"
             return
         yield f"{'    ' * depth}for base in range(low * {total}, high * {total}, {total}):"
         fixed = f"{matrix}, {first}, {m if flipped else k}, {int(flipped)}"
