@@ -14,6 +14,8 @@ from types import FunctionType
 from numba import njit
 
 LOOP = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+CALLED = {**LOOP, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # by compiled code alone, not by Python
+INLINED = {**CALLED, "forceinline": True}  # into each loop that calls it
 
 
 def scalar(function):
@@ -36,7 +38,7 @@ def lane(function):
     if function not in _lanes:
         scope = {**python.__globals__, **{name: lane(called) for name, called in _scalars(python).items()}}
         copy = FunctionType(python.__code__, scope, python.__name__)
-        _lanes[function] = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)(copy)
+        _lanes[function] = njit(**INLINED)(copy)
     return _lanes[function]
 
 

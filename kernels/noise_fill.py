@@ -11,15 +11,16 @@ word k serves draw 4 group + k of a float32 row; words (0, 1) as (lo, hi) make d
 draws 0 and 1 of a group (cos, sin), words (2, 3) draws 2 and 3; in float64 all four words make both draws (cos, sin).
 
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
-float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row.
+float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row. Where lanes carry rows of
+a batch (`of_rows`), they hold draws 4 group + k (2 group + k) of the q-th of these.
 
 Normals are made in two loops (float64: three), the words first and kept in the row itself: one loop for all would wait
 on the chain of Philox's ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead
 to overlap the next turn.
 
-All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; group is a
-uint64 whose lower half does not overflow within the row (it does not where the first draw is a multiple of a
-power-of-two number of lanes); component, stream, key0 and key1 are uint32.
+All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; place is the
+first group of draws, a uint64 whose lower half does not overflow within the row (it does not where the first draw is a
+multiple of a power-of-two number of lanes), or what `of_rows` says; component, stream, key0 and key1 are uint32.
 """
 
 from numba import int32, int64, njit, uint32, uint64
@@ -33,7 +34,7 @@ from mcgrad.kernels.intrinsics import (
     prefer_vector_width,
     square_root,
 )
-from mcgrad.kernels.jit import LOOP, lane
+from mcgrad.kernels.jit import INLINED, LOOP, lane
 from mcgrad.kernels.philox import philox4x32
 from mcgrad.kernels.workspace import at, put
 
@@ -41,16 +42,42 @@ uniform32, normal_pair32 = lane(noise32.uniform), lane(noise32.normal_pair)
 uniform64, radius_squared64, direction64 = map(lane, (noise64.uniform, noise64.radius_squared, noise64.direction))
 
 
-def uniforms32(generator):
+def of_draws(words):
+    """Take the words of consecutive groups of draws: `place` is the first of these."""
+
+    @njit(**INLINED)
+    def words_of_group(place, q, component, stream, key0, key1):
+        low, high = uint32(place), uint32(place >> uint64(32))
+        return words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+
+    return words_of_group
+
+
+def of_rows(words):
+    """Take the words of one group of draws in each of some rows of a batch.
+
+    `place` is an array of uint32 with the numbers of the rows, the position of the first, and the lower half of the
+    group's number, whose higher half is the number of the row (docs/draws.md).
+    """
+
+    @njit(**INLINED)
+    def words_of_row(place, q, component, stream, key0, key1):
+        numbers, first, low = place
+        return words(component, at(numbers, first + q), stream, low, key0, key1)
+
+    return words_of_row
+
+
+def uniforms32(generator, places=of_draws):
     """Make the filler of float32 rows with uniforms of a generator's words."""
-    words = lane(generator)
+    words = places(lane(generator))
 
     @njit(**LOOP)
-    def uniform_row32(ws, first, lanes, group, component, stream, key0, key1):
+    def uniform_row32(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
+        quarter = lanes // 4
         for q in range(quarter):
-            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            a, b, c, d = words(place, q, component, stream, key0, key1)
             put(ws, first + q, uniform32(a))
             put(ws, first + quarter + q, uniform32(b))
             put(ws, first + 2 * quarter + q, uniform32(c))
@@ -59,32 +86,32 @@ def uniforms32(generator):
     return uniform_row32
 
 
-def uniforms64(generator):
+def uniforms64(generator, places=of_draws):
     """Make the filler of float64 rows with uniforms of a generator's words."""
-    words = lane(generator)
+    words = places(lane(generator))
 
     @njit(**LOOP)
-    def uniform_row64(ws, first, lanes, group, component, stream, key0, key1):
+    def uniform_row64(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
+        half = lanes // 2
         for q in range(half):
-            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            a, b, c, d = words(place, q, component, stream, key0, key1)
             put(ws, first + q, uniform64(a, b))
             put(ws, first + half + q, uniform64(c, d))
 
     return uniform_row64
 
 
-def box_muller32(generator):
+def box_muller32(generator, places=of_draws):
     """Make the filler of float32 rows with standard normals of a generator's words."""
-    words = lane(generator)
+    words = places(lane(generator))
 
     @njit(**LOOP)
-    def normal_row32(ws, first, lanes, group, component, stream, key0, key1):
+    def normal_row32(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        low, high, quarter = uint32(group), uint32(group >> uint64(32)), lanes // 4
+        quarter = lanes // 4
         for q in range(quarter):
-            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            a, b, c, d = words(place, q, component, stream, key0, key1)
             put(ws, first + q, bits_float32(int32(a)))
             put(ws, first + quarter + q, bits_float32(int32(b)))
             put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
@@ -99,16 +126,16 @@ def box_muller32(generator):
     return normal_row32
 
 
-def box_muller64(generator):
+def box_muller64(generator, places=of_draws):
     """Make the filler of float64 rows with standard normals of a generator's words."""
-    words = lane(generator)
+    words = places(lane(generator))
 
     @njit(**LOOP)
-    def normal_row64(ws, first, lanes, group, component, stream, key0, key1):
+    def normal_row64(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        low, high, half = uint32(group), uint32(group >> uint64(32)), lanes // 2
+        half = lanes // 2
         for q in range(half):
-            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key0, key1)
+            a, b, c, d = words(place, q, component, stream, key0, key1)
             # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
             put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
             put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
@@ -126,3 +153,5 @@ def box_muller64(generator):
 
 uniform_row32, normal_row32 = uniforms32(philox4x32), box_muller32(philox4x32)
 uniform_row64, normal_row64 = uniforms64(philox4x32), box_muller64(philox4x32)
+uniform_batch_row32, normal_batch_row32 = uniforms32(philox4x32, of_rows), box_muller32(philox4x32, of_rows)
+uniform_batch_row64, normal_batch_row64 = uniforms64(philox4x32, of_rows), box_muller64(philox4x32, of_rows)

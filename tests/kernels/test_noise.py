@@ -58,6 +58,23 @@ def test_normal_rows_are_the_reference_to_a_few_ulps(dtype, group, generator):
 
 @DTYPES
 @pytest.mark.parametrize("law", ["uniform", "normal"])
+def test_rows_of_a_batch_have_the_draws_of_their_groups(law, dtype):
+    """What a row of lanes with rows of a batch holds is, to the bit, what a row of lanes with draws has."""
+    source, lanes, group = NoiseSource(STREAM, law), 64, 2**32 - 3
+    rows = np.array([5, 0, 2**28 - 1, *range(90, 200)], np.uint32)
+    work = np.empty(lanes, dtype)
+    key = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
+    fill = getattr(noise_fill, filler(source, np.dtype(dtype).name, batch=True))
+    fill(work, 0, lanes, (rows, 1, np.uint32(group)), np.uint32(COMPONENT), np.uint32(STREAM), *key)
+    each = EACH[dtype]
+    found = work.reshape(each, -1)
+    for q in range(lanes // each):
+        alone = kernel_draws(source, dtype, (int(rows[1 + q]) << 32) + group, lanes)
+        np.testing.assert_array_equal(found[:, q], alone[:each])
+
+
+@DTYPES
+@pytest.mark.parametrize("law", ["uniform", "normal"])
 @pytest.mark.parametrize("base", [0, 2**34 - 50, 2**33 - 3])
 def test_any_sub_range_of_the_reference_is_the_same_draws(dtype, law, base):
     source = NoiseSource(STREAM, law)

@@ -34,10 +34,12 @@ def test_function_vectorises(name, bits):
     assert_vectorised(assembly)
 
 
-@pytest.mark.parametrize("name", ["uniform_row32", "normal_row32", "uniform_row64", "normal_row64"])
-def test_row_vectorises(name):
-    fill = getattr(noise_fill, name)
-    fill(np.empty(64, f"float{name[-2:]}"), 0, 64, np.uint64(0), *np.arange(4, dtype=np.uint32))
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("name", ["uniform_row", "normal_row", "uniform_batch_row", "normal_batch_row"])
+def test_row_vectorises(name, bits):
+    fill = getattr(noise_fill, f"{name}{bits}")
+    place = (np.arange(64, dtype=np.uint32), 0, np.uint32(0)) if "batch" in name else np.uint64(0)
+    fill(np.empty(64, f"float{bits}"), 0, 64, place, *np.arange(4, dtype=np.uint32))
     for assembly in fill.inspect_asm().values():
         assert_vectorised(assembly)
         assert len(re.findall(r"\tvpmuludq\s.*%[yz]mm", assembly)) >= 16  # two a round, less what is common

@@ -20,9 +20,9 @@ LAWS = {
 }
 
 
-def filler(source: NoiseSource, dtype: str) -> str:
-    """Name the function of `kernels/noise_fill.py` that fills a row of lanes."""
-    return f"{_prefix(source)}{source.law}_row{dtype[-2:]}"
+def filler(source: NoiseSource, dtype: str, batch: bool = False) -> str:
+    """Name the function of `kernels/noise_fill.py` that fills a row of lanes: of draws, or of rows of a `batch`."""
+    return f"{_prefix(source)}{source.law}{'_batch' * batch}_row{dtype[-2:]}"
 
 
 def imports(sources: Iterable[NoiseSource], dtype: str) -> list[str]:
