@@ -64,8 +64,8 @@ def check(found, wanted, rtol):
 def test_rows_are_those_of_a_loop_over_rows(dtype, start, n):
     made, values = program(dtype), inputs()
     ours = bound(made, values)
-    assert len(ours.compiled.sizes) == 2
-    assert sorted(ours.compiled.sizes) == [0, D * D]
+    assert len(ours.over_draws.compiled.sizes) == 2
+    assert sorted(ours.over_draws.compiled.sizes) == [0, D * D]
     found = ours.partial(3, start, start + n, (0, ROWS), False)
     rtol = {"float32": 2e-3, "float64": 1e-9}[dtype]
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
+from mcgrad.backends.cpu_batch import CpuBatch
 from mcgrad.backends.cpu_compiled import Compiled
 from mcgrad.backends.cpu_few import ByElement
-from mcgrad.backends.cpu_rows import CompiledRows, CpuRows
+from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, row_lanes
+from mcgrad.backends.cpu_rows import CompiledRows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
@@ -135,9 +137,14 @@ class CpuKernel:
         """The loop over rows by the variant that checks every draw."""
         return CompiledRows(self.program, self.checked, True)
 
-    def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuRows:
+    @cached_property
+    def row_lanes(self) -> CompiledRowLanes | None:
+        """The variant whose lanes carry rows of a batch, where there is one."""
+        return row_lanes(self.program)
+
+    def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuBatch:
         """Compute what is the same for all draws of all rows."""
-        return CpuRows(self.rows, self, inputs, numbers)
+        return CpuBatch(self, inputs, numbers)
 
     def source(self) -> str:
         """The emitted source."""

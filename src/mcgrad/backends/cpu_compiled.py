@@ -22,6 +22,8 @@ CACHE_LINE = 64
 class Compiled:
     """An emitted chunk function and how to call it."""
 
+    name = "chunk"  # of the function
+
     def __init__(self, emitted: Emitted, dtype: str) -> None:
         from mcgrad.kernels import blas  # imports Numba
 
@@ -34,20 +36,23 @@ class Compiled:
         self.function = self._compiled()
 
     def _compiled(self) -> Callable[..., None]:
-        """Have the function compiled or found in the cache; arguments are those of a call over no draws at all."""
-        none, nothing, workspace = np.empty(0), np.empty(0, self.dtype), self.take_workspace()
-        arguments = (
-            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, workspace, nothing, none, none,
-            np.zeros(2, np.int64), False, self.blas, *[read_only(nothing)] * len(self.emitted.matrices),
-        )  # fmt: skip
+        """Have the function compiled or found in the cache."""
         try:
-            return load(self.emitted.source, "chunk", self.emitted.user_functions, arguments)
+            return load(self.emitted.source, self.name, self.emitted.user_functions, self.empty_call())
         except RecursionError:  # of Numba's, a few calls deep for every loop
             limit, loops = sys.getrecursionlimit(), self.emitted.loops
             raise BackendError(
                 f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
                 f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
             ) from None
+
+    def empty_call(self) -> tuple[Any, ...]:
+        """Return the arguments of a call over no draws at all."""
+        none, nothing = np.empty(0), np.empty(0, self.dtype)
+        return (
+            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.take_workspace(), nothing, none, none,
+            np.zeros(2, np.int64), False, self.blas, *[read_only(nothing)] * len(self.emitted.matrices),
+        )  # fmt: skip
 
     def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""

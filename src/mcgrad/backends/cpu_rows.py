@@ -12,7 +12,7 @@ from mcgrad.backends.chunks import CORE, Chunks
 from mcgrad.backends.cpu_compiled import Compiled, read_only
 from mcgrad.backends.host_rows import HostRows
 from mcgrad.backends.rescaled import RANGES
-from mcgrad.backends.row_by_row import RowByRow, by_row, summed
+from mcgrad.backends.row_by_row import RowByRow, by_row, put_rows, summed
 from mcgrad.backends.shifted_moments import FAR
 from mcgrad.ir.program import Level, Program
 from mcgrad.ir.spaces import Values
@@ -202,7 +202,7 @@ class CpuRows:
         partial, plain = self.compiled.average(seed, start, stop, omit, self.firsts[slice(*rows)], values)
         if not plain.all():
             odd = np.flatnonzero(~plain)
-            _put(partial, odd, self._again(seed, start, stop, rows[0] + odd, omit))
+            put_rows(partial, odd, self._again(seed, start, stop, rows[0] + odd, omit))
         return partial
 
     def _again(self, seed: int, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
@@ -220,11 +220,3 @@ class CpuRows:
         if self._all is None:
             return self.compiled.values(*self._shared, self.inputs, rows)
         return self._all.part(*rows, self.compiled.sizes)
-
-
-def _put(partial: RowPartial, rows: npt.NDArray[np.intp], other: RowPartial) -> None:
-    """Put the moments of some rows in their places, and add theirs to the totals."""
-    for name in ("counts", "means", "norms", "nonfinite"):
-        getattr(partial, name)[rows] = getattr(other, name)
-    for name in ("totals", "variances"):
-        np.add(getattr(partial, name), getattr(other, name), out=getattr(partial, name))

@@ -85,3 +85,11 @@ def together(program: Program, parts: Sequence[Partial]) -> RowPartial:
             totals=means[:, over_rows].sum(axis=0),
             variances=np.square(stderrs[:, over_rows]).sum(axis=0),
         )
+
+
+def put_rows(partial: RowPartial, rows: npt.NDArray[np.intp], other: RowPartial) -> None:
+    """Put the moments of some rows in their places, and add theirs to the totals."""
+    for name in ("counts", "means", "norms", "nonfinite"):
+        getattr(partial, name)[rows] = getattr(other, name)
+    for name in ("totals", "variances"):
+        np.add(getattr(partial, name), getattr(other, name), out=getattr(partial, name))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.cpu.lanes import split_lanes
+from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.allocate import Workspace, allocate
@@ -99,7 +99,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     lanes = workspace.lanes
     with text.compound(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
-        tree = split_lanes(kernel.block, workspace)
+        tree = split_lanes(kernel.block, lambda: Lanes(workspace))
         text.add(*printer.lines(tree))
     products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
@@ -152,19 +152,8 @@ def head(program: Program, arguments: Arguments, imports: Mapping[str, list[str]
     what : str
         The function's docstring.
     """
-    bits, head = program.dtype[-2:], Source()
-    body = program.body()
-    functions = {
-        name: "special" if name in SPECIAL else "elementary" for name in sorted(elementwise_ops(body) - set(INFIX))
-    }
-    head.add("import numpy as np", "from numba import njit, uint32, uint64", "")
-    for module, names in imports.items():
-        if names:
-            head.add(f"from mcgrad.kernels.{module} import {', '.join(names)}")
-    for home in sorted(set(functions.values())):
-        head.add(f"from mcgrad.kernels import {home}{bits}")
+    head = preamble(program, imports)
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
-    head.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
     head.add("", "", "@njit(**LOOP)")
     with head.compound(
         f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
@@ -172,6 +161,23 @@ def head(program: Program, arguments: Arguments, imports: Mapping[str, list[str]
         head.add(f'"""{what}"""')
         head.add("prefer_vector_width()", "partial = False")
     return head
+
+
+def preamble(program: Program, imports: Mapping[str, list[str]]) -> Source:
+    """Write the imports, and the elementwise functions of a body."""
+    bits, text = program.dtype[-2:], Source()
+    functions = {
+        name: "special" if name in SPECIAL else "elementary"
+        for name in sorted(elementwise_ops(program.body()) - set(INFIX))
+    }
+    text.add("import numpy as np", "from numba import njit, uint32, uint64", "")
+    for module, names in imports.items():
+        if names:
+            text.add(f"from mcgrad.kernels.{module} import {', '.join(names)}")
+    for home in sorted(set(functions.values())):
+        text.add(f"from mcgrad.kernels import {home}{bits}")
+    text.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
+    return text
 
 
 def _write_block_start(text: Source, workspace: Workspace, dtype: str, checked: bool) -> None:

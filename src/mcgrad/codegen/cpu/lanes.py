@@ -6,6 +6,8 @@ vectorises. Where moments are much of it there are two versions, as a whole bloc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Element, Operand, Register, Row, Value
 from mcgrad.codegen.loops.lane_split import LaneSplit
@@ -26,11 +28,10 @@ from mcgrad.codegen.loops.loop_tree import (
 LIGHT = 4  # equations of a loop, for each moment, up to which a version of it without masks is worth its code
 
 
-def split_lanes(tree: Tree, workspace: Workspace) -> Tree:
-    """The tree with what is before, in and after each loop over the lanes."""
+def split_lanes(tree: Tree, lanes: Callable[[], LaneSplit]) -> Tree:
+    """The tree with what is before, in and after each loop over the lanes, as `lanes` splits it."""
     return rewrite(
-        tree,
-        lambda node: _Lanes(workspace).split(node.body) if isinstance(node, Loop) and node.kind == "lane" else node,
+        tree, lambda node: lanes().split(node.body) if isinstance(node, Loop) and node.kind == "lane" else node
     )
 
 
@@ -40,7 +41,7 @@ def _unmasked(node: Node) -> Node:
     return node
 
 
-class _Lanes(LaneSplit):
+class Lanes(LaneSplit):
     """One loop over the lanes of a block of draws."""
 
     def __init__(self, workspace: Workspace) -> None:
@@ -63,14 +64,19 @@ class _Lanes(LaneSplit):
         self.lanes.append(Load(node.value, cell))
         self.number()
 
+    def count(self, node: Moments) -> int:
+        """Count an output with moments in this loop, and return its number."""
+        self._repeated |= node.masked == "partial" and not node.index.is_constant
+        self._moments += 1
+        return self._moments - 1
+
     def moments(self, node: Moments) -> None:
         """Add up the lanes in two registers, and these to the sums."""
-        number, self._moments = self._moments, self._moments + 1
+        number = self.count(node)
         shift, difference = Value(f"p{number}", lanewise=False), Value(f"d{number}")
         total, squares = Register(Value(f"s{number}")), Register(Value(f"q{number}"))
         self.before += [Load(shift, Element("shift", node.output, node.index)), Start((total, squares))]
         args: tuple[Operand, ...] = (self.operand(node.operand), shift)
-        self._repeated |= node.masked == "partial" and not node.index.is_constant
         self.lanes += [
             Let(difference, "masked_difference", (*args, self.lane(Row(Buffer("mask"))))),
             Accumulate(total, "lane_sum", difference),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcgrad.codegen.cpu.calls import call_lines
-from mcgrad.codegen.cpu.products import outer_lines, product_lines
+from mcgrad.codegen.cpu.products import LaneProduct, outer_lines, product_lines
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
@@ -80,6 +80,7 @@ class Printer:
     values = VALUES  # how ops of a Let are written
     reductions = SUMS  # how what is in a cell is combined with an operand
     integers = "at"  # what loads from `t`
+    multiplied = "by BLAS"  # what does matrix products
 
     def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments) -> None:
         self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
@@ -136,6 +137,14 @@ class Printer:
                 yield f"mask_finite(ws, {finite}, {self.workspace.lanes}, {mask}, omit, counts)"
             case _:
                 raise TypeError(f"the CPU has no {node}")
+
+    def multiplication(self, of: LaneProduct) -> str:
+        """A call for a matrix product."""
+        beta = "real(0)" if of.added_to == "0" else f"select({of.added_to} == 0, real(0), real(1))"
+        return (
+            f"gemm(blas, {of.matrix}, {of.first}, {of.lead}, {of.flipped}, ws, {of.source}, {of.columns}, 0, "
+            f"ws, {of.target}, {of.rows}, {of.columns}, {of.inner}, {beta})"
+        )
 
     def loop(self, node: Loop) -> Iterator[str]:
         """A loop, and loops that are all of its body."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,26 +16,53 @@ if TYPE_CHECKING:
     from mcgrad.codegen.cpu.printer import Printer
 
 
+class LaneProduct(NamedTuple):
+    """Operands of a product of a matrix and rows of lanes, as text.
+
+    Parameters
+    ----------
+    matrix, first, lead, flipped : str
+        An argument with a matrix, its first element there, the distance between stored rows, and 1 if it is stored with
+        the contracted axis first.
+    source, target : str
+        Addresses of the rows of lanes, and of those of the product.
+    rows, columns, inner : str
+        Of the product, and how many elements are contracted.
+    added_to : str
+        Not zero where the product is added to what the target has.
+    """
+
+    matrix: str
+    first: str
+    lead: str
+    flipped: str
+    source: str
+    target: str
+    rows: str
+    columns: str
+    inner: str
+    added_to: str
+
+
 def product_lines(printer: Printer, node: Gemm) -> Iterator[str]:
     """Multiply a draw-independent matrix and the lane block of the operand."""
     var, workspace = node.var, printer.workspace
     matrix, flipped, batch, m, k, p = product_sizes(printer, node)
     lanes, lead = workspace.lanes, m if flipped else k
-    first, rows, inner, beta = "0", str(m), str(k), "real(0)"
+    first, rows, inner, add = "0", str(m), str(k), "0"
     source, target = str(workspace.address(node.source)), str(workspace.address(node.target))
     if node.tile == "inner":
-        first, inner, beta = f"t0 * {m if flipped else 1}", "t1 - t0", "select(t0 == 0, real(0), real(1))"
+        first, inner, add = f"t0 * {m if flipped else 1}", "t1 - t0", "t0"
         source += "" if node.source.within else f" + t0 * {lanes}"
     elif node.tile == "rows":
         first, rows = f"t0 * {1 if flipped else k}", "t1 - t0"
         target += "" if node.target.within else f" + t0 * {lanes}"
     elif batch > 1:
         first, source, target = f"b * {m * k}", f"{source} + b * {k * p * lanes}", f"{target} + b * {m * p * lanes}"
-    call = (
-        f"gemm(blas, {matrix}, {first}, {lead}, {int(flipped)}, ws, {source}, {p * lanes}, 0, "
-        f"ws, {target}, {rows}, {p * lanes}, {inner}, {beta})"
+    call = printer.multiplication(
+        LaneProduct(matrix, first, str(lead), str(int(flipped)), source, target, rows, str(p * lanes), inner, add)
     )
-    yield f"# {printer.arguments.names[var]} = {var.op}({var.attrs}), by BLAS"
+    yield f"# {printer.arguments.names[var]} = {var.op}({var.attrs}), {printer.multiplied}"
     if node.tile == "whole" and batch > 1:
         yield f"for b in range({printer.integer(batch)}):"
         yield f"    {call}"

@@ -65,7 +65,9 @@ class Span:
     until: int
 
 
-def allocate(kernel: Kernel, dtype: str, lanes: int | None = None) -> Workspace:
+def allocate(
+    kernel: Kernel, dtype: str, lanes: int | None = None, kept: Mapping[Buffer, int] | None = None
+) -> Workspace:
     """Assign rows and lanes for a thread of the CPU.
 
     Rows that lane loops add to (sums and the running values of scans) lie after all others: the kernels tell LLVM that
@@ -77,14 +79,23 @@ def allocate(kernel: Kernel, dtype: str, lanes: int | None = None) -> Workspace:
     dtype : {"float32", "float64"}
     lanes : int, optional
         Default: by the number of rows.
+    kept : dict of Buffer to int, optional
+        Buffers whose rows, so many, are kept from one block to the next: neighbours in this order.
     """
     pool, sums = Pool(), Pool()
     rows = {Buffer(role): Rows(pool.permanent(1), ()) for role in ("mask", "finite")}
-    rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, lanes or layout.FEWEST_LANES[dtype])), ())
+    lasting = {
+        buffer: Rows((sums if buffer.is_added_to else pool).permanent(n), _strides(buffer))
+        for buffer, n in (kept or {}).items()
+    }
+    rows.update({buffer: found for buffer, found in lasting.items() if not buffer.is_added_to})
+    if Buffer("factors") not in rows:
+        rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, lanes or layout.FEWEST_LANES[dtype])), ())
     rows.update(assembly_rows(kernel, pool))
-    spans = {buffer: span for buffer, span in live(kernel.block).items() if buffer not in rows}
+    spans = {buffer: span for buffer, span in live(kernel.block).items() if buffer not in rows | lasting}
     rows.update(fit(pool, {buffer: span for buffer, span in spans.items() if not buffer.is_added_to}))
-    added = fit(sums, {buffer: span for buffer, span in spans.items() if buffer.is_added_to})
+    added = {buffer: found for buffer, found in lasting.items() if buffer.is_added_to}
+    added |= fit(sums, {buffer: span for buffer, span in spans.items() if buffer.is_added_to})
     rows.update({buffer: Rows(pool.total + found.offset, found.strides) for buffer, found in added.items()})
     total = pool.total + sums.total
     return Workspace(lanes or layout.choose_lanes(total, dtype), rows, total)
@@ -143,9 +154,13 @@ def fit(pool: Pool, spans: Mapping[Buffer, Span], sizes: Mapping[Buffer, int] | 
     for buffer, span in sorted(spans.items(), key=lambda item: item[1].since):
         pool.release(span.since)
         first = pool.take((sizes or {}).get(buffer, size(buffer)), span.since, span.until)
-        shape = squeeze(buffer.var.shape) if buffer.var is not None and buffer.role == "value" else ()
-        rows[buffer] = Rows(first, c_strides(shape))
+        rows[buffer] = Rows(first, _strides(buffer))
     return rows
+
+
+def _strides(buffer: Buffer) -> tuple[int, ...]:
+    """Strides of the elements of a buffer, over the squeezed shape of a Var."""
+    return c_strides(squeeze(buffer.var.shape)) if buffer.var is not None and buffer.role == "value" else ()
 
 
 def size(buffer: Buffer) -> int:

@@ -12,7 +12,7 @@ from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal["value", "running", "noise", "parts", "mask", "finite", "factors", "shares"]
+Role = Literal["value", "running", "noise", "parts", "mask", "finite", "factors", "shares", "shifts", "sums", "squares"]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -85,10 +85,11 @@ class Buffer:
 
     Parameters
     ----------
-    role : {"value", "running", "noise", "parts", "mask", "finite", "factors", "shares"}
+    role : {"value", "running", "noise", "parts", "mask", "finite", "factors", "shares", "shifts", "sums", "squares"}
         Of a Var: its elements; the running value of a scan; one row of noise that is not kept; the parts of a matrix
         product's sums that several threads make. Of a kernel: for each lane whether its draw counts, and whether an
-        output of it is not finite; squares and products of an outer product; threads' shares of sums.
+        output of it is not finite; squares and products of an outer product; threads' shares of sums; where each lane
+        has moments of its own, what they are about, and the sums of deviations from it and of the squares of these.
     var : Var, optional
         Whose rows these are.
     within : str
@@ -105,7 +106,9 @@ class Buffer:
     @property
     def is_added_to(self) -> bool:
         """Whether lane loops add to these rows, which then lie apart from all others."""
-        return self.role == "running" or (self.role == "value" and self.var is not None and self.var.op in REDUCTIONS)
+        if self.role == "value":
+            return self.var is not None and self.var.op in REDUCTIONS
+        return self.role in ("running", "sums", "squares")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def lower(program: Program) -> Program:
 def expand(program: Program) -> Program:
     """Return the Program with every einsum written as a product and a sum."""
     return rewrite_program(
-        program, lambda var, args: _expanded(var, args) if var.by_draw and var.op == "einsum" else rebuild(var, args)
+        program, lambda var, args: expanded(var, args) if var.by_draw and var.op == "einsum" else rebuild(var, args)
     )
 
 
@@ -52,7 +52,7 @@ class _Lowering:
         if var in self.outer:
             return rebuild(var, tuple(self._whole(arg) for arg in args))
         if var.by_draw and var.op == "einsum":
-            return _expanded(var, args)
+            return expanded(var, args)
         return rebuild(var, args)
 
     def _canonical(self, var: Var, args: tuple[Var, ...]) -> Var:
@@ -141,11 +141,11 @@ def contraction_labels(var: Var) -> Labels:
     )
 
 
-_NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "noise", "native_value", "native_gradient"}
+_NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "input", "noise", "native_value", "native_gradient"}
 
 
-def _expanded(var: Var, args: tuple[Var, ...]) -> Var:
-    """An einsum as a product over all labels, then a sum."""
+def expanded(var: Var, args: tuple[Var, ...]) -> Var:
+    """Return an einsum as a product over all labels, then a sum."""
     inputs, output = var.attrs.inputs, var.attrs.output
     labels = list(dict.fromkeys(output + "".join(inputs)))
     extents = var.attrs.extents([arg.shape for arg in args])

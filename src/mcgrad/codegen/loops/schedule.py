@@ -14,6 +14,8 @@ from mcgrad.codegen.loops.lower import is_matrix_product, is_outer
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
 from mcgrad.ir.program import Output, Program, Shape, Var
 
+BEFORE = -1  # the place of what no step computes
+
 
 @dataclass(eq=False)
 class Nest:
@@ -141,6 +143,10 @@ class _Planner:
     def add(self, var: Var) -> None:
         if var.op in VIEWS:
             return  # a view: no work of its own
+        if var.op == "input":  # a value for each lane, which is in the workspace from the start
+            self.place[var] = BEFORE
+            self.stored[var] = None
+            return
         if var in self.outer:
             return  # only its moments are wanted
         if var.op in ASSEMBLY:
@@ -190,7 +196,8 @@ class _Planner:
 
     def _flows(self, base: Var) -> bool:
         """Whether an element can be read in the nest that computes it."""
-        return base.op not in REDUCTIONS | ASSEMBLY and isinstance(self.steps[self.place[base]], Nest)
+        at = self.place[base]
+        return at != BEFORE and base.op not in REDUCTIONS | ASSEMBLY and isinstance(self.steps[at], Nest)
 
     def _store(self, reads: list[Access], nest: int) -> None:
         for access in reads:

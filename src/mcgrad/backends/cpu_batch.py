@@ -1,0 +1,61 @@
+"""Many rows on the CPU: the number of draws a row decides what the lanes of a block carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+from mcgrad.backends.base import BoundRows, RowPartial
+from mcgrad.backends.chunks import Chunk
+from mcgrad.backends.cpu_row_lanes import FEW, CpuRowLanes
+from mcgrad.backends.cpu_rows import CpuRows
+from mcgrad.ir.spaces import Values
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mcgrad.backends.cpu import CpuKernel
+
+
+class CpuBatch:
+    """A compiled Program with values for the inputs of many rows.
+
+    Lanes carry rows of the batch up to `FEW` draws a row, if such a function can be written and its block stays in
+    cache, else the draws of one row. So what a row's moments are depends on the number of its draws alone.
+
+    Parameters
+    ----------
+    kernel : CpuKernel
+    inputs : mapping from Input to array
+        Those by row have the rows on the first axis.
+    numbers : int array, shape (rows,)
+    """
+
+    def __init__(self, kernel: CpuKernel, inputs: Values, numbers: npt.NDArray[np.int64]) -> None:
+        self._kernel, self._inputs, self._numbers = kernel, inputs, numbers
+
+    @cached_property
+    def over_draws(self) -> CpuRows:
+        """Lanes carry draws."""
+        return CpuRows(self._kernel.rows, self._kernel, self._inputs, self._numbers)
+
+    @cached_property
+    def over_rows(self) -> CpuRowLanes | None:
+        """Lanes carry rows, if they can."""
+        compiled = self._kernel.row_lanes
+        return CpuRowLanes(compiled, self._kernel, self._inputs, self._numbers) if compiled else None
+
+    def chosen(self, n: int) -> BoundRows:
+        """What averages n draws a row."""
+        return (self.over_rows if n <= FEW else None) or self.over_draws
+
+    def chunks(self, n: int) -> Iterable[Chunk]:
+        """Cut the rows into ranges."""
+        return self.chosen(n).chunks(n)
+
+    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+        """Average over the draws start .. stop of each row in a range."""
+        return self.chosen(stop - start).partial(seed, start, stop, rows, omit)

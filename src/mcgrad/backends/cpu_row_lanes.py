@@ -1,0 +1,198 @@
+"""Many rows on the CPU in one call, where lanes carry rows of the batch: for few draws a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends.base import Array, RowPartial
+from mcgrad.backends.chunks import CORE, Chunks
+from mcgrad.backends.cpu_compiled import Compiled, read_only
+from mcgrad.backends.cpu_rows import CpuRows
+from mcgrad.backends.host_rows import HostRows
+from mcgrad.backends.rescaled import RANGES
+from mcgrad.backends.row_by_row import by_row, put_rows
+from mcgrad.codegen.cpu.row_lanes import EmittedRows, emit_rows, writes
+from mcgrad.codegen.loops.layout import L2_BYTES
+from mcgrad.ir.program import Program
+from mcgrad.ir.spaces import Values
+
+if TYPE_CHECKING:
+    from mcgrad.backends.cpu import CpuKernel
+
+FEW = 64  # draws a row up to which lanes carry rows
+CALLS = 16  # ranges that the rows are cut into at least, if each has the least work of a chunk
+MOST_BYTES = 1 << 24  # of the values by row of a range
+
+
+class CompiledRowLanes(Compiled):
+    """An emitted function over rows of a batch and how to call it.
+
+    Parameters
+    ----------
+    program : Program
+    emitted : EmittedRows
+        Of this Program.
+    """
+
+    emitted: EmittedRows
+    name = "batch"
+
+    def __init__(self, program: Program, emitted: EmittedRows) -> None:
+        self.program, self.work = program, max(program.work(), 1.0)
+        self.by_row = HostRows([var for var, _ in emitted.by_row], program.dtype)
+        self.values_of_row = sum(var.size for var, _ in emitted.by_row)
+        self.block = emitted.lanes // emitted.groups  # rows of the batch
+        super().__init__(emitted, program.dtype)
+
+    def empty_call(self) -> tuple[Any, ...]:
+        """The arguments of a call over no rows at all."""
+        values = np.empty((self.values_of_row, 0), self.dtype)
+        nothing = np.empty(0, self.dtype)
+        matrices = [read_only(nothing)] * len(self.emitted.matrices)
+        return self._call(self.take_workspace(), 0, 0, 0, np.empty(0, np.int64), values, (nothing, matrices))[0]
+
+    def average(
+        self,
+        seed: int,
+        start: int,
+        stop: int,
+        numbers: npt.NDArray[np.int64],
+        values: Array,
+        shared: tuple[Array, list[Array]],
+    ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
+        """Average over the draws start .. stop of some rows.
+
+        Parameters
+        ----------
+        seed, start, stop : int
+        numbers : int array, shape (rows,)
+        values : array, shape (values of a row, rows)
+        shared : (array, list of array)
+            What `arguments` returned.
+
+        Returns
+        -------
+        partial : RowPartial
+        odd : bool array, shape (rows,)
+            Which rows have to be averaged otherwise: the totals are not right if there are any.
+        """
+        workspace = self.take_workspace()
+        arguments, partial, odd = self._call(workspace, seed, start, stop, numbers, values, shared)
+        self.function(*arguments)
+        self.give_back(workspace)
+        np.maximum(partial.variances, 0.0, out=partial.variances)
+        return partial, odd[: len(numbers)] != 0.0
+
+    def _call(
+        self,
+        workspace: Array,
+        seed: int,
+        start: int,
+        stop: int,
+        numbers: npt.NDArray[np.int64],
+        values: Array,
+        shared: tuple[Array, list[Array]],
+    ) -> tuple[tuple[Any, ...], RowPartial, Array]:
+        """Return the arguments of a call, and the arrays among them that it fills."""
+        emitted, rows = self.emitted, len(numbers)
+        padded = -(-rows // self.block) * self.block
+        all_numbers = np.empty(padded, np.uint32)
+        all_values = np.empty((self.values_of_row, padded), self.dtype)
+        all_numbers[:rows], all_values[:, :rows] = numbers, values
+        if padded > rows:
+            all_numbers[rows:], all_values[:, rows:] = numbers[-1], values[:, -1:]
+        partial = RowPartial(
+            counts=np.full(rows, stop - start, np.int64),
+            means=np.empty((rows, emitted.columns)),
+            norms=np.empty((rows, emitted.columns)),
+            nonfinite=np.zeros(rows, np.int64),
+            totals=np.zeros(emitted.summed),
+            variances=np.zeros(emitted.summed),
+        )
+        odd, scratch = np.zeros(padded), np.empty(3 * self.block)
+        arguments = (
+            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, shared[0], emitted.tables, workspace,
+            all_numbers, all_values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),
+            partial.totals, partial.variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
+        )  # fmt: skip
+        return arguments, partial, odd
+
+
+def row_lanes(program: Program) -> CompiledRowLanes | None:
+    """Compile a Program for lanes that carry rows, unless it calls user functions or a block would leave L2."""
+    if not writes(program):
+        return None
+    emitted = emit_rows(program)
+    size = emitted.rows * emitted.lanes * np.dtype(program.dtype).itemsize
+    return CompiledRowLanes(program, emitted) if size <= L2_BYTES else None
+
+
+class CpuRowLanes:
+    """A compiled Program with values for the inputs of many rows.
+
+    Rows that have draws which are not finite, or squares beyond the range of sums, are averaged again: by the variant
+    that looks at every draw.
+
+    Parameters
+    ----------
+    compiled : CompiledRowLanes
+    kernel : CpuKernel
+        Of the same Program.
+    inputs : mapping from Input to array
+        Those by row have the rows on the first axis.
+    numbers : int array, shape (rows,)
+    """
+
+    def __init__(
+        self, compiled: CompiledRowLanes, kernel: CpuKernel, inputs: Values, numbers: npt.NDArray[np.int64]
+    ) -> None:
+        self.compiled, self.kernel, self.inputs, self.numbers = compiled, kernel, inputs, numbers
+        self._shared = compiled.arguments(inputs)
+
+    def chunks(self, n: int) -> Chunks:
+        """Cut the rows into ranges at blocks of lanes."""
+        rows, block, work = len(self.numbers), self.compiled.block, self.compiled.work * max(n, 1)
+        most = MOST_BYTES // (8 * (self.compiled.values_of_row + self.compiled.emitted.columns + 1))
+        step = min(max(rows / CALLS, CORE.least / work), most)
+        step = max(int(step // block), 1) * block
+        return Chunks(0, rows, min(step, rows), step, block)
+
+    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+        """Average over the draws start .. stop of each row in a range."""
+        compiled, shared = self.compiled, self._shared
+        numbers, values = self.numbers[slice(*rows)], self._values(rows)
+        found, odd = compiled.average(seed, start, stop, numbers, values, shared)
+        if odd.any() and compiled.emitted.summed:
+            again, _ = compiled.average(seed, start, stop, numbers[~odd], values[:, ~odd], shared)
+            found.totals[:], found.variances[:] = again.totals, again.variances
+        if not self._totals_count(found, start, stop):
+            odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
+        if odd.any():
+            where = np.flatnonzero(odd)
+            put_rows(found, where, self._again(seed, start, stop, rows[0] + where, omit))
+        return found
+
+    def _again(self, seed: int, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
+        """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""
+        names = by_row(self.compiled.program)
+        inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
+        other = CpuRows(self.kernel.checked_rows, self.kernel, inputs, self.numbers[rows])
+        return other.partial(seed, start, stop, (0, len(rows)), omit)
+
+    def _values(self, rows: tuple[int, int]) -> Array:
+        """The values by row of a range."""
+        values = np.empty((self.compiled.values_of_row, rows[1] - rows[0]), self.compiled.dtype)
+        if not values.size:
+            return values
+        found = self.compiled.by_row.of_rows(self.inputs, *rows)
+        for (var, first), value in zip(self.compiled.emitted.by_row, found, strict=True):
+            values[first : first + var.size] = value.reshape(var.size, -1)
+        return values
+
+    def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:
+        """Whether the totals are finite, and so are their variances, unless a row has one draw only."""
+        finite = np.isfinite(found.totals).all() and (stop - start == 1 or np.isfinite(found.variances).all())
+        return bool(finite)

@@ -1,0 +1,59 @@
+"""Print the moments of outer products that are summed over rows of a batch: products over the lanes, by BLAS.
+
+Variances come from pairs of draws of a row (`kernels/pairs`): n draws have n // 2 degrees of freedom a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mcgrad.codegen.loops.access import resolve
+from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.loop_tree import Outer
+from mcgrad.ir.program import Output
+from mcgrad.noise.laws import DRAWS_PER_GROUP
+
+if TYPE_CHECKING:
+    from mcgrad.codegen.cpu.printer import Printer
+
+HELPERS = ["add_scaled", "copy_counted", "multiply_pairs", "square_pairs"]  # of `kernels/pairs.py`
+
+
+def pair_rows(output: Output, lanes: int) -> int:
+    """Return how many rows the factors, the products of their pairs and the outer product take."""
+    x, y = output.var.args
+    return x.size + y.size + -(-(x.size + y.size) // 2) + -(-output.var.size // lanes)
+
+
+def pair_lines(printer: Printer, node: Outer, first: int) -> Iterator[str]:
+    """Add up an outer product of x and y over the lanes, and its variance: to the totals from `first` on."""
+    workspace, integer, out = printer.workspace, printer.integer, node.output
+    lanes, groups, mask = workspace.lanes, DRAWS_PER_GROUP[printer.dtype], workspace.address(Buffer("mask"))
+    x, y = out.var.args
+    sizes, half = (integer(x.size), integer(y.size)), lanes // 2
+    scratch = workspace.rows[Buffer("factors")].offset * lanes
+    factors = (scratch, scratch + x.size * lanes)
+    pairs = (factors[1] + y.size * lanes, factors[1] + y.size * lanes + x.size * half)
+    product = scratch + (pair_rows(out, lanes) - -(-out.var.size // lanes)) * lanes
+    yield f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS"
+    for factor, arg, size in zip(factors, (x, y), sizes, strict=True):
+        source = workspace.address(Buffer("value", resolve(arg).base))
+        rows = f"{integer(factor)}, {integer(source)}, {size}"
+        yield f"copy_counted(ws, {rows}, {lanes}, {groups}, {mask}, odd, position)"
+    for pair, factor, size in zip(pairs, factors, sizes, strict=True):
+        yield f"multiply_pairs(ws, {integer(pair)}, {integer(factor)}, {size}, {lanes}, {groups})"
+
+    def add(target: str, operands: tuple[int, int], inner: int, factor: str) -> Iterator[str]:
+        a, b = operands
+        yield (
+            f"gemm(blas, ws, {a}, {inner}, 0, ws, {b}, {inner}, 1, ws, {product}, {x.size}, {y.size}, {inner}, real(0))"
+        )
+        yield f"add_scaled({target}, {integer(first)}, ws, {integer(product)}, {integer(out.var.size)}, {factor})"
+
+    yield from add("totals", factors, lanes, "1 / (stop - start)")
+    yield "pairs = (stop - start) * (stop // 2 - (start + 1) // 2)"
+    yield from add("variances", pairs, half, "-1 / pairs")
+    for factor, size in zip(factors, sizes, strict=True):
+        yield f"square_pairs(ws, {integer(factor)}, {size}, {lanes}, {groups}, {mask})"
+    yield from add("variances", factors, lanes, "0.5 / pairs")

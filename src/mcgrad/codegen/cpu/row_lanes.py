@@ -1,0 +1,282 @@
+"""Write a Program with rows as a Numba function in whose blocks the lanes carry rows of a batch: for few draws a row.
+
+A block of lanes has some rows of the batch, and of each a group of draws, as many as four words of noise serve
+(`kernels/row_lanes`). The body of a block is what it is where lanes carry draws alone. What differs:
+
+- A loop over the groups of draws runs inside the loop over blocks.
+- What each row of the batch has its own value of is a leaf of the body that is in the workspace, spread over the lanes
+  at the start of a block.
+- Moments are by lane, in the workspace, and become those of rows at the end of a block. A matrix of moments, of an
+  outer product that is summed over the rows, would not stay in cache: these are products over the lanes, by BLAS.
+
+    numbers  of the rows, padded to whole blocks        by_row  values by row of the batch, the rows last
+    means, norms  by row and component                  totals, variances  of the components that are summed
+    odd      by row: not zero where a careful kernel has to average the row again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, preamble
+from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
+from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_lines, pair_rows
+from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.cpu.products import LaneProduct
+from mcgrad.codegen.loops import layout
+from mcgrad.codegen.loops.access import resolve
+from mcgrad.codegen.loops.allocate import Workspace, allocate
+from mcgrad.codegen.loops.build import Kernel, build
+from mcgrad.codegen.loops.cells import Buffer, Lane, Row, Value
+from mcgrad.codegen.loops.loop_tree import Accumulate, Fill, Gemm, Let, Load, Loop, Moments, Node, Noise, Outer, walk
+from mcgrad.codegen.loops.lower import expanded, is_outer, lower
+from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.signature import Arguments
+from mcgrad.codegen.loops.tile import tile
+from mcgrad.codegen.noise_calls import filler
+from mcgrad.codegen.text import Source
+from mcgrad.ir.build import rebuild
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Level, Output, Program, Var
+from mcgrad.ir.rewrite import rewrite_program
+from mcgrad.ir.spaces import RowInput, Space
+from mcgrad.noise.laws import DRAWS_PER_GROUP
+
+MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
+SUMS = Buffer("running")  # of a matrix product
+HELPERS = ["add_rows_of_batch", "clear_rows", "mask_draws", "spread_rows", "take_first_draws", "write_rows"]
+
+
+@dataclass
+class EmittedRows(Emitted):
+    """Source of a function over rows of a batch, and what has to be passed to it.
+
+    Parameters
+    ----------
+    groups : int
+        Draws in a group: lanes // groups rows of the batch are in a block.
+    by_row : list of (Var, offset)
+        Vars of which each row has its own value, and where their elements start in `by_row`.
+    columns, summed : int
+        Components with moments by row, and components that are summed over the rows.
+    """
+
+    groups: int
+    by_row: list[tuple[Var, int]]
+    columns: int
+    summed: int
+
+
+def writes(program: Program) -> bool:
+    """Whether such a function can be written: not for calls of the user's own functions."""
+    return all(OPS[var.op].category != "native" for var in program.body())
+
+
+def emit_rows(program: Program) -> EmittedRows:
+    """Write the function of a simplified Program."""
+    body, given = _body(program)
+    plan = tile(schedule(lower(body)))
+    kernel = build(plan)
+    outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
+    products = any(isinstance(node, Gemm) for node in walk(kernel.block))
+    places, components = _places([out for out in plan.program.outputs if out not in outer])
+    moments = {Buffer(role): components for role in ("shifts", "sums", "squares")}
+    moments[Buffer("factors")] = max((pair_rows(out, layout.FEWEST_LANES[program.dtype]) for out in outer), default=0)
+    moments[SUMS] = int(products)
+    values = {Buffer("value", leaf): leaf.size for leaf in given}
+    workspace = allocate(kernel, program.dtype, kept=values | moments)
+    workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
+    arguments = Arguments(plan.program, kernel.names)
+    summed, _ = _places([out for out in plan.program.outputs if out.summed])
+    printer = _Printer(program.dtype, workspace, arguments, places, summed)
+    text = _function(printer, plan.program, kernel, list(given), sum(values.values()), components)
+    fillers = {filler(var.attrs, program.dtype, batch=True) for var in body.body() if var.op == "noise"}
+    imports = {
+        "blas": ["gemm"] if outer else [],
+        "intrinsics": ["accumulate", "prefer_vector_width", "select"],
+        "jit": ["LOOP", "lane"],
+        "workspace": WORKSPACE,
+        "noise_fill": sorted(fillers),
+        "row_lanes": HELPERS,
+        "lane_products": ["multiply_lanes"] if products else [],
+        "pairs": PAIRS if outer else [],
+    }
+    head = preamble(plan.program, imports)
+    matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
+    head.add("", "", "@njit(**LOOP)")
+    head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
+    starts = np.cumsum([0, *(leaf.size for leaf in given)])
+    return EmittedRows(
+        source=f"{head}{text}",
+        lanes=workspace.lanes,
+        rows=workspace.total,
+        scalars=list(arguments.scalars.items()),
+        matrices=list(arguments.matrices),
+        tables=arguments.integers(),
+        outputs=list(arguments.outputs.items()),
+        shifted=np.ones(sum(out.var.size for out in arguments.outputs), bool),
+        user_functions=[],
+        uses_blas=bool(outer),
+        loops=sum(isinstance(node, Loop) for node in walk(kernel.block)),
+        groups=DRAWS_PER_GROUP[program.dtype],
+        by_row=[(var, int(start)) for var, start in zip(given.values(), starts, strict=False)],
+        columns=sum(out.var.size for out in plan.program.outputs if not out.summed),
+        summed=sum(out.var.size for out in plan.program.outputs if out.summed),
+    )
+
+
+SIGNATURE = (
+    "key0, key1, start, stop, c, t, ws, numbers, by_row, count, "
+    "means, norms, totals, variances, odd, least, scratch, blas"
+)
+
+
+def _body(program: Program) -> tuple[Program, dict[Var, Var]]:
+    """The Program of the random outputs, with leaves for what is by row: what each stands for goes with it."""
+    random = Program(tuple(replace(out, scale=None) for out in program.outputs if out.var.by_draw), program.dtype)
+    leaves: dict[Var, Var] = {}
+    for var in random.hoisted():
+        base = resolve(var).base
+        if base.level is Level.ROW and base not in leaves:
+            name = RowInput(Space.VALUE, f"row{len(leaves)}")
+            leaves[base] = Var("input", (), name, base.shape, base.kind, Level.DRAW)
+    by_row = {out.var for out in random.outputs if is_outer(out.var) and not out.summed}
+    body = rewrite_program(
+        random, lambda var, args: expanded(var, args) if var in by_row else rebuild(var, args), leaves
+    )
+    return body, {leaf: base for base, leaf in leaves.items()}
+
+
+def _places(outputs: list[Output]) -> tuple[dict[Output, int], int]:
+    """Where the components of outputs with moments by lane start among these, and how many there are."""
+    places, size = {}, 0
+    for out in outputs:
+        places[out] = size
+        size += out.var.size
+    return places, size
+
+
+def _function(
+    printer: _Printer, program: Program, kernel: Kernel, leaves: list[Var], size: int, components: int
+) -> Source:
+    """Write the body of the function."""
+    workspace, text = printer.workspace, Source()
+    lanes, groups = workspace.lanes, DRAWS_PER_GROUP[printer.dtype]
+    each, mask = lanes // groups, workspace.address(Buffer("mask"))
+    shifts, sums, squares = (workspace.address(Buffer(role)) for role in ("shifts", "sums", "squares"))
+    integer = printer.integer
+    moments = f"ws, {shifts}, {sums}, {squares}, {components}, {lanes}, {groups}"
+    text.indent()
+    text.add('"""Moments of the draws start .. stop of `count` rows of a batch."""', "prefer_vector_width()")
+    text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
+    with text.compound(f"for block in range(numbers.size // {each}):"):
+        text.add("partial = True", f"position = block * {each}", f"rows = min(count - position, {each})")
+        if leaves:
+            first = workspace.address(Buffer("value", leaves[0]))
+            text.add(f"spread_rows(ws, {first}, by_row, numbers.size, position, {size}, {lanes}, {groups})")
+        for first in (shifts, sums, squares) if components else ():
+            text.add(f"clear_rows(ws, {integer(first)}, {integer(components * lanes)})")
+        with text.compound(f"for group in range(start // {groups}, (stop - 1) // {groups} + 1):"):
+            outside = f"base < start or base + {groups} > stop"
+            text.add(f"base = group * {groups}", "place = (numbers, position, uint32(group))")
+            with text.compound(f"if partial or {outside}:"):
+                text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
+            text.add(f"partial = {outside}")
+            tree = split_lanes(kernel.block, lambda: _RowLanes(workspace, printer.places))
+            text.add(*printer.lines(tree))
+            if components:
+                with text.compound(f"if base < start + {groups}:"):
+                    text.add(f"take_first_draws({moments}, base, start, stop)")
+        columns, width = _places([out for out in program.outputs if not out.summed])
+        for out, place in printer.places.items():
+            rows = ", ".join(integer(address + place * lanes) for address in (shifts, sums, squares))
+            which = f"ws, {rows}, {integer(out.var.size)}, {lanes}, {groups}, start, stop, least, scratch, odd"
+            which += ", position, rows"
+            if out.summed:
+                call = f"add_rows_of_batch({which}, totals, variances, {integer(printer.summed[out])})"
+            else:
+                call = f"write_rows({which}, means, norms, {width}, {integer(columns[out])})"
+            text.add(f"{call}  # {out.path}")
+    return text
+
+
+class _RowLanes(Lanes):
+    """One loop over the lanes of a block of rows of a batch.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    places : dict of Output to int
+        Where the moments of each output start.
+    """
+
+    def __init__(self, workspace: Workspace, places: dict[Output, int]) -> None:
+        super().__init__(workspace)
+        self._places = places
+
+    def moments(self, node: Moments) -> None:
+        """Add to the sums of each lane."""
+        number, index = self.count(node), node.index.plus(self._places[node.output])
+        shift, sums, squares = (self.lane(Row(Buffer(role), index)) for role in ("shifts", "sums", "squares"))
+        about, difference = Value(f"p{number}"), Value(f"d{number}")
+        self.lanes += [
+            Load(about, shift),
+            Let(difference, "masked_difference", (self.operand(node.operand), about, self.lane(Row(Buffer("mask"))))),
+            Accumulate(sums, "sum", difference),
+            Accumulate(squares, "sum", difference, square=True),
+        ]
+
+
+class _Printer(Printer):
+    """Prints nodes of a block of rows of a batch.
+
+    Parameters
+    ----------
+    dtype, workspace, arguments
+        Those of a Printer.
+    places, summed : dict of Output to int
+        Where the moments by lane of each output start, and where the outputs that are summed do among these.
+    """
+
+    multiplied = "alike in all lanes"
+
+    def __init__(
+        self,
+        dtype: str,
+        workspace: Workspace,
+        arguments: Arguments,
+        places: dict[Output, int],
+        summed: dict[Output, int],
+    ) -> None:
+        super().__init__(dtype, workspace, arguments)
+        self.places, self.summed = places, summed
+
+    def multiplication(self, of: LaneProduct) -> str:
+        """A call for a matrix product."""
+        first, lead, flipped, source, target, rows, columns, inner = map(
+            self._number, (of.first, of.lead, of.flipped, of.source, of.target, of.rows, of.columns, of.inner)
+        )
+        sums, add = self.workspace.address(SUMS), f"({of.added_to}) != 0"
+        return (
+            f"multiply_lanes({of.matrix}, {first}, {lead}, {flipped}, ws, {source}, {sums}, {target}, "
+            f"{rows}, {columns}, {inner}, {add})"
+        )
+
+    def _number(self, text: str) -> str:
+        """A number that is read at run time, an expression as it is: Numba compiles no helper twice."""
+        return self.integer(int(text)) if text.isdigit() else text
+
+    def node(self, node: Node) -> Iterator[str]:
+        """The lines of a node."""
+        match node:
+            case Noise(_, Lane(address), source, component):
+                where = f"{self.operand(address)}, {self.workspace.lanes}"
+                which = f"place, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
+                yield f"{filler(source, self.dtype, batch=True)}(ws, {where}, {which})"
+            case Outer():
+                yield from pair_lines(self, node, self.summed[node.output])
+            case _:
+                yield from super().node(node)
