@@ -339,8 +339,8 @@ class BatchEstimate:
         return f"BatchEstimate(batch_shape={self.batch_shape}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
-        lines = [f"{self.size:,} rows of {foot}", *origin(self.method, self.choice, self.group)]
+        whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
+        lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *origin(self.method, self.choice, self.group)]
         grads = [(path, self._grad[path], self._grad_stderr[path]) for path in self.order]
         for path, x, error in [("value", self.value, self.stderr), *grads]:
             lines.append(f"{path} {np.shape(x)}: {_extent(x)}, std. error {_extent(error)}")
