@@ -72,6 +72,18 @@ def test_forward_mode_agrees(name):
             np.testing.assert_allclose(mine, right, rtol=1e-12, atol=1e-14)
 
 
+def test_forward_mode_where_reverse_mode_takes_too_much_memory(monkeypatch):
+    """A long value in ten parameters, of which no number can be differentiated by itself."""
+    params = build.input_("p", (10,))
+    value = trace(lambda p: np.cumsum(np.sin(np.tile(p, 5) * np.arange(50.0))), (params,), {})
+    (right,) = jacobian(value, [params])
+    monkeypatch.setattr(module, "MOST", 1000)
+    (found,) = jacobian(value, [params])
+    assert max(var.size for var in toposort([found])) == found.size
+    run, at = Interpreter([found, right]), np.linspace(0.1, 1.0, 10)[:, None]
+    np.testing.assert_allclose(*run(dict.fromkeys(run.inputs, at)), rtol=1e-12, atol=1e-13)
+
+
 def test_a_number_that_many_read_is_differentiated_once():
     """Sixty strikes of a path of 100 steps, in 100 parameters: no array has an element for each strike and step but
     those of the result."""

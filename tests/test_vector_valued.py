@@ -230,6 +230,8 @@ def test_jacobians_that_are_too_large_are_refused():
     with pytest.raises(mg.ParameterError, match=r"6,000 numbers.*6,000 components.*36,000,000 elements"):
         mg.Estimator(lambda z: np.tanh(z), q, wrt="loc")
     assert mg.Estimator(lambda z: np.tanh(z), q, wrt="loc", cotangent=np.ones(6000), **NUMPY).wrt == ("loc",)
+    with pytest.raises(mg.ParameterError, match=r"covariance: given that of 6,000 numbers, of 18,003,000 products"):
+        mg.Estimator(lambda z: np.tanh(z), q, wrt=(), covariance=True, **NUMPY)
 
 
 def test_objectives_take_log_joints_of_one_number():

@@ -35,6 +35,11 @@ from mcgrad.ir.vmap import vmap
 T = TypeVar("T")
 
 FEW_PARTS = 16  # of a value put together from parts, which are differentiated one by one
+MOST = 1 << 24  # elements of an array with an axis for the numbers of the value, beyond which forward mode is taken
+
+
+class _TooLargeError(Exception):
+    """Cotangents with an axis for the numbers of a value take more memory than there may be."""
 
 
 def jacobian(value: Var, wrt: Sequence[Var]) -> list[Var]:
@@ -57,7 +62,10 @@ def jacobian(value: Var, wrt: Sequence[Var]) -> list[Var]:
     """
     if value.shape == ():
         return gradient(value, wrt)
-    backward = _Reverse(wrt).of(value)
+    try:
+        backward = _Reverse(wrt).of(value)
+    except _TooLargeError:
+        return [_forward(value, var) for var in wrt]
     if sum(var.size for var in wrt) > FORWARD_LIMIT:
         return backward
     forwards = [_forward(value, var) for var in wrt]
@@ -130,6 +138,8 @@ class _Reverse:
         extent = prod(shape)
         leaves = {var: input_(f"outer {i}", var.shape, Space.COTANGENT) for i, var in enumerate(outer)}
         found = pulled_back(leaves, self.wrt, dict.fromkeys(outer, CHOSEN))
+        if extent * max(var.size for var in toposort(found)) > MOST:
+            raise _TooLargeError
         sums = {leaves[var]: sum_of(cts) for var, cts in outer.items()}
         mapped = vmap(found, {leaf: ct for leaf, ct in sums.items() if ct is not None}, extent)
         return [reshape(x, (*shape, *var.shape)) for x, var in zip(mapped, self.wrt, strict=True)]
@@ -209,6 +219,8 @@ def _with_axis(end: Var, weight: Var, shape: Shape) -> tuple[Var, Var]:
         if all(n == 1 for n in own[:axes]):
             summed = [axis for axis in range(axes, len(own)) if own[axis] == 1 and end.shape[axis] != 1]
             return arg, reshape(reduce("sum", weight, summed), (extent, *arg.shape))
+    if extent * end.size > MOST:
+        raise _TooLargeError
     rest = end.shape[axes:]
     same = np.eye(extent, dtype=bool).reshape(extent, *shape, *(1,) * len(rest))
     full = (extent, *end.shape)

@@ -18,7 +18,7 @@ from mcgrad.simplify.fixed_point import simplify
 
 VALUE = "value"
 AUTO = "auto"
-MOST = 1 << 24  # elements of a Jacobian
+MOST = 1 << 24  # elements of a Jacobian, and products of a covariance
 GROUP = 8  # draws that share their baselines, where nothing else is asked for
 
 MethodNames = str | Mapping[str, str]  # of one method for all parameters, or of methods by the names of parameters
@@ -87,7 +87,7 @@ class Plan:
         """
         by_draws = any(method.by_draws for method in self.methods.values()) and problem.draws == 1
         value = problem.integrand(problem.params, problem.params, by_draws) if problem.is_whole else problem.result
-        check_size(problem, wrt)
+        check_size(problem, wrt, self.covariance)
         grads: dict[str, Var] = {}
         for method, paths in self.paths(wrt).items():
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
@@ -120,15 +120,18 @@ class Plan:
         return [path for path in wrt if self.methods[path].follows_draw]
 
 
-def check_size(problem: Problem, wrt: Sequence[str]) -> None:
-    """Refuse Jacobians that take more memory than there may be.
+def check_size(problem: Problem, wrt: Sequence[str], covariance: bool) -> None:
+    """Refuse Jacobians and covariances that take more memory than there may be.
 
     Raises
     ------
     ParameterError
         Names the sizes.
     """
-    entries = sum(problem.params[path].size for path in wrt)
+    entries, count = sum(problem.params[path].size for path in wrt), problem.result.size
+    if covariance and count * (count + 1) // 2 > MOST:
+        given = f"that of {count:,} numbers, of {count * (count + 1) // 2:,} products, and {MOST:,} are the most"
+        raise ParameterError("covariance", given, "fewer numbers, or False")
     if problem.value.size > 1 and problem.value.size * entries > MOST:
         given = f"an integrand that returns {problem.value.size:,} numbers, and {entries:,} components to "
         given += f"differentiate in: a Jacobian of {problem.value.size * entries:,} elements, and {MOST:,} is the most"
