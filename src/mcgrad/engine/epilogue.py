@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mcgrad.arrays import computing, flat_to_host
 from mcgrad.backends.base import Partial
 from mcgrad.backends.host_values import WIDE, HostValues
-from mcgrad.ir.program import Program, Var
+from mcgrad.ir.program import Program, Var, toposort
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 from mcgrad.results.components import Components
@@ -62,6 +62,8 @@ class Finisher:
                 roots.append(out.scale)
                 self._host_values.append((where, True))
         self._host = HostValues(roots, WIDE)
+        self._depends = any(var.op == "input" for var in toposort(roots))  # or the values are those of any call
+        self._known: list[npt.NDArray[Any]] | None = None
         self._plain = not roots and not self._fixed.any()
 
     def __call__(self, moments: Moments, inputs: Values) -> Moments:
@@ -82,8 +84,14 @@ class Finisher:
         return Moments(moments.count, mean, norm)
 
     def _constants(self, inputs: Values) -> list[npt.NDArray[Any]]:
+        """Return the values of constant outputs and factors: computed once where they depend on no input."""
+        if self._known is not None:
+            return self._known
         with computing():
-            return flat_to_host(self._host(inputs))
+            values = flat_to_host(self._host(inputs))
+        if not self._depends:
+            self._known = values
+        return values
 
     def estimate(self, partial: Partial, inputs: Values, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
