@@ -81,7 +81,7 @@ def evaluate(jaxpr: core.Jaxpr, consts: Sequence[Any], args: Sequence[Any], of_u
     known |= zip(jaxpr.invars, args, strict=True)
 
     def value(atom: core.Var | core.Literal) -> Any:
-        return np.asarray(atom.val) if isinstance(atom, core.Literal) else known[atom]
+        return _plain(atom.val) if isinstance(atom, core.Literal) else known[atom]
 
     for equation in jaxpr.eqns:
         line = functools.partial(_line, equation, replayed()) if of_user else replayed()
@@ -101,7 +101,13 @@ def _array(value: Any) -> Any:
     """
     if isinstance(value, jax.core.Tracer):
         raise refusal("a value of a transformation of JAX around f, which f reads,", "give it in params= or data=")
-    return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) else np.asarray(value)
+    return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as an array of a dtype that NumPy has: narrow floats as float32."""
+    array = np.asarray(value)
+    return array.astype(np.float32) if jax.numpy.issubdtype(array.dtype, np.floating) and array.itemsize < 4 else array
 
 
 def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[Any]:
@@ -120,7 +126,7 @@ def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[An
         result = {"dtype": equation.outvars[0].aval.dtype} if name == "div" else {}  # of integers it is another op
         made = RULES[name](*args, **equation.params, **result)
         made = list(made) if equation.primitive.multiple_results else [made]
-        return [x if isinstance(x, Tracer) else np.asarray(x) for x in made]
+        return [x if isinstance(x, Tracer) else _plain(x) for x in made]
     if not traced:
         return _computed(equation, args)
     if name in INDEXED:
@@ -136,7 +142,7 @@ def _computed(equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
     with jax.ensure_compile_time_eval():
         given = [jax.numpy.asarray(x, atom.aval.dtype) for x, atom in zip(args, equation.invars, strict=True)]
         made = equation.primitive.bind(*given, **equation.params)
-        return [np.asarray(x) for x in (made if equation.primitive.multiple_results else [made])]
+        return [_plain(x) for x in (made if equation.primitive.multiple_results else [made])]
 
 
 def _primitives(jaxprs: Iterable[core.Jaxpr]) -> Iterator[str]:

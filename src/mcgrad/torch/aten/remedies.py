@@ -10,6 +10,7 @@ KEYS = (
     "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0)); a module with "
     "dropout takes .eval()"
 )
+UNCHANGED = "make a new tensor, x = x + y for x += y; a module takes .eval(), which keeps it from changing its buffers"
 MATRIX = "for a matrix that no draw changes compute it before, and give it in data="
 SORTING = "sorting is not supported; torch.amax, torch.amin and torch.where choose by value"
 EXTREME = "use torch.amax or torch.amin, or torch.where(x == x.max(), a, b) to choose by where the largest is"

@@ -16,7 +16,7 @@ from mcgrad.errors import TraceError
 from mcgrad.torch.aten.elementwise import ELEMENTWISE, stopped
 from mcgrad.torch.aten.moving import MOVING
 from mcgrad.torch.aten.reductions import REDUCTIONS
-from mcgrad.torch.aten.remedies import EXTREME, KEYS, RANDOM, VALUES, remedy
+from mcgrad.torch.aten.remedies import EXTREME, KEYS, RANDOM, UNCHANGED, VALUES, remedy
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
@@ -107,7 +107,7 @@ class Functions(TorchFunctionMode):
         except RuntimeError as error:
             if "mutating a non-functional tensor" not in str(error):
                 raise
-            raise refusal("changing a tensor that f has not made", "make a new tensor, x + y for x += y") from None
+            raise refusal("changing a tensor that f has not made", UNCHANGED) from None
 
 
 def traced(value: Any) -> TracedTensor:
@@ -134,15 +134,17 @@ def evaluate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     Raises
     ------
     TraceError
-        An operator that has no rule, or one of random numbers.
+        An operator that has no rule, one of random numbers, or one that changes a tensor that f has not made.
     """
     name = func._schema.name.partition("::")[2]
+    in_place = name.endswith("_") and not name.endswith("__")
     if name in RANDOM:
         raise refusal(f"random numbers, as the operator aten.{name},", KEYS)
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
     if not any(isinstance(x, TracedTensor) for x in tensors):
-        return func(*args, **kwargs)
-    in_place = name.endswith("_") and not name.endswith("__")
+        return func(*args, **kwargs) if in_place else _of_any_width(func, args, kwargs)
+    if in_place and not isinstance(args[0], TracedTensor):
+        raise refusal(f"aten.{name}, which changes a tensor that f has not made,", UNCHANGED)
     base = name.removesuffix("_") if in_place else name
     base = base if base in RULES else base.removesuffix("_copy")
     if base not in RULES:
@@ -204,13 +206,22 @@ def _kind(dtype: torch.dtype) -> type:
 
 
 def _meta(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Return what PyTorch knows of a result without values; of floats of several widths, as if all were float64."""
-    shapes = tree_map(_shape, (args, kwargs))
+    """Return what PyTorch knows of a result without values."""
+    return _of_any_width(func, tree_map(_shape, args), tree_map(_shape, kwargs))
+
+
+def _of_any_width(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call an operator that may refuse floats of several widths, with all of them in float64 then."""
     try:
-        return func(*shapes[0], **shapes[1])
+        return func(*args, **kwargs)
     except RuntimeError:
-        wide = tree_map(lambda x: x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x, shapes)
-        return func(*wide[0], **wide[1])
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        if len({x.dtype for x in tensors if x.is_floating_point()}) < 2:
+            raise
+    wide = tree_map(
+        lambda x: x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x, (args, kwargs)
+    )
+    return func(*wide[0], **wide[1])
 
 
 def _shape(x: Any) -> Any:
