@@ -137,10 +137,13 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+BETWEEN = ("mcgrad", "numba", "torch", "jax")  # packages whose frames may lie between a warning and the user's code
+
+
 def user_level() -> int:
     """Return the `stacklevel` of a warning by the caller with which it names the line of the user's code."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mcgrad", "numba"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
         frame, level = frame.f_back, level + 1
     return level
 

@@ -179,14 +179,14 @@ def key_of(f: Any) -> Hashable:
     if type(f) is not FunctionType:
         return f if isinstance(f, Hashable) else _Same(f)
     if not f.__closure__ and not f.__defaults__ and not f.__kwdefaults__:
-        return _Same(f.__code__), id(f.__globals__)
+        return _Same(f.__code__), _Same(f.__globals__)
     try:
         cells = [cell.cell_contents for cell in f.__closure__ or ()]
     except ValueError:  # a cell that is still empty
         return _Same(f)
     held = [*cells, *(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
     plain = (bool, int, float, str, type(None))
-    return _Same(f.__code__), id(f.__globals__), *[(type(x), x) if type(x) in plain else _Same(x) for x in held]
+    return _Same(f.__code__), _Same(f.__globals__), *[(type(x), x) if type(x) in plain else _Same(x) for x in held]
 
 
 def problem_of(
