@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -136,7 +136,7 @@ def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[An
 
 def _computed(equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
     """Return the results of an equation of constants, which JAX computes."""
-    for name in _primitives(core.jaxprs_in_params(equation.params)):
+    for name in _primitives(equation.params):
         if name in RANDOM:
             raise refusal(f"jax.random, as the primitive {name},", KEYS)
     with jax.ensure_compile_time_eval():
@@ -145,11 +145,14 @@ def _computed(equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
         return [_plain(x) for x in (made if equation.primitive.multiple_results else [made])]
 
 
-def _primitives(jaxprs: Iterable[core.Jaxpr]) -> Iterator[str]:
-    """Yield the names of the primitives in jaxprs and in those that they hold."""
-    for jaxpr in jaxprs:
-        yield from (equation.primitive.name for equation in jaxpr.eqns)
-        yield from _primitives(core.subjaxprs(jaxpr))
+def _primitives(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the primitives in the jaxprs among an equation's parameters, and in those that they hold."""
+    for value in params.values():
+        for inside in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inside, core.Jaxpr | core.ClosedJaxpr):
+                for equation in inside.eqns:
+                    yield equation.primitive.name
+                    yield from _primitives(equation.params)
 
 
 def _jax_function(equation: core.JaxprEqn) -> str | None:
