@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import BoundRows, RowPartial
 from mcgrad.backends.chunks import Chunk
-from mcgrad.backends.cpu_row_lanes import FEW, CpuRowLanes
+from mcgrad.backends.cpu_row_lanes import CpuRowLanes
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class CpuBatch:
     """A compiled Program with values for the inputs of many rows.
 
-    Lanes carry rows of the batch up to `FEW` draws a row, if such a function can be written and its block stays in
-    cache, else the draws of one row. So what a row's moments are depends on the number of its draws alone.
+    Lanes carry rows of the batch where the draws of a row would leave a block partly empty, if such a function can be
+    written and its block stays in cache, else the draws of one row. So what a row's moments are depends on the Program
+    and the number of its draws alone.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class CpuBatch:
 
     def chosen(self, n: int) -> BoundRows:
         """What averages n draws a row."""
-        return (self.over_rows if n <= FEW else None) or self.over_draws
+        return (self.over_rows if n < self._kernel.block else None) or self.over_draws
 
     def chunks(self, n: int) -> Iterable[Chunk]:
         """Cut the rows into ranges."""

@@ -22,7 +22,6 @@ from mcgrad.ir.spaces import Values
 if TYPE_CHECKING:
     from mcgrad.backends.cpu import CpuKernel
 
-FEW = 64  # draws a row up to which lanes carry rows
 CALLS = 16  # ranges that the rows are cut into at least, if each has the least work of a chunk
 MOST_BYTES = 1 << 24  # of the values by row of a range
 
