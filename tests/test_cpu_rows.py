@@ -7,6 +7,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends.registry import BACKENDS
 from mcgrad.backends.row_by_row import RowByRow
+from mcgrad.codegen.loops.layout import LANES_OF_FEW
 from mcgrad.ir.build import apply, einsum, input_, native, noise, reduce, transpose
 from mcgrad.ir.program import Output, Program
 from mcgrad.ir.spaces import param
@@ -64,14 +65,16 @@ def check(found, wanted, rtol):
 def test_rows_are_those_of_a_loop_over_rows(dtype, start, n):
     made, values = program(dtype), inputs()
     ours = bound(made, values)
-    assert len(ours.over_draws.compiled.sizes) == 2
-    assert sorted(ours.over_draws.compiled.sizes) == [0, D * D]
-    found = ours.partial(3, start, start + n, (0, ROWS), False)
+    over_draws = ours.over_draws(n)
+    assert sorted(over_draws.compiled.sizes) == [0, D * D]
+    assert (over_draws.kernel.block == LANES_OF_FEW) == (n < 10)
     rtol = {"float32": 2e-3, "float64": 1e-9}[dtype]
     with np.errstate(invalid="ignore", divide="ignore"):
         for backend in ("numpy", "cpu"):
             reference = RowByRow(made, BACKENDS[backend].compile(made), values, NUMBERS)
-            check(found, reference.partial(3, start, start + n, (0, ROWS), False), rtol)
+            wanted = reference.partial(3, start, start + n, (0, ROWS), False)
+            for found in (over_draws, ours.chosen(n)):
+                check(found.partial(3, start, start + n, (0, ROWS), False), wanted, rtol)
 
 
 @DTYPES

@@ -106,8 +106,13 @@ class CpuKernel:
     @cached_property
     def few(self) -> CpuKernel | ByElement:
         """The same for few draws."""
-        lanes, emitted = CpuKernel(self.program, LANES_OF_FEW), _emitted_by_element(self.program)
-        return ByElement(self.program, emitted, lanes) if emitted else lanes
+        emitted = _emitted_by_element(self.program)
+        return ByElement(self.program, emitted, self.few_lanes) if emitted else self.few_lanes
+
+    @cached_property
+    def few_lanes(self) -> CpuKernel:
+        """The same with few lanes."""
+        return CpuKernel(self.program, LANES_OF_FEW)
 
     def for_draws(self, n: int) -> CpuKernel | ByElement:
         """Return the kernel for few draws where n of these would leave most of a block empty; it is compiled."""
@@ -126,6 +131,10 @@ class CpuKernel:
     def bind(self, inputs: Values) -> CpuBound:
         """Compute what is the same for all draws."""
         return CpuBound(self, inputs)
+
+    def for_rows(self, n: int) -> CpuKernel:
+        """Return the kernel whose loop over rows suits n draws a row."""
+        return self.few_lanes if _are_few(n, self.block) else self
 
     @cached_property
     def rows(self) -> CompiledRows:

@@ -37,11 +37,15 @@ class CpuBatch:
 
     def __init__(self, kernel: CpuKernel, inputs: Values, numbers: npt.NDArray[np.int64]) -> None:
         self._kernel, self._inputs, self._numbers = kernel, inputs, numbers
+        self._over_draws: dict[CpuKernel, CpuRows] = {}
 
-    @cached_property
-    def over_draws(self) -> CpuRows:
-        """Lanes carry draws."""
-        return CpuRows(self._kernel.rows, self._kernel, self._inputs, self._numbers)
+    def over_draws(self, n: int) -> CpuRows:
+        """Lanes carry draws; few lanes, where n draws would leave most of a block empty."""
+        kernel = self._kernel.for_rows(n)
+        found = self._over_draws.get(kernel)
+        if found is None:
+            found = self._over_draws[kernel] = CpuRows(kernel.rows, kernel, self._inputs, self._numbers)
+        return found
 
     @cached_property
     def over_rows(self) -> CpuRowLanes | None:
@@ -51,7 +55,7 @@ class CpuBatch:
 
     def chosen(self, n: int) -> BoundRows:
         """What averages n draws a row."""
-        return (self.over_rows if n < self._kernel.block else None) or self.over_draws
+        return (self.over_rows if n < self._kernel.block else None) or self.over_draws(n)
 
     def chunks(self, n: int) -> Iterable[Chunk]:
         """Cut the rows into ranges."""
