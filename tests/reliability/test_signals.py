@@ -90,6 +90,7 @@ def test_a_signal_that_users_code_swallows_ends_the_batch(tmp_path, monkeypatch,
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")  # JAX, where other tests have loaded it
 def test_forked_children_die_of_signals_as_before():
     """A pool of `multiprocessing`, as a user's file may make, ends its children by SIGTERM."""
     with signals.stoppable():

@@ -1,7 +1,6 @@
 """Expectations of tensors: values and gradients are those of `mg.estimate`, at the same seed."""
 
 import functools
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -194,33 +193,3 @@ def test_in_a_module_and_an_optimizer():
         module(target).backward()
         optimizer.step()
     assert torch.allclose(module.loc, target, atol=0.1)
-
-
-def _in_child(loc, queue):
-    queue.put(expectation(lambda z: np.sum(z), mg.Normal, 5000, loc=loc, scale=1.0, seed=4).item())
-
-
-def test_after_a_fork():
-    loc = torch.zeros(2)
-    here = expectation(lambda z: np.sum(z), mg.Normal, 5000, loc=loc, scale=1.0, seed=4).item()
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=_in_child, args=(loc, queue))
-    child.start()
-    there = queue.get()
-    child.join()
-    assert there == here
-
-
-class Values(torch.utils.data.Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, row):
-        return expectation(lambda z: np.sum(z), mg.Normal, 1000, loc=torch.full((2,), float(row)), scale=1.0, seed=row)
-
-
-def test_in_workers_of_a_loader():
-    alone = [Values()[row].item() for row in range(4)]
-    loader = torch.utils.data.DataLoader(Values(), batch_size=2, num_workers=1, multiprocessing_context="fork")
-    assert torch.cat(list(loader)).tolist() == alone
