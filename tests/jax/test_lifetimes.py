@@ -17,13 +17,13 @@ import jax.numpy as jnp  # noqa: E402
 
 import mcgrad as mg  # noqa: E402
 import mcgrad.jax  # noqa: E402
-from mcgrad.jax import ffi, host_call, operands, structures  # noqa: E402
+from mcgrad.jax import ffi, host_call, operands, primitive, structures  # noqa: E402
 from tests.jax.problems import phi, value, without_jax  # noqa: E402
 
 
 def forget():
     """Empty the caches of what was used last."""
-    for recent in (host_call._calls, operands._statics):
+    for recent in (host_call._calls, operands._statics, primitive._alone):
         recent._last.clear()
     gc.collect()
 
@@ -46,6 +46,23 @@ def test_a_compiled_function_keeps_its_call_and_nothing_else_does():
     assert call() is None
     with pytest.raises(mg.McgradError, match="no expectation has the number"):
         host_call.call_of(number)
+
+
+def test_calls_outside_of_compiled_functions_keep_the_last_alone():
+    before, calls = set(host_call._calls.keys()), []
+    for factor in range(3):
+
+        def f(z, factor=factor):
+            return factor * z + 321.0
+
+        mcgrad.jax.expectation(f, mg.Normal, 100, 0, loc=1.0, backend="numpy")
+        (number,) = set(host_call._calls.keys()) - before
+        calls.append(weakref.ref(host_call.call_of(number)))
+        before.add(number)
+    forget()
+    assert [call() for call in calls] == [None] * 3
+    with jax.disable_jit():
+        assert mcgrad.jax.expectation(f, mg.Normal, 100, 0, loc=1.0, backend="numpy").shape == ()
 
 
 def test_equal_computations_have_one_number_in_any_process():

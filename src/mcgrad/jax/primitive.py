@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir, xla
+from jax.interpreters import ad, batching, mlir
 
 from mcgrad.errors import ParameterError
 from mcgrad.jax import ffi
 from mcgrad.jax.host_call import Call
+from mcgrad.system.recent import Recent
 
 SECOND = (
     "a derivative of the estimated gradient or of a standard error, which mcgrad does not estimate",
     "first derivatives of the value; jax.lax.stop_gradient(...) around what is meant to be constant",
 )
+
+KEPT = 64  # compiled functions of the op alone that stay in memory
+
+_alone: Recent[int, Any] = Recent(KEPT)
+_lock = Lock()
 
 estimate_p = Primitive("mcgrad_estimate")
 estimate_p.multiple_results = True
@@ -34,11 +41,24 @@ def bind(call: Call, words: Any, operands: Sequence[Any]) -> list[Any]:
     return list(estimate_p.bind(words, *operands, call=call))
 
 
+def _apply(*operands: Any, call: Call) -> list[Any]:
+    """Compute outside of any compiled function: by one of the op alone, which lives as long as it is among the last.
+
+    JAX's own, `xla.apply_primitive`, would stay with all that its call holds until thousands of others have come.
+    """
+    with _lock:
+        alone = _alone.find(call.number)
+        if alone is None:
+            alone = _alone.put(call.number, jax.jit(lambda *operands: estimate_p.bind(*operands, call=call)))
+    with jax.disable_jit(False):
+        return alone(*operands)  # type: ignore[no-any-return]
+
+
 def _shaped(call: Call) -> list[Any]:
     return [jax.core.ShapedArray(shape, dtype) for shape, dtype in call.result_types]
 
 
-estimate_p.def_impl(lambda *operands, call: xla.apply_primitive(estimate_p, *operands, call=call))
+estimate_p.def_impl(_apply)
 estimate_p.def_abstract_eval(lambda *operands, call: _shaped(call))
 
 
