@@ -101,3 +101,27 @@ def test_opcheck(errors):
     )
     checks = torch.library.opcheck(torch.ops.mcgrad.expectation.default, args)
     assert set(checks.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("name", ["plain", "of a module", "with torch.func"])
+def test_an_integrand_of_torch_that_the_graph_traces_first(compiled, name):
+    layer = torch.nn.Linear(2, 3, dtype=torch.float64)
+    functions = {
+        "plain": lambda z: torch.sum(torch.sin(z) ** 2),
+        "of a module": lambda z: torch.tanh(layer(z)).sum(),
+        "with torch.func": lambda z: torch.sum(
+            torch.func.grad(lambda z: torch.sin(z).sum())(z) * torch.vmap(torch.exp)(z)
+        ),
+    }
+    modules = {"layer": layer} if name == "of a module" else {}
+    inside, outside = (mg.from_torch(functions[name], **modules) for _ in range(2))
+    loc = torch.tensor([0.5, 1.0], dtype=torch.float64, requires_grad=True)
+
+    def of(f):
+        return lambda loc: expectation(f, mg.Normal, 100, loc=loc, scale=1.0, params=f.tensors, seed=1)
+
+    found, right = compiled(of(inside))(loc), of(outside)(loc)
+    torch.testing.assert_close(found, right)
+    inputs = [loc, *(layer.parameters() if modules else [])]
+    for one, other in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(right, inputs), strict=True):
+        torch.testing.assert_close(one, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -15,6 +16,20 @@ from mcgrad.system.locks import Lock
 from mcgrad.torch.aten.traced import Functions, Operators, traced, value_of
 from mcgrad.trace.frames import line_of
 from mcgrad.trace.tracer import Tracer
+
+
+def _dispatch() -> tuple[Any, Any]:
+    """Return the keys that PyTorch's dispatcher adds and leaves out in a thread that has set none."""
+    with ThreadPoolExecutor(1) as fresh:
+        return fresh.submit(_keys).result()
+
+
+def _keys() -> tuple[Any, Any]:
+    return torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+
+
+DISPATCH = _dispatch()
+TRANSFORMS = torch._C.DispatchKey.FuncTorchDynamicLayerFrontMode
 
 _lock = Lock()
 _replays = 0
@@ -80,8 +95,13 @@ def _uncompiled() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _with_gradients() -> Iterator[None]:
-    """Leave torch.no_grad and inference_mode of the caller: those of f itself stop derivatives."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Leave torch.no_grad and inference_mode of the caller: those of f itself stop derivatives.
+
+    Operators of a compiled graph are called with all transformations left out, so also those that replay f.
+    """
+    left_out = torch._C._dispatch_tls_is_dispatch_key_excluded(TRANSFORMS)
+    dispatch = torch._C._ForceDispatchKeyGuard(*DISPATCH) if left_out else nullcontext()
+    with dispatch, torch.inference_mode(False), torch.enable_grad():
         yield
 
 
