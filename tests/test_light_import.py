@@ -1,7 +1,10 @@
 """Importing mcgrad loads next to nothing; using its names loads NumPy and little else."""
 
+import re
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = ["numba", "llvmlite", "scipy", "cupy", "rich", "matplotlib", "threadpoolctl", "platformdirs", "jax", "torch"]
 
@@ -38,3 +41,17 @@ def test_dir_shows_the_public_names():
 
     assert [name for name in dir(mcgrad) if not name.startswith("__")] == sorted(mcgrad.__all__)
     assert all(getattr(mcgrad, name) is not None for name in mcgrad.__all__)
+
+
+@pytest.mark.parametrize(("module", "remedy"), [("torch", "PyTorch.*torch>="), ("jax", "JAX.*jax>=")])
+def test_names_of_a_framework_that_is_not_installed_say_what_to_install(module, remedy):
+    code = f"""
+import sys
+sys.modules[{module!r}] = None
+import mcgrad as mg
+try:
+    mg.{module}.expectation
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert re.match(f"mcgrad.{module}.expectation needs {remedy}", " ".join(fresh(code)))

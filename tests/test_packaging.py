@@ -158,6 +158,9 @@ def test_remedies_name_what_the_extras_install():
     extras = project["optional-dependencies"]
     assert [list(packages.CUDA[12]), list(packages.CUDA[13])] == [extras["cuda"], extras["cuda13"]]
     assert packages.PLOT in extras["plot"]
+    assert [extras[module] for module in packages.FRAMEWORKS] == [
+        [lowest] for _, lowest in packages.FRAMEWORKS.values()
+    ]
     assert packages.install(*packages.CUDA[13]) == 'pip install "cupy-cuda13x>=13.6,<15" "numba-cuda[cu13]>=0.30.4"'
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mcgrad.errors import ParameterError
 from mcgrad.inputs.framework import FrameworkFunction
-from mcgrad.system.packages import install
+from mcgrad.system.packages import framework
 
 
 class JaxFunction(FrameworkFunction):
@@ -65,5 +65,5 @@ def from_jax(f: Callable[..., Any]) -> JaxFunction:
     >>> mg.estimate(f, mg.Normal(np.zeros(3), 1.0), n=10_000, data={"x": x})
     """
     if find_spec("jax") is None:
-        raise ParameterError("f", "a function for JAX, which is not installed", install("jax"))
+        raise ParameterError("f", "a function for JAX, which is not installed", framework("jax"))
     return JaxFunction(f)

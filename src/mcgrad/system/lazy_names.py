@@ -45,7 +45,16 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
+        try:
+            value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
+        except ModuleNotFoundError as error:
+            from mcgrad.system import packages
+
+            if error.name not in packages.FRAMEWORKS:
+                raise
+            lacking = packages.FRAMEWORKS[error.name][0]
+            message = f"{package}.{name} needs {lacking}, which is not installed: {packages.framework(error.name)}"
+            raise ModuleNotFoundError(message, name=error.name) from None
         setattr(module, name, value)
         return value
 

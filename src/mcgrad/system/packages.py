@@ -18,6 +18,7 @@ CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
     13: ("cupy-cuda13x>=13.6,<15", "numba-cuda[cu13]>=0.30.4"),
 }
 WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # tested with numba-cuda, which states no upper bounds of its own
+FRAMEWORKS = {"torch": ("PyTorch", "torch>=2.6"), "jax": ("JAX", "jax>=0.9")}  # by module; as in pyproject.toml
 PLOT = "matplotlib>=3.9.2"
 NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
 NEWEST = max(CUDA)
@@ -27,6 +28,11 @@ ABSENT = "not installed"
 def install(*packages: str) -> str:
     """Write the command that installs packages."""
     return " ".join(["pip install", *(f'"{package}"' for package in packages)])
+
+
+def framework(module: str) -> str:
+    """Write the command that installs PyTorch or JAX."""
+    return install(FRAMEWORKS[module][1])
 
 
 def cuda(major: int | None = None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown, shown_names
 from mcgrad.inputs.framework import FrameworkFunction
-from mcgrad.system.packages import install
+from mcgrad.system.packages import framework
 
 
 class TorchFunction(FrameworkFunction):
@@ -138,7 +138,7 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
     >>> est.grad["decoder"]["0"]["weight"]
     """
     if find_spec("torch") is None:
-        raise ParameterError("f", "a function for PyTorch, which is not installed", install("torch"))
+        raise ParameterError("f", "a function for PyTorch, which is not installed", framework("torch"))
     return TorchFunction(f, **modules)
 
 
