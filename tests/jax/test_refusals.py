@@ -78,3 +78,12 @@ def test_what_cannot_be_traced_names_the_line():
     with pytest.raises(mg.TraceError) as caught:
         jax.jit(lambda loc: mcgrad.jax.expectation(f, mg.Normal, 100, 0, loc=loc))(1.0)
     assert caught.value.filename == __file__
+
+
+def test_values_of_a_transformation_that_f_reads():
+    def of(w):
+        return mcgrad.jax.expectation(lambda z: np.sum(z * w), mg.Normal, 10, 0, loc=1.0)
+
+    for transformed in (jax.jit(of), jax.grad(of)):
+        with pytest.raises(mg.TraceError, match=r"transformation of JAX.*params= or data="):
+            transformed(2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mcgrad.ir.spaces import Space
 from mcgrad.trace.foreign import refuse_operand
 from mcgrad.trace.refuse import refusal
 
+IN_ARGUMENTS = "give it in params= or data="
 DTYPES = {"float": np.dtype(np.float64), "bool": np.dtype(np.bool_)}
 
 
@@ -32,9 +34,16 @@ def operand(value: Any) -> Var:
     except Exception as error:  # whatever another library's array raises where it refuses to become NumPy's
         if isinstance(value, np.ndarray | list | tuple | np.generic):
             given = f"an array of dtype {array.dtype}" if "array" in locals() else "a nested sequence"
+        elif _traced_by_jax(value):
+            raise refusal("a value of a transformation of JAX around f, which f reads,", IN_ARGUMENTS) from error
         else:
             given = type(value).__name__
         raise refusal(f"{given} as an operand", "accepted are real numbers, booleans and arrays of them") from error
+
+
+def _traced_by_jax(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def index_remedy(*values: Any) -> str | None:
