@@ -1,8 +1,9 @@
-"""Factors of outer products that are summed over rows of a batch: masked, and multiplied within pairs of draws.
+"""Factors of outer products that are summed over rows of a batch: masked, and split within pairs of draws.
 
-For draws t and s of a row, (x_t y_t - x_s y_s)**2 / 2 is unbiased for the variance of x y. It is the mean of the two
-squares less the product of x_t x_s and y_t y_s: so sums over many pairs are products of matrices. Pairs are the draws
-2 j and 2 j + 1 of a row, whose lanes lie lanes // groups apart (`row_lanes`).
+For draws t and s of a row, (x_t y_t - x_s y_s)**2 / 2 is unbiased for the variance of x y. With the differences dx, dy
+of the two draws and their means mx, my it is (dx my + mx dy)**2 / 2, the half of dx**2 my**2 + mx**2 dy**2 +
+2 (dx mx) (dy my): so sums over many pairs are products of matrices, and a mean far from zero costs no digits. Pairs are
+the draws 2 j and 2 j + 1 of a row, whose lanes lie lanes // groups apart (`row_lanes`).
 """
 
 from numba import njit
@@ -27,25 +28,23 @@ def copy_counted(ws, target, first, size, lanes, groups, mask, odd, position):
 
 
 @njit(**CALLED)
-def multiply_pairs(ws, target, first, size, lanes, groups):
-    """Write the products of both draws of each pair: rows of half as many numbers."""
-    each = lanes // groups
+def split_pairs(ws, first, size, target, lanes, groups, mask, second):
+    """Write squares of the differences and of the means of pairs in place, and their products to `target`.
+
+    In the place of the first draw of a pair is the square of the difference, or of the mean with `second`, and in that
+    of the other draw the other square. All are zero for draws that are without the other draw of their pair.
+    """
+    each, zero, half = lanes // groups, ws.dtype.type(0), ws.dtype.type(0.5)
     for i in range(size * (groups // 2)):
+        own = mask + i % (groups // 2) * 2 * each
         for q in range(each):
-            source = first + 2 * i * each + q
-            put_any(ws, target + i * each + q, at_any(ws, source) * at_any(ws, source + each))
-
-
-@njit(**CALLED)
-def square_pairs(ws, first, size, lanes, groups, mask):
-    """Square rows of lanes in place, with zero for draws that are without the other draw of their pair."""
-    each, zero = lanes // groups, ws.dtype.type(0)
-    for i in range(size):
-        for k in range(groups):
-            row, other = first + i * lanes + k * each, mask + (k ^ 1) * each
-            for q in range(each):
-                x = at_any(ws, row + q)
-                put_any(ws, row + q, select(at_any(ws, other + q) != zero, x * x, zero))
+            place = first + 2 * i * each + q
+            x, y = at_any(ws, place), at_any(ws, place + each)
+            both = (at_any(ws, own + q) != zero) & (at_any(ws, own + each + q) != zero)
+            difference, mean = select(both, x - y, zero), select(both, half * (x + y), zero)
+            put_any(ws, target + i * each + q, difference * mean)
+            put_any(ws, place, select(second, mean * mean, difference * difference))
+            put_any(ws, place + each, select(second, difference * difference, mean * mean))
 
 
 @njit(**CALLED)

@@ -115,6 +115,22 @@ def test_rows_of_any_magnitude_and_far_from_zero(dtype):
     np.testing.assert_allclose(found.norms[usual], wanted.norms[usual], rtol=1e3 * rtol)
 
 
+@DTYPES
+def test_outer_products_far_from_zero_keep_their_standard_errors(dtype):
+    rows, width = 40, {"float32": 1e-4, "float64": 1e-9}[dtype]
+    loc, far = input_("loc", (D,), by_row=True), input_("far", (E,), by_row=True)
+    x = apply("add", loc, apply("multiply", width, noise(0, "normal", (D,))))
+    y = apply("add", far, apply("multiply", width, noise(1, "normal", (E,))))
+    outputs = (Output("value", reduce("sum", x, (0,))), Output("w", einsum("e,j->ej", y, x), summed=True))
+    made, rng = simplify(Program(outputs, dtype)), np.random.default_rng(3)
+    values = {param("loc"): rng.normal(size=(rows, D)), param("far"): rng.normal(size=(rows, E))}
+    numbers = np.arange(rows)
+    found = bound(made, values, numbers).partial(3, 0, 2, (0, rows), False)
+    reference = RowByRow(made, BACKENDS["numpy"].compile(made), values, numbers)
+    wanted = reference.partial(3, 0, 2, (0, rows), False)  # of one pair of draws a row: the same formula
+    np.testing.assert_allclose(found.variances, wanted.variances, rtol=5e-3)
+
+
 def test_no_rows_are_a_result_too():
     made = of_one_number("float32", lambda eps, a: apply("add", eps, a))
     ours = bound(made, {param("a"): np.empty((0, 1))}, np.arange(0))

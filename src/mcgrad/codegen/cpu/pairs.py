@@ -17,7 +17,7 @@ from mcgrad.noise.laws import DRAWS_PER_GROUP
 if TYPE_CHECKING:
     from mcgrad.codegen.cpu.printer import Printer
 
-HELPERS = ["add_scaled", "copy_counted", "multiply_pairs", "square_pairs"]  # of `kernels/pairs.py`
+HELPERS = ["add_scaled", "copy_counted", "split_pairs"]  # of `kernels/pairs.py`
 
 
 def pair_rows(output: Output, lanes: int) -> int:
@@ -41,8 +41,6 @@ def pair_lines(printer: Printer, node: Outer, first: int) -> Iterator[str]:
         source = workspace.address(Buffer("value", resolve(arg).base))
         rows = f"{integer(factor)}, {integer(source)}, {size}"
         yield f"copy_counted(ws, {rows}, {lanes}, {groups}, {mask}, odd, position)"
-    for pair, factor, size in zip(pairs, factors, sizes, strict=True):
-        yield f"multiply_pairs(ws, {integer(pair)}, {integer(factor)}, {size}, {lanes}, {groups})"
 
     def add(target: str, operands: tuple[int, int], inner: int, factor: str) -> Iterator[str]:
         a, b = operands
@@ -53,7 +51,8 @@ def pair_lines(printer: Printer, node: Outer, first: int) -> Iterator[str]:
 
     yield from add("totals", factors, lanes, "1 / (stop - start)")
     yield "pairs = (stop - start) * (stop // 2 - (start + 1) // 2)"
-    yield from add("variances", pairs, half, "-1 / pairs")
-    for factor, size in zip(factors, sizes, strict=True):
-        yield f"square_pairs(ws, {integer(factor)}, {size}, {lanes}, {groups}, {mask})"
+    for second, (pair, factor, size) in enumerate(zip(pairs, factors, sizes, strict=True)):
+        rows = f"{integer(factor)}, {size}, {integer(pair)}"
+        yield f"split_pairs(ws, {rows}, {lanes}, {groups}, {mask}, ({second}) != 0)"
     yield from add("variances", factors, lanes, "0.5 / pairs")
+    yield from add("variances", pairs, half, "1 / pairs")
