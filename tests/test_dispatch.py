@@ -381,5 +381,5 @@ def test_our_backends_estimate():
     assert cpu.cost(PROGRAM, 1000, 40).draws == cpu.cost(PROGRAM, 1000, 1).draws  # one chunk
     made = mg.Estimator(lambda z: z + np.tanh(z), Q, backend="numpy")
     assert cpu.cost(made.program, 1000, 1).compile > 0.5
-    cpu.compile(made.program).for_draws(1000)
+    cpu.compile(made.program).for_draws(1000).load()
     assert cpu.cost(made.program, 1000, 1).compile < 0.01

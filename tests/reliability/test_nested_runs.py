@@ -58,11 +58,16 @@ def test_runs_from_inside_all_threads_of_the_pool_at_once():
 
 def check_inner_runs(start):
     """Start an inner run in each of the pool's threads, when all of them are there."""
-    both, waited, lock = threading.Barrier(WORKERS), threading.local(), threading.Lock()
-    seen, main = [], []
+    began, waited, lock = threading.Event(), threading.local(), threading.Lock()
+    both = threading.Barrier(WORKERS, began.set)
+    seen, main, chunks = [], [], itertools.count()
 
     def inner():
-        if threading.get_ident() in main or hasattr(waited, "before"):
+        if threading.get_ident() in main:
+            if next(chunks):  # after the first one, rather than do the work of threads that have not woken up yet
+                began.wait(60)
+            return
+        if hasattr(waited, "before"):
             return
         waited.before = True
         both.wait(60)

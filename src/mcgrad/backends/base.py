@@ -84,13 +84,28 @@ class Kernel(Protocol):
 class BySize(Kernel, Protocol):
     """A kernel that has others of the same Program, for calls of few draws."""
 
-    def for_draws(self, n: int) -> Kernel:
-        """Return the kernel for calls of n draws, by the Program and n alone; it compiles nothing when it is bound."""
+    def for_draws(self, n: int) -> Compilable:
+        """Return the kernel for calls of n draws, by the Program and n alone."""
+
+
+class Compilable(Kernel, Protocol):
+    """A kernel that is compiled when it is first needed."""
+
+    def load(self) -> None:
+        """Compile it, or load it from the cache, unless that is done."""
 
 
 def suited(kernel: Kernel, n: int) -> Kernel:
     """Return the kernel for calls of n draws: the same one, unless it has others."""
     return cast(BySize, kernel).for_draws(n) if hasattr(kernel, "for_draws") else kernel
+
+
+def loaded(kernel: Kernel, n: int) -> Kernel:
+    """Return the kernel for calls of n draws, compiled."""
+    found = suited(kernel, n)
+    if hasattr(found, "load"):
+        cast(Compilable, found).load()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

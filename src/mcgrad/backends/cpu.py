@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -28,6 +27,7 @@ from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.codegen.loops.layout import LANES_OF_FEW
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
+from mcgrad.system.lazy_property import lazy_property
 from mcgrad.toolchain.compile import is_compiled
 
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
@@ -88,37 +88,39 @@ class CpuKernel:
         self._products = self.emitted.uses_blas or program.multiplies_matrices()
         self.block = self.emitted.lanes
 
-    @cached_property
+    @lazy_property
     def fast(self) -> Compiled:
         """The variant that does not look at single draws."""
         return Compiled(self.emitted, self.program.dtype)
 
-    @cached_property
+    @lazy_property
     def checked(self) -> Compiled:
         """The variant that checks every draw for outputs that are not finite."""
         return Compiled(emit(self.program, True, self._lanes), self.program.dtype)
 
-    @cached_property
+    @lazy_property
     def rescaled(self) -> CpuKernel:
         """The variant whose outputs are multiplied by inputs."""
         return CpuKernel(rescaled(self.program), self._lanes)
 
-    @cached_property
+    @lazy_property
     def few(self) -> CpuKernel | ByElement:
         """The same for few draws."""
         emitted = _emitted_by_element(self.program)
         return ByElement(self.program, emitted, self.few_lanes) if emitted else self.few_lanes
 
-    @cached_property
+    @lazy_property
     def few_lanes(self) -> CpuKernel:
         """The same with few lanes."""
         return CpuKernel(self.program, LANES_OF_FEW)
 
     def for_draws(self, n: int) -> CpuKernel | ByElement:
-        """Return the kernel for few draws where n of these would leave most of a block empty; it is compiled."""
-        kernel = self.few if _are_few(n, self.block) else self
-        kernel.fast  # noqa: B018  compiled here
-        return kernel
+        """Return the kernel for few draws where n of these would leave most of a block empty."""
+        return self.few if _are_few(n, self.block) else self
+
+    def load(self) -> None:
+        """Compile, or load from the cache, what calls use."""
+        self.fast  # noqa: B018
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at blocks of lanes."""
@@ -136,17 +138,17 @@ class CpuKernel:
         """Return the kernel whose loop over rows suits n draws a row."""
         return self.few_lanes if _are_few(n, self.block) else self
 
-    @cached_property
+    @lazy_property
     def rows(self) -> CompiledRows:
         """The loop over rows."""
         return CompiledRows(self.program, self.fast)
 
-    @cached_property
+    @lazy_property
     def checked_rows(self) -> CompiledRows:
         """The loop over rows by the variant that checks every draw."""
         return CompiledRows(self.program, self.checked, True)
 
-    @cached_property
+    @lazy_property
     def row_lanes(self) -> CompiledRowLanes | None:
         """The variant whose lanes carry rows of a batch, where there is one."""
         return row_lanes(self.program)
@@ -172,7 +174,7 @@ class CpuBound(ShiftedMoments):
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)
 
-    @cached_property
+    @lazy_property
     def checked_arguments(self) -> tuple[Array, list[Array]]:
         """Draw-independent arguments of the checked variant."""
         return self.kernel.checked.arguments(self.inputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from mcgrad.backends.chunks import Chunk
 from mcgrad.backends.cpu_row_lanes import CpuRowLanes
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
+from mcgrad.system.lazy_property import lazy_property
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class CpuBatch:
             found = self._over_draws[kernel] = CpuRows(kernel.rows, kernel, self._inputs, self._numbers)
         return found
 
-    @cached_property
+    @lazy_property
     def over_rows(self) -> CpuRowLanes | None:
         """Lanes carry rows, if they can."""
         compiled = self._kernel.row_lanes

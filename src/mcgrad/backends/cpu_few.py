@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 from mcgrad.noise.laws import DRAWS_PER_GROUP
+from mcgrad.system.lazy_property import lazy_property
 
 RANGE = RANGES[8]  # sums are float64 in either dtype
 
@@ -42,10 +42,14 @@ class ByElement:
         self.work, self.emitted, self.lanes, self._dtype = program.work(), emitted, lanes, program.dtype
         self.block = DRAWS_PER_GROUP[program.dtype]
 
-    @cached_property
+    @lazy_property
     def fast(self) -> Compiled:
         """The compiled function."""
         return Compiled(self.emitted, self._dtype)
+
+    def load(self) -> None:
+        """Compile it, or load it from the cache."""
+        self.fast  # noqa: B018
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at groups of draws, so that threads share also a few draws that take long."""
@@ -76,7 +80,7 @@ class ByElementBound:
         self.arguments = kernel.fast.arguments(inputs)
         self._none = np.empty(0, kernel.fast.dtype)
 
-    @cached_property
+    @lazy_property
     def lanes(self) -> Bound:
         """The other kernel with these values."""
         return self.kernel.lanes.bind(self.inputs)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
-from mcgrad.backends.base import Kernel, Partial, Shift, suited
+from mcgrad.backends.base import Kernel, Partial, Shift, loaded, suited
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
@@ -95,7 +95,7 @@ class Averager:
         watch: Callable[[RunState], None] | None,
         resume: RunState | None,
     ) -> Average:
-        kernel, name = suited(running.kernel, self._groups.of(n)), running.backend.name
+        kernel, name = loaded(running.kernel, self._groups.of(n)), running.backend.name
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         with kernel.limits():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice
 from threading import Barrier, Thread
@@ -73,12 +73,12 @@ def pool(threads: int) -> ThreadPoolExecutor:
 
 def _start(executor: ThreadPoolExecutor, threads: int) -> None:
     """Start all threads of an executor, or as many as can start: it starts one where no other waits for work."""
-    all_started = Barrier(threads)
+    all_started, started = Barrier(threads), deque[Future[int]]()
     try:
-        for _ in range(threads):
-            executor.submit(all_started.wait)
+        started.extend(executor.submit(all_started.wait) for _ in range(threads))
     except RuntimeError:
         all_started.abort()
+    wait(started)
 
 
 if hasattr(os, "register_at_fork"):

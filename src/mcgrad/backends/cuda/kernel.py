@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -31,6 +30,7 @@ from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
+from mcgrad.system.lazy_property import lazy_property
 
 STREAMS = 2  # of a device: one runs while the partials of the other are merged
 AT_ONCE = 5e9  # multiplications, a fraction of a millisecond, up to which a run is one chunk
@@ -78,7 +78,7 @@ class CudaKernel:
                 found = self._variants[checked, resident] = Compiled(code, self.program.dtype)
             return found
 
-    @cached_property
+    @lazy_property
     def rescaled(self) -> CudaKernel:
         """Return the variant whose outputs are multiplied by inputs, on the same devices."""
         return CudaKernel(rescaled(self.program), self.devices)
