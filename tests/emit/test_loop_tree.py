@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 import mcgrad as mg
-from mcgrad.codegen.cpu.lanes import split_lanes
+from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops.allocate import allocate
 from mcgrad.codegen.loops.build import build
@@ -61,7 +61,7 @@ def test_the_cpu_prints_loops_over_rows_and_time_around_nests():
     block = (Loop("row", 7, "row", (Loop("time", 5, "serial", kernel.block),)),)
     workspace = allocate(replace(kernel, block=block), program.dtype)
     printer = Printer(program.dtype, workspace, Arguments(program, kernel.names))
-    (rows,) = ast.parse("\n".join(printer.lines(split_lanes(block, workspace)))).body
+    (rows,) = ast.parse("\n".join(printer.lines(split_lanes(block, lambda: Lanes(workspace))))).body
     (time,) = rows.body
     loops = [node.target.id for node in ast.walk(time) if isinstance(node, ast.For)]
     assert (rows.target.id, time.target.id) == ("row", "time")

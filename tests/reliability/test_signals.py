@@ -16,6 +16,7 @@ from tests.processes import running
 MAIN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which one that nohup has started ignores
 from mcgrad.cli import process
 process()
 """

@@ -209,7 +209,8 @@ def row_numbers(given: Any, shape: Shape, summed: bool = True) -> npt.NDArray[np
 
 def _selected(option: str, names: Iterable[str], known: Any) -> tuple[str, ...]:
     """Return the paths that names select in a nested dict; what is no dict is refused elsewhere."""
-    paths = tree.flatten(known) if isinstance(known, Mapping) and known else {}
+    names = tuple(names)
+    paths = tree.flatten(known) if names and isinstance(known, Mapping) and known else {}
     try:
         return tree.select(paths, names)
     except ParameterError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mcgrad.ir.ops import OPS, Op
 from mcgrad.ir.program import Level, Shape, Var
-from mcgrad.ir.spaces import RowInput
+from mcgrad.ir.spaces import Input, RowInput
 
 
 def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
@@ -34,6 +34,11 @@ def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = (
         Arguments or attributes that the op does not take.
     """
     return Var(op, args, attrs, *infer(op, args, attrs, shape))
+
+
+def stand_in(name: Input, of: Var) -> Var:
+    """Make a leaf that stands for a Var by row, where a kernel keeps its value in each lane as those by draw."""
+    return Var("input", (), name, of.shape, of.kind, Level.DRAW)
 
 
 def infer(op: str, args: Sequence[Var], attrs: Any, shape: Shape = ()) -> tuple[Shape, str, Level]:

@@ -39,6 +39,7 @@ from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.noise_calls import filler
 from mcgrad.codegen.text import Source
 from mcgrad.ir.build import rebuild
+from mcgrad.ir.infer import stand_in
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Output, Program, Var
 from mcgrad.ir.rewrite import rewrite_program
@@ -142,7 +143,7 @@ def _body(program: Program) -> tuple[Program, dict[Var, Var]]:
         base = resolve(var).base
         if base.level is Level.ROW and base not in leaves:
             name = RowInput(Space.VALUE, f"row{len(leaves)}")
-            leaves[base] = Var("input", (), name, base.shape, base.kind, Level.DRAW)
+            leaves[base] = stand_in(name, base)
     by_row = {out.var for out in random.outputs if is_outer(out.var) and not out.summed}
     body = rewrite_program(
         random, lambda var, args: expanded(var, args) if var in by_row else rebuild(var, args), leaves
