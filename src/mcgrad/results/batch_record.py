@@ -77,16 +77,12 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         one and the fields were changed after it was made.
     """
     _all_there(fields)
-    ranges = record.draw_ranges(fields["ranges"])
-    n = sum(stop - start for start, stop in ranges)
-    if record.integer("n", fields["n"], 1, MOST_DRAWS) != n:
-        raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
-    group = record.integer("group", fields["group"], 1, n)
+    ranges, group, groups = record.draws(fields)
     batch_shape = _batch_shape(fields["batch_shape"])
     rows = math.prod(batch_shape)
     shapes, shared = (record.shapes_by_path(name, fields[name]) for name in ("shapes", "shared"))
     components = Components(shapes)
-    moments = _row_moments(fields["moments"], rows, len(components), sum(map(math.prod, shared.values())), n // group)
+    moments = _row_moments(fields["moments"], rows, len(components), sum(map(math.prod, shared.values())), groups)
     if fields["reduce"] not in (None, "sum", "mean", "none"):
         raise ParameterError("reduce", shown(fields["reduce"]), "null, sum, mean or none")
     together = {"total": 1, "differences": len(pairs(rows)[0]) if rows else 0}
@@ -99,7 +95,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "rows": _integers("rows", fields["rows"], rows, LARGEST).reshape(batch_shape),
         "reduce": fields["reduce"],
         "ranges": ranges,
-        "nonfinite": _integers("nonfinite", fields["nonfinite"], rows, n // group).reshape(batch_shape),
+        "nonfinite": _integers("nonfinite", fields["nonfinite"], rows, groups).reshape(batch_shape),
         "omitted": record.flag("omitted", fields["omitted"]),
         "seed": record.integer("seed", fields["seed"], 0, (1 << 64) - 1),
         "dtype": record.float_dtype(fields["dtype"]),

@@ -45,6 +45,18 @@ def parsed(text: Any) -> dict[str, Any]:
     return loads("text", bytes(text) if isinstance(text, bytearray) else text)
 
 
+def draws(fields: Mapping[str, Any]) -> tuple[Ranges, int, int]:
+    """Return the ranges of draws, the draws in a group, and how many groups there are."""
+    ranges = draw_ranges(fields["ranges"])
+    n = sum(stop - start for start, stop in ranges)
+    if integer("n", fields["n"], 1, MOST_DRAWS) != n:
+        raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
+    group = integer("group", fields.get("group", 1), 1, n)
+    if any(end % group for pair in ranges for end in pair):
+        raise ParameterError("group", str(group), "a number of draws that divides all ends of ranges")
+    return ranges, group, n // group
+
+
 def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an `Estimate` is made of.
 
@@ -61,14 +73,8 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         one and the fields were changed after it was made.
     """
     _all_there(fields)
-    ranges, components = draw_ranges(fields["ranges"]), _components(fields)
-    n = sum(stop - start for start, stop in ranges)
-    if integer("n", fields["n"], 1, MOST_DRAWS) != n:
-        raise ParameterError("n", shown(fields["n"]), f"{n}, the draws in ranges")
-    group = integer("group", fields.get("group", 1), 1, n)
-    if any(end % group for pair in ranges for end in pair):
-        raise ParameterError("group", str(group), "a number of draws that divides all ends of ranges")
-    groups = n // group
+    ranges, group, groups = draws(fields)
+    components = _components(fields)
     nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
     found = {
         "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, len(components)),

@@ -140,16 +140,7 @@ def expectation(
     >>> loss = mcgrad.torch.expectation(f, mg.Normal, 4096, loc=loc, scale=log_scale.exp(), data={"x": x})
     >>> loss.backward()
     """
-    options = (
-        ("method", method if isinstance(method, str) else tuple(method.items())),
-        ("baseline", baseline),
-        ("k", k),
-        ("backend", backend),
-        ("threads", threads),
-        ("nonfinite", nonfinite),
-        ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
-        ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
-    )
+    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
     return _outputs(f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, False)[0][0]
 
 
@@ -188,16 +179,7 @@ def estimate(
     Estimate
         Its value is that of `expectation` at the same seed.
     """
-    options = (
-        ("method", method if isinstance(method, str) else tuple(method.items())),
-        ("baseline", baseline),
-        ("k", k),
-        ("backend", backend),
-        ("threads", threads),
-        ("nonfinite", nonfinite),
-        ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
-        ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
-    )
+    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
     (value, grad, stderr, nonfinite_), known, rows = _outputs(
         f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, True
     )
@@ -210,6 +192,29 @@ def estimate(
 
     own, *errors = split(stderr.detach(), [rows.value, *shapes])
     return Estimate(value, own, nested(split(grad.detach(), shapes) if shapes else []), nested(errors), nonfinite_)
+
+
+def _options(
+    method: MethodNames,
+    baseline: str | None,
+    k: int,
+    backend: str,
+    threads: int | None,
+    nonfinite: str,
+    batched_params: str | Iterable[str],
+    batched_data: str | Iterable[str],
+) -> Options:
+    """Return options of an Estimator as values that can be hashed, by which it is found again."""
+    return (
+        ("method", method if isinstance(method, str) else tuple(method.items())),
+        ("baseline", baseline),
+        ("k", k),
+        ("backend", backend),
+        ("threads", threads),
+        ("nonfinite", nonfinite),
+        ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
+        ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
+    )
 
 
 def _outputs(

@@ -1,4 +1,4 @@
-"""What to write instead of JAX's primitives that cannot be traced, by name."""
+"""The remedies that errors name for primitives of JAX that cannot be traced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to write instead of PyTorch's operators that cannot be traced, by name."""
+"""The remedies that errors name for operators of PyTorch that cannot be traced."""
 
 from __future__ import annotations
 
