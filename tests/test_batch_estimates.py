@@ -221,8 +221,6 @@ def test_what_checks_one_problem_refuses_a_batch():
     for check in (mg.verify, mg.compare):
         with pytest.raises(mg.ParameterError, match=r"^q: given Normal.* a batch; accepted: one problem for "):
             check(lambda z: np.sum(z), q, 100)
-    with pytest.raises(mg.ParameterError, match=r"^watch: given a batch"):
-        mg.Estimator(lambda z: np.sum(z), q).run(10, watch=print)
 
 
 def estimator(**options):

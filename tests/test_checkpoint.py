@@ -8,7 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.base import Partial
-from mcgrad.engine.run import RunState
+from mcgrad.engine.call import RunState
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import CheckpointWriter, Identity
 from mcgrad.moments import Moments
@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_has_the_bits_of_one_that_never_stopped(name, dtype, 
     found, seen = stopped(run, n, 3, tmp_path / "c.json", first=77)
     assert numbers(found) == right
     assert len(seen) > 3
-    assert all(run.ends_at(state.stop, n, 77) for state in seen)
+    assert all(run.resumes(state, n, 77) for state in seen)
     for state in (seen[0], seen[len(seen) // 2], seen[-1]):
         assert numbers(other.run(n, 3, first=77, resume=state)) == right
 

@@ -240,7 +240,7 @@ def test_groups_are_independent_draws():
         estimator(800, first=2)
     seen = []
     estimator.run(400_000, watch=seen.append)
-    assert all(estimator.ends_at(one.stop, 400_000) for one in seen)
+    assert all(estimator.resumes(one, 400_000) for one in seen)
     again = estimator.run(400_000, resume=seen[len(seen) // 2])
     assert again.grad == estimator(400_000).grad
 

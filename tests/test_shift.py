@@ -8,7 +8,8 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.base import Partial
-from mcgrad.engine.run import RunState, run
+from mcgrad.engine.call import RunState
+from mcgrad.engine.run import run
 from tests.estimators import KINDS, estimator
 
 SEED = 11

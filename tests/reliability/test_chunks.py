@@ -14,7 +14,8 @@ from mcgrad.backends import registry
 from mcgrad.backends.base import Cost, Partial
 from mcgrad.backends.chunks import CORE, Chunks, Cut, after, ends_at, split, whole
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
-from mcgrad.engine.run import RunState, run
+from mcgrad.engine.call import RunState
+from mcgrad.engine.run import run
 from mcgrad.moments import Moments
 from mcgrad.reals import MOST_DRAWS
 from tests.estimators import estimator
@@ -160,4 +161,5 @@ def test_a_backend_whose_chunks_are_listed_or_come_one_by_one(made, monkeypatch)
 def test_our_backends_make_them_one_by_one(backend):
     run_of_ours = estimator("scalar", "float32", backend)
     assert isinstance(run_of_ours._kernel.chunks(0, FAR), Chunks)
-    assert peak(lambda: run_of_ours.ends_at(FAR // 3, FAR)) < 1e5
+    state = RunState(FAR // 3, np.zeros(0), Partial(Moments.of(np.zeros((1, 0)))), 0.0, backend)
+    assert peak(lambda: run_of_ours.resumes(state, FAR)) < 1e5

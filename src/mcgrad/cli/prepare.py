@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from mcgrad import __version__
 from mcgrad.backends.registry import AUTO
+from mcgrad.engine.call import RunState
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.run import RunState
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import Identity
@@ -127,7 +127,7 @@ def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, 
     """Return an estimator that continues an earlier run, on its backend, or the reason why it cannot."""
     try:
         estimator = job.estimator(state.backend)
-        if not estimator.ends_at(state.stop, job.n):
+        if not estimator.resumes(state, job.n):
             raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{state.stop:,}", "the end of a chunk")
         return estimator, note
     except (BackendError, ParameterError) as error:

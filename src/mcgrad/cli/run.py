@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.standard_streams import lost
+from mcgrad.engine.call import State
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.run import RunState
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
@@ -133,8 +133,8 @@ def _estimated(
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
-    def watch(so_far: RunState) -> None:
-        report(so_far.stop)
+    def watch(so_far: State) -> None:
+        report(job.call.drawn(so_far))
         writer(so_far)
 
     try:

@@ -7,16 +7,17 @@ A `Runner` passes values and a range of draws. The backend binds the values, `ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
 from mcgrad.backends.base import Kernel, Partial, Shift, loaded, suited
+from mcgrad.engine.call import Call, RowState, RunState, Watch
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
-from mcgrad.engine.run import RunState, Watch, run
+from mcgrad.engine.run import AfterChunk, run
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
@@ -52,57 +53,32 @@ class Averager:
         self._dispatched, self._finish, self._groups, self._omit = dispatched, finish, groups, omit
         self._threads = threads
 
-    def __call__(
-        self,
-        values: Values,
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[RunState], None] | None = None,
-        resume: RunState | None = None,
-    ) -> Average:
-        """Average over the draws first .. first + n.
-
-        Parameters
-        ----------
-        values : mapping from Input to array
-        seed, first, n : int
-        watch : callable, optional
-            Called with the state after each chunk of draws.
-        resume : RunState, optional
-            Continue from this state of an earlier run.
-        """
+    def __call__(self, values: Values, call: Call) -> Average:
+        """Average over the draws of a call, with values of the inputs."""
         while True:
             running = self._dispatched.running
             try:
-                return self._on(running, values, seed, first, n, watch, resume)
+                return self._on(running, values, call)
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
-                values, resume = all_to_host(values), None  # another backend has other chunks
+                values, call = all_to_host(values), replace(call, resume=None)  # another backend has other chunks
 
-    def ends_at(self, draw: int, first: int, n: int) -> bool:
-        """Return whether a chunk of the draws first .. first + n ends at a draw."""
-        kernel = suited(self._dispatched.running.kernel, self._groups.of(n))
-        return chunks.ends_at(self._groups.chunks(kernel, first, n), draw)
+    def resumes(self, call: Call) -> bool:
+        """Return whether a run goes on from the state of a call: one chunk of its draws ends there."""
+        kernel = suited(self._dispatched.running.kernel, self._groups.of(call.n))
+        state, cut = call.resume, self._groups.chunks(kernel, call.first, call.n)
+        return isinstance(state, RunState) and chunks.ends_at(cut, state.stop)
 
-    def _on(
-        self,
-        running: Running,
-        values: Values,
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[RunState], None] | None,
-        resume: RunState | None,
-    ) -> Average:
-        kernel, name = loaded(running.kernel, self._groups.of(n)), running.backend.name
+    def _on(self, running: Running, values: Values, call: Call) -> Average:
+        kernel, name, resume = loaded(running.kernel, self._groups.of(call.n)), running.backend.name, call.resume
+        assert not isinstance(resume, RowState)
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         with kernel.limits():
             start = time.perf_counter() - (resume.seconds if resume else 0.0)
-            bound, cut = self._groups.bind(kernel, values), self._groups.chunks(kernel, first, n)
-            after_chunk = _timed(watch, start, name) if watch else None
-            partial = run(bound, seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
+            bound, cut = self._groups.bind(kernel, values), self._groups.chunks(kernel, call.first, call.n)
+            after_chunk = _timed(call.watch, start, name) if call.watch else None
+            partial = run(bound, call.seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
             seconds = time.perf_counter() - start
             return Average(self._finish.estimate(partial, values, self._omit), seconds, name)
 
@@ -110,7 +86,7 @@ class Averager:
         return kernel.workers(thread_count(self._threads))
 
 
-def _timed(watch: Callable[[RunState], None], start: float, backend: str) -> Watch:
+def _timed(watch: Watch, start: float, backend: str) -> AfterChunk:
     def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
         watch(RunState(stop, shift, total, time.perf_counter() - start, backend))
 

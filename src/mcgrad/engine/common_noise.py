@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
+from mcgrad.engine.call import Call
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.epilogue import Finisher
@@ -68,10 +68,8 @@ class CommonNoise:
         self._summed = [path for path in derived.components.shapes if path in summed]
         self._average = Averager(dispatched, _Complete(self._program, masks), derived.groups, omit, threads)
 
-    def __call__(
-        self, values: Values, seed: int, first: int, n: int, watch: Callable[[int], None] | None
-    ) -> tuple[Finished, Together, float, str]:
-        """Average over the draws first .. first + n, the same for all rows.
+    def __call__(self, values: Values, call: Call) -> tuple[Finished, Together, float, str]:
+        """Average over the draws of a call, the same for all rows.
 
         Returns
         -------
@@ -82,11 +80,14 @@ class CommonNoise:
         backend : str
         """
         rows = self._rows
-        report = None if watch is None else (lambda state: watch(rows * (state.stop - first) // n))
-        partial, seconds, backend = self._average(values, seed, first, n, report)
+        partial, seconds, backend = self._average(values, call)
         moments = partial.moments
         finished = Finished(self._of_rows(moments), np.full(rows, partial.nonfinite, np.int64))
         return finished, Together(self._part(moments, TOTAL), self._part(moments, DIFFERENCES)), seconds, backend
+
+    def resumes(self, call: Call) -> bool:
+        """Return whether a run goes on from the state of a call."""
+        return self._average.resumes(call)
 
     def _part(self, moments: Moments, path: str) -> Moments:
         where = self._slices.get(path, slice(0))

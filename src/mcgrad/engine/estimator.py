@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 import numpy.typing as npt
@@ -12,21 +13,19 @@ import numpy.typing as npt
 from mcgrad.arrays import stream_context
 from mcgrad.backends.base import Kernel
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine.call import Call, State, Watch
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import packed, unpickled
 from mcgrad.engine.progress import reporting
 from mcgrad.engine.row_runner import RowRunner
-from mcgrad.engine.run import RunState
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
-from mcgrad.inputs.batch import row_numbers
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.noise.rows import draws_of_row
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
 
@@ -272,52 +271,51 @@ class Estimator:
         -------
         Estimate, or BatchEstimate of a batch
         """
-        n, first = arguments.draw_range(n, first, self.group)
-        seed = arguments.seed(seed)
+        call = self._call(n, seed, first, rows)
         if stream is not None:
             with stream_context(stream):
                 return self(n, seed, first=first, rows=rows, progress=progress, out=out, cotangent=cotangent, **changes)
         if self._runner.rows:
-            return self._estimate_rows(self._runner.rows, n, seed, first, rows, progress, out, changes)
-        if rows is not None:
-            raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
+            return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes)
         arrays = (
             None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
         )
         values = self.inputs.values(changes, cotangent)
         if not progress and not callable(progress):
-            found = self._runner.estimate(values, seed, first, n)
+            found = self._runner.estimate(values, call)
         else:
-            with reporting(progress, n) as report:
-                found = self._runner.estimate(values, seed, first, n, lambda state: report(state.stop - first))
+            with reporting(progress, call.n) as report:
+                watched = replace(call, watch=lambda state: report(call.drawn(state)))
+                found = self._runner.estimate(values, watched)
         if arrays:
             arrays.fill(found)
         return found
 
+    def _call(self, n: int, seed: int, first: int, rows: Any) -> Call:
+        """Return the arguments of a call, checked."""
+        n, first = arguments.draw_range(n, first, self.group)
+        if rows is not None and not self._runner.rows:
+            raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
+        return Call(arguments.seed(seed), first, n)
+
     def _estimate_rows(
         self,
         runner: RowRunner,
-        n: int,
-        seed: int,
-        first: int,
+        call: Call,
         rows: Any,
-        progress: bool | Callable[[int], None],
-        out: Mapping[str, Any] | None,
-        changes: Mapping[str, Any],
+        progress: bool | Callable[[int], None] = False,
+        out: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Estimate:
-        most = draws_of_row(self.dtype) * self.group
-        if first + n > most:
-            raise ParameterError("n", f"{n:,} draws from {first:,} on", f"at most {most:,}, the draws that a row has")
-        values, shape = self.inputs.rows(changes)
-        runner.check(shape, rows)
-        numbers = row_numbers(rows, shape, self._options.reduce != "none")
+        values, shape, numbers = runner.inputs(call, rows, changes)
         value, grad = runner.shapes(shape)
         arrays = None if out is None else Out.of(out, {"": value}, grad)
         if not progress and not callable(progress):
-            found = runner.estimate(values, shape, numbers, seed, first, n)
+            found = runner.estimate(values, shape, numbers, call)
         else:
             with reporting(progress, len(numbers), "rows") as report:
-                found = runner.estimate(values, shape, numbers, seed, first, n, report)
+                watched = replace(call, watch=lambda state: report(runner.rows_done(state, len(numbers), call)))
+                found = runner.estimate(values, shape, numbers, watched)
         if arrays:
             arrays.fill(found)
         return cast(Estimate, found)  # with the same attributes, which are arrays
@@ -328,39 +326,42 @@ class Estimator:
         seed: int = 0,
         *,
         first: int = 0,
-        watch: Callable[[RunState], None] | None = None,
-        resume: RunState | None = None,
+        rows: Any = None,
+        watch: Watch | None = None,
+        resume: State | None = None,
     ) -> Estimate:
         """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters
         ----------
-        n, seed, first
+        n, seed, first, rows
             As for a call.
         watch : callable, optional
-            Called with a `RunState` after each chunk of draws.
-        resume : RunState, optional
-            A state of an earlier run with this `fingerprint`, n, seed and first on this backend: the result has the
-            bits that the earlier one would have had.
+            Called with a `RunState` after each chunk of draws; of a batch, unless its rows have common noise, with a
+            `RowState` after each range of rows, and after each chunk of the draws of a long row.
+        resume : RunState or RowState, optional
+            A state of an earlier run with this `fingerprint`, n, seed, first and rows on this backend: the result has
+            the bits that the earlier one would have had.
 
         Returns
         -------
-        Estimate
+        Estimate, or BatchEstimate of a batch
         """
+        call = replace(self._call(n, seed, first, rows), watch=watch, resume=resume)
+        if resume is not None and not self.resumes(resume, n, first, rows):
+            accepted = "a draw at which a chunk of this run ends, or a row at which a range of its rows does"
+            raise ParameterError("resume", resume.place, accepted)
         if self._runner.rows:
-            if watch is not None or resume is not None:
-                name = "watch" if watch is not None else "resume"
-                raise ParameterError(name, "a batch, whose runs have no states", "None; a call's progress= counts rows")
-            return self(n, seed, first=first)
-        n, first = arguments.draw_range(n, first, self.group)
-        seed = arguments.seed(seed)
-        if resume is not None and not self.ends_at(resume.stop, n, first):
-            raise ParameterError("resume", f"draw {resume.stop:,}", "a draw at which a chunk of this run ends")
-        return self._runner.estimate(self.inputs.values({}), seed, first, n, watch, resume)
+            return self._estimate_rows(self._runner.rows, call, rows)
+        return self._runner.estimate(self.inputs.values({}), call)
 
-    def ends_at(self, draw: int, n: int, first: int = 0) -> bool:
-        """Return whether a chunk of the draws first .. first + n ends at a draw."""
-        return self._runner.average.ends_at(draw, first, n)
+    def resumes(self, state: State, n: int, first: int = 0, rows: Any = None) -> bool:
+        """Return whether a run over the draws first .. first + n goes on from a state: a chunk of it ends there."""
+        call = Call(0, first, n, resume=state)
+        if self._runner.rows:
+            values, _, numbers = self._runner.rows.inputs(call, rows, {})
+            return self._runner.rows.resumes(values, numbers, call)
+        return self._runner.average.resumes(call)
 
     @property
     def fingerprint(self) -> str:

@@ -7,8 +7,8 @@ partials are merged in the order of the rows; other kernels take row by row.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import all_to_host
-from mcgrad.backends.base import AveragesRows, BoundRows, Kernel, Partial, RowPartial
+from mcgrad.backends import chunks
+from mcgrad.backends.base import AveragesRows, Bound, BoundRows, Kernel, Partial, RowPartial, Shift
 from mcgrad.backends.row_by_row import RowByRow, by_row, together
+from mcgrad.engine.call import Call, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.groups import Groups
 from mcgrad.engine.run import run
@@ -58,107 +60,102 @@ class RowAverager:
         self._dispatched, self._groups, self._omit, self._threads = dispatched, groups, omit, threads
         self._by_row = by_row(dispatched.program)
 
-    def __call__(
-        self,
-        values: Values,
-        numbers: Numbers,
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[int], None] | None = None,
-    ) -> RowAverage:
-        """Average over the draws first .. first + n of each row.
+    def __call__(self, values: Values, numbers: Numbers, call: Call) -> RowAverage:
+        """Average over the draws of a call, of each row.
 
         Parameters
         ----------
         values : mapping from Input to array
             Those by row with the rows on the first axis.
         numbers : int array, shape (rows,)
-        seed, first, n : int
-        watch : callable, optional
-            Called with the number of rows done.
+        call : Call
         """
         while True:
             running = self._dispatched.running
             try:
-                return self._on(running, values, numbers, seed, first, n, watch)
+                return self._on(running, values, numbers, call)
             except BackendError as error:
                 self._dispatched.fall_back(running, error)
-                values = all_to_host(values)
+                values, call = all_to_host(values), replace(call, resume=None)  # another backend has other ranges
 
-    def _on(
-        self,
-        running: Running,
-        values: Values,
-        numbers: Numbers,
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[int], None] | None,
-    ) -> RowAverage:
-        kernel, name = running.kernel, running.backend.name
+    def resumes(self, values: Values, numbers: Numbers, call: Call) -> bool:
+        """Return whether a run goes on from the state of a call: a range of rows, or a chunk of one, ends there."""
+        kernel, state = self._dispatched.running.kernel, call.resume
+        if not isinstance(state, RowState) or state.rows > len(numbers):
+            return False
+        start, stop = self._groups.of(call.first), self._groups.of(call.stop)
+        if not _is_long(kernel, start, stop):
+            cut = self._bound(kernel, values, numbers).chunks(stop - start)
+            return state.row is None and chunks.ends_at(cut, state.rows)
+        if state.row is None:
+            return True
+        if state.rows == len(numbers):
+            return False
+        offset = self._offset(numbers[state.rows])
+        return chunks.ends_at(kernel.chunks(offset + start, stop - start), offset + self._groups.of(state.row.stop))
+
+    def _on(self, running: Running, values: Values, numbers: Numbers, call: Call) -> RowAverage:
+        kernel, resume = running.kernel, call.resume
+        assert not isinstance(resume, RunState)
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
-        start, stop = self._groups.of(first), self._groups.of(first + n)
+        start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         with kernel.limits():
-            begin = time.perf_counter()
-            if _is_long(kernel, start, stop):
-                partial = self._long_rows(kernel, values, numbers, seed, start, stop, watch)
-            else:
-                partial = self._rows(kernel, values, numbers, seed, start, stop, watch)
-            return RowAverage(partial, time.perf_counter() - begin, name)
+            whole = _Whole(len(numbers), together(self._dispatched.program, []), running.backend.name, resume)
+            over = self._long_rows if _is_long(kernel, start, stop) else self._rows
+            over(kernel, values, numbers, call, whole)
+            return RowAverage(whole.partial, whole.seconds, whole.backend)
 
-    def _rows(
-        self,
-        kernel: Kernel,
-        values: Values,
-        numbers: Numbers,
-        seed: int,
-        start: int,
-        stop: int,
-        watch: Callable[[int], None] | None,
-    ) -> RowPartial:
+    def _rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:
         """Average ranges of rows, each in one thread."""
-        bound: BoundRows
-        if isinstance(kernel, AveragesRows):
-            bound = kernel.bind_rows(values, numbers)
-        else:
-            bound = RowByRow(self._dispatched.program, kernel, values, numbers)
+        start, stop = self._groups.of(call.first), self._groups.of(call.stop)
+        bound = self._bound(kernel, values, numbers)
 
         def partial(rows: tuple[int, int]) -> RowPartial:
-            return bound.partial(seed, start, stop, rows, self._omit)
+            return bound.partial(call.seed, start, stop, rows, self._omit)
 
-        ranges = iter(bound.chunks(stop - start))
+        ranges = chunks.after(bound.chunks(stop - start), whole.rows)
         two = list(islice(ranges, 2))
         threads = self._workers(kernel) if len(two) > 1 else 1
-        whole = _Whole(len(numbers), together(self._dispatched.program, []))
         with closing(in_order(partial, chain(two, ranges), threads)) as parts:
             for rows, part in parts:
                 whole.add(rows, part)
-                if watch:
-                    watch(rows[1])
-        return whole.partial
+                if call.watch:
+                    call.watch(whole.state())
 
-    def _long_rows(
-        self,
-        kernel: Kernel,
-        values: Values,
-        numbers: Numbers,
-        seed: int,
-        start: int,
-        stop: int,
-        watch: Callable[[int], None] | None,
-    ) -> RowPartial:
+    def _bound(self, kernel: Kernel, values: Values, numbers: Numbers) -> BoundRows:
+        if isinstance(kernel, AveragesRows):
+            return kernel.bind_rows(values, numbers)
+        return RowByRow(self._dispatched.program, kernel, values, numbers)
+
+    def _long_rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:
         """Average row by row, each over chunks of draws in all threads."""
-        parts: list[Partial] = []
-        for row, number in enumerate(numbers):
+        begun = whole.row
+        for row in range(whole.rows, len(numbers)):
             bound = kernel.bind({name: x[row] if name in self._by_row else x for name, x in values.items()})
-            offset = first_of_row(int(number), self._dispatched.program.dtype)
-            cut = kernel.chunks(offset + start, stop - start)
-            parts.append(run(bound, seed, cut, lambda: self._workers(kernel), self._omit))
-            if watch:
-                watch(row + 1)
-        return together(self._dispatched.program, parts)
+            part = self._long_row(kernel, bound, numbers[row], call, whole, begun)
+            whole.add((row, row + 1), together(self._dispatched.program, [part]))
+            begun = None
+            if call.watch:
+                call.watch(whole.state())
+
+    def _long_row(
+        self, kernel: Kernel, bound: Bound, number: np.int64, call: Call, whole: _Whole, begun: RunState | None
+    ) -> Partial:
+        """Average one row, of which some draws may be done."""
+        offset, groups, watch = self._offset(number), self._groups, call.watch
+
+        def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
+            if watch and stop < offset + groups.of(call.stop):
+                draw = (stop - offset) * groups.size
+                watch(whole.state(RunState(draw, shift, total, whole.seconds, whole.backend)))
+
+        cut = kernel.chunks(offset + groups.of(call.first), groups.of(call.n))
+        resume = begun and replace(begun, stop=offset + groups.of(begun.stop))
+        return run(bound, call.seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
+
+    def _offset(self, number: np.int64) -> int:
+        return first_of_row(int(number), self._dispatched.program.dtype)
 
     def _workers(self, kernel: Kernel) -> int:
         return kernel.workers(thread_count(self._threads))
@@ -170,23 +167,45 @@ def _is_long(kernel: Kernel, start: int, stop: int) -> bool:
 
 
 class _Whole:
-    """A RowPartial of all rows, which is filled range by range."""
+    """The moments of all rows, which are filled range by range: some at the start, where an earlier run goes on.
 
-    def __init__(self, rows: int, empty: RowPartial) -> None:
+    Attributes
+    ----------
+    rows : int
+        How many rows are done.
+    row : RunState or None
+        Of the next row, where an earlier run began with it.
+    """
+
+    def __init__(self, rows: int, empty: RowPartial, backend: str, resume: RowState | None) -> None:
         k, s = empty.means.shape[1], len(empty.totals)
-        self.partial = RowPartial(
-            np.zeros(rows, np.int64),
-            np.zeros((rows, k)),
-            np.zeros((rows, k)),
-            np.zeros(rows, np.int64),
-            np.zeros(s),
-            np.zeros(s),
-        )
+        self._counts, self._nonfinite = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        self._means, self._norms = np.zeros((rows, k)), np.zeros((rows, k))
+        self._totals, self._variances = np.zeros(s), np.zeros(s)
+        self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
+        self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
+        if resume:
+            self.add((0, resume.rows), resume.partial)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self._start
+
+    @property
+    def partial(self) -> RowPartial:
+        """Of the rows that are done."""
+        done = slice(self.rows)
+        means, norms = self._means[done], self._norms[done]
+        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], self._totals, self._variances)
 
     def add(self, rows: tuple[int, int], part: RowPartial) -> None:
-        whole, where = self.partial, slice(*rows)
-        whole.counts[where], whole.nonfinite[where] = part.counts, part.nonfinite
-        whole.means[where], whole.norms[where] = part.means, part.norms
+        where, self.rows = slice(*rows), rows[1]
+        self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
+        self._means[where], self._norms[where] = part.means, part.norms
         with np.errstate(invalid="ignore", over="ignore"):
-            np.add(whole.totals, part.totals, out=whole.totals)
-            np.add(whole.variances, part.variances, out=whole.variances)
+            self._totals, self._variances = self._totals + part.totals, self._variances + part.variances
+
+    def state(self, row: RunState | None = None) -> RowState:
+        """Return the state of the run, which does not change later; `row` is of the next row."""
+        return RowState(self.rows, self.partial, row, self.seconds, self.backend)

@@ -5,13 +5,14 @@ What `Runner` does for one problem.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.engine.call import Call, RowState, State
 from mcgrad.engine.common_noise import CommonNoise, Together
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
@@ -21,8 +22,10 @@ from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import RowFinisher
 from mcgrad.errors import NonFiniteError, ParameterError, shown
+from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
+from mcgrad.noise.rows import draws_of_row
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.components import Components
 from mcgrad.results.row_moments import RowMoments
@@ -66,34 +69,43 @@ class RowRunner:
         }
         return value, grad
 
-    def check(self, shape: Shape, rows: Any) -> None:
-        """Refuse what a call may not change where rows have common noise: the number of rows, and theirs.
+    def inputs(self, call: Call, rows: Any, changes: Mapping[str, Any]) -> tuple[Values, Shape, npt.NDArray[np.int64]]:
+        """Return the values of all inputs, those by row with the rows on the first axis, the batch shape, and numbers.
+
+        Parameters
+        ----------
+        call : Call
+        rows : array_like of int, or None
+            The numbers of the rows, which say what they draw.
+        changes : nested dict
+            New values of parameters and data.
 
         Raises
         ------
         ParameterError
+            More draws than a row has, numbers or values that do not fit, or with common noise another number of rows.
         """
-        if not self._common:
-            return
-        if rows is not None:
-            raise ParameterError(
-                "rows", f"{shown(rows)} with common noise", "None, as all rows have the draws of row 0"
-            )
-        if shape != self._batch.shape:
+        most = draws_of_row(self._derived.dtype) * self._derived.groups.size
+        if call.stop > most:
+            given = f"{call.n:,} draws from {call.first:,} on"
+            raise ParameterError("n", given, f"at most {most:,}, the draws that a row has")
+        values, shape = self._derived.inputs.rows(changes)
+        if self._common and rows is not None:
+            given = f"{shown(rows)} with common noise"
+            raise ParameterError("rows", given, "None, as all rows have the draws of row 0")
+        if self._common and shape != self._batch.shape:
             given = f"a batch of shape {shape} with common noise"
             raise ParameterError("common_noise", given, f"shape {self._batch.shape}, as at first, or another Estimator")
+        return values, shape, row_numbers(rows, shape, self._batch.reduce != "none")
 
     def estimate(
         self,
         values: Values,
         shape: Shape,
         numbers: npt.NDArray[np.int64],
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[int], None] | None = None,
+        call: Call,
     ) -> BatchEstimate:
-        """Estimate over the draws first .. first + n of each row.
+        """Estimate over the draws of a call, of each row.
 
         Parameters
         ----------
@@ -103,9 +115,7 @@ class RowRunner:
             The batch shape.
         numbers : int array, shape (rows,)
             The numbers of the rows.
-        seed, first, n : int
-        watch : callable, optional
-            Called with the number of rows done.
+        call : Call
 
         Raises
         ------
@@ -113,16 +123,16 @@ class RowRunner:
             Some draws were not finite, under ``nonfinite="raise"``.
         """
         derived, problem = self._derived, self.fingerprint.later(values)
-        values = {**values, **self._pilots(values, len(numbers), seed)}
+        values = {**values, **self._pilots(values, len(numbers), call.seed)}
         together: Together | None = None
         if self._common:
-            (moments, nonfinite), together, seconds, backend = self._common(values, seed, first, n, watch)
+            (moments, nonfinite), together, seconds, backend = self._common(values, call)
         else:
-            averaged, seconds, backend = self._average(values, numbers, seed, first, n, watch)
+            averaged, seconds, backend = self._average(values, numbers, call)
             moments, nonfinite = self._finish(averaged, values, self._nonfinite == "omit")
         if self._nonfinite == "raise" and nonfinite.any():
             raise NonFiniteError(_message(nonfinite, shape))
-        self._warn(moments, values, n)
+        self._warn(moments, values, call.n)
         return BatchEstimate(
             moments,
             self._components,
@@ -131,8 +141,8 @@ class RowRunner:
             shape,
             numbers.reshape(shape),
             self._batch.reduce,
-            ranges=((first, first + n),),
-            seed=seed,
+            ranges=((call.first, call.stop),),
+            seed=call.seed,
             dtype=derived.dtype,
             backend=backend,
             seconds=seconds,
@@ -145,6 +155,17 @@ class RowRunner:
             total=together.total if together else None,
             differences=together.differences if together else None,
         )
+
+    def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:
+        """Return whether a run goes on from the state of a call."""
+        if self._common:
+            return self._common.resumes(call)
+        values = {**values, **self._pilots(values, len(numbers), call.seed)}
+        return self._average.resumes(values, numbers, call)
+
+    def rows_done(self, state: State, rows: int, call: Call) -> int:
+        """Return how many rows of a run are done; with common noise, as many as the draws that are done."""
+        return state.rows if isinstance(state, RowState) else rows * call.drawn(state) // call.n
 
     def _warn(self, moments: RowMoments, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change: of one row."""

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TypeAlias
 
 from mcgrad.backends.base import Bound, Partial, Shift
 from mcgrad.backends.chunks import Chunk, after
+from mcgrad.engine.call import RunState
 from mcgrad.engine.threads import in_order
 
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """The state of a run after a chunk: another run, in any process, continues from it.
-
-    Parameters
-    ----------
-    stop : int
-        The next draw: a chunk ends here.
-    shift : array
-        About which the sums of all chunks after the first are taken.
-    partial : Partial
-        Over all draws before `stop`.
-    seconds : float
-        Wall-clock time so far.
-    backend : str
-        Name of the backend.
-    """
-
-    stop: int
-    shift: Shift
-    partial: Partial
-    seconds: float
-    backend: str
-
-
-Watch = Callable[[int, Shift, Partial], None]  # called with the next draw, the shift, and the partial up to that draw
+AfterChunk: TypeAlias = Callable[[int, Shift, Partial], None]  # called with the next draw, shift and partial so far
 
 
 def run(
@@ -46,7 +21,7 @@ def run(
     chunks: Iterable[Chunk],
     workers: Callable[[], int],
     omit: bool,
-    watch: Watch | None = None,
+    watch: AfterChunk | None = None,
     resume: RunState | None = None,
 ) -> Partial:
     """Average over chunks of draws.

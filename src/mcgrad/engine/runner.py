@@ -5,11 +5,10 @@ An Estimator checks the arguments of a call and passes them to its `Runner`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mcgrad.arrays import any_on_device, synchronize
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
+from mcgrad.engine.call import Call
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.engine.epilogue import Finisher, nonfinite_message
@@ -17,7 +16,6 @@ from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.row_runner import RowRunner
-from mcgrad.engine.run import RunState
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
 from mcgrad.ir.spaces import Values
@@ -55,23 +53,14 @@ class Runner:
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
 
-    def estimate(
-        self,
-        values: Values,
-        seed: int,
-        first: int,
-        n: int,
-        watch: Callable[[RunState], None] | None = None,
-        resume: RunState | None = None,
-    ) -> Estimate:
-        """Estimate over the draws first .. first + n.
+    def estimate(self, values: Values, call: Call) -> Estimate:
+        """Estimate over the draws of a call.
 
         Parameters
         ----------
         values : dict of Input to array
             Values of all inputs but those that pilots compute.
-        seed, first, n, watch, resume
-            As for `Averager`.
+        call : Call
 
         Raises
         ------
@@ -79,16 +68,16 @@ class Runner:
             Some draws were not finite, under ``nonfinite="raise"``.
         """
         derived, problem = self._derived, self.fingerprint.at(values)
-        values = {**values, **derived.pilots(values, seed)}
-        partial, seconds, backend = self.average(values, seed, first, n, watch, resume)
+        values = {**values, **derived.pilots(values, call.seed)}
+        partial, seconds, backend = self.average(values, call)
         if partial.nonfinite and self._nonfinite == "raise":
-            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(n), derived.groups.size))
-        self._warn(partial, values, n)
+            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(call.n), derived.groups.size))
+        self._warn(partial, values, call.n)
         return Estimate(
             partial.moments,
             derived.components,
-            ranges=((first, first + n),),
-            seed=seed,
+            ranges=((call.first, call.stop),),
+            seed=call.seed,
             dtype=derived.dtype,
             backend=backend,
             seconds=seconds,

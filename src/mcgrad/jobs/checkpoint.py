@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.backends.base import Partial, Shift
-from mcgrad.engine.run import RunState
+from mcgrad.engine.call import RunState, State
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.results import record
 from mcgrad.results.estimate import Estimate
@@ -105,8 +105,9 @@ class CheckpointWriter:
         self._due = clock() + every
         self._state: RunState | None = None  # not in the file yet
 
-    def __call__(self, state: RunState) -> None:
+    def __call__(self, state: State) -> None:
         """Keep the state of the run, and write it if the last checkpoint was long enough ago."""
+        assert isinstance(state, RunState)  # jobs are of one problem
         self._state = state
         if self._clock() >= self._due:
             self.flush(last=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine.call import Call
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.options import Options, Request
 from mcgrad.errors import renamed
@@ -76,6 +77,11 @@ class Job:
     n_compare: int
     out: Path
     surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
+
+    @property
+    def call(self) -> Call:
+        """The draws of the job."""
+        return Call(self.seed, 0, self.n)
 
     @property
     def request(self) -> Request:

@@ -1,0 +1,102 @@
+"""A call of a runner: the draws to average over, and the states of a run, from which a later one continues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mcgrad.backends.base import Partial, RowPartial, Shift
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """The state of a run after a chunk: another run, in any process, continues from it.
+
+    Parameters
+    ----------
+    stop : int
+        The next draw: a chunk ends here.
+    shift : array
+        About which the sums of all chunks after the first are taken.
+    partial : Partial
+        Over all draws before `stop`.
+    seconds : float
+        Wall-clock time so far.
+    backend : str
+        Name of the backend.
+    """
+
+    stop: int
+    shift: Shift
+    partial: Partial
+    seconds: float
+    backend: str
+
+    @property
+    def place(self) -> str:
+        """Where the run is, as text."""
+        return f"draw {self.stop:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """The state of a run over the rows of a batch, after a range of rows, or after a chunk of the draws of a long row.
+
+    Parameters
+    ----------
+    rows : int
+        Rows that are done: a range of rows ends here.
+    partial : RowPartial
+        Over these rows.
+    row : RunState or None
+        Of the next row, where some of its draws are done.
+    seconds, backend
+        As of a `RunState`.
+    """
+
+    rows: int
+    partial: RowPartial
+    row: RunState | None
+    seconds: float
+    backend: str
+
+    @property
+    def place(self) -> str:
+        """Where the run is, as text."""
+        return f"{f'{self.row.place} of ' if self.row else ''}row {self.rows:,}"
+
+
+State: TypeAlias = RunState | RowState
+Watch: TypeAlias = Callable[[State], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a runner is asked for: the draws first .. first + n of a seed, of a batch those of each row.
+
+    Parameters
+    ----------
+    seed, first, n : int
+    watch : callable, optional
+        Called with the state after each chunk of draws, or range of rows.
+    resume : RunState or RowState, optional
+        Continue from this state of an earlier run.
+    """
+
+    seed: int
+    first: int
+    n: int
+    watch: Watch | None = None
+    resume: State | None = None
+
+    @property
+    def stop(self) -> int:
+        """The end of the draws."""
+        return self.first + self.n
+
+    def drawn(self, state: State) -> int:
+        """Return how many draws are done: with a `RowState` those of all rows together."""
+        if isinstance(state, RunState):
+            return state.stop - self.first
+        return state.rows * self.n + (state.row.stop - self.first if state.row else 0)
