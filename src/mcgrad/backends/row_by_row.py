@@ -63,7 +63,8 @@ def by_row(program: Program) -> frozenset[Input]:
 
 def summed(program: Program) -> npt.NDArray[np.bool_]:
     """Return which components of the random outputs are summed over the rows."""
-    return np.array([out.summed for out in program.outputs if out.var.by_draw for _ in range(out.var.size)], bool)
+    random = [out for out in program.outputs if out.var.by_draw]
+    return np.repeat(np.array([out.summed for out in random], bool), [out.var.size for out in random])
 
 
 def together(program: Program, parts: Sequence[Partial]) -> RowPartial:

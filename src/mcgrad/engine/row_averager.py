@@ -58,7 +58,7 @@ class RowAverager:
 
     def __init__(self, dispatched: Dispatched, groups: Groups, omit: bool, threads: int | None) -> None:
         self._dispatched, self._groups, self._omit, self._threads = dispatched, groups, omit, threads
-        self._by_row = by_row(dispatched.program)
+        self._by_row, self._empty = by_row(dispatched.program), together(dispatched.program, [])
 
     def __call__(self, values: Values, numbers: Numbers, call: Call) -> RowAverage:
         """Average over the draws of a call, of each row.
@@ -101,7 +101,7 @@ class RowAverager:
             values = all_to_host(values)
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         with kernel.limits():
-            whole = _Whole(len(numbers), together(self._dispatched.program, []), running.backend.name, resume)
+            whole = _Whole(len(numbers), self._empty, running.backend.name, resume)
             over = self._long_rows if _is_long(kernel, start, stop) else self._rows
             over(kernel, values, numbers, call, whole)
             return RowAverage(whole.partial, whole.seconds, whole.backend)
