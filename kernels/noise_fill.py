@@ -12,7 +12,7 @@ draws 0 and 1 of a group (cos, sin), words (2, 3) draws 2 and 3; in float64 all 
 
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
 float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row. Where lanes carry rows of
-a batch (`of_rows`), they hold draws 4 group + k (2 group + k) of the q-th of these.
+a batch (`of_rows`, `of_seeds`), they hold draws 4 group + k (2 group + k) of the q-th of these.
 
 Normals are made in two loops (float64: three), the words first and kept in the row itself: one loop for all would wait
 on the chain of Philox's ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead
@@ -20,7 +20,8 @@ to overlap the next turn.
 
 All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; place is the
 first group of draws, a uint64 whose lower half does not overflow within the row (it does not where the first draw is a
-multiple of a power-of-two number of lanes), or what `of_rows` says; component, stream, key0 and key1 are uint32.
+multiple of a power-of-two number of lanes), or what `of_rows` says; component, stream, key0 and key1 are uint32, but
+what `of_seeds` says of the last two.
 """
 
 from numba import int32, int64, njit, uint32, uint64
@@ -66,6 +67,21 @@ def of_rows(words):
         return words(component, at(numbers, first + q), stream, low, key0, key1)
 
     return words_of_row
+
+
+def of_seeds(words):
+    """Take the words of one group of draws in each of some rows that have seeds of their own.
+
+    `place` is as `of_rows` has it; key0 and key1 are arrays of uint32 with those of each row.
+    """
+
+    @njit(**INLINED)
+    def words_of_seed(place, q, component, stream, key0, key1):
+        numbers, first, low = place
+        row = first + q
+        return words(component, at(numbers, row), stream, low, at(key0, row), at(key1, row))
+
+    return words_of_seed
 
 
 def uniforms32(generator, places=of_draws):
@@ -155,3 +171,5 @@ uniform_row32, normal_row32 = uniforms32(philox4x32), box_muller32(philox4x32)
 uniform_row64, normal_row64 = uniforms64(philox4x32), box_muller64(philox4x32)
 uniform_batch_row32, normal_batch_row32 = uniforms32(philox4x32, of_rows), box_muller32(philox4x32, of_rows)
 uniform_batch_row64, normal_batch_row64 = uniforms64(philox4x32, of_rows), box_muller64(philox4x32, of_rows)
+uniform_seeds_row32, normal_seeds_row32 = uniforms32(philox4x32, of_seeds), box_muller32(philox4x32, of_seeds)
+uniform_seeds_row64, normal_seeds_row64 = uniforms64(philox4x32, of_seeds), box_muller64(philox4x32, of_seeds)

@@ -94,8 +94,8 @@ def is_plain(sums, squares, shift, count, nonfinite, omit, least, floor):
 
 
 def average_rows(
-    chunk, key0, key1, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift, sums, squares,
-    tally, blas, matrices, sizes, shifted, far, least, floor, columns, counts, nonfinite, means, norms, plain,
+    chunk, seeds, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift, sums, squares, tally,
+    blas, matrices, sizes, shifted, far, least, floor, columns, counts, nonfinite, means, norms, plain,
     totals, variances,
 ):  # fmt: skip
     """Average over the draws start .. stop of each row, about a shift from the first of them.
@@ -104,7 +104,7 @@ def average_rows(
     ----------
     chunk : int
         Address of the chunk function.
-    key0, key1 : uint32
+    seeds : uint64 array, shape (rows,)
     firsts : int64 array, shape (rows,)
         The number of each row's first draw.
     start, stop : int
@@ -134,6 +134,7 @@ def average_rows(
         Added to, row by row: the means, and the variances of the means.
     """
     for row in range(firsts.size):
+        key0, key1 = np.uint32(seeds[row]), np.uint32(seeds[row] >> np.uint64(32))
         for k in range(places.size):
             c[places[k]] = by_row[row, k]
         first, last = firsts[row] + start, firsts[row] + stop

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
+from mcgrad.noise.rows import Seeds
 
 Array = npt.NDArray[Any]
 Shift = Array  # one-dimensional, in the Program's dtype: a finite number for each random component, or empty
@@ -153,8 +154,11 @@ class BoundRows(Protocol):
         What a row's moments are does not depend on the range that it is in, but for the order of the sums over rows.
         """
 
-    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
-        """Average over the draws start .. stop of each row in a range; row r's are numbered from `first_of_row` on."""
+    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+        """Average over the draws start .. stop of each row in a range; row r's are numbered from `first_of_row` on.
+
+        The seed is an int, or an array with one for each row of the batch: also of rows outside the range.
+        """
 
 
 @runtime_checkable

@@ -153,6 +153,13 @@ class CpuKernel:
         """The variant whose lanes carry rows of a batch, where there is one."""
         return row_lanes(self.program)
 
+    @lazy_property
+    def row_lanes_of_seeds(self) -> CompiledRowLanes:
+        """The same where each row has a seed of its own."""
+        found = row_lanes(self.program, seeds=True)
+        assert found is not None, "asked for where there is `row_lanes` only"
+        return found
+
     def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuBatch:
         """Compute what is the same for all draws of all rows."""
         return CpuBatch(self, inputs, numbers)

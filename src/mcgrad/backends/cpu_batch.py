@@ -12,6 +12,7 @@ from mcgrad.backends.chunks import Chunk
 from mcgrad.backends.cpu_row_lanes import CpuRowLanes
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
+from mcgrad.noise.rows import Seeds
 from mcgrad.system.lazy_property import lazy_property
 
 if TYPE_CHECKING:
@@ -61,6 +62,6 @@ class CpuBatch:
         """Cut the rows into ranges."""
         return self.chosen(n).chunks(n)
 
-    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         return self.chosen(stop - start).partial(seed, start, stop, rows, omit)

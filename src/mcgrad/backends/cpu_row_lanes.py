@@ -18,6 +18,7 @@ from mcgrad.codegen.cpu.row_lanes import EmittedRows, emit_rows, writes
 from mcgrad.codegen.loops.layout import L2_BYTES
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
+from mcgrad.noise.rows import Seeds, seeds_of
 
 if TYPE_CHECKING:
     from mcgrad.backends.cpu import CpuKernel
@@ -51,11 +52,12 @@ class CompiledRowLanes(Compiled):
         values = np.empty((self.values_of_row, 0), self.dtype)
         nothing = np.empty(0, self.dtype)
         matrices = [read_only(nothing)] * len(self.emitted.matrices)
-        return self._call(self.take_workspace(), 0, 0, 0, np.empty(0, np.int64), values, (nothing, matrices))[0]
+        seed = np.empty(0, np.uint64) if self.emitted.seeds else 0
+        return self._call(self.take_workspace(), seed, 0, 0, np.empty(0, np.int64), values, (nothing, matrices))[0]
 
     def average(
         self,
-        seed: int,
+        seed: Seeds,
         start: int,
         stop: int,
         numbers: npt.NDArray[np.int64],
@@ -66,7 +68,8 @@ class CompiledRowLanes(Compiled):
 
         Parameters
         ----------
-        seed, start, stop : int
+        seed : int, or uint64 array of shape (rows,), as the function is written
+        start, stop : int
         numbers : int array, shape (rows,)
         values : array, shape (values of a row, rows)
         shared : (array, list of array)
@@ -88,7 +91,7 @@ class CompiledRowLanes(Compiled):
     def _call(
         self,
         workspace: Array,
-        seed: int,
+        seed: Seeds,
         start: int,
         stop: int,
         numbers: npt.NDArray[np.int64],
@@ -113,18 +116,33 @@ class CompiledRowLanes(Compiled):
         )
         odd, scratch = np.zeros(padded), np.empty(3 * self.block)
         arguments = (
-            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, shared[0], emitted.tables, workspace,
+            *_keys(seed, padded), start, stop, shared[0], emitted.tables, workspace,
             all_numbers, all_values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),
             partial.totals, partial.variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
         )  # fmt: skip
         return arguments, partial, odd
 
 
-def row_lanes(program: Program) -> CompiledRowLanes | None:
-    """Compile a Program for lanes that carry rows, unless it calls user functions or a block would leave L2."""
+def _keys(seed: Seeds, size: int) -> tuple[Any, Any]:
+    """Return the halves of the seed, or those of each row's, the last of which is repeated."""
+    if isinstance(seed, int):
+        return np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    padded = np.pad(seed, (0, size - len(seed)), mode="edge") if len(seed) < size else seed
+    return (padded & np.uint64(0xFFFFFFFF)).astype(np.uint32), (padded >> np.uint64(32)).astype(np.uint32)
+
+
+def row_lanes(program: Program, seeds: bool = False) -> CompiledRowLanes | None:
+    """Compile a Program for lanes that carry rows, unless it calls user functions or a block would leave L2.
+
+    Parameters
+    ----------
+    program : Program
+    seeds : bool
+        Whether each row has a seed of its own.
+    """
     if not writes(program):
         return None
-    emitted = emit_rows(program)
+    emitted = emit_rows(program, seeds)
     size = emitted.rows * emitted.lanes * np.dtype(program.dtype).itemsize
     return CompiledRowLanes(program, emitted) if size <= L2_BYTES else None
 
@@ -159,13 +177,14 @@ class CpuRowLanes:
         step = max(int(step // block), 1) * block
         return Chunks(0, rows, min(step, rows), step, block)
 
-    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
-        compiled, shared = self.compiled, self._shared
+        compiled = self.compiled if isinstance(seed, int) else self.kernel.row_lanes_of_seeds
+        shared, seeds = self._shared, seeds_of(seed, slice(*rows))
         numbers, values = self.numbers[slice(*rows)], self._values(rows)
-        found, odd = compiled.average(seed, start, stop, numbers, values, shared)
+        found, odd = compiled.average(seeds, start, stop, numbers, values, shared)
         if odd.any() and compiled.emitted.summed:
-            again, _ = compiled.average(seed, start, stop, numbers[~odd], values[:, ~odd], shared)
+            again, _ = compiled.average(seeds_of(seeds, ~odd), start, stop, numbers[~odd], values[:, ~odd], shared)
             found.totals[:], found.variances[:] = again.totals, again.variances
         if not self._totals_count(found, start, stop):
             odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
@@ -174,12 +193,12 @@ class CpuRowLanes:
             put_rows(found, where, self._again(seed, start, stop, rows[0] + where, omit))
         return found
 
-    def _again(self, seed: int, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
+    def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""
         names = by_row(self.compiled.program)
         inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
         other = CpuRows(self.kernel.checked_rows, self.kernel, inputs, self.numbers[rows])
-        return other.partial(seed, start, stop, (0, len(rows)), omit)
+        return other.partial(seeds_of(seed, rows), start, stop, (0, len(rows)), omit)
 
     def _values(self, rows: tuple[int, int]) -> Array:
         """The values by row of a range."""

@@ -16,7 +16,7 @@ from mcgrad.backends.row_by_row import RowByRow, by_row, put_rows, summed
 from mcgrad.backends.shifted_moments import FAR
 from mcgrad.ir.program import Level, Program
 from mcgrad.ir.spaces import Values
-from mcgrad.noise.rows import draws_of_row
+from mcgrad.noise.rows import Seeds, draws_of_row, seeds_of
 from mcgrad.toolchain.compile import address, load
 
 if TYPE_CHECKING:
@@ -114,13 +114,14 @@ class CompiledRows:
         return read_only(np.ascontiguousarray(value, self.compiled.dtype).reshape(-1))
 
     def average(
-        self, seed: int, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
+        self, seed: Seeds, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
     ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
         """Average over the draws start .. stop of some rows.
 
         Parameters
         ----------
-        seed, start, stop : int
+        seed : int, or uint64 array of shape (rows,)
+        start, stop : int
         omit : bool
         firsts : int64 array, shape (rows,)
             The number of each row's first draw.
@@ -139,7 +140,7 @@ class CompiledRows:
         return partial, plain
 
     def _call(
-        self, workspace: Array, seed: int, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
+        self, workspace: Array, seed: Seeds, start: int, stop: int, omit: bool, firsts: Array, values: RowValues
     ) -> tuple[tuple[Any, ...], RowPartial, npt.NDArray[np.bool_]]:
         """Return the arguments of a call, and the arrays among them that it fills."""
         rows, components, totals = len(firsts), len(self.columns), int(np.count_nonzero(self.over_rows))
@@ -153,9 +154,9 @@ class CompiledRows:
         )
         plain, compiled, limits = np.ones(rows, np.bool_), self.compiled, RANGES[self.compiled.dtype.itemsize]
         arguments = (
-            self.chunk, np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), firsts, start, stop,
-            omit, self.checked, compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables,
-            workspace, np.empty(components, compiled.dtype), np.empty(components), np.empty(components),
+            self.chunk, np.full(rows, seed, np.uint64), firsts, start, stop, omit, self.checked,
+            compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables, workspace,
+            np.empty(components, compiled.dtype), np.empty(components), np.empty(components),
             np.zeros(2, np.int64), compiled.blas, values.matrices, self.sizes, compiled.emitted.shifted,
             FAR, limits.least, limits.floor, self.columns, partial.counts, partial.nonfinite, partial.means,
             partial.norms, plain, partial.totals, partial.variances,
@@ -196,20 +197,22 @@ class CpuRows:
         step = max(int(min(step, MOST_BYTES / self.compiled.bytes)), 1)
         return Chunks(0, rows, min(step, rows), step, 1)
 
-    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         values = self._values(rows)
-        partial, plain = self.compiled.average(seed, start, stop, omit, self.firsts[slice(*rows)], values)
+        partial, plain = self.compiled.average(
+            seeds_of(seed, slice(*rows)), start, stop, omit, self.firsts[slice(*rows)], values
+        )
         if not plain.all():
             odd = np.flatnonzero(~plain)
             put_rows(partial, odd, self._again(seed, start, stop, rows[0] + odd, omit))
         return partial
 
-    def _again(self, seed: int, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
+    def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, and where that was done, one by one."""
         names = by_row(self.compiled.program)
         inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
-        numbers, other = self.numbers[rows], self.kernel.checked_rows
+        numbers, seed, other = self.numbers[rows], seeds_of(seed, rows), self.kernel.checked_rows
         if other is self.compiled:
             return RowByRow(other.program, self.kernel, inputs, numbers).partial(
                 seed, start, stop, (0, len(rows)), omit

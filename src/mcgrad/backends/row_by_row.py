@@ -12,7 +12,7 @@ from mcgrad.backends.chunks import Chunk
 from mcgrad.ir.program import Level, Program
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.moments import Moments
-from mcgrad.noise.rows import first_of_row
+from mcgrad.noise.rows import Seeds, first_of_row, seed_of
 
 
 class RowByRow:
@@ -37,15 +37,15 @@ class RowByRow:
         """Every row by itself."""
         return [(row, row + 1) for row in range(len(self.numbers))]
 
-    def partial(self, seed: int, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
+    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average row by row."""
         parts = [self.row(seed, start, stop, row, omit) for row in range(*rows)]
         return together(self.program, parts)
 
-    def row(self, seed: int, start: int, stop: int, row: int, omit: bool) -> Partial:
+    def row(self, seed: Seeds, start: int, stop: int, row: int, omit: bool) -> Partial:
         """Average over the draws start .. stop of one row, chunk by chunk."""
         bound = self.kernel.bind({name: x[row] if name in self._by_row else x for name, x in self.inputs.items()})
-        first = first_of_row(int(self.numbers[row]), self.program.dtype)
+        first, seed = first_of_row(int(self.numbers[row]), self.program.dtype), seed_of(seed, row)
         shift, total = None, Partial(Moments.of(np.empty((len(summed(self.program)), 0))))
         for begin, end in self.kernel.chunks(first + start, stop - start):
             if shift is None:

@@ -20,9 +20,17 @@ LAWS = {
 }
 
 
-def filler(source: NoiseSource, dtype: str, batch: bool = False) -> str:
-    """Name the function of `kernels/noise_fill.py` that fills a row of lanes: of draws, or of rows of a `batch`."""
-    return f"{_prefix(source)}{source.law}{'_batch' * batch}_row{dtype[-2:]}"
+def filler(source: NoiseSource, dtype: str, lanes: str = "") -> str:
+    """Name the function of `kernels/noise_fill.py` that fills a row of lanes.
+
+    Parameters
+    ----------
+    source : NoiseSource
+    dtype : str
+    lanes : {"", "batch", "seeds"}
+        What they carry: draws, rows of a batch, or rows that have a seed each.
+    """
+    return f"{_prefix(source)}{source.law}{f'_{lanes}' if lanes else ''}_row{dtype[-2:]}"
 
 
 def imports(sources: Iterable[NoiseSource], dtype: str) -> list[str]:

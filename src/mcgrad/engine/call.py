@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from mcgrad.backends.base import Partial, RowPartial, Shift
+from mcgrad.noise.rows import Seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class Call:
         Called with the state after each chunk of draws, or range of rows.
     resume : RunState or RowState, optional
         Continue from this state of an earlier run.
+    seeds : uint64 array, shape (rows,), optional
+        Of the rows of a batch that have a seed each, in place of `seed`.
     """
 
     seed: int
@@ -89,6 +95,12 @@ class Call:
     n: int
     watch: Watch | None = None
     resume: State | None = None
+    seeds: npt.NDArray[np.uint64] | None = None
+
+    @property
+    def of_rows(self) -> Seeds:
+        """The seed of all rows, or the seeds of each."""
+        return self.seed if self.seeds is None else self.seeds
 
     @property
     def stop(self) -> int:

@@ -26,7 +26,7 @@ from mcgrad.engine.run import run
 from mcgrad.engine.threads import in_order, thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
-from mcgrad.noise.rows import first_of_row
+from mcgrad.noise.rows import first_of_row, seed_of
 
 MANY = 16  # chunks of draws in a row, from which on a row is spread over all threads
 
@@ -112,7 +112,7 @@ class RowAverager:
         bound = self._bound(kernel, values, numbers)
 
         def partial(rows: tuple[int, int]) -> RowPartial:
-            return bound.partial(call.seed, start, stop, rows, self._omit)
+            return bound.partial(call.of_rows, start, stop, rows, self._omit)
 
         ranges = chunks.after(bound.chunks(stop - start), whole.rows)
         two = list(islice(ranges, 2))
@@ -133,7 +133,8 @@ class RowAverager:
         begun = whole.row
         for row in range(whole.rows, len(numbers)):
             bound = kernel.bind({name: x[row] if name in self._by_row else x for name, x in values.items()})
-            part = self._long_row(kernel, bound, numbers[row], call, whole, begun)
+            own = replace(call, seed=seed_of(call.of_rows, row))
+            part = self._long_row(kernel, bound, numbers[row], own, whole, begun)
             whole.add((row, row + 1), together(self._dispatched.program, [part]))
             begun = None
             if call.watch:

@@ -20,12 +20,12 @@ from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
-from mcgrad.engine.row_epilogue import RowFinisher
+from mcgrad.engine.row_epilogue import Finished, RowFinisher
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
-from mcgrad.noise.rows import draws_of_row
+from mcgrad.noise.rows import draws_of_row, seed_of
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.components import Components
 from mcgrad.results.row_moments import RowMoments
@@ -123,16 +123,13 @@ class RowRunner:
             Some draws were not finite, under ``nonfinite="raise"``.
         """
         derived, problem = self._derived, self.fingerprint.later(values)
-        values = {**values, **self._pilots(values, len(numbers), call.seed)}
         together: Together | None = None
         if self._common:
+            values = {**values, **self._pilots(values, len(numbers), call)}
             (moments, nonfinite), together, seconds, backend = self._common(values, call)
+            self._check(moments, nonfinite, values, shape, call.n)
         else:
-            averaged, seconds, backend = self._average(values, numbers, call)
-            moments, nonfinite = self._finish(averaged, values, self._nonfinite == "omit")
-        if self._nonfinite == "raise" and nonfinite.any():
-            raise NonFiniteError(_message(nonfinite, shape))
-        self._warn(moments, values, call.n)
+            (moments, nonfinite), seconds, backend = self.moments(values, shape, numbers, call)
         return BatchEstimate(
             moments,
             self._components,
@@ -156,11 +153,42 @@ class RowRunner:
             differences=together.differences if together else None,
         )
 
+    def moments(
+        self, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call
+    ) -> tuple[Finished, float, str]:
+        """Return the moments over the draws of a call, of rows that have draws of their own.
+
+        Parameters
+        ----------
+        values, shape, numbers, call
+            As for `estimate`.
+
+        Returns
+        -------
+        finished : Finished
+            By row those of the value, then of the gradients in the order of the derivation's components.
+        seconds : float
+        backend : str
+        """
+        values = {**values, **self._pilots(values, len(numbers), call)}
+        averaged, seconds, backend = self._average(values, numbers, call)
+        finished = self._finish(averaged, values, self._nonfinite == "omit")
+        self._check(*finished, values, shape, call.n)
+        return finished, seconds, backend
+
+    def _check(
+        self, moments: RowMoments, nonfinite: npt.NDArray[np.int64], values: Values, shape: Shape, n: int
+    ) -> None:
+        """Raise an error for draws that are not finite, where that is asked for; warn of what may be wrong."""
+        if self._nonfinite == "raise" and nonfinite.any():
+            raise NonFiniteError(_message(nonfinite, shape))
+        self._warn(moments, values, n)
+
     def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
         if self._common:
             return self._common.resumes(call)
-        values = {**values, **self._pilots(values, len(numbers), call.seed)}
+        values = {**values, **self._pilots(values, len(numbers), call)}
         return self._average.resumes(values, numbers, call)
 
     def rows_done(self, state: State, rows: int, call: Call) -> int:
@@ -182,11 +210,12 @@ class RowRunner:
         """Return the inputs of one row."""
         return {name: x[row] if name in self._batch.by_row else x for name, x in values.items()}
 
-    def _pilots(self, values: Values, rows: int, seed: int) -> dict[Any, Any]:
+    def _pilots(self, values: Values, rows: int, call: Call) -> dict[Any, Any]:
         """Return the inputs that pilots compute, row by row."""
         if not self._derived.pilots:
             return {}
-        found = [self._derived.pilots(self._of_row(values, row), seed) for row in range(rows)]
+        seeds = call.of_rows
+        found = [self._derived.pilots(self._of_row(values, row), seed_of(seeds, row)) for row in range(rows)]
         if not found:
             inputs = (var for var in self._derived.program.equations() if var.op == "input")
             return {var.attrs: np.zeros((0, *var.shape)) for var in inputs if var.attrs not in values}

@@ -63,12 +63,15 @@ class EmittedRows(Emitted):
         Vars of which each row has its own value, and where their elements start in `by_row`.
     columns, summed : int
         Components with moments by row, and components that are summed over the rows.
+    seeds : bool
+        Whether `key0` and `key1` are arrays with those of each row.
     """
 
     groups: int
     by_row: list[tuple[Var, int]]
     columns: int
     summed: int
+    seeds: bool
 
 
 def writes(program: Program) -> bool:
@@ -76,8 +79,8 @@ def writes(program: Program) -> bool:
     return all(OPS[var.op].category != "native" for var in program.body())
 
 
-def emit_rows(program: Program) -> EmittedRows:
-    """Write the function of a simplified Program."""
+def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
+    """Write the function of a simplified Program, whose rows share a seed or have one each."""
     body, given = _body(program)
     plan = tile(schedule(lower(body)))
     kernel = build(plan)
@@ -92,9 +95,10 @@ def emit_rows(program: Program) -> EmittedRows:
     workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
     arguments = Arguments(plan.program, kernel.names)
     summed, _ = _places([out for out in plan.program.outputs if out.summed])
-    printer = _Printer(program.dtype, workspace, arguments, places, summed)
+    lanes = "seeds" if seeds else "batch"
+    printer = _Printer(program.dtype, workspace, arguments, places, summed, lanes)
     text = _function(printer, plan.program, kernel, list(given), sum(values.values()), components)
-    fillers = {filler(var.attrs, program.dtype, batch=True) for var in body.body() if var.op == "noise"}
+    fillers = {filler(var.attrs, program.dtype, lanes) for var in body.body() if var.op == "noise"}
     imports = {
         "blas": ["gemm"] if outer else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
@@ -126,6 +130,7 @@ def emit_rows(program: Program) -> EmittedRows:
         by_row=[(var, int(start)) for var, start in zip(given.values(), starts, strict=False)],
         columns=sum(out.var.size for out in plan.program.outputs if not out.summed),
         summed=sum(out.var.size for out in plan.program.outputs if out.summed),
+        seeds=seeds,
     )
 
 
@@ -240,6 +245,8 @@ class _Printer(Printer):
         Those of a Printer.
     places, summed : dict of Output to int
         Where the moments by lane of each output start, and where the outputs that are summed do among these.
+    carried : {"batch", "seeds"}
+        What the lanes carry, as `filler` has it.
     """
 
     multiplied = "alike in all lanes"
@@ -251,9 +258,10 @@ class _Printer(Printer):
         arguments: Arguments,
         places: dict[Output, int],
         summed: dict[Output, int],
+        carried: str,
     ) -> None:
         super().__init__(dtype, workspace, arguments)
-        self.places, self.summed = places, summed
+        self.places, self.summed, self.carried = places, summed, carried
 
     def multiplication(self, of: LaneProduct) -> str:
         """A call for a matrix product."""
@@ -276,7 +284,7 @@ class _Printer(Printer):
             case Noise(_, Lane(address), source, component):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"
                 which = f"place, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
-                yield f"{filler(source, self.dtype, batch=True)}(ws, {where}, {which})"
+                yield f"{filler(source, self.dtype, self.carried)}(ws, {where}, {which})"
             case Outer():
                 yield from pair_lines(self, node, self.summed[node.output])
             case _:
