@@ -51,22 +51,21 @@ def scatter_of(total, squares, count):
 
 
 @njit(**LOOP)
-def centre(sums, squares, shift, count, shifted, far):
+def centre(sums, squares, shift, count, far):
     """Turn sums about zero into those about the means, which become the shift; or say that they lost digits.
 
     Returns
     -------
     bool
-        Whether a mean of those that are shifted is more than `far` standard deviations from zero. Then the shift alone
-        was changed.
+        Whether a mean is more than `far` standard deviations from zero. Then the shift alone was changed.
     """
     lost = False
     for k in range(sums.size):
         mean = sums[k] / count
-        shift[k] = mean if shifted[k] else 0.0
+        shift[k] = mean
         if not np.isfinite(shift[k]):
             shift[k] = 0
-        lost |= shifted[k] and scatter_of(sums[k], squares[k], count) * far * far < count * mean * mean
+        lost |= scatter_of(sums[k], squares[k], count) * far * far < count * mean * mean
     if not lost:
         for k in range(sums.size):
             slip = sums[k] / count - shift[k]
@@ -95,7 +94,7 @@ def is_plain(sums, squares, shift, count, nonfinite, omit, least, floor):
 
 def average_rows(
     chunk, seeds, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift, sums, squares, tally,
-    blas, matrices, sizes, shifted, far, least, floor, columns, counts, nonfinite, means, norms, plain,
+    blas, matrices, sizes, far, least, floor, columns, counts, nonfinite, means, norms, plain,
     totals, variances,
 ):  # fmt: skip
     """Average over the draws start .. stop of each row, about a shift from the first of them.
@@ -118,8 +117,6 @@ def average_rows(
         Arguments of the chunk function; `tally` is its `counts`.
     matrices, sizes : tuples
         See `call_chunk`.
-    shifted : bool array, shape (components,)
-        Which components the shift is taken from.
     far, least, floor : float
         See `centre` and `is_plain`.
     columns : int64 array, shape (components,)
@@ -145,7 +142,7 @@ def average_rows(
         call_chunk(
             chunk, key0, key1, first, head, c, t, ws, shift, sums, squares, tally, omit, blas, matrices, sizes, row
         )
-        if centre(sums, squares, shift, tally[0] if checked else head - first, shifted, far):
+        if centre(sums, squares, shift, tally[0] if checked else head - first, far):
             clear(sums, squares, tally)
             head = first
         if head < last:

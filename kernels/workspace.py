@@ -9,7 +9,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from mcgrad.kernels.intrinsics import select
 from mcgrad.kernels.jit import LOOP
 
 
@@ -111,16 +110,6 @@ def mask_lanes(ws, first, lanes, groups, base, start, stop):
 
 
 @njit(**LOOP)
-def mask_rows(ws, first, rows, lanes, mask):
-    """Set to 0 every masked lane of the rows."""
-    zero = ws.dtype.type(0)
-    for row in range(rows):
-        start = first + row * lanes
-        for w in range(lanes):
-            put_any(ws, start + w, select(at_any(ws, mask + w) != zero, at_any(ws, start + w), zero))
-
-
-@njit(**LOOP)
 def mask_finite(ws, first, lanes, mask, omit, counts):
     """Count the lanes whose row at `first` is not zero (so NaN); with `omit`, mask them as well."""
     for w in range(lanes):
@@ -131,21 +120,6 @@ def mask_finite(ws, first, lanes, mask, omit, counts):
                 put_any(ws, mask + w, ws.dtype.type(0))
             else:
                 counts[0] += 1
-
-
-@njit(**LOOP)
-def square_rows(ws, target, first, count):
-    """Write the squares of `count` elements."""
-    for w in range(count):
-        x = at_any(ws, first + w)
-        put_any(ws, target + w, x * x)
-
-
-@njit(**LOOP)
-def add_rows(sums, first, ws, source, count):
-    """Add `count` elements of the workspace to the sums."""
-    for i in range(count):
-        put_any(sums, first + i, at_any(sums, first + i) + at_any(ws, source + i))
 
 
 @njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)

@@ -40,3 +40,18 @@ def test_the_first_draws_may_be_unlike_the_others():
     ours, reference = (mg.estimate(f, q, N, wrt=(), backend=backend) for backend in ("cpu", "numpy"))
     assert ours.value == pytest.approx(reference.value, rel=1e-12)
     assert ours.stderr == pytest.approx(reference.stderr, rel=1e-10)
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_outer_products_in_float32(batch):
+    """The gradient in a matrix, whose mean is ten thousand standard deviations from zero."""
+    w = np.random.default_rng(0).normal(size=(6, 12))
+    q = mg.Normal(np.ones((*batch, 12)), 1e-4, batch_ndim=len(batch))
+    ours, reference = (
+        mg.estimate(
+            lambda z, *, w: 0.5 * np.sum((w @ z) ** 2), q, 600, params={"w": w}, wrt="w", dtype="float32", backend=name
+        )
+        for name in ("cpu", "numpy")
+    )
+    np.testing.assert_allclose(ours.grad_stderr["w"], reference.grad_stderr["w"], rtol=1e-3)
+    np.testing.assert_allclose(ours.grad["w"], reference.grad["w"], rtol=1e-6)

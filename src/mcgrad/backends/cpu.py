@@ -177,7 +177,7 @@ class CpuBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CpuKernel, inputs: Values) -> None:
-        super().__init__(kernel.emitted.shifted, kernel.fast.dtype)
+        super().__init__(kernel.fast.components, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.arguments = kernel.fast.arguments(inputs)
 

@@ -157,7 +157,7 @@ class CompiledRows:
             self.chunk, np.full(rows, seed, np.uint64), firsts, start, stop, omit, self.checked,
             compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables, workspace,
             np.empty(components, compiled.dtype), np.empty(components), np.empty(components),
-            np.zeros(2, np.int64), compiled.blas, values.matrices, self.sizes, compiled.emitted.shifted,
+            np.zeros(2, np.int64), compiled.blas, values.matrices, self.sizes,
             FAR, limits.least, limits.floor, self.columns, partial.counts, partial.nonfinite, partial.means,
             partial.norms, plain, partial.totals, partial.variances,
         )  # fmt: skip

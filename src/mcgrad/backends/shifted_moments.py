@@ -43,16 +43,14 @@ class ShiftedMoments(ABC):
 
     Parameters
     ----------
-    shifted : bool array
-        Which components the shift is taken from; the others are added up about zero.
+    components : int
     dtype : dtype
         Of the shift.
     """
 
-    def __init__(self, shifted: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> None:
-        self._shifted, self._dtype = shifted, dtype
-        self._range = RANGES[dtype.itemsize]
-        self._zero = np.zeros(len(shifted), dtype)
+    def __init__(self, components: int, dtype: np.dtype[Any]) -> None:
+        self._dtype, self._range = dtype, RANGES[dtype.itemsize]
+        self._zero = np.zeros(components, dtype)
         self._rescaled: dict[bytes, ShiftedMoments] = {}
 
     @abstractmethod
@@ -108,15 +106,15 @@ class ShiftedMoments(ABC):
         return Partial(_moments(found.used, found, shift), found.nonfinite), False
 
     def _near(self, mean: Array) -> Shift:
-        """Return the shift for a mean: zero for components that take none, or whose mean is not finite in the dtype."""
+        """Return the shift for a mean: zero for components whose mean is not finite in the dtype."""
         shift = mean.astype(self._dtype)
-        shift[~(np.isfinite(shift) & self._shifted)] = 0.0
+        shift[~np.isfinite(shift)] = 0.0
         return shift
 
     def _is_accurate(self, moments: Moments) -> bool:
         """Whether moments about zero kept their digits: no mean is many standard deviations from zero."""
         far = moments.norm * FAR < math.sqrt(moments.count) * np.abs(moments.mean)
-        return not np.count_nonzero(far & self._shifted)
+        return not np.count_nonzero(far)
 
 
 def _moments(count: int, found: Sums, shift: Shift) -> Moments:

@@ -63,7 +63,6 @@ class CudaKernel:
         self._lock = threading.RLock()
         self.turns = Turns(self.devices)
         self.fast = self.variant(False, False)
-        self.shifted = np.ones(self.fast.components, bool)
         self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
         with self.devices[0].current():
             self.fast.on(self.devices[0])
@@ -148,7 +147,7 @@ class CudaBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""
 
     def __init__(self, kernel: CudaKernel, inputs: Values) -> None:
-        super().__init__(kernel.shifted, kernel.fast.dtype)
+        super().__init__(kernel.fast.components, kernel.fast.dtype)
         self.kernel, self.inputs = kernel, inputs
         self.ready: Event | None = None
         self._resident = any_on_device(inputs.values())

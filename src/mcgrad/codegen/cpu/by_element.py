@@ -79,7 +79,6 @@ def emit_by_element(program: Program) -> Emitted | None:
         matrices=list(arguments.matrices),
         tables=arguments.integers(),
         outputs=list(arguments.outputs.items()),
-        shifted=np.zeros(sum(out.var.size for out in arguments.outputs), bool),
         user_functions=[],
         uses_blas=uses_blas,
         loops=sum(isinstance(node, Loop) for node in walk(nodes)),

@@ -22,7 +22,7 @@ from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.fuse import fuse
-from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, Outer, walk
+from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.signature import Arguments
@@ -33,7 +33,7 @@ from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 WORKSPACE = [  # what of `kernels/workspace.py` is imported
-    "add_rows", "at", "at_sum", "mask_finite", "mask_lanes", "mask_rows", "put", "put_any", "put_sum", "square_rows",
+    "at", "at_sum", "mask_finite", "mask_lanes", "put", "put_any", "put_sum",
 ]  # fmt: skip
 
 
@@ -55,8 +55,6 @@ class Emitted:
         The argument `t`.
     outputs : list of (Output, offset)
         Random outputs, and where their elements start in the sums.
-    shifted : bool array
-        Which components of the sums are about the shift; the others are about zero.
     user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
     uses_blas : bool
@@ -72,7 +70,6 @@ class Emitted:
     matrices: list[tuple[Var, tuple[int, ...]]]
     tables: npt.NDArray[np.int64]
     outputs: list[tuple[Output, int]]
-    shifted: npt.NDArray[np.bool_]
     user_functions: list[object]
     uses_blas: bool
     loops: int
@@ -101,8 +98,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         _write_block_start(text, workspace, program.dtype, checked)
         tree = split_lanes(kernel.block, lambda: Lanes(workspace))
         text.add(*printer.lines(tree))
-    products = {type(node) for node in walk(kernel.block)} & {Gemm, Outer}
-    outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
+    products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     imports = {
         "blas": ["gemm"] if products else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
@@ -119,9 +115,8 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         matrices=list(arguments.matrices),
         tables=arguments.integers(),
         outputs=list(arguments.outputs.items()),
-        shifted=np.array([out not in outer for out in arguments.outputs for _ in range(out.var.size)], bool),
         user_functions=arguments.user_functions,
-        uses_blas=bool(products),
+        uses_blas=products,
         loops=sum(isinstance(node, Loop) for node in walk(tree)),
     )
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from mcgrad.codegen.cpu.printer import SUMS, Printer
 from mcgrad.codegen.cpu.products import product_sizes
-from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Operand, Row, Value
-from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Moments, Node, Noise, Outer
+from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Moments, Node, Noise
 from mcgrad.codegen.text import START
 from mcgrad.noise.source import NoiseSource
 
@@ -37,8 +36,6 @@ class ElementPrinter(Printer):
             case Moments(output, index, operand):
                 place = self.index(index.plus(self.arguments.outputs[output]))
                 yield f"add_draw(sums, squares, {place}, {self.operand(operand)}, share)  # {output.path}"
-            case Outer():
-                yield from self.outer(node)
             case Gemm():
                 yield from self.product(node)
             case _:
@@ -94,16 +91,3 @@ class ElementPrinter(Printer):
         fixed = f"{matrix}, {first}, {m if flipped else k}, {int(flipped)}"
         operand, sizes = f"ws, base + {source}, {p}, 0", f"{m}, {p}, {k}, real(0)"
         yield f"{'    ' * (depth + 1)}gemm(blas, {fixed}, {operand}, ws, base + {target}, {sizes})"
-
-    def outer(self, node: Outer) -> Iterator[str]:
-        """Add the elements of an outer product of x and y to their moments."""
-        out = node.output
-        x, y = out.var.args
-        left, right = (self.first(Buffer("value", resolve(arg).base)) for arg in (x, y))
-        place = self.arguments.outputs[out]
-        yield f"# moments of {out.path} = {out.var.op}({out.var.attrs})"
-        yield f"for i0 in range({self.integer(x.size)}):"
-        yield f"    x_ = at(ws, base + {left} + i0)"
-        yield f"    for i1 in range({self.integer(y.size)}):"
-        yield f"        y_ = at(ws, base + {right} + i1)"
-        yield f"        add_draw(sums, squares, {place} + {y.size} * i0 + i1, x_ * y_, share)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcgrad.codegen.cpu.calls import call_lines
-from mcgrad.codegen.cpu.products import LaneProduct, outer_lines, product_lines
+from mcgrad.codegen.cpu.products import LaneProduct, product_lines
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
@@ -22,7 +22,6 @@ from mcgrad.codegen.loops.loop_tree import (
     Loop,
     Node,
     Noise,
-    Outer,
     Stage,
     Start,
     Store,
@@ -128,8 +127,6 @@ class Printer:
                 yield f"{filler(source, self.dtype)}(ws, {where}, {which})"
             case Gemm():
                 yield from product_lines(self, node)
-            case Outer():
-                yield from outer_lines(self, node)
             case CallUser(var):
                 yield from call_lines(self, var)
             case DropNonfinite():

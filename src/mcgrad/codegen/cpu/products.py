@@ -1,4 +1,4 @@
-"""Print calls of BLAS: products of matrices with the lane block, and the moments of outer products."""
+"""Print calls of BLAS: products of matrices with the lane block."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mcgrad.codegen.loops.access import resolve
-from mcgrad.codegen.loops.cells import Buffer
-from mcgrad.codegen.loops.loop_tree import Gemm, Outer
+from mcgrad.codegen.loops.loop_tree import Gemm
 from mcgrad.codegen.loops.lower import contraction_labels
 
 if TYPE_CHECKING:
@@ -95,25 +93,3 @@ def _matrix(printer: Printer, node: Gemm) -> tuple[str, bool]:
     flipped = natural == swapped
     axes = tuple(natural.index(x) for x in (swapped if flipped else wanted))
     return printer.arguments.matrix(fixed, axes), flipped
-
-
-def outer_lines(printer: Printer, node: Outer) -> Iterator[str]:
-    """Average an outer product of x and y and its squares: over the lanes, X Y^T and the same of the squares."""
-    workspace, integer, out = printer.workspace, printer.integer, node.output
-    lanes, mask = workspace.lanes, workspace.address(Buffer("mask"))
-    x, y = out.var.args
-    yield f"# moments of {out.path} = {out.var.op}({out.var.attrs}): products over the lanes, by BLAS"
-    factors = [workspace.address(Buffer("value", resolve(arg).base)) for arg in (x, y)]
-    yield "if True:" if node.masked == "always" else "if partial:"
-    for factor, arg in zip(factors, (x, y), strict=True):
-        yield f"    mask_rows(ws, {integer(factor)}, {integer(arg.size)}, {lanes}, {mask})"
-    scratch = workspace.rows[Buffer("factors")].offset
-    squared = [scratch * lanes, (scratch + x.size) * lanes]
-    product = (scratch + x.size + y.size) * lanes
-    for target, factor, arg in zip(squared, factors, (x, y), strict=True):
-        yield f"square_rows(ws, {', '.join(map(integer, (target, factor, arg.size * lanes)))})"
-    for name, (a, b) in (("sums", factors), ("squares", squared)):
-        operands = f"ws, {a}, {lanes}, 0, ws, {b}, {lanes}, 1, ws, {product}"
-        yield f"gemm(blas, {operands}, {x.size}, {y.size}, {lanes}, real(0))"
-        first, source, count = map(integer, (printer.arguments.outputs[out], product, out.var.size))
-        yield f"add_rows({name}, {first}, ws, {source}, {count})"

@@ -83,7 +83,7 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
     """Write the function of a simplified Program, whose rows share a seed or have one each."""
     body, given = _body(program)
     plan = tile(schedule(lower(body)))
-    kernel = build(plan)
+    kernel = build(plan, outer_nodes=True)
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])
@@ -122,7 +122,6 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
         matrices=list(arguments.matrices),
         tables=arguments.integers(),
         outputs=list(arguments.outputs.items()),
-        shifted=np.ones(sum(out.var.size for out in arguments.outputs), bool),
         user_functions=[],
         uses_blas=bool(outer),
         loops=sum(isinstance(node, Loop) for node in walk(kernel.block)),

@@ -52,7 +52,7 @@ def emit(program: Program, checked: bool = False, shape: Shape | None = None) ->
         Of the block of threads; by default the one that suits the Program.
     """
     plan = split(tile(schedule(lower(program), checked)))
-    kernel = build(plan)
+    kernel = build(plan, outer_nodes=True)
     sums = Sums(plan.program, kernel.block, checked)
     shape, in_shared = (shape, True) if shape else choose_shape(kernel, sums, program.dtype)
     tiled = tilings(kernel.block, shape)

@@ -14,7 +14,7 @@ from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows, part_rows
-from mcgrad.codegen.loops.loop_tree import Fill, Loop, Outer, Tree, touched, walk
+from mcgrad.codegen.loops.loop_tree import Fill, Loop, Tree, touched, walk
 from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.ir.attributes import Literal
 
@@ -89,8 +89,6 @@ def allocate(
         for buffer, n in (kept or {}).items()
     }
     rows.update({buffer: found for buffer, found in lasting.items() if not buffer.is_added_to})
-    if Buffer("factors") not in rows:
-        rows[Buffer("factors")] = Rows(pool.permanent(_factors(kernel.block, lanes or layout.FEWEST_LANES[dtype])), ())
     rows.update(assembly_rows(kernel, pool))
     spans = {buffer: span for buffer, span in live(kernel.block).items() if buffer not in rows | lasting}
     rows.update(fit(pool, {buffer: span for buffer, span in spans.items() if not buffer.is_added_to}))
@@ -173,9 +171,3 @@ def size(buffer: Buffer) -> int:
     if buffer.ring:
         return buffer.ring
     return min(buffer.var.size, layout.TILE_ROWS) if buffer.within else buffer.var.size
-
-
-def _factors(tree: Tree, lanes: int) -> int:
-    """Rows, of so many lanes or more, for the squares of both factors of the largest outer product, and the product."""
-    outers = [node.output.var for node in walk(tree) if isinstance(node, Outer)]
-    return max((sum(arg.size for arg in var.args) + -(-var.size // lanes) for var in outers), default=0)

@@ -31,6 +31,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Store,
     Tree,
 )
+from mcgrad.codegen.loops.lower import aligned
 from mcgrad.codegen.loops.schedule import (
     Call,
     Finite,
@@ -47,7 +48,7 @@ from mcgrad.codegen.loops.schedule import (
 from mcgrad.ir.attributes import Literal
 from mcgrad.ir.build import fill_value
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS
-from mcgrad.ir.program import Shape, Var
+from mcgrad.ir.program import Output, Shape, Var
 
 TILE = "t0"  # the axis of tiles
 
@@ -78,16 +79,25 @@ class Kernel:
         )
 
 
-def build(plan: Schedule) -> Kernel:
-    """Make the tree."""
-    builder = _Builder(plan)
+def build(plan: Schedule, outer_nodes: bool = False) -> Kernel:
+    """Make the tree.
+
+    Parameters
+    ----------
+    plan : Schedule
+    outer_nodes : bool
+        Let one node, which the backend has a way of its own for, average an outer product over a block of draws.
+        Otherwise that is a nest like any other, which makes the product of an element of each factor.
+    """
+    builder = _Builder(plan, outer_nodes)
     assemblies = tuple(var for var in plan.stored if var.op in ASSEMBLY)
     return Kernel(builder.names, assemblies, tuple(node for step in plan.steps for node in builder.step(step)))
 
 
 class _Builder:
-    def __init__(self, plan: Schedule) -> None:
-        self.plan = plan
+    def __init__(self, plan: Schedule, outer_nodes: bool) -> None:
+        self.plan, self.outer_nodes = plan, outer_nodes
+        self.outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
         self.tiled = {var for step in plan.steps if isinstance(step, Tile) for var in computed(step)}
         # draws may be left out of any block once it is known which are finite, otherwise of partial blocks alone
@@ -101,7 +111,9 @@ class _Builder:
         if isinstance(step, Tile):
             return self.tile(step)
         if isinstance(step, OuterMoments):
-            return (Outer(step.output, self.masked),)
+            out = step.output
+            nest = Nest(squeeze(out.var.shape), moments=[out])
+            return (Outer(out, self.masked),) if self.outer_nodes else self.nest(nest)
         return (CallUser(step.var),) if isinstance(step, Call) else self.finite()
 
     def nest(self, nest: Nest, within: str = "") -> Tree:
@@ -111,7 +123,7 @@ class _Builder:
             body.equation(var)
         for out in nest.moments:
             index = Index(0, c_strides(nest.shape), body.axes, nest.shape)
-            body.nodes.append(Moments(out, index, body.read(out.var), self.masked))
+            body.nodes.append(Moments(out, index, body.output(out), self.masked))
         return body.loops(nest.backwards, within)
 
     def tile(self, step: Tile) -> Tree:
@@ -132,14 +144,15 @@ class _Builder:
 
     def finite(self) -> Tree:
         """Mark the draws of which any output is not finite."""
-        outer = {step.output for step in self.plan.steps if isinstance(step, OuterMoments)}
         nodes: list[Node] = [Fill(Buffer("finite"), 1, "sum", "draws of which an output is not finite")]
         for out in self.plan.program.outputs:
             if not out.var.by_draw:
                 continue
-            for var in out.var.args if out in outer else (out.var,):
+            by_factor = self.outer_nodes and out in self.outer
+            for var in out.var.args if by_factor else (out.var,):
                 body = _Body(self, squeeze(var.shape))
-                body.nodes.append(Accumulate(Row(Buffer("finite")), "nonfinite", body.read(var)))
+                value = body.read(var) if by_factor else body.output(out)
+                body.nodes.append(Accumulate(Row(Buffer("finite")), "nonfinite", value))
                 nodes += body.loops()
         return (*nodes, DropNonfinite())
 
@@ -198,6 +211,14 @@ class _Body:
         self._known[var] = value
         if stored:
             self.nodes.append(Store(own, value, var.kind == "bool"))
+
+    def output(self, out: Output) -> Value | Number:
+        """One element of an output: of an outer product, which no step makes, that of its factors."""
+        if out not in self.builder.outer:
+            return self.read(out.var)
+        value = Value(self.builder.names[out.var])
+        self.nodes.append(Let(value, "multiply", tuple(self.read(term) for term in aligned(out.var, out.var.args))))
+        return value
 
     def read(self, var: Var) -> Value | Number:
         """One element of a Var."""

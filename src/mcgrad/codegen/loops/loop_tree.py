@@ -195,7 +195,7 @@ class Gemm:
 
 @dataclass(frozen=True)
 class Outer:
-    """Moments of an outer product of two Vars: products over the lanes; `masked` as in `Moments`."""
+    """Moments of an outer product of two Vars, over all draws of a block; `masked` as in `Moments`."""
 
     output: Output
     masked: Masked

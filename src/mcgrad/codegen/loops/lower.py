@@ -1,7 +1,7 @@
 """Bring a body into the form that loop nests can express, without changing its meaning.
 
 - A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block),
-  and so does an outer product that is itself an output (its mean is a matrix product over the lanes). Every other
+  and so does an outer product that is itself an output (what is kept of a block of draws is its factors). Every other
   einsum becomes a product and a sum, which fuse with their neighbours.
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
@@ -18,7 +18,7 @@ from mcgrad.ir.program import Program, Var
 from mcgrad.ir.rewrite import rewrite_program
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
-SMALL_OUTER = 64  # elements below which an outer product is averaged element by element
+SMALL_OUTER = 64  # elements below which an outer product is an equation like any other
 
 
 def lower(program: Program) -> Program:
@@ -92,7 +92,7 @@ def is_matrix_product(var: Var) -> bool:
 
 
 def is_outer(var: Var) -> bool:
-    """Whether this is an outer product of two random operands, large enough for BLAS."""
+    """Whether this is an outer product of two random operands, of which no draw keeps all elements."""
     if var.op != "einsum" or len(var.args) != 2 or not all(arg.by_draw for arg in var.args):
         return False
     (left, right), output = var.attrs.inputs, var.attrs.output
@@ -146,6 +146,13 @@ _NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "input", "noise", "n
 
 def expanded(var: Var, args: tuple[Var, ...]) -> Var:
     """Return an einsum as a product over all labels, then a sum."""
+    terms = aligned(var, args)
+    product = terms[0] if len(terms) == 1 else apply("multiply", *terms)
+    return reduce("sum", product, range(len(var.attrs.output), len(product.shape)))
+
+
+def aligned(var: Var, args: tuple[Var, ...]) -> list[Var]:
+    """Return the operands of an einsum, each with an axis for every label: those of the output come first."""
     inputs, output = var.attrs.inputs, var.attrs.output
     labels = list(dict.fromkeys(output + "".join(inputs)))
     extents = var.attrs.extents([arg.shape for arg in args])
@@ -154,5 +161,4 @@ def expanded(var: Var, args: tuple[Var, ...]) -> Var:
     for part, arg in zip(inputs, args, strict=True):
         ordered = transpose(arg, [int(i) for i in np.argsort([labels.index(x) for x in part])])
         terms.append(broadcast(reshape(ordered, tuple(extents[x] if x in part else 1 for x in labels)), shape))
-    product = terms[0] if len(terms) == 1 else apply("multiply", *terms)
-    return reduce("sum", product, range(len(output), len(labels)))
+    return terms

@@ -36,7 +36,7 @@ class Product:
 
 @dataclass(eq=False)
 class OuterMoments:
-    """Moments of an outer product, as a matrix product over the lanes."""
+    """Moments of an outer product, from its factors."""
 
     output: Output
 
