@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
@@ -14,10 +13,11 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.row_epilogue import Finished
-from mcgrad.gradients.common_noise import DIFFERENCES, TOTAL
+from mcgrad.gradients.common_noise import DIFFERENCES, TOTAL, TOTAL_COVARIANCE
 from mcgrad.inputs.batch import Batch
-from mcgrad.ir.spaces import Values, param
-from mcgrad.moments import Moments
+from mcgrad.ir.spaces import Values
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.results.components import COVARIANCE, VALUE, Components
 from mcgrad.results.row_moments import RowMoments
 
 
@@ -28,7 +28,7 @@ class Together:
     Parameters
     ----------
     total : Moments
-        Of the sum of the values.
+        Of the sum of the values, and of what its covariance is made of.
     differences : Moments
         Of the differences of values between pairs of rows.
     """
@@ -45,6 +45,8 @@ class CommonNoise:
     derived : Derivation
         Of a batch with common noise.
     batch : Batch
+    layout : (Components, Components)
+        Of what is by row, and of the sums over the rows.
     dispatched : Dispatched
     omit : bool
         Whether draws with a non-finite output are left out: of all rows.
@@ -52,21 +54,23 @@ class CommonNoise:
     """
 
     def __init__(
-        self, derived: Derivation, batch: Batch, dispatched: Dispatched, omit: bool, threads: int | None
+        self,
+        derived: Derivation,
+        batch: Batch,
+        layout: tuple[Components, Components],
+        dispatched: Dispatched,
+        omit: bool,
+        threads: int | None,
     ) -> None:
         self._program, self._rows = derived.program, batch.size
+        self._components, self._over_rows = layout
         free = derived.q.template.free
-        summed = {path for path in derived.components.shapes if batch.sums(param(path))}
-        masks = {
-            path: mask if path in summed else np.broadcast_to(mask, (batch.size, *mask.shape))
-            for path, mask in free.items()
-        }
         self._slices = {
             out.path: where for out, where in zip(self._program.outputs, self._program.slices(), strict=True)
         }
-        self._by_row = [path for path in derived.components.shapes if path not in summed]
-        self._summed = [path for path in derived.components.shapes if path in summed]
-        self._average = Averager(dispatched, _Complete(self._program, masks), derived.groups, omit, threads)
+        self._by_row = [VALUE, *self._components.shapes, *([COVARIANCE] if self._components.covariance else [])]
+        self._summed = [*self._over_rows.shapes]
+        self._average = Averager(dispatched, _Complete(self._program, free), derived.groups, omit, threads)
 
     def __call__(self, values: Values, call: Call) -> tuple[Finished, Together, float, str]:
         """Average over the draws of a call, the same for all rows.
@@ -83,33 +87,37 @@ class CommonNoise:
         partial, seconds, backend = self._average(values, call)
         moments = partial.moments
         finished = Finished(self._of_rows(moments), np.full(rows, partial.nonfinite, np.int64))
-        return finished, Together(self._part(moments, TOTAL), self._part(moments, DIFFERENCES)), seconds, backend
+        together = Together(self._parts(moments, TOTAL, TOTAL_COVARIANCE), self._parts(moments, DIFFERENCES))
+        return finished, together, seconds, backend
 
     def resumes(self, call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
         return self._average.resumes(call)
 
-    def _part(self, moments: Moments, path: str) -> Moments:
-        where = self._slices.get(path, slice(0))
-        return Moments(moments.count, moments.mean[where], moments.norm[where])
+    def _parts(self, moments: Moments, *paths: str) -> Moments:
+        """Return the moments of some outputs, those of them that there are."""
+        found = [self._slices[path] for path in paths if path in self._slices] or [slice(0)]
+        mean, norm = (np.concatenate([x[where] for where in found]) for x in (moments.mean, moments.norm))
+        return Moments(moments.count, mean, norm)
 
     def _of_rows(self, moments: Moments) -> RowMoments:
-        value, rows = self._slices[self._program.outputs[0].path], self._rows
+        rows, components = self._rows, self._components
 
-        def columns(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            parts = [x[value], *(x[self._slices[path]] for path in self._by_row)]
-            return np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
+        def columns(x: Float64Array) -> Float64Array:
+            return np.concatenate([x[self._slices[path]].reshape(rows, -1) for path in self._by_row], axis=1)
 
-        def sums(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        def sums(x: Float64Array) -> Float64Array:
             return np.concatenate([x[:0], *(x[self._slices[path]] for path in self._summed)])
 
         means, norms = columns(moments.mean), columns(moments.norm)
         totals, variances = sums(moments.mean), np.square(sums(moments.stderr))
-        spoiled = ~np.isfinite(means[:, 0])
-        means[spoiled, 1:] = norms[spoiled, 1:] = np.nan
-        if spoiled.any():
-            totals[:] = variances[:] = np.nan
-        return RowMoments(np.full(rows, moments.count, np.int64), means, norms, totals, variances)
+        bad = ~np.isfinite(means[:, components.values])
+        spoiled = components.derivatives_of(bad)
+        means[spoiled] = norms[spoiled] = np.nan
+        lost = self._over_rows.derivatives_of(np.logical_or.reduce(bad, axis=0))[self._over_rows.gradient]
+        totals[lost] = variances[lost] = np.nan
+        degrees = np.full(len(totals), max(moments.count - 1.0, 0.0))
+        return RowMoments(np.full(rows, moments.count, np.int64), means, norms, totals, variances, degrees)
 
 
 class _Complete(Finisher):

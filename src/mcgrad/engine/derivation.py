@@ -6,6 +6,7 @@ gradient. A `Derivation` is that Program and what a run of it needs besides; a `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -66,6 +67,10 @@ class Derivation:
     pilots: Pilots
     batch: Batch | None
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set the fields; pickles made before there were batches have none."""
+        vars(self).update({"batch": None} | dict(state))
+
     @classmethod
     def of(cls, request: Request) -> Self:
         """Trace f and derive the Program.
@@ -95,13 +100,12 @@ class Derivation:
             if name in known and known[name].dtype.kind != "f":
                 known[name] = data[name.path] = arguments.as_floats(name.path, known[name], dtype)
         batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce, options.common_noise)
-        for option, asked in (("cotangent", cotangent is not None), ("covariance", options.covariance)):
-            if batch and asked:
-                raise ParameterError(option, f"{option} in a batch, whose value is one number for each row", "none")
         if batch and options.output == "device":
             raise ParameterError("output", "'device' of a batch", "'host'")
-        inputs = Inputs(q, params, data, known, dtype, batch)
         problem = _problem(f, q, params, data, batch, cotangent)
+        if batch:
+            batch = batch.with_inputs(problem.weights_by_row)
+        inputs = Inputs(q, params, data, known, dtype, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
@@ -180,8 +184,4 @@ def _problem(
         return Problem(f, q, params, data, cotangent=cotangent)
     f, q = of_first_row(f, q)
     of_row = batch.first({**named(params), **named(data, Space.DATA)})
-    problem = Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch)
-    if problem.shapes != {"": ()}:
-        given = f"an integrand that returns {described(problem.shapes)} in a batch"
-        raise ParameterError("f", given, "one number for each row")
-    return problem
+    return Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch, cotangent)

@@ -276,7 +276,7 @@ class Estimator:
             with stream_context(stream):
                 return self(n, seed, first=first, rows=rows, progress=progress, out=out, cotangent=cotangent, **changes)
         if self._runner.rows:
-            return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes)
+            return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
         arrays = (
             None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
         )
@@ -306,10 +306,11 @@ class Estimator:
         progress: bool | Callable[[int], None] = False,
         out: Mapping[str, Any] | None = None,
         changes: Mapping[str, Any] = MappingProxyType({}),
+        cotangent: Any = None,
     ) -> Estimate:
-        values, shape, numbers = runner.inputs(call, rows, changes)
+        values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
         value, grad = runner.shapes(shape)
-        arrays = None if out is None else Out.of(out, {"": value}, grad)
+        arrays = None if out is None else Out.of(out, value, grad)
         if not progress and not callable(progress):
             found = runner.estimate(values, shape, numbers, call)
         else:

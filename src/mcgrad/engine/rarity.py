@@ -121,8 +121,10 @@ def warn_of_rare_rows(
     if q.rarity is None:
         return
     size = np.abs(moments.means) + moments.norms / np.sqrt(n)
-    zero = random & (size <= NOTHING[dtype] * size[:, :1])
-    rows = np.flatnonzero(zero[:, 1:].any(axis=1))
+    if not size.size:
+        return
+    zero = random & (size <= NOTHING[dtype] * np.max(size[:, components.values], axis=1, keepdims=True))
+    rows = np.flatnonzero(zero[:, components.gradient].any(axis=1))
     if len(rows):
         row = int(rows[0])
         of_row = Moments(int(moments.counts[row]), moments.means[row], moments.norms[row])

@@ -18,6 +18,7 @@ from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Float64Array
+from mcgrad.results.components import Components
 from mcgrad.results.row_moments import RowMoments
 
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +39,9 @@ class RowFinisher:
     program : Program
     free : mapping from path to bool array
         Entries of a parameter that are free; the gradient in the others is zero.
+    components, over_rows : Components
+        What the outputs by row are, and what the sums over the rows are of; of the latter only the gradient is an
+        output.
 
     Attributes
     ----------
@@ -45,14 +49,16 @@ class RowFinisher:
         Which components of the outputs by row differ from draw to draw.
     """
 
-    def __init__(self, program: Program, free: Mapping[str, Mask]) -> None:
+    def __init__(
+        self, program: Program, free: Mapping[str, Mask], components: Components, over_rows: Components
+    ) -> None:
         outputs = program.outputs
+        self._components, self._over_rows = components, over_rows
         self._by_row = _Layout([out for out in outputs if not out.summed], free)
         self._summed = _Layout([out for out in outputs if out.summed], free)
         self.random = self._by_row.random
         self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
         self._host = HostValues(self._roots, WIDE)
-        self._value = slice(0, outputs[0].var.size)
 
     def __call__(self, partial: RowPartial, inputs: Values, omit: bool) -> Finished:
         """Return the moments of all outputs.
@@ -68,8 +74,8 @@ class RowFinisher:
 
         Notes
         -----
-        What is not finite is treated in each row as in a single problem (`Finisher.estimate`). Where it is the value,
-        or where no draw of a row is left, all sums over the rows are NaN.
+        What is not finite is treated in each row as in a single problem (`Finisher.estimate`). Where it is a number of
+        the value, or where no draw of a row is left, the sums over the rows of its gradients are NaN.
         """
         rows = len(partial.counts)
         values = self._values(inputs)
@@ -95,13 +101,12 @@ class RowFinisher:
         nonfinite[rows_always] = counts[rows_always] + (nonfinite[rows_always] if omit else 0)
         if omit:
             counts[rows_always] = 0
-        value = (~finite[:, self._value]).any(axis=1)
-        lost = value | (counts == 0)
-        spoiled[lost, self._value.stop :] = True
-        spoiled[counts == 0, self._value] = True
+        none_left, bad = counts == 0, ~finite[:, self._components.values]
+        spoiled |= none_left[:, None] | self._components.derivatives_of(bad)
         spoiled &= ~by_row.fixed
         means[spoiled] = norms[spoiled] = np.nan
-        unknown = (lost.any() | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
+        lost = self._over_rows.derivatives_of((bad | none_left[:, None]).any(axis=0))[self._over_rows.gradient]
+        unknown = (lost | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
         totals[unknown] = variances[unknown] = np.nan
         return Finished(RowMoments(counts, means, norms, totals, variances), nonfinite)
 
@@ -124,7 +129,12 @@ class _Layout:
         self.slices = [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
         empty = np.zeros(0, bool)
         self.random = np.concatenate([empty, *(np.full(out.var.size, out.var.by_draw) for out in outputs)])
-        entries = (~free[out.path].ravel() if out.path in free else np.zeros(out.var.size, bool) for out in outputs)
+        entries = (
+            np.broadcast_to(~free[out.path], out.var.shape).ravel()
+            if out.path in free
+            else np.zeros(out.var.size, bool)
+            for out in outputs
+        )
         self.fixed = np.concatenate([empty, *entries])
         self.is_plain = bool(self.random.all()) and not self.fixed.any() and all(out.scale is None for out in outputs)
 

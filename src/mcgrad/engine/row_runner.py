@@ -6,6 +6,7 @@ What `Runner` does for one problem.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,6 @@ from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
 from mcgrad.noise.rows import draws_of_row, seed_of
 from mcgrad.results.batch_estimate import BatchEstimate
-from mcgrad.results.components import Components
 from mcgrad.results.row_moments import RowMoments
 
 
@@ -48,28 +48,30 @@ class RowRunner:
         assert derived.batch is not None
         self._derived, self._batch, self._nonfinite = derived, derived.batch, options.nonfinite
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
-        self._finish = RowFinisher(derived.program, derived.q.template.free)
+        shapes = derived.components.shapes
+        self._shared = {path: shape for path, shape in shapes.items() if self._batch.sums(param(path))}
+        own = {path: shape for path, shape in shapes.items() if path not in self._shared}
+        self._components = replace(derived.components, shapes=own)
+        self._over_rows = self._components.over_rows(self._shared)
+        self._finish = RowFinisher(derived.program, derived.q.template.free, self._components, self._over_rows)
         omit = options.nonfinite == "omit"
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
         self._common = None
         if self._batch.common_noise:
-            self._common = CommonNoise(derived, self._batch, dispatched, omit, options.threads)
+            layout = self._components, self._over_rows
+            self._common = CommonNoise(derived, self._batch, layout, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
-        shapes = {path: s for path, s in derived.components.shapes.items() if not self._batch.sums(param(path))}
-        self._components = Components(shapes)
-        self._shared = {path: shape for path, shape in derived.components.shapes.items() if path not in shapes}
 
-    def shapes(self, batch_shape: Shape) -> tuple[Shape, dict[str, Shape]]:
-        """Return the shapes of the value and, by path, of the gradient."""
-        value = () if self._batch.reduce in ("sum", "mean") else batch_shape
-        own = self._components.shapes
-        grad = {
-            path: (*batch_shape, *own[path]) if path in own else self._shared[path]
-            for path in self._derived.components.shapes
-        }
-        return value, grad
+    def shapes(self, batch_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Return the shapes of the arrays of the value, and of those of the gradient, by dotted path."""
+        lead = () if self._batch.reduce in ("sum", "mean") else batch_shape
+        value = {path: (*lead, *shape) for path, shape in self._components.value.items()}
+        own = {path: (*batch_shape, *shape) for path, shape in self._components.split_shapes.items()}
+        return value, own | self._over_rows.split_shapes
 
-    def inputs(self, call: Call, rows: Any, changes: Mapping[str, Any]) -> tuple[Values, Shape, npt.NDArray[np.int64]]:
+    def inputs(
+        self, call: Call, rows: Any, changes: Mapping[str, Any], cotangent: Any = None
+    ) -> tuple[Values, Shape, npt.NDArray[np.int64]]:
         """Return the values of all inputs, those by row with the rows on the first axis, the batch shape, and numbers.
 
         Parameters
@@ -79,6 +81,8 @@ class RowRunner:
             The numbers of the rows, which say what they draw.
         changes : nested dict
             New values of parameters and data.
+        cotangent : optional
+            New weights of what f returns.
 
         Raises
         ------
@@ -89,7 +93,7 @@ class RowRunner:
         if call.stop > most:
             given = f"{call.n:,} draws from {call.first:,} on"
             raise ParameterError("n", given, f"at most {most:,}, the draws that a row has")
-        values, shape = self._derived.inputs.rows(changes)
+        values, shape = self._derived.inputs.rows(changes, cotangent)
         if self._common and rows is not None:
             given = f"{shown(rows)} with common noise"
             raise ParameterError("rows", given, "None, as all rows have the draws of row 0")

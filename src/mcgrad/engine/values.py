@@ -12,6 +12,7 @@ from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
 from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
+from mcgrad.gradients.problem import described
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch
 from mcgrad.ir.spaces import Input, Space, Values, named, param
@@ -107,11 +108,11 @@ class Inputs:
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q
         return {**of_q, **self._fitting(others), **data}
 
-    def rows(self, changes: Mapping[str, Any]) -> tuple[Values, Shape]:
+    def rows(self, changes: Mapping[str, Any], cotangent: Any = None) -> tuple[Values, Shape]:
         """Return the values of all inputs, those by row with the rows on the first axis, and the batch shape."""
         assert self.batch is not None
-        values = self.values(changes)
-        shape = self.batch.shape_of(values) if changes else self.batch.shape
+        values = self.values(changes, cotangent)
+        shape = self.batch.shape_of(values) if changes or cotangent is not None else self.batch.shape
         return self.batch.rows(values), shape
 
     def first_row(self) -> Values:
@@ -130,9 +131,10 @@ class Inputs:
         if found and not before:
             raise ParameterError("cotangent", shown(given), "None, as at first, or an Estimator with a cotangent")
         for at in {**found, **before} if found else ():
-            if at not in found or at not in before or found[at].shape != before[at].shape:
-                shapes = [", ".join(f"{path}: {x.shape}" for (_, path), x in each.items()) for each in (found, before)]
-                raise ParameterError("cotangent", f"shape {shapes[0]}", f"shape {shapes[1]}, as at first")
+            lead = self._batch_ndim(at)
+            if at not in found or at not in before or found[at].shape[lead:] != before[at].shape[lead:]:
+                new, old = (described({path: x.shape for (_, path), x in each.items()}) for each in (found, before))
+                raise ParameterError("cotangent", new, f"{old}, as at first")
         return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in found.items()}
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:

@@ -6,17 +6,21 @@ are those of their own means over the draws.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.ir.build import apply, input_, reduce, take
-from mcgrad.ir.program import Level, Output, Program
+from mcgrad.gradients.covariance import COVARIANCE, products_of
+from mcgrad.ir.build import apply, input_, reduce, reshape, take
+from mcgrad.ir.program import Level, Output, Program, Var
 from mcgrad.ir.vmap import vmap
 from mcgrad.simplify.fixed_point import simplify
 
 Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 TOTAL, DIFFERENCES = "sum of the values", "differences of the values"
+TOTAL_COVARIANCE = "covariance of the sum"
 
 
 def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
@@ -35,7 +39,8 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
     -------
     Program
         Its outputs by row have the rows on their first axis; those that are summed over the rows are so in each draw.
-        The sum of the values over the rows, and the differences between the rows of each pair, follow.
+        The sum of the values over the rows, what its covariance is made of where there is one by row, and the
+        differences between the rows of each pair, follow.
     """
     inputs = [var for var in program.equations() if var.op == "input" and var.level is Level.ROW]
     mapped = {var: input_(var.attrs.path, (rows, *var.shape), var.attrs.space) for var in inputs}
@@ -47,9 +52,23 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
             return Output(out.path, reduce("sum", of_rows[out.var], (0,)), out.scale)
         return Output(out.path, of_rows[out.var], of_rows[out.scale] if out.scale is not None else None)
 
-    first = program.outputs[0]
-    values = of_rows[first.var] if first.scale is None else apply("multiply", of_rows[first.var], of_rows[first.scale])
+    values = _table(of_rows, program.outputs[0], rows)
     found = [*map(output, program.outputs), Output(TOTAL, reduce("sum", values, (0,)))]
+    if program.outputs[-1].path == COVARIANCE:
+        deviations = _lines(_table(of_rows, program.outputs[-1], rows), np.arange(rows), values.shape[1])
+        found.append(Output(TOTAL_COVARIANCE, products_of(reduce("sum", deviations, (0,)))))
     if len(pairs[0]):
-        found.append(Output(DIFFERENCES, apply("subtract", *(take(values, each) for each in pairs))))
+        first, second = (_lines(values, each, values.shape[1]) for each in pairs)
+        found.append(Output(DIFFERENCES, apply("subtract", first, second)))
     return simplify(Program(tuple(found), program.dtype))
+
+
+def _table(of_rows: Mapping[Var, Var], out: Output, rows: int) -> Var:
+    """Return an output of all rows, with its factor, as a table: a line for each row."""
+    var = of_rows[out.var] if out.scale is None else apply("multiply", of_rows[out.var], of_rows[out.scale])
+    return reshape(var, (rows, out.var.size))
+
+
+def _lines(table: Var, lines: npt.NDArray[np.intp], count: int) -> Var:
+    """Return the first elements of some lines of a table."""
+    return take(table, table.shape[1] * lines[:, None] + np.arange(count))

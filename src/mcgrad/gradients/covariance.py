@@ -20,8 +20,12 @@ ORIGIN = Input(Space.ORIGIN, "")
 
 def products(problem: Problem, value: Var) -> Var:
     """Make the deviations of a value's numbers, and the products of two, those with i <= j row by row: one vector."""
-    deviations = reshape(apply("subtract", value, problem.computed(ORIGIN, value.shape)), (value.size,))
-    first, second = np.triu_indices(value.size)
+    return products_of(reshape(apply("subtract", value, problem.computed(ORIGIN, value.shape)), (value.size,)))
+
+
+def products_of(deviations: Var) -> Var:
+    """Make a vector of deviations, and of the products of two of them, those with i <= j row by row."""
+    first, second = np.triu_indices(deviations.size)
     return concatenate([deviations, apply("multiply", take(deviations, first), take(deviations, second))], 0)
 
 

@@ -47,7 +47,8 @@ class Problem:
     batch : Batch, optional
         Where there are many rows: q, parameters and data are those of the first.
     cotangent : dict of str to array, optional
-        Weights of what f returns, by dotted path: the linear combination is what is differentiated.
+        Weights of what f returns, by dotted path: the linear combination is what is differentiated. Of a batch those of
+        all rows, with the batch axes in front, or the same for each row.
 
     Attributes
     ----------
@@ -66,6 +67,8 @@ class Problem:
         What is differentiated: the result, or its linear combination.
     draws : int
         Draws of q that the integrand takes: 1, or the k of an importance-weighted bound.
+    weights_by_row : tuple of Input
+        The cotangents that have batch axes.
     biases : dict of str to Bias or None
         Means of scores that were found not to be zero, of the parameters looked at so far (`score_mean`).
     lines : dict of Var to (str, int)
@@ -88,7 +91,7 @@ class Problem:
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
         self.params = {path: self._input(param(path), shape) for path, shape in shapes.items()}
         self.fixed = {path: self._input(param(path), shape) for path, shape in shapes.items()}
-        known = known_arrays(f, data, cotangent)
+        known = known_arrays(f, data)
         self._known = {name: self._input(name, x.shape) if x.dtype.kind == "f" else x for name, x in known.items()}
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
@@ -101,6 +104,7 @@ class Problem:
         self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
         self.shapes: dict[str, Shape] = {"": ()}
         self._cotangent: Var | None = None
+        self.weights_by_row: tuple[Input, ...] = ()
         self.result = self._result(self.params, self.params)
         if cotangent is not None:
             self._cotangent = self._weights(cotangent)
@@ -208,10 +212,24 @@ class Problem:
         """
         if isinstance(self.f, Objective):
             raise ParameterError("cotangent", f"weights for {self.f!r}", "None: an objective is one number")
-        shapes = {path: np.shape(x) for path, x in cotangent.items()}
-        if shapes != self.shapes:
-            raise ParameterError("cotangent", described(shapes), f"{described(self.shapes)}, as f returns")
-        found = [self.data[Input(Space.COTANGENT, path)] for path in self.shapes]
+        given = {path: np.shape(x) for path, x in cotangent.items()}
+        lead = self._batch.shape if self._batch else ()
+        fits = given.keys() == self.shapes.keys()
+        if not fits or any(
+            shape not in (self.shapes[path], (*lead, *self.shapes[path])) for path, shape in given.items()
+        ):
+            accepted = f"{described(self.shapes)}, as f returns"
+            accepted += f", or with the batch axes {lead} in front" if self._batch else ""
+            raise ParameterError("cotangent", described(given), accepted)
+        by_row = {path for path, shape in given.items() if shape != self.shapes[path]}
+        self.weights_by_row = tuple(Input(Space.COTANGENT, path) for path in by_row)
+        found = []
+        for path, shape in self.shapes.items():
+            name, x = Input(Space.COTANGENT, path), cotangent[path]
+            if path in by_row and self._batch:
+                x = self._batch.with_inputs([name]).first({name: x})[name]
+            self.data[name], self.values[name] = input_(path, shape, Space.COTANGENT, path in by_row), x
+            found.append(self.data[name])
         return found[0] if "" in self.shapes else joined(found)
 
     @property

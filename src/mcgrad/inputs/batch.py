@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -103,6 +103,10 @@ class Batch:
         """Whether the gradient in a parameter is summed over the rows: where they share it."""
         return name not in self.by_row and self.reduce != "none"
 
+    def with_inputs(self, names: Iterable[Input]) -> Self:
+        """Return the batch with further inputs by row."""
+        return replace(self, by_row=self.by_row.union(names))
+
     def shape_of(self, values: Values) -> Shape:
         """Return the batch shape of the inputs of a call, which have the batch axes."""
         return common_shape({name: values[name] for name in values if name in self.by_row}, self.ndim)
@@ -137,15 +141,20 @@ def common_shape(arrays: Mapping[Input, npt.NDArray[Any]], ndim: int) -> Shape:
     for name, x in arrays.items():
         if x.ndim < ndim:
             axes = f"{ndim} batch axes" if ndim > 1 else "a batch axis"
-            raise ParameterError(name.path, f"shape {x.shape}", f"an array with {axes} in front")
+            raise ParameterError(_argument(name), f"shape {x.shape}", f"an array with {axes} in front")
         if first is None:
             first, shape = name, x.shape[:ndim]
         elif x.shape[:ndim] != shape:
             given = f"shape {x.shape}, whose batch shape is {x.shape[:ndim]}"
-            raise ParameterError(name.path, given, f"batch shape {shape}, as {first.path} has")
+            raise ParameterError(_argument(name), given, f"batch shape {shape}, as {_argument(first)} has")
     if math.prod(shape) > MOST_ROWS:
         raise ParameterError(first.path if first else "q", f"{math.prod(shape):,} rows", f"at most {MOST_ROWS:,}")
     return shape
+
+
+def _argument(name: Input) -> str:
+    """Return the name of an input in messages."""
+    return name.path if name.space is not Space.COTANGENT else ".".join(filter(None, ("cotangent", name.path)))
 
 
 def rows_of(params: Any, data: Any, given: Iterable[str], given_data: Iterable[str], f: Any) -> list[Input]:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcgrad import tree
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.results import batch_record
-from mcgrad.results.components import Components
-from mcgrad.results.format import origin, run
-from mcgrad.results.interval import ConfidenceInterval, intervals
+from mcgrad.results.components import VALUE, Components
+from mcgrad.results.covariance import matrix
+from mcgrad.results.format import origin, run, shapes_line
+from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
-from mcgrad.results.ranges import Ranges, union
-from mcgrad.results.record import parsed
+from mcgrad.results.ranges import Ranges
+from mcgrad.results.ratio import Whole
+from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
-from mcgrad.results.strict_json import dumps, signed
 
 
 class Difference(NamedTuple):
@@ -32,26 +31,32 @@ class Difference(NamedTuple):
 
     Parameters
     ----------
-    value, stderr : float
+    value, stderr : float, array or nested dict of them
+        As the value of a row.
     """
 
-    value: float
-    stderr: float
+    value: Any
+    stderr: Any
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BatchEstimate:
+class BatchEstimate(Result):
     """Monte Carlo estimates of E f(z), and of its gradients, in many problems, the rows of a batch.
 
     Attributes
     ----------
     value, stderr : array of the batch shape, or float
         Estimates of E f(z) by row, and their standard errors; with ``reduce="sum"`` or ``"mean"`` those of the sum or
-        the mean over the rows.
+        the mean over the rows. Where f returns an array, of shape (*batch, *shape of f), or without the batch axes;
+        where it returns a nested dict, they nest as that does.
     grad, grad_stderr : dict
         Estimates of the gradient, and standard errors. In parameters with batch axes those of each row's own value, of
         the parameter's shape. In parameters that all rows share the sum over the rows of their gradients, or the mean
-        with ``reduce="mean"``; with ``reduce="none"`` by row, with the batch axes in front.
+        with ``reduce="mean"``; with ``reduce="none"`` by row, with the batch axes in front. Where f returns an array,
+        its axes are after those of the batch and before those of the parameter; where it returns a nested dict, there
+        is one inside each parameter.
+    covariance : array, or nested dict of them
+        As of an `Estimate`, by row or of the sum or the mean over the rows, as the value is.
     batch_shape : tuple of int
         Extents of the batch axes.
     rows : array of int64
@@ -67,13 +72,13 @@ class BatchEstimate:
     components : Components
         Names and shapes of what is by row: the value, then gradients.
     shared : dict of str to tuple of int
-        Shapes of the gradients that are summed over the rows, by path.
+        Shapes of the parameters whose gradients are summed over the rows, by path.
     order : tuple of str
         The parameters of the gradient, in order.
     ranges : tuple of (int, int)
         Which draws of each row these are, counted from its first.
     total : Moments or None
-        With common noise, of the sum of the values in each draw.
+        With common noise, of the sum of the values in each draw, and of what its covariance is made of.
     differences : Moments or None
         With common noise, of the differences of values between pairs of rows.
     omitted, dtype, backend, seed, seconds, method, choice, group, problem
@@ -101,44 +106,118 @@ class BatchEstimate:
     total: Moments | None = None
     differences: Moments | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}
-
     # Results
 
     @property
-    def value(self) -> Any:
-        """Estimates of E f(z) by row, or of their sum or mean."""
-        return self._value(self.moments.estimate, np.add.reduce, None if self.total is None else self.total.estimate)
+    def _value(self) -> dict[str, Any]:
+        return self._values(self.moments.estimate, self._sums)
 
     @property
-    def stderr(self) -> Any:
-        """Standard errors of `value`."""
-        return self._value(self.moments.stderr, np.hypot.reduce, None if self.total is None else self.total.stderr)
-
-    @property
-    def grad(self) -> dict[str, Any]:
-        """Estimates of the gradient."""
-        return _nested(self._grad)
-
-    @property
-    def grad_stderr(self) -> dict[str, Any]:
-        """Standard errors of `grad`, component by component."""
-        return _nested(self._grad_stderr)
+    def _stderr(self) -> dict[str, Any]:
+        return self._values(self.moments.stderr, self._sum_errors)
 
     @cached_property
     def _grad(self) -> dict[str, Any]:
-        return self._flat(self.moments.estimate, self.moments.totals)
+        return self._gradients(self.moments.estimate, self._sums)
 
     @cached_property
     def _grad_stderr(self) -> dict[str, Any]:
-        return self._flat(self.moments.stderr, self.moments.total_stderr)
+        return self._gradients(self.moments.stderr, self._sum_errors)
 
-    def _value(self, by_row: Float64Array, over_rows: Callable[..., Any], total: Float64Array | None) -> Any:
-        values = by_row[:, 0]
-        if self.reduce not in ("sum", "mean"):
-            return values.reshape(self.batch_shape).copy()
-        return float(over_rows(values, initial=0.0) if total is None else total[0]) * self._weight
+    def _values(self, by_row: Float64Array, sums: Float64Array) -> dict[str, Any]:
+        if self._is_reduced:
+            return self._over_rows.value_in(sums)
+        return {path: self._in_batch(x) for path, x in self.components.value_in(by_row).items()}
+
+    def _gradients(self, by_row: Float64Array, sums: Float64Array) -> dict[str, Any]:
+        found = {path: self._in_batch(x) for path, x in self.components.split(by_row).items()}
+        found |= self._over_rows.split(sums)
+        return {path: found[path] for parameter in self.order for path in self.components.paths(parameter)}
+
+    def _in_batch(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return an array with the batch axes in place of the axis of rows, the first."""
+        return x.reshape(*self.batch_shape, *x.shape[1:])
+
+    @property
+    def _is_reduced(self) -> bool:
+        """Whether the value is over the rows."""
+        return self.reduce in ("sum", "mean")
+
+    @cached_property
+    def _over_rows(self) -> Components:
+        """What the sums over the rows are of: the value, then the gradients in shared parameters."""
+        return self.components.over_rows(self.shared)
+
+    @cached_property
+    def _sums(self) -> Float64Array:
+        """The sums over the rows, or their means."""
+        return self._over(
+            self.moments.estimate, np.add, self.total.estimate if self.total else None, self.moments.totals
+        )
+
+    @cached_property
+    def _sum_errors(self) -> Float64Array:
+        """Standard errors of the sums over the rows, or of their means."""
+        return self._over(
+            self.moments.stderr, np.hypot, self.total.stderr if self.total else None, self.moments.total_stderr
+        )
+
+    def _over(
+        self, by_row: Float64Array, add: np.ufunc, total: Float64Array | None, gradients: Float64Array
+    ) -> Float64Array:
+        where = self.components.values
+        if total is None:
+            total = add.reduce(np.ascontiguousarray(by_row[:, where].T), axis=1, initial=0.0)
+        found: Float64Array = np.concatenate([total[where], gradients]) * self._weight
+        return found
+
+    @property
+    def _weight(self) -> float:
+        """What sums over the rows are multiplied with."""
+        if self.reduce != "mean":
+            return 1.0
+        return 1.0 / self.size if self.size else math.nan
+
+    @cached_property
+    def _whole(self) -> Whole:
+        moments, where = self.moments, self.components.values
+        if self._is_reduced:
+            return Whole(
+                self.components.value,
+                self._sums[where],
+                self._sum_errors[where],
+                self._covariance_of_sums,
+                lambda: self._gradients_of(self._weight) | self._gradients_of_sums(),
+            )
+        return Whole(
+            self.components.value,
+            self._in_batch(moments.estimate[:, where]),
+            self._in_batch(moments.stderr[:, where]),
+            lambda: self._in_batch(matrix(self.components, moments.estimate, moments.counts)),
+            lambda: self._gradients_of(1.0),
+        )
+
+    def _covariance_of_sums(self) -> Float64Array:
+        components, moments = self.components, self.moments
+        if self.total is None:
+            square = matrix(components, moments.estimate, moments.counts).sum(axis=0)
+        else:
+            square = matrix(replace(components, shapes={}), self.total.estimate, self.total.count)
+        found: Float64Array = square * self._weight**2
+        return found
+
+    def _gradients_of(self, weight: float) -> dict[str, tuple[int, Float64Array]]:
+        """Return the gradients by row, for `Whole`."""
+        if self.components.contracted:
+            return {}
+        flat = self.components.by_parameter(self.moments.estimate)
+        return {path: (len(self.batch_shape), weight * self._in_batch(x)) for path, x in flat.items()}
+
+    def _gradients_of_sums(self) -> dict[str, tuple[int, Float64Array]]:
+        """Return the gradients that are summed over the rows, for `Whole`."""
+        if self.components.contracted:
+            return {}
+        return {path: (0, x) for path, x in self._over_rows.by_parameter(self._sums).items()}
 
     def difference(self, first: Any, second: Any) -> Difference:
         """Return the difference of the values of two rows, with its standard error.
@@ -159,42 +238,33 @@ class BatchEstimate:
         more than 32 rows each is compared with the first alone.
         """
         i, j = self._row("first", first), self._row("second", second)
-        values, errors = self.moments.estimate[:, 0], self.moments.stderr[:, 0]
+        where = self.components.values
         if i == j:
-            return Difference(0.0, 0.0)
+            zero = np.zeros(where.stop)
+            return self._difference(zero, zero)
         if self.differences is None:
-            return Difference(float(values[i] - values[j]), float(np.hypot(errors[i], errors[j])))
+            (a, b), errors = (x[[i, j], where] for x in (self.moments.estimate, self.moments.stderr))
+            return self._difference(a - b, np.hypot(*errors))
         rows = pairs(self.size)
         at = np.flatnonzero((rows[0] == min(i, j)) & (rows[1] == max(i, j)))
         if not len(at):
             raise ParameterError("first, second", f"rows {first} and {second}", "row 0 and another, of so many rows")
-        sign = 1.0 if i < j else -1.0
-        return Difference(sign * float(self.differences.estimate[at[0]]), float(self.differences.stderr[at[0]]))
+        shape, sign = (-1, where.stop), 1.0 if i < j else -1.0
+        mean, error = (x.reshape(shape)[at[0]] for x in (self.differences.estimate, self.differences.stderr))
+        return self._difference(sign * mean, error)
+
+    def _difference(self, mean: Float64Array, error: Float64Array) -> Difference:
+        of_value = Components({}, self.components.value)
+        return Difference(*(nested(of_value.value_in(x)) for x in (mean, error)))
 
     def _row(self, name: str, given: Any) -> int:
         place = given if isinstance(given, tuple) else (given,)
         try:
-            if len(place) == len(self.batch_shape):
+            if len(place) == len(self.batch_shape) and not any(isinstance(i, bool | np.bool_) for i in place):
                 return int(np.ravel_multi_index(place, self.batch_shape))
         except (TypeError, ValueError):
             pass
         raise ParameterError(name, shown(given), f"the place of a row in a batch of shape {self.batch_shape}")
-
-    @property
-    def _weight(self) -> float:
-        """What sums over the rows are multiplied with."""
-        if self.reduce != "mean":
-            return 1.0
-        return 1.0 / self.size if self.size else math.nan
-
-    def _flat(self, by_row: Float64Array, totals: Float64Array) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for path, where in self.components.slices.items():
-            found[path] = by_row[:, where].reshape(*self.batch_shape, *self.components.shapes[path])
-        ends = [*accumulate(map(math.prod, self.shared.values()), initial=0)]
-        for (path, shape), where in zip(self.shared.items(), map(slice, ends, ends[1:]), strict=True):
-            found[path] = (totals[where] * self._weight).reshape(shape)
-        return {path: found[path] for path in self.order}
 
     @property
     def size(self) -> int:
@@ -202,24 +272,9 @@ class BatchEstimate:
         return math.prod(self.batch_shape)
 
     @property
-    def n(self) -> int:
-        """Draws of each row, those that were not finite included."""
-        return sum(stop - start for start, stop in self.ranges)
-
-    @property
-    def first(self) -> int:
-        """Index of each row's first draw."""
-        return self.ranges[0][0]
-
-    @property
     def draws_per_second(self) -> float:
         """Draws of all rows, divided by `seconds`."""
         return self.n * self.size / self.seconds if self.seconds > 0 else math.inf
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        return self.problem if isinstance(self.problem, str) else self.problem()
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
         """Return confidence intervals by Student's t, for each component by itself.
@@ -231,19 +286,25 @@ class BatchEstimate:
 
         Notes
         -----
-        With the degrees of freedom of a row's draws, one less than the draws that count; those of sums and means over
-        the rows have the degrees of all rows together, which is right for rows of about equal variances.
+        With the degrees of freedom of a row's draws, one less than the draws that count. Sums and means over the rows
+        have the degrees of all rows together, which is right for rows of about equal variances; with common noise those
+        of the draws.
         """
         by_row = (self.moments.counts - 1).reshape(self.batch_shape)
-        together = np.asarray(np.maximum(by_row, 0).sum())
-        flat, errors = self._grad, self._grad_stderr
-        found: dict[str, Any] = {}
-        for degrees, paths in ((by_row, self.components.shapes), (together, self.shared)):
-            ends = {path: (flat[path], errors[path]) for path in paths}
-            found |= _ends(level, degrees, ends)
-        degrees = together if self.reduce in ("sum", "mean") else by_row
-        (value,) = _ends(level, degrees, {"value": (np.asarray(self.value), np.asarray(self.stderr))}).values()
-        return ConfidenceInterval(float(level), value, tree.unflatten({path: found[path] for path in self.order}))
+        means, errors = self._grad, self._grad_stderr
+        degrees = np.concatenate([np.zeros(self.components.values.stop), self.moments.total_degrees])
+        of_sums = self._over_rows.split(degrees)
+        own = [path for path in means if path not in of_sums]
+        found = ends(level, by_row, {path: means[path] for path in own}, {path: errors[path] for path in own})
+        for path, x in of_sums.items():
+            found |= ends(level, x, {path: means[path]}, {path: errors[path]})
+        value = ends(level, self._degrees_of_sum if self._is_reduced else by_row, self._value, self._stderr)
+        return interval(level, value, {path: found[path] for path in means})
+
+    @property
+    def _degrees_of_sum(self) -> int:
+        """Degrees of freedom of the sum of the values."""
+        return self.total.count - 1 if self.total else int(np.maximum(self.moments.counts - 1, 0).sum())
 
     # Merging
 
@@ -265,84 +326,54 @@ class BatchEstimate:
         What is by row has the moments of all draws. Sums over the rows are weighted by the numbers of draws, and so are
         their standard errors.
         """
-        if not isinstance(other, BatchEstimate):
-            raise MergeError(f"other: given {shown(other)}; accepted: a BatchEstimate")
-        for what, mine, others in (
-            ("seeds", self.seed, other.seed),
-            ("dtypes", self.dtype, other.dtype),
-            ("batch shapes", self.batch_shape, other.batch_shape),
-            ("reductions", self.reduce, other.reduce),
-            ("parameters", self.order, other.order),
-            ("methods", self.method, other.method),
-            ("groups of draws", self.group, other.group),
-            ("noise", self.total is None, other.total is None),
-            ("treatments of non-finite draws", self.omitted, other.omitted),
-        ):
-            if mine != others:
-                raise MergeError(f"estimates of different {what}: {mine} and {others}")
+        early, late, common = self._in_order(other, BatchEstimate, "a BatchEstimate")
         if not np.array_equal(self.rows, other.rows):
             raise MergeError("estimates of rows with different numbers")
-        if self.fingerprint != other.fingerprint:
-            raise MergeError("estimates of different problems (integrand, distribution, parameters or data)")
-        early, late = (self, other) if self.ranges <= other.ranges else (other, self)
         return replace(
             early,
             moments=early.moments.merge(late.moments, late.n / (early.n + late.n)),
-            ranges=union(early.ranges, late.ranges),
-            backend="+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
-            seconds=early.seconds + late.seconds,
-            problem=early.fingerprint,
             nonfinite=early.nonfinite + late.nonfinite,
             total=_merged(early.total, late.total),
             differences=_merged(early.differences, late.differences),
+            **common,
         )
+
+    def _kinds(self) -> dict[str, Any]:
+        return super()._kinds() | {
+            "batch shapes": self.batch_shape,
+            "reductions": self.reduce,
+            "parameters": self.order,
+            "shared parameters": dict(self.shared),
+            "noise": self.total is None,
+        }
 
     # Files
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as dicts, lists, strings and numbers; :meth:`from_dict` reads it back exactly."""
+        """Return everything as dicts, lists, strings and numbers; :meth:`from_dict` reads it back exactly.
+
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr`` are there for other readers; :meth:`from_dict` works them
+        out again from ``moments``.
+        """
         return batch_record.of(self)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the estimate that :meth:`to_dict` wrote; it merges as the original does.
-
-        Raises
-        ------
-        ParameterError
-            Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
-        """
-        return cls(**batch_record.arguments(fields))
-
-    def to_json(self) -> str:
-        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
-
-        A field more than there, "digest", is a hash of all others.
-        """
-        return dumps(signed(self.to_dict()))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Return the estimate that :meth:`to_json` wrote.
-
-        Raises
-        ------
-        ParameterError
-            Not strict JSON, not an estimate of a batch, or changed after it was written.
-        """
-        return cls.from_dict(parsed(text))
+    @staticmethod
+    def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+        return batch_record.arguments(given)
 
     # Printing
 
     def __repr__(self) -> str:
         grad = ", ".join(self.order)
-        return f"BatchEstimate(batch_shape={self.batch_shape}, n={self.n}, grad={{{grad}}})"
+        of = "" if self.components.of_number else f"value of shape {shapes_line(self.components)}, "
+        return f"BatchEstimate({of}batch_shape={self.batch_shape}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *origin(self.method, self.choice, self.group)]
-        grads = [(path, self._grad[path], self._grad_stderr[path]) for path in self.order]
-        for path, x, error in [("value", self.value, self.stderr), *grads]:
+        values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
+        grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
+        for path, x, error in [*values, *grads]:
             lines.append(f"{path} {np.shape(x)}: {_extent(x)}, std. error {_extent(error)}")
         if odd := int(np.count_nonzero(self.nonfinite)):
             lines.append(f"{odd:,} rows had draws whose value or gradient is not finite: see nonfinite.")
@@ -351,18 +382,6 @@ class BatchEstimate:
 
 def _merged(early: Moments | None, late: Moments | None) -> Moments | None:
     return None if early is None or late is None else early.merge(late)
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested dicts of copies, with floats for scalars."""
-    return dict(tree.unflatten({path: x.copy() if x.shape else float(x) for path, x in flat.items()}))
-
-
-def _ends(level: float, degrees: Any, pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """Return the ends of intervals about numbers with standard errors, by path."""
-    value, errors = ({path: pair[i] for path, pair in pairs.items()} for i in range(2))
-    zero = np.zeros(np.shape(degrees))
-    return tree.flatten(intervals(level, degrees, zero, zero, value, errors).grad) if pairs else {}
 
 
 def _extent(x: Any) -> str:

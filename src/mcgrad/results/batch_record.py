@@ -15,7 +15,6 @@ from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results import record
-from mcgrad.results.components import Components
 from mcgrad.results.pairs import pairs
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.strict_json import DIGEST, listed, verify_digest
@@ -30,6 +29,7 @@ FIELDS = frozenset({
     "format", *RESULTS, *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
+LATER = frozenset({DIGEST, *record.OF_ARRAYS})  # which not all have
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
 
@@ -49,12 +49,14 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "order": list(est.order),
         "shapes": {path: list(shape) for path, shape in est.components.shapes.items()},
         "shared": {path: list(shape) for path, shape in est.shared.items()},
+        **record.of_components(est.components),
         "moments": {
             "counts": moments.counts.tolist(),
             "means": moments.means.ravel().tolist(),
             "norms": moments.norms.ravel().tolist(),
             "totals": moments.totals.tolist(),
             "variances": moments.variances.tolist(),
+            "degrees": moments.total_degrees.tolist(),
         },
         "total": None if est.total is None else record.of_moments(est.total),
         "differences": None if est.differences is None else record.of_moments(est.differences),
@@ -80,17 +82,20 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     ranges, group, groups = record.draws(fields)
     batch_shape = _batch_shape(fields["batch_shape"])
     rows = math.prod(batch_shape)
-    shapes, shared = (record.shapes_by_path(name, fields[name]) for name in ("shapes", "shared"))
-    components = Components(shapes)
-    moments = _row_moments(fields["moments"], rows, len(components), sum(map(math.prod, shared.values())), groups)
+    components, shared = record.components_of(fields), record.shapes_by_path("shared", fields["shared"])
+    order = _order(fields["order"], components.shapes, shared)
+    shared = {path: shared[path] for path in order if path in shared}
+    over_rows, values = components.over_rows(shared), components.values.stop
+    moments = _row_moments(fields["moments"], rows, len(components), len(over_rows) - values, groups)
     if fields["reduce"] not in (None, "sum", "mean", "none"):
         raise ParameterError("reduce", shown(fields["reduce"]), "null, sum, mean or none")
-    together = {"total": 1, "differences": len(pairs(rows)[0]) if rows else 0}
+    products = components.products.stop - components.products.start
+    together = {"total": values + products, "differences": len(pairs(rows)[0]) * values if rows else 0}
     found = {
         "moments": moments,
         "components": components,
         "shared": shared,
-        "order": _order(fields["order"], shapes, shared),
+        "order": order,
         "batch_shape": batch_shape,
         "rows": _integers("rows", fields["rows"], rows, LARGEST).reshape(batch_shape),
         "reduce": fields["reduce"],
@@ -102,7 +107,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "backend": record.word("backend", fields["backend"]),
         "seconds": record.seconds(fields["seconds"]),
         "problem": record.string("problem", fields["problem"]),
-        "method": record.method_names(fields["method"], {**shapes, **shared}),
+        "method": record.method_names(fields["method"], dict.fromkeys(order, ())),
         "choice": record.string("choice", fields["choice"]),
         "group": group,
         **{name: _moments(name, fields[name], size) for name, size in together.items()},
@@ -118,8 +123,8 @@ def _all_there(fields: Mapping[str, Any]) -> None:
         raise ParameterError("format", shown(given), repr(FORMAT))
     for name in sorted(FIELDS - fields.keys()):
         raise ParameterError(name, "nothing", "what BatchEstimate.to_dict writes")
-    for name in fields.keys() - FIELDS - {DIGEST}:
-        raise ParameterError(shown(name), "no field of an estimate of a batch", ", ".join(sorted(FIELDS)))
+    for name in fields.keys() - FIELDS - LATER:
+        raise ParameterError(shown(name), "no field of an estimate of a batch", ", ".join(sorted(FIELDS | LATER)))
 
 
 def _batch_shape(given: Any) -> Shape:
@@ -143,19 +148,20 @@ def _order(given: Any, shapes: Mapping[str, Shape], shared: Mapping[str, Shape])
 
 def _row_moments(given: Any, rows: int, components: int, sums: int, most: int) -> RowMoments:
     names = {"means": rows * components, "norms": rows * components, "totals": sums, "variances": sums}
-    if not isinstance(given, Mapping) or set(given) != {"counts", *names}:
+    if not isinstance(given, Mapping) or set(given) - {"degrees"} != {"counts", *names}:
         raise ParameterError("moments", shown(given), f"an object with counts, {', '.join(names)}")
     counts = _integers("moments.counts", given["counts"], rows, most)
+    names |= {"degrees": sums} if "degrees" in given else {}  # which the first results did not have
     found = {}
     for name, size in names.items():
         found[name] = record.numbers(f"moments.{name}", given[name], empty=True)
         if len(found[name]) != size:
             raise ParameterError(f"moments.{name}", f"{len(found[name])} numbers", f"{size}, one for each component")
-        if name in ("norms", "variances") and (found[name] < 0).any():
+        if name not in ("means", "totals") and (found[name] < 0).any():
             raise ParameterError(f"moments.{name}", shown(float(found[name].min())), "0 or more")
     table = (rows, components)
     means, norms = found["means"].reshape(table), found["norms"].reshape(table)
-    return RowMoments(counts, means, norms, found["totals"], found["variances"])
+    return RowMoments(counts, means, norms, found["totals"], found["variances"], found.get("degrees"))
 
 
 def _moments(name: str, given: Any, size: int) -> Moments | None:

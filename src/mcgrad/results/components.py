@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, overload
@@ -77,6 +77,13 @@ class Components:
     value: Mapping[str, Shape] = field(default_factory=_number)
     contracted: bool = False
     covariance: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set the fields; pickles made before values could be arrays have the shapes alone."""
+        vars(self).update({"value": _number()} | {x.name: state[x.name] for x in fields(self) if x.name in state})
 
     @property
     def of_number(self) -> bool:
@@ -157,9 +164,17 @@ class Components:
             for name, of in self.differentiated.items()
         }
 
+    def paths(self, path: str) -> list[str]:
+        """Return the paths, in what `split` returns, of the gradient in a parameter."""
+        return [_joined(path, name) for name in self.differentiated]
+
+    def over_rows(self, shapes: Mapping[str, Shape]) -> Components:
+        """Return the components of sums over the rows of a batch: of the value, and of gradients in parameters."""
+        return Components(shapes, self.value, self.contracted)
+
     def value_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the value, by dotted path: views of a vector, in their shapes."""
-        return _cut(vector[self.values], self.value)
+        """Return the arrays of the value, by dotted path: views of a vector, in their shapes after its leading axes."""
+        return _cut(vector[..., self.values], self.value, vector.ndim - 1)
 
     def split(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradient in each parameter, by dotted path: views of a vector, in the parameters' shapes.
@@ -169,8 +184,8 @@ class Components:
 
         Parameters
         ----------
-        vector : array, shape (components,)
-            In host memory or on a device.
+        vector : array, shape (..., components)
+            In host memory or on a device. Its leading axes stay in front.
 
         Raises
         ------
@@ -179,29 +194,48 @@ class Components:
         """
         found = {}
         for path, rows in self.by_parameter(vector).items():
-            for name, x in _cut(rows, self.differentiated).items():
+            for name, x in _cut(rows, self.differentiated, vector.ndim - 1).items():
                 found[_joined(path, name)] = x
         return found
 
     def by_parameter(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the gradients of all numbers of the value, which are the first axis, in each parameter, by its path.
+        """Return the gradients of all numbers of the value in each parameter, by its path.
+
+        Parameters
+        ----------
+        vector : array, shape (..., components)
+
+        Returns
+        -------
+        dict of str to array, shape (..., numbers of what is differentiated, *shape of the parameter)
 
         Raises
         ------
         ValueError
             Where the vector has another number of components.
         """
-        if len(vector) != len(self):
-            raise ValueError(f"the shapes ask for {len(self)} components, the vector has {len(vector)}")
-        count = _size(self.differentiated)
-        return {path: vector[where].reshape((count, *self.shapes[path])) for path, where in self.slices.items()}
+        if vector.shape[-1] != len(self):
+            raise ValueError(f"the shapes ask for {len(self)} components, the vector has {vector.shape[-1]}")
+        count, lead = _size(self.differentiated), vector.shape[:-1]
+        return {
+            path: vector[..., where].reshape((*lead, count, *self.shapes[path])) for path, where in self.slices.items()
+        }
 
     def derivatives_of(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which components are derivatives of some numbers of the value; of any, for a linear combination."""
-        found = np.zeros(len(self), bool)
-        chosen = np.array([values.any()]) if self.contracted else values
-        for rows in self.by_parameter(found).values():
-            rows[chosen] = True
+        """Return which components are derivatives of some numbers of the value; of any, for a linear combination.
+
+        Parameters
+        ----------
+        values : bool array, shape (..., numbers of the value)
+
+        Returns
+        -------
+        bool array, shape (..., components)
+        """
+        found = np.zeros((*values.shape[:-1], len(self)), bool)
+        chosen = values.any(axis=-1, keepdims=True) if self.contracted else values
+        for path, where in self.slices.items():
+            found[..., where] = np.repeat(chosen, math.prod(self.shapes[path]), axis=-1)
         return found
 
 
@@ -214,12 +248,13 @@ def _size(shapes: Mapping[str, Shape]) -> int:
     return sum(map(math.prod, shapes.values()))
 
 
-def _cut(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
-    """Cut the first axis of an array into arrays of some shapes."""
-    found, start = {}, 0
+def _cut(flat: NDArray[Any], shapes: Mapping[str, Shape], axis: int) -> dict[str, NDArray[Any]]:
+    """Cut an axis of an array into arrays of some shapes."""
+    found, start, lead = {}, 0, (slice(None),) * axis
     for path, shape in shapes.items():
         stop = start + math.prod(shape)
-        found[path], start = flat[start:stop].reshape((*shape, *flat.shape[1:])), stop
+        part = flat[(*lead, slice(start, stop))]
+        found[path], start = part.reshape((*flat.shape[:axis], *shape, *flat.shape[axis + 1 :])), stop
     return found
 
 

@@ -7,27 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.moments import Float64Array, Moments
+from mcgrad.moments import Float64Array
 from mcgrad.noise import Shape
 from mcgrad.results.components import Components
 
 
-def covariance(moments: Moments, components: Components) -> Any:
-    """Return the covariance of the estimates, nested twice as the value is.
+def matrix(components: Components, vector: Float64Array, counts: ArrayLike) -> Float64Array:
+    """Return the covariance of the estimates of all numbers of the value, shape (..., K, K).
+
+    Parameters
+    ----------
+    components : Components
+    vector : array, shape (..., components)
+        Means of the components.
+    counts : array_like of int, shape (...)
+        Draws that they are over.
 
     Raises
     ------
     ParameterError
         The components hold no products.
-    """
-    return _nested(matrix(moments, components), components.value)
-
-
-def matrix(moments: Moments, components: Components) -> Float64Array:
-    """Return the covariance of the estimates of all numbers of the value, shape (K, K).
 
     Notes
     -----
@@ -37,27 +40,30 @@ def matrix(moments: Moments, components: Components) -> Float64Array:
     if not components.covariance:
         raise ParameterError("covariance", "an estimate without it", "one made with covariance=True")
     count = components.values.stop
-    numbers = moments.estimate[components.products]
-    means, products = numbers[:count], np.empty((count, count))
-    upper = np.triu_indices(count)
-    products[upper] = products.T[upper] = numbers[count:]
-    if moments.count < 2:
-        return np.full((count, count), np.nan)
+    numbers = vector[..., components.products]
+    means, products = numbers[..., :count], np.empty((*numbers.shape[:-1], count, count))
+    first, second = np.triu_indices(count)
+    products[..., first, second] = products[..., second, first] = numbers[..., count:]
+    counts = np.asarray(counts, np.float64)
+    degrees = np.where(counts > 1, counts - 1, np.nan)[..., None, None]
     with np.errstate(invalid="ignore", over="ignore"):
-        found: Float64Array = (products - np.multiply.outer(means, means)) / (moments.count - 1)
+        found: Float64Array = (products - means[..., :, None] * means[..., None, :]) / degrees
     return found
 
 
-def _nested(square: Float64Array, shapes: Mapping[str, Shape]) -> Any:
+def nested_twice(square: Float64Array, shapes: Mapping[str, Shape]) -> Any:
+    """Return a matrix, shape (..., K, K), as the value nests, in each of its axes."""
     starts = np.cumsum([0, *map(math.prod, shapes.values())])
     slices = dict(zip(shapes, map(slice, starts, starts[1:]), strict=True))
+    lead = square.shape[:-2]
     return tree.unflatten({
         path: tree.unflatten({
-            other: _shaped(square[slices[path], slices[other]], (*shape, *shapes[other])) for other in shapes
+            other: _plain(square[..., slices[path], slices[other]].reshape((*lead, *shape, *shapes[other])))
+            for other in shapes
         })
         for path, shape in shapes.items()
     })  # fmt: skip
 
 
-def _shaped(block: Float64Array, shape: Shape) -> Any:
-    return block.reshape(shape) if shape else float(block.item())
+def _plain(block: Float64Array) -> Any:
+    return block if block.shape else float(block)

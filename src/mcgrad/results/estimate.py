@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 from mcgrad import tree
 from mcgrad.arrays import to_device
-from mcgrad.errors import MergeError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
-from mcgrad.results.covariance import covariance
-from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run
-from mcgrad.results.interval import ConfidenceInterval, intervals
-from mcgrad.results.ranges import Ranges, union
-from mcgrad.results.ratio import Part, part
-from mcgrad.results.strict_json import dumps, listed, signed
+from mcgrad.results.covariance import matrix
+from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line
+from mcgrad.results.interval import ConfidenceInterval, ends, interval
+from mcgrad.results.ranges import Ranges
+from mcgrad.results.ratio import Whole
+from mcgrad.results.result import Result
+from mcgrad.results.strict_json import listed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate:
+class Estimate(Result):
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
     Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, float64 arrays for the rest;
@@ -106,51 +106,27 @@ class Estimate:
         return replace(self, problem=self.fingerprint, device=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        host = self.to_host()
-        return {field.name: getattr(host, field.name) for field in fields(host)}
+        return super(Estimate, self.to_host()).__getstate__()
 
     # Results
 
     @property
-    def value(self) -> Any:
-        """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
-        return self._value_in(self.moments.estimate)
-
-    @property
-    def stderr(self) -> Any:
-        """Standard error of `value`, number by number."""
-        return self._value_in(self.moments.stderr)
-
-    @property
-    def covariance(self) -> Any:
-        """Covariance of the estimates of the numbers of `value`, whose diagonal holds the squares of `stderr`.
-
-        A float for a number; an array of shape (*shape, *shape) for an array; for a nested dict of arrays one that
-        nests twice, ``est.covariance["a"]["b"]`` of shape (*shape of a, *shape of b).
-
-        Raises
-        ------
-        ParameterError
-            The estimate was not made with ``covariance=True``.
-        """
-        return covariance(self.moments, self.components)
-
-    def __getitem__(self, name: Any) -> Part:
-        """Return a part of the value: an array of a dict by its name, or what an index takes out of an array.
-
-        `mg.ratio` takes two of them; ``.value`` and ``.stderr`` are those of the estimate.
-        """
-        return part(self.moments, self.components, name)
-
-    @property
     def grad(self) -> dict[str, Any]:
         """Estimate of the gradient, shaped like the parameters."""
-        return self._nested(self._grad)
+        return super().grad if not self.device else dict(tree.unflatten(self._grad))  # a copy needs the right stream
 
     @property
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
-        return self._nested(self._grad_stderr)
+        return super().grad_stderr if not self.device else dict(tree.unflatten(self._grad_stderr))
+
+    @property
+    def _value(self) -> dict[str, Any]:
+        return self.components.value_in(self.moments.estimate)
+
+    @property
+    def _stderr(self) -> dict[str, Any]:
+        return self.components.value_in(self.moments.stderr)
 
     @cached_property
     def _grad(self) -> dict[str, Any]:
@@ -160,42 +136,34 @@ class Estimate:
     def _grad_stderr(self) -> dict[str, Any]:
         return self._by_path(self.moments.stderr)
 
-    def _value_in(self, vector: Float64Array) -> Any:
-        """Return the value as a float, an array, or nested dicts of these: copies."""
-        flat = self.components.value_in(vector)
-        return tree.unflatten({path: x.copy() if x.shape else float(x) for path, x in flat.items()})
-
     def _by_path(self, vector: Float64Array) -> dict[str, Any]:
         """Return the gradient's components by dotted path, as floats and arrays, or as arrays on the device."""
         if self.device:
             return {**self.components.split(to_device(vector))}
         return {path: x if x.shape else float(x) for path, x in self.components.split(vector).items()}
 
-    def _nested(self, flat: dict[str, Any]) -> dict[str, Any]:
-        """Return nested dicts, of copies that may be written to: on a device a copy would need the right stream."""
-        if not self.device:
-            flat = {path: x if isinstance(x, float) else x.copy() for path, x in flat.items()}
-        return dict(tree.unflatten(flat))
+    @cached_property
+    def _whole(self) -> Whole:
+        components, moments = self.components, self.moments
+        numbers = components.values
 
-    @property
-    def n(self) -> int:
-        """Draws asked for, those that were not finite included."""
-        return sum(stop - start for start, stop in self.ranges)
+        def gradients() -> dict[str, tuple[int, Float64Array]]:
+            if components.contracted:
+                return {}
+            return {path: (0, x) for path, x in components.by_parameter(moments.estimate).items()}
 
-    @property
-    def first(self) -> int:
-        """Index of the first draw."""
-        return self.ranges[0][0]
+        return Whole(
+            components.value,
+            moments.estimate[numbers],
+            moments.stderr[numbers],
+            lambda: matrix(components, moments.estimate, moments.count),
+            gradients,
+        )
 
     @property
     def draws_per_second(self) -> float:
         """Draws divided by `seconds`."""
         return self.n / self.seconds if self.seconds > 0 else math.inf
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of integrand, distribution, parameters and data: the same in another process, for any backend."""
-        return self.problem if isinstance(self.problem, str) else self.problem()
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
         """Return confidence intervals for the value and for each component of the gradient, by Student's t.
@@ -211,7 +179,8 @@ class Estimate:
         draws whose components are normal; for others by the central limit theorem, so for n in the hundreds and more.
         Not simultaneous over components.
         """
-        return intervals(level, self._degrees, self.value, self.stderr, self._grad, self._grad_stderr)
+        value = ends(level, self._degrees, self._value, self._stderr)
+        return interval(level, value, ends(level, self._degrees, self._grad, self._grad_stderr))
 
     @property
     def _degrees(self) -> int:
@@ -233,33 +202,13 @@ class Estimate:
         MergeError
             Where the two differ in anything but their draws, or share draws.
         """
-        if not isinstance(other, Estimate):
-            raise MergeError(f"other: given {shown(other)}; accepted: an Estimate")
-        for what, mine, others in (
-            ("seeds", self.seed, other.seed),
-            ("dtypes", self.dtype, other.dtype),
-            ("parameters", dict(self.components.shapes), dict(other.components.shapes)),
-            ("shapes of the value", dict(self.components.value), dict(other.components.value)),
-            ("kinds of gradients", self.components.contracted, other.components.contracted),
-            ("covariances", self.components.covariance, other.components.covariance),
-            ("methods", self.method, other.method),
-            ("groups of draws", self.group, other.group),
-            ("treatments of non-finite draws", self.omitted, other.omitted),
-        ):
-            if mine != others:
-                raise MergeError(f"estimates of different {what}: {mine} and {others}")
-        if self.fingerprint != other.fingerprint:
-            raise MergeError("estimates of different problems (integrand, distribution, parameters or data)")
-        early, late = (self, other) if self.ranges <= other.ranges else (other, self)
+        early, late, common = self._in_order(other, Estimate, "an Estimate")
         return replace(
             early,
             moments=early.moments.merge(late.moments),
-            ranges=union(early.ranges, late.ranges),
-            backend="+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
-            seconds=early.seconds + late.seconds,
-            problem=early.fingerprint,
             nonfinite=early.nonfinite + late.nonfinite,
             device=self.device,
+            **common,
         )
 
     # Files
@@ -285,39 +234,9 @@ class Estimate:
             "moments": record.of_moments(self.moments),
         }
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the estimate that :meth:`to_dict` wrote; it merges as the original does.
-
-        Raises
-        ------
-        ParameterError
-            Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
-        """
-        return cls(**record.arguments(fields))
-
-    def to_json(self) -> str:
-        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
-
-        A field more than there, "digest", is a hash of all others.
-        """
-        return dumps(signed(self.to_dict()))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Return the estimate that :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str or bytes
-            The JSON itself, also as another program formatted it. That of earlier versions has no digest.
-
-        Raises
-        ------
-        ParameterError
-            Not strict JSON, not an estimate, or changed after it was written.
-        """
-        return cls.from_dict(record.parsed(text))
+    @staticmethod
+    def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+        return record.arguments(given)
 
     # Printing
 
@@ -325,8 +244,7 @@ class Estimate:
         grad = ", ".join(self.components.shapes)
         if self.components.of_number:
             return f"Estimate(value={self.value:.6g}, stderr={self.stderr:.2g}, n={self.n}, grad={{{grad}}})"
-        shapes = ", ".join(f"{path}: {shape}" if path else f"{shape}" for path, shape in self.components.value.items())
-        return f"Estimate(value of shape {shapes}, n={self.n}, grad={{{grad}}})"
+        return f"Estimate(value of shape {shapes_line(self.components)}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
         table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components)

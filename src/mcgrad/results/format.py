@@ -61,6 +61,11 @@ def _digits(mean: float, error: float, reach: float) -> tuple[str, str, str]:
     return f"{mean:.{digits}e}", f"{error:.1e}", f"[{low:.{digits}e}, {high:.{digits}e}]"
 
 
+def shapes_line(components: Components) -> str:
+    """Return the shape of a value, or those of the arrays in it."""
+    return ", ".join(f"{path}: {shape}" if path else f"{shape}" for path, shape in components.value.items())
+
+
 def run(n: int, dtype: str, backend: str, seconds: float, seed: int, first: int) -> str:
     """Say what was run, and how fast that was."""
     speed = f" ({n / seconds:.3g} draws/s)" if seconds > 0 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
 from mcgrad.moments import Float64Array
+
+Ends: TypeAlias = tuple[Any, Any]  # lower and upper
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,33 @@ def intervals(
     level : float
         Probability that one interval covers, 0 < level < 1.
     degrees : array_like
-        Degrees of freedom of the standard errors: one number, or an array whose shape is that of the first axes of
-        each of the arrays.
+        Degrees of freedom of the standard errors, as `ends` takes them.
     value, grad
         The estimates: a float, an array or a nested dict of them; those of the gradient by dotted path.
     stderr, grad_stderr
         Their standard errors.
+    """
+    of_value = ends(level, degrees, tree.flatten(value), tree.flatten(stderr))
+    return interval(level, of_value, ends(level, degrees, grad, grad_stderr))
+
+
+def interval(level: float, value: Mapping[str, Ends], grad: Mapping[str, Ends]) -> ConfidenceInterval:
+    """Return the intervals whose ends are given by dotted path."""
+    return ConfidenceInterval(float(level), tree.unflatten(value), tree.unflatten(grad))
+
+
+def ends(level: float, degrees: ArrayLike, means: Mapping[str, Any], errors: Mapping[str, Any]) -> dict[str, Ends]:
+    """Return the lower and the upper ends of intervals about numbers, by dotted path.
+
+    Parameters
+    ----------
+    level : float
+        Probability that one interval covers, 0 < level < 1.
+    degrees : array_like
+        Degrees of freedom of the standard errors: one number, or an array whose shape is that of the first axes of
+        each of the arrays.
+    means, errors : mapping from str to float or array
+        Estimates, and their standard errors.
 
     References
     ----------
@@ -63,17 +86,11 @@ def intervals(
     if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
     t = quantile(float(level), degrees)
-
-    def around(means: Mapping[str, Any], errors: Mapping[str, Any]) -> Any:
-        found = {}
-        for path, error in errors.items():
-            width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
-            found[path] = means[path] - width, means[path] + width
-        return tree.unflatten(found)
-
-    return ConfidenceInterval(
-        float(level), around(tree.flatten(value), tree.flatten(stderr)), around(grad, grad_stderr)
-    )
+    found = {}
+    for path, error in errors.items():
+        width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
+        found[path] = means[path] - width, means[path] + width
+    return found
 
 
 def quantile(level: float, degrees: ArrayLike) -> Float64Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,42 +13,96 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
-from mcgrad.moments import Float64Array, Moments
-from mcgrad.results.components import Components
-from mcgrad.results.covariance import matrix
+from mcgrad.moments import Float64Array
+from mcgrad.noise import Shape
+from mcgrad.results.covariance import nested_twice
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """The value of an estimate, of which there are parts.
+
+    Attributes
+    ----------
+    shapes : mapping from str to tuple of int
+        Of the arrays of the value, by dotted path.
+    estimate, stderr : array, shape (..., K)
+        Its numbers; of a batch the batch axes lead.
+    covariance : callable
+        Returns their covariance, of shape (..., K, K), or raises.
+    gradients : callable
+        Returns their gradients by the path of a parameter: how many axes lead, and the array, of shape (..., K, *shape
+        of the parameter).
+    """
+
+    shapes: Mapping[str, Shape]
+    estimate: Float64Array
+    stderr: Float64Array
+    covariance: Callable[[], Float64Array]
+    gradients: Callable[[], Mapping[str, tuple[int, Float64Array]]]
+
+    @cached_property
+    def square(self) -> Float64Array:
+        """The covariance."""
+        return self.covariance()
+
+    def nested_covariance(self) -> Any:
+        """Return the covariance, nested twice as the value is."""
+        return nested_twice(self.square, self.shapes)
+
+    def part(self, name: Any) -> Part:
+        """Return a part of the value.
+
+        Parameters
+        ----------
+        name : str, or an index as NumPy takes it
+            The dotted path of one array of a dict, or an index of an array.
+
+        Raises
+        ------
+        ParameterError
+            There is no such part.
+        """
+        start, flat = 0, {}
+        for path, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            flat[path], start = np.arange(start, stop).reshape(shape), stop
+        if "" in flat:
+            return Part(_indexed(flat[""], name), self)
+        if not isinstance(name, str) or name not in flat:
+            raise ParameterError("name", shown(name), " or ".join(map(repr, flat)))
+        return Part(flat[name], self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Part:
-    """A part of the value of an `Estimate`: ``est["name"]`` of a dict of arrays, or ``est[index]`` of an array.
+    """A part of the value of an estimate: ``est["name"]`` of a dict of arrays, or ``est[index]`` of an array.
 
     Attributes
     ----------
     value, stderr : float or array
-        Of the estimate.
+        Of the estimate; of a batch whose value is by row with the batch axes in front.
     positions : array of int
-        Where its numbers are among the components of the estimate; of the part's shape.
-    moments : Moments
-    components : Components
-        Of the whole estimate.
+        Where its numbers are among those of the value; of the part's shape.
+    whole : Whole
+        The value that it is a part of.
     """
 
     positions: npt.NDArray[np.intp]
-    moments: Moments
-    components: Components
+    whole: Whole
 
     @property
     def value(self) -> Any:
         """Estimate of the expectation."""
-        return _plain(self.moments.estimate[self.positions])
+        return _plain(self.whole.estimate[..., self.positions])
 
     @property
     def stderr(self) -> Any:
         """Standard error of `value`."""
-        return _plain(self.moments.stderr[self.positions])
+        return _plain(self.whole.stderr[..., self.positions])
 
     def __getitem__(self, index: Any) -> Part:
-        return Part(_indexed(self.positions, index), self.moments, self.components)
+        return Part(_indexed(self.positions, index), self.whole)
 
     def __repr__(self) -> str:
         return f"Part(value={self.value}, stderr={self.stderr})"
@@ -62,35 +119,13 @@ class Ratio:
     grad : nested dict
         Estimate of its gradient in each parameter, of shape (*shape of the ratio, *shape of the parameter). Without
         standard errors: those take covariances of values and gradients, which an estimate does not hold. Empty where
-        the estimate has a cotangent.
+        the estimate has a cotangent. Of the rows of a batch it is in the parameters that have rows, of shape
+        (*batch, *shape of the ratio, *shape of the parameter), and with ``reduce="none"`` in all.
     """
 
     value: Any
     stderr: Any
     grad: dict[str, Any]
-
-
-def part(moments: Moments, components: Components, name: Any) -> Part:
-    """Return a part of a value.
-
-    Parameters
-    ----------
-    moments : Moments
-    components : Components
-    name : str, or an index as NumPy takes it
-        The dotted path of one array of a dict, or an index of an array.
-
-    Raises
-    ------
-    ParameterError
-        There is no such part.
-    """
-    flat = components.value_in(np.arange(len(components)))
-    if "" in flat:
-        return Part(_indexed(flat[""], name), moments, components)
-    if not isinstance(name, str) or name not in flat:
-        raise ParameterError("name", shown(name), " or ".join(map(repr, flat)))
-    return Part(flat[name], moments, components)
 
 
 def ratio(a: Part, b: Part) -> Ratio:
@@ -100,7 +135,8 @@ def ratio(a: Part, b: Part) -> Ratio:
     ----------
     a, b : Part
         ``est["numerator"]`` and ``est["denominator"]``, or ``est[0]`` and ``est[1]``, of one `Estimate` that was made
-        with ``covariance=True``. Their shapes broadcast.
+        with ``covariance=True``. Their shapes broadcast. Of a `BatchEstimate` the ratio is by row, as its value is;
+        with ``reduce="sum"`` or ``"mean"`` it is that of the sums.
 
     Returns
     -------
@@ -122,33 +158,32 @@ def ratio(a: Part, b: Part) -> Ratio:
     for name, given in {"a": a, "b": b}.items():
         if not isinstance(given, Part):
             raise ParameterError(name, shown(given), 'a part of an estimate, such as est["name"] or est[0]')
-    if a.moments is not b.moments:
+    if a.whole is not b.whole:
         raise ParameterError("b", "a part of another estimate than a", "two parts of one estimate")
     try:
         above, below = np.broadcast_arrays(a.positions, b.positions)
     except ValueError:
         raise ParameterError("b", f"shape {b.positions.shape}", f"a shape that fits a's, {a.positions.shape}") from None
-    square = matrix(a.moments, a.components)
-    top, bottom = a.moments.estimate[above], a.moments.estimate[below]
+    square, numbers = a.whole.square, a.whole.estimate
+    top, bottom = numbers[..., above], numbers[..., below]
     with np.errstate(all="ignore"):
         value = top / bottom
-        variance = square[above, above] - 2 * value * square[above, below] + np.square(value) * square[below, below]
+        variance = square[..., above, above] - 2 * value * square[..., above, below]
+        variance += np.square(value) * square[..., below, below]
         stderr = np.sqrt(np.maximum(variance, 0.0)) / np.abs(bottom)
-    return Ratio(_plain(value), _plain(stderr), _gradient(a, above, below, value, bottom))
+    return Ratio(_plain(value), _plain(stderr), _gradient(a.whole, above, below, value, bottom))
 
 
 def _gradient(
-    a: Part, above: npt.NDArray[np.intp], below: npt.NDArray[np.intp], value: Float64Array, bottom: Float64Array
+    whole: Whole, above: npt.NDArray[np.intp], below: npt.NDArray[np.intp], value: Float64Array, bottom: Float64Array
 ) -> dict[str, Any]:
-    if a.components.contracted:
-        return {}
     found = {}
-    for path, rows in a.components.by_parameter(a.moments.estimate).items():
-        ones = (1,) * (rows.ndim - 1)
+    for path, (lead, rows) in whole.gradients().items():
+        ones = (1,) * (rows.ndim - lead - 1)
         r, b = (x.reshape((*x.shape, *ones)) for x in (value, bottom))
         with np.errstate(all="ignore"):
-            found[path] = _plain((rows[above] - r * rows[below]) / b)
-    return dict(tree.unflatten(found))
+            found[path] = _plain((np.take(rows, above, lead) - r * np.take(rows, below, lead)) / b)
+    return dict(tree.unflatten(found)) if found else {}
 
 
 def _indexed(positions: npt.NDArray[np.intp], index: Any) -> npt.NDArray[np.intp]:

@@ -74,7 +74,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     _all_there(fields)
     ranges, group, groups = draws(fields)
-    components = _components(fields)
+    components = components_of(fields)
     nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
     found = {
         "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, len(components)),
@@ -194,7 +194,8 @@ def of_components(components: Components) -> dict[str, Any]:
     return found | {name: True for name, mark in marks.items() if mark}
 
 
-def _components(fields: Mapping[str, Any]) -> Components:
+def components_of(fields: Mapping[str, Any]) -> Components:
+    """Return the components that fields describe."""
     of_array = shapes_by_path("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
     if not of_array:
         raise ParameterError("value_shapes", "an empty object", "an object of lists by name")

@@ -23,6 +23,9 @@ class RowMoments:
         As of `Moments`, for each row.
     totals, variances : array of float64, shape (S,)
         Sums over the rows of the means of other components, and of the variances of these means.
+    degrees : array of float64, shape (S,), optional
+        Degrees of freedom of these variances, those of all rows together: by default one less than its draws for each
+        row. Some kernels take them from pairs of draws, which have half as many.
     """
 
     counts: NDArray[np.int64]
@@ -30,6 +33,7 @@ class RowMoments:
     norms: Float64Array
     totals: Float64Array
     variances: Float64Array
+    degrees: Float64Array | None = None
 
     @cached_property
     def estimate(self) -> Float64Array:
@@ -50,6 +54,13 @@ class RowMoments:
     def total_stderr(self) -> Float64Array:
         """Standard errors of the sums over the rows."""
         return np.sqrt(self.variances)
+
+    @cached_property
+    def total_degrees(self) -> Float64Array:
+        """Degrees of freedom of `total_stderr`, shape (S,)."""
+        if self.degrees is not None:
+            return self.degrees
+        return np.full(len(self.totals), float(np.maximum(self.counts - 1, 0).sum()))
 
     def merge(self, other: RowMoments, share: float) -> RowMoments:
         """Return the moments over the draws of both.
@@ -73,4 +84,4 @@ class RowMoments:
                 means[rows], norms[rows] = full.means[rows], full.norms[rows]
             totals = (1.0 - share) * self.totals + share * other.totals
             variances = np.square(1.0 - share) * self.variances + np.square(share) * other.variances
-        return RowMoments(counts, means, norms, totals, variances)
+        return RowMoments(counts, means, norms, totals, variances, self.total_degrees + other.total_degrees)

@@ -1,0 +1,218 @@
+"""What the results of one problem and of a batch have in common: how they nest, merge, and are kept in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cached_property
+from typing import Any, Self
+
+from mcgrad import tree
+from mcgrad.errors import MergeError, shown
+from mcgrad.results.components import Components
+from mcgrad.results.ranges import Ranges, union
+from mcgrad.results.ratio import Part, Whole
+from mcgrad.results.record import parsed
+from mcgrad.results.strict_json import dumps, signed
+
+
+class Result:
+    """A result: expectations and their gradients with standard errors, over some draws of a seed.
+
+    A subclass is a frozen dataclass. It has the numbers, as floats and arrays by dotted path (`_value`, `_stderr`,
+    `_grad`, `_grad_stderr`), what a part of them is a part of (`_whole`), and its fields in a file (`to_dict`,
+    `_arguments`).
+    """
+
+    components: Components
+    ranges: Ranges
+    seed: int
+    dtype: str
+    backend: str
+    seconds: float
+    problem: str | Callable[[], str]
+    omitted: bool
+    method: str | dict[str, str]
+    choice: str
+    group: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}  # type: ignore[arg-type]
+
+    # Results
+
+    @property
+    def _value(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @property
+    def _stderr(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @property
+    def _grad(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @property
+    def _grad_stderr(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @property
+    def _whole(self) -> Whole:
+        raise NotImplementedError
+
+    @property
+    def value(self) -> Any:
+        """Estimate of E f(z); NaN where a draw spoiled it, infinite where it is so exactly."""
+        return nested(self._value)
+
+    @property
+    def stderr(self) -> Any:
+        """Standard error of `value`, number by number."""
+        return nested(self._stderr)
+
+    @property
+    def grad(self) -> dict[str, Any]:
+        """Estimate of the gradient, shaped like the parameters."""
+        return dict(nested(self._grad))
+
+    @property
+    def grad_stderr(self) -> dict[str, Any]:
+        """Standard errors of `grad`, component by component."""
+        return dict(nested(self._grad_stderr))
+
+    @property
+    def covariance(self) -> Any:
+        """Covariance of the estimates of the numbers of `value`, whose diagonal holds the squares of `stderr`.
+
+        A float for a number; an array of shape (*shape, *shape) for an array; for a nested dict of arrays one that
+        nests twice, ``est.covariance["a"]["b"]`` of shape (*shape of a, *shape of b). Of a batch whose value is by row,
+        with the batch axes in front of each array.
+
+        Raises
+        ------
+        ParameterError
+            The estimate was not made with ``covariance=True``.
+        """
+        return self._whole.nested_covariance()
+
+    def __getitem__(self, name: Any) -> Part:
+        """Return a part of the value: an array of a dict by its name, or what an index takes out of an array.
+
+        `mg.ratio` takes two of them; ``.value`` and ``.stderr`` are those of the estimate. The index is of the array
+        that f returns, also in a batch, whose axes stay in front.
+        """
+        return self._whole.part(name)
+
+    @property
+    def n(self) -> int:
+        """Draws asked for, those that were not finite included; of a batch, of each row."""
+        return sum(stop - start for start, stop in self.ranges)
+
+    @property
+    def first(self) -> int:
+        """Index of the first draw."""
+        return self.ranges[0][0]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        return self.problem if isinstance(self.problem, str) else self.problem()
+
+    # Merging
+
+    def _kinds(self) -> dict[str, Any]:
+        """What estimates that merge have in common, by its name in the plural."""
+        return {
+            "seeds": self.seed,
+            "dtypes": self.dtype,
+            "parameters": dict(self.components.shapes),
+            "shapes of the value": dict(self.components.value),
+            "kinds of gradients": self.components.contracted,
+            "covariances": self.components.covariance,
+            "methods": self.method,
+            "groups of draws": self.group,
+            "treatments of non-finite draws": self.omitted,
+        }
+
+    def _in_order(self, other: Self, kind: type[Self], name: str) -> tuple[Self, Self, dict[str, Any]]:
+        """Return two estimates that merge in the order of their draws, and what follows for both from what each says.
+
+        Raises
+        ------
+        MergeError
+            They do not merge.
+        """
+        if not isinstance(other, kind):
+            raise MergeError(f"other: given {shown(other)}; accepted: {name}")
+        others = other._kinds()
+        for what, mine in self._kinds().items():
+            if mine != others[what]:
+                raise MergeError(f"estimates of different {what}: {mine} and {others[what]}")
+        if self.fingerprint != other.fingerprint:
+            raise MergeError("estimates of different problems (integrand, distribution, parameters or data)")
+        early, late = (self, other) if self.ranges <= other.ranges else (other, self)
+        return (
+            early,
+            late,
+            {
+                "ranges": union(early.ranges, late.ranges),
+                "backend": "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
+                "seconds": early.seconds + late.seconds,
+                "problem": early.fingerprint,
+            },
+        )
+
+    # Files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as dicts, lists, strings and numbers; :meth:`from_dict` reads it back exactly.
+
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr`` are there for other readers; :meth:`from_dict` works them
+        out again from ``moments``.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is made of the fields in a file."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the estimate that :meth:`to_dict` wrote; it merges as the original does.
+
+        Raises
+        ------
+        ParameterError
+            Where `fields` is not what :meth:`to_dict` writes, or does not have the digest that is among them.
+        """
+        return cls(**cls._arguments(fields))
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as strict JSON; NaN and infinities are the strings "nan", "inf" and "-inf".
+
+        A field more than there, "digest", is a hash of all others.
+        """
+        return dumps(signed(self.to_dict()))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Return the estimate that :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str or bytes
+            The JSON itself, also as another program formatted it. That of earlier versions has no digest.
+
+        Raises
+        ------
+        ParameterError
+            Not strict JSON, not such an estimate, or changed after it was written.
+        """
+        return cls.from_dict(parsed(text))
+
+
+def nested(flat: Mapping[str, Any]) -> Any:
+    """Return nested dicts of what is given by dotted path: copies of arrays, which may be written to, and floats."""
+    return tree.unflatten({path: x.copy() if getattr(x, "shape", ()) else float(x) for path, x in flat.items()})
