@@ -131,6 +131,7 @@ def test_no_rows_of_any_family(name):
     empty = type(q)(**{path: np.empty((0, *x.shape)) for path, x in q.flat_params.items()}, batch_ndim=1)
     assert empty.event_shape == q.event_shape
     assert empty.sample(3).shape == (3, 0, *q.event_shape)
+    assert repr(empty).startswith(f"{type(q).__name__}(")
 
 
 def test_a_part_without_batch_axes_is_shared():
@@ -174,3 +175,24 @@ def test_a_part_without_batch_axes_is_shared():
 def test_refusals_name_the_row(act, message):
     with pytest.raises(mg.ParameterError, match=message):
         act()
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        (mg.Normal, {"loc": np.zeros(4), "scale": [1.0, 1.0, 1.0, 0.0]}, r"^scale: given 0\.0 in row 3;"),
+        (mg.Uniform, {"low": np.zeros(4), "high": [1.0, 1.0, 1.0, -1.0]}, r"^low, high: given .* in row 3;"),
+    ],
+)
+def test_refusals_name_rows_that_came_later(family, change, message):
+    run = mg.Estimator(lambda z: z, family(np.zeros(2), np.ones(2), batch_ndim=1), backend="numpy")
+    with pytest.raises(mg.ParameterError, match=message):
+        run(2, **change)
+
+
+def test_rows_that_come_after_none_are_within_the_table_of_a_poisson():
+    run = mg.Estimator(lambda z: z, mg.Poisson(np.zeros(0), batch_ndim=1), method="score", backend="numpy")
+    assert run(2).value.shape == (0,)
+    assert np.all(run(2000, rate=np.array([3.0, 9.0])).value > [2.5, 8.0])
+    with pytest.raises(mg.ParameterError, match=r"^rate: given rate = 100\.0 in row 1; .* max_rate = 16"):
+        run(2, rate=np.array([3.0, 100.0]))

@@ -79,6 +79,12 @@ def test_other_methods(method):
     assert (est.grad_stderr["loc"] > 0).all()
 
 
+def test_rare_draws_in_a_row_are_named():
+    q = mg.Joint(a=mg.Bernoulli(np.array([0.5, 1e-9]), batch_ndim=1), b=mg.Normal())
+    with pytest.warns(mg.RareDrawsWarning, match=r"^a\.probs in row 1 of 2: the gradient is zero"):
+        mg.estimate(lambda z: z["a"] * z["b"], q, 50, common_noise=True, method={"a": "score"}, backend="numpy")
+
+
 def test_one_row_and_merged_ranges():
     est = batch(rows=slice(0, 1))
     assert est.value.shape == (1,)

@@ -315,7 +315,8 @@ class Distribution(Family):
             path = next(path for path, answer in answers.items() if not answer)
             constraint, array = self._constraint(path), to_host(flat[path])
             if self.batch and path in self.batch.by_row:
-                raise constraint.refuse_row(path, self.batch.rows(array), self.batch.name)
+                rows = BatchAxes.of({path: array}, self.batch.ndim, [path])  # there may be others than at first
+                raise constraint.refuse_row(path, rows.rows(array), rows.name)
             raise constraint.refuse(path, array)
 
     def _accepts(self, path: str, array: FloatArray) -> Any:

@@ -124,19 +124,19 @@ class BatchAxes:
         together : bool
             Whether `check` works element by element, so that it may take all rows at once, on a last axis.
         """
-        size = BatchAxes.of(flat, self.ndim, self.by_row).size
-        if together and size:
+        now = BatchAxes.of(flat, self.ndim, self.by_row)  # of as many rows as these have
+        if together and now.size:
             try:
                 check(self.rows_last(flat))
             except ParameterError:
                 pass  # of a row that is found below
             else:
                 return
-        for row in range(size):
+        for row in range(now.size):
             try:
                 check(self.row(flat, row))
             except ParameterError as error:
-                raise ParameterError(error.parameter, f"{error.given} in {self.name(row)}", error.accepted) from None
+                raise ParameterError(error.parameter, f"{error.given} in {now.name(row)}", error.accepted) from None
 
     def first(self, flat: Mapping[str, FloatArray], known: Mapping[str, FloatArray]) -> Iterator[dict[str, FloatArray]]:
         """Yield the parameters of the first row; of a batch without rows parameters to try, until some are accepted.

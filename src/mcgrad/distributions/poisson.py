@@ -59,6 +59,8 @@ class Poisson(Distribution):
             raise ParameterError("max_rate", shown(max_rate), f"a number > 0, at most {MOST:,.0f}")
         self._set(max_rate=max_rate)
         super().__init__(rate=rate, batch_ndim=batch_ndim)
+        if self.max_rate is None:  # no row was checked
+            self._set(max_rate=self.template.max_rate)
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse rates beyond the table."""

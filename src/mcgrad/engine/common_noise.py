@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,11 @@ class CommonNoise:
     omit : bool
         Whether draws with a non-finite output are left out: of all rows.
     threads : int, optional
+
+    Attributes
+    ----------
+    random : bool array
+        Which components of the outputs by row differ from draw to draw.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class CommonNoise:
         }
         self._by_row = [VALUE, *self._components.shapes, *([COVARIANCE] if self._components.covariance else [])]
         self._summed = [*self._over_rows.shapes]
+        differ = np.concatenate([np.full(out.var.size, out.var.by_draw) for out in self._program.outputs])
+        self.random = self._columns(differ)[0]
         self._average = Averager(dispatched, _Complete(self._program, free), derived.groups, omit, threads)
 
     def __call__(self, values: Values, call: Call) -> tuple[Finished, Together, float, str]:
@@ -100,16 +108,17 @@ class CommonNoise:
         mean, norm = (np.concatenate([x[where] for where in found]) for x in (moments.mean, moments.norm))
         return Moments(moments.count, mean, norm)
 
+    def _columns(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what is by row of all components: of shape (rows, components of a row)."""
+        return np.concatenate([x[self._slices[path]].reshape(self._rows, -1) for path in self._by_row], axis=1)
+
     def _of_rows(self, moments: Moments) -> RowMoments:
         rows, components = self._rows, self._components
-
-        def columns(x: Float64Array) -> Float64Array:
-            return np.concatenate([x[self._slices[path]].reshape(rows, -1) for path in self._by_row], axis=1)
 
         def sums(x: Float64Array) -> Float64Array:
             return np.concatenate([x[:0], *(x[self._slices[path]] for path in self._summed)])
 
-        means, norms = columns(moments.mean), columns(moments.norm)
+        means, norms = self._columns(moments.mean), self._columns(moments.norm)
         totals, variances = sums(moments.mean), np.square(sums(moments.stderr))
         bad = ~np.isfinite(means[:, components.values])
         spoiled = components.derivatives_of(bad)

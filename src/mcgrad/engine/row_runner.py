@@ -207,7 +207,7 @@ class RowRunner:
         if self._along and q.bridges is not None:
             warn_of_gaps(q, self._of_row(values, 0), self._along, n)
             self._along = []
-        of_row, random = partial(self._of_row, values), self._finish.random
+        of_row, random = partial(self._of_row, values), (self._common or self._finish).random
         warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
 
     def _of_row(self, values: Values, row: int) -> Values:
