@@ -82,6 +82,9 @@ class Machine:
         self.copies: list[int] = []  # bytes
         self.asked: set[str] = set()  # functions of NumPy that arrays answered
         self.transfers = 0  # of arrays to the host
+        self.waits = 0  # of the host, for a stream or an event
+        self.allocations = 0  # of memory on devices, by CuPy's own allocator
+        self.capturing: dict[int, list[Any]] = {}  # what was put into streams whose work goes to a graph
         self.faults: list[Exception] = []  # to be raised by what comes next
         self.array_faults: list[Exception] = []  # to be raised by the next computation with arrays
         self.bound: set[tuple[int, int]] = set()  # threads and the devices whose contexts they have
@@ -96,8 +99,14 @@ class Machine:
     def device(self) -> int:
         return getattr(self.local, "device", 0)
 
+    def cuda_alloc(self, nbytes: int) -> Any:
+        """Allocate as CuPy does: by the allocator of the innermost context."""
+        stack = getattr(self.local, "allocators", [])
+        return stack[-1](nbytes) if stack else self.alloc(nbytes)
+
     def alloc(self, nbytes: int, device: int | None = -1) -> Any:
         self.fault()
+        self.allocations += 1
         device = self.device if device == -1 else device
         if device is not None:
             if self.used[device] + nbytes > self.memory:
@@ -132,13 +141,27 @@ class Machine:
 
     def do(self, stream: int, work: Any) -> None:
         self.fault()
-        self.streams[stream].append(work)
+        (self.capturing[stream] if stream in self.capturing else self.streams[stream]).append(work)
+
+    def replay(self, graph: list[Any]) -> None:
+        """Do what a stream that was captured holds, as its graph does."""
+        for work in graph:
+            work()
 
     def finish(self, stream: int, until: Any = None) -> None:
         with self.lock:
             queue = self.streams[stream]
             while queue and not (until is not None and until.done):
                 queue.popleft()()
+
+    def synchronize(self, stream: int, until: Any = None) -> None:
+        """Let the host wait for a stream."""
+        assert stream not in self.capturing, "a wait for a stream that is captured"
+        self.waits += 1
+        self.finish(stream, until)
+
+    def clear(self, to: int, value: int, nbytes: int, stream: int) -> None:
+        self.do(stream, lambda: self.view(to, nbytes=nbytes).fill(value))
 
     def copy(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:
         assert kind == 4
@@ -234,7 +257,7 @@ class Stream:
         self.machine.local.stack.pop()
 
     def synchronize(self) -> None:
-        self.machine.finish(self.ptr)
+        self.machine.synchronize(self.ptr)
 
 
 class Event:
@@ -248,7 +271,20 @@ class Event:
 
     def synchronize(self) -> None:
         mark = self.machine.events[self.ptr]
-        self.machine.finish(mark.stream, mark)
+        self.machine.synchronize(mark.stream, mark)
+
+
+class Allocating:
+    """A context in which an allocator is the thread's."""
+
+    def __init__(self, machine: Machine, allocator: Any) -> None:
+        self.machine, self.allocator = machine, allocator
+
+    def __enter__(self) -> None:
+        self.machine.local.__dict__.setdefault("allocators", []).append(self.allocator)
+
+    def __exit__(self, *error: object) -> None:
+        self.machine.local.allocators.pop()
 
 
 def _module(machine: Machine) -> Any:
@@ -263,7 +299,9 @@ def _module(machine: Machine) -> Any:
         setDevice=machine.set_device,
         free=lambda address: machine.bound.add((threading.get_ident(), machine.device)),
         streamCreateWithFlags=lambda flags: machine.new_stream(),
-        streamSynchronize=machine.finish,
+        streamSynchronize=machine.synchronize,
+        streamIsCapturing=lambda stream: stream in machine.capturing,
+        memsetAsync=machine.clear,
         streamWaitEvent=machine.wait_for,
         eventCreateWithFlags=lambda flags: next(machine.numbers),
         eventRecord=machine.record,
@@ -310,7 +348,10 @@ def _module(machine: Machine) -> Any:
     module: Any = ModuleType("cupy")
     module.__spec__ = ModuleSpec("cupy", None)
     module.cuda = SimpleNamespace(
-        alloc=machine.alloc,
+        alloc=machine.cuda_alloc,
+        using_allocator=lambda allocator: Allocating(machine, allocator),
+        UnownedMemory=lambda address, nbytes, owner, device=-1: SimpleNamespace(ptr=address, owner=owner),
+        MemoryPointer=lambda memory, offset: SimpleNamespace(ptr=memory.ptr + offset, memory=memory),
         alloc_pinned_memory=machine.pinned,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=runtime,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.cuda import compiled
+from mcgrad.backends.cuda import compiled, in_stream as cuda_in_stream
 from mcgrad.backends.host_values import HostValues
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program
+from mcgrad.kernels import in_stream
 from mcgrad.toolchain.ptx import Ptx
 from tests.cuda.fake_cupy import Machine, install
 
@@ -36,8 +38,10 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
             expected = next(values).transpose(axes).ravel()
             np.testing.assert_array_equal(flat[: expected.size], expected)
 
-    def run(grid: int, threads: int, shared: int, key0: int, key1: int, start: int, stop: int, base: int,
+    def run(grid: int, threads: int, shared: int, key0: Any, key1: Any, start: int, stop: int, base: int,
             chunks: int, omit: bool, out: Any, *rest: Any) -> None:  # fmt: skip
+        if emitted.key_in_memory:
+            key0, key1 = int(key0[0]), int(key1[0])
         assert threads == emitted.threads
         assert 1 <= grid <= chunks
         assert base <= start < stop <= base + chunks * emitted.chunk
@@ -72,14 +76,58 @@ def add_up(grid: int, threads: int, shared: int, partials: Any, chunks: int, tot
     totals[:grid] = partials[: grid * chunks].reshape(grid, chunks).sum(axis=1)
 
 
+def scalar_kernel(function: Any) -> Any:
+    """Return a kernel of kernels/in_stream.py as a function of the machine: its code, for one thread of a block."""
+
+    def array(size: int, dtype: Any) -> Any:
+        return np.zeros(size, np.int32)
+
+    cuda = SimpleNamespace(syncthreads=lambda: None, shared=SimpleNamespace(array=array))
+
+    def of(python: Any, **more: Any) -> Any:
+        plain = {"float64": float, "int32": int, "int64": int, "THREADS": 1, "cuda": cuda, "at": at, "put": put}
+        return FunctionType(python.__code__, {**python.__globals__, **plain, **more})
+
+    def at(memory: Any, index: int) -> Any:
+        assert 0 <= index < memory.size
+        return memory[index].item()
+
+    def put(memory: Any, index: int, value: Any) -> None:
+        assert 0 <= index < memory.size
+        memory[index] = value
+
+    python = getattr(function, "py_func", function)
+    body = of(python, moments=of(in_stream.moments.py_func))
+
+    def run(grid: int, threads: int, shared: int, *arguments: Any) -> None:
+        cuda.threadIdx = SimpleNamespace(x=0)
+        for block in range(grid * threads if python is in_stream.shift else grid):
+            cuda.blockIdx = SimpleNamespace(x=block)
+            body(*arguments)
+
+    return run
+
+
+IN_STREAM = {
+    "key": ["uint32", "uint32", "pointer uint32"],
+    "shift": ["pointer float64", "int32", "int64", "int32", "pointer real"],
+    "results": (
+        ["pointer float64", "int32", "int32", "int64", "int32", "int32", "pointer real", "float64", "float64"]
+        + ["pointer int32", "pointer float64", "pointer uint8", "pointer int32", "int32", "int32", "pointer uint8"]
+        + ["pointer result"] * 3 + ["pointer int64", "int32"]
+    ),
+}  # fmt: skip
+
+
 def arguments(emitted: Any, dtype: str) -> list[str]:
     """Types of a kernel's arguments."""
+    common = [*["pointer uint32"] * 2, *COMMON[2:]] if emitted.key_in_memory else COMMON
     if emitted.by_value:
-        return [*COMMON, *[dtype] * (sum(var.size for var, _ in emitted.scalars) + emitted.components)]
+        return [*common, *[dtype] * (sum(var.size for var, _ in emitted.scalars) + emitted.components)]
     pointers = [f"pointer {dtype}"] * 2
     if emitted.workspace or emitted.matrices or emitted.shared:
         pointers += [f"pointer {emitted.tables.dtype}", *[f"pointer {dtype}"] * (1 + len(emitted.matrices))]
-    return [*COMMON, *pointers]
+    return [*common, *pointers]
 
 
 def machine(monkeypatch: Any, run: Any = reference, merge: Any = add_up, **options: Any) -> Machine:
@@ -98,8 +146,17 @@ def machine(monkeypatch: Any, run: Any = reference, merge: Any = add_up, **optio
         self.seen = {path: getattr(x, "_host", x) for path, x in inputs.items()}
         return original(self, inputs)
 
+    def load_in_stream(device: Any, dtype: Any, result: Any) -> list[Any]:
+        kinds = {"real": str(dtype), "result": str(result)}
+        return [
+            device.load(Ptx("", name, made.kernel(scalar_kernel(getattr(in_stream, name)), [
+                f"pointer {kinds[kind[8:]]}" if kind[8:] in kinds else kind for kind in types])), keep=False)
+            for name, types in IN_STREAM.items()
+        ]  # fmt: skip
+
     original = compiled.Constants.__call__
     monkeypatch.setattr(compiled.Constants, "__call__", compute)
     monkeypatch.setattr(compiled.Compiled, "_load", load)
     monkeypatch.setattr(compiled, "_merge", load_merge)
+    monkeypatch.setattr(cuda_in_stream, "functions", load_in_stream)
     return made

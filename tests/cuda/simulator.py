@@ -170,6 +170,13 @@ def dynamic_shared(dtype):
     return cuda.shared.array(0, np.dtype(dtype))  # noqa: F821 - the simulator's
 
 
+def in_place(argument: Any) -> Any:
+    """Return an array as one that the simulator does not copy: the parts of one piece of memory may overlap."""
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    return FakeCUDAArray(argument) if isinstance(argument, np.ndarray) else argument
+
+
 def kernel(emitted: Emitted, dtype: str) -> Callable[..., None]:
     """Return the kernel: call it as `kernel(grid, *arguments)`."""
     from mcgrad.kernels.target import cuda

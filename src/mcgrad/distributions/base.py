@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from mcgrad import noise as noises, tree
 from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
 from mcgrad.distributions.batch_axes import BatchAxes, batch_ndim
-from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, real
+from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, checks_on_host, real
 from mcgrad.distributions.divergence_forms import Form
 from mcgrad.distributions.family import Family, is_built_in
 from mcgrad.distributions.parameters import float_array, owned, rounded
@@ -324,6 +324,18 @@ class Distribution(Family):
         if self.batch and path in self.batch.by_row:
             return constraint.check_rows(self.batch.rows(array))
         return constraint.check(array)
+
+    def condition(self, path: str, array: FloatArray) -> Any:
+        """Return whether the constraint of a parameter accepts an array: for one on a device without waiting for it.
+
+        What limits parameters by one another (`has_check`) is not part of it.
+        """
+        return self._accepts(path, array)
+
+    @property
+    def checks_on_host(self) -> bool:
+        """Whether values are checked on the host, wherever they are."""
+        return self.has_check or any(checks_on_host(self._constraint(path)) for path in self.shapes)
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Let the family check arrays, which are all on the device if one is: of a batch those of each row."""

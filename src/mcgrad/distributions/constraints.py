@@ -195,6 +195,11 @@ def _are_positive_definite(rows: FloatArray) -> bool:
         return False
 
 
+def checks_on_host(constraint: Constraint) -> bool:
+    """Whether a constraint copies arrays of a device to the host: for a decomposition."""
+    return constraint.check is _is_positive_definite
+
+
 lower_cholesky = Constraint(
     "lower_cholesky",
     _is_lower_cholesky,

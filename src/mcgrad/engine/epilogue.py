@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mcgrad.arrays import computing, flat_to_host
 from mcgrad.backends.base import Partial
+from mcgrad.backends.finishing import OF_ANY, OF_NONE, Finishing
 from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Program, Var, toposort
 from mcgrad.ir.spaces import Values
@@ -61,9 +62,10 @@ class Finisher:
             if out.scale is not None:
                 roots.append(out.scale)
                 self._host_values.append((where, True))
-        self._host = HostValues(roots, WIDE)
+        self._roots, self._host = roots, HostValues(roots, WIDE)
         self._depends = any(var.op == "input" for var in toposort(roots))  # or the values are those of any call
         self._known: list[npt.NDArray[Any]] | None = None
+        self._whole: dict[tuple[int, int], Any] | None = None
         self._plain = not roots and not self._fixed.any()
 
     def __call__(self, moments: Moments, inputs: Values) -> Moments:
@@ -82,6 +84,37 @@ class Finisher:
                     mean[where] = flat
         mean[self._fixed] = norm[self._fixed] = 0.0
         return Moments(moments.count, mean, norm)
+
+    def finishing(self) -> Finishing:
+        """Return the same rules as plain arrays, for a backend that makes the results on a device."""
+        sources = np.where(self.random, np.cumsum(self.random) - 1, -1).astype(np.int32)
+        follows = np.full(self.size, OF_NONE, np.int32)
+        for rows in self._components.by_parameter(follows).values():
+            numbers = np.arange(len(rows)).reshape(-1, *[1] * (rows.ndim - 1))
+            rows[...] = OF_ANY if self._components.contracted else numbers
+        values = self._components.values.stop
+        return Finishing(sources, self._fixed.astype(np.uint8), follows, values)
+
+    def known(self, inputs: Values) -> dict[tuple[int, int], Any]:
+        """Return constant outputs and factors, flat in float64, by their first component and the end.
+
+        They are on the device where they depend on an input that is there.
+        """
+        if self._whole is not None:
+            return self._whole
+        found: dict[tuple[int, int], Any] = {}
+        for (where, _), value in zip(self._host_values, self._host(inputs), strict=True):
+            place = where.start, where.stop
+            flat = np.broadcast_to(value.ravel(), (where.stop - where.start,))
+            found[place] = found[place] * flat if place in found else flat
+        if not self._depends:
+            self._whole = found
+        return found
+
+    @property
+    def roots(self) -> list[Var]:
+        """Constant outputs and factors."""
+        return self._roots
 
     def _constants(self, inputs: Values) -> list[npt.NDArray[Any]]:
         """Return the values of constant outputs and factors: computed once where they depend on no input."""

@@ -15,6 +15,7 @@ from mcgrad.backends.base import Kernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.call import Call, State, Watch
 from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import packed, unpickled
 from mcgrad.engine.progress import reporting
@@ -218,6 +219,11 @@ class Estimator:
     def backend(self) -> str:
         """Name of the backend in use; under "auto" it changes when a backend fails."""
         return self._runner.dispatched.running.backend.name
+
+    @property
+    def in_streams(self) -> InStreams:
+        """Puts estimates into streams of a CUDA device, where they stay: for the frameworks."""
+        return self._runner.in_streams
 
     @property
     def _kernel(self) -> Kernel:

@@ -13,6 +13,7 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.engine.epilogue import Finisher, nonfinite_message
 from mcgrad.engine.fingerprint import Fingerprint
+from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.row_runner import RowRunner
@@ -38,6 +39,8 @@ class Runner:
     dispatched : Dispatched
         The Program on a backend.
     average : Averager
+    in_streams : InStreams
+        Makes estimates that stay on a CUDA device.
     fingerprint : Fingerprint
     rows : RowRunner or None
         Of a batch, which makes its estimates.
@@ -51,6 +54,7 @@ class Runner:
         self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
+        self.in_streams = InStreams(derived, self.dispatched, self._finish, options.nonfinite)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
 
     def estimate(self, values: Values, call: Call) -> Estimate:

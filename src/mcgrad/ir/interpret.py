@@ -221,6 +221,12 @@ def _native(var: Var, *args: Array) -> Array:
     return np.moveaxis(np.asarray(rows, args[0].dtype), 0, -1)
 
 
+# ops that copy numbers between host and device where their arguments are there: CuPy lacks them, or copies indices
+THROUGH_HOST = frozenset(
+    {"ndtri_exp", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "take", "scatter_add", "table"}
+    | {"native_value", "native_gradient"}
+)
+
 IMPL: dict[str, Callable[..., Array]] = {
     **{name: _function(getattr(np, name)) for name in from_source("numpy")},
     **{name: _special(name) for name in from_source("scipy.special")},

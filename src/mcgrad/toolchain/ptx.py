@@ -79,7 +79,7 @@ def ptx(source: str, name: str, cc: tuple[int, int], user_functions: list[Any]) 
 
 def function_ptx(function: Any, signature: Any, cc: tuple[int, int]) -> Ptx:
     """Compile one of our own kernels, or find it in the cache folder."""
-    return _kept(_name(function.__qualname__, cc), cc, lambda: translate(function, signature, cc))
+    return _kept(_name(f"{function.__qualname__}{signature}", cc), cc, lambda: translate(function, signature, cc))
 
 
 def translate(function: Any, signature: Any, cc: tuple[int, int], launch: tuple[int, int] | None = None) -> Ptx:

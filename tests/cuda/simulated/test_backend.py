@@ -26,8 +26,11 @@ def simulated(emitted, dtype, constants):
 
     def run(grid, threads, shared, *arguments):
         assert (threads, shared) == (emitted.threads, emitted.shared)
-        typed = [types[k](x) if k in types else x for k, x in zip(kinds, arguments, strict=False)]
-        launch(grid, *typed, *arguments[len(typed) :])
+        typed = [
+            types[k](x) if k in types and not isinstance(x, np.ndarray) else x
+            for k, x in zip(kinds, arguments, strict=False)
+        ]
+        launch(grid, *map(simulator.in_place, [*typed, *arguments[len(typed) :]]))
 
     return run
 

@@ -145,9 +145,17 @@ class Device:
         if nbytes:
             self._runtime.memcpyAsync(to, source, nbytes, COPY, stream)
 
+    def clear(self, to: int, nbytes: int, stream: int) -> None:
+        """Set bytes to zero, in the order of the stream."""
+        self._runtime.memsetAsync(to, 0, nbytes, stream)
+
     def after(self, stream: int, event: Event) -> None:
         """Make later work in a stream start after an event."""
         self._runtime.streamWaitEvent(stream, event.address)
+
+    def is_capturing(self, stream: int) -> bool:
+        """Whether what is put into a stream goes to a CUDA graph instead of the device."""
+        return bool(self._runtime.streamIsCapturing(stream))
 
     def free(self) -> tuple[int, int]:
         """Return the number of free bytes, and of all bytes."""

@@ -52,3 +52,24 @@ class Arguments:
             addresses += [array.ctypes.data + i * array.itemsize for i in range(array.size)]
         self._table = np.array(addresses, np.uint64)
         self.address = int(self._table.ctypes.data)
+
+
+class Slots:
+    """Arguments of one launch, each in eight bytes, of which a kernel reads as many as it declares.
+
+    Parameters
+    ----------
+    form : str
+        A letter of `struct` for each: q for integers and booleans, Q for addresses, d for float64.
+    *values : int or float
+
+    Attributes
+    ----------
+    address : int
+        Of the table of addresses.
+    """
+
+    def __init__(self, form: str, *values: float) -> None:
+        self._held = np.frombuffer(struct.pack(f"={form}", *values), np.uint64)
+        self._table = self._held.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
+        self.address = int(self._table.ctypes.data)

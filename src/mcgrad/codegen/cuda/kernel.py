@@ -61,6 +61,8 @@ class Emitted:
         Tables of rows.
     user_functions : list
         The user's own Numba functions, known to the source as native0, native1, ...
+    key_in_memory : bool
+        Whether the first two arguments point to the seed's halves instead (`key_in_memory`).
     """
 
     source: str
@@ -75,6 +77,7 @@ class Emitted:
     matrices: list[tuple[Var, tuple[int, ...]]] = field(default_factory=list)
     tables: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
     user_functions: list[Any] = field(default_factory=list)
+    key_in_memory: bool = False
 
     @property
     def components(self) -> int:

@@ -1,0 +1,131 @@
+"""Estimates that are put into a stream of a CUDA device, and stay there: nothing waits for them.
+
+So what has to look at numbers on the host is not done. `InStreams.obstacle` says where an estimate cannot do without;
+the PyTorch and JAX parts of the package then call the Estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from mcgrad import tree
+from mcgrad.arrays import as_dtype, computing, on_device
+from mcgrad.backends.base import Kernel
+from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.dispatch import CUDA, Dispatched
+from mcgrad.engine.epilogue import Finisher
+from mcgrad.inputs import arguments
+from mcgrad.ir.interpret import THROUGH_HOST
+from mcgrad.ir.program import toposort
+from mcgrad.ir.spaces import Input, Space, param
+
+
+class InStreams:
+    """Puts estimates of one problem into streams.
+
+    Parameters
+    ----------
+    derived : Derivation
+    dispatched : Dispatched
+    finish : Finisher
+    nonfinite : str
+        As for `Estimator`.
+    """
+
+    def __init__(self, derived: Derivation, dispatched: Dispatched, finish: Finisher, nonfinite: str) -> None:
+        self._derived, self._dispatched, self._finish, self._nonfinite = derived, dispatched, finish, nonfinite
+        self._runs: dict[tuple[int, bool], Any] = {}
+        self._own = {**{param(path): x for path, x in derived.q.flat_params.items()}}
+        self._own |= {param(path): x for path, x in derived.inputs.params.items()}
+        self._lock = RLock()
+
+    def obstacle(self) -> str | None:
+        """Return why estimates cannot stay on the device, or None."""
+        derived, dispatched = self._derived, self._dispatched
+        if dispatched.running.backend.name != CUDA:
+            return f"the backend is {dispatched.running.backend.name!r}"
+        if derived.batch:
+            return "rows of a batch are averaged by way of the host"
+        if derived.pilots:
+            return f"the pilot of method {derived.plan.method!r} runs on the host"
+        if self._nonfinite == "raise":
+            return 'nonfinite="raise" looks at the result'
+        if derived.q.checks_on_host:
+            return f"the parameters of {type(derived.q).__name__} limit one another, which is checked on the host"
+        roots = [*derived.program.hoisted(), *self._finish.roots]
+        found = sorted({var.op for var in toposort(roots) if not var.by_draw} & THROUGH_HOST)
+        return f"{', '.join(found)} of values that no draw changes is computed on the host" if found else None
+
+    def put(
+        self,
+        changes: Mapping[Input, Any],
+        n: int,
+        seed: Any,
+        places: Any,
+        device: int,
+        stream: int,
+        first: int = 0,
+    ) -> None:
+        """Put an estimate into a stream.
+
+        Parameters
+        ----------
+        changes : mapping from Input to array
+            Values of parameters and data, in host memory or on the device, where they are ready in the stream.
+        n, first : int
+        seed : int or Key
+            A number, or where it lies on the device.
+        places : Places
+            Where the results go, in the dtype of the problem, the gradient in the order of its components.
+        device : int
+        stream : int
+            Its address.
+
+        Raises
+        ------
+        ParameterError
+            A value in host memory is not accepted. One on the device makes all results NaN.
+        BackendError
+            A first call while a CUDA graph is captured, among others.
+        """
+        from mcgrad.backends.cuda import driver
+
+        derived = self._derived
+        n, first = arguments.draw_range(n, first, derived.groups.size)
+        run = self._run(self._dispatched.running.kernel, bool(places.errors) or self._nonfinite == "omit")
+        where = driver.devices()[device]
+        with computing(), where.current(), driver.within(stream):
+            conditions = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
+            inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
+            known = self._finish.known(inputs)
+            draws = derived.groups.of(first), derived.groups.of(first + n)
+            accepted = [x for x in conditions if x is not True]
+            run(inputs, known, accepted, seed, draws, self._nonfinite == "omit", places, where, stream)
+
+    def _run(self, kernel: Kernel, checked: bool) -> Any:
+        """Return what runs a kernel in streams; made at the first request."""
+        from mcgrad.backends.cuda.in_stream import InStream
+
+        with self._lock:
+            key = id(kernel), checked
+            if key not in self._runs:
+                dtype = np.dtype(self._derived.dtype)
+                self._runs[key] = InStream(kernel, self._finish.finishing(), dtype, checked)  # type: ignore[arg-type]
+            return self._runs[key]
+
+    def _accepts(self, name: Input, x: Any) -> Any:
+        """Return whether a value of a parameter is accepted: for one on the device the answer is there."""
+        q, dtype = self._derived.q, self._derived.dtype
+        is_of_q = name.path in q.shapes
+        if on_device(x):
+            rounded = as_dtype(x, np.dtype(dtype))
+            return q.condition(name.path, rounded) if is_of_q else np.isfinite(rounded).all()
+        if is_of_q:
+            q.validate(tree.unflatten({name.path: x}), dtype)
+        else:
+            arguments.parameter(name.path, x)
+        return True
