@@ -1,4 +1,4 @@
-"""Estimates that stay on the device, all kernels in numba's simulator: those that are emitted, and kernels/in_stream.py."""
+"""Estimates that stay on the device, with all kernels in numba's simulator: emitted ones and kernels/in_stream.py."""
 
 import warnings
 from collections import deque
@@ -12,7 +12,7 @@ from mcgrad.kernels import in_stream
 from mcgrad.kernels.target import cuda
 from mcgrad.toolchain.ptx import Ptx
 from tests.cuda import machines, simulator
-from tests.cuda.simulated.test_backend import machine as machine, simulated
+from tests.cuda.simulated.test_backend import machine as machine
 from tests.cuda.test_in_stream import STREAM, put, vectors
 
 THREADS = 32
