@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
@@ -108,7 +109,7 @@ class CommonNoise:
         mean, norm = (np.concatenate([x[where] for where in found]) for x in (moments.mean, moments.norm))
         return Moments(moments.count, mean, norm)
 
-    def _columns(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _columns(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return what is by row of all components: of shape (rows, components of a row)."""
         return np.concatenate([x[self._slices[path]].reshape(self._rows, -1) for path in self._by_row], axis=1)
 
