@@ -65,18 +65,19 @@ def test_vmap_over_batches():
     agree(found, [jax.grad(lambda w: WEIGHTS @ rows(LOC, w, keys[0]))(w) for w in ws])
 
 
-@pytest.mark.parametrize("differs", ["loc", "w", "x"])
-def test_rows_of_vmap_that_share_a_key_are_one_batch(differs, monkeypatch):
+@pytest.mark.parametrize("differs", ["loc", "w", "x", "key", "loc and key"])
+def test_rows_of_vmap_are_one_batch(differs, monkeypatch):
     together = []
     whole = host_call.Call._together
     monkeypatch.setattr(host_call.Call, "_together", lambda *args: together.append(whole(*args)) or together[-1])
 
-    def one(loc, w, x):
+    def one(loc, w, x, key):
         params, data = {"w": w}, {"x": x}
-        return mcgrad.jax.estimate(f, mg.Normal, N, 3, params=params, data=data, loc=loc, backend="numpy")
+        return mcgrad.jax.estimate(f, mg.Normal, N, key, params=params, data=data, loc=loc, backend="numpy")
 
-    axes = [0 if name == differs else None for name in ("loc", "w", "x")]
-    args = [np.stack([x, 2 * x, x - 1]) if axis == 0 else x for x, axis in zip((LOC[0], W, X[0]), axes, strict=True)]
+    axes = [0 if name in differs else None for name in ("loc", "w", "x", "key")]
+    args = LOC[0], W, X[0], np.uint32([1, 3])
+    args = [np.stack([x, 2 * x, x - 1]) if axis == 0 else x for x, axis in zip(args, axes, strict=True)]
     found = jax.vmap(one, in_axes=axes)(*args)
     for i in range(3):
         expected = one(*(x if axis is None else x[i] for x, axis in zip(args, axes, strict=True)))

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.rows_of_seeds import rows_of_seeds
 from mcgrad.errors import McgradError
 from mcgrad.jax.static import Static
 from mcgrad.noise import Shape
@@ -111,7 +113,7 @@ class Call:
             self._one(words, operands, results, output)
             return
         of_seed, *flags = self.by_row
-        if not of_seed and self._together(words, operands, results, output):
+        if self._together(words, operands, results, output):
             return
         for row in range(self.rows):
             own = [x[row, ...] if flag else x for x, flag in zip(operands, flags, strict=True)]
@@ -120,10 +122,14 @@ class Call:
     def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> None:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, output, values)
-        self._write(estimator(self.static.n, _seed(words), **self.static.nested(values)), results)
+        est = estimator(self.static.n, _seed(words), **self.static.nested(values))
+        found = [est.value, *_by_path(est.grad, self.wrt)]
+        if self.errors:
+            found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
+        _write(found, results)
 
     def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> bool:
-        """Compute all rows, which share a seed, as a batch whose rows have the same draws; return whether it can be."""
+        """Compute all rows as a batch, each with the draws of its seed; return whether it can be."""
         static, flags = self.static, self.by_row[1:]
         if not self.rows:
             return False
@@ -134,18 +140,20 @@ class Call:
         estimator = static.over_rows(self.wrt, flags, output, values)
         if estimator is None:
             return False
-        numbers = np.zeros(self.rows, np.int64)
-        self._write(estimator(static.n, _seed(words), rows=numbers, **static.nested(values)), results)
+        high, low = np.broadcast_to(words, (self.rows, 2)).astype(np.uint64).T
+        finished = rows_of_seeds(estimator, static.n, high << np.uint64(32) | low, static.nested(values))
+        found = self._columns(estimator, finished.moments.estimate)
+        if self.errors:
+            found += [*self._columns(estimator, finished.moments.stderr), finished.nonfinite]
+        _write(found, results)
         return True
 
-    def _write(self, est: Any, results: Sequence[Array]) -> None:
-        found = [est.value]
-        if self.wrt:
-            found += _by_path(est.grad, self.wrt)
-        if self.errors:
-            found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
-        for out, x in zip(results, found, strict=True):
-            out[...] = x
+    def _columns(self, estimator: Estimator, table: Array) -> list[Array]:
+        """Return the value and the gradients, by row, of a table of all."""
+        columns = estimator.derived.components.slices
+        shapes = [self._rows(self.static.shapes[path]) for path in self.wrt]
+        grads = [table[:, columns[path]].reshape(shape) for path, shape in zip(self.wrt, shapes, strict=True)]
+        return [table[:, 0], *grads]
 
 
 def _seed(words: Array) -> int:
@@ -153,7 +161,14 @@ def _seed(words: Array) -> int:
     return int(high << 32 | low)
 
 
+def _write(found: Sequence[Any], results: Sequence[Array]) -> None:
+    for out, x in zip(results, found, strict=True):
+        out[...] = x
+
+
 def _by_path(gradient: dict[str, Any], wrt: Sequence[str]) -> list[Any]:
+    if not wrt:
+        return []
     flat = tree.flatten(gradient)
     return [flat[path] for path in wrt]
 
