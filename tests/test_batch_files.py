@@ -1,11 +1,14 @@
 """Estimates of batches in files: read back exactly, and refused where they are damaged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 
 import mcgrad as mg
+from mcgrad.results.strict_json import signed
 
 LOC, X = np.array([[0.1, 0.2], [0.3, -0.4], [1.0, 2.0]]), np.array([1.0, 2.0, 3.0])
 
@@ -27,6 +30,27 @@ def test_read_back_exactly(options):
     assert str(again) == str(est)
     merged = again.merge(estimator(30, first=20))
     np.testing.assert_array_equal(merged.grad["scale"], est.merge(estimator(30, first=20)).grad["scale"])
+
+
+def test_sums_over_rows_have_degrees_of_freedom_of_their_own():
+    """Some kernels take the variances of sums over rows from pairs of draws."""
+    est = made()(20)
+    assert est.moments.total_degrees.tolist() == [57.0]
+    paired = replace(est, moments=replace(est.moments, degrees=np.array([30.0])))
+    for one, degrees in ((est, 57), (paired, 30), (paired.merge(replace(paired, ranges=((20, 40),))), 60)):
+        low, high = mg.BatchEstimate.from_json(one.to_json()).confidence_interval().grad["scale"]
+        assert (high - low) / (2 * one.grad_stderr["scale"]) == pytest.approx(student_t.ppf(0.975, degrees))
+
+
+def test_files_of_the_first_batches_are_read():
+    """They have no degrees of freedom, and the gradient is of one number."""
+    est = made(reduce="mean")(20)
+    fields = est.to_dict()
+    del fields["moments"]["degrees"]
+    assert not {"value_shapes", "contracted", "covariance"} & fields.keys()
+    again = mg.BatchEstimate.from_json(json.dumps(signed(fields)))
+    assert again.confidence_interval().grad["scale"] == est.confidence_interval().grad["scale"]
+    assert again.merge(made(reduce="mean")(30, first=20)).n == 50
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,9 @@ def test_outer_products_far_from_zero_keep_their_standard_errors(dtype):
     reference = RowByRow(made, BACKENDS["numpy"].compile(made), values, numbers)
     wanted = reference.partial(3, 0, 2, (0, rows), False)  # of one pair of draws a row: the same formula
     np.testing.assert_allclose(found.variances, wanted.variances, rtol=5e-3)
+    for start, stop, pairs in ((0, 2, 1), (1, 4, 1), (1, 7, 2), (0, 8, 4)):  # of draws 2 j and 2 j + 1
+        degrees = bound(made, values, numbers).partial(3, start, stop, (0, rows), False).total_degrees
+        assert degrees.tolist() == [float(rows * pairs)] * (D * E)
 
 
 def test_no_rows_are_a_result_too():

@@ -124,6 +124,9 @@ class RowPartial:
     totals, variances : array of float64, shape (S,)
         Of the S components of the random outputs that are summed: the sums over the rows of their means, and of the
         variances of these means.
+    degrees : array of float64, shape (S,), optional
+        Degrees of freedom of these variances, those of all rows together: by default one less than its draws for each
+        row.
     """
 
     counts: npt.NDArray[np.int64]
@@ -132,6 +135,14 @@ class RowPartial:
     nonfinite: npt.NDArray[np.int64]
     totals: Array
     variances: Array
+    degrees: Array | None = None
+
+    @property
+    def total_degrees(self) -> Array:
+        """Degrees of freedom of the variances, shape (S,)."""
+        if self.degrees is not None:
+            return self.degrees
+        return np.full(len(self.totals), float(np.maximum(self.counts - 1, 0).sum()))
 
 
 @runtime_checkable

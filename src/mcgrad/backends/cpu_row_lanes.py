@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,14 +185,17 @@ class CpuRowLanes:
         numbers, values = self.numbers[slice(*rows)], self._values(rows)
         found, odd = compiled.average(seeds, start, stop, numbers, values, shared)
         if odd.any() and compiled.emitted.summed:
-            again, _ = compiled.average(seeds_of(seeds, ~odd), start, stop, numbers[~odd], values[:, ~odd], shared)
-            found.totals[:], found.variances[:] = again.totals, again.variances
+            others, _ = compiled.average(seeds_of(seeds, ~odd), start, stop, numbers[~odd], values[:, ~odd], shared)
+            found.totals[:], found.variances[:] = others.totals, others.variances
         if not self._totals_count(found, start, stop):
             odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
+        degrees = np.count_nonzero(~odd) * compiled.emitted.degrees(start, stop)
         if odd.any():
             where = np.flatnonzero(odd)
-            put_rows(found, where, self._again(seed, start, stop, rows[0] + where, omit))
-        return found
+            again = self._again(seed, start, stop, rows[0] + where, omit)
+            put_rows(found, where, again)
+            degrees = degrees + again.total_degrees
+        return replace(found, degrees=degrees)
 
     def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""

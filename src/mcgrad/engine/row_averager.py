@@ -182,7 +182,7 @@ class _Whole:
         k, s = empty.means.shape[1], len(empty.totals)
         self._counts, self._nonfinite = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self._means, self._norms = np.zeros((rows, k)), np.zeros((rows, k))
-        self._totals, self._variances = np.zeros(s), np.zeros(s)
+        self._totals, self._variances, self._degrees = np.zeros(s), np.zeros(s), np.zeros(s)
         self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
         self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
         if resume:
@@ -198,7 +198,8 @@ class _Whole:
         """Of the rows that are done."""
         done = slice(self.rows)
         means, norms = self._means[done], self._norms[done]
-        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], self._totals, self._variances)
+        sums = self._totals, self._variances, self._degrees
+        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], *sums)
 
     def add(self, rows: tuple[int, int], part: RowPartial) -> None:
         where, self.rows = slice(*rows), rows[1]
@@ -206,6 +207,7 @@ class _Whole:
         self._means[where], self._norms[where] = part.means, part.norms
         with np.errstate(invalid="ignore", over="ignore"):
             self._totals, self._variances = self._totals + part.totals, self._variances + part.variances
+        self._degrees = self._degrees + part.total_degrees
 
     def state(self, row: RunState | None = None) -> RowState:
         """Return the state of the run, which does not change later; `row` is of the next row."""

@@ -89,7 +89,8 @@ class RowFinisher:
             squares = {var: np.square(x) for var, x in factors.items()}
             variances = self._summed.filled(partial.variances[None], {}, squares)[0]
             if np.isfinite(np.add.reduce(means, axis=None) + np.add.reduce(totals)):
-                return Finished(RowMoments(partial.counts, means, norms, totals, variances), partial.nonfinite)
+                degrees = self._degrees(partial)
+                return Finished(RowMoments(partial.counts, means, norms, totals, variances, degrees), partial.nonfinite)
         counts, nonfinite = partial.counts.copy(), partial.nonfinite.copy()
         means, norms, totals, variances = (x.copy() for x in (means, norms, totals, variances))
         finite = np.isfinite(means)
@@ -108,7 +109,13 @@ class RowFinisher:
         lost = self._over_rows.derivatives_of((bad | none_left[:, None]).any(axis=0))[self._over_rows.gradient]
         unknown = (lost | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
         totals[unknown] = variances[unknown] = np.nan
-        return Finished(RowMoments(counts, means, norms, totals, variances), nonfinite)
+        return Finished(RowMoments(counts, means, norms, totals, variances, self._degrees(partial)), nonfinite)
+
+    def _degrees(self, partial: RowPartial) -> Float64Array:
+        """Return the degrees of freedom of all sums; those that no draw changes have the degrees of the draws."""
+        degrees = np.full(len(self._summed.random), float(np.maximum(partial.counts - 1, 0).sum()))
+        degrees[self._summed.random] = partial.total_degrees
+        return degrees
 
     def _values(self, inputs: Values) -> dict[Var, Float64Array]:
         """Return constant outputs and factors, each of shape (rows, size), with one row where all have the same."""

@@ -76,7 +76,7 @@ class Inputs:
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         """Set the fields, and make arrays read-only again, which pickle does not."""
-        vars(self).update(fields)
+        vars(self).update({"batch": None, **fields})  # earlier pickles have no batch
         self._known, self._of_q = {}, self._named(self.q.validate({}, self.dtype))
         for array in self.fixed.values():
             array.flags.writeable = False

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 HELPERS = ["add_scaled", "copy_counted", "split_pairs"]  # of `kernels/pairs.py`
 
 
+def pair_count(start: int, stop: int) -> int:
+    """Return how many pairs there are among the draws start .. stop of a row."""
+    return stop // 2 - (start + 1) // 2
+
+
 def pair_rows(output: Output, lanes: int) -> int:
     """Return how many rows the factors, the products of their pairs and the outer product take."""
     x, y = output.var.args

@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, preamble
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
-from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_lines, pair_rows
+from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines, pair_rows
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.cpu.products import LaneProduct
 from mcgrad.codegen.loops import layout
@@ -61,8 +62,10 @@ class EmittedRows(Emitted):
         Draws in a group: lanes // groups rows of the batch are in a block.
     by_row : list of (Var, offset)
         Vars of which each row has its own value, and where their elements start in `by_row`.
-    columns, summed : int
-        Components with moments by row, and components that are summed over the rows.
+    columns : int
+        Components with moments by row.
+    paired : bool array, shape (S,)
+        Of the components that are summed over the rows: whether their variances come from pairs of draws.
     seeds : bool
         Whether `key0` and `key1` are arrays with those of each row.
     """
@@ -70,8 +73,17 @@ class EmittedRows(Emitted):
     groups: int
     by_row: list[tuple[Var, int]]
     columns: int
-    summed: int
+    paired: npt.NDArray[np.bool_]
     seeds: bool
+
+    @property
+    def summed(self) -> int:
+        """How many components are summed over the rows."""
+        return len(self.paired)
+
+    def degrees(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Return the degrees of freedom of variances that come from the draws start .. stop of a row."""
+        return np.where(self.paired, float(pair_count(start, stop)), float(stop - start - 1))
 
 
 def writes(program: Program) -> bool:
@@ -94,7 +106,8 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
     workspace = allocate(kernel, program.dtype, kept=values | moments)
     workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
     arguments = Arguments(plan.program, kernel.names)
-    summed, _ = _places([out for out in plan.program.outputs if out.summed])
+    over_rows = [out for out in plan.program.outputs if out.summed]
+    summed, _ = _places(over_rows)
     lanes = "seeds" if seeds else "batch"
     printer = _Printer(program.dtype, workspace, arguments, places, summed, lanes)
     text = _function(printer, plan.program, kernel, list(given), sum(values.values()), components)
@@ -128,7 +141,7 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
         groups=DRAWS_PER_GROUP[program.dtype],
         by_row=[(var, int(start)) for var, start in zip(given.values(), starts, strict=False)],
         columns=sum(out.var.size for out in plan.program.outputs if not out.summed),
-        summed=sum(out.var.size for out in plan.program.outputs if out.summed),
+        paired=np.repeat([out in outer for out in over_rows], [out.var.size for out in over_rows]).astype(bool),
         seeds=seeds,
     )
 
