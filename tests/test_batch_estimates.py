@@ -216,13 +216,6 @@ def test_refusals(act, message):
         act()
 
 
-def test_what_checks_one_problem_refuses_a_batch():
-    q = mg.Normal(LOC, SCALE, batch_ndim=1)
-    for check in (mg.verify, mg.compare):
-        with pytest.raises(mg.ParameterError, match=r"^q: given Normal.* a batch; accepted: one problem for "):
-            check(lambda z: np.sum(z), q, 100)
-
-
 def estimator(**options):
     q = mg.Normal(LOC, SCALE, batch_ndim=1)
     return mg.Estimator(misfit, q, params={"w": W}, data={"x": X}, batched_data="x", **{"backend": "cpu", **options})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from types import MappingProxyType
@@ -326,6 +326,11 @@ class Estimator:
         if arrays:
             arrays.fill(found)
         return cast(Estimate, found)  # with the same attributes, which are arrays
+
+    def of_rows(self, chosen: Sequence[int], n: int, seed: int) -> Estimate:
+        """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""
+        assert self._runner.rows
+        return cast(Estimate, self._runner.rows.of_rows(chosen, self._call(n, seed, 0, None)))
 
     def run(
         self,

@@ -5,7 +5,7 @@ What `Runner` does for one problem.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -198,6 +198,14 @@ class RowRunner:
     def rows_done(self, state: State, rows: int, call: Call) -> int:
         """Return how many rows of a run are done; with common noise, as many as the draws that are done."""
         return state.rows if isinstance(state, RowState) else rows * call.drawn(state) // call.n
+
+    def of_rows(self, chosen: Sequence[int], call: Call) -> BatchEstimate:
+        """Estimate some rows, counted in C order, of a batch without common noise."""
+        assert not self._common
+        values, _, _ = self.inputs(call, None, {})
+        rows = np.asarray(chosen, np.int64)
+        some = {name: x[rows] if name in self._batch.by_row else x for name, x in values.items()}
+        return self.estimate(some, rows.shape, rows, call)
 
     def _warn(self, moments: RowMoments, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change: of one row."""

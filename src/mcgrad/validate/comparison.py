@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import CHECKED, COMPONENTS
 from mcgrad.engine.estimator import Estimator
@@ -27,13 +26,18 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.columns import aligned
+from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
+from mcgrad.validate.rows import problems, spread
 
 ROUNDS = 8  # pieces of the draws: each goes through every method before the next does
+REPEATS = 3  # of a batch: times that each method averages all draws
 WARM = 64  # groups of draws that every method sees once before it is timed
 MOST_ROWS = 12  # components that a table shows
+ROWS = 4  # of a batch, in which methods are compared with finite differences
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,18 @@ class Row:
     Attributes
     ----------
     method : str
-    estimate : Estimate
+    estimate : Estimate, or BatchEstimate of a batch
         Its value and gradient, with standard errors.
     variance : array, shape (components,)
         Variance of one draw of each component of the gradient: n times the squared standard error. Where draws are
-        averaged in groups it is what a single draw would need to have for the same error.
+        averaged in groups it is what a single draw would need to have for the same error. Of a batch the sum over the
+        rows, in each of which there is one draw.
     seconds : float
-        Time of one draw: the best of the rounds, on all threads.
+        Time of one draw, of a batch of one in each row: the best of the rounds, on all threads.
     """
 
     method: str
-    estimate: Estimate
+    estimate: Estimate | BatchEstimate
     variance: Float64Array
     seconds: float
 
@@ -73,8 +78,7 @@ class Row:
     @property
     def error(self) -> float:
         """Standard error of the gradient, all components together, that a second of draws gets."""
-        stderr = self.estimate.moments.stderr[self.estimate.components.gradient]
-        spread = float(np.hypot.reduce(stderr))  # a variance may overflow, or vanish
+        spread = float(np.hypot.reduce(_gradient(self.estimate).errors))  # a variance may overflow, or vanish
         return spread * math.sqrt(self.estimate.n * self.seconds)
 
 
@@ -89,7 +93,7 @@ class Comparison:
     refused : dict of str to str
         Those that do not, and why.
     components : tuple of str
-        Names of the components of the gradient.
+        Names of the components of the gradient; of a batch those of one row, then those that the rows share.
     biased : dict of str to float
         Methods that differ from finite differences of the expectation, by more than five standard errors, and by how
         many in their worst component: f jumps and they leave it out, or their densities are not those of the draws.
@@ -120,13 +124,16 @@ class Comparison:
         least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
         head = ("method", "variance", "time/draw", "efficiency", "relative")
         table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
-        lines = [f"the same {first.n:,} draws, {first.dtype}, {first.backend}, seed {first.seed}", "", *aligned(table)]
+        draws, over = f"the same {first.n:,} draws", ""
+        if isinstance(first, BatchEstimate):
+            draws, over = f"{first.size:,} rows, {draws} each", ", sum over rows"
+        lines = [f"{draws}, {first.dtype}, {first.backend}, seed {first.seed}", "", *aligned(table)]
         names = [row.method for row in self.rows]
         grads = [_with_errors(row.estimate) for row in self.rows]
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
         for title, columns in (("gradient", grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
-            lines += ["", *aligned([(title, *names), *rows])]
+            lines += ["", *aligned([(f"{title}{over}", *names), *rows])]
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
         lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
@@ -185,12 +192,14 @@ def compare(
     dtype: npt.DTypeLike | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads
+    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads, batched_params, batched_data
         As for `estimate`. n is rounded down to what every method can cut into its groups.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply.
@@ -208,6 +217,11 @@ def compare(
     includes the draws and f. The noise of q is the same for all; methods that average draws in groups number draws in
     another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused: it is one
     of the others.
+
+    Of a batch the gradient is that of the sum of the values over the rows, and its variance the sum of the variances
+    of all its components: those in parameters by row, of every row, and those in parameters that rows share. Each
+    method averages all draws a few times, as many draws a call as asked for, and the fastest counts. Finite differences
+    are taken in the first row, the last, and two between.
     """
     n, seed = arguments.count("n", n, 2), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
@@ -221,8 +235,10 @@ def compare(
         backend=backend,
         threads=threads,
         draws=n,
+        batched_params=batched_params,
+        batched_data=batched_data,
     )
-    request = Request(f, q, options).one_problem("compare")
+    request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
     for method in asked:
@@ -242,57 +258,76 @@ def compare(
     rows = _run(estimators, n, seed)
     value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
     biased = _biased(estimators, value, n, seed)
-    components = rows[0].estimate.components
-    return Comparison(rows, refused, tuple(map(str, components[components.gradient])), biased)
+    return Comparison(rows, refused, _gradient(rows[0].estimate).names(), biased)
 
 
 def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
     """Compare every method with finite differences; return by how many standard errors some are off."""
     first = next(iter(estimators.values()))
-    inputs = {path: to_host(x) for path, x in first.inputs.values({}).items()}
-    differences = Differences(first.q, value, inputs, seed, first.dtype, of=first.derived.components)
-    found: dict[str, float] = {}
-    for name, estimator in estimators.items():
-        program = estimator.program
-        given = {**inputs, **estimator.derived.pilots(inputs, seed)}
-        if estimator.plan.group > 1:
-            checks, _ = differences.unpaired(program, given, COMPONENTS, min(n, CHECKED))
-        else:
-            checks, _ = differences.check(program, given, COMPONENTS, min(n, CHECKED))
-        if z := farthest(checks):
-            found[name] = z
-    return found
+    batch, found = first.derived.batch, dict[str, float]()
+    looked_at = problems(first, spread(batch.size, ROWS) if batch else [])
+    for problem in looked_at:
+        differences = Differences(problem.q, value, problem.inputs, seed, first.dtype, of=first.derived.components)
+        for name, estimator in estimators.items():
+            given = {**problem.inputs, **estimator.derived.pilots(problem.inputs, seed)}
+            check = differences.unpaired if estimator.plan.group > 1 else differences.check
+            checks, _ = check(estimator.program, given, -(-COMPONENTS // len(looked_at)), min(n, CHECKED))
+            if z := farthest(checks):
+                found[name] = max(z, found.get(name, 0.0))
+    return {name: found[name] for name in estimators if name in found}
 
 
 def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, ...]:
+    """Run all methods in turns: over pieces of the draws, or of a batch over all of them again."""
     unit = math.lcm(*(estimator.group for estimator in estimators.values()))
-    rounds = max(min(ROUNDS, n // (2 * unit)), 1)
+    batch = next(iter(estimators.values())).derived.batch is not None
+    rounds = 1 if batch else max(min(ROUNDS, n // (2 * unit)), 1)
     step = n // rounds // unit * unit
     if step < 2 * unit:
         raise ParameterError("n", f"{n:,}", f"at least {2 * unit}, for groups of {unit} draws")
     for estimator in estimators.values():
-        estimator(WARM * unit, seed)
+        estimator(step if batch else WARM * unit, seed)
     parts: dict[str, list[Estimate]] = {name: [] for name in estimators}
-    for i in range(rounds):
+    for i in range(REPEATS if batch else rounds):
         for name, estimator in estimators.items():
-            parts[name].append(estimator(step, seed, first=i * step))
-    return tuple(_row(name, found) for name, found in parts.items())
+            parts[name].append(estimator(step, seed, first=0 if batch else i * step))
+    return tuple(_row(name, found, found[:rounds]) for name, found in parts.items())
 
 
-def _row(method: str, parts: list[Estimate]) -> Row:
+def _row(method: str, timed: list[Estimate], parts: list[Estimate]) -> Row:
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.merge(part)
     with np.errstate(over="ignore", under="ignore"):
-        variance = np.square(whole.moments.stderr[whole.components.gradient]) * whole.n
-    return Row(method, whole, variance, min(part.seconds / part.n for part in parts))
+        variance = np.square(_gradient(whole).errors) * whole.n
+    return Row(method, whole, variance, min(part.seconds / part.n for part in timed))
 
 
-def _with_errors(estimate: Estimate) -> list[str]:
+class _Gradient(NamedTuple):
+    """The components of a gradient, of a batch summed over the rows: means, standard errors, and their names."""
+
+    means: Float64Array
+    errors: Float64Array
+    names: Callable[[], tuple[str, ...]]
+
+
+def _gradient(estimate: Estimate | BatchEstimate) -> _Gradient:
+    components, where = estimate.components, estimate.components.gradient
+    if not isinstance(estimate, BatchEstimate):
+        means, errors = estimate.moments.estimate[where], estimate.moments.stderr[where]
+        return _Gradient(means, errors, lambda: tuple(map(str, components[where])))
+    moments, shared = estimate.moments, Components(estimate.shared)[1:]
+    return _Gradient(
+        np.concatenate([moments.estimate[:, where].sum(axis=0), moments.totals]),
+        np.concatenate([np.hypot.reduce(moments.stderr[:, where], axis=0), moments.total_stderr]),
+        lambda: tuple(map(str, [*components[where], *shared])),
+    )
+
+
+def _with_errors(estimate: Estimate | BatchEstimate) -> list[str]:
     """Each component of the gradient with its standard error."""
-    where = estimate.components.gradient
-    both = zip(estimate.moments.estimate[where], estimate.moments.stderr[where], strict=True)
-    return [f"{mean:.4g} +- {error:.2g}" for mean, error in both]
+    means, errors, _ = _gradient(estimate)
+    return [f"{mean:.4g} +- {error:.2g}" for mean, error in zip(means, errors, strict=True)]
 
 
 def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,9 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.results.columns import aligned
+from mcgrad.results.estimate import Estimate
 from mcgrad.validate.agreement import BackendCheck, agreement
+from mcgrad.validate.rows import MOST, problems, spread
 
 REFERENCE = "numpy"
 BIASED = "The gradient is not that of the expectation."
@@ -58,6 +60,10 @@ class Verification:
     seed : int
     method : str or dict of str to str
         As `Estimate.method`.
+    rows : tuple of int
+        Of a batch, the rows that were looked at, counted in C order; backends with common noise are at all.
+    batch : int or None
+        Rows of the batch.
     """
 
     backends: tuple[BackendCheck, ...]
@@ -68,6 +74,8 @@ class Verification:
     dtype: str
     seed: int
     method: str | dict[str, str] = PATHWISE.name
+    rows: tuple[int, ...] = ()
+    batch: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -75,7 +83,9 @@ class Verification:
         return all(check.ok for check in self.backends) and all(check.ok for check in self.gradient)
 
     def __str__(self) -> str:
-        lines = [f"backends against {REFERENCE}, the same {self.n:,} draws, {self.dtype}", *self._backend_lines()]
+        each = "" if self.batch is None else f" of each of {self._rows()}"
+        head = f"backends against {REFERENCE}, the same {self.n:,} draws{each}, {self.dtype}"
+        lines = [*textwrap.wrap(head, WIDTH), *self._backend_lines()]
         if self.gradient:
             some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
             by = "" if self.method == PATHWISE.name else f" by {self.method}"
@@ -87,6 +97,12 @@ class Verification:
         if any(not math.isfinite(check.z) for check in wrong):
             lines += ["", *NOT_FINITE]
         return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
+
+    def _rows(self) -> str:
+        """Name the rows that were looked at."""
+        if len(self.rows) == self.batch:
+            return f"the {self.batch:,} rows"
+        return f"{len(self.rows)} of {self.batch:,} rows ({', '.join(map(str, self.rows))})"
 
     def _reasons(self) -> Iterable[str]:
         """Say what biases the methods that were used, once each."""
@@ -136,12 +152,16 @@ def verify(
     backends: str | Iterable[str] | None = None,
     step: float | None = None,
     components: int = 32,
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    common_noise: bool = False,
+    rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
 
     Parameters
     ----------
-    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype
+    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype, batched_params, batched_data, common_noise
         As for `estimate`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
@@ -152,7 +172,9 @@ def verify(
         parameters; relative to the parameter's size, for f's own. Default 1/32, and less where f bends too much.
     components : int
         At most so many components of the gradient are compared with finite differences, chosen at random from `seed`
-        where there are more.
+        where there are more; of a batch about as many in each row as make so many in all.
+    rows : int
+        Of a batch, look at so many rows at most: at the first, the last, and others at equal distances between them.
 
     Returns
     -------
@@ -171,6 +193,10 @@ def verify(
     The quotients are of the expectation, so that they judge any method: S has the same mean whatever the gradient was
     estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
     others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
+
+    Of a batch the backends average the rows that are looked at, and the sums over these; with common noise all rows.
+    Finite differences are taken in each of them by itself, from the draws of row 0: those in a parameter that rows
+    share are of that row's own value.
     """
     options = Options(
         params=params,
@@ -182,8 +208,11 @@ def verify(
         k=k,
         dtype=dtype,
         backend=REFERENCE,
+        batched_params=batched_params,
+        batched_data=batched_data,
+        common_noise=common_noise,
     )
-    return verified(Request(f, q, options), n, seed, backends, step, components)
+    return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 
 
 def verified(
@@ -193,38 +222,56 @@ def verified(
     backends: str | Iterable[str] | None = None,
     step: float | None = None,
     components: int = 32,
+    rows: int = MOST,
 ) -> Verification:
     """Check an estimate as `verify` does, by the arguments of an `Estimator`; non-finite draws are not left out."""
     seed = arguments.seed(seed)
     n = arguments.count("n", n, 2)
-    components = arguments.count("components", components, 1)
+    components, rows = arguments.count("components", components, 1), arguments.count("rows", rows, 1)
     if step is None:
         step = STEP
     elif isinstance(step, bool) or not isinstance(step, int | float | np.floating) or not 0 < step < 1:
         raise ParameterError("step", shown(step), "a number between 0 and 1, such as 0.03")
-    request = request.one_problem("verify").change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
+    request = request.change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
     with without_jump_warnings():
         reference = Estimator.of(request)
-        n = reference.derived.groups.whole(n)
-        checks = _backends(reference, request.options, backends, n, seed)
-        settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
+        batch, groups = reference.derived.batch, reference.derived.groups
+        n, chosen = groups.whole(n), spread(batch.size, rows) if batch else []
+        checks = _backends(reference, request.options, backends, n, seed, chosen)
+        settled = replace(request, plan=reference.plan).change(common_noise=False)  # without another pilot under "auto"
         value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False)).program
-    inputs = reference.inputs.values({})
-    of = reference.derived.components
-    differences = Differences(reference.q, value, inputs, seed, reference.dtype, float(step), of)
-    found, program = reference.derived.pilots(inputs, seed), reference.program
-    gradient, used = differences.check(program, found, components, min(n, MANY))
-    whole = len(differences.components(program))
-    return Verification(checks, gradient, whole, n, used, reference.dtype, seed, reference.plan.method)
+        one = Estimator.of(settled) if batch and batch.common_noise else reference
+    of, program, used, whole = one.derived.components, one.program, 0, 0
+    gradient: list[GradientCheck] = []
+    found = problems(one, chosen)
+    for problem in found:
+        differences = Differences(problem.q, value, problem.inputs, seed, one.dtype, float(step), of)
+        given, most = one.derived.pilots(problem.inputs, seed), -(-components // len(found))
+        some, used = differences.check(program, given, most, min(n, MANY))
+        gradient += [replace(check, component=problem.named(check.component)) for check in some]
+        whole += len(differences.components(program))
+    size = batch.size if batch else None
+    method = one.plan.method
+    return Verification(checks, tuple(gradient), whole, n, used, one.dtype, seed, method, tuple(chosen), size)
 
 
 def _backends(
-    reference: Estimator, options: Options, asked: str | Iterable[str] | None, n: int, seed: int
+    reference: Estimator,
+    options: Options,
+    asked: str | Iterable[str] | None,
+    n: int,
+    seed: int,
+    rows: Sequence[int],
 ) -> tuple[BackendCheck, ...]:
     known = registry.backends()
     asked = [asked] if isinstance(asked, str) else asked
     names = list(known) if asked is None else [registry.find(name).name for name in asked]
-    right = reference(n, seed)
+    batch = reference.derived.batch
+
+    def average(estimator: Estimator) -> Estimate:
+        return estimator.of_rows(rows, n, seed) if batch and not batch.common_noise else estimator(n, seed)
+
+    right = average(reference)
     checks = []
     for name in dict.fromkeys(names):
         reason = known[name].unavailable()
@@ -234,7 +281,7 @@ def _backends(
             checks.append(BackendCheck(name, reason))
             continue
         other = Estimator.of_derivation(reference.derived, replace(options, backend=name))
-        checks.append(agreement(right, other(n, seed)))
+        checks.append(agreement(right, average(other)))
     return tuple(checks)
 
 
