@@ -40,7 +40,7 @@ def put(machine, estimator, n=1000, seed=5, first=0, values=None, errors=True, *
     results = Results(machine, estimator.derived.components, estimator.dtype, errors)
     values = there(machine, estimator, **changes) if values is None else values
     assert estimator.in_streams.obstacle() is None
-    estimator.in_streams.put(values, n, seed, results.places, 0, STREAM, first)
+    estimator.in_streams.put(values, n, seed, results.places, estimator.wrt, 0, STREAM, first)
     return results
 
 
@@ -78,7 +78,7 @@ def test_a_call_waits_for_nothing_and_allocates_in_the_callers_way(machine):
         return machine.alloc(nbytes)
 
     with machine.cupy.cuda.using_allocator(allocate):
-        estimator.in_streams.put(values, 1000, 5, results.places, 0, STREAM)
+        estimator.in_streams.put(values, 1000, 5, results.places, estimator.wrt, 0, STREAM)
     assert (machine.waits, machine.transfers) == (0, 0)
     assert len(pieces) == machine.allocations <= 1 + 2  # with conditions, which the stand-in computes elsewhere
     assert not machine.streams[0]
@@ -96,7 +96,7 @@ def test_without_errors_no_draw_is_looked_at(machine):
     machine.synchronize(STREAM)
     np.testing.assert_allclose(found.means.get(), vectors(estimator(1000, seed=5))[0], rtol=1e-10)
     assert not found.errors.get().any()
-    assert [checked for _, checked in estimator.in_streams._runs] == [False]
+    assert [checked for _, checked, _ in estimator.in_streams._runs] == [False]
 
 
 def pole(z, a):
@@ -201,7 +201,7 @@ def test_a_graph_draws_anew_where_its_seed_changes(machine):
     values, results = there(machine, estimator), Results(machine, estimator.derived.components, "float64")
 
     def once():
-        estimator.in_streams.put(values, 1000, key, results.places, 0, STREAM)
+        estimator.in_streams.put(values, 1000, tuple(key), results.places, estimator.wrt, 0, STREAM)
 
     machine.capturing[STREAM] = graph = []
     with pytest.raises(mg.BackendError, match="first run of an expectation"):

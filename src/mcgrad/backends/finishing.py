@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,3 +37,8 @@ class Finishing:
     def size(self) -> int:
         """Number of components."""
         return len(self.sources)
+
+    def ordered(self, order: Sequence[int]) -> Finishing:
+        """Return the same with the components in another order, in which those of the value stay the first."""
+        places = np.array(order, np.intp)
+        return replace(self, sources=self.sources[places], fixed=self.fixed[places], follows=self.follows[places])

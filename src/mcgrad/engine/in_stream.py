@@ -6,7 +6,7 @@ the PyTorch and JAX parts of the package then call the Estimator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -21,7 +21,7 @@ from mcgrad.engine.epilogue import Finisher
 from mcgrad.inputs import arguments
 from mcgrad.ir.interpret import THROUGH_HOST
 from mcgrad.ir.program import toposort
-from mcgrad.ir.spaces import Input, Space, param
+from mcgrad.ir.spaces import Input, Space, Values, param
 
 
 class InStreams:
@@ -38,7 +38,7 @@ class InStreams:
 
     def __init__(self, derived: Derivation, dispatched: Dispatched, finish: Finisher, nonfinite: str) -> None:
         self._derived, self._dispatched, self._finish, self._nonfinite = derived, dispatched, finish, nonfinite
-        self._runs: dict[tuple[int, bool], Any] = {}
+        self._runs: dict[tuple[int, bool, tuple[str, ...]], Any] = {}
         self._own = {**{param(path): x for path, x in derived.q.flat_params.items()}}
         self._own |= {param(path): x for path, x in derived.inputs.params.items()}
         self._lock = RLock()
@@ -64,8 +64,9 @@ class InStreams:
         self,
         changes: Mapping[Input, Any],
         n: int,
-        seed: Any,
-        places: Any,
+        seed: int | tuple[int, int],
+        places: Sequence[int],
+        wrt: tuple[str, ...],
         device: int,
         stream: int,
         first: int = 0,
@@ -77,10 +78,14 @@ class InStreams:
         changes : mapping from Input to array
             Values of parameters and data, in host memory or on the device, where they are ready in the stream.
         n, first : int
-        seed : int or Key
-            A number, or where it lies on the device.
-        places : Places
-            Where the results go, in the dtype of the problem, the gradient in the order of its components.
+        seed : int, or (int, int)
+            A number, or the addresses on the device of its lower and its higher 32 bits.
+        places : sequence of int
+            Addresses on the device where results go, in the dtype of the problem: the means of the value; those of the
+            gradient; and, where they are asked for, the standard errors of value and gradient, and the int64 number of
+            draws that were not finite.
+        wrt : tuple of str
+            The order of the parameters in the gradient.
         device : int
         stream : int
             Its address.
@@ -93,28 +98,49 @@ class InStreams:
             A first call while a CUDA graph is captured, among others.
         """
         from mcgrad.backends.cuda import driver
+        from mcgrad.backends.cuda.stream_run import Key, Places
 
         derived = self._derived
         n, first = arguments.draw_range(n, first, derived.groups.size)
-        run = self._run(self._dispatched.running.kernel, bool(places.errors) or self._nonfinite == "omit")
+        run = self._run(self._dispatched.running.kernel, any(places[2:]) or self._nonfinite == "omit", wrt)
         where = driver.devices()[device]
         with computing(), where.current(), driver.within(stream):
             conditions = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
             inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
-            known = self._finish.known(inputs)
+            known = self._known(inputs, wrt)
             draws = derived.groups.of(first), derived.groups.of(first + n)
             accepted = [x for x in conditions if x is not True]
-            run(inputs, known, accepted, seed, draws, self._nonfinite == "omit", places, where, stream)
+            key = seed if isinstance(seed, int) else Key(*seed)
+            run(inputs, known, accepted, key, draws, self._nonfinite == "omit", Places(*places), where, stream)
 
-    def _run(self, kernel: Kernel, checked: bool) -> Any:
+    def _known(self, inputs: Values, wrt: tuple[str, ...]) -> Mapping[tuple[int, int], Any]:
+        """Return constants and factors by their places, with the gradient in another order of its parameters."""
+        found, components = self._finish.known(inputs), self._derived.components
+        end = components.values.stop
+        if not found or wrt == self._derived.wrt:
+            return found
+        moved = {0: 0}
+        for path in wrt:
+            where = components.slices[path]
+            moved[where.start] = end
+            end += where.stop - where.start
+        return {(moved[a], moved[a] + b - a): x for (a, b), x in found.items()}
+
+    def _order(self, wrt: tuple[str, ...]) -> list[int]:
+        """Return the components: the value, then the gradient in the order of some parameters."""
+        components = self._derived.components
+        slices = [components.values, *(components.slices[path] for path in wrt)]
+        return [i for where in slices for i in range(where.start, where.stop)]
+
+    def _run(self, kernel: Kernel, checked: bool, wrt: tuple[str, ...]) -> Any:
         """Return what runs a kernel in streams; made at the first request."""
         from mcgrad.backends.cuda.in_stream import InStream
 
         with self._lock:
-            key = id(kernel), checked
+            key = id(kernel), checked, wrt
             if key not in self._runs:
-                dtype = np.dtype(self._derived.dtype)
-                self._runs[key] = InStream(kernel, self._finish.finishing(), dtype, checked)  # type: ignore[arg-type]
+                dtype, finishing = np.dtype(self._derived.dtype), self._finish.finishing().ordered(self._order(wrt))
+                self._runs[key] = InStream(kernel, finishing, dtype, checked)  # type: ignore[arg-type]
             return self._runs[key]
 
     def _accepts(self, name: Input, x: Any) -> Any:

@@ -244,7 +244,7 @@ def _outputs(
         earlier.put(kinds, values, found, call, problem)
     else:
         call, known, tensors = like.call, like.known, like.tensors(values)
-    number = seed_number(seed, generator)
+    number = seed_number(seed, generator, tensors)
     if True in call.differentiable:
         return Expectation.apply(call, number, *tensors), known, call.rows
     return outputs_of(call, number, tensors), known, call.rows

@@ -14,7 +14,7 @@ from mcgrad.torch.seeds import as_tensor
 FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
 
 
-def outputs_of(call: Call, seed: int, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+def outputs_of(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
     """Call the operator, or what it runs where no mode of PyTorch's dispatcher and no kind of tensor could ask for it.
 
     The dispatcher costs more than all else here.
@@ -22,14 +22,14 @@ def outputs_of(call: Call, seed: int, tensors: Sequence[torch.Tensor]) -> Sequen
     if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in PLAIN for x in tensors):
         return solve(tensors, seed, *call)
     with torch._C._AutoDispatchBelowAutograd():
-        return expectation_of(call, as_tensor(seed), *tensors)
+        return expectation_of(call, as_tensor(seed) if isinstance(seed, int) else seed, *tensors)
 
 
 class Expectation(torch.autograd.Function):
     """The value, and as further outputs, which have no derivative, the others of the operator."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, seed: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, call: Call, seed: int | torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run, and keep the gradient."""
         value, grad, *errors = outputs_of(call, seed, tensors)
         ctx.call, ctx.tensors = call, tensors

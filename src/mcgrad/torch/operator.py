@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mcgrad.errors import ParameterError
+from mcgrad.torch import on_cuda
 from mcgrad.torch.problems import problem
 from mcgrad.torch.rows import Kind, Rows
 from mcgrad.torch.seeds import seed_of
@@ -70,15 +71,19 @@ class Call:
 
 def run(tensors: Sequence[torch.Tensor], seed: torch.Tensor, *others: Any) -> Outputs:
     """Estimate the problem, for the dispatcher, with empty tensors in the place of what is not asked for."""
-    value, grad, *errors = solve(tensors, seed_of(seed), *others)
-    stderr, nonfinite = errors or (torch.empty(0), torch.empty(0, dtype=torch.int64))
-    return value, grad, stderr.to(value.device), nonfinite.to(value.device)
+    value, grad, *errors = solve(tensors, seed if seed.is_cuda else seed_of(seed), *others)
+    device = value.device
+    stderr, nonfinite = errors or (torch.empty(0, device=device), torch.empty(0, dtype=torch.int64, device=device))
+    return value, grad, stderr, nonfinite
 
 
-def solve(tensors: Sequence[torch.Tensor], seed: int, number: int, n: int, *others: Any) -> list[torch.Tensor]:
+def solve(
+    tensors: Sequence[torch.Tensor], seed: int | torch.Tensor, number: int, n: int, *others: Any
+) -> list[torch.Tensor]:
     """Return the value, the gradient and, if asked for, the two outputs of errors.
 
-    They are on the device of the first tensor that is not in host memory.
+    They are on the device of the first tensor that is not in host memory. A seed on a CUDA device is read there, unless
+    the estimate goes by way of the host.
     """
     solved, device = problem(number), None
     _, dtype, errors, shape, *_ = others
@@ -88,7 +93,16 @@ def solve(tensors: Sequence[torch.Tensor], seed: int, number: int, n: int, *othe
             arrays.append(_host_array(solved, len(arrays), x))
         else:
             device = device or x.device
-            arrays.append(x.detach() if x.is_cuda else _host_array(solved, len(arrays), x))
+            leaf, there = solved.known[len(arrays)], x.is_cuda
+            if there and leaf.is_fixed:
+                on_cuda.check_integers(leaf.path)
+                there = False
+            arrays.append(x.detach() if there else _host_array(solved, len(arrays), x))
+    if device is not None and device.type == "cuda":
+        found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, tuple(shape), device)
+        if found is not None:
+            return found
+    seed = seed if isinstance(seed, int) else seed_of(seed)
     stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
     value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, tuple(shape))
     width = NUMPY[dtype]

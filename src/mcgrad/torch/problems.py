@@ -7,7 +7,7 @@ number, which is an argument of the operator that `torch.compile` puts in a grap
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -82,11 +82,8 @@ class Problem:
         ParameterError, TraceError, BackendError, NonFiniteError
             As `Estimator` and its calls.
         """
-        values: dict[str, dict[str, Any]] = {Q: {}, PARAMS: {}, DATA: {}}
-        for leaf, array in zip(self.known, arrays, strict=True):
-            values[leaf.argument][leaf.path] = array
-        fixed = tuple([arrays[i].tobytes() for i in self._fixed])
-        estimator = self._estimators.get(fixed) or self._estimator(fixed, values)
+        values = self._values(arrays)
+        estimator = self._estimator(self._content(arrays), values)
         data = values[DATA]
         for i in self._fixed:
             del data[self.known[i].path]
@@ -111,7 +108,30 @@ class Problem:
             raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
         return value, np.concatenate([np.ravel(flat[path]) for path in self.wrt]) if self.wrt else np.empty(0)
 
+    def estimator(self, arrays: Sequence[Any]) -> Estimator:
+        """Return the Estimator that serves tensors with these values; made at the first request."""
+        fixed = self._content(arrays)
+        return self._estimators.get(fixed) or self._estimator(fixed, self._values(arrays))
+
+    def _values(self, arrays: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        values: dict[str, dict[str, Any]] = {Q: {}, PARAMS: {}, DATA: {}}
+        for leaf, array in zip(self.known, arrays, strict=True):
+            values[leaf.argument][leaf.path] = array
+        return values
+
+    def has_estimator(self, arrays: Sequence[Any]) -> bool:
+        """Return whether the Estimator that serves tensors with these values is made."""
+        return self._estimators.get(self._content(arrays)) is not None
+
+    def _content(self, arrays: Sequence[Any]) -> Hashable:
+        """Return the numbers that are part of the compiled code, and whether some arrays are on a device."""
+        there = any(type(x) is not np.ndarray for x in arrays)
+        return there, *[arrays[i].tobytes() for i in self._fixed]
+
     def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]]) -> Estimator:
+        found = self._estimators.get(fixed)
+        if found is not None:
+            return found
         with self._lock:
             found = self._estimators.find(fixed)
             if found is None:

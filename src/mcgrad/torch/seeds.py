@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,11 +36,25 @@ def seed_tensor(seed: Any, generator: torch.Generator | None) -> torch.Tensor:
     return as_tensor(whole_seed(seed))
 
 
-def seed_number(seed: Any, generator: torch.Generator | None) -> int:
-    """Return a seed as `seed_tensor` makes it, as a number."""
+def seed_number(seed: Any, generator: torch.Generator | None, like: Sequence[torch.Tensor]) -> int | torch.Tensor:
+    """Return a seed as `seed_tensor` makes it, as a number; one on a CUDA device as it is, for nothing to wait for it.
+
+    Parameters
+    ----------
+    seed, generator
+        As for `seed_tensor`.
+    like : sequence of Tensor
+        Those of the call: while a CUDA graph captures work on them, a seed is drawn from their device's generator, so
+        that each replay of the graph has another.
+    """
     if type(seed) is int and generator is None:
         return whole_seed(seed)
-    return seed_of(seed_tensor(seed, generator))
+    if seed is None and generator is None:
+        device = next((x.device for x in like if x.is_cuda), None)
+        if device is not None and torch.cuda.is_current_stream_capturing():
+            return torch.randint(MOST, (), device=device)
+    found = seed_tensor(seed, generator)
+    return found if found.is_cuda else seed_of(found)
 
 
 def as_tensor(seed: int) -> torch.Tensor:
