@@ -95,7 +95,7 @@ def expectation(
         new Estimator.
     seed : int or int64 Tensor, optional
         0 <= seed < 2**64. Default: drawn from `generator`, a new one in each call. Inside ``torch.compile`` an int is
-        a constant of the graph; a tensor is not.
+        a constant of the graph; a tensor is not. One on the CUDA device of the other tensors is read there.
     generator : torch.Generator, optional
         Default: PyTorch's of the CPU, so that ``torch.manual_seed`` reproduces a run.
     method, baseline, k, backend, threads, nonfinite
@@ -129,8 +129,9 @@ def expectation(
     and dtypes; as in `torch.compile`, what f reads besides its arguments is a constant from then on. Functions that
     were made by the same line, and close over the same objects, are the same f.
 
-    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device are passed by DLPack in
-    PyTorch's current stream; moments of the result pass through host memory, for which the call waits.
+    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device stay there: the call puts its work
+    into PyTorch's current stream and waits for nothing, so that a CUDA graph may capture it. docs/frameworks.md says
+    what goes by way of the host.
 
     Under `torch.vmap` each row is estimated as in a loop: with ``randomness="same"``, or a seed that is given, all have
     the same draws; with "different", or a seed for each, they have their own.
