@@ -1,6 +1,7 @@
 """Forward and reverse mode, and which of them a Program is better off with."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -124,6 +125,8 @@ def pulled_back(
 ) -> list[Var]:
     """Return the cotangents of inputs, for those of some Vars, each of the Var's shape.
 
+    Equal equations have one cotangent, so that what it goes through, such as a product of matrices, is done once.
+
     Parameters
     ----------
     cotangents : dict from Var to Var
@@ -133,9 +136,13 @@ def pulled_back(
         How zeros in the given cotangents may come about.
     """
     order = list(toposort(cotangents))
-    active = depending(order, wrt)
-    terms: dict[Var, list[Var]] = {var: [ct] for var, ct in cotangents.items()}
-    zeros = dict(origins or {})  # that a cotangent may have
+    active, first = depending(order, wrt), first_equals(order, wrt)
+    terms: dict[Var, list[Var]] = {}
+    for var, given in cotangents.items():
+        terms.setdefault(first[var], []).append(given)
+    zeros: dict[Var, Zeros] = {}  # that a cotangent may have
+    for var, origin in (origins or {}).items():
+        zeros[first[var]] = max(origin, zeros.get(first[var], NONE))
     unread = Unread()
     for var in reversed(order):
         if var in terms and var in active and var.args:
@@ -144,12 +151,25 @@ def pulled_back(
             before = BRANCH if unread.some(var) else zeros.get(var, NONE)
             contributions = cotangents_of_args(var, ct, before, active)
             after = max(before, REVERSE_ZEROS.get(var.op, NONE))
+            of_args: dict[Var, list[Var]] = {}
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
-                    terms.setdefault(arg, []).append(contribution)
-                    zeros[arg] = max(after, zeros.get(arg, NONE))
-                    unread.read(var, arg)
+                    of_args.setdefault(first[arg], []).append(contribution)
+            for arg, found in of_args.items():
+                terms.setdefault(arg, []).append(reduce(lambda x, y: apply("add", x, y), found))
+                zeros[arg] = max(after, zeros.get(arg, NONE))
+                unread.read(var, arg)
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
+
+
+def first_equals(order: Sequence[Var], leaves: Collection[Var]) -> dict[Var, Var]:
+    """Return for each Var the first that is the same equation: itself for those without arguments, and for `leaves`."""
+    first: dict[Var, Var] = {}
+    seen: dict[object, Var] = {}
+    for var in order:
+        known = (var.op, tuple(first[arg] for arg in var.args), var.attrs, var.shape, var.kind)
+        first[var] = seen.setdefault(known, var) if var.args and var not in leaves else var
+    return first
 
 
 def depending(order: Sequence[Var], wrt: Sequence[Var]) -> set[Var]:

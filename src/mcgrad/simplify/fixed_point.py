@@ -3,7 +3,7 @@
 Constants fold, and what holds for every float applies, as equations are built (`ir.build`). Here whole Programs are
 rewritten until nothing changes: equal equations become one; factors and summands that no draw changes move out of sums
 and scans (`identities`), so that they are computed once on the host; a factor of moderate size of an output moves
-behind the mean.
+behind the mean; an output that is an outer product has one form (`outer_products`).
 
 An identity is exact, or it passes two tests, for whatever values the parameters and the data may have:
 
@@ -25,6 +25,7 @@ from mcgrad.ir.program import Level, Output, Program, Var
 from mcgrad.ir.rewrite import Sharing, rewrite_program
 from mcgrad.simplify.identities import EXACT, ROUNDED, of_broadcasts
 from mcgrad.simplify.magnitude import is_moderate
+from mcgrad.simplify.outer_products import as_einsum
 from mcgrad.simplify.step_functions import StepFunctions
 
 PASSES = 8
@@ -71,4 +72,4 @@ def _unscaled(out: Output) -> Output:
                 break
         scale = factor if scale is None else apply("multiply", scale, factor)
         var = rest
-    return replace(out, var=var, scale=scale)
+    return replace(out, var=as_einsum(var), scale=scale)

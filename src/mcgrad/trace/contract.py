@@ -2,8 +2,8 @@
 
 In an equation every label stands once in an operand. Transposes are peeled off the operands into the labels, labels of
 extent 1 and those that one operand sums by itself are removed first, and a product that sums nothing becomes a
-multiplication, which fuses with its neighbours. Letters are given to the output first: data X times a vector is always
-`ab,b->a`, its transpose times a vector `ba,b->a`.
+multiplication, which fuses with its neighbours. What no draw changes is the first operand, and letters are given to the
+output first: data X times a vector is always `ab,b->a`, its transpose times a vector `ba,b->a`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,33 @@ def contract(labels: Sequence[Sequence[Label]], output: Sequence[Label], operand
         terms = [*rest[:i], (tuple(result), _product(first, second, result)), *rest[i:]]
     term, x = _summed(terms[0], set(kept))
     return build.reshape(build.transpose(x, [term.index(label) for label in kept]), shape)
+
+
+def summed_product(x: Var, axes: Sequence[int]) -> Var | None:
+    """Write a sum over axes of a product as a contraction, where it is a matrix times vectors: sum(X * z, axis=1).
+
+    None where it is not: where no operand that no draw changes has a summed axis that the other has, too, and another
+    along which the other was repeated.
+    """
+    if x.op != "multiply" or x.args[0].by_draw == x.args[1].by_draw:
+        return None
+    own = [_own_axes(arg) for arg in x.args]
+    fixed, random = own if x.args[1].by_draw else own[::-1]
+    both = fixed & random & set(axes)
+    if not both or not fixed - random - set(axes):
+        return None
+    operands = [
+        build.reshape(arg.args[0] if arg.op == "broadcast" else arg, tuple(x.shape[axis] for axis in sorted(labels)))
+        for arg, labels in zip(x.args, own, strict=True)
+    ]
+    return contract([sorted(labels) for labels in own], [i for i in range(len(x.shape)) if i not in axes], operands)
+
+
+def _own_axes(x: Var) -> set[int]:
+    """The axes along which this is not one element, repeated."""
+    arg = x.args[0] if x.op == "broadcast" else x
+    before = len(x.shape) - len(arg.shape)
+    return {before + axis for axis, n in enumerate(arg.shape) if n != 1}
 
 
 def _peeled(term: tuple[Label, ...], x: Var) -> Term:
@@ -105,6 +132,8 @@ def _cheapest_pair(terms: list[Term], kept: Sequence[Label]) -> tuple[int, int]:
 def _product(first: Term, second: Term, result: Sequence[Label]) -> Var:
     if not (set(first[0]) | set(second[0])) - set(result):
         return build.apply("multiply", _aligned(first, result), _aligned(second, result))
+    if first[1].by_draw and not second[1].by_draw:
+        first, second = second, first
     letters = dict(zip(dict.fromkeys((*result, *first[0], *second[0])), LETTERS, strict=False))
     spelled = ["".join(letters[label] for label in labels) for labels in (first[0], second[0], result)]
     return build.einsum(f"{spelled[0]},{spelled[1]}->{spelled[2]}", first[1], second[1])

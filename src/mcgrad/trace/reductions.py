@@ -9,6 +9,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
+from mcgrad.trace.contract import summed_product
 from mcgrad.trace.operands import as_dtype, axes_of, axis_of, operand
 from mcgrad.trace.shaping import ravel, section
 
@@ -27,7 +28,11 @@ def _reduced(op: str, x: Var, axis: Any, keepdims: bool) -> Var:
 
 def sum(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Var:
     """np.sum."""
-    return as_dtype(_reduced("sum", operand(a), axis, keepdims), dtype, "np.sum")
+    x = operand(a)
+    axes = axes_of(axis, len(x.shape))
+    product = summed_product(x, axes)
+    result = _reduced("sum", x, axis, keepdims) if product is None else with_kept_axes(product, x, axes, keepdims)
+    return as_dtype(result, dtype, "np.sum")
 
 
 def prod(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Var:
