@@ -103,6 +103,14 @@ def test_opcheck(errors):
     assert set(checks.values()) == {"SUCCESS"}
 
 
+def test_an_integrand_that_is_made_inside_a_graph_is_refused(compiled):
+    def step(loc):
+        return expectation(mg.from_torch(lambda z: z.sum()), mg.Normal, 100, loc=loc, scale=1.0)
+
+    with pytest.raises(Exception, match=r"mg\.from_torch makes an integrand once, outside"):
+        compiled(step)(torch.zeros(2))
+
+
 @pytest.mark.parametrize("name", ["plain", "of a module", "with torch.func"])
 def test_an_integrand_of_torch_that_the_graph_traces_first(compiled, name):
     layer = torch.nn.Linear(2, 3, dtype=torch.float64)

@@ -13,7 +13,7 @@ def f(z):
     return np.sum(z * z)
 
 
-def at(loc=None, **options):
+def at(loc=None, f=f, **options):
     loc = torch.zeros(2, requires_grad=True) if loc is None else loc
     return expectation(f, options.pop("q", mg.Normal), options.pop("n", 100), loc=loc, **{"scale": 1.0, **options})
 
@@ -71,3 +71,34 @@ def test_second_derivatives():
         torch.autograd.grad(grad.sum(), loc)
     with pytest.raises(mg.ParameterError, match=r"^create_graph: "):
         torch.autograd.grad(grad.sum() + loc.square().sum(), loc)
+
+
+LAYER = torch.nn.Linear(2, 1, dtype=torch.float64)
+OF_LAYER = mg.from_torch(lambda z: LAYER(z).sum(), layer=LAYER)
+WEIGHT = torch.ones(2, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("f", "params"),
+    [
+        (lambda z: np.sum(z * WEIGHT), {}),
+        (mg.from_torch(lambda z: torch.sum(z * WEIGHT.exp())), {}),
+        (mg.from_torch(lambda z: WEIGHT.sum()), {}),
+        (OF_LAYER, {}),
+        (OF_LAYER, {"layer": {"weight": LAYER.weight}}),
+    ],
+    ids=["NumPy", "tensor", "alone", "module", "part of a module"],
+)
+def test_a_tensor_that_requires_grad_and_is_no_argument(f, params):
+    with pytest.raises(mg.TraceError, match=r"requires? grad.*give it in params=") as caught:
+        at(params=params, f=f)
+    assert caught.value.filename == __file__
+
+
+def test_constants_that_need_no_gradient():
+    with torch.no_grad():
+        value = at(f=OF_LAYER, seed=1, dtype=torch.float64)
+    given = at(f=OF_LAYER, params=OF_LAYER.tensors, seed=1, dtype=torch.float64)
+    torch.testing.assert_close(value, given.detach())
+    detached = at(f=mg.from_torch(lambda z: torch.sum(z * WEIGHT.detach())), seed=1)
+    assert detached.requires_grad

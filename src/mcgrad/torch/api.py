@@ -129,7 +129,7 @@ def expectation(
     and dtypes; as in `torch.compile`, what f reads besides its arguments is a constant from then on. Functions that
     were made by the same line, and close over the same objects, are the same f.
 
-    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device stay there: the call puts its work
+    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device stay: the call puts its work
     into PyTorch's current stream and waits for nothing, so that a CUDA graph may capture it. docs/frameworks.md says
     what goes by way of the host.
 
@@ -281,7 +281,8 @@ def _prepared(
     rows = Rows.of(found.axes, found.known, reduce)
     if found.axes.ndim and reduce is None and False in rows.by_row:
         reduce = "none"  # the cotangent of each row is known in the backward pass only
-    options = (*options, ("dtype", "float64" if found.dtype == torch.float64 else "float32"), ("reduce", reduce))
+    width = "float64" if found.dtype == torch.float64 else "float32"
+    options = (*options, ("dtype", width), ("reduce", reduce), ("differentiates", torch.is_grad_enabled()))
     if torch.compiler.is_compiling():
         number, problem = number_of(f, q, found.known, found.static, options), None
     else:

@@ -126,7 +126,8 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
     nothing while it runs, and mcgrad differentiates it: `detach` and `torch.no_grad` stop derivatives, and a
     `torch.autograd.Function` is refused. What `torch.compile` has made runs as it was written. Parameters of modules
     that are not among ``params=``, and other tensors that f reads besides its arguments, are constants, of the values
-    that they have when f is traced. Draws, parameters and floats are float64 while f is traced, and operators take
+    that they have when f is traced; `mcgrad.torch.expectation` refuses those that require grad, unless it is called
+    under `torch.no_grad`. Draws, parameters and floats are float64 while f is traced, and operators take
     floats of different widths; integers and booleans in ``data=`` are tensors with values, so that they may index.
     Which operators there are is in docs/frameworks.md.
 
@@ -140,6 +141,10 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
     if find_spec("torch") is None:
         raise ParameterError("f", "a function for PyTorch, which is not installed", framework("torch"))
     return TorchFunction(f, **modules)
+
+
+from_torch._torchdynamo_disable = True  # type: ignore[attr-defined]  # as torch.compiler.disable, without torch
+from_torch._torchdynamo_disable_msg = "mg.from_torch makes an integrand once, outside of what is compiled"  # type: ignore[attr-defined]
 
 
 def _made(function: Callable[..., Any], modules: dict[str, Any]) -> TorchFunction:

@@ -25,6 +25,7 @@ from mcgrad.noise import Shape
 from mcgrad.results.estimate import Estimate
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
+from mcgrad.torch.aten.constants import refusing_constants
 from mcgrad.torch.leaves import Leaf
 from mcgrad.torch.rows import DATA, PARAMS, Q
 
@@ -47,7 +48,7 @@ class Problem:
     known : tuple of Leaf
     static : tuple of (str, object)
     options : mapping
-        Keywords of the Estimator.
+        Keywords of the Estimator; and "differentiates", whether autograd records the call.
 
     Attributes
     ----------
@@ -59,6 +60,7 @@ class Problem:
         self.f, self.q, self.known, self.static = f, q, known, static
         method = options["method"]
         self.options = {**options, "method": method if isinstance(method, str) else dict(method)}
+        self._differentiates = bool(self.options.pop("differentiates"))
         self.number = next(_numbers)
         self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
         self._fixed = [i for i, leaf in enumerate(known) if leaf.is_fixed]
@@ -144,7 +146,8 @@ class Problem:
         if isinstance(f, Objective):
             f, q = _of_template(f, q), None
         params, data = tree.unflatten(values[PARAMS]), values[DATA]
-        found = Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
+        with refusing_constants(self._differentiates):
+            found = Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
         found.derived.check_one_number("mcgrad.torch.expectation")
         return found
 

@@ -22,6 +22,7 @@ RENAMED = {"pow": "np.power", "fsum": "np.sum", "sumprod": "np.dot", "fmod": "np
            "acosh": "np.arccosh", "atanh": "np.arctanh"}  # fmt: skip
 NUMPY = "write it with NumPy's functions and those of scipy.special that docs/numpy.md lists"
 WHOLE = "give the function itself, written for whole arrays, with np.where for if"
+PARAMETER = "give it in params=, for a gradient in it, or x.detach() for a constant"
 COMPILED = "give the Python function, {function}, or an mg.Integrand of it and its gradient"
 LIBRARIES = {
     "numba": "call the Python function, .py_func, or give an mg.Integrand, a compiled function with its gradient",
@@ -77,7 +78,8 @@ def refuse_operand(value: Any) -> None:
     """
     found = obstacle(value)
     if found:
-        raise refusal(f"{found[0]} as an operand", f"accepted is {found[1]}")
+        accepted = PARAMETER if getattr(value, "requires_grad", False) is True else f"accepted is {found[1]}"
+        raise refusal(f"{found[0]} as an operand", accepted)
     if isinstance(value, np.matrix):
         raise refusal("np.matrix as an operand", "accepted is a plain array, np.asarray(x), with @ for matrix products")
 

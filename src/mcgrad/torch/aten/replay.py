@@ -13,6 +13,7 @@ import torch
 
 from mcgrad.errors import TraceError
 from mcgrad.system.locks import Lock
+from mcgrad.torch.aten.constants import check_constants
 from mcgrad.torch.aten.traced import Functions, Operators, traced, value_of
 from mcgrad.trace.frames import line_of
 from mcgrad.trace.tracer import Tracer
@@ -84,6 +85,8 @@ def _values(tree: Any) -> Any:
         return {name: _values(x) for name, x in tree.items()}
     if isinstance(tree, tuple | list):
         return type(tree)(map(_values, tree))
+    if isinstance(tree, torch.Tensor):
+        check_constants([tree])
     return value_of(tree)
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mcgrad.errors import TraceError
+from mcgrad.torch.aten.constants import check_constants
 from mcgrad.torch.aten.elementwise import ELEMENTWISE, stopped
 from mcgrad.torch.aten.moving import MOVING
 from mcgrad.torch.aten.reductions import REDUCTIONS
@@ -143,6 +144,7 @@ def evaluate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
     if not any(isinstance(x, TracedTensor) for x in tensors):
         return func(*args, **kwargs) if in_place else _of_any_width(func, args, kwargs)
+    check_constants(tensors)
     if in_place and not isinstance(args[0], TracedTensor):
         raise refusal(f"aten.{name}, which changes a tensor that f has not made,", UNCHANGED)
     base = name.removesuffix("_") if in_place else name
