@@ -12,7 +12,8 @@ draws 0 and 1 of a group (cos, sin), words (2, 3) draws 2 and 3; in float64 all 
 
 Order in a row, so that every store is contiguous: with Q = lanes // 4, lane k Q + q holds draw 4 (group + q) + k of a
 float32 row; with H = lanes // 2, lane k H + q holds draw 2 (group + q) + k of a float64 row. Where lanes carry rows of
-a batch (`of_rows`, `of_seeds`), they hold draws 4 group + k (2 group + k) of the q-th of these.
+a batch (`of_rows`, `of_seeds`), they hold draws 4 group + k (2 group + k) of the q-th of these; where they carry two of
+the four draws of a group (`of_pairs`), with H = lanes // 2, lane k H + q holds draw 4 group + k, or 4 group + 2 + k.
 
 Normals are made in two loops (float64: three), the words first and kept in the row itself: one loop for all would wait
 on the chain of Philox's ten rounds, then on those of the logarithm and the root, as no processor looks far enough ahead
@@ -33,6 +34,7 @@ from mcgrad.kernels.intrinsics import (
     float_bits32,
     float_bits64,
     prefer_vector_width,
+    select,
     square_root,
 )
 from mcgrad.kernels.jit import INLINED, LOOP, lane
@@ -84,6 +86,22 @@ def of_seeds(words):
     return words_of_seed
 
 
+def of_pairs(words):
+    """Take two of the four words of a group of draws in each of some rows of a batch, by which it has two draws.
+
+    `place` is that of `of_rows`, and whether these are the second two.
+    """
+    words_of_row = of_rows(words)
+
+    @njit(**INLINED)
+    def words_of_pair(place, q, component, stream, key0, key1):
+        numbers, first, low, second = place
+        a, b, c, d = words_of_row((numbers, first, low), q, component, stream, key0, key1)
+        return select(second, c, a), select(second, d, b)
+
+    return words_of_pair
+
+
 def uniforms32(generator, places=of_draws):
     """Make the filler of float32 rows with uniforms of a generator's words."""
     words = places(lane(generator))
@@ -100,6 +118,22 @@ def uniforms32(generator, places=of_draws):
             put(ws, first + 3 * quarter + q, uniform32(d))
 
     return uniform_row32
+
+
+def uniform_pairs32(generator):
+    """Make the filler of float32 rows with uniforms where lanes carry two draws of each row of a batch."""
+    words = of_pairs(lane(generator))
+
+    @njit(**LOOP)
+    def uniform_pair_row32(ws, first, lanes, place, component, stream, key0, key1):
+        prefer_vector_width()
+        half = lanes // 2
+        for q in range(half):
+            a, b = words(place, q, component, stream, key0, key1)
+            put(ws, first + q, uniform32(a))
+            put(ws, first + half + q, uniform32(b))
+
+    return uniform_pair_row32
 
 
 def uniforms64(generator, places=of_draws):
@@ -142,6 +176,27 @@ def box_muller32(generator, places=of_draws):
     return normal_row32
 
 
+def box_muller_pairs32(generator):
+    """Make the filler of float32 rows with standard normals where lanes carry two draws of each row of a batch."""
+    words = of_pairs(lane(generator))
+
+    @njit(**LOOP)
+    def normal_pair_row32(ws, first, lanes, place, component, stream, key0, key1):
+        prefer_vector_width()
+        half = lanes // 2
+        for q in range(half):
+            a, b = words(place, q, component, stream, key0, key1)
+            put(ws, first + q, bits_float32(int32(a)))
+            put(ws, first + half + q, bits_float32(int32(b)))
+        for q in range(half):
+            a, b = float_bits32(at(ws, first + q)), float_bits32(at(ws, first + half + q))
+            cos, sin = normal_pair32(uint32(a), uint32(b))
+            put(ws, first + q, cos)
+            put(ws, first + half + q, sin)
+
+    return normal_pair_row32
+
+
 def box_muller64(generator, places=of_draws):
     """Make the filler of float64 rows with standard normals of a generator's words."""
     words = places(lane(generator))
@@ -170,6 +225,7 @@ def box_muller64(generator, places=of_draws):
 uniform_row32, normal_row32 = uniforms32(philox4x32), box_muller32(philox4x32)
 uniform_row64, normal_row64 = uniforms64(philox4x32), box_muller64(philox4x32)
 uniform_batch_row32, normal_batch_row32 = uniforms32(philox4x32, of_rows), box_muller32(philox4x32, of_rows)
+uniform_pair_row32, normal_pair_row32 = uniform_pairs32(philox4x32), box_muller_pairs32(philox4x32)
 uniform_batch_row64, normal_batch_row64 = uniforms64(philox4x32, of_rows), box_muller64(philox4x32, of_rows)
 uniform_seeds_row32, normal_seeds_row32 = uniforms32(philox4x32, of_seeds), box_muller32(philox4x32, of_seeds)
 uniform_seeds_row64, normal_seeds_row64 = uniforms64(philox4x32, of_seeds), box_muller64(philox4x32, of_seeds)

@@ -13,7 +13,7 @@ in every block, so that what a row's result is depends on no other row.
 import numpy as np
 from numba import njit
 
-from mcgrad.kernels.intrinsics import prefer_vector_width, select
+from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select
 from mcgrad.kernels.jit import CALLED
 from mcgrad.kernels.workspace import at_any, put_any
 
@@ -67,18 +67,32 @@ def take_first_draws(ws, shifts, sums, squares, components, lanes, groups, base,
 
 
 @njit(**CALLED)
-def moments_of_rows(ws, shift, total, square, lanes, groups, start, stop, least, scratch, odd, position):
-    """Write mean and scatter (the sum of squared deviations from it) of one component of Q rows to scratch[:2 Q].
+def deviations_of_single_draws(ws, draws, head, each, low, high, scratch):
+    """Add means about those of the first draw, scatters and deviations of Q rows to scratch[: 3 Q], of one draw a lane.
 
-    odd[position + q] grows where they are not finite, or where squares have vanished: where the mean square is below
-    `least`, and deviations are not zero.
+    Draw k of a row is at draws + k Q, for k from `low` to `high`.
     """
     prefer_vector_width()
-    each, n = lanes // groups, stop - start
-    head = shift + start % groups * each  # of the lanes with the first draw, whose shift is that
     means, scatters, moved = 0, each, 2 * each
-    for q in range(3 * each):
-        put_any(scratch, q, 0.0)
+    for k in range(low, high):
+        for q in range(each):
+            far = np.float64(at_any(ws, draws + k * each + q)) - np.float64(at_any(ws, head + q))
+            put_any(scratch, means + q, at_any(scratch, means + q) + far)
+    for q in range(each):
+        put_any(scratch, means + q, at_any(scratch, means + q) / (high - low))
+    for k in range(low, high):
+        for q in range(each):
+            far = np.float64(at_any(ws, draws + k * each + q)) - np.float64(at_any(ws, head + q))
+            mean = far - at_any(scratch, means + q)
+            put_any(scratch, scatters + q, at_any(scratch, scatters + q) + mean * mean)
+            put_any(scratch, moved + q, at_any(scratch, moved + q) + abs(mean))
+
+
+@njit(**CALLED)
+def deviations_of_lanes(ws, shift, total, square, head, each, groups, start, stop, scratch):
+    """Add the same of lanes with several draws, of which there are the first, the sum and the sum of squares."""
+    prefer_vector_width()
+    means, scatters, moved, n = 0, each, 2 * each, stop - start
     for k in range(groups):
         count = (stop - 1 - k) // groups - (start - 1 - k) // groups
         row, weight = k * each, np.float64(count)
@@ -104,6 +118,26 @@ def moments_of_rows(ws, shift, total, square, lanes, groups, start, stop, least,
                 at_any(scratch, scatters + q) + select(count > 0, select(scatter < 0.0, 0.0, scatter) + between, 0.0),
             )
             put_any(scratch, moved + q, at_any(scratch, moved + q) + select(count > 0, abs(sum_) + abs(mean), 0.0))
+
+
+@njit(**CALLED)
+def moments_of_rows(ws, shift, total, square, lanes, groups, start, stop, least, scratch, odd, position):
+    """Write mean and scatter (the sum of squared deviations from it) of one component of Q rows to scratch[:2 Q].
+
+    odd[position + q] grows where they are not finite, or where squares have vanished: where the mean square is below
+    `least`, and deviations are not zero.
+    """
+    prefer_vector_width()
+    each, n = lanes // groups, stop - start
+    means, scatters, moved = 0, each, 2 * each
+    for q in range(3 * each):
+        put_any(scratch, q, 0.0)
+    if (stop - 1) // groups == start // groups:
+        head = total + start % groups * each
+        deviations_of_single_draws(ws, total, head, each, start % groups, (stop - 1) % groups + 1, scratch)
+    else:
+        head = shift + start % groups * each  # of the lanes with the first draw, whose shift is that
+        deviations_of_lanes(ws, shift, total, square, head, each, groups, start, stop, scratch)
     for q in range(each):
         mean, scatter = at_any(scratch, means + q) + np.float64(at_any(ws, head + q)), at_any(scratch, scatters + q)
         vanished = (scatter < n * least) & (at_any(scratch, moved + q) > 0.0)
@@ -146,7 +180,7 @@ def add_rows_of_batch(
         )
         total, variance = 0.0, 0.0
         for q in range(count):
-            total += at_any(scratch, q)
-            variance += at_any(scratch, each + q)
+            total = accumulate(total, at_any(scratch, q))
+            variance = accumulate(variance, at_any(scratch, each + q))
         put_any(totals, first + i, at_any(totals, first + i) + total)
         put_any(variances, first + i, at_any(variances, first + i) + variance / (n * (n - 1.0)))

@@ -62,15 +62,20 @@ def test_rows_of_a_batch_have_the_draws_of_their_groups(law, dtype):
     """What a row of lanes with rows of a batch holds is, to the bit, what a row of lanes with draws has."""
     source, lanes, group = NoiseSource(STREAM, law), 64, 2**32 - 3
     rows = np.array([5, 0, 2**28 - 1, *range(90, 200)], np.uint32)
-    work = np.empty(lanes, dtype)
     key = np.uint32(SEED & 0xFFFFFFFF), np.uint32(SEED >> 32)
-    fill = getattr(noise_fill, filler(source, np.dtype(dtype).name, batch=True))
-    fill(work, 0, lanes, (rows, 1, np.uint32(group)), np.uint32(COMPONENT), np.uint32(STREAM), *key)
-    each = EACH[dtype]
-    found = work.reshape(each, -1)
-    for q in range(lanes // each):
-        alone = kernel_draws(source, dtype, (int(rows[1 + q]) << 32) + group, lanes)
-        np.testing.assert_array_equal(found[:, q], alone[:each])
+    place = (rows, 1, np.uint32(group))
+    carried = {"batch": (place, slice(None))}
+    if dtype == np.float32:
+        carried["pair"] = ((*place, True), slice(2, 4))
+    for name, (at, which) in carried.items():
+        work = np.empty(lanes, dtype)
+        fill = getattr(noise_fill, filler(source, np.dtype(dtype).name, name))
+        fill(work, 0, lanes, at, np.uint32(COMPONENT), np.uint32(STREAM), *key)
+        draws = range(EACH[dtype])[which]
+        found = work.reshape(len(draws), -1)
+        for q in range(found.shape[1]):
+            alone = kernel_draws(source, dtype, (int(rows[1 + q]) << 32) + group, lanes)
+            np.testing.assert_array_equal(found[:, q], alone[draws.start : draws.stop])
 
 
 @DTYPES

@@ -34,11 +34,18 @@ def test_function_vectorises(name, bits):
     assert_vectorised(assembly)
 
 
-@pytest.mark.parametrize("bits", [32, 64])
-@pytest.mark.parametrize("name", ["uniform_row", "normal_row", "uniform_batch_row", "normal_batch_row"])
-def test_row_vectorises(name, bits):
-    fill = getattr(noise_fill, f"{name}{bits}")
-    place = (np.arange(64, dtype=np.uint32), 0, np.uint32(0)) if "batch" in name else np.uint64(0)
+ROWS = [
+    f"{name}{bits}"
+    for name in ("uniform_row", "normal_row", "uniform_batch_row", "normal_batch_row")
+    for bits in (32, 64)
+]
+
+
+@pytest.mark.parametrize("name", [*ROWS, "uniform_pair_row32", "normal_pair_row32"])
+def test_row_vectorises(name):
+    fill, bits = getattr(noise_fill, name), name[-2:]
+    of_row = (np.arange(64, dtype=np.uint32), 0, np.uint32(0))
+    place = {"batch": of_row, "pair": (*of_row, True)}.get(name.split("_")[1], np.uint64(0))
     fill(np.empty(64, f"float{bits}"), 0, 64, place, *np.arange(4, dtype=np.uint32))
     for assembly in fill.inspect_asm().values():
         assert_vectorised(assembly)

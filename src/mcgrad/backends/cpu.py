@@ -151,12 +151,17 @@ class CpuKernel:
     @lazy_property
     def row_lanes(self) -> CompiledRowLanes | None:
         """The variant whose lanes carry rows of a batch, where there is one."""
-        return row_lanes(self.program)
+        return row_lanes(self.program, "batch")
+
+    @lazy_property
+    def row_pairs(self) -> CompiledRowLanes | None:
+        """The same for two draws a row, in float32."""
+        return row_lanes(self.program, "pair")
 
     @lazy_property
     def row_lanes_of_seeds(self) -> CompiledRowLanes:
         """The same where each row has a seed of its own."""
-        found = row_lanes(self.program, seeds=True)
+        found = row_lanes(self.program, "seeds")
         assert found is not None, "asked for where there is `row_lanes` only"
         return found
 

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import BoundRows, RowPartial
 from mcgrad.backends.chunks import Chunk
-from mcgrad.backends.cpu_row_lanes import CpuRowLanes
+from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, CpuRowLanes
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds
-from mcgrad.system.lazy_property import lazy_property
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +24,9 @@ class CpuBatch:
     """A compiled Program with values for the inputs of many rows.
 
     Lanes carry rows of the batch where the draws of a row would leave a block partly empty, if such a function can be
-    written and its block stays in cache, else the draws of one row. So what a row's moments are depends on the Program
-    and the number of its draws alone.
+    written and its block stays in cache, else the draws of one row. Where a row has no more than two draws, as in
+    a step of training, they carry no more of it. So what a row's moments are depends on the Program and the range of
+    its draws alone.
 
     Parameters
     ----------
@@ -39,6 +39,7 @@ class CpuBatch:
     def __init__(self, kernel: CpuKernel, inputs: Values, numbers: npt.NDArray[np.int64]) -> None:
         self._kernel, self._inputs, self._numbers = kernel, inputs, numbers
         self._over_draws: dict[CpuKernel, CpuRows] = {}
+        self._over_rows: dict[CompiledRowLanes, CpuRowLanes] = {}
 
     def over_draws(self, n: int) -> CpuRows:
         """Lanes carry draws; few lanes, where n draws would leave most of a block empty."""
@@ -48,20 +49,26 @@ class CpuBatch:
             found = self._over_draws[kernel] = CpuRows(kernel.rows, kernel, self._inputs, self._numbers)
         return found
 
-    @lazy_property
-    def over_rows(self) -> CpuRowLanes | None:
+    def over_rows(self, start: int, stop: int) -> CpuRowLanes | None:
         """Lanes carry rows, if they can."""
-        compiled = self._kernel.row_lanes
-        return CpuRowLanes(compiled, self._kernel, self._inputs, self._numbers) if compiled else None
+        pair = self._kernel.program.dtype == "float32" and start // 2 == (stop - 1) // 2
+        compiled = self._kernel.row_pairs if pair else self._kernel.row_lanes
+        if compiled is None:
+            return None
+        found = self._over_rows.get(compiled)
+        if found is None:
+            found = self._over_rows[compiled] = CpuRowLanes(compiled, self._kernel, self._inputs, self._numbers)
+        return found
 
-    def chosen(self, n: int) -> BoundRows:
-        """What averages n draws a row."""
-        return (self.over_rows if n < self._kernel.block else None) or self.over_draws(n)
+    def chosen(self, start: int, stop: int) -> BoundRows:
+        """What averages the draws start .. stop of each row."""
+        few = stop - start < self._kernel.block
+        return (self.over_rows(start, stop) if few else None) or self.over_draws(stop - start)
 
     def chunks(self, n: int) -> Iterable[Chunk]:
         """Cut the rows into ranges."""
-        return self.chosen(n).chunks(n)
+        return self.chosen(0, n).chunks(n)
 
     def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
-        return self.chosen(stop - start).partial(seed, start, stop, rows, omit)
+        return self.chosen(start, stop).partial(seed, start, stop, rows, omit)

@@ -132,18 +132,18 @@ def _keys(seed: Seeds, size: int) -> tuple[Any, Any]:
     return (padded & np.uint64(0xFFFFFFFF)).astype(np.uint32), (padded >> np.uint64(32)).astype(np.uint32)
 
 
-def row_lanes(program: Program, seeds: bool = False) -> CompiledRowLanes | None:
+def row_lanes(program: Program, carried: str) -> CompiledRowLanes | None:
     """Compile a Program for lanes that carry rows, unless it calls user functions or a block would leave L2.
 
     Parameters
     ----------
     program : Program
-    seeds : bool
-        Whether each row has a seed of its own.
+    carried : {"batch", "pair", "seeds"}
+        What the lanes carry, as `filler` has it.
     """
     if not writes(program):
         return None
-    emitted = emit_rows(program, seeds)
+    emitted = emit_rows(program, carried)
     size = emitted.rows * emitted.lanes * np.dtype(program.dtype).itemsize
     return CompiledRowLanes(program, emitted) if size <= L2_BYTES else None
 

@@ -27,8 +27,9 @@ def filler(source: NoiseSource, dtype: str, lanes: str = "") -> str:
     ----------
     source : NoiseSource
     dtype : str
-    lanes : {"", "batch", "seeds"}
-        What they carry: draws, rows of a batch, or rows that have a seed each.
+    lanes : {"", "batch", "pair", "seeds"}
+        What they carry: draws; or rows of a batch with a group of draws each, two of the four draws of a group (float32
+        only), or a group and a seed each.
     """
     return f"{_prefix(source)}{source.law}{f'_{lanes}' if lanes else ''}_row{dtype[-2:]}"
 

@@ -12,7 +12,6 @@ from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.loop_tree import Outer
 from mcgrad.ir.program import Output
-from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 if TYPE_CHECKING:
     from mcgrad.codegen.cpu.printer import Printer
@@ -31,10 +30,13 @@ def pair_rows(output: Output, lanes: int) -> int:
     return x.size + y.size + -(-(x.size + y.size) // 2) + -(-output.var.size // lanes)
 
 
-def pair_lines(printer: Printer, node: Outer, first: int) -> Iterator[str]:
-    """Add up an outer product of x and y over the lanes, and its variance: to the totals from `first` on."""
+def pair_lines(printer: Printer, node: Outer, groups: int, first: int) -> Iterator[str]:
+    """Add up an outer product of x and y over the lanes, and its variance: to the totals from `first` on.
+
+    Lanes carry `groups` draws of each row of the batch.
+    """
     workspace, integer, out = printer.workspace, printer.integer, node.output
-    lanes, groups, mask = workspace.lanes, DRAWS_PER_GROUP[printer.dtype], workspace.address(Buffer("mask"))
+    lanes, mask = workspace.lanes, workspace.address(Buffer("mask"))
     x, y = out.var.args
     sizes, half = (integer(x.size), integer(y.size)), lanes // 2
     scratch = workspace.rows[Buffer("factors")].offset * lanes

@@ -1,7 +1,7 @@
 """Write a Program with rows as a Numba function in whose blocks the lanes carry rows of a batch: for few draws a row.
 
-A block of lanes has some rows of the batch, and of each a group of draws, as many as four words of noise serve
-(`kernels/row_lanes`). The body of a block is what it is where lanes carry draws alone. What differs:
+A block of lanes has some rows of the batch, and of each a group of draws, as many as four words of noise serve, or two
+of four (`kernels/row_lanes`). The body of a block is what it is where lanes carry draws alone. What differs:
 
 - A loop over the groups of draws runs inside the loop over blocks.
 - What each row of the batch has its own value of is a leaf of the body that is in the workspace, spread over the lanes
@@ -91,8 +91,15 @@ def writes(program: Program) -> bool:
     return all(OPS[var.op].category != "native" for var in program.body())
 
 
-def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
-    """Write the function of a simplified Program, whose rows share a seed or have one each."""
+def emit_rows(program: Program, carried: str) -> EmittedRows:
+    """Write the function of a simplified Program.
+
+    Parameters
+    ----------
+    program : Program
+    carried : {"batch", "pair", "seeds"}
+        What the lanes carry, as `filler` has it.
+    """
     body, given = _body(program)
     plan = tile(schedule(lower(body)))
     kernel = build(plan, outer_nodes=True)
@@ -101,17 +108,16 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
     places, components = _places([out for out in plan.program.outputs if out not in outer])
     moments = {Buffer(role): components for role in ("shifts", "sums", "squares")}
     moments[Buffer("factors")] = max((pair_rows(out, layout.FEWEST_LANES[program.dtype]) for out in outer), default=0)
-    moments[SUMS] = int(products)
+    moments[SUMS] = 2 * int(products)
     values = {Buffer("value", leaf): leaf.size for leaf in given}
     workspace = allocate(kernel, program.dtype, kept=values | moments)
     workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
     arguments = Arguments(plan.program, kernel.names)
     over_rows = [out for out in plan.program.outputs if out.summed]
     summed, _ = _places(over_rows)
-    lanes = "seeds" if seeds else "batch"
-    printer = _Printer(program.dtype, workspace, arguments, places, summed, lanes)
+    printer = _Printer(program.dtype, workspace, arguments, places, summed, carried)
     text = _function(printer, plan.program, kernel, list(given), sum(values.values()), components)
-    fillers = {filler(var.attrs, program.dtype, lanes) for var in body.body() if var.op == "noise"}
+    fillers = {filler(var.attrs, program.dtype, carried) for var in body.body() if var.op == "noise"}
     imports = {
         "blas": ["gemm"] if outer else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
@@ -138,11 +144,11 @@ def emit_rows(program: Program, seeds: bool = False) -> EmittedRows:
         user_functions=[],
         uses_blas=bool(outer),
         loops=sum(isinstance(node, Loop) for node in walk(kernel.block)),
-        groups=DRAWS_PER_GROUP[program.dtype],
+        groups=printer.groups,
         by_row=[(var, int(start)) for var, start in zip(given.values(), starts, strict=False)],
         columns=sum(out.var.size for out in plan.program.outputs if not out.summed),
         paired=np.repeat([out in outer for out in over_rows], [out.var.size for out in over_rows]).astype(bool),
-        seeds=seeds,
+        seeds=carried == "seeds",
     )
 
 
@@ -182,7 +188,7 @@ def _function(
 ) -> Source:
     """Write the body of the function."""
     workspace, text = printer.workspace, Source()
-    lanes, groups = workspace.lanes, DRAWS_PER_GROUP[printer.dtype]
+    lanes, groups = workspace.lanes, printer.groups
     each, mask = lanes // groups, workspace.address(Buffer("mask"))
     shifts, sums, squares = (workspace.address(Buffer(role)) for role in ("shifts", "sums", "squares"))
     integer = printer.integer
@@ -190,6 +196,7 @@ def _function(
     text.indent()
     text.add('"""Moments of the draws start .. stop of `count` rows of a batch."""', "prefer_vector_width()")
     text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
+    text.add(f"several = (stop - 1) // {groups} > start // {groups}  # groups of draws")
     with text.compound(f"for block in range(numbers.size // {each}):"):
         text.add("partial = True", f"position = block * {each}", f"rows = min(count - position, {each})")
         if leaves:
@@ -199,14 +206,14 @@ def _function(
             text.add(f"clear_rows(ws, {integer(first)}, {integer(components * lanes)})")
         with text.compound(f"for group in range(start // {groups}, (stop - 1) // {groups} + 1):"):
             outside = f"base < start or base + {groups} > stop"
-            text.add(f"base = group * {groups}", "place = (numbers, position, uint32(group))")
+            text.add(f"base = group * {groups}", f"place = {printer.place}")
             with text.compound(f"if partial or {outside}:"):
                 text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
             text.add(f"partial = {outside}")
             tree = split_lanes(kernel.block, lambda: _RowLanes(workspace, printer.places))
             text.add(*printer.lines(tree))
             if components:
-                with text.compound(f"if base < start + {groups}:"):
+                with text.compound(f"if several and base < start + {groups}:"):
                     text.add(f"take_first_draws({moments}, base, start, stop)")
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
@@ -257,8 +264,13 @@ class _Printer(Printer):
         Those of a Printer.
     places, summed : dict of Output to int
         Where the moments by lane of each output start, and where the outputs that are summed do among these.
-    carried : {"batch", "seeds"}
+    carried : {"batch", "pair", "seeds"}
         What the lanes carry, as `filler` has it.
+
+    Attributes
+    ----------
+    groups : int
+        Draws of a row in the lanes at a time.
     """
 
     multiplied = "alike in all lanes"
@@ -274,6 +286,14 @@ class _Printer(Printer):
     ) -> None:
         super().__init__(dtype, workspace, arguments)
         self.places, self.summed, self.carried = places, summed, carried
+        self.groups = 2 if carried == "pair" else DRAWS_PER_GROUP[dtype]
+
+    @property
+    def place(self) -> str:
+        """Where fillers find the words of `group`."""
+        if self.carried == "pair":
+            return "(numbers, position, uint32(group // 2), group % 2 == 1)"
+        return "(numbers, position, uint32(group))"
 
     def multiplication(self, of: LaneProduct) -> str:
         """A call for a matrix product."""
@@ -298,6 +318,6 @@ class _Printer(Printer):
                 which = f"place, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
                 yield f"{filler(source, self.dtype, self.carried)}(ws, {where}, {which})"
             case Outer():
-                yield from pair_lines(self, node, self.summed[node.output])
+                yield from pair_lines(self, node, self.groups, self.summed[node.output])
             case _:
                 yield from super().node(node)
