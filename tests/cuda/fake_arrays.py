@@ -14,19 +14,6 @@ METHODS = ["astype", "copy", "reshape", "transpose", "ravel", "diagonal", "take"
 METHODS += ["sum", "prod", "min", "max", "cumsum", "cumprod"]
 
 
-class Device:
-    """The device of an array, and while it is entered the current one."""
-
-    def __init__(self, id: int) -> None:
-        self.id = id
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
 def array_class(machine: Any) -> Any:
     """Return the class of arrays on a machine."""
 
@@ -75,7 +62,7 @@ def array_class(machine: Any) -> Any:
             return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.data.ptr, False), "version": 3}
 
         data = property(lambda self: SimpleNamespace(ptr=self._registered().ctypes.data))
-        device = property(lambda self: Device(self._device))
+        device = property(lambda self: SimpleNamespace(id=self._device))
         shape = property(lambda self: self._host.shape)
         dtype = property(lambda self: self._host.dtype)
         ndim = property(lambda self: self._host.ndim)
@@ -88,7 +75,7 @@ def array_class(machine: Any) -> Any:
         def _registered(self) -> np.ndarray:
             host = self._host
             start = host.ctypes.data
-            if not any(a <= start < a + block.size for a, (block, _) in machine.blocks.items()) and host.size:
+            if not any(a <= start < a + block.size for a, (block, _) in list(machine.blocks.items())) and host.size:
                 whole = host if host.flags.c_contiguous else host.base  # of a view, such as one that is repeated
                 machine.blocks[whole.ctypes.data] = np.ndarray(whole.nbytes, np.uint8, whole), self._device
             return host

@@ -116,11 +116,13 @@ class Loader:
         self.names |= {"store2": store, "store4": store}
         for name in ("share", "add_shared"):
             self.names[name] = self.device(name)
-        self.names |= {"warp_sum": self._own(warp_sum), "dynamic_shared": self._own(dynamic_shared)}
+        self.names["put_moments"] = self.device("put_moments", "cuda_rows")
+        for function in (warp_sum, team_sum, first_of_team, dynamic_shared):
+            self.names[function.__name__] = self._own(function)
 
-    def device(self, name: str) -> Callable[..., Any]:
-        """Return a function of kernels/device.py, which calls what is in this namespace."""
-        return self._own(getattr(importlib.import_module("mcgrad.kernels.device"), name).py_func)
+    def device(self, name: str, module: str = "device") -> Callable[..., Any]:
+        """Return a function of kernels/device.py or another file, which calls what is in this namespace."""
+        return self._own(getattr(importlib.import_module(f"mcgrad.kernels.{module}"), name).py_func)
 
     def _own(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return FunctionType(function.__code__, self.names, function.__name__, function.__defaults__)
@@ -155,15 +157,29 @@ class _Module:
 
 
 def warp_sum(x):
+    return team_sum(x, 32)
+
+
+def team_sum(x, team):
     thread = cuda.threadIdx.x  # noqa: F821 - the simulator's
     cuda.syncthreads()  # noqa: F821
     _scratch[thread] = x
     cuda.syncthreads()  # noqa: F821
-    first = thread - thread % 32
-    values = [_scratch[first + lane] for lane in range(32)]
-    for step in (16, 8, 4, 2, 1):
-        values = [values[lane] + values[lane ^ step] for lane in range(32)]
-    return values[thread % 32]
+    first = thread - thread % team
+    values = [_scratch[first + lane] for lane in range(team)]
+    step = team // 2
+    while step:
+        values = [values[lane] + values[lane ^ step] for lane in range(team)]
+        step //= 2
+    return values[thread % team]
+
+
+def first_of_team(x, team):
+    thread = cuda.threadIdx.x  # noqa: F821 - the simulator's
+    cuda.syncthreads()  # noqa: F821
+    _scratch[thread] = x
+    cuda.syncthreads()  # noqa: F821
+    return _scratch[thread - thread % team]
 
 
 def dynamic_shared(dtype):

@@ -9,14 +9,16 @@ from functools import cache
 from importlib.util import find_spec
 
 from mcgrad.backends.base import NEVER, Cost
-from mcgrad.backends.cuda.kernel import CudaKernel, emitted
+from mcgrad.backends.cuda.kernel import CudaKernel, emitted, emitted_rows
 from mcgrad.backends.rates import Rates, current
+from mcgrad.backends.row_by_row import by_row
 from mcgrad.ir.program import Program
 from mcgrad.system import packages
 from mcgrad.toolchain import ptx
 
 RATES = Rates("cuda", float32=1.2e13, float64=3e12, call=6e-5, load=1.5, compile=2.5, equation=2e-2, gigabyte=0.08)
 PACKAGES = {"cupy": "CuPy", "numba_cuda": "numba-cuda"}
+TYPICAL = 32  # draws of a row of a batch
 FOUND = 3e-3  # seconds to emit a Program and load its kernel from the cache
 
 
@@ -24,6 +26,7 @@ class CudaBackend:
     """Kernels on NVIDIA GPUs, by Numba and CuPy."""
 
     name = "cuda"
+    averages_rows = True
 
     def unavailable(self) -> str | None:
         """Return why it cannot run: CuPy, numba-cuda, a driver or a device is missing; None where it can."""
@@ -55,8 +58,8 @@ class CudaBackend:
         return CudaKernel(program, driver.devices())
 
     def is_compiled(self, program: Program) -> bool:
-        """Whether a Program was compiled before, in this process or an earlier one."""
-        code = emitted(program)
+        """Whether a Program was compiled before, in this process or an earlier one: one with rows for few draws."""
+        code = emitted_rows(program, TYPICAL) if by_row(program) else emitted(program)
         return not code.user_functions and ptx.is_cached(code.source)
 
 

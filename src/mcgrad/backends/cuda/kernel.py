@@ -19,14 +19,17 @@ from mcgrad.backends.base import Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import Chunks, Cut, split, whole
 from mcgrad.backends.cuda import driver
-from mcgrad.backends.cuda.compiled import Compiled
+from mcgrad.backends.cuda.compiled import Compiled, CompiledRows
 from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Event, current_stream
-from mcgrad.backends.cuda.worker import workers
+from mcgrad.backends.cuda.rows import CudaRows
+from mcgrad.backends.cuda.worker import Worker, workers
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
-from mcgrad.codegen.cuda.choose import emit
+from mcgrad.backends.row_by_row import by_row
+from mcgrad.backends.shifted_moments import FAR, ShiftedMoments, Sums
+from mcgrad.codegen.cuda.choose import emit, emit_rows, row_shape
 from mcgrad.codegen.cuda.kernel import Emitted
+from mcgrad.codegen.cuda.rows import EmittedRows
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
@@ -51,6 +54,17 @@ def emitted(program: Program) -> Emitted:
     return found
 
 
+_emitted_rows: WeakKeyDictionary[Program, dict[int, EmittedRows]] = WeakKeyDictionary()
+
+
+def emitted_rows(program: Program, n: int) -> EmittedRows:
+    """Emit the fast variant that averages n draws of each row once, likewise."""
+    found, shape = _emitted_rows.setdefault(program, {}), row_shape(program, n)
+    if shape not in found:
+        found[shape] = emit_rows(program, n, FAR)
+    return found[shape]
+
+
 class CudaKernel:
     """A Program compiled for CUDA: a fast variant, a checked one, and others for inputs that are on the device."""
 
@@ -64,8 +78,10 @@ class CudaKernel:
         self.turns = Turns(self.devices)
         self.fast = self.variant(False, False)
         self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
-        with self.devices[0].current():
-            self.fast.on(self.devices[0])
+        self._row_variants: dict[tuple[int, bool], CompiledRows] = {}
+        if not by_row(program):  # else other kernels average the rows, mostly
+            with self.devices[0].current():
+                self.fast.on(self.devices[0])
 
     def variant(self, checked: bool, resident: bool) -> Compiled:
         """Return a variant: `checked` counts non-finite draws, `resident` reads constants from the device's memory."""
@@ -75,6 +91,16 @@ class CudaKernel:
                 fast = not checked and not resident
                 code = emitted(self.program) if fast else emit(self.program, checked, by_value=not resident)
                 found = self._variants[checked, resident] = Compiled(code, self.program.dtype)
+            return found
+
+    def row_variant(self, n: int, checked: bool) -> CompiledRows:
+        """Return the variant that averages n draws of each row of a batch: `checked` counts non-finite draws."""
+        key = row_shape(self.program, n), checked
+        with self._lock:
+            found = self._row_variants.get(key)
+            if found is None:
+                code = emit_rows(self.program, n, FAR, checked) if checked else emitted_rows(self.program, n)
+                found = self._row_variants[key] = CompiledRows(self.program, code)
             return found
 
     @lazy_property
@@ -113,6 +139,10 @@ class CudaKernel:
     def bind(self, inputs: Values) -> CudaBound:
         """Bind values of the inputs; compute everything that is the same for all draws."""
         return CudaBound(self, inputs)
+
+    def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CudaRows:
+        """Bind values of the inputs, those by row with the rows on the first axis, and the numbers of the rows."""
+        return CudaRows(self, inputs, numbers)
 
     def limits(self) -> AbstractContextManager[Any]:
         """Keep BLAS to one thread while constants are computed on the host: its sums depend on the number."""
@@ -163,7 +193,7 @@ class CudaBound(ShiftedMoments):
         """Launch the kernel on the device with the fewest launches under way."""
         compiled, values = self._values.get(checked) or self._bound(checked)
         with self.kernel.turns.next() as device, device.current():
-            pool = workers(device)
+            pool = workers(device, Worker)
             worker = pool.take()
             try:
                 found = worker.run(compiled, values, shift, (seed, start, stop), omit, self.ready)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -156,21 +157,24 @@ class Prepared:
         return self._workspace
 
 
-class Workers:
-    """The workers of one device, made when needed, and shared by all kernels."""
+Kind = TypeVar("Kind")
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self._free: deque[Worker] = deque()
 
-    def take(self) -> Worker:
+class Workers(Generic[Kind]):
+    """The workers of one kind on one device, made when needed, and shared by all kernels."""
+
+    def __init__(self, device: Device, kind: Callable[[Device], Kind]) -> None:
+        self.device, self._kind = device, kind
+        self._free: deque[Kind] = deque()
+
+    def take(self) -> Kind:
         """Return a worker that no other thread uses; its device is current."""
         try:
             return self._free.pop()
         except IndexError:
-            return Worker(self.device)
+            return self._kind(self.device)
 
-    def give_back(self, worker: Worker) -> None:
+    def give_back(self, worker: Kind) -> None:
         """Make a worker available to other threads."""
         self._free.append(worker)
 
@@ -179,11 +183,11 @@ _lock = threading.RLock()
 
 
 @cache
-def _workers(device: Device) -> Workers:
-    return Workers(device)
+def _workers(device: Device, kind: Callable[[Device], Any]) -> Workers[Any]:
+    return Workers(device, kind)
 
 
-def workers(device: Device) -> Workers:
-    """Return the workers of a device."""
+def workers(device: Device, kind: Callable[[Device], Kind]) -> Workers[Kind]:
+    """Return the workers of a device, of a class of these."""
     with _lock:
-        return _workers(device)
+        return _workers(device, kind)

@@ -11,6 +11,8 @@ is printed for one of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,7 +39,65 @@ SHARED = 80 * 1024  # bytes of a block: two blocks fit on a multiprocessor of an
 TOGETHER = 2  # blocks on a multiprocessor, which their registers must allow
 GLOBAL_GROUPS = 32  # of threads with different draws, where rows are in global memory
 WORK = 4e6  # multiplications of a chunk: enough that its end does not count
+VECTOR = 4  # elements of the longest vector
 MOST_TURNS = 64  # sums of float32 lose nothing that matters over so few
+Choose = Callable[[Kernel, Sums, str], tuple[Shape, bool]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block of threads does in a turn, ready to be printed.
+
+    Parameters
+    ----------
+    program : Program
+        As it was lowered.
+    printer : ThreadPrinter
+    zeros, tree : tuple of Node
+        What comes before all turns, and what a turn is.
+    in_shared : bool
+        Whether rows are in shared memory.
+    """
+
+    program: Program
+    printer: ThreadPrinter
+    zeros: Tree
+    tree: Tree
+    in_shared: bool
+
+    @property
+    def elements(self) -> int:
+        """Size of a block's rows and sums: whole vectors, as where the next block's begin."""
+        shape = self.printer.shape
+        return whole_vectors(self.printer.workspace.total * shape.lanes + self.printer.sums.size(shape))
+
+
+def block_of(
+    program: Program,
+    checked: bool,
+    choose: Choose,
+    arguments: type[Arguments] = Arguments,
+    printer: type[ThreadPrinter] = ThreadPrinter,
+) -> Block:
+    """Plan what a block of threads does.
+
+    Parameters
+    ----------
+    program : Program
+    checked : bool
+    choose : callable
+        Returns the shape of the block, and whether its rows are in shared memory.
+    arguments, printer : type
+        What numbers the arguments of the kernel, and what prints.
+    """
+    plan = split(tile(schedule(lower(program), checked)))
+    kernel = build(plan, outer_nodes=True)
+    sums = Sums(plan.program, kernel.block, checked)
+    shape, in_shared = choose(kernel, sums, program.dtype)
+    tiled = tilings(kernel.block, shape)
+    workspace = allocate(kernel, shape, tiled, checked)
+    prints = printer(program.dtype, workspace, arguments(plan.program, kernel.names), shape, tiled, sums)
+    return Block(plan.program, prints, kernel.zeros, split_draws(bind(kernel, shape, tiled), workspace), in_shared)
 
 
 def emit(program: Program, checked: bool = False, shape: Shape | None = None) -> Emitted:
@@ -51,39 +111,39 @@ def emit(program: Program, checked: bool = False, shape: Shape | None = None) ->
     shape : Shape, optional
         Of the block of threads; by default the one that suits the Program.
     """
-    plan = split(tile(schedule(lower(program), checked)))
-    kernel = build(plan, outer_nodes=True)
-    sums = Sums(plan.program, kernel.block, checked)
-    shape, in_shared = (shape, True) if shape else choose_shape(kernel, sums, program.dtype)
-    tiled = tilings(kernel.block, shape)
-    workspace, arguments = allocate(kernel, shape, tiled, checked), Arguments(plan.program, kernel.names)
-    printer = ThreadPrinter(program.dtype, workspace, arguments, shape, tiled, sums)
-    tree = split_draws(bind(kernel, shape, tiled), workspace)
-    turns = _turns(program, shape, sums)
+    block = block_of(program, checked, (lambda *plan: (shape, True)) if shape else choose_shape)
+    printer = block.printer
+    turns = turns_of(program, printer.shape, printer.sums)
     text = Source()
     text.indent()
-    _write_kernel(text, printer, kernel.zeros, tree, turns, in_shared)
-    elements = _elements(printer)
+    _write_kernel(text, block, turns)
+    elements, arguments = block.elements, printer.arguments
     return Emitted(
-        source=f"{_head(plan.program, printer)}{text}",
-        threads=shape.threads,
-        chunk=shape.lanes * turns,
-        rows=2 * sums.components + 2 * checked,
+        source=f"{_head(block)}{text}",
+        threads=printer.shape.threads,
+        chunk=printer.shape.lanes * turns,
+        rows=2 * printer.sums.components + 2 * checked,
         scalars=list(arguments.scalars.items()),
         outputs=offsets(program),
-        shared=elements * np.dtype(program.dtype).itemsize if in_shared else 0,
-        workspace=0 if in_shared else elements,
+        shared=elements * np.dtype(program.dtype).itemsize if block.in_shared else 0,
+        workspace=0 if block.in_shared else elements,
         matrices=list(arguments.matrices),
         tables=arguments.integers().astype(np.int32),
         user_functions=arguments.user_functions,
     )
 
 
-def choose_shape(kernel: Kernel, sums: Sums, dtype: str) -> tuple[Shape, bool]:
-    """Return the shape with most draws whose rows fit in shared memory, if any do; the same for every device."""
-    groups = THREADS
+def choose_shape(
+    kernel: Kernel, sums: Sums, dtype: str, groups: int | None = None, most: int | None = None
+) -> tuple[Shape, bool]:
+    """Return the shape with most draws whose rows fit in shared memory, if any do; the same for every device.
+
+    It has `groups` groups of threads with different draws, or fewer, and `most` threads in each, or fewer; by default
+    as many as a block has threads.
+    """
+    groups, most = groups or THREADS, most or THREADS
     while groups:
-        shape = Shape(THREADS // groups, groups, DRAWS_PER_GROUP[dtype])
+        shape = Shape(min(THREADS // groups, most), groups, DRAWS_PER_GROUP[dtype])
         rows = allocate(kernel, shape, tilings(kernel.block, shape), sums.checked).total
         if (rows * shape.lanes + sums.size(shape)) * np.dtype(dtype).itemsize <= SHARED:
             return shape, True
@@ -91,26 +151,26 @@ def choose_shape(kernel: Kernel, sums: Sums, dtype: str) -> tuple[Shape, bool]:
     return Shape(THREADS // GLOBAL_GROUPS, GLOBAL_GROUPS, DRAWS_PER_GROUP[dtype]), False
 
 
-def _elements(printer: ThreadPrinter) -> int:
-    """Size of a block's rows and sums: whole vectors, as where the next block's begin."""
-    size = printer.workspace.total * printer.shape.lanes + printer.sums.size(printer.shape)
-    return -(-size // 4) * 4
+def whole_vectors(elements: int) -> int:
+    """Round up to whole vectors."""
+    return -(-elements // VECTOR) * VECTOR
 
 
-def _turns(program: Program, shape: Shape, sums: Sums) -> int:
+def turns_of(program: Program, shape: Shape, sums: Sums) -> int:
     """How often the block goes on in a chunk: until its work, and the size of its partial, justify the end."""
     wanted = max(WORK / (max(program.work(), 1.0) * shape.lanes), sums.components / shape.lanes)
     return min(1 << max(round(math.log2(wanted)), 0), MOST_TURNS)
 
 
-def _head(program: Program, printer: ThreadPrinter) -> Source:
+def _head(block: Block) -> Source:
     """Everything before the kernel's first line; written last, when its arguments are known."""
+    printer = block.printer
     matrices = [f"x{i}" for i in range(len(printer.arguments.matrices))]
     reals = ", ".join(["pointer(real_type)"] * (len(matrices) + 1))
     source = head(
-        program.dtype,
-        elementwise_ops(program.body()),
-        [var.attrs for var in program.noise()],
+        printer.dtype,
+        elementwise_ops(block.program.body()),
+        [var.attrs for var in block.program.noise()],
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
         len(printer.arguments.user_functions),
         (printer.shape.threads, TOGETHER),
@@ -120,44 +180,61 @@ def _head(program: Program, printer: ThreadPrinter) -> Source:
     return source
 
 
-def _write_kernel(text: Source, printer: ThreadPrinter, zeros: Tree, tree: Tree, turns: int, in_shared: bool) -> None:
-    add, shape, sums = text.add, printer.shape, printer.sums
-    lanes = shape.lanes
-    add(f'"""{"Checked s" if sums.checked else "S"}ums over chunks of {lanes * turns} draws, {lanes} a turn."""')
-    add("thread = int32(cuda.threadIdx.x)")
+def _write_kernel(text: Source, block: Block, turns: int) -> None:
+    add, printer = text.add, block.printer
+    lanes = printer.shape.lanes
     add(
-        f"tg, ti = int32(thread % {shape.groups}), int32(thread // {shape.groups})", f"lane = int32({shape.group} * tg)"
+        f'"""{"Checked s" if printer.sums.checked else "S"}ums over chunks of {lanes * turns} draws, {lanes} a turn."""'
     )
-    if in_shared:
-        add("ws = dynamic_shared(real)")
-    else:
-        add(f"ws = advance(work, int64(cuda.blockIdx.x) * int64({_elements(printer)}))")
-    add(f"sums = advance(ws, {printer.workspace.total * lanes})")
-    add(*printer.lines(zeros))
+    write_places(text, block)
     add("chunk = int32(cuda.blockIdx.x)")
     with text.compound("while chunk < chunks:"):
-        add("r = thread")
-        with text.compound(f"while r < {sums.size(shape)}:"):
-            add("put(sums, r, real(0))", f"r = int32(r + {shape.threads})")
+        write_zeros(text, printer)
         add("cuda.syncthreads()", "turn = int32(0)")
         with text.compound(f"while turn < {turns}:"):
             add(f"begin = base + int64(chunk) * int64({lanes * turns}) + int64(turn) * int64({lanes})")
             with text.compound(f"if begin < stop and begin + int64({lanes}) > start:"):
-                _write_turn(text, printer, tree)
+                write_turn(text, block, "low, high = uint32(group), uint32(group >> uint64(32))")
             add("turn = int32(turn + 1)")
         add("cuda.syncthreads()")
         add(*result_lines(printer))
         add("cuda.syncthreads()", "chunk = int32(chunk + int32(cuda.gridDim.x))")
 
 
-def _write_turn(text: Source, printer: ThreadPrinter, tree: Tree) -> None:
-    """Write which draws a thread takes in a turn, and what it does."""
-    add, shape = text.add, printer.shape
-    add(f"group = uint64(begin + int64(lane)) >> uint64({shape.group // 2})")
-    add("low, high = uint32(group), uint32(group >> uint64(32))")
+def write_places(text: Source, block: Block, beyond: int = 0) -> None:
+    """Write which draws and elements a thread has, and where the block's rows and sums are.
+
+    In global memory the rows of the next block begin `beyond` elements after the end of the sums.
+    """
+    add, printer = text.add, block.printer
+    shape = printer.shape
+    add("thread = int32(cuda.threadIdx.x)")
+    add(
+        f"tg, ti = int32(thread % {shape.groups}), int32(thread // {shape.groups})", f"lane = int32({shape.group} * tg)"
+    )
+    if block.in_shared:
+        add("ws = dynamic_shared(real)")
+    else:
+        add(f"ws = advance(work, int64(cuda.blockIdx.x) * int64({block.elements + beyond}))")
+    add(f"sums = advance(ws, {printer.workspace.total * shape.lanes})")
+    add(*printer.lines(block.zeros))
+
+
+def write_zeros(text: Source, printer: ThreadPrinter) -> None:
+    """Write the loop that sets all sums to zero."""
+    text.add("r = thread")
+    with text.compound(f"while r < {printer.sums.size(printer.shape)}:"):
+        text.add("put(sums, r, real(0))", f"r = int32(r + {printer.shape.threads})")
+
+
+def write_turn(text: Source, block: Block, number: str) -> None:
+    """Write which draws a thread takes in a turn, by the `number` of their group, and what it does."""
+    add, printer = text.add, block.printer
+    shape = printer.shape
+    add(f"group = uint64(begin + int64(lane)) >> uint64({shape.group // 2})", number)
     add("after = int32(max(start - begin, int64(0)))", f"before = int32(min(stop - begin, int64({shape.lanes})))")
     add(f"whole = after == 0 and before == {shape.lanes}")
     add(*(f"inside_{k} = after <= lane + {k} and lane + {k} < before" for k in printer.draws))
     if printer.sums.outer:
         add(*printer.lines((MASK,)))
-    add(*printer.lines(tree))
+    add(*printer.lines(block.tree))

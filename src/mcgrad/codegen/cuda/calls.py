@@ -25,7 +25,8 @@ def call_lines(printer: ThreadPrinter, var: Var) -> Iterator[str]:
     for i, arg in enumerate(rest):
         start, extents = arguments.scalar(arg), f"({', '.join(map(str, arg.shape))},)"
         args.append(f"{name}_{i}")
-        yield f"{name}_{i} = " + (f"array_at(c, {start}, {extents})" if arg.shape else f"at(c, {start})")
+        where = f"{arguments.memory(arg)}, {start}"
+        yield f"{name}_{i} = " + (f"array_at({where}, {extents})" if arg.shape else f"at({where})")
     yield f"{name}_z = cuda.local.array({z.size}, real_type)"
     if var.op == "native_gradient":
         yield f"{name}_g = cuda.local.array({z.size}, real_type)"

@@ -98,6 +98,8 @@ def head(
     user_functions: int,
     launch: tuple[int, int],
     blocks: bool = False,
+    common: str = TYPES,
+    helpers: Sequence[str] = (),
 ) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
@@ -116,6 +118,10 @@ def head(
         Threads of a block, and how many blocks should find room on a multiprocessor at once.
     blocks : bool
         Whether the kernel is one of `blocks`.
+    common : str
+        Types of the arguments that all kernels share.
+    helpers : sequence of str
+        What it calls of `kernels/cuda_rows.py`.
     """
     bits, text = dtype[-2:], Source()
     text.add("import numpy as np")
@@ -124,6 +130,8 @@ def head(
     if blocks:
         text.add("from mcgrad.kernels.cuda_memory import add_moments, add_products, advance, array_at, dynamic_shared")
         text.add("from mcgrad.kernels.cuda_memory import load2, load4, store2, store4")
+    if helpers:
+        text.add(f"from mcgrad.kernels.cuda_rows import {', '.join(helpers)}")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")
     text.add("from mcgrad.kernels.intrinsics import divide, select")
     text.add(*noise_calls.imports(sources, dtype))
@@ -137,7 +145,7 @@ def head(
         home = "cuda32" if bits == "32" else "special64" if op in SPECIAL else "elementary64"
         text.add(f"{op} = subroutine({home}.{op}{', types.boolean' if op in BOOLEAN else ''})")
     text.add(*(f"native{i} = subroutine(native{i}, real_type)" for i in range(user_functions)))
-    text.add("SIGNATURE = types.void(", f"    {TYPES},", f"    {arguments},", ")")
+    text.add("SIGNATURE = types.void(", f"    {common},", *([f"    {arguments},"] if arguments else []), ")")
     text.add(f"LAUNCH = {launch}  # threads of a block, blocks at once on a multiprocessor", "", "")
     return text
 

@@ -17,6 +17,7 @@ from mcgrad.ir.program import Output
 
 if TYPE_CHECKING:
     from mcgrad.codegen.cuda.printer import ThreadPrinter
+    from mcgrad.codegen.cuda.sums import Write
 
 
 def tiles(out: Output) -> tuple[int, int]:
@@ -81,16 +82,15 @@ def _draws(printer: ThreadPrinter, masked: bool) -> Iterator[str]:
     yield from (f"while w < {shape.groups}:", *indented(lines))
 
 
-def result_lines(printer: ThreadPrinter, out: Output) -> Iterator[str]:
-    """Write the sums where the chunk's partial goes."""
+def result_lines(printer: ThreadPrinter, out: Output, write: Write) -> Iterator[str]:
+    """Write what becomes of the sums."""
     x, y = out.var.args
     rows, columns = tiles(out)
     first = printer.sums.first(out, printer.shape)
     pair = [
         f"s, q = load2(sums, int32(item * 2 + {first}))",
         f"r = int32({printer.arguments.outputs[out]} + i0 * {y.size} + j0)",
-        "put(out, int64(r) * int64(chunks) + int64(chunk), float64(s))",
-        f"put(out, int64(r + {printer.sums.components}) * int64(chunks) + int64(chunk), float64(q))",
+        *write("r", f"r + {printer.sums.components}", "float64(s)", "float64(q)"),
     ]
     body = [
         f"n, place = int32(item // {rows * columns}), int32(item % {rows * columns})",

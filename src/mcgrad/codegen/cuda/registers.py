@@ -7,6 +7,8 @@ theirs in float64 in a fixed order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, offsets, templates
 from mcgrad.codegen.cuda.straight import Straight, size
 from mcgrad.codegen.noise_calls import from_words, words
@@ -27,11 +29,11 @@ def fits(program: Program) -> bool:
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     constants = sum(var.size for var in program.hoisted())
     return (
-        _registers(program) <= MOST_REGISTERS and constants + outputs <= MOST_CONSTANTS and size(program) <= MOST_LINES
+        registers(program) <= MOST_REGISTERS and constants + outputs <= MOST_CONSTANTS and size(program) <= MOST_LINES
     )
 
 
-def _registers(program: Program) -> int:
+def registers(program: Program) -> int:
     """Registers for the noise of a group of draws and for all sums."""
     noise = sum(var.size for var in program.noise())
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
@@ -46,12 +48,12 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     values = [*straight.constants, *(f"p{i}" for i in range(count))]
     kinds = ", ".join(["real_type"] * len(values) if by_value else ["pointer(real_type)"] * 2)
     arguments = ", ".join(values) if by_value else "c, shift"
-    few = _registers(program) <= FEW_REGISTERS  # two loops take some more
+    few = registers(program) <= FEW_REGISTERS  # two loops take some more
     launch = THREADS, 3 if few else 2
     ops, sources = elementwise_ops(straight.program.body()), [var.attrs for var in program.noise()]
     source = head(program.dtype, ops, sources, kinds, len(straight.arguments.user_functions), launch)
     source.add(*straight.source.lines, "", "", f"draw = subroutine(draw, types.UniTuple(real_type, {count}))", "", "")
-    _write_noise(source, straight, group)
+    write_noise(source, straight, group)
     rows = 2 * count + 2 * checked
     with source.compound(f"def kernel({ARGUMENTS}, {arguments}):"):
         source.add(f'"""Sums over chunks of {THREADS * TURNS * group} draws, {group} a turn of each thread."""')
@@ -73,7 +75,7 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
     )
 
 
-def _write_noise(source: Source, straight: Straight, group: int) -> None:
+def write_noise(source: Source, straight: Straight, group: int) -> None:
     """Write `noise`: that of all draws of a group, draw by draw."""
     names = [[f"{name}_{k}" for name in straight.noise] for k in range(group)]
     with source.compound("def noise(low, high, key0, key1):"):
@@ -102,18 +104,18 @@ def _write_chunk(source: Source, straight: Straight, group: int, checked: bool, 
     if apart:
         with source.compound("if whole:"), source.compound(f"for turn in range({TURNS}):"):
             _write_turn(source, straight, group)
-            _write_draws(source, straight, group)
+            write_draws(source, straight, group)
     with source.compound("else:" if apart else "if True:"), source.compound(f"for turn in range({TURNS}):"):
         source.add(f"d0 = first + int64(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)) * int64({group})")
         with source.compound(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
             _write_turn(source, straight, group)
             if apart or checked:
-                _write_one_by_one(source, straight, group, checked)
+                write_one_by_one(source, straight, group, checked)
             else:
                 with source.compound(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
-                    _write_draws(source, straight, group)
+                    write_draws(source, straight, group)
                 with source.compound("else:"):
-                    _write_one_by_one(source, straight, group, checked)
+                    write_one_by_one(source, straight, group, checked)
     for row, name in enumerate(sums):
         source.add(f"share(table, {row}, {name})")
     if checked:
@@ -129,13 +131,7 @@ def _write_turn(source: Source, straight: Straight, group: int) -> None:
     source.add(f"{', '.join(noise)}, = noise(uint32(place), high, key0, key1)")
 
 
-def _write_draws(source: Source, straight: Straight, group: int) -> None:
-    """Write the draws of a group: outputs, then sums."""
-    for k in range(group):
-        noise = [f"{name}_{k}" for name in straight.noise]
-        outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
-        source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
-        _write_sums(source, outputs)
+Add = Callable[[Source, list[str]], None]  # writes how the outputs of a draw are added to the sums
 
 
 def _write_sums(source: Source, outputs: list[str]) -> None:
@@ -143,7 +139,16 @@ def _write_sums(source: Source, outputs: list[str]) -> None:
         source.add(f"d = {name} - p{i}", f"s{i} += d", f"q{i} += d * d")
 
 
-def _write_one_by_one(source: Source, straight: Straight, group: int, checked: bool) -> None:
+def write_draws(source: Source, straight: Straight, group: int, add: Add = _write_sums) -> None:
+    """Write the draws of a group: outputs, then sums."""
+    for k in range(group):
+        noise = [f"{name}_{k}" for name in straight.noise]
+        outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
+        source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
+        add(source, outputs)
+
+
+def write_one_by_one(source: Source, straight: Straight, group: int, checked: bool, add: Add = _write_sums) -> None:
     """Write a loop over the draws of a group that are wanted: where a range ends, or each draw is looked at."""
     inside = "if start <= d0 + int64(k) and d0 + int64(k) < stop:"
     with source.compound(f"for k in range({group}):"), source.compound(inside):
@@ -155,11 +160,11 @@ def _write_one_by_one(source: Source, straight: Straight, group: int, checked: b
         outputs = [f"o{i}_" for i in range(len(straight.outputs))]
         source.add(f"{', '.join(outputs)}, = draw({', '.join([*straight.noise, *straight.constants])})")
         if not checked:
-            _write_sums(source, outputs)
+            add(source, outputs)
             return
         source.add(f"bad = not ({' + '.join(f'{name} * real(0)' for name in outputs)} == real(0))")
         with source.compound("if bad:"):
             source.add("nonfinite += int32(1)")
         with source.compound("if not (bad and omit):"):
             source.add("used += int32(1)")
-            _write_sums(source, outputs)
+            add(source, outputs)

@@ -31,6 +31,8 @@ class Straight:
     program : Program
     templates : mapping of str to str
         How elementwise ops are written, where not as on the CPU.
+    arguments : type
+        What numbers the arguments.
 
     Attributes
     ----------
@@ -39,19 +41,20 @@ class Straight:
     noise : list of str
         Names of the noise it takes, by stream and component.
     arguments : Arguments
-        Draw-independent Vars, whose elements it takes by the names c0, c1, ..., and the user's own functions.
+        Draw-independent Vars, whose elements it takes by the names c0, c1, ... (memory and place), and the user's own
+        functions.
     outputs : list of str
         Names of the random outputs, as it returns them.
     """
 
-    def __init__(self, program: Program, templates: Mapping[str, str]) -> None:
+    def __init__(self, program: Program, templates: Mapping[str, str], arguments: type[Arguments] = Arguments) -> None:
         self.program = expand(program)
         self.templates = templates
         self.source = Source()
         self.noise: list[str] = []
         self._names: dict[Var, Names] = {}
         self._label = {var: f"v{i}" for i, var in enumerate(self.program.equations())}
-        self.arguments = Arguments(self.program, self._label)
+        self.arguments = arguments(self.program, self._label)
         body = self.program.body()
         for var in self.program.noise():
             self._names[var] = names = _named(f"e{self._label[var][1:]}", var.shape)
@@ -63,8 +66,7 @@ class Straight:
                 self._names[var] = self._equation(lines, var)
         outputs = [self.read(out.var) for out in self.program.outputs if out.var.by_draw]
         self.outputs = [name for names in outputs for name in names.ravel()]
-        size = sum(var.size for var in self.arguments.scalars)
-        self.constants = [f"c{i}" for i in range(size)]
+        self.constants = [name for var in self.arguments.scalars for name in self._constant(var)]
         with self.source.compound(f"def draw({', '.join([*self.noise, *self.constants])}):"):
             self.source.add('"""Outputs of one draw, from its noise and what no draw changes."""')
             self.source.add(*lines.lines)
@@ -77,9 +79,13 @@ class Straight:
         value = fill_value(var)
         if value is not None:
             return np.full(var.shape, literal(value), object)
-        first = self.arguments.scalar(var)
-        text = "c{}" if var.kind == "float" else "(c{} != real(0))"
-        return _array([text.format(first + i) for i in range(var.size)], var.shape)
+        text = "{}" if var.kind == "float" else "({} != real(0))"
+        return _array(map(text.format, self._constant(var)), var.shape)
+
+    def _constant(self, var: Var) -> list[str]:
+        """Names of the elements of a draw-independent Var, as they are passed."""
+        memory, first = self.arguments.memory(var), self.arguments.scalar(var)
+        return [f"{memory}{first + i}" for i in range(var.size)]
 
     def _equation(self, lines: Source, var: Var) -> Names:
         args = [self.read(arg) for arg in var.args]

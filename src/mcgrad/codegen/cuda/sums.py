@@ -5,7 +5,7 @@ First come two sums for each component and group of threads with the same draws,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mcgrad.codegen.cuda import outer
@@ -93,35 +93,63 @@ def count_lines(printer: ThreadPrinter) -> Iterator[str]:
         yield f"inside_{k} = inside_{k} and not (omit and bad_{k} != real(0))"
 
 
-def result_lines(printer: ThreadPrinter) -> Iterator[str]:
-    """Add up the sums of all groups of threads and write the chunk's partial."""
-    sums, shape, outputs = printer.sums, printer.shape, printer.arguments.outputs
-    runs: list[tuple[int, int, int, int]] = []  # first slot, number, where they go, and where their squares go
+Write = Callable[[str, str, str, str], list[str]]  # see `chunk_sums`
+
+
+def chunk_sums(goal: str, squares: str, total: str, square: str) -> list[str]:
+    """Write a sum, and a sum of squares, where the chunk's partial goes, at two of its places."""
+    return [
+        f"put(out, int64({goal}) * int64(chunks) + int64(chunk), {total})",
+        f"put(out, int64({squares}) * int64(chunks) + int64(chunk), {square})",
+    ]
+
+
+def group_lines(printer: ThreadPrinter) -> list[str]:
+    """Name the number of groups, for loops over them."""
+    shape = printer.shape
+    note = f"{shape.groups}, but the loop is not to be unrolled"
+    return [f"groups = int32(int32(cuda.blockDim.x) // {shape.rows})  # {note}"]
+
+
+def result_lines(
+    printer: ThreadPrinter, write: Write = chunk_sums, write_counts: Write | None = chunk_sums
+) -> Iterator[str]:
+    """Add up the sums of all groups of threads and write what becomes of them, and of the counts of draws."""
+    sums, outputs = printer.sums, printer.arguments.outputs
+    runs: list[tuple[int, int, int]] = []  # first slot, number, and where they go
     for out, slot in sums.slots.items():
         goal = outputs[out]
         if runs and runs[-1][0] + runs[-1][1] == slot and runs[-1][2] + runs[-1][1] == goal:
-            runs[-1] = (runs[-1][0], runs[-1][1] + out.var.size, *runs[-1][2:])
+            runs[-1] = (runs[-1][0], runs[-1][1] + out.var.size, runs[-1][2])
         else:
-            runs.append((slot, out.var.size, goal, goal + sums.components))
-    if sums.checked:
-        runs.append((sums.counts, 1, 2 * sums.components, 2 * sums.components + 1))
-    note = f"{shape.groups}, but the loop is not to be unrolled"
-    yield f"groups = int32(int32(cuda.blockDim.x) // {shape.rows})  # {note}"
-    for slot, count, goal, squares in runs:
-        # each from another group on: from another bank
-        place = f"(({slot} + r) * {shape.groups} + (g + thread) % {shape.groups}) * 2"
-        loop = [
-            f"s, q = load2(sums, int32({place}))",
-            "total, square, g = total + float64(s), square + float64(q), int32(g + 1)",
-        ]
-        body = [
-            "total, square, g = 0.0, 0.0, int32(0)",
-            "while g < groups:",
-            *indented(loop),
-            f"put(out, int64(r + {goal}) * int64(chunks) + int64(chunk), total)",
-            f"put(out, int64(r + {squares}) * int64(chunks) + int64(chunk), square)",
-            f"r = int32(r + {shape.threads})",
-        ]
-        yield from ("r = thread", f"while r < {count}:", *indented(body))
+            runs.append((slot, out.var.size, goal))
+    yield from group_lines(printer)
+    for slot, count, goal in runs:
+        yield from sum_lines(printer, slot, count, write(f"r + {goal}", f"r + {goal + sums.components}", *TOTALS))
+    if sums.checked and write_counts:
+        counts = 2 * sums.components
+        yield from sum_lines(printer, sums.counts, 1, write_counts(f"r + {counts}", f"r + {counts + 1}", *TOTALS))
     for out in sums.outer:
-        yield from outer.result_lines(printer, out)
+        yield from outer.result_lines(printer, out, write)
+
+
+TOTALS = ("total", "square")
+
+
+def sum_lines(printer: ThreadPrinter, slot: int, count: int, lines: list[str]) -> Iterator[str]:
+    """Add up some sums over all groups of threads, for what is then done with `total` and `square`."""
+    shape = printer.shape
+    # each from another group on: from another bank
+    place = f"(({slot} + r) * {shape.groups} + (g + thread) % {shape.groups}) * 2"
+    loop = [
+        f"s, q = load2(sums, int32({place}))",
+        "total, square, g = total + float64(s), square + float64(q), int32(g + 1)",
+    ]
+    body = [
+        "total, square, g = 0.0, 0.0, int32(0)",
+        "while g < groups:",
+        *indented(loop),
+        *lines,
+        f"r = int32(r + {shape.threads})",
+    ]
+    yield from ("r = thread", f"while r < {count}:", *indented(body))

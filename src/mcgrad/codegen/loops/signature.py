@@ -59,6 +59,10 @@ class Arguments:
             self.scalars[var] = sum(other.size for other in self.scalars)
         return self.scalars[var]
 
+    def memory(self, var: Var) -> str:
+        """The argument that holds the elements of a draw-independent Var."""
+        return "c"
+
     def matrix(self, var: Var, axes: tuple[int, ...]) -> str:
         """The argument that holds a draw-independent Var with its axes in an order."""
         return f"x{self.matrices.setdefault((var, axes), len(self.matrices))}"
