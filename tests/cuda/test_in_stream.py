@@ -232,10 +232,47 @@ def test_a_value_of_the_host_that_is_new_in_a_graph_is_refused(machine):
         put(machine, estimator, values={**values, param("c"): np.array(0.75)})
 
 
+RELATED = {
+    "uniform": (lambda loc: mg.Uniform(loc, 2.0), "low", 0.25, 3.0),
+    "triangular": (lambda loc: mg.Triangular(0.0, 3.0, loc), "peak", 1.25, 4.0),
+    "truncated": (lambda loc: mg.TruncatedNormal(0.0, 1.0, low=loc, high=2.0), "low", -0.25, 2.5),
+    "joint": (lambda loc: mg.Joint(a=mg.Normal(), b=mg.Uniform(loc, 2.0)), "b.low", 0.25, 3.0),
+    "exponential": (lambda loc: mg.Uniform(loc, 2.0).transformed(np.exp), "low", 0.25, 3.0),
+}
+
+
+@pytest.mark.parametrize("name", RELATED)
+def test_parameters_that_limit_one_another(machine, name):
+    make, path, good, bad = RELATED[name]
+    estimator = mg.Estimator(total, make(0.0 if name != "triangular" else 1.0), backend="cuda")
+    expected = mg.Estimator(total, make(good), backend="numpy")(1000, seed=5)
+    put(machine, estimator)
+    machine.synchronize(STREAM)
+    for value in (good, bad):
+        with np.errstate(all="ignore"):
+            found = put(machine, estimator, **{path: value})
+            machine.synchronize(STREAM)
+        if value == good:
+            np.testing.assert_allclose(found.means.get(), vectors(expected)[0], rtol=1e-9)
+        else:
+            assert np.isnan(found.means.get()).all()
+
+
+def total(z):
+    return sum(np.sum(x**2) for x in mg.tree.flatten({"z": z}).values())
+
+
+class Checked(mg.Uniform):
+    """A family with a check of its own."""
+
+    def check(self, flat):
+        super().check(flat)
+
+
 OBSTACLES = {
     "pilot": (mg.Normal(0.0, 1.0), {"method": "score", "baseline": "optimal"}, "pilot of method"),
     "raise": (mg.Normal(0.0, 1.0), {"nonfinite": "raise"}, "nonfinite"),
-    "check": (mg.Uniform(0.0, 1.0), {}, "limit one another"),
+    "check": (Checked(0.0, 1.0), {}, "parameters of Checked are checked on the host"),
     "batch": (mg.Normal(np.zeros(2), 1.0, batch_ndim=1), {}, "rows of a batch"),
     "backend": (mg.Normal(0.0, 1.0), {"backend": "numpy"}, "'numpy'"),
 }

@@ -328,14 +328,20 @@ class Distribution(Family):
     def condition(self, path: str, array: FloatArray) -> Any:
         """Return whether the constraint of a parameter accepts an array: for one on a device without waiting for it.
 
-        What limits parameters by one another (`has_check`) is not part of it.
+        What limits parameters by one another is in `relations`.
         """
         return self._accepts(path, array)
 
     @property
     def checks_on_host(self) -> bool:
         """Whether values are checked on the host, wherever they are."""
-        return self.has_check or any(checks_on_host(self._constraint(path)) for path in self.shapes)
+        unseen = self.has_check and not self.relates
+        return unseen or any(checks_on_host(self._constraint(path)) for path in self.shapes)
+
+    @property
+    def relates(self) -> bool:
+        """Whether `relations` has what `check` looks at: no class nearer to this one has another check."""
+        return next("relations" in vars(kind) for kind in type(self).__mro__ if vars(kind).keys() & CHECKS)
 
     def _check(self, flat: Mapping[str, FloatArray]) -> None:
         """Let the family check arrays, which are all on the device if one is: of a batch those of each row."""
@@ -358,6 +364,9 @@ class Distribution(Family):
     def checks_elements(self) -> bool:
         """Whether `check` works element by element, on parameters that broadcast."""
         return self.elementwise_check
+
+
+CHECKS = {"check", "relations"}
 
 
 def _names(flat: Mapping[str, object]) -> str:

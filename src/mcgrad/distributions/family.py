@@ -143,6 +143,13 @@ class Family:
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Raise ParameterError where parameters, each accepted by its own constraint, do not go together."""
 
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return what `check` looks at, as boolean arrays, all true where parameters go together.
+
+        So that it can be seen to on a device. A family without it is checked on the host.
+        """
+        return []
+
 
 def is_built_in(kind: type) -> bool:
     """Whether a class is mcgrad's own."""

@@ -67,6 +67,17 @@ class Joint(Distribution):
             except ParameterError as error:
                 raise ParameterError(f"{name}: {error.parameter}", error.given, error.accepted) from None
 
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return those of each part."""
+        params = tree.unflatten(flat)
+        parts = [(part, tree.flatten(params.get(name, {}))) for name, part in self.parts.items()]
+        return [good for part, own in parts if part.has_check for good in part.relations(own)]
+
+    @property
+    def relates(self) -> bool:
+        """Whether all parts that have a check say what it looks at."""
+        return all(part.relates or not part.has_check for part in self.parts.values())
+
     @property
     def has_check(self) -> bool:
         """Whether parameters of a part limit one another."""

@@ -70,7 +70,11 @@ class Poisson(Distribution):
         remedy = f"at most max_rate = {self.max_rate:,.0f}"
         if self.max_rate < MOST:
             remedy += f"; a larger one, up to {MOST:,.0f}, goes into Poisson(rate, max_rate=...)"
-        refuse_unless(flat["rate"] <= self.max_rate, flat, remedy)
+        refuse_unless(self.relations(flat)[0], flat, remedy)
+
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return where rates are within the table."""
+        return [flat["rate"] <= self.max_rate]
 
     @property
     def signature(self) -> Hashable:

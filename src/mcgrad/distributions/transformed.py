@@ -113,6 +113,15 @@ class Transformed(Distribution):
         """Check the base."""
         self.base.check({path: array for path, array in flat.items() if path in self.base.shapes})
 
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return those of the base."""
+        return self.base.relations({path: array for path, array in flat.items() if path in self.base.shapes})
+
+    @property
+    def relates(self) -> bool:
+        """Whether the base says what its check looks at."""
+        return self.base.relates
+
     @property
     def has_check(self) -> bool:
         """Whether parameters of the base limit one another."""

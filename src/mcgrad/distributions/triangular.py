@@ -47,9 +47,12 @@ class Triangular(Distribution):
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high, and a peak outside of them."""
+        refuse_unless(self.relations(flat)[0], flat, "low < high and low <= peak <= high")
+
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return where low < high and low <= peak <= high."""
         low, high, peak = flat["low"], flat["high"], flat["peak"]
-        good = (low < high) & (low <= peak) & (peak <= high)
-        refuse_unless(good, flat, "low < high and low <= peak <= high")
+        return [(low < high) & (low <= peak) & (peak <= high)]
 
     @property
     def support(self) -> Support:  # type: ignore[override]

@@ -66,9 +66,12 @@ class TruncatedNormal(Distribution):
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high."""
-        if "low" in flat and "high" in flat:
-            ends = {name: flat[name] for name in ("low", "high")}
-            refuse_unless(ends["low"] < ends["high"], ends, "low < high")
+        for good in self.relations(flat):
+            refuse_unless(good, {name: flat[name] for name in ("low", "high")}, "low < high")
+
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return where low < high, if there are both."""
+        return [flat["low"] < flat["high"]] if "low" in flat and "high" in flat else []
 
     @staticmethod
     def transform(eps: Any, *, loc: Any, scale: Any, low: Any = None, high: Any = None) -> Any:

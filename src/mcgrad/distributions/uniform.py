@@ -12,7 +12,7 @@ from mcgrad.distributions import supports
 from mcgrad.distributions.base import Distribution
 from mcgrad.distributions.constraints import FloatArray, real
 from mcgrad.distributions.divergence_forms import CrossEntropy, DivergenceForms, Params
-from mcgrad.errors import ParameterError
+from mcgrad.distributions.shapes import refuse_unless
 
 
 def _split_low(z: Any, u: Any, *, low: Any, high: Any) -> Any:
@@ -65,12 +65,11 @@ class Uniform(Distribution):
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse low >= high."""
-        below = np.less(flat["low"], flat["high"])
-        if not below.all():
-            where = tuple(int(i) for i in np.argwhere(~below)[0])
-            low, high = (np.broadcast_to(flat[name], below.shape)[where] for name in ("low", "high"))
-            place = f" at [{', '.join(str(i) for i in where)}]" if where else ""
-            raise ParameterError("low, high", f"low = {low} and high = {high}{place}", "low < high")
+        refuse_unless(self.relations(flat)[0], flat, "low < high")
+
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return where low < high."""
+        return [np.less(flat["low"], flat["high"])]
 
     @staticmethod
     def transform(eps: Any, *, low: Any, high: Any) -> Any:

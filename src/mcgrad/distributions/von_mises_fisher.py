@@ -55,8 +55,12 @@ class VonMisesFisher(Distribution):
 
     def check(self, flat: Mapping[str, FloatArray]) -> None:
         """Refuse a direction of length zero."""
-        if not flat["mean_direction"].any():
+        if not self.relations(flat)[0].any():
             raise ParameterError("mean_direction", "zeros", "a vector that is not zero")
+
+    def relations(self, flat: Mapping[str, FloatArray]) -> list[Any]:
+        """Return whether the direction has a length."""
+        return [flat["mean_direction"].any()]
 
     @staticmethod
     def transform(eps: Any, *, mean_direction: Any, concentration: Any) -> Any:

@@ -55,7 +55,7 @@ class InStreams:
         if self._nonfinite == "raise":
             return 'nonfinite="raise" looks at the result'
         if derived.q.checks_on_host:
-            return f"the parameters of {type(derived.q).__name__} limit one another, which is checked on the host"
+            return f"the parameters of {type(derived.q).__name__} are checked on the host"
         roots = [*derived.program.hoisted(), *self._finish.roots]
         found = sorted({var.op for var in toposort(roots) if not var.by_draw} & THROUGH_HOST)
         return f"{', '.join(found)} of values that no draw changes is computed on the host" if found else None
@@ -109,7 +109,7 @@ class InStreams:
             inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
             known = self._known(inputs, wrt)
             draws = derived.groups.of(first), derived.groups.of(first + n)
-            accepted = [x for x in conditions if x is not True]
+            accepted = [x for x in [*conditions, *self._relations(inputs)] if x is not True]
             key = seed if isinstance(seed, int) else Key(*seed)
             run(inputs, known, accepted, key, draws, self._nonfinite == "omit", Places(*places), where, stream)
 
@@ -142,6 +142,13 @@ class InStreams:
                 dtype, finishing = np.dtype(self._derived.dtype), self._finish.finishing().ordered(self._order(wrt))
                 self._runs[key] = InStream(kernel, finishing, dtype, checked)  # type: ignore[arg-type]
             return self._runs[key]
+
+    def _relations(self, inputs: Values) -> list[Any]:
+        """Return whether the parameters of q go together, on the device."""
+        q, dtype = self._derived.q, np.dtype(self._derived.dtype)
+        if not q.has_check:
+            return []
+        return [good.all() for good in q.relations({path: as_dtype(inputs[param(path)], dtype) for path in q.shapes})]
 
     def _accepts(self, name: Input, x: Any) -> Any:
         """Return whether a value of a parameter is accepted: for one on the device the answer is there."""
