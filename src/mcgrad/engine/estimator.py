@@ -52,7 +52,8 @@ class Estimator:
         ``()`` for the value alone.
     cotangent : float, array or nested dict of them, optional
         Of the shape of what f returns: the gradient is that of sum(cotangent * f), at the cost of one gradient, instead
-        of a Jacobian. It may change from call to call.
+        of a Jacobian. It may change from call to call. In a batch it is the same for all rows, or has the batch axes in
+        front.
     covariance : bool
         Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
     method : str or dict

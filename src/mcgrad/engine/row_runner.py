@@ -22,11 +22,12 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import Finished, RowFinisher
+from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
-from mcgrad.noise.rows import draws_of_row, seed_of
+from mcgrad.noise.rows import draws_of_row
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.row_moments import RowMoments
 
@@ -54,7 +55,7 @@ class RowRunner:
         self._components = replace(derived.components, shapes=own)
         self._over_rows = self._components.over_rows(self._shared)
         self._finish = RowFinisher(derived.program, derived.q.template.free, self._components, self._over_rows)
-        omit = options.nonfinite == "omit"
+        omit, self._threads = options.nonfinite == "omit", options.threads
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
         self._common = None
         if self._batch.common_noise:
@@ -223,15 +224,14 @@ class RowRunner:
         return {name: x[row] if name in self._batch.by_row else x for name, x in values.items()}
 
     def _pilots(self, values: Values, rows: int, call: Call) -> dict[Any, Any]:
-        """Return the inputs that pilots compute, row by row."""
+        """Return the inputs that pilots compute, with the rows on the first axis."""
         if not self._derived.pilots:
             return {}
-        seeds = call.of_rows
-        found = [self._derived.pilots(self._of_row(values, row), seed_of(seeds, row)) for row in range(rows)]
-        if not found:
+        threads = thread_count(self._threads)
+        if not rows:
             inputs = (var for var in self._derived.program.equations() if var.op == "input")
             return {var.attrs: np.zeros((0, *var.shape)) for var in inputs if var.attrs not in values}
-        return {name: np.stack([each[name] for each in found]) for name in found[0]}
+        return {**self._derived.pilots.of_rows(values, self._batch.by_row, rows, call.of_rows, threads)}
 
 
 def _message(nonfinite: npt.NDArray[np.int64], shape: Shape) -> str:

@@ -84,11 +84,23 @@ class Steps:
             [Output(m.path, _response(problem, m, probes[m.path], names)) for m in self.moves if probes[m.path]]
         )
         self._last: tuple[bytes, dict[Input, Array]] = b"", {}
+        self._averaging: dict[Program, _Means] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields with all Programs, and without the traced problem that they are made of."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("_problem", "_last")}
-        return {**kept, "_quotients": self._quotients, "_last": (b"", {})}
+        kept = {name: value for name, value in vars(self).items() if name not in ("_problem", "_last", "_averaging")}
+        return {**kept, "_quotients": self._quotients, "_last": (b"", {}), "_averaging": {}}
+
+    def prepare(self) -> None:
+        """Make what all calls share, before several threads call."""
+        for program in (self._moved, self._quotients):
+            if program is not None:
+                self._averages(program)
+
+    def _averages(self, program: Program) -> _Means:
+        if program not in self._averaging:
+            self._averaging[program] = _Means(program)
+        return self._averaging[program]
 
     @cached_property
     def _quotients(self) -> Program | None:
@@ -149,7 +161,7 @@ class Steps:
         spreads = self._spreads(inputs)
         for _ in range(ROUNDS):
             points = {Input(Space.POINTS, path): (centers[path] + h)[None] for path, h in steps.items()}
-            moved = _means(self._moved, {**inputs, **spreads, **points}).mean
+            moved = self._averages(self._moved)({**inputs, **spreads, **points}).mean
             for out, where in zip(self._moved.outputs, self._moved.slices(), strict=True):
                 by, h = moved[where], steps[out.path]
                 with np.errstate(all="ignore"):
@@ -185,7 +197,7 @@ class Steps:
             points = np.stack([centers[path] + side * h for side in SIDES])
             moved[Input(Space.POINTS, path)] = points
             moved[Input(Space.WIDTHS, path)] = np.stack([points[0] - points[1], points[2] - points[3]])
-        found = _means(self._quotients, {**inputs, **moved})
+        found = self._averages(self._quotients)({**inputs, **moved})
         numbers, parts = self._quotients.outputs[0].var.size, iter(self._quotients.slices()[1:])
         size = np.hypot(found.mean[:numbers], found.deviation[:numbers])[:, None]
         finite, too_large = np.isfinite(size), {}
@@ -257,11 +269,16 @@ def _program(outputs: Sequence[Output]) -> Program | None:
     return offset_streams(simplify(Program(tuple(outputs), "float64")), streams.STEPS) if outputs else None
 
 
-def _means(program: Program, inputs: Values) -> Moments:
-    kernel = NumpyKernel(program)
-    with kernel.limits():
-        partial = one_chunk(kernel.bind(inputs), SEED, 0, _draws(program), False)
-        return Finisher(program, {})(partial.moments, inputs)
+class _Means:
+    """Averages the outputs of a Program over the draws of a pilot."""
+
+    def __init__(self, program: Program) -> None:
+        self._kernel, self._finish, self._draws = NumpyKernel(program), Finisher(program, {}), _draws(program)
+
+    def __call__(self, inputs: Values) -> Moments:
+        with self._kernel.limits():
+            partial = one_chunk(self._kernel.bind(inputs), SEED, 0, self._draws, False)
+            return self._finish(partial.moments, inputs)
 
 
 def _draws(program: Program) -> int:

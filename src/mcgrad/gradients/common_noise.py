@@ -6,8 +6,6 @@ are those of their own means over the draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
@@ -42,31 +40,46 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
         The sum of the values over the rows, what its covariance is made of where there is one by row, and the
         differences between the rows of each pair, follow.
     """
+    found = of_rows(program, rows)
+    values = _table(found[0])
+    more = [Output(TOTAL, reduce("sum", values, (0,)))]
+    if found[-1].path == COVARIANCE:
+        deviations = _lines(_table(found[-1]), np.arange(rows), values.shape[1])
+        more.append(Output(TOTAL_COVARIANCE, products_of(reduce("sum", deviations, (0,)))))
+    if len(pairs[0]):
+        first, second = (_lines(values, each, values.shape[1]) for each in pairs)
+        more.append(Output(DIFFERENCES, apply("subtract", first, second)))
+    return simplify(Program((*found, *more), program.dtype))
+
+
+def of_rows(program: Program, rows: int) -> tuple[Output, ...]:
+    """Return the outputs of several rows at once, which read the same draws.
+
+    Those by row have the rows on their first axis, as inputs by row have; those that are summed over the rows are so in
+    each draw.
+
+    Raises
+    ------
+    TypeError
+        An op without a rule for several rows.
+    """
     inputs = [var for var in program.equations() if var.op == "input" and var.level is Level.ROW]
     mapped = {var: input_(var.attrs.path, (rows, *var.shape), var.attrs.space) for var in inputs}
     roots = program.roots()
-    of_rows = dict(zip(roots, vmap(roots, mapped, rows), strict=True))
+    by_root = dict(zip(roots, vmap(roots, mapped, rows), strict=True))
 
     def output(out: Output) -> Output:
         if out.summed:
-            return Output(out.path, reduce("sum", of_rows[out.var], (0,)), out.scale)
-        return Output(out.path, of_rows[out.var], of_rows[out.scale] if out.scale is not None else None)
+            return Output(out.path, reduce("sum", by_root[out.var], (0,)), out.scale)
+        return Output(out.path, by_root[out.var], by_root[out.scale] if out.scale is not None else None)
 
-    values = _table(of_rows, program.outputs[0], rows)
-    found = [*map(output, program.outputs), Output(TOTAL, reduce("sum", values, (0,)))]
-    if program.outputs[-1].path == COVARIANCE:
-        deviations = _lines(_table(of_rows, program.outputs[-1], rows), np.arange(rows), values.shape[1])
-        found.append(Output(TOTAL_COVARIANCE, products_of(reduce("sum", deviations, (0,)))))
-    if len(pairs[0]):
-        first, second = (_lines(values, each, values.shape[1]) for each in pairs)
-        found.append(Output(DIFFERENCES, apply("subtract", first, second)))
-    return simplify(Program(tuple(found), program.dtype))
+    return tuple(map(output, program.outputs))
 
 
-def _table(of_rows: Mapping[Var, Var], out: Output, rows: int) -> Var:
+def _table(out: Output) -> Var:
     """Return an output of all rows, with its factor, as a table: a line for each row."""
-    var = of_rows[out.var] if out.scale is None else apply("multiply", of_rows[out.var], of_rows[out.scale])
-    return reshape(var, (rows, out.var.size))
+    var = out.var if out.scale is None else apply("multiply", out.var, out.scale)
+    return reshape(var, (var.shape[0], var.size // var.shape[0]))
 
 
 def _lines(table: Var, lines: npt.NDArray[np.intp], count: int) -> Var:
