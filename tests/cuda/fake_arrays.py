@@ -14,6 +14,19 @@ METHODS = ["astype", "copy", "reshape", "transpose", "ravel", "diagonal", "take"
 METHODS += ["sum", "prod", "min", "max", "cumsum", "cumprod"]
 
 
+class Device:
+    """The device of an array, and while it is entered the current one."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 def array_class(machine: Any) -> Any:
     """Return the class of arrays on a machine."""
 
@@ -62,7 +75,7 @@ def array_class(machine: Any) -> Any:
             return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.data.ptr, False), "version": 3}
 
         data = property(lambda self: SimpleNamespace(ptr=self._registered().ctypes.data))
-        device = property(lambda self: SimpleNamespace(id=self._device))
+        device = property(lambda self: Device(self._device))
         shape = property(lambda self: self._host.shape)
         dtype = property(lambda self: self._host.dtype)
         ndim = property(lambda self: self._host.ndim)

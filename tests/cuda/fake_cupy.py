@@ -367,6 +367,7 @@ def _module(machine: Machine) -> Any:
 
     module.ndarray = array_class(machine)
     module.asarray = module.ndarray.of
+    module.empty = lambda shape, dtype: module.ndarray.of(np.zeros(shape, dtype))
     module.from_dlpack = module.ndarray.of
     return module
 

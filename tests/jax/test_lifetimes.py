@@ -1,7 +1,5 @@
 """Calls live as long as the functions that JAX compiled of them, and the handler is safe to call from any thread."""
 
-import contextlib
-import ctypes
 import gc
 import subprocess
 import sys
@@ -96,56 +94,6 @@ def test_operands_cannot_be_written():
 def test_structures_are_those_of_the_header():
     assert ffi._version()[0] == structures.MAJOR
     assert ffi.available("cpu")
-
-
-class Memory(np.ndarray):
-    """An array of the host that stands for one on a device."""
-
-    device = contextlib.nullcontext()
-
-
-def test_the_handler_for_cuda_reads_a_frame_and_computes_in_its_stream(monkeypatch):
-    """With stand-ins for a device's memory and for XLA; on a device it has not run."""
-    words, loc, value = np.array([0, 9], np.uint32), np.array([0.5, 1.0], np.float32), np.zeros((), np.float32)
-    static = mcgrad.jax.static.Static(
-        np.sum, mg.Normal, {}, {"loc": (2,)}, {}, {}, {}, 100, "float32", {"backend": "numpy"}, {"loc": loc}
-    )
-    call = host_call.Call(static).interned()
-    estimator, streams, outputs = static.estimator(()), [], []
-    monkeypatch.setattr(static, "estimator", lambda wrt, output, values: outputs.append(output) or estimator)
-    monkeypatch.setattr(ffi, "_on_device", lambda *place: ffi._writable(*place).view(Memory))
-    monkeypatch.setattr(ffi, "stream_at", lambda address: contextlib.nullcontext(streams.append(address)))
-
-    @structures.StreamGet
-    def stream_get(args):
-        args.contents.stream = 0xABC
-        return None
-
-    def buffers(*arrays):
-        found = [structures.Buffer(48, None, 0, x.ctypes.data, x.ndim, None) for x in arrays]
-        table = (ctypes.c_void_p * len(found))(*map(ctypes.addressof, found))
-        kept.append((found, table))
-        return structures.Buffers(40, None, len(found), None, ctypes.addressof(table))
-
-    kept = []
-    number = ctypes.c_int64(call.number)
-    scalar = structures.Scalar(5, ctypes.addressof(number))
-    table = (ctypes.c_void_p * 1)(ctypes.addressof(scalar))
-    api = structures.Api(stream_get=stream_get)
-    frame = structures.CallFrame(
-        ctypes.sizeof(structures.CallFrame),
-        None,
-        ctypes.pointer(api),
-        None,
-        structures.EXECUTE,
-        buffers(words, loc),
-        buffers(value),
-        structures.Attributes(48, None, 1, None, None, ctypes.addressof(table)),
-    )
-    assert ffi.HANDLERS["cuda"](ctypes.addressof(frame)) is None
-    assert (streams, outputs) == ([0xABC], ["device"])
-    expected = mg.estimate(np.sum, mg.Normal(loc), 100, seed=9, dtype="float32", backend="numpy").value
-    assert value == np.float32(expected)
 
 
 def test_another_version_of_the_interface_is_left_alone(monkeypatch):

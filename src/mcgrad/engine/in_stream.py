@@ -6,7 +6,7 @@ the PyTorch and JAX parts of the package then call the Estimator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -112,6 +112,16 @@ class InStreams:
             accepted = [x for x in [*conditions, *self._relations(inputs)] if x is not True]
             key = seed if isinstance(seed, int) else Key(*seed)
             run(inputs, known, accepted, key, draws, self._nonfinite == "omit", Places(*places), where, stream)
+
+    @staticmethod
+    def copy(pieces: Iterable[tuple[int, int, int]], device: int, stream: int) -> None:
+        """Copy pieces of a device's memory in a stream: each to an address, from another, so many bytes."""
+        from mcgrad.backends.cuda import driver
+
+        where = driver.devices()[device]
+        with where.current():
+            for to, source, nbytes in pieces:
+                where.copy(to, source, nbytes, stream)
 
     def _known(self, inputs: Values, wrt: tuple[str, ...]) -> Mapping[tuple[int, int], Any]:
         """Return constants and factors by their places, with the gradient in another order of its parameters."""

@@ -19,9 +19,9 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import cupy, stream_at, to_host
+from mcgrad.arrays import computing, cupy, stream_at
 from mcgrad.errors import McgradError
-from mcgrad.jax import structures as xla
+from mcgrad.jax import on_cuda, structures as xla
 from mcgrad.jax.host_call import Call, call_of
 
 TARGET = "mcgrad_estimate"
@@ -91,15 +91,16 @@ def _on_cpu(address: int) -> int | None:
 
 
 def _on_cuda(address: int) -> int | None:
-    """Compute in XLA's stream on its device; the words of the seed are copied to the host, which waits for them."""
+    """Compute in XLA's stream on its device."""
     frame = WORDS.from_address(address)
     try:
         if frame[EXTENSION] and _answered(address):
             return None
         call = _call(frame)
         words, *operands = _arrays(frame[ARGS], call.operand_types, _on_device)
-        with words.device, stream_at(_stream(address)):
-            call(to_host(words), operands, _arrays(frame[RETS], call.result_types, _on_device), "device")
+        results, stream = _arrays(frame[RETS], call.result_types, _on_device), _stream(address)
+        with computing(), words.device, stream_at(stream):
+            on_cuda.compute(call, words, operands, results, words.device.id, stream)
     except BaseException as error:
         return _failed(address, error)
     return None

@@ -97,7 +97,7 @@ class Call:
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(self.static.dtype)
 
-    def __call__(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str = "host") -> None:
+    def __call__(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> None:
         """Compute, and write the results into given arrays.
 
         Parameters
@@ -105,30 +105,28 @@ class Call:
         words : array
             Of the seed, in host memory.
         operands, results : sequence of array
-            In host memory, or on a device.
-        output : {"host", "device"}
-            In which memory the results are.
+            In host memory.
         """
         if self.rows is None:
-            self._one(words, operands, results, output)
+            self._one(words, operands, results)
             return
         of_seed, *flags = self.by_row
-        if self._together(words, operands, results, output):
+        if self._together(words, operands, results):
             return
         for row in range(self.rows):
             own = [x[row, ...] if flag else x for x, flag in zip(operands, flags, strict=True)]
-            self._one(words[row] if of_seed else words, own, [out[row, ...] for out in results], output)
+            self._one(words[row] if of_seed else words, own, [out[row, ...] for out in results])
 
-    def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> None:
+    def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> None:
         values = dict(zip(self.static.shapes, operands, strict=True))
-        estimator = self.static.estimator(self.wrt, output, values)
+        estimator = self.static.estimator(self.wrt, values=values)
         est = estimator(self.static.n, _seed(words), **self.static.nested(values))
         found = [est.value, *_by_path(est.grad, self.wrt)]
         if self.errors:
             found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
         _write(found, results)
 
-    def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array], output: str) -> bool:
+    def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> bool:
         """Compute all rows as a batch, each with the draws of its seed; return whether it can be."""
         static, flags = self.static, self.by_row[1:]
         if not self.rows:
@@ -137,7 +135,7 @@ class Call:
             path: np.broadcast_to(x, (self.rows, *shape)) if path in static.of_q and not flag else x
             for (path, shape), x, flag in zip(static.shapes.items(), operands, flags, strict=True)
         }
-        estimator = static.over_rows(self.wrt, flags, output, values)
+        estimator = static.over_rows(self.wrt, flags, values)
         if estimator is None:
             return False
         high, low = np.broadcast_to(words, (self.rows, 2)).astype(np.uint64).T

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
+from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import ParameterError
@@ -75,7 +76,7 @@ class Static:
     deferred: bool = False
     _made: dict[tuple[tuple[str, ...], str], Estimator] = field(default_factory=dict)
     _digests: dict[tuple[str, ...], bytes] = field(default_factory=dict)
-    _batches: dict[tuple[tuple[str, ...], tuple[bool, ...], str], Estimator | None] = field(default_factory=dict)
+    _batches: dict[tuple[tuple[str, ...], tuple[bool, ...]], Estimator | None] = field(default_factory=dict)
     _lock: Any = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
@@ -133,7 +134,7 @@ class Static:
         if found is None:
             with self._lock:
                 if self.deferred and values is not None:
-                    self.known, self.deferred = {path: np.array(x) for path, x in values.items()}, False
+                    self.known, self.deferred = {path: np.array(to_host(x)) for path, x in values.items()}, False
                 found = self._made.get((wrt, output)) or self._estimator(wrt, output)
                 self._made[wrt, output] = found
         return found
@@ -160,9 +161,7 @@ class Static:
         found.derived.check_one_number("mcgrad.jax.expectation")
         return found
 
-    def over_rows(
-        self, wrt: tuple[str, ...], flags: tuple[bool, ...], output: str, values: Mapping[str, Array]
-    ) -> Estimator | None:
+    def over_rows(self, wrt: tuple[str, ...], flags: tuple[bool, ...], values: Mapping[str, Array]) -> Estimator | None:
         """Return the Estimator of a batch of such expectations, or None where there is none.
 
         Parameters
@@ -170,21 +169,18 @@ class Static:
         wrt : tuple of str
         flags : tuple of bool
             Which operands differ by row; those of a family all do.
-        output : {"host", "device"}
         values : dict of str to array
             With the rows in front.
         """
         if not isinstance(self.q, type) or self.by_row or isinstance(self.f, Objective):
             return None
         with self._lock:
-            key = (wrt, flags, output)
+            key = (wrt, flags)
             if key not in self._batches:
                 self._batches[key] = self._batch(*key, values)
             return self._batches[key]
 
-    def _batch(
-        self, wrt: tuple[str, ...], flags: tuple[bool, ...], output: str, values: Mapping[str, Array]
-    ) -> Estimator | None:
+    def _batch(self, wrt: tuple[str, ...], flags: tuple[bool, ...], values: Mapping[str, Array]) -> Estimator | None:
         assert isinstance(self.q, type)
         moving = [path for path, flag in zip(self.shapes, flags, strict=True) if flag]
         given = {**self.settings, **{path: values[path] for path in self.of_q}}
@@ -196,7 +192,7 @@ class Static:
             "reduce": "none",
         }
         try:
-            return self._of_values(self.q(**own), values, wrt, output, options)
+            return self._of_values(self.q(**own), values, wrt, "host", options)
         except (ParameterError, TypeError):  # what cannot be a batch is done row by row, which raises what is wrong
             return None
 

@@ -129,9 +129,9 @@ def expectation(
     and dtypes; as in `torch.compile`, what f reads besides its arguments is a constant from then on. Functions that
     were made by the same line, and close over the same objects, are the same f.
 
-    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device stay: the call puts its work
-    into PyTorch's current stream and waits for nothing, so that a CUDA graph may capture it. docs/frameworks.md says
-    what goes by way of the host.
+    Tensors on the CPU are read where they are, without a copy. Those on a CUDA device stay there: the call puts its
+    work into PyTorch's current stream and waits for nothing, so that a CUDA graph may capture it. docs/frameworks.md
+    says what goes by way of the host.
 
     Under `torch.vmap` each row is estimated as in a loop: with ``randomness="same"``, or a seed that is given, all have
     the same draws; with "different", or a seed for each, they have their own.
