@@ -165,6 +165,8 @@ def test_a_part_without_batch_axes_is_shared():
         ),
         (lambda: mg.Normal(LOC.reshape(1, ROWS, 2), -1.0, batch_ndim=2), "scale: given -1.0; accepted"),
         (lambda: mg.Normal(LOC, 1.0, batch_ndim=-1), "batch_ndim: given -1"),
+        (lambda: mg.Gamma(LOC[:, :0], 1.0, batch_ndim=1), r"concentration: given shape \(3, 0\); .* in each row"),
+        (lambda: mg.Normal(LOC, np.zeros(0), batch_ndim=1), r"scale: given shape \(0,\)"),
         (lambda: mg.Normal(LOC, 1.0, batch_ndim=1).log_prob(np.zeros((2, 2))), r"z: given leading axes \(2,\)"),
         (
             lambda: mg.estimate(lambda z: mg.Normal(LOC, 1.0, batch_ndim=1).log_prob(z), mg.Normal([0.0, 1.0]), 9),
@@ -188,6 +190,12 @@ def test_refusals_name_rows_that_came_later(family, change, message):
     run = mg.Estimator(lambda z: z, family(np.zeros(2), np.ones(2), batch_ndim=1), backend="numpy")
     with pytest.raises(mg.ParameterError, match=message):
         run(2, **change)
+
+
+def test_no_rows_of_whole_numbers():
+    q, x = mg.Normal(np.zeros(0), batch_ndim=1), np.zeros((0, 2), np.uint8)
+    est = mg.estimate(lambda z, x: np.sum(z * x), q, 2, data={"x": x}, batched_data="x", backend="numpy")
+    assert est.value.shape == (0,)
 
 
 def test_rows_that_come_after_none_are_within_the_table_of_a_poisson():

@@ -103,7 +103,7 @@ def obstacle(value: Any) -> tuple[str, str] | None:
 
 def whole(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a copy of integers as int64, so that arithmetic on narrow ones does not wrap; booleans stay booleans."""
-    if array.dtype.kind == "u" and int(array.max()) > np.iinfo(np.int64).max:
+    if array.dtype.kind == "u" and int(array.max(initial=0)) > np.iinfo(np.int64).max:
         raise ParameterError(name, f"{array.max()}", SIGNED)
     copy = np.array(array, bool if array.dtype.kind == "b" else np.int64)
     copy.flags.writeable = False

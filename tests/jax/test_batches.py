@@ -95,6 +95,22 @@ def test_errors_by_row():
     assert est.nonfinite.shape == (B,)
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_no_rows(traced):
+    def total(loc, w):
+        params, data = {"w": w}, {"x": X[:0]}
+        q = {"loc": loc, "batch_ndim": 1}
+        return jnp.sum(mcgrad.jax.expectation(f, mg.Normal, N, 3, params=params, data=data, batched_data="x", **q))
+
+    gradient = jax.grad(total, argnums=(0, 1))
+    of_loc, of_w = (jax.jit(gradient) if traced else gradient)(LOC[:0], W)
+    assert of_loc.shape == (0, *LOC.shape[1:])
+    agree(of_w, np.zeros_like(W))
+    alone = lambda loc: mcgrad.jax.expectation(np.sum, mg.Normal, N, 3, loc=loc)  # noqa: E731
+    with pytest.raises(mg.ParameterError, match=r"loc: given float.* array of shape \(0,\); accepted: .*not empty"):
+        (jax.jit(alone) if traced else alone)(jnp.zeros(0))
+
+
 def test_refusals():
     with pytest.raises(mg.ParameterError, match="reduce: given 'none'"):
         rows(LOC, W, reduce="none")

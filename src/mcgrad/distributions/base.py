@@ -74,7 +74,11 @@ class Distribution(Family):
         for name, value in params.items():
             if isinstance(value, Mapping) and not value and name in inspect.signature(self.transform).parameters:
                 raise ParameterError(name, "{}", "a number or an array of them, or a dict of such")
-        self._set(batch=BatchAxes.of(flat, ndim, known) if ndim else None)
+        batch = BatchAxes.of(flat, ndim, known) if ndim else None
+        for path, array in flat.items():
+            if batch and 0 in batch.row_shape(path, array.shape):
+                raise ParameterError(path, f"shape {array.shape}", "an array that has elements in each row")
+        self._set(batch=batch)
         self._start(flat)
 
     def _start(self, flat: dict[str, FloatArray]) -> None:

@@ -135,7 +135,7 @@ def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             floats[name] = value
             continue
         is_array = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
-        array = value if is_array else arguments.datum(name, value)
+        array = value if is_array else arguments.datum(name, value, empty=True)
         (floats if is_array or array.dtype.kind == "f" else fixed)[name] = array
     for name in floats:
         if name in arguments.RESERVED:
@@ -157,9 +157,9 @@ def _number(path: str, value: Any) -> Any:
     if type(value) is float:
         return value
     if not isinstance(value, jax.Array):
-        array = real_array(path, value, NUMBERS, "biuf")
+        array = real_array(path, value, NUMBERS, "biuf", empty=True)
         return array if array.dtype.kind == "f" and type(value) not in arguments.ADAPTING else array.tolist()
-    if value.size == 0 or not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
+    if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
         raise ParameterError(path, shown(value), NUMBERS)
     return value
 

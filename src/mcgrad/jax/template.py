@@ -81,7 +81,8 @@ def _places(
         return [known[path]]
     accepted = getattr(family, "constraints", {}).get(path, real)
     of_row = shape[batch_ndim:] if len(shape) >= batch_ndim else shape
-    found = [np.broadcast_to(array, shape) for array in _candidates(of_row) if accepted.check(array)]
+    tried = [] if 0 in of_row else _candidates(of_row)
+    found = [np.broadcast_to(array, shape) for array in tried if accepted.check(array)]
     return found or [np.ones(shape)]
 
 
