@@ -20,7 +20,7 @@ from mcgrad.cli import main
 from mcgrad.cli.board import Board
 from mcgrad.cli.prepare import AHEAD, in_turn
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.checkpoint import Identity
+from mcgrad.jobs.identity import Identity
 
 MODEL = """
 import numpy as np

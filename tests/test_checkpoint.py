@@ -10,7 +10,8 @@ import mcgrad as mg
 from mcgrad.backends.base import Partial
 from mcgrad.engine.call import RunState
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.checkpoint import CheckpointWriter, Identity
+from mcgrad.jobs.checkpoint import CheckpointWriter
+from mcgrad.jobs.identity import Identity
 from mcgrad.moments import Moments
 from mcgrad.results import strict_json
 from tests.estimators import KINDS, estimator

@@ -136,7 +136,7 @@ class _Batch:
             self.lines.say()
         if isinstance(found, Complete):
             return pass_over(found, self.settings, self.lines.say, complain)
-        show = self.lines.run(i, found.job.n, found.resume.stop if found.resume else 0)
+        show = self.lines.run(i, found.identity.draws, found.done)
 
         def report(done: int) -> None:
             self.refuse_signals()

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mcgrad import __version__
+import numpy as np
+
 from mcgrad.backends.registry import AUTO
-from mcgrad.engine.call import RunState
+from mcgrad.engine.call import RunState, State
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.checkpoint import Identity
+from mcgrad.jobs.identity import Identity, identity_of
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.jobfile import Entry
 from mcgrad.results.files import paths
@@ -50,7 +51,7 @@ class Ready:
         Time of compiling or loading it.
     identity : Identity
         For its checkpoints.
-    resume : RunState or None
+    resume : RunState, RowState or None
         State of an earlier run, from which it continues.
     note : str
         Message on whether it continues an earlier run, or empty.
@@ -60,8 +61,13 @@ class Ready:
     estimator: Estimator
     seconds: float
     identity: Identity
-    resume: RunState | None
+    resume: State | None
     note: str
+
+    @property
+    def done(self) -> int:
+        """Draws of the earlier run."""
+        return self.identity.call.drawn(self.resume) if self.resume else 0
 
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
@@ -98,7 +104,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _left(job: Job) -> tuple[Complete | RunState | None, str]:
+def _left(job: Job) -> tuple[Complete | State | None, str]:
     """Return the result or the state of an earlier run of a job, if there is any, with a message."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # false for paths that are too long
@@ -108,8 +114,9 @@ def _left(job: Job) -> tuple[Complete | RunState | None, str]:
         try:
             estimate = checkpoint.read_result(result, identity)
             _refuse_backend(job, result, estimate.backend)
-            if estimate.nonfinite and job.options.nonfinite == "raise":
-                raise ParameterError(f"{result}, nonfinite", f"{estimate.nonfinite:,}", "0")
+            nonfinite = int(np.sum(estimate.nonfinite))
+            if nonfinite and job.options.nonfinite == "raise":
+                raise ParameterError(f"{result}, nonfinite", f"{nonfinite:,}", "0")
             return Complete(job, result), ""
         except ParameterError as error:
             note = f"runs again: {_located(error, result)}"
@@ -117,26 +124,28 @@ def _left(job: Job) -> tuple[Complete | RunState | None, str]:
         try:
             state = checkpoint.read(path, identity)
             _refuse_backend(job, path, state.backend)
-            return state, f"resumed at draw {state.stop:,} of {job.n:,}"
+            last = f"{job.n:,}" if isinstance(state, RunState) else f"{identity.size:,}"
+            return state, f"resumed at {state.place} of {last}"
         except ParameterError as error:
             note = f"starts anew: {_located(error, path)}"
     return None, note
 
 
-def _continued(job: Job, state: RunState, note: str) -> tuple[Estimator | None, str]:
+def _continued(job: Job, state: State, note: str) -> tuple[Estimator | None, str]:
     """Return an estimator that continues an earlier run, on its backend, or the reason why it cannot."""
     try:
         estimator = job.estimator(state.backend)
-        if not estimator.resumes(state, job.n):
-            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", f"{state.stop:,}", "the end of a chunk")
+        if not estimator.resumes(state, job.n, rows=job.rows):
+            given = f"{state.stop:,}" if isinstance(state, RunState) else state.place
+            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", given, "the end of a chunk")
         return estimator, note
     except (BackendError, ParameterError) as error:
         return None, f"starts anew: {_located(error, checkpoint.path_for(job.out))}"
 
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
-    omitted = job.options.nonfinite == "omit"
-    return Identity(job.n, job.seed, estimator.dtype, omitted, estimator.fingerprint, __version__)
+    with job.located():
+        return identity_of(estimator, job.n, job.seed, job.options.nonfinite == "omit", job.rows)
 
 
 def _located(error: Exception, path: Path) -> str:

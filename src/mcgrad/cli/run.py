@@ -24,6 +24,7 @@ from mcgrad.results.files import folder_for, is_whole, mend, paths, save, save_e
 from mcgrad.results.format import duration
 from mcgrad.system.printable import near
 from mcgrad.validate.agreement import agreement
+from mcgrad.validate.rows import MOST, averaged, spread
 from mcgrad.validate.verification import REFERENCE, verified
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
@@ -134,11 +135,11 @@ def _estimated(
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
     def watch(so_far: State) -> None:
-        report(job.call.drawn(so_far))
+        report(ready.identity.call.drawn(so_far))
         writer(so_far)
 
     try:
-        estimate = ready.estimator.run(job.n, job.seed, watch=watch, resume=ready.resume)
+        estimate = ready.estimator.run(job.n, job.seed, rows=job.rows, watch=watch, resume=ready.resume)
         try:
             say(str(estimate))  # before writing the files, which may fail
         finally:
@@ -149,7 +150,8 @@ def _estimated(
     except BaseException:
         writer.flush()
         if writer.written:
-            warn(f"{job.name}: {writer.written:,} of {job.n:,} draws are kept; --resume goes on from there")
+            kept = f"{writer.written:,} of {ready.identity.draws:,} draws"
+            warn(f"{job.name}: {kept} are kept; --resume goes on from there")
         raise
     if state == DONE:
         writer.remove()
@@ -207,12 +209,15 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bo
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
         raise ParameterError(job.location.key("data"), given, "arrays that stay as they are, such as copies")
     n = estimator.derived.groups.whole(job.n_compare)
-    reference(2 * estimator.group, job.seed)
-    right = reference(n, job.seed)
-    found = agreement(right, estimator(n, job.seed))
+    batch = estimator.derived.batch
+    some = spread(batch.size, MOST) if batch else []
+    averaged(reference, some, 2 * estimator.group, job.seed, job.rows)
+    right = averaged(reference, some, n, job.seed, job.rows)
+    found = agreement(right, averaged(estimator, some, n, job.seed, job.rows))
+    of = f" of {len(some)} of {batch.size:,} rows" if batch and not batch.common_noise else ""
     speed = estimate.draws_per_second / right.draws_per_second
     say(
-        f"\nagainst the {REFERENCE} reference on the same first {n:,} draws: largest difference "
+        f"\nagainst the {REFERENCE} reference on the same first {n:,} draws{of}: largest difference "
         f"{found.z:.2g} standard errors, {found.ulps:.3g} ulps ({found.worst}){'' if found.ok else ': NOT OK'}\n"
         f"the reference took {duration(right.seconds)} ({right.draws_per_second:.3g} draws/s); "
         f"{estimator.backend} is {speed:.3g} times as fast",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import stream_context
@@ -15,6 +16,7 @@ from mcgrad.backends.base import Kernel
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.call import Call, State, Watch
 from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.explanation import explanation
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import packed, unpickled
@@ -328,10 +330,10 @@ class Estimator:
             arrays.fill(found)
         return cast(Estimate, found)  # with the same attributes, which are arrays
 
-    def of_rows(self, chosen: Sequence[int], n: int, seed: int) -> Estimate:
+    def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate:
         """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""
         assert self._runner.rows
-        return cast(Estimate, self._runner.rows.of_rows(chosen, self._call(n, seed, 0, None)))
+        return cast(Estimate, self._runner.rows.of_rows(chosen, self._call(n, seed, 0, rows), rows))
 
     def run(
         self,
@@ -376,6 +378,11 @@ class Estimator:
             return self._runner.rows.resumes(values, numbers, call)
         return self._runner.average.resumes(call)
 
+    def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
+        """Return the numbers of the rows of a batch, of its shape; None without a batch."""
+        call = self._call(2 * self.group, 0, 0, rows)
+        return self._runner.rows.numbers(call, rows) if self._runner.rows else None
+
     @property
     def fingerprint(self) -> str:
         """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
@@ -389,17 +396,4 @@ class Estimator:
 
     def explain(self) -> str:
         """Return the Program, the backend and the source that runs, as text."""
-        return "\n".join(
-            [
-                f"backend: {self.backend} ({self._runner.dispatched.reason()})",
-                f"threads: {self.threads}, dtype: {self.dtype}",
-                *(f"device: {device}" for device in getattr(self._kernel, "devices", ())),
-                *([f"batch: {self.derived.batch}"] if self.derived.batch else []),
-                f"work: about {self.program.work() / self.group:,.0f} multiplications a draw",
-                f"gradient by {self.plan.method}{f' ({self.plan.reason})' if self.plan.reason else ''}",
-                "",
-                str(self.program),
-                "",
-                self._kernel.source(),
-            ]
-        )
+        return explanation(self.derived, self._runner.dispatched, self.threads)

@@ -99,30 +99,6 @@ class Request:
     options: Options
     plan: Plan | None = None
 
-    def one_problem(self, what: str) -> Self:
-        """Return the same; refuse a batch where only one problem can be dealt with.
-
-        Parameters
-        ----------
-        what : str
-            What cannot deal with a batch, for the error.
-
-        Raises
-        ------
-        ParameterError
-            Names the first argument that makes it a batch.
-        """
-        own = self.f.q if isinstance(self.f, Objective) else self.q
-        accepted = f"one problem for {what}, such as one row with its own parameters and data"
-        if isinstance(own, Distribution) and own.batch:
-            raise ParameterError("q", f"{own!r}, a batch", accepted)
-        if isinstance(self.f, Objective) and self.f.by_row:
-            raise ParameterError("p", "a batch", accepted)
-        for name in ("batched_params", "batched_data"):
-            if getattr(self.options, name):
-                raise ParameterError(name, shown(getattr(self.options, name)), accepted)
-        return self
-
     def change(self, **options: Any) -> Self:
         """Return the same with other options."""
         return replace(self, options=replace(self.options, **options))

@@ -200,13 +200,18 @@ class RowRunner:
         """Return how many rows of a run are done; with common noise, as many as the draws that are done."""
         return state.rows if isinstance(state, RowState) else rows * call.drawn(state) // call.n
 
-    def of_rows(self, chosen: Sequence[int], call: Call) -> BatchEstimate:
+    def numbers(self, call: Call, rows: Any) -> npt.NDArray[np.int64]:
+        """Return the numbers of the rows, of the batch shape; raises as `inputs`."""
+        _, shape, numbers = self.inputs(call, rows, {})
+        return numbers.reshape(shape)
+
+    def of_rows(self, chosen: Sequence[int], call: Call, rows: Any) -> BatchEstimate:
         """Estimate some rows, counted in C order, of a batch without common noise."""
         assert not self._common
-        values, _, _ = self.inputs(call, None, {})
-        rows = np.asarray(chosen, np.int64)
-        some = {name: x[rows] if name in self._batch.by_row else x for name, x in values.items()}
-        return self.estimate(some, rows.shape, rows, call)
+        values, _, numbers = self.inputs(call, rows, {})
+        where = np.asarray(chosen, np.int64)
+        some = {name: x[where] if name in self._batch.by_row else x for name, x in values.items()}
+        return self.estimate(some, where.shape, numbers[where], call)
 
     def _warn(self, moments: RowMoments, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change: of one row."""

@@ -7,51 +7,26 @@ alone.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mcgrad.backends.base import Partial, Shift
-from mcgrad.engine.call import RunState, State
+from mcgrad.engine.call import State
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.results import record
+from mcgrad.jobs import states
+from mcgrad.jobs.identity import Identity
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.files import result_of
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed, verify_digest
 from mcgrad.system.atomic import write
 
-FORMAT = "mcgrad.Checkpoint/4"
+KIND = states.OF_DRAWS.partition("/")[0]  # how the formats of checkpoints start, in any version
 SHARE = 0.01  # of the time, at most, goes into writing
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What two runs must have in common for one to continue the other.
-
-    Parameters
-    ----------
-    n, seed : int
-    dtype : str
-    omitted : bool
-        Whether non-finite draws are left out.
-    problem : str
-        Fingerprint of integrand, distribution, parameters and data.
-    version : str
-        Version of mcgrad. Other versions may cut the draws into other chunks, and differ in the last digits.
-    """
-
-    n: int
-    seed: int
-    dtype: str
-    omitted: bool
-    problem: str
-    version: str
 
 
 def path_for(stem: Path) -> Path:
@@ -67,7 +42,7 @@ def is_of_others(path: Path) -> bool:
         fields = loads(str(path), path.read_bytes(), "JSON")
     except (OSError, ParameterError):
         return False
-    return not str(fields.get("format")).startswith(FORMAT.partition("/")[0])
+    return not str(fields.get("format")).startswith(KIND)
 
 
 class CheckpointWriter:
@@ -103,11 +78,10 @@ class CheckpointWriter:
         self.written = 0
         self._warned = False
         self._due = clock() + every
-        self._state: RunState | None = None  # not in the file yet
+        self._state: State | None = None  # not in the file yet
 
     def __call__(self, state: State) -> None:
         """Keep the state of the run, and write it if the last checkpoint was long enough ago."""
-        assert isinstance(state, RunState)  # jobs are of one problem
         self._state = state
         if self._clock() >= self._due:
             self.flush(last=False)
@@ -119,7 +93,7 @@ class CheckpointWriter:
         start = self._clock()
         try:
             write(self.path, to_json(self._identity, self._state).encode())
-            self.written, self._state = self._state.stop, None
+            self.written, self._state = self._identity.call.drawn(self._state), None
         except OSError as error:
             if not self._warned:
                 further = "" if last else ": the run goes on, and tries again"
@@ -134,22 +108,13 @@ class CheckpointWriter:
             self.path.unlink()
 
 
-def to_json(identity: Identity, state: RunState) -> str:
+def to_json(identity: Identity, state: State) -> str:
     """Return a checkpoint as text that :func:`read` understands, exactly."""
-    fields = {
-        "format": FORMAT,
-        **asdict(identity),
-        "backend": state.backend,
-        "stop": state.stop,
-        "seconds": state.seconds,
-        "shift": state.shift.tolist(),
-        "nonfinite": state.partial.nonfinite,
-        "moments": record.of_moments(state.partial.moments),
-    }
-    return dumps(signed(fields))
+    fields = states.to_fields(state)
+    return dumps(signed({"format": fields["format"], **asdict(identity), **fields}))
 
 
-def read(path: Path, identity: Identity) -> RunState:
+def read(path: Path, identity: Identity) -> State:
     """Read a checkpoint.
 
     Parameters
@@ -165,34 +130,15 @@ def read(path: Path, identity: Identity) -> RunState:
     """
     fields = _fields(path)
     with _in(path):
-        if fields.get("format") != FORMAT:
-            raise ParameterError("format", shown(fields.get("format", "no format")), repr(FORMAT))
+        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS):
+            raise ParameterError("format", shown(fields.get("format", "no format")), repr(states.OF_DRAWS))
         verify_digest("", fields)
     _refuse_other(path, fields, asdict(identity))
     with _in(path):
-        stop = record.integer("stop", fields.get("stop"), 1, identity.n)
-        nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
-        moments = record.moments(fields.get("moments"))
-        shift = _shift(fields.get("shift"), len(moments.mean), identity.dtype)
-        seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
-    return RunState(stop, shift, Partial(moments, nonfinite), seconds, backend)
+        return states.from_fields(fields, identity.n, identity.size, identity.dtype)
 
 
-def _shift(given: Any, size: int, dtype: str) -> Shift:
-    accepted = f"a list of {size} finite numbers, or of none"
-    if not isinstance(given, list) or len(given) not in (0, size) or not all(type(x) in (int, float) for x in given):
-        raise ParameterError("shift", shown(given), accepted)
-    try:
-        with np.errstate(over="ignore"):
-            found = np.array([float(x) for x in given], dtype)
-    except OverflowError:
-        found = np.array([math.inf])
-    if not np.isfinite(found).all():
-        raise ParameterError("shift", "numbers that are too large", accepted)
-    return found
-
-
-def read_result(path: Path, identity: Identity) -> Estimate:
+def read_result(path: Path, identity: Identity) -> Estimate | BatchEstimate:
     """Read the result of a complete run, of any version.
 
     Parameters
@@ -209,10 +155,13 @@ def read_result(path: Path, identity: Identity) -> Estimate:
     """
     fields = _fields(path)
     with _in(path):
-        estimate = Estimate.from_dict(fields)
+        estimate = result_of(fields)
         if DIGEST not in fields:
             raise ParameterError(DIGEST, "nothing, as in results of earlier versions", "a result with a digest")
-    _refuse_other(path, fields, {name: value for name, value in asdict(identity).items() if name != "version"})
+    compared = [field.name for field in dataclass_fields(Identity) if field.name != "version"]
+    _refuse_other(path, fields, {name: getattr(identity, name) for name in compared})
+    if not identity.of_result(estimate):
+        raise ParameterError(f"{path}, rows", "another batch, or other rows or options of it", "those of the job")
     if estimate.ranges != ((0, identity.n),):
         raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {identity.n - 1:,}")
     return estimate

@@ -62,6 +62,8 @@ def distribution(key: str, given: Any, references: References) -> Distribution:
             values[name] = distribution(path, value, references)
         elif name == "noise":
             values[name] = _noise(path, value)
+        elif name == "batch_ndim":
+            values[name] = value
         elif name == "params":
             values[name] = references.values(path, value)
         else:
@@ -80,9 +82,10 @@ def _bijection(key: str, given: Any, references: References) -> Any:
 def _names(key: str, family: str, table: Mapping[str, Any]) -> None:
     accepted = inspect.signature(FAMILIES[family]).parameters
     names = [name for name in accepted if name not in ("constraints", "batch_ndim")]
+    known = [*names, *(["batch_ndim"] if "batch_ndim" in accepted else [])]
     for name in table:
-        if name not in names:
-            raise ParameterError(f"{key}.{name}", f"no parameter of {family}", ", ".join(names))
+        if name not in known:
+            raise ParameterError(f"{key}.{name}", f"no parameter of {family}", ", ".join(known))
     for name in names:
         if name not in table and accepted[name].default is inspect.Parameter.empty:
             raise ParameterError(f"{key}.{name}", "nothing", f"a value; {family} needs {', '.join(names)}")

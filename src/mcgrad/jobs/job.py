@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.distributions.base import Distribution
-from mcgrad.engine.call import Call
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.options import Options, Request
 from mcgrad.errors import renamed
@@ -62,6 +61,8 @@ class Job:
     n_compare : int
     out : Path
         Where results go, without the ending.
+    rows : int array or None
+        The numbers of the rows of a batch.
     surroundings : context manager
         Context for calls of functions from the job's Python files.
     """
@@ -76,12 +77,8 @@ class Job:
     compare: bool
     n_compare: int
     out: Path
+    rows: Any = None
     surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
-
-    @property
-    def call(self) -> Call:
-        """The draws of the job."""
-        return Call(self.seed, 0, self.n)
 
     @property
     def request(self) -> Request:
@@ -91,7 +88,7 @@ class Job:
     def estimator(self, backend: str | None = None) -> Estimator:
         """Compile the job, for another backend than its own if one is given."""
         with self.located():
-            return Estimator.of(self.request.one_problem("a job").change(backend=backend or self.options.backend))
+            return Estimator.of(self.request.change(backend=backend or self.options.backend))
 
     @contextmanager
     def located(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mcgrad import tree
 from mcgrad.engine.options import Options
 from mcgrad.engine.threads import thread_count
@@ -41,10 +43,16 @@ KEYS = (
     "method",
     "baseline",
     "k",
+    "batched_params",
+    "batched_data",
+    "reduce",
+    "rows",
+    "common_noise",
     "compare",
     "n_compare",
     "out",
 )
+PLAIN = ("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise")  # options as they are
 COMPARED = 20_000
 LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending
 FOLDING = sys.platform in ("darwin", "win32")  # file systems here ignore case, and how letters are composed
@@ -109,6 +117,7 @@ class Entry:
                 compare=self.compare,
                 n_compare=self.n_compare,
                 out=self.out,
+                rows=_rows(table.get("rows"), references),
                 surroundings=references.surroundings,
             )
 
@@ -235,12 +244,14 @@ def _options(table: Mapping[str, Any], n: int) -> Options:
     """Return the options of an Estimator that are plain values in the file."""
     dtype = table.get("dtype")
     return Options(
-        wrt=_wrt(table.get("wrt")),
+        wrt=_names("wrt", table.get("wrt"), '["loc"]'),
+        batched_params=_names("batched_params", table.get("batched_params"), '["w"]') or (),
+        batched_data=_names("batched_data", table.get("batched_data"), '["x"]') or (),
         method=_method(table.get("method", Options.method)),
         dtype=None if dtype is None else arguments.one_of("dtype", dtype, arguments.DTYPES),
         threads=thread_count(table.get("threads")),
         draws=n,
-        **{key: table[key] for key in ("baseline", "k", "backend", "nonfinite", "covariance") if key in table},
+        **{key: table[key] for key in PLAIN if key in table},
     )
 
 
@@ -252,13 +263,22 @@ NEEDED = {
 }
 
 
-def _wrt(given: Any) -> list[str] | None:
+def _names(key: str, given: Any, example: str) -> list[str] | None:
     if given is None:
         return None
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ParameterError("wrt", shown(given), 'a list of parameters\' names, such as ["loc"]')
+        raise ParameterError(key, shown(given), f"a list of parameters' names, such as {example}")
     return names
+
+
+def _rows(given: Any, references: References) -> Any:
+    """Return the numbers of rows: whole numbers, which a CSV file has as floats."""
+    if given is None:
+        return None
+    numbers = np.asarray(references.value("rows", given))
+    whole = numbers.dtype.kind == "f" and bool((np.abs(numbers) < 2**53).all() and (np.trunc(numbers) == numbers).all())
+    return numbers.astype(np.int64) if whole else numbers
 
 
 def _cotangent(given: Any, references: References) -> Any:

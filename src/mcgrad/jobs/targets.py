@@ -12,12 +12,13 @@ from zipfile import ZipFile
 import numpy as np
 
 from mcgrad.errors import ParameterError
+from mcgrad.results.batch_record import FORMAT as FORMAT_OF_BATCH
 from mcgrad.results.files import paths
 from mcgrad.results.record import FORMAT
 from mcgrad.system.printable import near
 
-KIND = FORMAT.partition("/")[0] + "/"  # how the format of results starts, in any version
-HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + re.escape(KIND.encode()))  # the start of a result
+KINDS = tuple(each.partition("/")[0] + "/" for each in (FORMAT, FORMAT_OF_BATCH))  # how formats of results start
+HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"(?:' + b"|".join(re.escape(kind.encode()) for kind in KINDS) + rb")")
 EARLIER = {
     f"{name}.npy" for name in ("value", "stderr", "n", "nonfinite", "seed")
 }  # entries of results before they had a format
@@ -82,7 +83,7 @@ def _is_json(path: Path) -> bool:
             return False
         file.seek(0)
         fields = json.load(file)
-    return isinstance(fields, dict) and str(fields.get("format")).startswith(KIND)
+    return isinstance(fields, dict) and str(fields.get("format")).startswith(KINDS)
 
 
 def _is_npz(path: Path) -> bool:
@@ -91,7 +92,7 @@ def _is_npz(path: Path) -> bool:
         if "format.npy" not in names or archive.getinfo("format.npy").file_size > LONGEST:
             return names >= EARLIER
         with archive.open("format.npy") as entry:
-            return str(np.lib.format.read_array(entry, allow_pickle=False)).startswith(KIND)
+            return str(np.lib.format.read_array(entry, allow_pickle=False)).startswith(KINDS)
 
 
 def obstacle(path: Path) -> str:

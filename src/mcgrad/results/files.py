@@ -15,9 +15,27 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
+from mcgrad.results.batch_estimate import BatchEstimate
+from mcgrad.results.batch_record import FORMAT as FORMAT_OF_BATCH
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
 from mcgrad.system.atomic import write, write_together
+
+BATCH = FORMAT_OF_BATCH.partition("/")[0] + "/"  # how the format of a batch's results starts, in any version
+
+
+def result_of(fields: Mapping[str, Any]) -> Estimate | BatchEstimate:
+    """Return the result that fields of a file are, by their format.
+
+    Raises
+    ------
+    ParameterError
+        Where they are those of no result, or changed.
+    """
+    kind: type[Estimate | BatchEstimate] = Estimate
+    if str(fields.get("format")).startswith(BATCH):
+        kind = BatchEstimate
+    return kind.from_dict(fields)
 
 
 def folder_for(path: Path, name: str = "out") -> None:
@@ -38,17 +56,17 @@ def folder_for(path: Path, name: str = "out") -> None:
         raise ParameterError(name, f"{path.parent}, where this user may not write", "a folder to write into")
 
 
-def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
-    """Write an estimate as JSON, which `Estimate.from_json` reads, and as NPZ, and return the two paths.
+def save(estimate: Estimate | BatchEstimate, stem: Path) -> tuple[Path, Path]:
+    """Write an estimate as JSON, which its `from_json` reads, and as NPZ, and return the two paths.
 
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
     every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to; where f returns a dict, the
     names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With a covariance there is ``covariance``,
-    too. The JSON file comes last: where it is, both are.
+    too; of a batch there are the numbers of its ``rows``. The JSON file comes last: where it is, both are.
 
     Parameters
     ----------
-    estimate : Estimate
+    estimate : Estimate or BatchEstimate
     stem : Path
         Path without the ending.
     """
@@ -59,7 +77,7 @@ def save(estimate: Estimate, stem: Path) -> tuple[Path, Path]:
     return json, npz
 
 
-def save_elsewhere(estimate: Estimate, stem: Path) -> Path | None:
+def save_elsewhere(estimate: Estimate | BatchEstimate, stem: Path) -> Path | None:
     """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in another folder.
 
     The folders tried are that of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in
@@ -117,11 +135,11 @@ def mend(stem: Path) -> None:
 def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
     json = paths(stem)[0]
     fields = loads(str(json), json.read_bytes())
-    return _arrays(Estimate.from_dict(fields), fields)
+    return _arrays(result_of(fields), fields)
 
 
-def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    several = {name: getattr(estimate, name) for name in ("value", "stderr")}
+def _arrays(estimate: Estimate | BatchEstimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    several = {name: getattr(estimate, name) for name in ("value", "stderr", "grad", "grad_stderr")}
     if estimate.components.covariance:
         several["covariance"] = estimate.covariance
     found = {
@@ -130,8 +148,8 @@ def _arrays(estimate: Estimate, fields: Mapping[str, Any]) -> dict[str, npt.NDAr
         for path, x in tree.flatten(arrays).items()
     }
     found |= {name: np.asarray(getattr(estimate, name)) for name in ("n", "nonfinite", "seed")}
-    for name, vector in (("grad", estimate.moments.estimate), ("grad_stderr", estimate.moments.stderr)):
-        found |= {f"{name}.{path}": x for path, x in estimate.components.split(vector).items()}
+    if isinstance(estimate, BatchEstimate):
+        found["rows"] = estimate.rows
     return found | {name: np.asarray(fields[name]) for name in ("format", DIGEST)}
 
 

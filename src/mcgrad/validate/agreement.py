@@ -11,7 +11,6 @@ import numpy as np
 
 from mcgrad.moments import Float64Array
 from mcgrad.results.batch_estimate import BatchEstimate
-from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 
 MOST_ULPS = 1024  # two backends agree to so many ulps of a draw's root mean square,
@@ -101,7 +100,8 @@ def _numbers(estimate: Estimate | BatchEstimate) -> _Numbers:
 
 
 def _of_batch(estimate: BatchEstimate) -> _Numbers:
-    moments, shared = estimate.moments, Components(estimate.shared)[1:]
+    moments, over = estimate.moments, estimate.components.over_rows(estimate.shared)
+    shared = over[over.gradient]
     together = [part for part in (estimate.total, estimate.differences) if part is not None]
     by_row, columns = moments.means.size, moments.means.shape[1]
     # backends may take the variance of a sum over rows from pairs of draws of each row

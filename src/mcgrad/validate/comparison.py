@@ -28,7 +28,6 @@ from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.columns import aligned
-from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 from mcgrad.validate.rows import problems, spread
@@ -316,7 +315,8 @@ def _gradient(estimate: Estimate | BatchEstimate) -> _Gradient:
     if not isinstance(estimate, BatchEstimate):
         means, errors = estimate.moments.estimate[where], estimate.moments.stderr[where]
         return _Gradient(means, errors, lambda: tuple(map(str, components[where])))
-    moments, shared = estimate.moments, Components(estimate.shared)[1:]
+    moments, over = estimate.moments, components.over_rows(estimate.shared)
+    shared = over[over.gradient]
     return _Gradient(
         np.concatenate([moments.estimate[:, where].sum(axis=0), moments.totals]),
         np.concatenate([np.hypot.reduce(moments.stderr[:, where], axis=0), moments.total_stderr]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mcgrad import tree
 from mcgrad.arrays import all_to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
 from mcgrad.ir.spaces import Values
+from mcgrad.results.estimate import Estimate
 
 MOST = 8  # rows that are looked at, unless a caller asks for others
 
@@ -40,6 +42,21 @@ def spread(rows: int, most: int) -> list[int]:
     if rows <= most:
         return list(range(rows))
     return [i * (rows - 1) // max(most - 1, 1) for i in range(most)]
+
+
+def averaged(estimator: Estimator, rows: Sequence[int], n: int, seed: int, numbers: Any = None) -> Estimate:
+    """Estimate by n draws: of a batch some rows, counted in C order; all of them with common noise.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    rows : sequence of int
+    n, seed : int
+    numbers : array_like of int, optional
+        The numbers of all rows.
+    """
+    batch = estimator.derived.batch
+    return estimator(n, seed) if batch is None or batch.common_noise else estimator.of_rows(rows, n, seed, numbers)
 
 
 def problems(estimator: Estimator, rows: Sequence[int]) -> list[OneProblem]:

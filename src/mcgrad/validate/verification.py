@@ -29,9 +29,8 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.results.columns import aligned
-from mcgrad.results.estimate import Estimate
 from mcgrad.validate.agreement import BackendCheck, agreement
-from mcgrad.validate.rows import MOST, problems, spread
+from mcgrad.validate.rows import MOST, averaged, problems, spread
 
 REFERENCE = "numpy"
 BIASED = "The gradient is not that of the expectation."
@@ -266,12 +265,7 @@ def _backends(
     known = registry.backends()
     asked = [asked] if isinstance(asked, str) else asked
     names = list(known) if asked is None else [registry.find(name).name for name in asked]
-    batch = reference.derived.batch
-
-    def average(estimator: Estimator) -> Estimate:
-        return estimator.of_rows(rows, n, seed) if batch and not batch.common_noise else estimator(n, seed)
-
-    right = average(reference)
+    right = averaged(reference, rows, n, seed)
     checks = []
     for name in dict.fromkeys(names):
         reason = known[name].unavailable()
@@ -281,7 +275,7 @@ def _backends(
             checks.append(BackendCheck(name, reason))
             continue
         other = Estimator.of_derivation(reference.derived, replace(options, backend=name))
-        checks.append(agreement(right, average(other)))
+        checks.append(agreement(right, averaged(other, rows, n, seed)))
     return tuple(checks)
 
 

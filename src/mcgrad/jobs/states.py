@@ -1,0 +1,107 @@
+"""The state of a run as fields of a checkpoint, which are checked when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mcgrad.backends.base import Partial, RowPartial, Shift
+from mcgrad.engine.call import RowState, RunState, State
+from mcgrad.errors import ParameterError, shown
+from mcgrad.results import record
+from mcgrad.results.packed import pack, unpack
+
+OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/4", "mcgrad.Checkpoint/rows/1"  # formats, by the kind of the state
+BY_ROW, SUMS = ("counts", "means", "norms", "nonfinite"), ("totals", "variances", "degrees")
+
+
+def to_fields(state: State) -> dict[str, Any]:
+    """Return the fields of a state: moments of many rows in base64, as there may be millions."""
+    common = {"backend": state.backend, "seconds": state.seconds}
+    if isinstance(state, RunState):
+        return {"format": OF_DRAWS, **common, **_of_draws(state)}
+    partial = state.partial
+    arrays = {name: getattr(partial, name) for name in (*BY_ROW, *SUMS[:2])} | {"degrees": partial.total_degrees}
+    return {
+        "format": OF_ROWS,
+        **common,
+        "done": state.rows,
+        "partial": {name: pack(x) for name, x in arrays.items()},
+        "row": None if state.row is None else _of_draws(state.row),
+    }
+
+
+def _of_draws(state: RunState) -> dict[str, Any]:
+    return {
+        "stop": state.stop,
+        "shift": state.shift.tolist(),
+        "nonfinite": state.partial.nonfinite,
+        "moments": record.of_moments(state.partial.moments),
+    }
+
+
+def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
+    """Return the state that fields describe.
+
+    Parameters
+    ----------
+    fields : dict
+        What :func:`to_fields` returned.
+    n, rows : int
+        Draws, of each row of a batch, and rows.
+    dtype : {"float32", "float64"}
+
+    Raises
+    ------
+    ParameterError
+        Names a field that cannot be one of such a state.
+    """
+    if fields["format"] == OF_DRAWS:
+        return _run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
+    done = record.integer("done", fields.get("done"), 0, rows)
+    seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
+    given = fields.get("partial")
+    if not isinstance(given, Mapping) or set(given) != {*BY_ROW, *SUMS}:
+        raise ParameterError("partial", shown(given), f"an object with {', '.join((*BY_ROW, *SUMS))}")
+    counts, nonfinite = (unpack(f"partial.{name}", given[name], "int64", (done,)) for name in ("counts", "nonfinite"))
+    for name, x in (("counts", counts), ("nonfinite", nonfinite)):
+        if len(x) and not 0 <= int(x.min()) <= int(x.max()) <= n:
+            raise ParameterError(f"partial.{name}", f"{x.min()} to {x.max()}", f"whole numbers from 0 to {n}")
+    means = unpack("partial.means", given["means"], "float64", (done, -1))
+    norms = unpack("partial.norms", given["norms"], "float64", means.shape)
+    totals = unpack("partial.totals", given["totals"], "float64", (-1,))
+    variances, degrees = (unpack(f"partial.{name}", given[name], "float64", totals.shape) for name in SUMS[1:])
+    for name, x in (("norms", norms), ("variances", variances), ("degrees", degrees)):
+        if (x < 0).any():
+            raise ParameterError(f"partial.{name}", "a negative number", "0 or more")
+    partial = RowPartial(counts, means, norms, nonfinite, totals, variances, degrees)
+    row = fields.get("row")
+    if row is not None:
+        if done == rows or not isinstance(row, Mapping):
+            raise ParameterError("row", shown(row), "null, or an object with the state of the next row")
+        row = _run_state(row, n, dtype, seconds, backend)
+    return RowState(done, partial, row, seconds, backend)
+
+
+def _run_state(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, backend: Any) -> RunState:
+    stop = record.integer("stop", fields.get("stop"), 1, n)
+    nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
+    moments = record.moments(fields.get("moments"))
+    shift = _shift(fields.get("shift"), len(moments.mean), dtype)
+    return RunState(stop, shift, Partial(moments, nonfinite), seconds, record.word("backend", backend))
+
+
+def _shift(given: Any, size: int, dtype: str) -> Shift:
+    accepted = f"a list of {size} finite numbers, or of none"
+    if not isinstance(given, list) or len(given) not in (0, size) or not all(type(x) in (int, float) for x in given):
+        raise ParameterError("shift", shown(given), accepted)
+    try:
+        with np.errstate(over="ignore"):
+            found = np.array([float(x) for x in given], dtype)
+    except OverflowError:
+        found = np.array([np.inf])
+    if not np.isfinite(found).all():
+        raise ParameterError("shift", "numbers that are too large", accepted)
+    return found
