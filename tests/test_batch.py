@@ -336,7 +336,7 @@ def test_a_damaged_checkpoint_is_not_taken(folder, halfway, capsys, content):
 
 def test_a_checkpoint_amid_a_chunk_is_not_taken(folder, halfway, capsys, monkeypatch):
     """As another version of mcgrad may leave one that says it is this version."""
-    monkeypatch.setattr(mg.Estimator, "resumes", lambda self, state, n: state.stop == n)
+    monkeypatch.setattr(mg.Estimator, "resumes", lambda self, state, n, rows: state.stop == n)
     assert main(["run", "job.toml", "--resume"]) == 0
     assert "accepted: the end of a chunk" in capsys.readouterr().out
 

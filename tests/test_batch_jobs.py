@@ -220,7 +220,7 @@ def test_every_bit_of_a_checkpoint_comes_back(tmp_path):
         ("nonfinite", {"dtype": "<i8", "shape": [2], "base64": "AAAAAAAAAAD//////////w=="}),
     ],
 )
-def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_right(tmp_path, name, value):
+def test_wrong_fields_are_refused_though_the_digest_is_right(tmp_path, name, value):
     path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
     (fields["partial"] if name in fields["partial"] else fields)[name] = value
     path.write_text(json.dumps(signed(fields)))
@@ -232,8 +232,8 @@ def test_a_checkpoint_that_was_written_before_there_were_batches_is_read(tmp_pat
     path = tmp_path / "c.json"
     path.write_text(
         '{"format": "mcgrad.Checkpoint/4", "n": 40, "seed": 7, "dtype": "float32", "omitted": false, '
-        '"problem": "0123", "version": "0.1.0", "backend": "numpy", "stop": 12, "seconds": 1.5, "shift": [0.5], "nonfinite": 0, '
-        '"moments": {"count": 12, "mean": [0.25], "norm": [3.0]}, "digest": "c27431591217b98010c6ef75cce00ac0"}'
+        '"problem": "0123", "version": "0.1.0", "backend": "numpy", "stop": 12, "seconds": 1.5, "shift": [0.5], '
+        '"nonfinite": 0, "moments": {"count": 12, "mean": [0.25], "norm": [3.0]}, "digest": "c27431591217b98010c6ef75cce00ac0"}'
     )
     found = checkpoint.read(path, Identity(40, 7, "float32", False, "0123", "0.1.0"))
     assert (found.stop, found.partial.moments.norm.tolist()) == (12, [3.0])
