@@ -233,7 +233,8 @@ def test_a_checkpoint_that_was_written_before_there_were_batches_is_read(tmp_pat
     path.write_text(
         '{"format": "mcgrad.Checkpoint/4", "n": 40, "seed": 7, "dtype": "float32", "omitted": false, '
         '"problem": "0123", "version": "0.1.0", "backend": "numpy", "stop": 12, "seconds": 1.5, "shift": [0.5], '
-        '"nonfinite": 0, "moments": {"count": 12, "mean": [0.25], "norm": [3.0]}, "digest": "c27431591217b98010c6ef75cce00ac0"}'
+        '"nonfinite": 0, "moments": {"count": 12, "mean": [0.25], "norm": [3.0]}, '
+        '"digest": "c27431591217b98010c6ef75cce00ac0"}'
     )
     found = checkpoint.read(path, Identity(40, 7, "float32", False, "0123", "0.1.0"))
     assert (found.stop, found.partial.moments.norm.tolist()) == (12, [3.0])
