@@ -8,6 +8,8 @@ import pytest
 from scipy.stats import t as student_t
 
 import mcgrad as mg
+from mcgrad.results import batch_record
+from mcgrad.results.packed import pack
 from mcgrad.results.strict_json import signed
 
 LOC, X = np.array([[0.1, 0.2], [0.3, -0.4], [1.0, 2.0]]), np.array([1.0, 2.0, 3.0])
@@ -69,6 +71,37 @@ def test_files_of_the_first_batches_are_read():
     ],
 )
 def test_damage_is_refused(change, message):
+    fields = json.loads(made()(20).to_json())
+    change(fields)
+    with pytest.raises(mg.ParameterError, match=message):
+        mg.BatchEstimate.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("options", [{}, {"reduce": "mean"}, {"common_noise": True}])
+def test_many_rows_are_read_back_exactly(options, monkeypatch):
+    est = made(**options)(20)
+    listed = est.to_json()
+    monkeypatch.setattr(batch_record, "LISTED", 8)
+    again = mg.BatchEstimate.from_json(est.to_json())
+    assert again.to_json() == est.to_json()
+    monkeypatch.undo()
+    assert again.to_json() == listed
+    assert mg.BatchEstimate.from_json(listed).to_json() == listed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda fields: fields["rows"].update(base64="AA=="), r"^rows\.base64: given "),
+        (lambda fields: fields["rows"].update(shape=[2]), r"^rows\.shape: given \[2\]; accepted: .* shape \(3,\)"),
+        (lambda fields: fields.update(nonfinite=pack(np.array([0, 21, 0]))), "^nonfinite: given numbers from 0 to 21"),
+        (lambda fields: fields["moments"].update(norms=pack(np.full(9, -1.0))), r"^moments\.norms: given -1.0"),
+        (lambda fields: fields["moments"].update(means=pack(np.zeros(9, np.float32))), r"^moments\.means: given"),
+        (lambda fields: fields.update(seed=7), "^digest: given that of other content"),
+    ],
+)
+def test_damage_of_many_rows_is_refused(change, message, monkeypatch):
+    monkeypatch.setattr(batch_record, "LISTED", 8)
     fields = json.loads(made()(20).to_json())
     change(fields)
     with pytest.raises(mg.ParameterError, match=message):

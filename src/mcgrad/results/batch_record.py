@@ -15,6 +15,7 @@ from mcgrad.moments import Moments
 from mcgrad.noise import Shape
 from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results import record
+from mcgrad.results.packed import pack, unpack
 from mcgrad.results.pairs import pairs
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.strict_json import DIGEST, listed, verify_digest
@@ -26,24 +27,31 @@ FORMAT = "mcgrad.BatchEstimate/1"
 PLAIN = ("n", "reduce", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 RESULTS = ("value", "stderr", "grad", "grad_stderr")  # which follow from the others
 FIELDS = frozenset({
-    "format", *RESULTS, *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
+    "format", *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
-LATER = frozenset({DIGEST, *record.OF_ARRAYS})  # which not all have
+LATER = frozenset({DIGEST, *RESULTS, *record.OF_ARRAYS})  # which not all have
+LISTED = (
+    10_000  # numbers by row, beyond which arrays are packed and the results left out: lists take a second for 100,000
+)
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
 
 
 def of(est: BatchEstimate) -> dict[str, Any]:
     """Return an estimate as dicts, lists, strings and numbers."""
-    moments = est.moments
+    moments, many = est.moments, est.moments.means.size > LISTED
+
+    def array(x: NDArray[Any]) -> Any:
+        return pack(x.ravel()) if many else x.ravel().tolist()
+
     return {
         "format": FORMAT,
-        **{name: tree.map(listed, getattr(est, name)) for name in RESULTS},
+        **({} if many else {name: tree.map(listed, getattr(est, name)) for name in RESULTS}),
         **{name: getattr(est, name) for name in PLAIN},
-        "nonfinite": est.nonfinite.ravel().tolist(),
+        "nonfinite": array(est.nonfinite),
         "batch_shape": list(est.batch_shape),
-        "rows": est.rows.ravel().tolist(),
+        "rows": array(est.rows),
         "ranges": [list(pair) for pair in est.ranges],
         "problem": est.fingerprint,
         "order": list(est.order),
@@ -51,12 +59,12 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "shared": {path: list(shape) for path, shape in est.shared.items()},
         **record.of_components(est.components),
         "moments": {
-            "counts": moments.counts.tolist(),
-            "means": moments.means.ravel().tolist(),
-            "norms": moments.norms.ravel().tolist(),
-            "totals": moments.totals.tolist(),
-            "variances": moments.variances.tolist(),
-            "degrees": moments.total_degrees.tolist(),
+            "counts": array(moments.counts),
+            "means": array(moments.means),
+            "norms": array(moments.norms),
+            "totals": array(moments.totals),
+            "variances": array(moments.variances),
+            "degrees": array(moments.total_degrees),
         },
         "total": None if est.total is None else record.of_moments(est.total),
         "differences": None if est.differences is None else record.of_moments(est.differences),
@@ -134,6 +142,11 @@ def _batch_shape(given: Any) -> Shape:
 
 
 def _integers(name: str, given: Any, size: int, most: int) -> Integers:
+    if isinstance(given, Mapping):
+        found = unpack(name, given, "int64", (size,))
+        if size and not 0 <= int(found.min()) <= int(found.max()) <= most:
+            raise ParameterError(name, f"numbers from {found.min()} to {found.max()}", f"from 0 to {most}")
+        return found
     if not isinstance(given, list) or len(given) != size:
         raise ParameterError(name, shown(given), f"a list of {size} whole numbers, one for each row")
     return np.array([record.integer(name, x, 0, most) for x in given], np.int64)
@@ -154,7 +167,10 @@ def _row_moments(given: Any, rows: int, components: int, sums: int, most: int) -
     names |= {"degrees": sums} if "degrees" in given else {}  # which the first results did not have
     found = {}
     for name, size in names.items():
-        found[name] = record.numbers(f"moments.{name}", given[name], empty=True)
+        if isinstance(given[name], Mapping):
+            found[name] = unpack(f"moments.{name}", given[name], "float64", (size,))
+        else:
+            found[name] = record.numbers(f"moments.{name}", given[name], empty=True)
         if len(found[name]) != size:
             raise ParameterError(f"moments.{name}", f"{len(found[name])} numbers", f"{size}, one for each component")
         if name not in ("means", "totals") and (found[name] < 0).any():

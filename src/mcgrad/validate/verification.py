@@ -194,8 +194,8 @@ def verify(
     others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
 
     Of a batch the backends average the rows that are looked at, and the sums over these; with common noise all rows.
-    Finite differences are taken in each of them by itself, from the draws of row 0: those in a parameter that rows
-    share are of that row's own value.
+    Finite differences are taken in each of them by itself, from draws of seeds that follow `seed`: those in a parameter
+    that rows share are of that row's own value.
     """
     options = Options(
         params=params,
@@ -243,9 +243,10 @@ def verified(
     of, program, used, whole = one.derived.components, one.program, 0, 0
     gradient: list[GradientCheck] = []
     found = problems(one, chosen)
-    for problem in found:
-        differences = Differences(problem.q, value, problem.inputs, seed, one.dtype, float(step), of)
-        given, most = one.derived.pilots(problem.inputs, seed), -(-components // len(found))
+    for i, problem in enumerate(found):
+        own = (seed + i) % 2**64  # so that other components are chosen in each row
+        differences = Differences(problem.q, value, problem.inputs, own, one.dtype, float(step), of)
+        given, most = one.derived.pilots(problem.inputs, own), -(-components // len(found))
         some, used = differences.check(program, given, most, min(n, MANY))
         gradient += [replace(check, component=problem.named(check.component)) for check in some]
         whole += len(differences.components(program))
