@@ -95,11 +95,13 @@ def test_opcheck(errors):
         [True, True, False],
         torch.float32,
         errors,
+        True,
+        [],
         [],
         [False] * 2,
-        1.0,
+        None,
     )
-    checks = torch.library.opcheck(torch.ops.mcgrad.expectation.default, args)
+    checks = torch.library.opcheck(torch.ops.mcgrad.estimate.default, args)
     assert set(checks.values()) == {"SUCCESS"}
 
 

@@ -57,12 +57,6 @@ def test_a_nonfinite_draw():
         expectation(log, mg.Normal, 100, loc=loc, scale=1.0, nonfinite="raise")
 
 
-@pytest.mark.parametrize("returned", [lambda z: z, lambda z: z[:1], lambda z: {"a": z[0]}])
-def test_an_integrand_that_returns_no_number(returned):
-    with pytest.raises(mg.ParameterError, match=r"^f: given an integrand that returns .*; accepted: one number"):
-        expectation(returned, mg.Normal, 100, loc=torch.zeros(2), scale=1.0)
-
-
 def test_second_derivatives():
     loc = torch.ones(2, requires_grad=True)
     (grad,) = torch.autograd.grad(at(loc), loc, create_graph=True)

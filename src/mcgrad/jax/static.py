@@ -19,8 +19,8 @@ from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import AUTO
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.template import UndeterminedError, template
 from mcgrad.ir import serial
-from mcgrad.jax.template import UndeterminedError, template
 from mcgrad.noise import Shape
 
 Array = npt.NDArray[Any]

@@ -14,10 +14,11 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.reals import count
+from mcgrad.results.flat import flat_shape
 from mcgrad.torch import earlier
 from mcgrad.torch.autograd import Expectation, TransformedExpectation, outputs_of
 from mcgrad.torch.leaves import Leaf, Leaves, leaves
-from mcgrad.torch.operator import Call, expectation_of
+from mcgrad.torch.operator import Call, arrays_of, expectation_of
 from mcgrad.torch.problems import number_of, problem_of
 from mcgrad.torch.rows import Axes, Rows, split
 from mcgrad.torch.seeds import seed_number, seed_tensor
@@ -38,18 +39,19 @@ class Estimate(NamedTuple):
 
     Parameters
     ----------
-    value, stderr : Tensor
+    value, stderr : Tensor, or nested dict of tensors
         Estimate of E f(z), which autograd differentiates, and its standard error.
     grad, grad_stderr : dict
         Estimate of the gradient in each parameter that is a tensor, whether it requires a gradient or not, nested as
-        they were given, and its standard errors. Of a batch whose value is by row, gradients in parameters that the
-        rows share are by row, too. Under ``torch.no_grad`` they are there, too.
+        they were given, and its standard errors. Where f returns an array, its axes come before the parameter's; where
+        it returns a dict, there is one inside each parameter. Of a batch whose value is by row, gradients in
+        parameters that the rows share are by row, too. Under ``torch.no_grad`` they are there, too.
     nonfinite : int64 Tensor
         Draws whose value or gradient was not finite, of all rows together.
     """
 
-    value: torch.Tensor
-    stderr: torch.Tensor
+    value: Any
+    stderr: Any
     grad: dict[str, Any]
     grad_stderr: dict[str, Any]
     nonfinite: torch.Tensor
@@ -75,13 +77,14 @@ def expectation(
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
     **q_params: Any,
-) -> torch.Tensor:
+) -> Any:
     """Estimate E f(z), z ~ q, at parameters that are tensors; ``backward()`` gives mcgrad's gradient.
 
     Parameters
     ----------
     f : callable, Integrand or Objective
-        As for `mcgrad.estimate`: ``f(z, **params, **data)``, plain NumPy on one draw, returning one number.
+        As for `mcgrad.estimate`: ``f(z, **params, **data)``, plain NumPy on one draw, returning a number, an array, or
+        a nested dict of arrays.
     q : callable or Distribution
         A family, such as ``mg.Normal``, whose parameters are given by name; any function of such names that makes a
         distribution; or a distribution, of which the parameters that are given replace its own. None for an
@@ -113,7 +116,8 @@ def expectation(
 
     Returns
     -------
-    Tensor, without axes or of the batch shape
+    Tensor, or nested dict of tensors
+        As f returns them, behind the batch axes.
 
     Raises
     ------
@@ -122,8 +126,9 @@ def expectation(
     Notes
     -----
     The gradient, in those parameters that require one, is computed with the value and kept; `backward` multiplies it.
-    It has no derivative of its own: a second one is refused. Where no parameter requires a gradient, and under
-    ``torch.no_grad``, the value alone is computed.
+    Where f returns more than 8 numbers, and is differentiated in more than 8, `backward` estimates again for the
+    cotangents it is given, from the same draws. The gradient has no derivative of its own: a second one is refused.
+    Where no parameter requires a gradient, and under ``torch.no_grad``, the value alone is computed.
 
     f is traced and compiled when a call is the first with this f, this q, these options, and tensors of these shapes
     and dtypes; as in `torch.compile`, what f reads besides its arguments is a constant from then on. Functions that
@@ -142,7 +147,8 @@ def expectation(
     >>> loss.backward()
     """
     options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
-    return _outputs(f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, False)[0][0]
+    outputs, _, call = _outputs(f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, False)
+    return call.returned(outputs[0], len(call.rows.value) - len(call.rows.shape))
 
 
 def estimate(
@@ -181,18 +187,23 @@ def estimate(
         Its value is that of `expectation` at the same seed.
     """
     options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
-    (value, grad, stderr, nonfinite_), known, rows = _outputs(
+    (value, grad, stderr, nonfinite_), known, call = _outputs(
         f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, True
     )
-    chosen = [leaf for leaf in known if leaf.differentiable]
-    shapes = [leaf.shape if leaf.by_row else (*rows.value, *leaf.shape) for leaf in chosen]
+    rows, chosen = call.rows, [leaf for leaf in known if leaf.differentiable]
+    shapes = [rows.gradient(leaf.shape, leaf.by_row) for leaf in chosen]
 
     def nested(parts: list[torch.Tensor]) -> dict[str, Any]:
-        named = {leaf.path: x for leaf, x in zip(chosen, parts, strict=True)}
+        named = {}
+        for leaf, x in zip(chosen, parts, strict=True):
+            front = len(rows.batch) if leaf.by_row or rows.weight is None else 0
+            named[leaf.path] = call.returned(x, front)
         return tree.unflatten(named) if named else {}
 
     own, *errors = split(stderr.detach(), [rows.value, *shapes])
-    return Estimate(value, own, nested(split(grad.detach(), shapes) if shapes else []), nested(errors), nonfinite_)
+    grads = nested(split(grad.detach(), shapes) if shapes else [])
+    front = len(rows.value) - len(rows.shape)
+    return Estimate(call.returned(value, front), call.returned(own, front), grads, nested(errors), nonfinite_)
 
 
 def _options(
@@ -231,12 +242,12 @@ def _outputs(
     reduce: str | None,
     q_params: Mapping[str, Any],
     errors: bool,
-) -> tuple[Sequence[torch.Tensor], tuple[Leaf, ...], Rows]:
-    """Return the value, or with errors all that the operator returns; and what is known of tensors and rows."""
+) -> tuple[Sequence[torch.Tensor], tuple[Leaf, ...], Call]:
+    """Return the value, or with errors all that the operator returns; what is known of tensors; and the call."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         call, found, _ = _prepared(f, q, n, params, data, dtype, options, reduce, q_params, errors)
         apply = expectation_of if torch.compiler.is_compiling() else TransformedExpectation.apply
-        return apply(call, seed_tensor(seed, generator), *found.tensors), found.known, call.rows
+        return apply(call, seed_tensor(seed, generator), *found.tensors), found.known, call
     kinds, values = earlier.kinds_of(f, q, (n, dtype, options, reduce, errors), (q_params, params, data))
     like = earlier.find(kinds)
     if like is None:
@@ -247,8 +258,8 @@ def _outputs(
         call, known, tensors = like.call, like.known, like.tensors(values)
     number = seed_number(seed, generator, tensors)
     if True in call.differentiable:
-        return Expectation.apply(call, number, *tensors), known, call.rows
-    return outputs_of(call, number, tensors), known, call.rows
+        return Expectation.apply(call, number, *tensors), known, call
+    return outputs_of(call, number, tensors), known, call
 
 
 def _prepared(
@@ -278,16 +289,21 @@ def _prepared(
         Axes.of(whole, batched_params, batched_data),
         errors,
     )
-    rows = Rows.of(found.axes, found.known, reduce)
-    if found.axes.ndim and reduce is None and False in rows.by_row:
+    by_row = [leaf.by_row for leaf in found.known if leaf.differentiable]
+    whole_reduce = reduce
+    if found.axes.ndim and reduce is None and False in by_row:
         reduce = "none"  # the cotangent of each row is known in the backward pass only
     width = "float64" if found.dtype == torch.float64 else "float32"
     options = (*options, ("dtype", width), ("reduce", reduce), ("differentiates", torch.is_grad_enabled()))
     if torch.compiler.is_compiling():
-        number, problem = number_of(f, q, found.known, found.static, options), None
+        (number, value), problem = number_of(f, q, found.known, found.static, options), None
     else:
         problem = problem_of(f, q, found.known, found.static, options)
-        number = problem.number
-    differentiable = [leaf.differentiable for leaf in found.known]
+        transformed = torch._C._are_functorch_transforms_active()
+        shapes = problem.value_shapes(None if transformed else arrays_of(problem, found.tensors)[0])
+        number, value = problem.number, tuple(shapes.items())
+    rows = Rows.of(found.axes, found.known, whole_reduce, flat_shape(dict(value)))
     n = n if type(n) is int else count("n", n, 2)
-    return Call(number, n, differentiable, found.dtype, errors, rows), found, problem
+    differentiable = [leaf.differentiable for leaf in found.known]
+    kept = errors or torch._C._are_functorch_transforms_active() or rows.keeps(found.known)
+    return Call(number, n, differentiable, found.dtype, errors, kept, rows, value), found, problem

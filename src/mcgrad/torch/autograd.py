@@ -1,4 +1,7 @@
-"""The nodes of autograd outside the operator: they keep the gradient of the forward pass, and multiply it backwards."""
+"""The nodes of autograd outside the operator.
+
+They keep the gradient of the forward pass, and multiply it backwards; or keep the tensors, and estimate it backwards.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 import torch
 
 from mcgrad.errors import ParameterError
-from mcgrad.torch.operator import PLAIN, Call, Outputs, expectation_of, solve
+from mcgrad.torch.operator import PLAIN, Call, Outputs, contract, expectation_of, solve
 from mcgrad.torch.seeds import as_tensor
 
 FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
@@ -30,10 +33,10 @@ class Expectation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, seed: int | torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Run, and keep the gradient."""
+        """Run, and keep the gradient, or the tensors."""
         value, grad, *errors = outputs_of(call, seed, tensors)
-        ctx.call, ctx.tensors = call, tensors
-        ctx.save_for_backward(grad)
+        ctx.call, ctx.tensors, ctx.seed = call, tensors, seed
+        ctx.save_for_backward(*([grad] if call.kept else tensors))
         ctx.set_materialize_grads(False)
         if not call.errors:
             return (value,)
@@ -42,9 +45,15 @@ class Expectation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: torch.Tensor | None, *others: Any) -> tuple[Any, ...]:
-        """Multiply the gradient by the cotangent of the value."""
-        (grad,) = ctx.saved_tensors
-        return _gradients(ctx.call, cotangent, grad, ctx.call.chosen(ctx.tensors))
+        """Multiply the gradient by the cotangent of the value, or estimate what that gives, from the same draws."""
+        call, kept = ctx.call, ctx.saved_tensors
+        parameters = call.chosen(ctx.tensors)
+        if cotangent is None or call.kept:
+            return _gradients(call, cotangent, kept[0], parameters)
+        with torch.no_grad():
+            flat = contract(kept, ctx.seed, cotangent, call.problem, call.n, call.differentiable, call.dtype)
+            products = call.rows.contracted(flat, [(x.shape, x.dtype) for x in parameters])
+        return _placed(call, products, parameters)
 
 
 class TransformedExpectation(torch.autograd.Function):
@@ -113,7 +122,11 @@ def _gradients(
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
         return None, None, *[None] * len(call.differentiable)
-    products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
+    return _placed(call, call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters]), parameters)
+
+
+def _placed(call: Call, products: list[torch.Tensor], parameters: list[torch.Tensor]) -> tuple[Any, ...]:
+    """Return gradients in the places of their tensors, with no derivatives of their own."""
     if torch.is_grad_enabled():
         products = [Once.apply(x, *parameters) for x in products]
     left = iter(products)

@@ -1,7 +1,9 @@
-"""The operator ``torch.ops.mcgrad.expectation``: estimates a problem at some tensors, also for compiled graphs.
+"""The operators of PyTorch that estimate a problem at some tensors, also for compiled graphs.
 
-It is defined and implemented by `torch.library`'s plain calls, which cost less a call than `custom_op`. Its outputs are
-few and flat, as each costs microseconds: `Rows.multiplied` makes the gradient of each tensor of them.
+``torch.ops.mcgrad.estimate`` returns the value and what is kept for its backward pass, ``torch.ops.mcgrad.contract`` is
+the backward pass where that is nothing: it estimates again. They are defined and implemented by `torch.library`'s plain
+calls, which cost less a call than `custom_op`. Outputs are few and flat, as each costs microseconds: `Rows` makes the
+gradient of each tensor of them.
 """
 
 from __future__ import annotations
@@ -15,16 +17,21 @@ import numpy as np
 import torch
 
 from mcgrad.errors import ParameterError
+from mcgrad.results.flat import cut
 from mcgrad.torch import on_cuda
 from mcgrad.torch.problems import problem
 from mcgrad.torch.rows import Kind, Rows
 from mcgrad.torch.seeds import seed_of
 
-SCHEMA = (
-    "expectation(Tensor[] tensors, Tensor seed, int problem, SymInt n, bool[] differentiable, ScalarType dtype, "
-    "bool errors, SymInt[] value, bool[] by_row, float weight) "
+ESTIMATE = (
+    "estimate(Tensor[] tensors, Tensor seed, int problem, SymInt n, bool[] differentiable, ScalarType dtype, "
+    "bool errors, bool kept, SymInt[] batch, SymInt[] shape, bool[] by_row, float? weight) "
     "-> (Tensor value, Tensor grad, Tensor stderr, Tensor nonfinite)"
-)  # with other arguments it needs another name: compiled graphs on the disk know it by that alone
+)  # with other arguments they need other names: compiled graphs on the disk know them by these alone
+CONTRACT = (
+    "contract(Tensor[] tensors, Tensor seed, Tensor cotangent, int problem, SymInt n, bool[] differentiable, "
+    "ScalarType dtype) -> Tensor"
+)
 PLAIN = (torch.Tensor, torch.nn.Parameter)  # types of tensors with numbers of their own
 NUMPY: dict[Any, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
@@ -50,8 +57,12 @@ class Call:
     errors : bool
         Whether `stderr` holds the standard errors of the value and of `grad`, in this order, and `nonfinite` the number
         of draws that were not finite; else both are empty.
+    kept : bool
+        Whether `grad` holds gradients; else it is empty, and the backward pass estimates them again.
     rows : Rows
         Its fields are the last arguments.
+    value : tuple of (str, tuple of int)
+        Shapes of what f returns, by path; no argument.
     """
 
     problem: int
@@ -59,10 +70,16 @@ class Call:
     differentiable: list[bool]
     dtype: torch.dtype
     errors: bool
+    kept: bool
     rows: Rows
+    value: tuple[tuple[str, tuple[int, ...]], ...] = (("", ()),)
+
+    def returned(self, x: torch.Tensor, axis: int) -> Any:
+        """Return the numbers on one axis of a tensor nested as f returns them, where that is a dict."""
+        return cut(x, dict(self.value), axis)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter((self.problem, self.n, self.differentiable, self.dtype, self.errors, *self.rows))
+        return iter((self.problem, self.n, self.differentiable, self.dtype, self.errors, self.kept, *self.rows))
 
     def chosen(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the tensors to differentiate in."""
@@ -85,9 +102,28 @@ def solve(
     They are on the device of the first tensor that is not in host memory. A seed on a CUDA device is read there, unless
     the estimate goes by way of the host.
     """
-    solved, device = problem(number), None
-    _, dtype, errors, shape, *_ = others
+    _, dtype, errors, kept, *rows = others
+    solved = problem(number) if kept else problem(number).alone
+    shape = Rows(tuple(rows[0]), tuple(rows[1]), *rows[2:]).value
+    arrays, device = arrays_of(solved, tensors)
+    if device is not None and device.type == "cuda":
+        found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, shape, device)
+        if found is not None:
+            return found
+    seed = seed if isinstance(seed, int) else seed_of(seed)
+    stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
+    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, shape)
+    width = NUMPY[dtype]
+    outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
+    if errors:
+        outputs.append(torch.from_numpy(nonfinite))
+    return outputs if device is None else [x.to(device) for x in outputs]
+
+
+def arrays_of(solved: Any, tensors: Sequence[torch.Tensor]) -> tuple[list[Any], torch.device | None]:
+    """Return tensors as arrays in host memory, but those on a CUDA device as they are; and the device, if any."""
     arrays: list[Any] = []
+    device = None
     for x in tensors:
         if x.is_cpu:
             arrays.append(_host_array(solved, len(arrays), x))
@@ -98,18 +134,26 @@ def solve(
                 on_cuda.check_integers(leaf.path)
                 there = False
             arrays.append(x.detach() if there else _host_array(solved, len(arrays), x))
-    if device is not None and device.type == "cuda":
-        found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, tuple(shape), device)
-        if found is not None:
-            return found
-    seed = seed if isinstance(seed, int) else seed_of(seed)
+    return arrays, device
+
+
+def contract(
+    tensors: Sequence[torch.Tensor],
+    seed: int | torch.Tensor,
+    cotangent: torch.Tensor,
+    number: int,
+    n: int,
+    differentiable: list[bool],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Estimate the gradients of cotangent times value, flat and one after the other, from the draws of the value."""
+    solved = problem(number).contracted
+    arrays, device = arrays_of(solved, tensors)
     stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
-    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, tuple(shape))
-    width = NUMPY[dtype]
-    outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
-    if errors:
-        outputs.append(torch.from_numpy(nonfinite))
-    return outputs if device is None else [x.to(device) for x in outputs]
+    weights, seed = cotangent.numpy(force=True), seed if isinstance(seed, int) else seed_of(seed)
+    _, grad, _, _ = solved.estimate(arrays, n, seed, stream, False, tuple(weights.shape), weights)
+    found = torch.from_numpy(grad.astype(NUMPY[dtype]))
+    return found if device is None else found.to(device)
 
 
 def fake(
@@ -120,19 +164,37 @@ def fake(
     differentiable: list[bool],
     dtype: torch.dtype,
     errors: bool,
-    value: Sequence[int],
+    kept: bool,
+    batch: Sequence[int],
+    shape: Sequence[int],
     by_row: list[bool],
-    weight: float,
+    weight: float | None,
 ) -> Outputs:
     """Return tensors without values, with the shapes, dtypes and devices of what `run` returns."""
-    device = next((x.device for x in tensors if x.device.type != "cpu"), torch.device("cpu"))
-    kinds = _kinds(tensors, differentiable)
-    size, rows = sum(Rows(tuple(value), by_row, weight).sizes(kinds)), math.prod(value)
-    shapes: tuple[Any, ...] = tuple(value), (size,), (rows + size,) if errors else (0,)
+    device, rows = _device(tensors), Rows(tuple(batch), tuple(shape), by_row, weight)
+    size = sum(map(math.prod, rows.shapes(_kinds(tensors, differentiable)))) if kept else 0
+    shapes: tuple[Any, ...] = rows.value, (size,), (math.prod(rows.value) + size,) if errors else (0,)
     dtypes = dtype, dtype, dtype if errors else torch.float32
     made = [torch.empty(shape, dtype=kind, device=device) for shape, kind in zip(shapes, dtypes, strict=True)]
     nonfinite = torch.empty(() if errors else (0,), dtype=torch.int64, device=device)
     return made[0], made[1], made[2], nonfinite
+
+
+def _fake_contract(
+    tensors: Sequence[torch.Tensor],
+    seed: torch.Tensor,
+    cotangent: torch.Tensor,
+    number: int,
+    n: int,
+    differentiable: list[bool],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    size = sum(shape.numel() for shape, _ in _kinds(tensors, differentiable))
+    return torch.empty((size,), dtype=dtype, device=_device(tensors))
+
+
+def _device(tensors: Sequence[torch.Tensor]) -> torch.device:
+    return next((x.device for x in tensors if x.device.type != "cpu"), torch.device("cpu"))
 
 
 def _kinds(tensors: Sequence[torch.Tensor], differentiable: list[bool]) -> list[Kind]:
@@ -149,28 +211,40 @@ def _host_array(solved: Any, which: int, x: torch.Tensor) -> Any:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    tensors, _, _, _, differentiable, _, _, *rows = inputs
-    ctx.differentiable, ctx.rows = differentiable, Rows(tuple(rows[0]), *rows[1:])
+    tensors, seed, *others = inputs
+    number, n, differentiable, dtype, errors, kept, batch, shape, by_row, weight = others
+    ctx.call = Call(number, n, differentiable, dtype, errors, kept, Rows(tuple(batch), tuple(shape), by_row, weight))
     ctx.others = [[] if isinstance(x, list | tuple) and not x else None for x in inputs[1:]]  # as PyTorch wants them
     ctx.parameters = _kinds(tensors, differentiable)
-    ctx.save_for_backward(output[1])
+    ctx.save_for_backward(*([output[1]] if kept else [seed, *tensors]))
 
 
 def _backward(ctx: Any, cotangent: torch.Tensor, *others: Any) -> tuple[Any, ...]:
-    (grad,) = ctx.saved_tensors
-    products = iter(ctx.rows.multiplied(grad, cotangent, ctx.parameters) if ctx.parameters else ())
-    return [next(products) if wanted else None for wanted in ctx.differentiable], *ctx.others
+    call = ctx.call
+    if not ctx.parameters:
+        found = []
+    elif call.kept:
+        found = call.rows.multiplied(*ctx.saved_tensors, cotangent, ctx.parameters)
+    else:
+        seed, *tensors = ctx.saved_tensors
+        flat = contract_op(tensors, seed, cotangent, call.problem, call.n, call.differentiable, call.dtype)
+        found = call.rows.contracted(flat, ctx.parameters)
+    products = iter(found)
+    return [next(products) if wanted else None for wanted in call.differentiable], *ctx.others
 
 
 _library = torch.library.Library("mcgrad", "DEF")
-_library.define(SCHEMA)
-_library.impl("expectation", run, "CompositeExplicitAutograd")
-torch.library.register_fake("mcgrad::expectation", fake, lib=_library)
-torch.library.register_autograd("mcgrad::expectation", _backward, setup_context=_setup, lib=_library)
-expectation_op = torch.ops.mcgrad.expectation.default
+_library.define(ESTIMATE)
+_library.impl("estimate", run, "CompositeExplicitAutograd")
+_library.define(CONTRACT)
+_library.impl("contract", contract, "CompositeExplicitAutograd")
+torch.library.register_fake("mcgrad::estimate", fake, lib=_library)
+torch.library.register_fake("mcgrad::contract", _fake_contract, lib=_library)
+torch.library.register_autograd("mcgrad::estimate", _backward, setup_context=_setup, lib=_library)
+estimate_op, contract_op = torch.ops.mcgrad.estimate.default, torch.ops.mcgrad.contract.default
 
 
 def expectation_of(call: Call, seed: torch.Tensor, *tensors: torch.Tensor) -> Outputs:
     """Call the operator."""
-    outputs: Outputs = expectation_op(tensors, seed, *call)
+    outputs: Outputs = estimate_op(tensors, seed, *call)
     return outputs

@@ -14,15 +14,21 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import McgradError, ParameterError, shown
+from mcgrad.gradients.problem import described
 from mcgrad.inputs.arguments import RESERVED
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.template import UndeterminedError, template
 from mcgrad.noise import Shape
+from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.flat import NUMBER, Shapes, cut, flat_gradient, flat_value
+from mcgrad.system.lazy_property import lazy_property
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
 from mcgrad.torch.aten.constants import refusing_constants
@@ -49,19 +55,33 @@ class Problem:
     static : tuple of (str, object)
     options : mapping
         Keywords of the Estimator; and "differentiates", whether autograd records the call.
+    cotangent : dict of str to tuple of int, optional
+        Shapes of what f returns, where the gradient is that of a linear combination of its numbers.
 
     Attributes
     ----------
     number : int
         By which `problem` finds it in this process, and in those that are forked from it.
+    wrt : tuple of str
+        The parameters to differentiate in.
     """
 
-    def __init__(self, f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: Mapping[str, Any]) -> None:
-        self.f, self.q, self.known, self.static = f, q, known, static
+    def __init__(
+        self,
+        f: Any,
+        q: Any,
+        known: tuple[Leaf, ...],
+        static: Static,
+        options: Mapping[str, Any],
+        cotangent: Shapes | None = None,
+    ) -> None:
+        self.f, self.q, self.known, self.static, self.cotangent = f, q, known, static, cotangent
         method = options["method"]
         self.options = {**options, "method": method if isinstance(method, str) else dict(method)}
-        self._differentiates = bool(self.options.pop("differentiates"))
+        self._differentiates = bool(self.options["differentiates"])
         self.number = next(_numbers)
+        _by_number[self.number] = self
+        self._value: Shapes | None = None
         self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
         self._fixed = [i for i, leaf in enumerate(known) if leaf.is_fixed]
         self._nested = any("." in leaf.path for leaf in known)
@@ -71,8 +91,22 @@ class Problem:
             if leaf.argument == DATA and leaf.path in RESERVED:
                 raise ParameterError(leaf.path, "a name of data", f"any name but {', '.join(RESERVED)}")
 
-    def estimate(self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool, shape: Shape) -> Flat:
+    def estimate(
+        self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool, shape: Shape, cotangent: Any = None
+    ) -> Flat:
         """Estimate at values of the tensors, as arrays on host or device.
+
+        Parameters
+        ----------
+        arrays : list of array
+        n, seed, stream
+            As for a call of an `Estimator`.
+        errors : bool
+            Whether to return standard errors.
+        shape : tuple of int
+            Of the value, as a single array.
+        cotangent : array, optional
+            Of the value, as a single array: of the problem that is `contracted`.
 
         Returns
         -------
@@ -84,31 +118,93 @@ class Problem:
         ParameterError, TraceError, BackendError, NonFiniteError
             As `Estimator` and its calls.
         """
+        if cotangent is not None:
+            assert self.cotangent is not None, "a problem that is contracted"
+            cotangent = cut(cotangent, self.cotangent, cotangent.ndim - 1)
+        estimator, changes = self.prepared(arrays, cotangent)
+        est = estimator(n, seed, stream=stream, cotangent=cotangent, **changes)
+        if not errors and isinstance(est, Estimate) and tuple(est.components.shapes) == self.wrt:
+            mean, size = est.moments.estimate, est.components.values.stop
+            return mean[:size].reshape(shape), mean[size:], mean, mean
+        components = estimator.derived.components
+        value, grad = self._flat(est.value, est.grad, components, shape)
+        if not errors:
+            return value, grad, grad, grad
+        stderr = self._flat(est.stderr, est.grad_stderr, components, shape)
+        return value, grad, np.concatenate([x.ravel() for x in stderr]), np.asarray(np.sum(est.nonfinite), np.int64)
+
+    @lazy_property
+    def alone(self) -> Problem:
+        """The value without gradients."""
+        known = tuple(leaf._replace(differentiable=False) for leaf in self.known)
+        return Problem(self.f, self.q, known, self.static, self.options)
+
+    @lazy_property
+    def contracted(self) -> Problem:
+        """The gradient of a linear combination of all numbers of the value."""
+        reduce = self.options["reduce"]
+        options = {**self.options, "reduce": None if reduce == "none" else reduce}
+        return Problem(self.f, self.q, self.known, self.static, options, self._value or NUMBER)
+
+    def prepared(self, arrays: Sequence[Any], cotangent: Any = None) -> tuple[Estimator, dict[str, Any]]:
+        """Return the Estimator that serves tensors with these values, and the values as arguments of its calls."""
         values = self._values(arrays)
-        estimator = self._estimator(self._content(arrays), values)
+        estimator = self._estimator(self._content(arrays), values, cotangent)
         data = values[DATA]
         for i in self._fixed:
             del data[self.known[i].path]
         own, others = values[Q], values[PARAMS]
         if self._nested:
             own, others = tree.unflatten(own), tree.unflatten(others)
-        est = estimator(n, seed, stream=stream, **own, **others, **data)
-        if not errors and isinstance(est, Estimate) and tuple(est.components.shapes) == self.wrt:
-            mean = est.moments.estimate
-            return mean[:1].reshape(()), mean[1:], mean, mean
-        value, grad = self._flat(est.value, est.grad, shape)
-        if not errors:
-            return value, grad, grad, grad
-        stderr = self._flat(est.stderr, est.grad_stderr, shape)
-        return value, grad, np.concatenate([x.ravel() for x in stderr]), np.asarray(np.sum(est.nonfinite), np.int64)
+        return estimator, {**own, **others, **data}
 
-    def _flat(self, value: Any, grad: Mapping[str, Any], shape: Shape) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _flat(
+        self, value: Any, grad: Mapping[str, Any], components: Components, shape: Shape
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the value, and the gradients in the order of the tensors."""
-        value, flat = np.asarray(value), tree.flatten(grad) if self.wrt else {}
+        value, flat = flat_value(value, components.value), tree.flatten(grad) if self.wrt else {}
         if value.shape != shape:
             accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
             raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
-        return value, np.concatenate([np.ravel(flat[path]) for path in self.wrt]) if self.wrt else np.empty(0)
+        grads = [flat_gradient(flat, path, components).ravel() for path in self.wrt]
+        return value, np.concatenate(grads) if grads else np.empty(0)
+
+    def value_shapes(self, arrays: Sequence[Any] | None) -> Shapes:
+        """Return the shapes of what f returns; traced at the first request, at some values of the tensors.
+
+        Parameters
+        ----------
+        arrays : sequence of array, or None
+            None where they have no values yet, as while `torch.compile` makes a graph.
+        """
+        if self._value is None:
+            self._value = self._traced(arrays)
+        return self._value
+
+    def _traced(self, arrays: Sequence[Any] | None) -> Shapes:
+        if isinstance(self.f, Objective):
+            return NUMBER
+        alone = {name: self.options[name] for name in ("dtype", "batched_params", "batched_data", "reduce")}
+        options = {**alone, "wrt": (), "backend": "numpy"}
+        if arrays is not None:
+            return self._made(self._values(arrays), options).derived.components.value
+        try:
+            return self._made(self._some_values(), options).derived.components.value
+        except (UndeterminedError, McgradError):  # a call raises it again, or at its values there is none
+            return NUMBER
+
+    def _some_values(self) -> dict[str, dict[str, Any]]:
+        """Return values that the tensors may have: of q those of a distribution that can be made."""
+        shapes = {leaf.path: leaf.shape for leaf in self.known if leaf.argument == Q}
+        made = self.q if isinstance(self.q, Distribution) else template(self.q, dict(self.static), shapes, {})
+        values: dict[str, dict[str, Any]] = {Q: {path: made.flat_params[path] for path in shapes}, PARAMS: {}, DATA: {}}
+        for leaf in self.known:
+            if leaf.argument != Q:
+                kind = bool if leaf.dtype == torch.bool else int
+                values[leaf.argument][leaf.path] = (
+                    np.ones(leaf.shape) if leaf.dtype.is_floating_point else np.zeros(leaf.shape, kind)
+                )
+        return values
 
     def estimator(self, arrays: Sequence[Any]) -> Estimator:
         """Return the Estimator that serves tensors with these values; made at the first request."""
@@ -130,26 +226,33 @@ class Problem:
         there = any(type(x) is not np.ndarray for x in arrays)
         return there, *[arrays[i].tobytes() for i in self._fixed]
 
-    def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]]) -> Estimator:
+    def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]], cotangent: Any = None) -> Estimator:
         found = self._estimators.get(fixed)
         if found is not None:
             return found
         with self._lock:
             found = self._estimators.find(fixed)
             if found is None:
-                found = self._estimators.put(fixed, self._make(values))
+                found = self._estimators.put(fixed, self._make(values, cotangent))
         return found
 
-    def _make(self, values: Mapping[str, dict[str, Any]]) -> Estimator:
+    def _make(self, values: Mapping[str, dict[str, Any]], cotangent: Any) -> Estimator:
+        found = self._made(values, {**self.options, "wrt": self.wrt, "cotangent": cotangent})
+        returned = dict(found.derived.components.value)
+        if self._value is not None and returned != dict(self._value):
+            given = f"an integrand that returns {described(returned)}"
+            raise ParameterError("f", given, f"{described(dict(self._value))}, as at other values of the tensors")
+        return found
+
+    def _made(self, values: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> Estimator:
         f = self.f
         q: Distribution | None = self._distribution(values[Q])
         if isinstance(f, Objective):
             f, q = _of_template(f, q), None
         params, data = tree.unflatten(values[PARAMS]), values[DATA]
         with refusing_constants(self._differentiates):
-            found = Estimator(f, q, params=params or None, data=data or None, wrt=self.wrt, **self.options)
-        found.derived.check_one_number("mcgrad.torch.expectation")
-        return found
+            names = options.keys() - {"differentiates"}
+            return Estimator(f, q, params=params or None, data=data or None, **{name: options[name] for name in names})
 
     def _distribution(self, values: dict[str, npt.NDArray[Any]]) -> Distribution:
         """Return q at some values of its parameters; all of them must be among those that it has."""
@@ -229,15 +332,16 @@ def problem_of(
             found = _recent.find(key)
             if found is None:
                 found = _recent.put(key, Problem(f, q, known, static, dict(options)))
-                _by_number[found.number] = found
     return found
 
 
-def number_of(f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: tuple[tuple[str, Any], ...]) -> int:
-    """Return the number of the problem of these arguments, for a compiled graph, which may call it at any time."""
+def number_of(
+    f: Any, q: Any, known: tuple[Leaf, ...], static: Static, options: tuple[tuple[str, Any], ...]
+) -> tuple[int, tuple[tuple[str, Shape], ...]]:
+    """Return number and shapes of a problem, for a compiled graph, which may call it at any time."""
     found = problem_of(f, q, tuple(Leaf(*leaf) for leaf in known), static, options)
     _pinned[found.number] = found
-    return found.number
+    return found.number, tuple(found.value_shapes(None).items())
 
 
 number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result,

@@ -11,6 +11,8 @@ import torch
 from mcgrad.distributions.base import Distribution
 from mcgrad.reals import count
 
+FEW = 8  # numbers of f, or of the parameters, up to which all derivatives are estimated with the value
+MOST_KEPT = 1 << 22  # of these in all rows
 Q, PARAMS, DATA = "q", "params", "data"  # the arguments in which a tensor may be
 
 
@@ -63,43 +65,60 @@ class Axes(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What a value by row, or its reduction over rows, does to gradients.
+    """The axes of a value, and what they and its reduction over rows make of gradients.
 
     Parameters
     ----------
-    value : tuple of int
-        Shape of the value: of the batch, or empty where there is none, or where the value is reduced.
+    batch : tuple of int
+        Extents of the batch axes; empty where there are none.
+    shape : tuple of int
+        Of what f returns: of all its numbers, one after the other, where it returns a dict.
     by_row : list of bool
         For each parameter that has a gradient, whether it has the batch axes. The gradient in one that has not is by
         row where the value is.
-    weight : float
-        Of each row's value in the reduced one.
+    weight : float or None
+        Of each row's value in the reduced one; None for values by row.
     """
 
-    value: tuple[int, ...]
+    batch: tuple[int, ...]
+    shape: tuple[int, ...]
     by_row: list[bool]
-    weight: float
+    weight: float | None
 
     @classmethod
-    def of(cls, axes: Axes, known: Iterable[Any], reduce: str | None) -> Self:
+    def of(cls, axes: Axes, known: Iterable[Any], reduce: str | None, shape: tuple[int, ...]) -> Self:
         """Return the rows of some tensors, as `Leaf` describes these."""
         leaves = list(known)
         own = [leaf.shape[: axes.ndim] for leaf in leaves if leaf.by_row]
-        batch = own[0] if own else axes.shape
+        batch = tuple(own[0] if own else axes.shape)
         by_row = [leaf.by_row for leaf in leaves if leaf.differentiable]
         if reduce in ("sum", "mean"):
-            return cls((), by_row, 1.0 / max(math.prod(batch), 1) if reduce == "mean" else 1.0)
-        return cls(tuple(batch), by_row, 1.0)
+            return cls(batch, shape, by_row, 1.0 / max(math.prod(batch), 1) if reduce == "mean" else 1.0)
+        return cls(batch, shape, by_row, None)
 
-    def sizes(self, parameters: list[Kind]) -> list[int]:
-        """Return how many numbers each gradient has."""
-        rows = math.prod(self.value)
-        return [shape.numel() * (1 if own else rows) for (shape, _), own in zip(parameters, self.by_row, strict=True)]
+    def keeps(self, known: Iterable[Any]) -> bool:
+        """Whether gradients of all numbers of the value are kept for the backward pass.
+
+        Else it estimates again, which takes about as long as a value with the gradient of one number.
+        """
+        leaves = [leaf for leaf in known if leaf.differentiable]
+        sizes = [math.prod(self.gradient(leaf.shape, leaf.by_row)) for leaf in leaves]
+        own = [math.prod(leaf.shape[len(self.batch) if leaf.by_row else 0 :]) for leaf in leaves]
+        return min(math.prod(self.shape), sum(own)) <= FEW and sum(sizes) <= MOST_KEPT
+
+    @property
+    def value(self) -> tuple[int, ...]:
+        """Shape of the value: without the batch axes where it is reduced."""
+        return (*self.batch, *self.shape) if self.weight is None else self.shape
+
+    def gradient(self, shape: tuple[int, ...], own: bool) -> tuple[int, ...]:
+        """Return the shape of the gradient in a parameter, with the axes of f's value before those of a row's own."""
+        ndim = len(self.batch)
+        return (*shape[:ndim], *self.shape, *shape[ndim:]) if own else (*self.value, *shape)
 
     def shapes(self, parameters: list[Kind]) -> list[tuple[int, ...]]:
         """Return the shapes of gradients."""
-        pairs = zip(parameters, self.by_row, strict=True)
-        return [tuple(shape) if own else (*self.value, *shape) for (shape, _), own in pairs]
+        return [self.gradient(tuple(shape), own) for (shape, _), own in zip(parameters, self.by_row, strict=True)]
 
     def multiplied(self, grad: torch.Tensor, cotangent: torch.Tensor, parameters: list[Kind]) -> list[torch.Tensor]:
         """Return the gradient in each parameter of what has some cotangent by the value.
@@ -113,15 +132,25 @@ class Rows(NamedTuple):
         """
         if not self.value:
             parts = split(grad * cotangent, self.shapes(parameters))
-            if self.weight != 1.0:
-                parts = [x * self.weight if own else x for x, own in zip(parts, self.by_row, strict=True)]
         else:
-            flat, parts = cotangent.reshape(-1), []
+            numbers, flat = math.prod(self.shape), cotangent.reshape(-1)
+            by_row, parts = cotangent.reshape(-1, 1, numbers), []
             for x, (shape, _), own in zip(split(grad, self.shapes(parameters)), parameters, self.by_row, strict=True):
                 if own:
-                    parts.append(x * cotangent.reshape(*self.value, *[1] * (len(shape) - len(self.value))))
+                    rows = math.prod(self.batch)
+                    x = x.reshape(rows, numbers, shape.numel() // max(rows, 1))
+                    parts.append((by_row * x if numbers == 1 else by_row @ x).reshape(shape))
                 else:
                     parts.append((flat @ x.reshape(flat.numel(), shape.numel())).reshape(shape))
+        return self._weighted(parts, parameters)
+
+    def contracted(self, flat: torch.Tensor, parameters: list[Kind]) -> list[torch.Tensor]:
+        """Return the gradient in each parameter of what was estimated for a cotangent: flat, one after the other."""
+        return self._weighted(split(flat, [shape for shape, _ in parameters]), parameters)
+
+    def _weighted(self, parts: list[torch.Tensor], parameters: list[Kind]) -> list[torch.Tensor]:
+        if self.weight is not None and self.weight != 1.0:
+            parts = [x * self.weight if own else x for x, own in zip(parts, self.by_row, strict=True)]
         return [x if x.dtype == dtype else x.to(dtype) for x, (_, dtype) in zip(parts, parameters, strict=True)]
 
 

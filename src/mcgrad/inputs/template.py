@@ -1,4 +1,4 @@
-"""A distribution of a family whose parameters have shapes but no values yet, as while JAX traces."""
+"""A distribution of a family whose parameters have shapes but no values yet, as while a framework traces."""
 
 from __future__ import annotations
 
