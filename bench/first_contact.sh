@@ -80,6 +80,8 @@ step peers 210 "$work/peers.txt" "$python" bench/gpu.py --dtype float32 --minute
     --check "${BENCH_CHECK:-131072}" \
     --name peers --problems logistic fullcov50 scalar rosenbrock10 asian chain100
 cp "$work/peers.json" "$out" 2>/dev/null || tail -5 "$work/peers.txt"
+step batches 40 "$work/batches.txt" "$python" bench/first_contact/batches.py "$out/speed.json" \
+    --shrink "${BENCH_SHRINK:-1}"
 step latency 30 "$work/latency.txt" "$python" bench/first_contact/latency.py "$out/speed.json" \
     --most "${BENCH_MOST:-1000000}"
 report

@@ -8,5 +8,6 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH=$here/rehearsal/bin:$PATH PYTHONPATH=$here/rehearsal${PYTHONPATH:+:$PYTHONPATH} BENCH_CHUNK=4096 BENCH_CHECK=16384
 export BENCH_MOST=1024 # draws of a warm call: the stand-in makes 2,000 a second of the largest problem
+export BENCH_SHRINK=1000 # rows of batches
 export BENCH_TESTS="agrees or verify or finite or integrand"
 exec "$here/first_contact.sh" "$@"

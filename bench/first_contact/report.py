@@ -10,7 +10,7 @@ from pathlib import Path
 from gpu import table
 
 LINES = 12  # of each step's output, its last
-STEPS = ("versions", "draws", "tests", "sanitizer", "ncu", "speed", "peers", "latency")
+STEPS = ("versions", "draws", "tests", "sanitizer", "ncu", "speed", "peers", "batches", "latency")
 
 
 def read(file):
@@ -56,6 +56,15 @@ def latency(speed):
     return "\n".join(lines)
 
 
+def batches(speed):
+    """Markdown: rows x draws a second of batches, of calls and of their launches alone."""
+    lines = ["| shape | backend | best | median | launches alone |", "|---|---|---:|---:|---:|"]
+    for row in speed.get("batches", []):
+        alone = f"{row['launches']:.2e}" if row["launches"] else "-"
+        lines.append(f"| {row['shape']} | {row['backend']} | {row['best']:.2e} | {row['median']:.2e} | {alone} |")
+    return "\n".join(lines)
+
+
 def shown(number):
     return "-" if number is None else f"{number:.0f}"
 
@@ -70,6 +79,7 @@ def main():
     for step in STEPS:
         parts += [f"## {step}", f"```text\n{tail(folder / f'{step}.txt', work / f'{step}.txt')}\n```"]
     parts += ["## Warm calls, microseconds, median", latency(speed)]
+    parts += ["## Batches, rows x draws a second", batches(speed)]
     parts += ["## mcgrad alone, the clock sampled while it ran", alone(speed)]
     limits = {(row["problem"], row["dtype"]): row["bound"] for row in speed.get("rows", []) if "bound" in row}
     parts += ["## Beside others, draws a second", table(peers["rows"], limits) if peers.get("rows") else "not measured"]

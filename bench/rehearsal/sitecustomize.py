@@ -41,9 +41,9 @@ class Loader:
             return
         sys.meta_path.remove(finder)
         sys.path.append(str(ROOT))
-        from tests.cuda import machines
+        from tests.cuda import row_machines
 
-        machines.machine(Patches())
+        row_machines.machine(Patches())
 
 
 class Finder(MetaPathFinder):

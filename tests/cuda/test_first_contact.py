@@ -43,7 +43,9 @@ def contact(folder, failing="nothing"):
 def test_all_steps_run_and_leave_eight_files_at_most(tmp_path):
     done, commands, steps = contact(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [steps[name] for name in ("versions", "draws", "tests", "speed", "peers", "latency")] == ["well"] * 6
+    assert [steps[name] for name in ("versions", "draws", "tests", "speed", "peers", "batches", "latency")] == [
+        "well"
+    ] * 7
     assert "report.py" in commands[-1]
     found = {path.name for path in (tmp_path / "out").iterdir()}
     assert found | {"report.md"} <= {
@@ -80,7 +82,8 @@ def test_the_report_closes_with_the_tables(tmp_path, monkeypatch, capsys):
     row = {"problem": "scalar", "dtype": "float32", "best": 2e11, "median": 1.9e11, "clock": 1755.0, "watts": 600.0}
     slow = {"problem": "scalar", "backend": "cuda", "n": 64, "median": 6e-5}
     card = {"name": "a card", "processors": 132, "driver": "580"}
-    speed = {"card": card, "rows": [row | {"bound": 2.5e11, "share": 0.8}], "latency": [slow]}
+    batch = {"shape": "vae", "backend": "cuda", "best": 5e7, "median": 4e7, "launches": 9e7}
+    speed = {"card": card, "batches": [batch], "rows": [row | {"bound": 2.5e11, "share": 0.8}], "latency": [slow]}
     peers = [{"problem": "scalar", "dtype": "float32", "peer": name, "best": best, "wrong": False}
              for name, best in (("mcgrad", 2e11), ("torch", 5e10))]  # fmt: skip
     (tmp_path / "speed.json").write_text(json.dumps(speed))
@@ -93,4 +96,5 @@ def test_the_report_closes_with_the_tables(tmp_path, monkeypatch, capsys):
     assert "| draws | at its limit of time | 50 | 50 |" in page
     assert "| scalar | float32 | 2.00e+11 | 1.90e+11 | 1755 | 600 | 2.50e+11 | 80% |" in page
     assert "| scalar | cuda | 60 |" in page
+    assert "| vae | cuda | 5.00e+07 | 4.00e+07 | 9.00e+07 |" in page
     assert page.rstrip().splitlines()[-1].startswith("| scalar | float32 | 2.00e+11 | 5.00e+10 | 4.0 (torch) |")
