@@ -54,6 +54,14 @@ def store(ins):
     return lambda s: s.store(memory, at(s), kind, row, words)
 
 
+def result(ins):
+    """What came out at the last barrier that asked all threads."""
+    if "RESULT" not in ins.parts:
+        raise NotImplementedError(ins)
+    decide = to_truth(ins.operands[1])
+    return lambda s: decide(s, np.full(s.threads, s.answer))
+
+
 def shuffle(ins):
     mode, write, found = ins.parts[0], to(ins, 1), to_truth(ins.operands[0])
     value, other = integer(ins, 2), integer(ins, 3)

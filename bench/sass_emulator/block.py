@@ -49,6 +49,7 @@ class Block:
         self.at = np.full(threads, code.entry)
         self.state = np.zeros(threads, np.int8)
         self.gathering, self.waits_for = {}, np.zeros(threads, np.int8)
+        self.said, self.answer = np.zeros(threads, bool), False  # at a barrier that asks all threads, and what came out
         self.mask = np.ones(threads, bool)
         self.all = True
         self.executed, self.trace = Counter(), []
@@ -101,6 +102,7 @@ class Block:
 
     def barrier(self):
         """Everybody is at a barrier: what was done before is in order."""
+        self.answer, self.said = bool(self.said.any()), np.zeros(self.threads, bool)
         for touched in self.touched.values():
             touched.forget()
 

@@ -146,12 +146,26 @@ class Machine:
             return lambda s, group: s.state.__setitem__(s.mask, DONE)
         if name in ("BSSY", "BSYNC", "BREAK"):
             return self._gather(ins, int(ins.operands[-1 if name == "BREAK" else 0][1:]))
+        if name == "BAR" and "RED" in ins.parts:
+            return self._barrier_of_a_question(ins)
         if name in ("WARPSYNC", "BAR"):
             return lambda s, group: s.state.__setitem__(group, AT_WARP if name == "WARPSYNC" else AT_BARRIER)
         if name == "CALL":
             target = ins.label()
             return lambda s, group: s.at.__setitem__(s.mask, target)
         return self._return(ins)
+
+    def _barrier_of_a_question(self, ins):
+        """A barrier that tells all threads whether something holds in any of them: see `result` in between_threads."""
+        if "OR" not in ins.parts:
+            raise NotImplementedError(ins)
+        asked = truth(ins.operands[-1])
+
+        def wait(s, group):
+            s.said[group] = np.broadcast_to(asked(s), group.shape)[group]
+            s.state[group] = AT_BARRIER
+
+        return wait
 
     def _branch(self, ins):
         if {"DIV", "CONV"} & {*ins.parts}:  # to a slower way, for threads that are not together

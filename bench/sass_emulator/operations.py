@@ -29,6 +29,7 @@ OPERATIONS = {
     "CS2R": integers.zero_pair,
     "VIADDMNMX": integers.extreme_of_sum,
     "SHFL": between_threads.shuffle,
+    "B2R": between_threads.result,
     **dict.fromkeys(("I2F", "I2FP"), floats.integer_to_float),
     **dict.fromkeys(("IADD3", "UIADD3", "VIADD"), integers.iadd3),
     **dict.fromkeys(("IMAD", "UIMAD"), integers.imad),
