@@ -34,12 +34,12 @@ def of_mcgrad(name, threads, few=True):
 
     f, data = (logistic, {"X": X}) if name == "logistic" else (wide, None)
     estimator = mg.Estimator(f, mg.Normal(*Q[name]), data=data, dtype="float32", backend="cpu", threads=threads)
-    usual = cpu.PART
+    usual = cpu.CpuKernel.for_draws
 
     def call(n, seed):
-        cpu.PART = usual if few else 10**9
+        cpu.CpuKernel.for_draws = usual if few else lambda kernel, n: kernel
         estimator(n, seed)
-        cpu.PART = usual
+        cpu.CpuKernel.for_draws = usual
 
     return call
 

@@ -88,11 +88,13 @@ class Cut:
 CORE = Cut(most=4e8, least=2e7)  # some ten milliseconds of one core
 
 
-def split(n: int, first: int, block: int, work: float, cut: Cut = CORE, most: int | None = None) -> Chunks:
+def split(
+    n: int, first: int, block: int, work: float, cut: Cut = CORE, most: int | None = None, short: bool = True
+) -> Chunks:
     """Cut the draws first .. first + n into chunks at multiples of `block`.
 
     The cut depends on the Program and the range alone, never on threads or time, so the partials and the order
-    in which they merge are always the same. The first chunk ends at the first multiple of `block`.
+    in which they merge are always the same.
 
     Parameters
     ----------
@@ -104,11 +106,15 @@ def split(n: int, first: int, block: int, work: float, cut: Cut = CORE, most: in
     cut : Cut
     most : int, optional
         The longest that a chunk may be, a multiple of `block`.
+    short : bool
+        Whether the first chunk, which has no shift yet and may have to be averaged twice, ends at the first multiple of
+        `block`. Otherwise it is like the others.
     """
     work = max(work, 1.0)
     chunk = max(min(cut.most / work, n / cut.chunks), cut.least / work)
     step = max(int(chunk // block), 1) * block
-    return Chunks(first, first + n, min((first // block + 1) * block, first + n), step, block, most)
+    head = block if short else step
+    return Chunks(first, first + n, min((first // head + 1) * head, first + n), step, block, most)
 
 
 def whole(n: int, first: int) -> Chunks:

@@ -22,7 +22,7 @@ from mcgrad.backends.cpu_rows import CompiledRows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
-from mcgrad.codegen.cpu.by_element import emit_by_element
+from mcgrad.codegen.cpu.by_element import EmittedByElement, emit_by_element
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.codegen.loops.layout import LANES_OF_FEW
 from mcgrad.ir.program import Program
@@ -31,7 +31,8 @@ from mcgrad.system.lazy_property import lazy_property
 from mcgrad.toolchain.compile import is_compiled
 
 RATES = Rates("cpu", float32=1.5e10, float64=7e9, call=2e-4, load=0.6, compile=1.3, equation=7e-3, gigabyte=2.0)
-PART = 4  # of a block of the usual lanes: up to so much of one is filled by blocks of few lanes in less time
+PART = 4  # of a block of the usual lanes: up to so much of one is filled by blocks of few lanes in less time,
+MOST_FEW = 64  # and at most so many draws
 FOUND = 3e-3  # seconds to emit a Program and load its machine code from the cache
 
 
@@ -67,8 +68,10 @@ class CpuBackend:
     def is_compiled(self, program: Program, draws: int) -> bool:
         """Whether what averages so many draws was compiled before, in this process or an earlier one."""
         emitted = _emitted(program)
-        if _are_few(draws, emitted.lanes):
-            emitted = _emitted_by_element(program) or _emitted(program, LANES_OF_FEW)
+        if _is_by_element(program, draws, emitted.lanes):
+            emitted = _emitted_by_element(program) or emitted
+        elif _are_few(draws, emitted.lanes):
+            emitted = _emitted(program, LANES_OF_FEW)
         return is_compiled(emitted.source, "chunk", emitted.user_functions)
 
 
@@ -104,10 +107,10 @@ class CpuKernel:
         return CpuKernel(rescaled(self.program), self._lanes)
 
     @lazy_property
-    def few(self) -> CpuKernel | ByElement:
-        """The same for few draws."""
+    def by_element(self) -> ByElement | None:
+        """The same with vectors of elements, where there is one."""
         emitted = _emitted_by_element(self.program)
-        return ByElement(self.program, emitted, self.few_lanes) if emitted else self.few_lanes
+        return ByElement(self.program, emitted, self.few_lanes) if emitted else None
 
     @lazy_property
     def few_lanes(self) -> CpuKernel:
@@ -115,8 +118,10 @@ class CpuKernel:
         return CpuKernel(self.program, LANES_OF_FEW)
 
     def for_draws(self, n: int) -> CpuKernel | ByElement:
-        """Return the kernel for few draws where n of these would leave most of a block empty."""
-        return self.few if _are_few(n, self.block) else self
+        """Return the kernel for few draws where n of these would leave much of a block empty."""
+        if _is_by_element(self.program, n, self.block):
+            return self.by_element or self
+        return self.few_lanes if _are_few(n, self.block) else self
 
     def load(self) -> None:
         """Compile, or load from the cache, what calls use."""
@@ -124,7 +129,7 @@ class CpuKernel:
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at blocks of lanes."""
-        return split(n, first, self.block, self.work)
+        return split(n, first, self.block, self.work, short=self._lanes is None)
 
     def workers(self, threads: int) -> int:
         """As many as there are: the chunk function runs without the GIL."""
@@ -220,16 +225,22 @@ def _emitted(program: Program, lanes: int | None = None) -> Emitted:
     return found[lanes]
 
 
-_by_element: WeakKeyDictionary[Program, Emitted | None] = WeakKeyDictionary()
+_by_element: WeakKeyDictionary[Program, EmittedByElement | None] = WeakKeyDictionary()
 
 
-def _emitted_by_element(program: Program) -> Emitted | None:
+def _emitted_by_element(program: Program) -> EmittedByElement | None:
     """Emit a Program for few draws once, where elements fill vectors."""
     if program not in _by_element:
         _by_element[program] = emit_by_element(program)
     return _by_element[program]
 
 
+def _is_by_element(program: Program, draws: int, block: int) -> bool:
+    """Whether vectors of elements take less time for so many draws than a block of lanes."""
+    found = _emitted_by_element(program) if draws < block else None
+    return found is not None and found.suits(draws, block)
+
+
 def _are_few(draws: int, block: int) -> bool:
     """Whether blocks of few lanes take less time for so many draws than one of the usual size, mostly empty."""
-    return PART * draws <= block
+    return draws <= min(block // PART, MOST_FEW)

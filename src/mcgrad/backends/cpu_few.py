@@ -16,7 +16,7 @@ from mcgrad.backends.base import Array, Bound, Kernel, Partial, Shift, one_chunk
 from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.cpu_compiled import Compiled
 from mcgrad.backends.rescaled import RANGES, exponents
-from mcgrad.codegen.cpu.chunk import Emitted
+from mcgrad.codegen.cpu.by_element import EmittedByElement
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
@@ -32,13 +32,13 @@ class ByElement:
     Parameters
     ----------
     program : Program
-    emitted : Emitted
-        What `emit_by_element` has written for it.
+    emitted : EmittedByElement
+        What was written for it.
     lanes : Kernel
         The kernel for what this one cannot sum.
     """
 
-    def __init__(self, program: Program, emitted: Emitted, lanes: Kernel) -> None:
+    def __init__(self, program: Program, emitted: EmittedByElement, lanes: Kernel) -> None:
         self.work, self.emitted, self.lanes, self._dtype = program.work(), emitted, lanes, program.dtype
         self.block = DRAWS_PER_GROUP[program.dtype]
 
@@ -53,7 +53,7 @@ class ByElement:
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at groups of draws, so that threads share also a few draws that take long."""
-        return split(n, first, self.block, self.work)
+        return split(n, first, self.block, self.work, short=False)
 
     def workers(self, threads: int) -> int:
         """As many as there are."""

@@ -3,14 +3,15 @@
 The function has the signature of `chunk`. A block of draws goes through the same steps, but each draw has a workspace
 of its own, in which the elements of a Var are neighbours; of two steps between which draws meet (noise, which is made
 for groups of draws, and matrix products), all others run draw by draw, with the elements of a nest innermost, where
-LLVM vectorises. So the time is in proportion to the draws, down to one. Moments are those of one draw more at a time,
-so there is no shift; draws whose sums are not finite are for a kernel of lanes.
+LLVM vectorises; neighbouring axes are one loop where they can be. So the time is in proportion to the draws, down to
+one. Moments are those of one draw more at a time, so there is no shift; draws whose sums are not finite are for a
+kernel of lanes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,41 +20,68 @@ from mcgrad.codegen.cpu.element_printer import ElementPrinter, filler
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import build
-from mcgrad.codegen.loops.cells import Buffer
-from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Load, Loop, Node, Noise, Tree, rewrite, walk
+from mcgrad.codegen.loops.cells import Buffer, Value
+from mcgrad.codegen.loops.layout import Rows
+from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Let, Load, Loop, Moments, Node, Noise, Tree, rewrite, walk
 from mcgrad.codegen.loops.lower import lower
-from mcgrad.codegen.loops.schedule import Nest, Schedule, schedule, squeeze
+from mcgrad.codegen.loops.merge import merge_axes
+from mcgrad.codegen.loops.schedule import schedule, squeeze
 from mcgrad.codegen.loops.signature import Arguments
-from mcgrad.codegen.text import Source
+from mcgrad.codegen.text import SCAN, Source
+from mcgrad.ir.cost import NOISE, cost
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Program
+from mcgrad.ir.program import Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 from mcgrad.noise.source import PHILOX
 
 BLOCK = 16  # draws, for each of which there is a workspace
 MOST_BYTES = 1 << 25  # of the workspaces of a block
-WIDE = 16  # elements of an innermost loop that fill vectors
-SHARE = 0.75  # of the work, which is to be in such loops
+SLOWEST = 3.0  # times the work of a draw in a full block of lanes; above, blocks of few lanes do as well
+VECTOR = 64  # bytes
+DRAW = 1500.0  # multiplications in the time that loops take to begin and end
+MOMENTS = 4.0, 8.0  # multiplications that the moments of an element take in lanes, and here
+FIXED = 4.0  # by what lanes shorten polynomials in two variables, of which one is the same in all of them
+WAIT = 8.0  # multiplications in the time in which an element of a scan waits for that before it
+MARGIN = 1.3  # what counts of work leave out
 WORKSPACE = ["add_draw", "at", "at_constant", "at_sum", "put", "put_any", "put_sum"]
 
 
-def emit_by_element(program: Program) -> Emitted | None:
+@dataclass
+class EmittedByElement(Emitted):
+    """Source of a chunk function over elements.
+
+    Parameters
+    ----------
+    slowness : float
+        The work of a draw, over that of a draw in a full block of lanes.
+    """
+
+    slowness: float
+
+    def suits(self, draws: int, block: int) -> bool:
+        """Whether so many draws take less time than a block of so many lanes."""
+        return draws * self.slowness * MARGIN <= block
+
+
+def emit_by_element(program: Program) -> EmittedByElement | None:
     """Write the chunk function of a simplified Program, or return None where lanes of draws do as well or better.
 
-    That is where most of the work is not in wide loops over elements, as in scans and in events of few elements, where
-    the workspaces would be large, and where the user's own functions are called.
+    That is where loops over elements do not fill vectors, as in scans and in events of few elements, where the
+    workspaces would be large, and where the user's own functions are called.
     """
     plan = schedule(lower(program))
     noise = [var for var in plan.program.body() if var.op == "noise"]
-    if not _is_wide(plan) or any(var.attrs.generator != PHILOX for var in noise):
+    if any(var.attrs.generator != PHILOX for var in noise):
         return None
     plan.stored.update(dict.fromkeys(noise))
     kernel = build(plan)
     workspace = allocate(kernel, program.dtype, BLOCK)
-    nodes = _apart(kernel.block)
+    rows = workspace.rows
+    nodes = merge_axes(_apart(kernel.block), lambda b: b.var is None or _is_plain(rows[b], b.var))
+    slowness = _slowness(nodes, [var.size for var in noise], program.dtype)
     too_large = workspace.total * BLOCK * np.dtype(program.dtype).itemsize > MOST_BYTES
-    scattered = any(workspace.rows[Buffer("value", v)].strides != c_strides(squeeze(v.shape)) for v in noise)
-    if too_large or scattered or any(isinstance(node, CallUser) for node in walk(nodes)):
+    scattered = not all(_is_plain(rows[Buffer("value", v)], v) for v in noise)
+    if slowness > SLOWEST or too_large or scattered or any(isinstance(node, CallUser) for node in walk(nodes)):
         return None
     arguments = Arguments(plan.program, kernel.names)
     printer = ElementPrinter(program.dtype, workspace, arguments)
@@ -71,7 +99,7 @@ def emit_by_element(program: Program) -> Emitted | None:
         "noise_elements": fillers,
     }
     what = "Means and sums of squared deviations over the draws start .. stop."
-    return Emitted(
+    return EmittedByElement(
         source=f"{head(plan.program, arguments, imports, what)}{text}",
         lanes=BLOCK,
         rows=workspace.total,
@@ -82,19 +110,51 @@ def emit_by_element(program: Program) -> Emitted | None:
         user_functions=[],
         uses_blas=uses_blas,
         loops=sum(isinstance(node, Loop) for node in walk(nodes)),
+        slowness=slowness,
     )
 
 
-def _is_wide(plan: Schedule) -> bool:
-    """Whether most of the work of nests is in loops that fill vectors with elements of an event."""
-    wide, total = 0.0, 0.0
-    for step in plan.steps:
-        if isinstance(step, Nest):
-            work = math.prod(step.shape) * sum(OPS[var.op].cost for var in step.body)
-            total += work
-            scanned = len(step.shape) - 1 in step.backwards
-            wide += work if step.shape and step.shape[-1] >= WIDE and not scanned else 0.0
-    return total > 0 and wide >= SHARE * total
+def _is_plain(rows: Rows, var: Var) -> bool:
+    """Whether the rows of a Var lie in C order; the elements of a running value do."""
+    return not rows.strides or rows.strides == c_strides(squeeze(var.shape))
+
+
+def _slowness(tree: Tree, noise: list[int], dtype: str) -> float:
+    """Count the work of a draw here, over that in lanes of draws: multiplications, in vectors of elements and draws."""
+    vector = VECTOR // np.dtype(dtype).itemsize
+    ours, theirs = _work(tree, vector)
+    ours += DRAW + NOISE * vector * sum(_turns(size, vector) for size in noise)
+    return ours / max(theirs + NOISE * sum(noise), 1.0)
+
+
+def _work(tree: Tree, vector: int) -> tuple[float, float]:
+    """Multiplications of some nodes, by element and in lanes; what is left over of vectors goes one by one."""
+    ours = theirs = 0.0
+    for node in tree:
+        match node:
+            case Loop(extent=int(turns), body=body):
+                inner, lanes = _work(body, vector)
+                if node.backwards or any(isinstance(n, Let) and n.op in SCAN for n in body):
+                    ours += turns * vector * (inner + WAIT)
+                else:
+                    innermost = not any(isinstance(n, Loop) for n in body)
+                    ours += inner * (vector * _turns(turns, vector) if innermost else turns)
+                theirs += lanes * turns
+            case Let(op=op, args=args):
+                fixed = any(isinstance(arg, Value) and not arg.lanewise for arg in args)
+                ours += OPS[op].cost
+                theirs += OPS[op].cost / (FIXED if fixed and op.startswith("gamma_") else 1.0)
+            case Moments():
+                ours, theirs = ours + MOMENTS[1], theirs + MOMENTS[0]
+            case Gemm(var=var):
+                ours, theirs = ours + cost(var), theirs + cost(var)
+    return ours, theirs
+
+
+def _turns(elements: int, vector: int) -> int:
+    """How often a loop over elements goes round: in vectors, in one of half the length, and one by one."""
+    half = vector // 2
+    return elements // vector + elements % vector // half + elements % half
 
 
 def _apart(tree: Tree) -> Tree:
