@@ -109,34 +109,26 @@ def of_torch_compile(case, threads):
 
 
 def of_drjit(case, threads):
-    import drjit as dr
-    from drjit.auto.ad import PCG32, Float, UInt32  # one lane a row, a symbolic loop over its draws
+    from peers.drjit_peer import ad, box_muller, dr, find_llvm, generator, plain  # it finds LLVM before Dr.Jit loads
 
+    find_llvm()
     dr.set_thread_count(threads)
-    loc, scale = ([Float(x) for x in given.T] for given in parameters(case))
+    loc, scale = ([plain.Float(x) for x in given.T] for given in parameters(case))
+
+    def draw(i, rng, gradients, loc, scale):
+        """One draw in every lane, each of which has a row: differentiated, and added to the sums in registers."""
+        eps = [e for _ in range(0, case.d, 2) for e in box_muller(rng.next_float32(), rng.next_float32())]
+        at = [ad.Float(x) for x in (*loc, *scale)]
+        dr.enable_grad(at)
+        z = [m + s * e for m, s, e in zip(at[: case.d], at[case.d :], eps, strict=True)]
+        dr.backward(sum(dr.log(dr.cosh(x)) + 0.5 * x * y for x, y in zip(z, [z[-1], *z[:-1]], strict=True)))
+        gradients = [sum_ + dr.detach(x.grad, False) for sum_, x in zip(gradients, at, strict=True)]
+        return i + 1, rng, gradients, loc, scale
 
     def call(seed):
-        rng, i = PCG32(size=case.rows, initstate=seed), UInt32(0)
-        gradients = [dr.zeros(Float, case.rows) for _ in range(2 * case.d)]
-
-        @dr.syntax
-        def body(i, rng, gradients):
-            while i < case.n:
-                eps = []
-                for _ in range(0, case.d, 2):
-                    radius, angle = dr.sqrt(-2 * dr.log(1 - rng.next_float32())), dr.two_pi * rng.next_float32()
-                    sine, cosine = dr.sincos(angle)
-                    eps += [radius * cosine, radius * sine]
-                parameters = [Float(x) for x in (*loc, *scale)]
-                dr.enable_grad(parameters)
-                z = [m + s * e for m, s, e in zip(parameters[: case.d], parameters[case.d :], eps, strict=True)]
-                f = sum(dr.log(dr.cosh(x)) + 0.5 * x * y for x, y in zip(z, [z[-1], *z[:-1]], strict=True))
-                dr.backward(f)
-                gradients = [sum_ + dr.grad(x) for sum_, x in zip(gradients, parameters, strict=True)]
-                i += 1
-            return gradients
-
-        found = body(i, rng, gradients)
+        sums = [dr.zeros(plain.Float, case.rows) for _ in range(2 * case.d)]
+        state = plain.UInt32(0), generator(case.rows, seed), sums, loc, scale
+        found = dr.while_loop(state, lambda i, *_: i < case.n, draw)[2]
         dr.eval(found)
         dr.sync_thread()
         return None, [np.stack([x.numpy() / case.n for x in part]).T for part in (found[: case.d], found[case.d :])]

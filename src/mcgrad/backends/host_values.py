@@ -75,7 +75,7 @@ class _Evaluation:
         leaves = {}
         for var, x in zip(self._leaves, given, strict=True):
             x = as_dtype(x, self._dtype)
-            leaves[var] = np.moveaxis(x, 0, -1) if rows and var.level is Level.ROW else x[..., None]
+            leaves[var] = x.transpose(*range(1, x.ndim), 0) if rows and var.level is Level.ROW else x[..., None]
         return self._interpreter(leaves)
 
 

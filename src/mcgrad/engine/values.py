@@ -92,8 +92,9 @@ class Inputs:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}
         own: dict[str, Any] = {}
         others, data = dict(self.params), {**self.fixed, **self._cotangent(cotangent)}
+        names_of_q = self.q.params
         for name, value in changes.items():
-            if name in self.q.params:
+            if name in names_of_q:
                 own[name] = value
             elif name in self.data:
                 data[Input(Space.DATA, name)] = self._datum(name, value)

@@ -77,6 +77,16 @@ class Result:
         return dict(nested(self._grad))
 
     @property
+    def flat_grad(self) -> dict[str, Any]:
+        """What `grad` has, by dotted path: views, not copies."""
+        return self._grad
+
+    @property
+    def flat_grad_stderr(self) -> dict[str, Any]:
+        """What `grad_stderr` has, by dotted path: views, not copies."""
+        return self._grad_stderr
+
+    @property
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
         return dict(nested(self._grad_stderr))

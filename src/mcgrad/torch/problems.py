@@ -127,10 +127,10 @@ class Problem:
             mean, size = est.moments.estimate, est.components.values.stop
             return mean[:size].reshape(shape), mean[size:], mean, mean
         components = estimator.derived.components
-        value, grad = self._flat(est.value, est.grad, components, shape)
+        value, grad = self._flat(est.value, est.flat_grad, components, shape)
         if not errors:
             return value, grad, grad, grad
-        stderr = self._flat(est.stderr, est.grad_stderr, components, shape)
+        stderr = self._flat(est.stderr, est.flat_grad_stderr, components, shape)
         return value, grad, np.concatenate([x.ravel() for x in stderr]), np.asarray(np.sum(est.nonfinite), np.int64)
 
     @lazy_property
@@ -162,11 +162,11 @@ class Problem:
         self, value: Any, grad: Mapping[str, Any], components: Components, shape: Shape
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the value, and the gradients in the order of the tensors."""
-        value, flat = flat_value(value, components.value), tree.flatten(grad) if self.wrt else {}
+        value = flat_value(value, components.value)
         if value.shape != shape:
             accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
             raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
-        grads = [flat_gradient(flat, path, components).ravel() for path in self.wrt]
+        grads = [flat_gradient(grad, path, components).ravel() for path in self.wrt]
         return value, np.concatenate(grads) if grads else np.empty(0)
 
     def value_shapes(self, arrays: Sequence[Any] | None) -> Shapes:
