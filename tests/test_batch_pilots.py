@@ -54,13 +54,31 @@ def test_threads_order_and_seeds_change_no_bit():
         np.testing.assert_allclose(x, found[name], rtol=1e-12)
 
 
-def test_steps_are_those_of_rows_alone():
-    few = slice(3)
-    estimator = made(misfit, {"w": "difference"}, few, wrt="w")
-    found = pilots(estimator, 3, threads=2)
-    for row in range(3):
-        alone = made(misfit, {"w": "difference"}, slice(row, row + 1), wrt="w")
-        for name, x in pilots(alone, 1).items():
+def jumps(z, w, x):
+    return np.sum(np.where(w @ z > x, w @ z, 0.3))
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.parametrize(("family", "wrt"), [("normal", ("loc", "w")), ("uniform", ("low", "high"))])
+def test_steps_are_those_of_rows_alone(family, wrt):
+    """Also where a step that is too large leaves the constraint of some row, or where the ends of an interval meet."""
+    rows = TILE + 2
+    widths = np.exp(np.linspace(-9.0, 3.0, rows))[:, None] * np.ones(3)
+
+    def estimator(where):
+        loc, width, x = LOGITS[:rows][where], widths[where], X[:rows][where]
+        batched = {"batch_ndim": 1} if loc.ndim == 2 else {}
+        q = mg.Normal(loc, width, **batched) if family == "normal" else mg.Uniform(loc, loc + width, **batched)
+        data = {"data": {"x": x}, "batched_data": "x" if batched else ()}
+        methods = dict.fromkeys(wrt, "difference")
+        return mg.Estimator(jumps, q, params={"w": W}, **data, wrt=wrt, method=methods, backend="numpy")
+
+    found = pilots(estimator(slice(None)), rows, threads=2)
+    for row in (0, 3, TILE, rows - 1):
+        single = estimator(row)
+        for name, x in single.derived.pilots(single.inputs.values({}), 5).items():
+            np.testing.assert_array_equal(found[name][row], x)
+        for name, x in pilots(estimator(slice(row, row + 1)), 1).items():
             np.testing.assert_array_equal(found[name][row], x[0])
 
 

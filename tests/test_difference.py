@@ -7,7 +7,7 @@ import scipy.stats
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.backends.numpy import NumpyKernel
-from mcgrad.engine import steps
+from mcgrad.engine import step_search
 from mcgrad.engine.steps import Steps
 from mcgrad.gradients import difference
 from mcgrad.gradients.problem import Problem
@@ -222,7 +222,7 @@ def test_a_thousand_components_take_little_memory_and_few_draws_of_a_pilot():
     estimator = mg.Estimator(excess, mg.Normal(np.zeros(1000), 1.0), **given)
     kernel = NumpyKernel(estimator.program)
     assert kernel.block * max(var.size for var in estimator.program.body()) * 8 <= 1 << 25
-    assert steps._draws(estimator.program) < 100
+    assert step_search._draws(estimator.program) < 100
 
 
 def test_what_would_take_too_much_memory_is_refused():

@@ -61,6 +61,11 @@ class Constraint:
             return str(self.name)
         return type(self), (self.name, self.check, self.describe, self.wrong, self.free, self.rows)
 
+    @property
+    def by_element(self) -> bool:
+        """Whether it is a condition on each entry by itself, in arrays of any shape."""
+        return self.wrong is not None and self.rows is self.check
+
     def check_rows(self, rows: FloatArray) -> Any:
         """Return whether the parameters of all rows are accepted; those of a batch without rows are."""
         if not rows.size:

@@ -63,19 +63,20 @@ class Pilots:
 
         Notes
         -----
-        Baselines are computed in tiles of rows, always of as many, so that the bits of a row do not depend on the
-        others; where each row has its own seed, and steps in any case, row by row.
+        Rows are computed in tiles, always of as many, so that the bits of a row do not depend on the others. Where each
+        row has its own seed, or an op has no rule for several rows, they are computed one by one.
         """
         here, means, steps = all_to_host(values), self.means, self.steps
 
         def of_row(row: int) -> Values:
             return {name: x[row] if name in by_row else x for name, x in here.items()}
 
-        def tile(start: int) -> Values:
-            assert means is not None
-            chosen = np.minimum(np.arange(start, start + means.tile.rows), rows - 1)
-            part = {name: x[chosen] if name in by_row else x for name, x in here.items()}
-            return means.of_tile(part, seed_of(seeds, start))
+        def of_tile(start: int, size: int) -> Values:
+            chosen = np.minimum(np.arange(start, start + size), rows - 1)
+            return {name: x[chosen] if name in by_row else x for name, x in here.items()}
+
+        def in_tiles(work: Callable[[Values], Values], size: int) -> Values:
+            return in_threads(lambda start: work(of_tile(start, size)), range(0, rows, size), np.concatenate)
 
         def in_threads(work: Callable[[int], Values], starts: Iterable[int], stack: Callable[..., Any]) -> Values:
             with closing(in_order(work, iter(starts), threads)) as parts:
@@ -84,11 +85,12 @@ class Pilots:
 
         found: dict[Input, Any] = {}
         if means and isinstance(seeds, int):
-            found |= in_threads(tile, range(0, rows, means.tile.rows), np.concatenate)
+            found |= in_tiles(lambda part: means.of_tile(part, seeds), means.tile.rows)
         elif means:
             found |= in_threads(lambda row: means(of_row(row), seed_of(seeds, row)), range(rows), np.stack)
-        if steps:
-            steps.prepare()
+        if steps and (tile := steps.tile) and tile.rows:
+            found |= in_tiles(lambda part: tile(part, by_row), tile.rows)
+        elif steps:
             found |= in_threads(lambda row: steps(of_row(row)), range(rows), np.stack)
         return found
 
