@@ -7,7 +7,7 @@ constants, factors, fixed entries and what is not finite is as in `mcgrad.engine
 
 import math
 
-from numba import float64, int32, int64, types, uint32
+from numba import float64, int32, int64, types, uint32, uint64
 
 from mcgrad.kernels.device import at, put, subroutine
 from mcgrad.kernels.target import cuda
@@ -17,6 +17,7 @@ OF_ANY = -2  # in `follows`: a component that depends on every number of the val
 NAN = float("nan")
 DOUBLES, WHOLES, BYTES = types.CPointer(float64), types.CPointer(int32), types.CPointer(types.uint8)
 KEY = types.void(uint32, uint32, types.CPointer(uint32))
+ROW_IDS = types.void(types.CPointer(uint32), types.CPointer(uint32), int32, types.CPointer(uint64))
 
 
 def shift_signature(real):
@@ -37,6 +38,15 @@ def key(low, high, words):
     if int32(cuda.threadIdx.x) == 0:
         put(words, int32(0), low)
         put(words, int32(1), high)
+
+
+def row_ids(low, high, rows, ids):
+    """Write the number of each row and, behind it, the seed that is in memory, for kernels over rows."""
+    i = int32(cuda.blockIdx.x) * int32(THREADS) + int32(cuda.threadIdx.x)
+    if i < rows:
+        put(ids, int64(2) * int64(i), uint64(i))
+        seed = (uint64(at(high, int32(0))) << uint64(32)) | uint64(at(low, int32(0)))
+        put(ids, int64(2) * int64(i) + int64(1), seed)
 
 
 def shift(totals, size, drawn, checked, shifts):

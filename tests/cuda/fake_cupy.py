@@ -82,6 +82,7 @@ class Machine:
         self.copies: list[int] = []  # bytes
         self.asked: set[str] = set()  # functions of NumPy that arrays answered
         self.transfers = 0  # of arrays to the host
+        self.eager = False  # whether streams work at once, as arrays do whose functions read what kernels write
         self.waits = 0  # of the host, for a stream or an event
         self.allocations = 0  # of memory on devices, by CuPy's own allocator
         self.capturing: dict[int, list[Any]] = {}  # what was put into streams whose work goes to a graph
@@ -141,6 +142,9 @@ class Machine:
 
     def do(self, stream: int, work: Any) -> None:
         self.fault()
+        if self.eager and stream not in self.capturing:
+            work()
+            return
         (self.capturing[stream] if stream in self.capturing else self.streams[stream]).append(work)
 
     def replay(self, graph: list[Any]) -> None:

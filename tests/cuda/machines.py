@@ -85,7 +85,16 @@ def scalar_kernel(function: Any) -> Any:
     cuda = SimpleNamespace(syncthreads=lambda: None, shared=SimpleNamespace(array=array))
 
     def of(python: Any, **more: Any) -> Any:
-        plain = {"float64": float, "int32": int, "int64": int, "THREADS": 1, "cuda": cuda, "at": at, "put": put}
+        plain = {
+            "float64": float,
+            "int32": int,
+            "uint64": int,
+            "int64": int,
+            "THREADS": 1,
+            "cuda": cuda,
+            "at": at,
+            "put": put,
+        }
         return FunctionType(python.__code__, {**python.__globals__, **plain, **more})
 
     def at(memory: Any, index: int) -> Any:
@@ -101,7 +110,7 @@ def scalar_kernel(function: Any) -> Any:
 
     def run(grid: int, threads: int, shared: int, *arguments: Any) -> None:
         cuda.threadIdx = SimpleNamespace(x=0)
-        for block in range(grid * threads if python is in_stream.shift else grid):
+        for block in range(grid * threads if python in (in_stream.shift, in_stream.row_ids) else grid):
             cuda.blockIdx = SimpleNamespace(x=block)
             body(*arguments)
 

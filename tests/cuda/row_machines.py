@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.backends.base import Partial
-from mcgrad.backends.cuda import compiled
+from mcgrad.backends.cuda import compiled, rows_in_stream
 from mcgrad.backends.host_values import HostValues
 from mcgrad.backends.rescaled import Range, exponents
 from mcgrad.codegen.cuda.rows import EmittedRows
@@ -135,20 +135,39 @@ def machine(monkeypatch: Any, rows: Any = (reference_rows, merge_rows, add_rows)
         image = made.kernel(rows[0](self), arguments(self.emitted, str(self.dtype)))
         return device.load(Ptx("", "kernel", image), self.emitted.shared, keep=False)
 
+    def load_row_functions(device: Any, kernels: Any) -> list[Any]:
+        types = {"key": machines.IN_STREAM["key"], "row_ids": ["pointer uint32"] * 2 + ["int32", "pointer uint64"]}
+        images = [made.kernel(machines.scalar_kernel(getattr(kernels, name)), of) for name, of in types.items()]
+        return [device.load(Ptx("", name, image), keep=False) for name, image in zip(types, images, strict=True)]
+
     def load_row_kernels(device: Any) -> Any:
         images = [made.kernel(*pair) for pair in zip(rows[1:], (MERGE_ROWS, ADD_ROWS), strict=True)]
         return tuple(device.load(Ptx("", "rows", image)) for image in images)
 
-    def own(self: Any, inputs: Any, span: tuple[int, int]) -> Any:
+    def own(self: Any, inputs: Any, span: tuple[int, int], compute: Any = compute) -> Any:
         """Keep the inputs of the rows that this thread launches for."""
         self.names_by_row = {var.attrs for var in toposort(out.var for out, _ in self.emitted.outputs)
                              if var.op == "input" and var.level is Level.ROW}  # fmt: skip
         host = {name: np.asarray(getattr(x, "_host", x)) for name, x in inputs.items()}
         self.given = threading.local() if not hasattr(self, "given") else self.given
         self.given.inputs = {name: x[slice(*span)] if name in self.names_by_row else x for name, x in host.items()}
-        return compute(self, inputs, span)
+        return compute(self, inputs, span) if compute else None
+
+    original, original_range = rows_in_stream.RowsInStream._values, rows_in_stream._Run._range
+
+    def values(self: Any, inputs: Any, rows: int, device: Any) -> Any:
+        """Keep the inputs of all rows."""
+        self.compiled.inputs_in_stream = inputs
+        return original(self, inputs, rows, device)
+
+    def in_range(self: Any, given: Any, ids: Any, rows: tuple[int, int], *others: Any) -> Any:
+        own(self._compiled, self._compiled.inputs_in_stream, rows, None)
+        return original_range(self, given, ids, rows, *others)
 
     monkeypatch.setattr(compiled.CompiledRows, "_load", load)
     monkeypatch.setattr(compiled.CompiledRows, "own", own)
     monkeypatch.setattr(compiled, "_row_kernels", load_row_kernels)
+    monkeypatch.setattr(rows_in_stream, "row_functions", load_row_functions)
+    monkeypatch.setattr(rows_in_stream.RowsInStream, "_values", values)
+    monkeypatch.setattr(rows_in_stream._Run, "_range", in_range)
     return made

@@ -1,11 +1,19 @@
 """Estimates that stay on a device, in a stream of the caller's: on the stand-in for CuPy, where nothing waits."""
 
+import re
+
 import numpy as np
 import pytest
+from numba import types
 
 import mcgrad as mg
 from mcgrad.backends.cuda.stream_run import Key, Places
+from mcgrad.codegen.cuda.choose import emit
+from mcgrad.codegen.cuda.key_in_memory import with_key_in_memory
 from mcgrad.ir.spaces import param
+from mcgrad.kernels import in_stream as kernels
+from mcgrad.toolchain import ptx
+from tests.cuda import machines
 from tests.cuda.test_backend import CASES, build, machine as machine
 
 STREAM = 7
@@ -186,7 +194,7 @@ def test_values_of_the_host_are_refused_or_copied_once(machine):
     for c, copies in ((0.25, 1), (0.25, 0), (0.75, 1)):
         before = machine.allocations
         found = put(machine, estimator, values={**values, param("c"): np.array(c)})
-        copied = [x.there for x in next(iter(estimator.in_streams._runs.values()))._copies.values()]
+        copied = next(iter(estimator.in_streams._runs.values()))._copies.all()
         assert len(copied) == 1
         machine.synchronize(STREAM)
         np.testing.assert_allclose(found.means.get()[0], estimator(1000, seed=5, c=c).value, rtol=1e-10)
@@ -273,7 +281,7 @@ OBSTACLES = {
     "pilot": (mg.Normal(0.0, 1.0), {"method": "score", "baseline": "optimal"}, "pilot of method"),
     "raise": (mg.Normal(0.0, 1.0), {"nonfinite": "raise"}, "nonfinite"),
     "check": (Checked(0.0, 1.0), {}, "parameters of Checked are checked on the host"),
-    "batch": (mg.Normal(np.zeros(2), 1.0, batch_ndim=1), {}, "rows of a batch"),
+    "common noise": (mg.Normal(np.zeros(2), 1.0, batch_ndim=1), {"common_noise": True}, "rows with common noise"),
     "backend": (mg.Normal(0.0, 1.0), {"backend": "numpy"}, "'numpy'"),
 }
 
@@ -283,3 +291,23 @@ def test_what_stays_on_the_host_says_why(machine, name):
     q, options, message = OBSTACLES[name]
     estimator = mg.Estimator(lambda z: z**2, q, **{"backend": "cuda", **options})
     assert message in estimator.in_streams.obstacle()
+
+
+def test_kernels_compile():
+    """Those of kernels/in_stream.py, and an emitted one whose arguments are as wide as a launch makes them."""
+    codes = [
+        ptx.function_ptx(kernels.key, kernels.KEY, (8, 0)),
+        ptx.function_ptx(kernels.row_ids, kernels.ROW_IDS, (8, 0)),
+    ]
+    codes.append(ptx.function_ptx(kernels.shift, kernels.shift_signature(types.float32), (8, 0)))
+    codes.append(ptx.function_ptx(kernels.results, kernels.results_signature(types.float32, types.float32), (8, 0)))
+    program = mg.Estimator(lambda z: z**2, mg.Normal(), backend="numpy", dtype="float32").program
+    emitted = with_key_in_memory(emit(program, True, by_value=False))
+    codes.append(ptx.ptx(emitted.source, "kernel", (8, 0), []))
+    widths = {"u64": 8, "u32": 4, "f64": 8, "f32": 4, "u8": 1, "b8": 1}
+    found = [[widths[kind] for kind in re.findall(r"\.param \.(\w+)", code.text)] for code in codes]
+    assert found[0] == [4, 4, 8]
+    assert found[1] == [8, 8, 4, 8]
+    assert found[-1] == [8, 8, 8, 8, 8, 4, 1, 8, 8, 8]
+    for name, of in zip(("key", "shift", "results"), (found[0], *found[2:4]), strict=True):
+        assert of == [8 if kind.startswith("pointer") else int(kind[-2:]) // 8 for kind in machines.IN_STREAM[name]]

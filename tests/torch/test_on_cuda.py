@@ -10,6 +10,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.system.recent import Recent
+from tests.cuda import row_machines
 from tests.cuda.test_backend import machine as machine
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
@@ -35,6 +36,11 @@ class There(torch.Tensor):
 
 @pytest.fixture
 def device(machine, monkeypatch):
+    """A machine as PyTorch's device, whose current stream is `STREAM`."""
+    return prepare(machine, monkeypatch)
+
+
+def prepare(machine, monkeypatch):
     machine.streams[STREAM] = machine.streams[0].__class__()
     machine.torch_memory = []
     empty = torch.empty
@@ -91,7 +97,7 @@ class Case:
         call, known = self.call, self.problem.known
         arrays = [x.on_the_device if leaf.is_fixed else x for leaf, x in zip(known, self.tensors, strict=True)]
         return on_cuda.outputs(
-            self.problem, self.tensors, arrays, call.n, seed, call.dtype, call.errors, (), There.device
+            self.problem, self.tensors, arrays, call.n, seed, call.dtype, call.errors, (), 6, There.device
         )
 
 
@@ -185,3 +191,37 @@ def test_seeds_of_a_captured_call_are_drawn_on_the_device(device, monkeypatch):
     seeds.seed_number(None, None, like)
     assert [str(options["device"]) for options in asked] == ["cpu", "cuda:0"]
     assert seeds.seed_number(4, None, like) == 4
+
+
+def by_row(z, w, x):
+    return np.sum(np.square(z - x) * w)
+
+
+@pytest.mark.parametrize("reduce", [None, "sum"])
+def test_batches_stay_on_the_device(monkeypatch, reduce):
+    """The stand-in's streams work at once here, as what is computed of moments on a device does not wait for them."""
+    machine = row_machines.machine(monkeypatch)
+    prepare(machine, monkeypatch)
+    machine.eager = True
+    loc, x = np.arange(6.0).reshape(3, 2) / 10, np.arange(6.0).reshape(3, 2)
+    own = {"loc": torch.tensor(loc, requires_grad=True), "scale": torch.tensor(0.5, requires_grad=True)}
+    options = {"method": "pathwise", "baseline": None, "k": 16, "backend": "cuda", "threads": None}
+    options |= {"nonfinite": "propagate", "batched_params": (), "batched_data": "x"}
+    params, data = {"w": torch.tensor(W, requires_grad=True)}, {"x": torch.tensor(x)}
+    static = {**own, "batch_ndim": 1}
+    call, found, kept = _prepared(
+        by_row, mg.Normal, 200, params, data, None, tuple(options.items()), reduce, static, True
+    )
+    assert kept
+    tensors = [there(machine, x.detach()).as_subclass(There) for x in found.tensors]
+    operator.solve(tensors, 5, *call)
+    machine.waits = machine.transfers = 0
+    value, grad, stderr, nonfinite = operator.solve(tensors, 6, *call)
+    assert (machine.waits, machine.transfers) == (0, 0)
+    est = mg.Estimator(by_row, mg.Normal(loc, 0.5, batch_ndim=1), params={"w": W}, data={"x": x}, batched_data="x",
+                       backend="numpy", reduce=reduce or "none")(200, 6)  # fmt: skip
+    np.testing.assert_allclose(value, est.value, rtol=1e-9)
+    np.testing.assert_allclose(grad, np.concatenate([np.ravel(est.grad[n]) for n in ("loc", "scale", "w")]), rtol=1e-9)
+    errors = [est.stderr, *(est.grad_stderr[n] for n in ("loc", "scale", "w"))]
+    np.testing.assert_allclose(stderr, np.concatenate([np.ravel(x) for x in errors]), rtol=1e-9)
+    assert nonfinite == 0

@@ -343,6 +343,12 @@ class Distribution(Family):
         return unseen or any(checks_on_host(self._constraint(path)) for path in self.shapes)
 
     @property
+    def checks_rows_together(self) -> bool:
+        """Whether many rows' values are checked at once, by whole arrays."""
+        by_row = [self._constraint(path) for path in self.shapes if self.batch and path in self.batch.by_row]
+        return all(constraint.rows is not None for constraint in by_row) and not self.has_check
+
+    @property
     def relates(self) -> bool:
         """Whether `relations` has what `check` looks at: no class nearer to this one has another check."""
         return next("relations" in vars(kind) for kind in type(self).__mro__ if vars(kind).keys() & CHECKS)

@@ -6,7 +6,7 @@ the PyTorch and JAX parts of the package then call the Estimator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -17,7 +17,6 @@ from mcgrad.arrays import as_dtype, computing, on_device
 from mcgrad.backends.base import Kernel
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
-from mcgrad.engine.epilogue import Finisher
 from mcgrad.inputs import arguments
 from mcgrad.ir.interpret import THROUGH_HOST
 from mcgrad.ir.program import toposort
@@ -31,14 +30,14 @@ class InStreams:
     ----------
     derived : Derivation
     dispatched : Dispatched
-    finish : Finisher
+    finish : Finisher or RowFinisher
     nonfinite : str
         As for `Estimator`.
     """
 
-    def __init__(self, derived: Derivation, dispatched: Dispatched, finish: Finisher, nonfinite: str) -> None:
+    def __init__(self, derived: Derivation, dispatched: Dispatched, finish: Any, nonfinite: str) -> None:
         self._derived, self._dispatched, self._finish, self._nonfinite = derived, dispatched, finish, nonfinite
-        self._runs: dict[tuple[int, bool, tuple[str, ...]], Any] = {}
+        self._runs: dict[Hashable, Any] = {}
         self._own = {**{param(path): x for path, x in derived.q.flat_params.items()}}
         self._own |= {param(path): x for path, x in derived.inputs.params.items()}
         self._lock = RLock()
@@ -48,8 +47,6 @@ class InStreams:
         derived, dispatched = self._derived, self._dispatched
         if dispatched.running.backend.name != CUDA:
             return f"the backend is {dispatched.running.backend.name!r}"
-        if derived.batch:
-            return "rows of a batch are averaged by way of the host"
         if derived.pilots:
             return f"the pilot of method {derived.plan.method!r} runs on the host"
         if self._nonfinite == "raise":
@@ -125,7 +122,8 @@ class InStreams:
 
     def _known(self, inputs: Values, wrt: tuple[str, ...]) -> Mapping[tuple[int, int], Any]:
         """Return constants and factors by their places, with the gradient in another order of its parameters."""
-        found, components = self._finish.known(inputs), self._derived.components
+        components = self._derived.components
+        found: dict[tuple[int, int], Any] = self._finish.known(inputs)
         end = components.values.stop
         if not found or wrt == self._derived.wrt:
             return found
@@ -147,7 +145,7 @@ class InStreams:
         from mcgrad.backends.cuda.in_stream import InStream
 
         with self._lock:
-            key = id(kernel), checked, wrt
+            key: Hashable = (id(kernel), checked, wrt)
             if key not in self._runs:
                 dtype, finishing = np.dtype(self._derived.dtype), self._finish.finishing().ordered(self._order(wrt))
                 self._runs[key] = InStream(kernel, finishing, dtype, checked)  # type: ignore[arg-type]

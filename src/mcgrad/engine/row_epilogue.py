@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +54,8 @@ class RowFinisher:
     ) -> None:
         outputs = program.outputs
         self._components, self._over_rows = components, over_rows
-        self._by_row = _Layout([out for out in outputs if not out.summed], free)
-        self._summed = _Layout([out for out in outputs if out.summed], free)
+        self._by_row = Layout([out for out in outputs if not out.summed], free)
+        self._summed = Layout([out for out in outputs if out.summed], free)
         self.random = self._by_row.random
         self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
         self._host = HostValues(self._roots, WIDE)
@@ -111,6 +111,24 @@ class RowFinisher:
         totals[unknown] = variances[unknown] = np.nan
         return Finished(RowMoments(counts, means, norms, totals, variances, self._degrees(partial)), nonfinite)
 
+    @property
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Where the components by row are, and those that are summed over the rows."""
+        return self._by_row, self._summed
+
+    @property
+    def roots(self) -> list[Var]:
+        """Constant outputs and factors."""
+        return self._roots
+
+    def known(self, inputs: Values) -> dict[Var, Any]:
+        """Return constant outputs and factors, of shape (rows, size), or (1, size) where all rows have the same.
+
+        They are on the device where they depend on an input that is there.
+        """
+        found = self._host.rows(inputs) if self._roots else []
+        return {var: x.reshape(var.size, x.shape[-1]).T for var, x in zip(self._roots, found, strict=True)}
+
     def _degrees(self, partial: RowPartial) -> Float64Array:
         """Return the degrees of freedom of all sums; those that no draw changes have the degrees of the draws."""
         degrees = np.full(len(self._summed.random), float(np.maximum(partial.counts - 1, 0).sum()))
@@ -126,7 +144,7 @@ class RowFinisher:
         return {var: x.reshape(var.size, x.shape[-1]).T for var, x in zip(self._roots, found, strict=True)}
 
 
-class _Layout:
+class Layout:
     """Where the components of some outputs are, and which of them are random or fixed at zero."""
 
     def __init__(self, outputs: list[Output], free: Mapping[str, Mask]) -> None:

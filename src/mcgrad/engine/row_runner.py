@@ -43,6 +43,10 @@ class RowRunner:
         Options of runs.
     dispatched : Dispatched
         The Program on a backend.
+
+    Attributes
+    ----------
+    finish : RowFinisher
     """
 
     def __init__(self, derived: Derivation, options: Options, dispatched: Dispatched) -> None:
@@ -54,7 +58,7 @@ class RowRunner:
         own = {path: shape for path, shape in shapes.items() if path not in self._shared}
         self._components = replace(derived.components, shapes=own)
         self._over_rows = self._components.over_rows(self._shared)
-        self._finish = RowFinisher(derived.program, derived.q.template.free, self._components, self._over_rows)
+        self.finish = RowFinisher(derived.program, derived.q.template.free, self._components, self._over_rows)
         omit, self._threads = options.nonfinite == "omit", options.threads
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
         self._common = None
@@ -177,7 +181,7 @@ class RowRunner:
         """
         values = {**values, **self._pilots(values, len(numbers), call)}
         averaged, seconds, backend = self._average(values, numbers, call)
-        finished = self._finish(averaged, values, self._nonfinite == "omit")
+        finished = self.finish(averaged, values, self._nonfinite == "omit")
         self._check(*finished, values, shape, call.n)
         return finished, seconds, backend
 
@@ -221,7 +225,7 @@ class RowRunner:
         if self._along and q.bridges is not None:
             warn_of_gaps(q, self._of_row(values, 0), self._along, n)
             self._along = []
-        of_row, random = partial(self._of_row, values), (self._common or self._finish).random
+        of_row, random = partial(self._of_row, values), (self._common or self.finish).random
         warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
 
     def _of_row(self, values: Values, row: int) -> Values:

@@ -17,6 +17,7 @@ from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.row_runner import RowRunner
+from mcgrad.engine.rows_in_streams import RowsInStreams
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
 from mcgrad.ir.spaces import Values
@@ -54,8 +55,12 @@ class Runner:
         self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
-        self.in_streams = InStreams(derived, self.dispatched, self._finish, options.nonfinite)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
+        self.in_streams = (
+            RowsInStreams(derived, self.dispatched, self.rows.finish, options.nonfinite)
+            if self.rows
+            else InStreams(derived, self.dispatched, self._finish, options.nonfinite)
+        )
 
     def estimate(self, values: Values, call: Call) -> Estimate:
         """Estimate over the draws of a call.

@@ -16,6 +16,7 @@ from mcgrad.arrays import as_cupy, cupy, stream_at
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.ir.spaces import Input, Space, param
+from mcgrad.torch.leaves import Leaf
 from mcgrad.torch.rows import DATA
 
 REFUSED = "a CUDA graph cannot capture this expectation"
@@ -32,6 +33,7 @@ def outputs(
     dtype: torch.dtype,
     errors: bool,
     shape: tuple[int, ...],
+    size: int,
     device: torch.device,
 ) -> list[torch.Tensor] | None:
     """Return the value, the gradient and, if asked for, the standard errors and the number of draws not finite.
@@ -45,6 +47,8 @@ def outputs(
     seed : int or int64 Tensor on the device
     dtype, errors, shape
         As for the operator.
+    size : int
+        How many numbers the gradient has.
     device : torch.device
         Of the tensors that are not on the host.
 
@@ -65,24 +69,22 @@ def outputs(
     if capturing and not solved.has_estimator(arrays):
         raise BackendError(f"{REFUSED}: it was not called before, which compiles it; {WARM}")
     estimator = solved.estimator(arrays)
-    obstacle = _obstacle(solved, estimator, tensors, shape)
+    obstacle = _obstacle(solved, estimator, tensors, shape, size)
     if obstacle is not None and capturing:
         raise BackendError(f"{REFUSED}: {obstacle}")
     if obstacle is not None:
         return None
-    components = estimator.derived.components
     stream = torch.cuda.current_stream(device).cuda_stream
     value = torch.empty(shape, dtype=dtype, device=device)
-    grad = torch.empty(len(components) - value.numel(), dtype=dtype, device=device)
-    stderr = torch.empty(len(components) if errors else 0, dtype=dtype, device=device)
+    grad = torch.empty(size, dtype=dtype, device=device)
+    stderr = torch.empty(value.numel() + size if errors else 0, dtype=dtype, device=device)
     nonfinite = torch.empty((), dtype=torch.int64, device=device)
     library = cupy()
     with stream_at(stream), library.cuda.using_allocator(Allocator(device)):
         changes = {}
         for leaf, x, array in zip(solved.known, tensors, arrays, strict=True):
             if not leaf.is_fixed:
-                name = Input(Space.DATA, leaf.path) if leaf.argument == DATA else param(leaf.path)
-                changes[name] = array if x.is_cpu else as_cupy(leaf.path, x.detach())
+                changes[_name(leaf)] = array if x.is_cpu else as_cupy(leaf.path, x.detach())
         places = [x.data_ptr() for x in ((value, grad, stderr, nonfinite) if errors else (value, grad))]
         key = seed if isinstance(seed, int) else (seed.data_ptr(), seed.data_ptr() + 4)
         estimator.in_streams.put(changes, n, key, places, solved.wrt, _index(device), stream)
@@ -108,14 +110,25 @@ class Allocator:
         return kind.MemoryPointer(kind.UnownedMemory(held.data_ptr(), nbytes, held, _index(self._device)), 0)
 
 
-def _obstacle(solved: Any, estimator: Estimator, tensors: Sequence[torch.Tensor], shape: tuple[int, ...]) -> str | None:
+def _obstacle(
+    solved: Any, estimator: Estimator, tensors: Sequence[torch.Tensor], shape: tuple[int, ...], size: int
+) -> str | None:
     """Return why the estimate cannot stay on the device, or None."""
     for leaf, x in zip(solved.known, tensors, strict=True):
         if leaf.is_fixed and not x.is_cpu:
             return f"{leaf.path} {WHOLE}"
-    if math.prod(shape) != estimator.derived.components.values.stop:
+    derived = estimator.derived
+    if derived.batch and not all(x.numel() for x in tensors):
+        return "a batch without rows"
+    if derived.batch and any(leaf.by_row != (_name(leaf) in derived.batch.by_row) for leaf in solved.known):
+        return "other tensors have rows than q says"
+    if not derived.batch and math.prod(shape) + size != len(derived.components):
         return "the value has other axes"
     return estimator.in_streams.obstacle()
+
+
+def _name(leaf: Leaf) -> Input:
+    return Input(Space.DATA, leaf.path) if leaf.argument == DATA else param(leaf.path)
 
 
 def _index(device: torch.device) -> int:

@@ -102,12 +102,14 @@ def solve(
     They are on the device of the first tensor that is not in host memory. A seed on a CUDA device is read there, unless
     the estimate goes by way of the host.
     """
-    _, dtype, errors, kept, *rows = others
+    differentiable, dtype, errors, kept, *fields = others
     solved = problem(number) if kept else problem(number).alone
-    shape = Rows(tuple(rows[0]), tuple(rows[1]), *rows[2:]).value
+    rows = Rows(tuple(fields[0]), tuple(fields[1]), *fields[2:])
+    shape = rows.value
     arrays, device = arrays_of(solved, tensors)
     if device is not None and device.type == "cuda":
-        found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, shape, device)
+        size = sum(map(math.prod, rows.shapes(_kinds(tensors, differentiable)))) if kept else 0
+        found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, shape, size, device)
         if found is not None:
             return found
     seed = seed if isinstance(seed, int) else seed_of(seed)

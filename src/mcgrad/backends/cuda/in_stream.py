@@ -14,10 +14,10 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mcgrad.arrays import on_device, to_device
 from mcgrad.backends.cuda.compiled import Compiled, compiling
+from mcgrad.backends.cuda.copies import Copies, keep
 from mcgrad.backends.cuda.driver import Device, within
 from mcgrad.backends.cuda.kernel import CudaKernel
 from mcgrad.backends.cuda.stream_run import WIDE, Key, Known, Lasting, Places, Prepared, StreamRun, placed
@@ -32,9 +32,6 @@ FIRST = (
     "the first run of an expectation, which compiles and copies, while a CUDA graph is captured; call it once before, "
     "with arguments like these, in any stream"
 )
-ELSEWHERE = "a value in host memory that is new, while a CUDA graph is captured; put it on the device"
-
-_captured: list[Any] = []  # what graphs refer to
 
 
 class InStream:
@@ -55,13 +52,12 @@ class InStream:
         code = with_key_in_memory(emit(kernel.program, checked, by_value=False))
         self.compiled = Compiled(code, kernel.program.dtype)
         self._prepared: dict[int, Prepared] = {}
-        self._copies: dict[tuple[int, Input], _Copy] = {}
+        self._copies = Copies()
         self._lock = threading.RLock()
 
     def on_device(self, inputs: Values, device: Device, stream: int) -> dict[Input, Any]:
         """Return inputs as arrays on a device: those of the host are copied where an earlier call had others."""
-        with device.current(), within(stream):
-            return {name: x if on_device(x) else self._copy(name, x, device, stream) for name, x in inputs.items()}
+        return self._copies(inputs, device, stream)
 
     def __call__(
         self,
@@ -102,19 +98,8 @@ class InStream:
                     raise BackendError(FIRST)
                 shared = self._prepare(inputs, known, device, stream)
             elif capturing:
-                _captured.append((self, shared, list(self._copies.values())))
+                keep(self, shared, *self._copies.all())
             StreamRun(shared, device, stream).put(inputs, known, list(accepted), seed, draws, omit, places)
-
-    def _copy(self, name: Input, x: npt.NDArray[Any], device: Device, stream: int) -> Any:
-        """Return a copy of an input on the device: the last one, where it has the same content."""
-        found = self._copies.get((device.index, name))
-        capturing = device.is_capturing(stream)
-        if found is not None and found.holds(x) and (capturing or found.stream == stream):
-            return found.there
-        if capturing:
-            raise BackendError(f"{name.path}: {ELSEWHERE}")
-        found = self._copies[device.index, name] = _Copy(x, stream)
-        return found.there
 
     def _prepare(self, inputs: Values, known: Known, device: Device, stream: int) -> Prepared:
         """Compile, copy and compute what stays the same, and wait for it."""
@@ -175,15 +160,3 @@ def functions(device: Device, dtype: np.dtype[Any], result: np.dtype[Any]) -> li
             ptx.function_ptx(kernels.results, kernels.results_signature(real, of_result), device.cc),
         ]
     return [device.load(code) for code in codes]
-
-
-class _Copy:
-    """An array of the host, and its copy on the device, made in a stream."""
-
-    def __init__(self, x: npt.NDArray[Any], stream: int) -> None:
-        self._host = x if x.base is None and not x.flags.writeable else x.copy()
-        self.there, self.stream = to_device(self._host), stream
-
-    def holds(self, x: npt.NDArray[Any]) -> bool:
-        mine = self._host
-        return x is mine or (x.dtype == mine.dtype and x.shape == mine.shape and x.tobytes() == mine.tobytes())
