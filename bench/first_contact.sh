@@ -64,6 +64,7 @@ fi
 step draws 50 "$out/draws.txt" "$python" bench/first_contact/draws.py
 step tests 90 "$out/tests.txt" "$python" -m pytest -m gpu -n 12 -q -p no:cacheprovider \
     -k "${BENCH_TESTS:-}" tests/cuda/test_device.py tests/cuda/test_device_rows.py
+step frameworks 45 "$out/tests.txt" "$python" bench/first_contact/frameworks.py
 once=(bench/gpu_once.py --problems logistic scalar fullcov50 rosenbrock10 asian chain100 noise)
 for tool in memcheck racecheck; do
     with compute-sanitizer "$tool" 30 "$out/sanitizer.txt" \
