@@ -19,6 +19,7 @@ from mcgrad.jobs.job import Job
 from mcgrad.jobs.output_lock import locked
 from mcgrad.jobs.signals import ends_the_process
 from mcgrad.jobs.targets import refuse_other, refuse_others
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.files import folder_for, is_whole, mend, paths, save, save_elsewhere
 from mcgrad.results.format import duration
@@ -129,7 +130,7 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
 
 def _estimated(
     ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn
-) -> tuple[Estimate, str, str]:
+) -> tuple[Estimate | BatchEstimate, str, str]:
     """Run with checkpoints, print and write the result; an exception or a signal leaves a checkpoint."""
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
@@ -160,7 +161,7 @@ def _estimated(
     return estimate, state, why
 
 
-def _written(estimate: Estimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
+def _written(estimate: Estimate | BatchEstimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
     """Write the results to their path, or else to another folder, or else print them."""
     try:
         refuse_others(
@@ -202,7 +203,7 @@ def _all_held(
     return ended
 
 
-def _compare(job: Job, estimator: Estimator, estimate: Estimate, say: Say) -> bool:
+def _compare(job: Job, estimator: Estimator, estimate: Estimate | BatchEstimate, say: Say) -> bool:
     """Print the difference from the NumPy reference on the same draws, and the ratio of their speeds."""
     reference = job.estimator(REFERENCE)
     if reference.fingerprint != estimator.fingerprint:

@@ -14,6 +14,7 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 
 
@@ -44,7 +45,7 @@ def estimate(
     common_noise: bool = False,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
-) -> Estimate:
+) -> Estimate | BatchEstimate:
     """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
 
     Parameters

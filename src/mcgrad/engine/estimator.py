@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
 
@@ -244,7 +245,7 @@ class Estimator:
         out: Mapping[str, Any] | None = None,
         cotangent: Any = None,
         **changes: Any,
-    ) -> Estimate:
+    ) -> Estimate | BatchEstimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
 
         Parameters
@@ -316,7 +317,7 @@ class Estimator:
         out: Mapping[str, Any] | None = None,
         changes: Mapping[str, Any] = MappingProxyType({}),
         cotangent: Any = None,
-    ) -> Estimate:
+    ) -> Estimate | BatchEstimate:
         values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
         value, grad = runner.shapes(shape)
         arrays = None if out is None else Out.of(out, value, grad)
@@ -328,12 +329,12 @@ class Estimator:
                 found = runner.estimate(values, shape, numbers, watched)
         if arrays:
             arrays.fill(found)
-        return cast(Estimate, found)  # with the same attributes, which are arrays
+        return found
 
-    def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate:
+    def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate | BatchEstimate:
         """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""
         assert self._runner.rows
-        return cast(Estimate, self._runner.rows.of_rows(chosen, self._call(n, seed, 0, rows), rows))
+        return self._runner.rows.of_rows(chosen, self._call(n, seed, 0, rows), rows)
 
     def run(
         self,
@@ -344,7 +345,7 @@ class Estimator:
         rows: Any = None,
         watch: Watch | None = None,
         resume: State | None = None,
-    ) -> Estimate:
+    ) -> Estimate | BatchEstimate:
         """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters

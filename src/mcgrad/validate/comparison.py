@@ -286,16 +286,18 @@ def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, .
         raise ParameterError("n", f"{n:,}", f"at least {2 * unit}, for groups of {unit} draws")
     for estimator in estimators.values():
         estimator(step if batch else WARM * unit, seed)
-    parts: dict[str, list[Estimate]] = {name: [] for name in estimators}
+    parts: dict[str, list[Estimate | BatchEstimate]] = {name: [] for name in estimators}
     for i in range(REPEATS if batch else rounds):
         for name, estimator in estimators.items():
             parts[name].append(estimator(step, seed, first=0 if batch else i * step))
     return tuple(_row(name, found, found[:rounds]) for name, found in parts.items())
 
 
-def _row(method: str, timed: list[Estimate], parts: list[Estimate]) -> Row:
+def _row(method: str, timed: list[Estimate | BatchEstimate], parts: list[Estimate | BatchEstimate]) -> Row:
     whole = parts[0]
-    for part in parts[1:]:
+    for part in parts[1:]:  # of a batch there is one
+        assert isinstance(whole, Estimate)
+        assert isinstance(part, Estimate)
         whole = whole.merge(part)
     with np.errstate(over="ignore", under="ignore"):
         variance = np.square(_gradient(whole).errors) * whole.n

@@ -11,6 +11,7 @@ from mcgrad.arrays import all_to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
 from mcgrad.ir.spaces import Values
+from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 
 MOST = 8  # rows that are looked at, unless a caller asks for others
@@ -44,7 +45,9 @@ def spread(rows: int, most: int) -> list[int]:
     return [i * (rows - 1) // max(most - 1, 1) for i in range(most)]
 
 
-def averaged(estimator: Estimator, rows: Sequence[int], n: int, seed: int, numbers: Any = None) -> Estimate:
+def averaged(
+    estimator: Estimator, rows: Sequence[int], n: int, seed: int, numbers: Any = None
+) -> Estimate | BatchEstimate:
     """Estimate by n draws: of a batch some rows, counted in C order; all of them with common noise.
 
     Parameters
