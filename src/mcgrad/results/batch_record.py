@@ -31,9 +31,7 @@ FIELDS = frozenset({
     "moments", "total", "differences",
 })  # fmt: skip
 LATER = frozenset({DIGEST, *RESULTS, *record.OF_ARRAYS})  # which not all have
-LISTED = (
-    10_000  # numbers by row, beyond which arrays are packed and the results left out: lists take a second for 100,000
-)
+LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
 
