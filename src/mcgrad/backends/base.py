@@ -109,6 +109,12 @@ def loaded(kernel: Kernel, n: int) -> Kernel:
     return found
 
 
+def load_rows(kernel: Kernel, start: int, stop: int) -> None:
+    """Compile what calls of the draws start .. stop of many rows use, where a kernel can before values are known."""
+    if hasattr(kernel, "load_rows"):
+        kernel.load_rows(start, stop)
+
+
 @dataclass(frozen=True, slots=True)
 class RowPartial:
     """Moments of a Program with rows over the draws of some consecutive rows.

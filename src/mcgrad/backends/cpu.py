@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mcgrad.backends.base import Array, Cost, Shift
 from mcgrad.backends.blas_threads import one_blas_thread
 from mcgrad.backends.chunks import CORE, Chunks, split
-from mcgrad.backends.cpu_batch import CpuBatch
+from mcgrad.backends.cpu_batch import CpuBatch, lanes_of_rows
 from mcgrad.backends.cpu_compiled import Compiled
 from mcgrad.backends.cpu_few import ByElement
 from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, row_lanes
@@ -169,6 +169,11 @@ class CpuKernel:
         found = row_lanes(self.program, "seeds")
         assert found is not None, "asked for where there is `row_lanes` only"
         return found
+
+    def load_rows(self, start: int, stop: int) -> None:
+        """Compile what calls of the draws start .. stop of many rows use."""
+        if lanes_of_rows(self, start, stop) is None:
+            self.for_rows(stop - start).rows  # noqa: B018
 
     def bind_rows(self, inputs: Values, numbers: npt.NDArray[np.int64]) -> CpuBatch:
         """Compute what is the same for all draws of all rows."""

@@ -51,8 +51,7 @@ class CpuBatch:
 
     def over_rows(self, start: int, stop: int) -> CpuRowLanes | None:
         """Lanes carry rows, if they can."""
-        pair = self._kernel.program.dtype == "float32" and start // 2 == (stop - 1) // 2
-        compiled = self._kernel.row_pairs if pair else self._kernel.row_lanes
+        compiled = lanes_of_rows(self._kernel, start, stop)
         if compiled is None:
             return None
         found = self._over_rows.get(compiled)
@@ -62,8 +61,7 @@ class CpuBatch:
 
     def chosen(self, start: int, stop: int) -> BoundRows:
         """What averages the draws start .. stop of each row."""
-        few = stop - start < self._kernel.block
-        return (self.over_rows(start, stop) if few else None) or self.over_draws(stop - start)
+        return self.over_rows(start, stop) or self.over_draws(stop - start)
 
     def chunks(self, n: int) -> Iterable[Chunk]:
         """Cut the rows into ranges."""
@@ -72,3 +70,11 @@ class CpuBatch:
     def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         return self.chosen(start, stop).partial(seed, start, stop, rows, omit)
+
+
+def lanes_of_rows(kernel: CpuKernel, start: int, stop: int) -> CompiledRowLanes | None:
+    """Return what averages the draws start .. stop of rows that lanes carry; None where they carry draws."""
+    if stop - start >= kernel.block:
+        return None
+    pair = kernel.program.dtype == "float32" and start // 2 == (stop - 1) // 2
+    return kernel.row_pairs if pair else kernel.row_lanes

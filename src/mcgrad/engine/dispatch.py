@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices, loaded
+from mcgrad.backends.base import Backend, Cost, Kernel, OnDevices, load_rows, loaded
 from mcgrad.backends.rates import Rated
 from mcgrad.backends.registry import AUTO, backends, find
 from mcgrad.errors import BackendError, BackendWarning, ParameterError, user_level
@@ -204,8 +204,11 @@ class Dispatched:
 
     def _kernel(self, backend: Backend) -> Kernel:
         kernel = backend.compile(self.program)
-        if self.draws is not None and self.rows is None:
-            loaded(kernel, self.draws)  # before anything runs
+        if self.draws is not None:  # before anything runs
+            if self.rows is None:
+                loaded(kernel, self.draws)
+            elif self.rows:
+                load_rows(kernel, 0, self.draws // self.rows)
         if self.devices is None:
             return kernel
         if isinstance(kernel, OnDevices):

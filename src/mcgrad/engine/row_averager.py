@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
-from mcgrad.backends.base import AveragesRows, Bound, BoundRows, Kernel, Partial, RowPartial, Shift
+from mcgrad.backends.base import AveragesRows, Bound, BoundRows, Kernel, Partial, RowPartial, Shift, load_rows
 from mcgrad.backends.row_by_row import RowByRow, by_row, together
 from mcgrad.engine.call import Call, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
@@ -100,9 +100,11 @@ class RowAverager:
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
+        over = self._long_rows if _is_long(kernel, start, stop) else self._rows
+        if over == self._rows:
+            load_rows(kernel, start, stop)
         with kernel.limits():
             whole = _Whole(len(numbers), self._empty, running.backend.name, resume)
-            over = self._long_rows if _is_long(kernel, start, stop) else self._rows
             over(kernel, values, numbers, call, whole)
             return RowAverage(whole.partial, whole.seconds, whole.backend)
 

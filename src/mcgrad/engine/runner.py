@@ -120,6 +120,6 @@ def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispa
     name = options.backend if derived.program.body() else "numpy"  # no kernel is needed
     if options.output == "device":
         name = CUDA
-    rows = derived.batch.size if derived.batch else None
+    rows = derived.batch.size if derived.batch and not derived.batch.common_noise else None
     draws = options.draws and derived.groups.of(options.draws) * (1 if rows is None else rows)
     return Dispatched(name, derived.program, draws, thread_count(options.threads), options.devices, prefer, why, rows)
