@@ -35,6 +35,7 @@ from mcgrad.ir.program import Program
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 THREADS = 256
+WARP = 32
 SHARED = 80 * 1024  # bytes of a block: two blocks fit on a multiprocessor of an A100 or H100
 TOGETHER = 2  # blocks on a multiprocessor, which their registers must allow
 GLOBAL_GROUPS = 32  # of threads with different draws, where rows are in global memory
@@ -138,12 +139,12 @@ def choose_shape(
 ) -> tuple[Shape, bool]:
     """Return the shape with most draws whose rows fit in shared memory, if any do; the same for every device.
 
-    It has `groups` groups of threads with different draws, or fewer, and `most` threads in each, or fewer; by default
-    as many as a block has threads.
+    It has `groups` groups of threads with different draws, or fewer, and `most` threads in each, or fewer, where that
+    makes a warp; by default as many as a block has threads.
     """
     groups, most = groups or THREADS, most or THREADS
     while groups:
-        shape = Shape(min(THREADS // groups, most), groups, DRAWS_PER_GROUP[dtype])
+        shape = Shape(min(THREADS // groups, max(most, WARP // groups)), groups, DRAWS_PER_GROUP[dtype])
         rows = allocate(kernel, shape, tilings(kernel.block, shape), sums.checked).total
         if (rows * shape.lanes + sums.size(shape)) * np.dtype(dtype).itemsize <= SHARED:
             return shape, True

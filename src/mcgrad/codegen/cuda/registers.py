@@ -104,7 +104,7 @@ def _write_chunk(source: Source, straight: Straight, group: int, checked: bool, 
     if apart:
         with source.compound("if whole:"), source.compound(f"for turn in range({TURNS}):"):
             _write_turn(source, straight, group)
-            write_draws(source, straight, group)
+            _write_draws(source, straight, group)
     with source.compound("else:" if apart else "if True:"), source.compound(f"for turn in range({TURNS}):"):
         source.add(f"d0 = first + int64(int32(turn) * int32({THREADS}) + int32(cuda.threadIdx.x)) * int64({group})")
         with source.compound(f"if whole or (d0 < stop and d0 + int64({group}) > start):"):
@@ -113,7 +113,7 @@ def _write_chunk(source: Source, straight: Straight, group: int, checked: bool, 
                 write_one_by_one(source, straight, group, checked)
             else:
                 with source.compound(f"if whole or (start <= d0 and d0 + int64({group}) <= stop):"):
-                    write_draws(source, straight, group)
+                    _write_draws(source, straight, group)
                 with source.compound("else:"):
                     write_one_by_one(source, straight, group, checked)
     for row, name in enumerate(sums):
@@ -139,13 +139,13 @@ def _write_sums(source: Source, outputs: list[str]) -> None:
         source.add(f"d = {name} - p{i}", f"s{i} += d", f"q{i} += d * d")
 
 
-def write_draws(source: Source, straight: Straight, group: int, add: Add = _write_sums) -> None:
+def _write_draws(source: Source, straight: Straight, group: int) -> None:
     """Write the draws of a group: outputs, then sums."""
     for k in range(group):
         noise = [f"{name}_{k}" for name in straight.noise]
         outputs = [f"o{i}_{k}" for i in range(len(straight.outputs))]
         source.add(f"{', '.join(outputs)}, = draw({', '.join([*noise, *straight.constants])})")
-        add(source, outputs)
+        _write_sums(source, outputs)
 
 
 def write_one_by_one(source: Source, straight: Straight, group: int, checked: bool, add: Add = _write_sums) -> None:

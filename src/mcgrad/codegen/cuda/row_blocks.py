@@ -7,8 +7,6 @@ turns are, about the means of the first.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from mcgrad.codegen.cuda.blocks import (
@@ -26,8 +24,11 @@ from mcgrad.codegen.cuda.blocks import (
 from mcgrad.codegen.cuda.kernel import head, offsets
 from mcgrad.codegen.cuda.printer import ThreadPrinter
 from mcgrad.codegen.cuda.rows import ARGUMENTS, ROW, TYPES, EmittedRows, RowArguments, width
-from mcgrad.codegen.cuda.sums import group_lines, result_lines
+from mcgrad.codegen.cuda.sums import Sums, group_lines, result_lines
+from mcgrad.codegen.cuda.thread_split import Shape
+from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Cell, Element
+from mcgrad.codegen.loops.loop_tree import Gemm, Loop, walk
 from mcgrad.codegen.text import Source, elementwise_ops, indented
 from mcgrad.ir.program import Level, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
@@ -64,7 +65,10 @@ def emit(program: Program, groups: int, far: float, checked: bool = False) -> Em
     checked : bool
         Write the variant that looks at every draw.
     """
-    choose = partial(choose_shape, groups=groups, most=MOST_THREADS)
+
+    def choose(kernel: Kernel, sums: Sums, dtype: str) -> tuple[Shape, bool]:
+        return choose_shape(kernel, sums, dtype, groups, min(1 << (_widest(kernel) - 1).bit_length(), MOST_THREADS))
+
     block = block_of(program, checked, choose, RowArguments, RowPrinter)
     printer, arguments = block.printer, block.printer.arguments
     assert isinstance(arguments, RowArguments)
@@ -92,6 +96,18 @@ def emit(program: Program, groups: int, far: float, checked: bool = False) -> Em
         teams=False,
         checked=checked,
     )
+
+
+def _widest(kernel: Kernel) -> int:
+    """Return for how many threads with the same draws there is work at once, at most."""
+    width = 1
+    for node in walk(kernel.block):
+        match node:
+            case Loop(extent=int(extent)):
+                width = max(width, extent)
+            case Gemm(var=var):
+                width = max(width, var.size)
+    return width
 
 
 def _head(block: Block) -> Source:

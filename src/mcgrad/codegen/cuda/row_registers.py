@@ -2,17 +2,20 @@
 
 A *team* of 1, 2, 4 .. 32 threads of one warp has a part of a row's draws, more the more draws there are; each thread
 takes groups of draws in turn, as in `registers`, and adds up deviations from its first draw. So a mean far from zero
-costs no digits, and one pass suffices; the team puts together what its threads have in float64.
+costs no digits, and one pass suffices; the team puts together what its threads have in float64. The draws of a group go
+through one copy of their straight code, in a loop: with four copies the kernel takes three times as long to compile and
+half as many registers again, for 5 to 12% fewer instructions.
 """
 
 from __future__ import annotations
 
 from mcgrad.codegen.cuda import registers
 from mcgrad.codegen.cuda.kernel import head, offsets, templates
-from mcgrad.codegen.cuda.registers import write_draws, write_noise, write_one_by_one
+from mcgrad.codegen.cuda.registers import write_noise, write_one_by_one
 from mcgrad.codegen.cuda.rows import ARGUMENTS, ROW, TYPES, EmittedRows, RowArguments, width
 from mcgrad.codegen.cuda.straight import Straight, size
 from mcgrad.codegen.text import Source, elementwise_ops
+from mcgrad.ir.build import fill_value
 from mcgrad.ir.program import Program
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
@@ -25,7 +28,7 @@ HELPERS = ("put_moments", "team_sum")
 def fits(program: Program) -> bool:
     """Whether a Program is small enough."""
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
-    constants = sum(var.size for var in program.hoisted())
+    constants = sum(var.size for var in program.hoisted() if fill_value(var) is None)
     words = 1 if program.dtype == "float32" else 2
     return (
         registers.registers(program) + words * (outputs + constants) <= MOST_REGISTERS
@@ -94,13 +97,7 @@ def _write_part(source: Source, straight: Straight, group: int, checked: bool, t
 
     with source.compound("while d0 < end:"):
         add(f"{', '.join(noise)}, = noise(uint32(d0 >> int64({group // 2})), high, key0, key1)")
-        if checked:
-            write_one_by_one(source, straight, group, checked, write_sums)
-        else:
-            with source.compound(f"if start <= d0 and d0 + int64({group}) <= stop:"):
-                write_draws(source, straight, group, write_sums)
-            with source.compound("else:"):
-                write_one_by_one(source, straight, group, checked, write_sums)
+        write_one_by_one(source, straight, group, checked, write_sums)
         add(f"d0 = d0 + int64(team) * int64({group})")
     add("count = float64(used)", "total = team_sum(count, team)", "bad = team_sum(float64(nonfinite), team)")
     add(f"first = select(active, int64(unit) * int64({width(count)}), int64(-1))")
