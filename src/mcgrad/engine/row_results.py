@@ -25,6 +25,22 @@ class Numbers(NamedTuple):
     errors: Any
 
 
+class Results(NamedTuple):
+    """The value, the gradient in each parameter by its path, and how many draws of each row were not finite."""
+
+    value: Numbers
+    grads: dict[str, Numbers]
+    nonfinite: Any
+
+    def unless(self, wrong: Any) -> Results:
+        """Return the same, or NaN throughout where something is wrong."""
+        value, *grads = (
+            Numbers(np.where(wrong, NAN, x.means), np.where(wrong, NAN, x.errors))
+            for x in (self.value, *self.grads.values())
+        )
+        return Results(value, dict(zip(self.grads, grads, strict=True)), self.nonfinite)
+
+
 @dataclass(frozen=True)
 class _Block:
     """Components of one output by row, before it is clear which draws count.
@@ -65,10 +81,8 @@ class RowResults:
         self._limits, self._omit = limits, omit
         self._free: dict[str, Any] = {}
 
-    def __call__(
-        self, found: Any, known: Mapping[Var, Any], reduce: str | None
-    ) -> tuple[Numbers, dict[str, Numbers], Any]:
-        """Return the value, the gradient in each parameter by its path, and the number of draws not finite.
+    def __call__(self, found: Any, known: Mapping[Var, Any], reduce: str | None) -> Results:
+        """Return the results.
 
         Parameters
         ----------
@@ -97,7 +111,7 @@ class RowResults:
             sums = found.totals[start:end], found.variances[start:end]
             grads[out.path] = self._sum(out, *sums, known, rows, lost, weight)
             start = end
-        return value, grads, nonfinite.sum()
+        return Results(value, grads, nonfinite)
 
     def _blocks(self, found: Any, known: Mapping[Var, Any]) -> Iterator[_Block]:
         start = 0

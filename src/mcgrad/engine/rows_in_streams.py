@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.arrays import as_dtype, computing, contiguous, on_device, to_device
+from mcgrad.arrays import as_dtype, computing, on_device, to_device
 from mcgrad.engine.in_stream import InStreams
-from mcgrad.engine.row_results import RowResults
+from mcgrad.engine.row_results import Results, RowResults
 from mcgrad.inputs import arguments
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space, Values
@@ -54,37 +54,63 @@ class RowsInStreams(InStreams):
             As for `InStreams.put`: gradients in parameters that have rows, and with ``reduce="none"`` all, are by row.
         """
         from mcgrad.backends.cuda import driver
-        from mcgrad.backends.cuda.stream_run import Key, Places
+        from mcgrad.backends.cuda.stream_run import Places
 
-        derived, dtype, omit = self._derived, np.dtype(self._derived.dtype), self._nonfinite == "omit"
+        dtype, to = np.dtype(self._derived.dtype), Places(*places)
+        with computing(), driver.devices()[device].current(), driver.within(stream):
+            found = self.results(changes, n, seed, bool(to.errors), device, stream, first)
+            parts = [found.value, *(found.grads[path] for path in wrt)]
+            pieces = [
+                (to.value, _flat([found.value.means], dtype)),
+                (to.others, _flat([x.means for x in parts[1:]], dtype)),
+            ]
+            if to.errors:
+                pieces.append((to.errors, _flat([x.errors for x in parts], dtype)))
+                pieces.append((to.nonfinite, as_dtype(found.nonfinite.sum(), np.dtype(np.int64))))
+            self.copy([(place, x.data.ptr, x.nbytes) for place, x in pieces if x is not None], device, stream)
+
+    def results(
+        self,
+        changes: Mapping[Input, Any],
+        n: int,
+        seed: int | tuple[int, int],
+        errors: bool,
+        device: int,
+        stream: int,
+        first: int = 0,
+    ) -> Results:
+        """Put an estimate into a stream, which is the current one, and return its results as CuPy's float64 arrays.
+
+        Parameters
+        ----------
+        changes, n, seed, device, stream, first
+            As for `put`.
+        errors : bool
+            Whether standard errors and numbers of draws that are not finite are asked for.
+        """
+        from mcgrad.backends.cuda import driver
+        from mcgrad.backends.cuda.copies import keep
+        from mcgrad.backends.cuda.stream_run import Key
+
+        derived, omit = self._derived, self._nonfinite == "omit"
         batch = derived.batch
         assert batch is not None
         n, first = arguments.draw_range(n, first, derived.groups.size)
         most = draws_of_row(derived.dtype) * derived.groups.size
         arguments.count("n", first + n, 0, most)
-        draws, to = (derived.groups.of(first), derived.groups.of(first + n)), Places(*places)
-        run = self._run_of_rows(draws[1] - draws[0], bool(to.errors) or omit)
+        draws = derived.groups.of(first), derived.groups.of(first + n)
+        run, finish = self._run_of_rows(draws[1] - draws[0], errors or omit)
         where = driver.devices()[device]
-        with computing(), where.current(), driver.within(stream):
-            conditions = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
-            inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
-            accepted = [x for x in [*conditions, *self._relations(inputs)] if x is not True]
-            rows = math.prod(batch.shape_of(inputs))
-            by_row = batch.rows(inputs)
-            key = seed if isinstance(seed, int) else Key(*seed)
-            found = run(by_row, rows, key, draws, omit, where, stream)
-            results = RowResults(self._finish.layouts, run.limits, omit)
-            value, grads, nonfinite = results(found, self._known_rows(by_row), batch.reduce)
-            parts = [value, *(grads[path] for path in wrt)]
-            wrong = ~np.stack(accepted).all() if accepted else None
-            pieces = [
-                (to.value, _flat([value.means], wrong, dtype)),
-                (to.others, _flat([x.means for x in parts[1:]], wrong, dtype)),
-            ]
-            if to.errors:
-                pieces.append((to.errors, _flat([x.errors for x in parts], wrong, dtype)))
-                pieces.append((to.nonfinite, contiguous(as_dtype(nonfinite, np.dtype(np.int64)))))
-            self.copy([(place, x.data.ptr, x.nbytes) for place, x in pieces if x is not None], device, stream)
+        if where.is_capturing(stream):
+            keep(self)
+        conditions = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
+        inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
+        by_row, rows = batch.rows(inputs), math.prod(batch.shape_of(inputs))
+        key = seed if isinstance(seed, int) else Key(*seed)
+        found = run(by_row, rows, key, draws, omit, where, stream)
+        results: Results = finish(found, self._known_rows(by_row), batch.reduce)
+        accepted = [x for x in conditions if x is not True]
+        return results.unless(~np.stack(accepted).all()) if accepted else results
 
     def _known_rows(self, inputs: Values) -> dict[Var, Any]:
         """Return constants and factors on the device; those that depend on no input are placed there once."""
@@ -94,20 +120,18 @@ class RowsInStreams(InStreams):
         return {**found, **self._constants}
 
     def _run_of_rows(self, n: int, checked: bool) -> Any:
-        """Return what runs a kernel over rows in streams, for so many draws; made at the first request."""
+        """Return what runs a kernel over rows in streams, for so many draws, and what makes the results."""
         from mcgrad.backends.cuda.rows_in_stream import RowsInStream
 
         kernel: Any = self._dispatched.running.kernel
         with self._lock:
             key: Hashable = (id(kernel), checked, n)
             if key not in self._runs:
-                self._runs[key] = RowsInStream(kernel, n, checked)
+                run = RowsInStream(kernel, n, checked)
+                self._runs[key] = run, RowResults(self._finish.layouts, run.limits, self._nonfinite == "omit")
             return self._runs[key]
 
 
-def _flat(parts: Sequence[Any], wrong: Any, dtype: np.dtype[Any]) -> Any:
-    """Return arrays, flat and one after the other, or all NaN where something is wrong; None of no arrays."""
-    if not parts:
-        return None
-    flat = as_dtype(np.concatenate([x.ravel() for x in parts]), dtype)
-    return flat if wrong is None else np.where(wrong, dtype.type(np.nan), flat)
+def _flat(parts: Sequence[Any], dtype: np.dtype[Any]) -> Any:
+    """Return arrays, flat and one after the other; None of no arrays."""
+    return as_dtype(np.concatenate([x.ravel() for x in parts]), dtype) if parts else None

@@ -1,6 +1,6 @@
 """The computation of a call on arrays of a CUDA device: put into XLA's stream, where results stay, without a wait.
 
-What the host has to look at, which `InStreams.obstacle` names, and batches go by way of the host.
+What the host has to look at, which `InStreams.obstacle` names, and rows of `vmap` go by way of the host.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.arrays import cupy, to_device, to_host
+from mcgrad.arrays import as_dtype, cupy, to_device, to_host
 from mcgrad.engine.dispatch import CUDA
 from mcgrad.engine.estimator import Estimator
 from mcgrad.ir.spaces import Input, Space, param
@@ -37,6 +37,14 @@ def compute(call: Call, words: Any, operands: Sequence[Any], results: Sequence[A
         _by_way_of_the_host(call, words, operands, results)
         return
     static, components = call.static, estimator.derived.components
+    changes = {
+        Input(Space.DATA, path) if path in static.data else param(path): x
+        for path, x in zip(static.shapes, operands, strict=True)
+    }
+    key = words.data.ptr + words.itemsize, words.data.ptr  # the higher word comes first
+    if static.by_row:
+        _write_rows(call, estimator.in_streams, changes, key, results, device, stream)
+        return
     library, dtype, size = cupy(), np.dtype(static.dtype), len(components)
     value, *rest = results
     grads = rest[: len(call.wrt)]
@@ -44,14 +52,10 @@ def compute(call: Call, words: Any, operands: Sequence[Any], results: Sequence[A
     errors = library.empty(size, dtype) if call.errors else None
     nonfinite = library.empty((), np.int64) if call.errors else None
     kept = [x for x in (value, grad, errors, nonfinite) if x is not None]
-    low, high = words.data.ptr + words.itemsize, words.data.ptr  # the higher word comes first
     estimator.in_streams.put(
-        {
-            Input(Space.DATA, path) if path in static.data else param(path): x
-            for path, x in zip(static.shapes, operands, strict=True)
-        },
+        changes,
         static.n,
-        (low, high),
+        key,
         [x.data.ptr if x.size else 0 for x in kept],
         call.wrt,
         device,
@@ -66,10 +70,29 @@ def compute(call: Call, words: Any, operands: Sequence[Any], results: Sequence[A
 def _estimator(call: Call, operands: Sequence[Any]) -> Estimator | None:
     """Return the Estimator whose results can stay on the device, or None where there is none."""
     static = call.static
-    if call.rows is not None or static.by_row or static.options.get("backend", CUDA) not in ("auto", CUDA):
+    if call.rows is not None or 0 in static.batch_shape or static.options.get("backend", CUDA) not in ("auto", CUDA):
         return None
     estimator = static.estimator(call.wrt, "device", dict(zip(static.shapes, operands, strict=True)))
     return estimator if estimator.in_streams.obstacle() is None else None
+
+
+def _write_rows(
+    call: Call,
+    in_streams: Any,
+    changes: dict[Input, Any],
+    key: tuple[int, int],
+    results: Sequence[Any],
+    device: int,
+    stream: int,
+) -> None:
+    """Estimate a batch, and write its results."""
+    found = in_streams.results(changes, call.static.n, key, call.errors, device, stream)
+    numbers = [found.value, *(found.grads[path] for path in call.wrt)]
+    arrays = [x.means for x in numbers]
+    if call.errors:
+        arrays += [*(x.errors for x in numbers), found.nonfinite]
+    for out, x in zip(results, arrays, strict=True):
+        out[...] = as_dtype(x, out.dtype).reshape(out.shape)
 
 
 def _by_way_of_the_host(call: Call, words: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mcgrad import tree
 from mcgrad.arrays import to_host
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine.dispatch import CUDA
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import AUTO
@@ -141,8 +142,11 @@ class Static:
 
     def _estimator(self, wrt: tuple[str, ...], output: str) -> Estimator:
         others = {path: self.known.get(path, np.ones(shape)) for path, shape in {**self.of_f, **self.data}.items()}
-        by_row = {"reduce": "none"} if self.by_row else {}
-        return self._of_values(self._template(), others, wrt, output, {**by_row, **self.options})
+        by_row: dict[str, Any] = {"reduce": "none"} if self.by_row else {}
+        options = {**by_row, **self.options}
+        if self.by_row and output == "device":  # a call of a batch leaves nothing there, but a run in a stream does
+            options, output = {**options, "backend": CUDA}, "host"
+        return self._of_values(self._template(), others, wrt, output, options)
 
     def _of_values(
         self, q: Distribution, others: Mapping[str, Array], wrt: tuple[str, ...], output: str, options: Any
