@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
 
-from mcgrad.arrays import as_dtype, computing, on_device, to_device
+from mcgrad.arrays import as_dtype, computing, cupy, on_device, to_device
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.row_results import Results, RowResults
 from mcgrad.inputs import arguments
@@ -110,7 +112,7 @@ class RowsInStreams(InStreams):
         found = run(by_row, rows, key, draws, omit, where, stream)
         results: Results = finish(found, self._known_rows(by_row), batch.reduce)
         accepted = [x for x in conditions if x is not True]
-        return results.unless(~np.stack(accepted).all()) if accepted else results
+        return results.unless(~reduce(and_, accepted)) if accepted else results
 
     def _known_rows(self, inputs: Values) -> dict[Var, Any]:
         """Return constants and factors on the device; those that depend on no input are placed there once."""
@@ -134,4 +136,10 @@ class RowsInStreams(InStreams):
 
 def _flat(parts: Sequence[Any], dtype: np.dtype[Any]) -> Any:
     """Return arrays, flat and one after the other; None of no arrays."""
-    return as_dtype(np.concatenate([x.ravel() for x in parts]), dtype) if parts else None
+    if not parts:
+        return None
+    found, start = cupy().empty((sum(x.size for x in parts),), dtype), 0
+    for x in parts:  # CuPy may copy a table of addresses from the host to concatenate, which a graph cannot hold
+        found[start : start + x.size] = x.ravel()
+        start += x.size
+    return found

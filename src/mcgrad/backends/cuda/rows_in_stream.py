@@ -204,7 +204,7 @@ class _Run:
         if len(parts) == 1:
             return parts[0]
         counts, means, norms, nonfinite, totals, variances = map(list, zip(*parts, strict=True))
-        joined = [np.concatenate(x) for x in (counts, means, norms, nonfinite)]
+        joined = [_joined(x) for x in (counts, means, norms, nonfinite)]
         return RowArrays(joined[0], joined[1], joined[2], joined[3], _added(totals), _added(variances))
 
     def _ids(self, rows: int, seed: int | Key) -> Any:
@@ -279,6 +279,15 @@ def _starts(sizes: tuple[int, ...]) -> Iterator[int]:
     for size in sizes:
         yield start
         start += size
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return arrays one after the other: by copies on the device alone, which a graph can hold."""
+    found, start = cupy().empty((sum(map(len, parts)), *parts[0].shape[1:]), np.float64), 0
+    for part in parts:
+        found[start : start + len(part)] = part
+        start += len(part)
+    return found
 
 
 def _added(parts: list[Any]) -> Any:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate
+from operator import and_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -216,7 +218,7 @@ class StreamRun:
             factors = memory["known"]
             for where, value in known.items():
                 self._copy(factors + 8 * where[0], self._there(where, value, WIDE))
-        holds: Any = np.stack(accepted).all() if accepted else shared.accepted
+        holds: Any = reduce(and_, accepted) if accepted else shared.accepted
         self._held.append(holds)
         self._launch(
             shared.results,
