@@ -107,6 +107,14 @@ def test_no_rows_and_one(rows, reduce):
     assert mg.BatchEstimate.from_json(est.to_json()).to_json() == est.to_json()
 
 
+def test_cotangents_of_no_rows():
+    run = mg.Estimator(np.square, mg.Normal(LOC[:0], batch_ndim=1), cotangent=LOC[:0], **NUMPY)
+    assert run(2).grad["loc"].shape == LOC[:0].shape
+    np.testing.assert_allclose(run(2, loc=LOC, cotangent=LOC, scale=1e-9).grad["loc"], 2 * LOC**2)
+    with pytest.raises(mg.ParameterError, match=r"^cotangent: given shape \(0, .*batch shape \(3,\), as loc has"):
+        run(2, loc=LOC, cotangent=LOC[:0])
+
+
 # Common noise
 
 

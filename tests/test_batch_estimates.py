@@ -262,3 +262,12 @@ def test_few_rows_of_many_draws_have_the_bits_of_single_problems():
     )(3_000_000, first=first_of_row(1, "float32"))
     assert est.value[1] == single.value
     np.testing.assert_array_equal(est.grad_stderr["loc"][1], single.grad_stderr["loc"])
+
+
+def test_integers_by_row_do_not_index_and_the_remedy_does():
+    q, given = mg.Normal(LOC, 1.0, batch_ndim=1), {"data": {"i": np.array([1, 0, 2, 2])}, "batched_data": "i"}
+    with pytest.raises(mg.TraceError, match=r"i differs by row, where integers are floats; for x\[i\] write"):
+        mg.estimate(lambda z, i: z[i], q, 2, backend="numpy", **given)
+    chosen = lambda z, i: np.sum(np.where(np.arange(len(z)) == i, z, 0.0))  # noqa: E731
+    est = mg.estimate(chosen, q, 2, backend="numpy", **given)
+    np.testing.assert_array_equal(est.grad["loc"], np.eye(D)[[1, 0, 2, 2]])

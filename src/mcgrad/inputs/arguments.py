@@ -88,7 +88,7 @@ def cotangent(given: Any) -> dict[str, npt.NDArray[Any]] | None:
     if isinstance(given, Mapping) and not given:
         raise ParameterError("cotangent", "an empty dict", "numbers of the shape of what f returns, or None")
     with renamed(lambda name: f"cotangent.{name}" if name else "cotangent"):
-        return {path: parameter(path, x) for path, x in tree.flatten(given).items()}
+        return {path: parameter(path, x, empty=True) for path, x in tree.flatten(given).items()}
 
 
 def common_dtype(q: Distribution, params: Mapping[str, Any], data: Iterable[npt.NDArray[Any]]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from mcgrad.ir import build
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Level, Var, toposort
 from mcgrad.ir.spaces import Space
 from mcgrad.trace.foreign import refuse_operand
 from mcgrad.trace.refuse import refusal
@@ -52,6 +52,9 @@ def index_remedy(*values: Any) -> str | None:
         if isinstance(value, Var) and not value.by_draw:
             inputs = sorted({var.attrs for var in toposort([value]) if var.op == "input"})
             names = [path for _, path in inputs]
+            if value.level is Level.ROW:
+                own = f"{' and '.join(names)} differs by row, where integers are floats"
+                return f"{own}; for x[i] write np.sum(np.where(np.arange(len(x)) == i, x, 0.0))"
             if inputs and all(space is Space.DATA for space, _ in inputs):
                 given = " and ".join(names)
                 return f"{given} is float data, and only integers may index: data={{{names[0]!r}: x.astype(int)}}"
