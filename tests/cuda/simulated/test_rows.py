@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import mcgrad as mg
 from mcgrad.backends.cuda import compiled
 from mcgrad.backends.registry import BACKENDS
 from mcgrad.backends.row_by_row import RowByRow
@@ -15,6 +16,7 @@ from tests.cuda import row_machines
 from tests.cuda.simulated.row_launches import OVER_ROWS
 from tests.cuda.simulated.test_backend import simulated
 from tests.test_cpu_rows import check, of_one_number
+from tests.test_integrand import value, value_and_grad
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +143,17 @@ def test_the_bits_of_a_row_depend_on_no_other_row():
     np.testing.assert_allclose(sum(part.totals for part in parts), together.totals, rtol=1e-12)
     one = RowByRow(made, BACKENDS["numpy"].compile(made), {param("a"): a}, numbers)
     check(together, one.partial(seeds, 0, 30, (0, 7), False), 1e-4)
+
+
+@BOTH
+@pytest.mark.usefixtures("maybe_few")
+def test_users_functions_of_data_by_row():
+    """A number and an array of each row's own, and an array of all rows."""
+    rng, q = np.random.default_rng(0), mg.Normal(np.array([[0.2, -0.3], [1.0, 0.1]]), 0.7, batch_ndim=1)
+    given = {"tau": np.array([0.5, 1.5]), "X": rng.normal(size=(3, 2)), "y": rng.integers(2, size=(2, 3)).astype(float)}
+    pair = mg.Integrand(value=value, value_and_grad=value_and_grad)
+    options = {"data": given, "batched_data": ("tau", "y"), "dtype": "float64"}
+    ours, theirs = (mg.Estimator(pair, q, backend=backend, **options)(9, 3) for backend in ("cuda", "numpy"))
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-11)
+    np.testing.assert_allclose(ours.grad["loc"], theirs.grad["loc"], rtol=1e-11)
+    np.testing.assert_allclose(ours.grad_stderr["loc"], theirs.grad_stderr["loc"], rtol=1e-9)
