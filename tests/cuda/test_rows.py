@@ -103,6 +103,12 @@ def test_inputs_on_the_device(machine):
     loc, w, x = np.ones((4, D)), 2.0 * W, np.zeros((4, K))
     found = ours(33, loc=cupy.asarray(loc), w=cupy.asarray(w), x=cupy.asarray(x))
     agree(found, build(4, "numpy")(33, loc=loc, w=w, x=x))
+    logs = mg.Estimator(lambda z, c: np.log(z) * c, mg.Normal(loc[:, 0], 1.0, batch_ndim=1), params={"c": 2.0},
+                        backend="cuda", dtype="float64", nonfinite="omit")  # fmt: skip
+    at = {"loc": np.array([9.0, 1.0, 8.0, 2.0]), "c": np.array(0.5)}
+    there = logs(33, **{name: cupy.asarray(value) for name, value in at.items()})
+    agree(there, logs(33, **at))
+    assert there.nonfinite.any()
 
 
 @pytest.mark.parametrize("policy", ["propagate", "omit"])

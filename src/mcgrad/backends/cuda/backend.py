@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from mcgrad.backends.base import NEVER, Cost
-from mcgrad.backends.cuda.kernel import CudaKernel, emitted, emitted_rows
+from mcgrad.backends.cuda.kernel import TYPICAL, CudaKernel, emitted, emitted_rows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.row_by_row import by_row
 from mcgrad.ir.program import Program
@@ -18,7 +18,6 @@ from mcgrad.toolchain import ptx
 
 RATES = Rates("cuda", float32=1.2e13, float64=3e12, call=6e-5, load=1.5, compile=2.5, equation=2e-2, gigabyte=0.08)
 PACKAGES = {"cupy": "CuPy", "numba_cuda": "numba-cuda"}
-TYPICAL = 32  # draws of a row of a batch
 FOUND = 3e-3  # seconds to emit a Program and load its kernel from the cache
 
 

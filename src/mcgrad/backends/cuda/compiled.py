@@ -117,7 +117,7 @@ class CompiledRows(Compiled):
     def own(self, inputs: Values, rows: tuple[int, int]) -> list[Array]:
         """Compute the values by row of a range: the constants of each row, and the matrices of each."""
         emitted, count = self.emitted, rows[1] - rows[0]
-        given = all_to_host({name: inputs[name] for name in self._needed})
+        given = all_to_host({name: inputs[name] for name in self._needed})  # those of all rows may be on a device
         found = iter(self._by_row.of_rows(given, *rows))
         constants = np.empty((count, emitted.stride), self.dtype)
         for (var, first), value in zip(emitted.by_row, found, strict=False):

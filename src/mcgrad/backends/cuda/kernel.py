@@ -25,7 +25,7 @@ from mcgrad.backends.cuda.driver import Device, Event, current_stream
 from mcgrad.backends.cuda.rows import CudaRows
 from mcgrad.backends.cuda.worker import Worker, workers
 from mcgrad.backends.rescaled import powers, rescaled
-from mcgrad.backends.row_by_row import by_row
+from mcgrad.backends.row_by_row import by_row, summed
 from mcgrad.backends.shifted_moments import FAR, ShiftedMoments, Sums
 from mcgrad.codegen.cuda.choose import emit, emit_rows, row_shape
 from mcgrad.codegen.cuda.kernel import Emitted
@@ -41,6 +41,7 @@ SLAB = Cut(most=4e11, least=4e10, chunks=16)  # about ten milliseconds, or two w
 FILL = 264  # least chunks of a slab: two for each multiprocessor of a large GPU
 MOST_CHUNKS = 1 << 16  # of a slab
 MOST_PARTIALS = 1 << 26  # bytes, of a slab
+TYPICAL = 32  # draws of a row of a batch
 
 
 _emitted: WeakKeyDictionary[Program, Emitted] = WeakKeyDictionary()
@@ -79,7 +80,8 @@ class CudaKernel:
         self.fast = self.variant(False, False)
         self.block, self.rows = self.fast.emitted.chunk, self.fast.emitted.rows + 2
         self._row_variants: dict[tuple[int, bool], CompiledRows] = {}
-        if not by_row(program):  # else other kernels average the rows, mostly
+        self.by_row, self.over_rows = by_row(program), summed(program)
+        if not self.by_row:  # else other kernels average the rows, mostly
             with self.devices[0].current():
                 self.fast.on(self.devices[0])
 
@@ -149,8 +151,8 @@ class CudaKernel:
         return one_blas_thread() if self._products else nullcontext()
 
     def source(self) -> str:
-        """Return the emitted source."""
-        return self.fast.emitted.source
+        """Return the emitted source; of kernels over rows that for few draws."""
+        return emitted_rows(self.program, TYPICAL).source if self.by_row else self.fast.emitted.source
 
 
 class Turns:

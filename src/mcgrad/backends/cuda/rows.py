@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.arrays import any_on_device
+from mcgrad.arrays import all_to_host, any_on_device
 from mcgrad.backends.base import RowPartial
 from mcgrad.backends.chunks import Chunk, Chunks, Cut
 from mcgrad.backends.cuda import driver
@@ -19,7 +19,7 @@ from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Event, current_stream
 from mcgrad.backends.cuda.row_worker import RowWorker
 from mcgrad.backends.cuda.worker import workers
-from mcgrad.backends.row_by_row import RowByRow, by_row, put_rows, summed
+from mcgrad.backends.row_by_row import RowByRow, put_rows
 from mcgrad.codegen.cuda import row_registers
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
@@ -48,9 +48,10 @@ class CudaRows:
     """
 
     def __init__(self, kernel: CudaKernel, inputs: Values, numbers: npt.NDArray[np.int64]) -> None:
-        self.kernel, self.inputs, self.numbers = kernel, inputs, numbers
-        over_rows = summed(kernel.program)
-        self._components, self._totals = len(over_rows), int(np.count_nonzero(over_rows))
+        self.kernel, self.numbers = kernel, numbers
+        own = all_to_host({name: x for name, x in inputs.items() if name in kernel.by_row})
+        self.inputs: Values = {**inputs, **own}
+        self._components, self._totals = len(kernel.over_rows), int(np.count_nonzero(kernel.over_rows))
         self._lock = threading.RLock()
         self._shared: dict[CompiledRows, tuple[RootValues, Event | None]] = {}
 
@@ -121,8 +122,7 @@ class CudaRows:
 
     def _of(self, rows: npt.NDArray[np.intp]) -> CudaRows:
         """Return the same for some of the rows."""
-        names = by_row(self.kernel.program)
-        inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
+        inputs = {name: x[rows] if name in self.kernel.by_row else x for name, x in self.inputs.items()}
         return CudaRows(self.kernel, inputs, self.numbers[rows])
 
     @property
