@@ -87,6 +87,9 @@ COMPOSED = {
     "mixture of a sequence": mg.MixtureSameFamily(
         [mg.Normal(LOC, 1.0, batch_ndim=1), mg.Normal(LOC + 1, 2.0, batch_ndim=1)], probs=np.full((ROWS, 2), 0.5)
     ),
+    "components of numbers that share one": mg.MixtureSameFamily(
+        [mg.Normal(LOC[:, 0], 1.0, batch_ndim=1), mg.Normal(LOC[:, 1], 2.0, batch_ndim=1)], probs=[0.3, 0.7]
+    ),
     "correlated components": mg.MixtureSameFamily(
         [mg.MultivariateNormal(LOC, TRIL, batch_ndim=1), mg.MultivariateNormal(LOC + 1, TRIL, batch_ndim=1)],
         probs=np.full((ROWS, 2), 0.5),

@@ -191,7 +191,7 @@ def _stacked(given: Any) -> tuple[type[Distribution], Shape, NoiseSpec, dict[str
         batch = first.batch_shape if name in by_row else ()
         arrays = [part.flat_params[name] for part in given]
         level = components.level(arrays[0].reshape(-1, *arrays[0].shape[len(batch) :])[0], axes).shape
-        return np.stack([x.reshape(*batch, *level) for x in arrays], axis=len(batch))
+        return np.stack([x.reshape((*batch, *level)) for x in arrays], axis=len(batch))
 
     return (
         family,
