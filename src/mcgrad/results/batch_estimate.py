@@ -24,6 +24,7 @@ from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
+from mcgrad.results.row_sums import RowSums
 
 
 class Difference(NamedTuple):
@@ -110,28 +111,28 @@ class BatchEstimate(Result):
 
     @property
     def _value(self) -> dict[str, Any]:
-        return self._values(self.moments.estimate, self._sums)
+        return self._values(self.moments.estimate, self._sums.estimate)
 
     @property
     def _stderr(self) -> dict[str, Any]:
-        return self._values(self.moments.stderr, self._sum_errors)
+        return self._values(self.moments.stderr, self._sums.stderr)
 
     @cached_property
     def _grad(self) -> dict[str, Any]:
-        return self._gradients(self.moments.estimate, self._sums)
+        return self._gradients(self.moments.estimate, self._sums.estimate)
 
     @cached_property
     def _grad_stderr(self) -> dict[str, Any]:
-        return self._gradients(self.moments.stderr, self._sum_errors)
+        return self._gradients(self.moments.stderr, self._sums.stderr)
 
     def _values(self, by_row: Float64Array, sums: Float64Array) -> dict[str, Any]:
         if self._is_reduced:
-            return self._over_rows.value_in(sums)
+            return self._sums.components.value_in(sums)
         return {path: self._in_batch(x) for path, x in self.components.value_in(by_row).items()}
 
     def _gradients(self, by_row: Float64Array, sums: Float64Array) -> dict[str, Any]:
         found = {path: self._in_batch(x) for path, x in self.components.split(by_row).items()}
-        found |= self._over_rows.split(sums)
+        found |= self._sums.components.split(sums)
         return {path: found[path] for parameter in self.order for path in self.components.paths(parameter)}
 
     def _in_batch(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -144,80 +145,34 @@ class BatchEstimate(Result):
         return self.reduce in ("sum", "mean")
 
     @cached_property
-    def _over_rows(self) -> Components:
-        """What the sums over the rows are of: the value, then the gradients in shared parameters."""
-        return self.components.over_rows(self.shared)
-
-    @cached_property
-    def _sums(self) -> Float64Array:
-        """The sums over the rows, or their means."""
-        return self._over(
-            self.moments.estimate, np.add, self.total.estimate if self.total else None, self.moments.totals
-        )
-
-    @cached_property
-    def _sum_errors(self) -> Float64Array:
-        """Standard errors of the sums over the rows, or of their means."""
-        return self._over(
-            self.moments.stderr, np.hypot, self.total.stderr if self.total else None, self.moments.total_stderr
-        )
-
-    def _over(
-        self, by_row: Float64Array, add: np.ufunc, total: Float64Array | None, gradients: Float64Array
-    ) -> Float64Array:
-        where = self.components.values
-        if total is None:
-            total = add.reduce(np.ascontiguousarray(by_row[:, where].T), axis=1, initial=0.0)
-        found: Float64Array = np.concatenate([total[where], gradients]) * self._weight
-        return found
-
-    @property
-    def _weight(self) -> float:
-        """What sums over the rows are multiplied with."""
-        if self.reduce != "mean":
-            return 1.0
-        return 1.0 / self.size if self.size else math.nan
+    def _sums(self) -> RowSums:
+        weight = 1.0 if self.reduce != "mean" else 1.0 / self.size if self.size else math.nan
+        return RowSums(self.moments, self.components, self.shared, self.total, weight)
 
     @cached_property
     def _whole(self) -> Whole:
-        moments, where = self.moments, self.components.values
+        moments, sums, where = self.moments, self._sums, self.components.values
         if self._is_reduced:
-            return Whole(
-                self.components.value,
-                self._sums[where],
-                self._sum_errors[where],
-                self._covariance_of_sums,
-                lambda: self._gradients_of(self._weight) | self._gradients_of_sums(),
-            )
+            numbers, errors = sums.estimate[where], sums.stderr[where]
+            return Whole(self.components.value, numbers, errors, sums.covariance, self._gradients_by_parameter)
         return Whole(
             self.components.value,
             self._in_batch(moments.estimate[:, where]),
             self._in_batch(moments.stderr[:, where]),
             lambda: self._in_batch(matrix(self.components, moments.estimate, moments.counts)),
-            lambda: self._gradients_of(1.0),
+            self._gradients_by_parameter,
         )
 
-    def _covariance_of_sums(self) -> Float64Array:
-        components, moments = self.components, self.moments
-        if self.total is None:
-            square = matrix(components, moments.estimate, moments.counts).sum(axis=0)
-        else:
-            square = matrix(replace(components, shapes={}), self.total.estimate, self.total.count)
-        found: Float64Array = square * self._weight**2
+    def _gradients_by_parameter(self) -> dict[str, tuple[int, Float64Array]]:
+        """Return gradients of the value, for `Whole`: of a value by row, those that are by row, too."""
+        if self.components.contracted:
+            return {}
+        flat, sums = self.components.by_parameter(self.moments.estimate), self._sums
+        weight = sums.weight if self._is_reduced else 1.0
+        found = {path: (len(self.batch_shape), weight * self._in_batch(x)) for path, x in flat.items()}
+        if self._is_reduced:
+            found |= {path: (0, x) for path, x in sums.components.by_parameter(sums.estimate).items()}
         return found
-
-    def _gradients_of(self, weight: float) -> dict[str, tuple[int, Float64Array]]:
-        """Return the gradients by row, for `Whole`."""
-        if self.components.contracted:
-            return {}
-        flat = self.components.by_parameter(self.moments.estimate)
-        return {path: (len(self.batch_shape), weight * self._in_batch(x)) for path, x in flat.items()}
-
-    def _gradients_of_sums(self) -> dict[str, tuple[int, Float64Array]]:
-        """Return the gradients that are summed over the rows, for `Whole`."""
-        if self.components.contracted:
-            return {}
-        return {path: (0, x) for path, x in self._over_rows.by_parameter(self._sums).items()}
 
     def difference(self, first: Any, second: Any) -> Difference:
         """Return the difference of the values of two rows, with its standard error.
@@ -292,19 +247,13 @@ class BatchEstimate(Result):
         """
         by_row = (self.moments.counts - 1).reshape(self.batch_shape)
         means, errors = self._grad, self._grad_stderr
-        degrees = np.concatenate([np.zeros(self.components.values.stop), self.moments.total_degrees])
-        of_sums = self._over_rows.split(degrees)
+        of_sums = self._sums.components.split(self._sums.degrees)
         own = [path for path in means if path not in of_sums]
         found = ends(level, by_row, {path: means[path] for path in own}, {path: errors[path] for path in own})
         for path, x in of_sums.items():
             found |= ends(level, x, {path: means[path]}, {path: errors[path]})
-        value = ends(level, self._degrees_of_sum if self._is_reduced else by_row, self._value, self._stderr)
+        value = ends(level, self._sums.degrees[0] if self._is_reduced else by_row, self._value, self._stderr)
         return interval(level, value, {path: found[path] for path in means})
-
-    @property
-    def _degrees_of_sum(self) -> int:
-        """Degrees of freedom of the sum of the values."""
-        return self.total.count - 1 if self.total else int(np.maximum(self.moments.counts - 1, 0).sum())
 
     # Merging
 

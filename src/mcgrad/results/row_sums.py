@@ -1,0 +1,88 @@
+"""Sums over the rows of a batch, or their means, with standard errors: of the value, and of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise import Shape
+from mcgrad.results.components import Components
+from mcgrad.results.covariance import matrix
+from mcgrad.results.row_moments import RowMoments
+
+
+@dataclass(frozen=True, eq=False)
+class RowSums:
+    """Sums over rows.
+
+    Parameters
+    ----------
+    moments : RowMoments
+    rows : Components
+        What is by row.
+    shared : mapping from str to tuple of int
+        Shapes of the parameters whose gradients are summed, by path.
+    total : Moments or None
+        With common noise, of the sum of the values in each draw, and of what its covariance is made of.
+    weight : float
+        With which sums are multiplied: one, or for means one over the number of rows.
+    """
+
+    moments: RowMoments
+    rows: Components
+    shared: Mapping[str, Shape]
+    total: Moments | None
+    weight: float
+
+    @cached_property
+    def components(self) -> Components:
+        """What they are of: the value, then the gradients in shared parameters."""
+        return self.rows.over_rows(self.shared)
+
+    @cached_property
+    def estimate(self) -> Float64Array:
+        """The sums, shape (components,)."""
+        total = self._over(self.moments.estimate, np.add) if self.total is None else self.total.estimate
+        return self._joined(total, self.moments.totals)
+
+    @cached_property
+    def stderr(self) -> Float64Array:
+        """Their standard errors."""
+        total = self._over(self.moments.stderr, np.hypot) if self.total is None else self.total.stderr
+        return self._joined(total, self.moments.total_stderr)
+
+    @property
+    def degrees(self) -> Float64Array:
+        """Degrees of freedom of these."""
+        counts = self.moments.counts if self.total is None else np.array([self.total.count])
+        of_value = np.full(self.rows.values.stop, float(np.maximum(counts - 1, 0).sum()))
+        return np.concatenate([of_value, self.moments.total_degrees])
+
+    def covariance(self) -> Float64Array:
+        """Return the covariance of the sums of the numbers of the value, shape (K, K).
+
+        Raises
+        ------
+        ParameterError
+            The components hold no products.
+        """
+        if self.total is None:
+            square = matrix(self.rows, self.moments.estimate, self.moments.counts).sum(axis=0)
+        else:
+            square = matrix(replace(self.rows, shapes={}), self.total.estimate, self.total.count)
+        found: Float64Array = square * self.weight**2
+        return found
+
+    def _over(self, by_row: Float64Array, add: np.ufunc) -> Float64Array:
+        """Add up the values of all rows."""
+        values = np.ascontiguousarray(by_row[:, self.rows.values].T)
+        found: Float64Array = add.reduce(values, axis=1, initial=0.0)
+        return found
+
+    def _joined(self, total: Float64Array, gradients: Float64Array) -> Float64Array:
+        found: Float64Array = np.concatenate([total[self.rows.values], gradients]) * self.weight
+        return found
