@@ -62,6 +62,24 @@ def test_reductions_over_rows():
         np.testing.assert_array_equal(est.grad["loc"], plain.grad["loc"])
 
 
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_sums_over_rows_may_be_without_standard_errors(backend):
+    full, without = (batch(backend, errors=errors, reduce="sum") for errors in (True, False))
+    assert np.isnan(without.grad_stderr["w"]).all()
+    assert np.isfinite(full.grad_stderr["w"]).all()
+    np.testing.assert_array_equal(without.grad["w"], full.grad["w"])
+    for name in ("loc", "scale"):
+        np.testing.assert_array_equal(without.grad_stderr[name], full.grad_stderr[name])
+    assert without.stderr == full.stderr
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    program = mg.Estimator(lambda z, w: np.sum(z @ w), q, params={"w": W}, errors=False).program
+    assert str(pickle.loads(pickle.dumps(program))) == str(program)
+    assert "w = " in str(program)
+    assert str(program).endswith(", summed over the rows, without its error")
+    with pytest.raises(mg.ParameterError, match="^errors: given 'no'; accepted: True or False"):
+        batch(errors="no")
+
+
 def test_the_draws_of_a_row_follow_its_number():
     est = batch(rows=[5, 0, 2**27, 3])
     np.testing.assert_allclose(est.value[1], alone(1, number=0).value, rtol=1e-12)

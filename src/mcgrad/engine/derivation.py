@@ -116,6 +116,8 @@ class Derivation:
             plan.check(problem, wrt)
         if batch and batch.common_noise:
             program = with_common_noise(program, batch.size, pairs(batch.size))
+        if not options.errors:
+            program = program.without_errors()
         inputs.own(frozenset(wide_inputs(program)))
         return cls(
             name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",

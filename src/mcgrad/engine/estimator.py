@@ -101,6 +101,9 @@ class Estimator:
     common_noise : bool
         Of a batch, whether all rows read the same draws, those of row 0: so that rows can be compared, by
         `BatchEstimate.difference`, with little noise. The number of rows is then part of the compiled code.
+    errors : bool
+        Of a batch, whether gradients that are summed over the rows have standard errors. Without, these are NaN, and a
+        step of training with many shared weights takes less time.
 
     Raises
     ------
@@ -145,6 +148,7 @@ class Estimator:
         batched_data: str | Iterable[str] = (),
         reduce: str | None = None,
         common_noise: bool = False,
+        errors: bool = True,
     ) -> None:
         options = Options(
             params=params,
@@ -166,6 +170,7 @@ class Estimator:
             batched_data=batched_data,
             reduce=reduce,
             common_noise=common_noise,
+            errors=errors,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 

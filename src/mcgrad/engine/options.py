@@ -54,6 +54,7 @@ class Options:
     batched_data: str | Iterable[str] = ()
     reduce: str | None = None
     common_noise: bool = False
+    errors: bool = True
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
@@ -69,6 +70,7 @@ class Options:
         thread_count(self.threads)
         arguments.dtype(self.dtype)
         arguments.flag("covariance", self.covariance)
+        arguments.flag("errors", self.errors)
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),

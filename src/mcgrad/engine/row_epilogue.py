@@ -57,6 +57,9 @@ class RowFinisher:
         self._by_row = Layout([out for out in outputs if not out.summed], free)
         self._summed = Layout([out for out in outputs if out.summed], free)
         self.random = self._by_row.random
+        errors = np.repeat([out.error for out in self._summed.outputs], [out.var.size for out in self._summed.outputs])
+        self._unknown = ~errors.astype(bool) & self._summed.random & ~self._summed.fixed
+        self._lacks_errors = bool(self._unknown.any())
         self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
         self._host = HostValues(self._roots, WIDE)
 
@@ -88,6 +91,8 @@ class RowFinisher:
             totals = self._summed.filled(partial.totals[None], summed, factors)[0]
             squares = {var: np.square(x) for var, x in factors.items()}
             variances = self._summed.filled(partial.variances[None], {}, squares)[0]
+            if self._lacks_errors:
+                variances = np.where(self._unknown, np.nan, variances)
             if np.isfinite(np.add.reduce(means, axis=None) + np.add.reduce(totals)):
                 degrees = self._degrees(partial)
                 return Finished(RowMoments(partial.counts, means, norms, totals, variances, degrees), partial.nonfinite)

@@ -8,7 +8,7 @@ highest level of its arguments, and what is below `Level.DRAW` is computed once 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import accumulate
 from typing import Any
@@ -78,12 +78,14 @@ class Output:
     """What has to be averaged: the mean over draws of `var`, times the draw-independent `scale` (None for one).
 
     Of a Program with rows each row has its mean, or the result is the sum over the rows of their means, if `summed`.
+    The variance of a sum may be left out, if `error` is false.
     """
 
     path: str
     var: Var
     scale: Var | None = None
     summed: bool = False
+    error: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ class Program:
     def roots(self) -> list[Var]:
         """Every Var that an output names."""
         return [var for out in self.outputs for var in (out.var, out.scale) if var is not None]
+
+    def without_errors(self) -> Program:
+        """The same, whose sums over the rows may be without their variances."""
+        return Program(tuple(replace(out, error=not out.summed) for out in self.outputs), self.dtype)
 
     def slices(self) -> list[slice]:
         """Where the components of each output are in a vector of those of all outputs, one after the other."""
@@ -169,7 +175,7 @@ class Program:
         lines.append("  mean of:")
         for out in self.outputs:
             scale = f" * {names[out.scale]}" if out.scale is not None else ""
-            over = ", summed over the rows" * out.summed
+            over = ", summed over the rows" * out.summed + ", without its error" * (not out.error)
             lines.append(f"    {out.path} = {names[out.var]}{scale}{over}")
         return "\n".join(lines)
 

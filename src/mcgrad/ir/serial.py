@@ -94,6 +94,11 @@ def from_bytes(content: bytes, functions: Sequence[Any] = ()) -> Program:
         raise ParameterError("program", f"equations that are not known ({error!r})", ACCEPTED) from error
 
 
+def _flags(out: Output) -> list[bool]:
+    """What is true of an output that is summed over rows; others have no flags, as in versions without rows."""
+    return [out.summed] * out.summed if out.error else [out.summed, out.error]
+
+
 def _parts(program: Program) -> Iterator[bytes]:
     """Yield the header, as a line, and the contents of the literal arrays."""
     writer = _Writer()
@@ -102,10 +107,7 @@ def _parts(program: Program) -> Iterator[bytes]:
     for var, args in numbered(program.roots()):
         number[var] = len(number)
         rows.append([var.op, args, writer.attributes(var.attrs), *([var.shape] if var.op in LEAVES else [])])
-    outputs = [
-        [out.path, number[out.var], out.scale and number[out.scale], *([True] if out.summed else [])]
-        for out in program.outputs
-    ]
+    outputs = [[out.path, number[out.var], out.scale and number[out.scale], *_flags(out)] for out in program.outputs]
     header = {
         "dtype": program.dtype,
         "literals": [[_little(literal).dtype.str, literal.array.shape] for literal in writer.literals],
@@ -171,8 +173,8 @@ class _Reader:
         for op, args, attrs, *shape in self.header["equations"]:
             made.append(equation(op, tuple(made[i] for i in args), self._attributes(op, attrs), *map(tuple, shape)))
         outputs = (
-            Output(path, made[var], None if scale is None else made[scale], *summed)
-            for path, var, scale, *summed in self.header["outputs"]
+            Output(path, made[var], None if scale is None else made[scale], *flags)
+            for path, var, scale, *flags in self.header["outputs"]
         )
         return check(Program(tuple(outputs), self.header["dtype"]))
 

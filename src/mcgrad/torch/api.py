@@ -294,7 +294,8 @@ def _prepared(
     if found.axes.ndim and reduce is None and False in by_row:
         reduce = "none"  # the cotangent of each row is known in the backward pass only
     width = "float64" if found.dtype == torch.float64 else "float32"
-    options = (*options, ("dtype", width), ("reduce", reduce), ("differentiates", torch.is_grad_enabled()))
+    options = (*options, ("dtype", width), ("reduce", reduce), ("errors", errors))
+    options = (*options, ("differentiates", torch.is_grad_enabled()))
     if torch.compiler.is_compiling():
         (number, value), problem = number_of(f, q, found.known, found.static, options), None
     else:

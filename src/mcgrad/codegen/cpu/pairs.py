@@ -31,7 +31,7 @@ def pair_rows(output: Output, lanes: int) -> int:
 
 
 def pair_lines(printer: Printer, node: Outer, groups: int, first: int) -> Iterator[str]:
-    """Add up an outer product of x and y over the lanes, and its variance: to the totals from `first` on.
+    """Add up an outer product of x and y over the lanes, and its variance if that is wanted: to totals from `first` on.
 
     Lanes carry `groups` draws of each row of the batch.
     """
@@ -57,6 +57,8 @@ def pair_lines(printer: Printer, node: Outer, groups: int, first: int) -> Iterat
         yield f"add_scaled({target}, {integer(first)}, ws, {integer(product)}, {integer(out.var.size)}, {factor})"
 
     yield from add("totals", factors, lanes, "1 / (stop - start)")
+    if not out.error:
+        return
     yield "pairs = (stop - start) * (stop // 2 - (start + 1) // 2)"
     for second, (pair, factor, size) in enumerate(zip(pairs, factors, sizes, strict=True)):
         rows = f"{integer(factor)}, {size}, {integer(pair)}"
