@@ -76,7 +76,7 @@ def test_sums_over_rows_may_be_without_standard_errors(backend):
     assert str(pickle.loads(pickle.dumps(program))) == str(program)
     assert "w = " in str(program)
     assert str(program).endswith(", summed over the rows, without its error")
-    with pytest.raises(mg.ParameterError, match="^errors: given 'no'; accepted: True or False"):
+    with pytest.raises(mg.ParameterError, match=r"^errors: given 'no'; accepted: True or False"):
         batch(errors="no")
 
 
