@@ -138,8 +138,8 @@ def expectation(
     work into PyTorch's current stream and waits for nothing, so that a CUDA graph may capture it. docs/frameworks.md
     says what goes by way of the host.
 
-    Under `torch.vmap` each row is estimated as in a loop: with ``randomness="same"``, or a seed that is given, all have
-    the same draws; with "different", or a seed for each, they have their own.
+    Under `torch.vmap` each row has what it would have in a loop, but for rounding: with ``randomness="same"``, or a
+    seed that is given, all have the same draws; with "different", or a seed for each, they have their own.
 
     Examples
     --------

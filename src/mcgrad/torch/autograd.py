@@ -13,6 +13,7 @@ import torch
 from mcgrad.errors import ParameterError
 from mcgrad.torch.operator import PLAIN, Call, Outputs, contract, expectation_of, solve
 from mcgrad.torch.seeds import as_tensor
+from mcgrad.torch.vmapped import estimate_rows
 
 FIRST = "first ones: the gradient is an estimate of its own, which keeps no derivative"
 
@@ -80,15 +81,19 @@ class TransformedExpectation(torch.autograd.Function):
         return _gradients(ctx.call, cotangent, grad, parameters)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[torch.Tensor, ...], int]:
-        """Estimate row by row; a seed that is drawn under "different" has a value for each."""
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Outputs, tuple[int, ...]]:
+        """Estimate the rows of a batch, or of other calls row by row; under "different" each has a seed of its own."""
+        found = estimate_rows(TransformedExpectation.apply, info.batch_size, in_dims, *args)
+        if found is not None:
+            return found, (0,) * 4
         rows = [
             TransformedExpectation.apply(
                 *[x if axis is None else x.select(axis, row) for x, axis in zip(args, in_dims, strict=True)]
             )
             for row in range(info.batch_size)
         ]
-        return tuple(torch.stack(outputs) for outputs in zip(*rows, strict=True)), 0
+        value, grad, stderr, nonfinite = (torch.stack(outputs) for outputs in zip(*rows, strict=True))
+        return (value, grad, stderr, nonfinite), (0,) * 4
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:

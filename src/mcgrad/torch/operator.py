@@ -107,12 +107,12 @@ def solve(
     rows = Rows(tuple(fields[0]), tuple(fields[1]), *fields[2:])
     shape = rows.value
     arrays, device = arrays_of(solved, tensors)
-    if device is not None and device.type == "cuda":
+    if device is not None and device.type == "cuda" and not solved.takes_seeds:
         size = sum(map(math.prod, rows.shapes(_kinds(tensors, differentiable)))) if kept else 0
         found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, shape, size, device)
         if found is not None:
             return found
-    seed = seed if isinstance(seed, int) else seed_of(seed)
+    seed = seed_of(seed) if isinstance(seed, torch.Tensor) else seed
     stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
     value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, shape)
     width = NUMPY[dtype]
@@ -178,7 +178,7 @@ def fake(
     shapes: tuple[Any, ...] = rows.value, (size,), (math.prod(rows.value) + size,) if errors else (0,)
     dtypes = dtype, dtype, dtype if errors else torch.float32
     made = [torch.empty(shape, dtype=kind, device=device) for shape, kind in zip(shapes, dtypes, strict=True)]
-    nonfinite = torch.empty(() if errors else (0,), dtype=torch.int64, device=device)
+    nonfinite = torch.empty(seed.shape if errors else (0,), dtype=torch.int64, device=device)
     return made[0], made[1], made[2], nonfinite
 
 

@@ -64,6 +64,10 @@ class Problem:
         By which `problem` finds it in this process, and in those that are forked from it.
     wrt : tuple of str
         The parameters to differentiate in.
+    takes_seeds : bool
+        Whether it has rows with a seed each.
+    of_rows : dict
+        The problems of rows of this one, by which tensors have these.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Problem:
         self.number = next(_numbers)
         _by_number[self.number] = self
         self._value: Shapes | None = None
+        self.takes_seeds = False
+        self.of_rows: dict[tuple[bool, ...], Any] = {}
         self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
         self._fixed = [i for i, leaf in enumerate(known) if leaf.is_fixed]
         self._nested = any("." in leaf.path for leaf in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from mcgrad.errors import ParameterError, shown
@@ -62,6 +63,8 @@ def as_tensor(seed: int) -> torch.Tensor:
     return torch.full((), seed if seed <= MOST else seed - (1 << 64), dtype=torch.int64)
 
 
-def seed_of(tensor: torch.Tensor) -> int:
-    """Return the seed, 0 <= seed < 2**64, that a tensor holds."""
+def seed_of(tensor: torch.Tensor) -> Any:
+    """Return the seed, 0 <= seed < 2**64, that a tensor holds; of one with rows an array of them."""
+    if tensor.ndim:
+        return tensor.numpy(force=True).astype(np.int64).view(np.uint64)
     return int(tensor.item()) % (1 << 64)
