@@ -40,6 +40,21 @@ def key(low, high, words):
         put(words, int32(1), high)
 
 
+def bounds_signature(real):
+    """Return the signature of `bounds` for a dtype."""
+    return types.void(types.CPointer(real), int64, float64, float64, BYTES)
+
+
+def bounds(x, size, below, above, accepted):
+    """Write 0 to accepted[0] unless all of x lies between two numbers; NaN does not."""
+    i = int64(cuda.blockIdx.x) * int64(THREADS) + int64(cuda.threadIdx.x)
+    while i < size:
+        each = float64(at(x, i))
+        if not (below < each and each < above):
+            put(accepted, int32(0), 0)
+        i += int64(cuda.gridDim.x) * int64(THREADS)
+
+
 def row_ids(low, high, rows, ids):
     """Write the number of each row and, behind it, the seed that is in memory, for kernels over rows."""
     i = int32(cuda.blockIdx.x) * int32(THREADS) + int32(cuda.threadIdx.x)

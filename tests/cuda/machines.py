@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.backends.cuda import compiled, in_stream as cuda_in_stream
+from mcgrad.backends.cuda import compiled, conditions, in_stream as cuda_in_stream
 from mcgrad.backends.host_values import HostValues
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
@@ -109,7 +109,7 @@ def scalar_kernel(function: Any) -> Any:
     body = of(python, moments=of(in_stream.moments.py_func))
 
     def run(grid: int, threads: int, shared: int, *arguments: Any) -> None:
-        cuda.threadIdx = SimpleNamespace(x=0)
+        cuda.threadIdx, cuda.gridDim = SimpleNamespace(x=0), SimpleNamespace(x=grid)
         for block in range(grid * threads if python in (in_stream.shift, in_stream.row_ids) else grid):
             cuda.blockIdx = SimpleNamespace(x=block)
             body(*arguments)
@@ -163,9 +163,14 @@ def machine(monkeypatch: Any, run: Any = reference, merge: Any = add_up, **optio
             for name, types in IN_STREAM.items()
         ]  # fmt: skip
 
+    def load_bounds(device: Any, dtype: Any) -> Any:
+        types = [f"pointer {dtype}", "int64", "float64", "float64", "pointer uint8"]
+        return device.load(Ptx("", "bounds", made.kernel(scalar_kernel(in_stream.bounds), types)), keep=False)
+
     original = compiled.Constants.__call__
     monkeypatch.setattr(compiled.Constants, "__call__", compute)
     monkeypatch.setattr(compiled.Compiled, "_load", load)
     monkeypatch.setattr(compiled, "_merge", load_merge)
     monkeypatch.setattr(cuda_in_stream, "functions", load_in_stream)
+    monkeypatch.setattr(conditions, "function", load_bounds)
     return made

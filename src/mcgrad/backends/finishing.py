@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 OF_ANY, OF_NONE = -2, -1  # in `follows`
+
+
+class Interval(NamedTuple):
+    """The condition that all numbers of an array lie between two others, neither of them."""
+
+    array: Any
+    below: float
+    above: float
 
 
 @dataclass(frozen=True, eq=False)

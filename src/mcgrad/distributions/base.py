@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from mcgrad import noise as noises, tree
 from mcgrad.arrays import all_true, any_on_device, computing, to_common_device, to_host
 from mcgrad.distributions.batch_axes import BatchAxes, batch_ndim
-from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, checks_on_host, real
+from mcgrad.distributions.constraints import Constraint, FloatArray, Mask, bounds_of, checks_on_host, real
 from mcgrad.distributions.divergence_forms import Form
 from mcgrad.distributions.family import Family, is_built_in
 from mcgrad.distributions.parameters import float_array, owned, rounded
@@ -330,11 +330,8 @@ class Distribution(Family):
         return constraint.check(array)
 
     def condition(self, path: str, array: FloatArray) -> Any:
-        """Return whether the constraint of a parameter accepts an array: for one on a device without waiting for it.
-
-        What limits parameters by one another is in `relations`.
-        """
-        return self._accepts(path, array)
+        """Return two numbers between which all entries have to lie, or whether an array is accepted: without a wait."""
+        return bounds_of(self._constraint(path)) or self._accepts(path, array)
 
     @property
     def checks_on_host(self) -> bool:

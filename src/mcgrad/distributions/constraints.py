@@ -134,7 +134,8 @@ def interval(name: str, low: float, high: float, *, closed: str = "", describe: 
 
 def _is_inside(below: float, above: float, array: FloatArray) -> Any:
     if on_device(array):
-        return ((below < array) & (array < above)).all()
+        wide = array.astype(np.float64, copy=False)  # in which the ends are
+        return ((below < wide) & (wide < above)).all()
     if array.ndim == 0:
         return bool(below < array.item() < above)
     # minimum and maximum hand NaN on, and no comparison with NaN is true
@@ -198,6 +199,12 @@ def _are_positive_definite(rows: FloatArray) -> bool:
         return bool(np.isfinite(np.linalg.cholesky(symmetric)).all() and np.isfinite(host).all())
     except np.linalg.LinAlgError:
         return False
+
+
+def bounds_of(constraint: Constraint) -> tuple[float, float] | None:
+    """Return two numbers between which all entries have to lie, or None for other constraints."""
+    check = constraint.check
+    return check.args if isinstance(check, partial) and check.func is _is_inside else None
 
 
 def checks_on_host(constraint: Constraint) -> bool:

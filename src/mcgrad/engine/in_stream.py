@@ -6,6 +6,7 @@ the PyTorch and JAX parts of the package then call the Estimator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.arrays import as_dtype, computing, on_device
 from mcgrad.backends.base import Kernel
+from mcgrad.backends.finishing import Interval
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.inputs import arguments
@@ -164,7 +166,8 @@ class InStreams:
         is_of_q = name.path in q.shapes
         if on_device(x):
             rounded = as_dtype(x, np.dtype(dtype))
-            return q.condition(name.path, rounded) if is_of_q else np.isfinite(rounded).all()
+            found = q.condition(name.path, rounded) if is_of_q else (-math.inf, math.inf)
+            return Interval(rounded, *found) if isinstance(found, tuple) else found
         if is_of_q:
             q.validate(tree.unflatten({name.path: x}), dtype)
         else:

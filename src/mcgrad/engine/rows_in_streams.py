@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import numpy as np
@@ -90,7 +88,7 @@ class RowsInStreams(InStreams):
         errors : bool
             Whether standard errors and numbers of draws that are not finite are asked for.
         """
-        from mcgrad.backends.cuda import driver
+        from mcgrad.backends.cuda import conditions, driver
         from mcgrad.backends.cuda.copies import keep
         from mcgrad.backends.cuda.stream_run import Key
 
@@ -105,14 +103,16 @@ class RowsInStreams(InStreams):
         where = driver.devices()[device]
         if where.is_capturing(stream):
             keep(self)
-        conditions = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
+        accepts = [self._accepts(name, x) for name, x in changes.items() if name.space is Space.PARAM]
         inputs = run.on_device({**self._own, **derived.inputs.fixed, **changes}, where, stream)
         by_row, rows = batch.rows(inputs), math.prod(batch.shape_of(inputs))
         key = seed if isinstance(seed, int) else Key(*seed)
         found = run(by_row, rows, key, draws, omit, where, stream)
         results: Results = finish(found, self._known_rows(by_row), batch.reduce)
-        accepted = [x for x in conditions if x is not True]
-        return results.unless(~reduce(and_, accepted)) if accepted else results
+        accepted = [x for x in accepts if x is not True]
+        if not accepted:
+            return results
+        return results.unless(conditions.accepted(accepted, where, stream) == 0)
 
     def _known_rows(self, inputs: Values) -> dict[Var, Any]:
         """Return constants and factors on the device; those that depend on no input are placed there once."""

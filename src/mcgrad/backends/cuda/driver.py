@@ -147,7 +147,11 @@ class Device:
 
     def clear(self, to: int, nbytes: int, stream: int) -> None:
         """Set bytes to zero, in the order of the stream."""
-        self._runtime.memsetAsync(to, 0, nbytes, stream)
+        self.fill(to, 0, nbytes, stream)
+
+    def fill(self, to: int, byte: int, nbytes: int, stream: int) -> None:
+        """Set bytes to a number, in the order of the stream."""
+        self._runtime.memsetAsync(to, byte, nbytes, stream)
 
     def after(self, stream: int, event: Event) -> None:
         """Make later work in a stream start after an event."""

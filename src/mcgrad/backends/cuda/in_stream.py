@@ -79,7 +79,7 @@ class InStream:
             On the device.
         known : mapping from (int, int) to array
             Constants and factors of outputs, on the device, by the first component and the end.
-        accepted : iterable of array
+        accepted : iterable of Interval, or of array of bool
             Conditions on the device: where one does not hold, all results are NaN.
         seed : int or Key
         draws : (int, int)

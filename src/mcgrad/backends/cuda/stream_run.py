@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from itertools import accumulate
-from operator import and_
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mcgrad.arrays import as_dtype, contiguous, on_device, to_device
+from mcgrad.backends.cuda import conditions
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.driver import Device, Memory
 from mcgrad.backends.cuda.kernel import CudaKernel
@@ -218,7 +217,7 @@ class StreamRun:
             factors = memory["known"]
             for where, value in known.items():
                 self._copy(factors + 8 * where[0], self._there(where, value, WIDE))
-        holds: Any = reduce(and_, accepted) if accepted else shared.accepted
+        holds: Any = conditions.accepted(accepted, self._device, self._stream) if accepted else shared.accepted
         self._held.append(holds)
         self._launch(
             shared.results,
