@@ -91,7 +91,7 @@ def test_a_call_waits_for_nothing_and_allocates_in_the_callers_way(machine):
     with machine.cupy.cuda.using_allocator(allocate):
         estimator.in_streams.put(values, 1000, 5, results.places, estimator.wrt, 0, STREAM)
     assert (machine.waits, machine.transfers) == (0, 0)
-    assert 1 <= len(pieces) <= 2  # for the run, and for a matrix whose start vectors may not be read at
+    assert 1 <= len(pieces) <= 3  # for the run, and for matrices whose starts are no place to read vectors at
     assert machine.allocations == len(pieces) + 1  # an array of CuPy's, whose allocator the stand-in does not ask
     assert not machine.streams[0]
     slabs = len(list(estimator._kernel.chunks(0, 1000)))
