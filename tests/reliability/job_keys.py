@@ -27,6 +27,7 @@ JOB = {
 KEYS = (
     *("name", "integrand", "distribution", "params", "data", "wrt", "n", "seed", "dtype", "backend", "threads"),
     *("nonfinite", "method", "baseline", "k", "compare", "n_compare", "out", "job", "no_such_key"),
+    *("batched_params", "batched_data", "reduce", "rows", "common_noise", "distribution.batch_ndim"),
     *("distribution.family", "distribution.loc", "distribution.scale", "params.tau", "data.X", "distribution.base"),
 )
 WRONG = (

@@ -294,6 +294,7 @@ def test_wrong_values_of_every_key_are_refused_by_name(folder):
         "import mcgrad as mg\ndef f(z, **k):\n    return z\nnone = None\ndef q():\n    return mg.Normal()\n"
     )
     names = [*KEYS, "params.tau", "data.X", "distribution.loc", "distribution.family", "distribution.x", "method.loc"]
+    names.append("distribution.batch_ndim")
     values = [f"0x{'f' * 400}", f"'{'x' * 300}'", f"{'[' * 40}1{']' * 40}", f"{'[' * 70}1{']' * 70}"]
     values += [
         part.strip().replace("'", '"') for part in WRONG.replace(", 3]", "; 3]").replace(", [2", "; [2").split(",")
