@@ -197,7 +197,7 @@ class RowRunner:
         """Return whether a run goes on from the state of a call."""
         if self._common:
             return self._common.resumes(call)
-        values = {**values, **self._pilots(values, len(numbers), call)}
+        values = {**values, **self._unknown(values, len(numbers))}  # ranges of rows do not depend on values
         return self._average.resumes(values, numbers, call)
 
     def rows_done(self, state: State, rows: int, call: Call) -> int:
@@ -238,9 +238,13 @@ class RowRunner:
             return {}
         threads = thread_count(self._threads)
         if not rows:
-            inputs = (var for var in self._derived.program.equations() if var.op == "input")
-            return {var.attrs: np.zeros((0, *var.shape)) for var in inputs if var.attrs not in values}
+            return self._unknown(values, rows)
         return {**self._derived.pilots.of_rows(values, self._batch.by_row, rows, call.of_rows, threads)}
+
+    def _unknown(self, values: Values, rows: int) -> dict[Any, Any]:
+        """Return ones for the inputs that pilots compute."""
+        inputs = (var for var in self._derived.program.equations() if var.op == "input")
+        return {var.attrs: np.ones((rows, *var.shape)) for var in inputs if var.attrs not in values}
 
 
 def _message(nonfinite: npt.NDArray[np.int64], shape: Shape) -> str:
