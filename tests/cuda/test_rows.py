@@ -121,7 +121,8 @@ def test_rows_with_draws_that_are_not_finite(machine, policy):
     assert found.nonfinite.astype(bool).tolist() == [False, True, False, True]
 
 
-def test_rows_whose_squares_leave_the_range_of_sums_and_rows_of_many_draws(machine, monkeypatch):
+@pytest.mark.parametrize("by_parts", [True, False])
+def test_rows_whose_squares_leave_the_range_of_sums_and_rows_of_many_draws(machine, monkeypatch, by_parts):
     made = of_one_number("float64", lambda eps, a: apply("multiply", apply("add", eps, a), a))
     values, numbers = {param("a"): np.array([1.0, 1e150, 1e-160])[:, None]}, np.arange(3)
     bound = BACKENDS["cuda"].compile(made).bind_rows(values, numbers)
@@ -129,7 +130,8 @@ def test_rows_whose_squares_leave_the_range_of_sums_and_rows_of_many_draws(machi
     wanted = reference.partial(3, 0, 40, (0, 3), False)
     np.testing.assert_allclose(bound.partial(3, 0, 40, (0, 3), False).means, wanted.means, rtol=1e-12)
     assert list(bound.chunks(40)) == [(0, 3)]
-    monkeypatch.setattr(cuda_rows, "MOST_PARTS", 0)
+    name, most = ("MOST_PARTS", 0) if by_parts else ("MOST_BYTES", 16)
+    monkeypatch.setattr(cuda_rows, name, most)
     assert list(bound.chunks(40)) == [(0, 1), (1, 2), (2, 3)]
     np.testing.assert_allclose(bound.partial(3, 0, 40, (0, 3), False).means, wanted.means, rtol=1e-12)
 

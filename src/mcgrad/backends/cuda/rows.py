@@ -130,8 +130,10 @@ class CudaRows:
         return RowByRow(self.kernel.program, self.kernel, self.inputs, self.numbers)
 
     def _is_long(self, n: int) -> bool:
-        """Whether a row fills a device: by the Program and n alone."""
-        return self.kernel.row_variant(n, False).emitted.parts(0, n) > MOST_PARTS
+        """Whether a row fills a device, or the memory of a range: by the Program and n alone."""
+        emitted = self.kernel.row_variant(n, False).emitted
+        parts = emitted.parts(0, n)
+        return parts > MOST_PARTS or 8 * parts * emitted.rows > MOST_BYTES
 
     def _nothing(self, rows: int, n: int) -> RowPartial:
         """Return the moments of no rows, no draws, or no components."""

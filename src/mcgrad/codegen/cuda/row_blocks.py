@@ -153,7 +153,8 @@ def _write_kernel(text: Source, block: Block, far: float, shifts: int) -> None:
             add(*turn.lines, f"begin = begin + int64({lanes})")
             with text.compound("if is_first:"):
                 _write_centre(text, printer, far)
-        add("cuda.syncthreads()", *_count_lines(printer, "used"), f"first = int64(unit) * int64({size})")
+        add("cuda.syncthreads()", *_count_lines(printer, "used"), "used = max(used, 1.0)")
+        add(f"first = int64(unit) * int64({size})")
         add(*result_lines(printer, _moments, _counts))
         counts = [f"put(out, first + int64({2 * sums.components}), used)"]
         counts.append(f"put(out, first + int64({2 * sums.components + 1}), 0.0)")
@@ -163,7 +164,7 @@ def _write_kernel(text: Source, block: Block, far: float, shifts: int) -> None:
 
 
 def _write_centre(text: Source, printer: ThreadPrinter, far: float) -> None:
-    """Write what follows the first turn: where a mean is far from zero, the turn is repeated about the means."""
+    """Write what follows the first turn with draws: where a mean is far from zero, it is repeated about the means."""
 
     def compare(goal: str, squares: str, total: str, square: str) -> list[str]:
         return [
@@ -176,7 +177,7 @@ def _write_centre(text: Source, printer: ThreadPrinter, far: float) -> None:
 
     add = text.add
     add("cuda.syncthreads()", "about = float64(before - after)", *_count_lines(printer, "about"))
-    add(*result_lines(printer, compare, None), "is_first = False")
+    add("is_first, about = about == 0.0, max(about, 1.0)", *result_lines(printer, compare, None))
     with text.compound("if cuda.syncthreads_or(far):"):
         add("shift, begin = means, begin - int64(" + str(printer.shape.lanes) + ")")
         write_zeros(text, printer)
@@ -184,13 +185,12 @@ def _write_centre(text: Source, printer: ThreadPrinter, far: float) -> None:
 
 
 def _count_lines(printer: ThreadPrinter, name: str) -> list[str]:
-    """Count the draws that are used where each is looked at, at least one, for divisions."""
+    """Count the draws that are used where each is looked at."""
     if not printer.sums.checked:
         return []
     place = f"int32(({printer.sums.counts * printer.shape.groups} + g) * 2)"
     loop = [f"s, q = load2(sums, {place})", f"{name}, g = {name} + float64(s), int32(g + 1)"]
-    start, least = f"{name}, g = 0.0, int32(0)", f"{name} = max({name}, 1.0)"
-    return [*group_lines(printer), start, "while g < groups:", *indented(loop), least]
+    return [*group_lines(printer), f"{name}, g = 0.0, int32(0)", "while g < groups:", *indented(loop)]
 
 
 def _moments(goal: str, squares: str, total: str, square: str) -> list[str]:
