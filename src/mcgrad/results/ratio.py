@@ -190,7 +190,7 @@ def _indexed(positions: npt.NDArray[np.intp], index: Any) -> npt.NDArray[np.intp
     try:
         return np.asarray(positions[index])
     except (IndexError, TypeError, ValueError) as error:
-        accepted = f"an index of an array of shape {positions.shape}"
+        accepted = f"an index of an array that f returns, of shape {positions.shape}"
         raise ParameterError("name", f"{shown(index)} ({error})", accepted) from None
 
 
