@@ -55,6 +55,14 @@ def take_first_draws(ws, shifts, sums, squares, components, lanes, groups, base,
     """Make the shift of lanes what their first draw is, after the group from `base` on that has it."""
     prefer_vector_width()
     each, zero = lanes // groups, ws.dtype.type(0)
+    if base == start:  # all lanes have it here, or no draw at all, and then sums of zero
+        for w in range(components * lanes):
+            put_any(ws, shifts + w, at_any(ws, sums + w))
+        for w in range(components * lanes):
+            put_any(ws, sums + w, zero)
+        for w in range(components * lanes):
+            put_any(ws, squares + w, zero)
+        return
     for k in range(groups):
         draw = base + k
         if draw >= start and draw < stop and draw - groups < start:
