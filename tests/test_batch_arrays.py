@@ -121,8 +121,8 @@ def test_cotangents_of_no_rows():
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])
 def test_common_noise_takes_sums_and_differences_in_each_draw(backend):
     n = 50
-    given = {"common_noise": True, "covariance": True, "backend": backend}
-    est, total = batch(**given)(n, 4), batch(nested, reduce="sum", **given)(n, 4)
+    given = {"common_noise": True, "covariance": True}
+    est, total = batch(**given, backend=backend)(n, 4), batch(nested, reduce="sum", **given, **NUMPY)(n, 4)
     z = LOC[:, None] + SCALE[:, None] * mg.Normal(np.zeros(D), 1.0).sample(n, seed=4)
     draws = np.array([[numbers(z[row, i], W, X[row]) for i in range(n)] for row in range(B)])
     np.testing.assert_allclose(est.value, draws.mean(axis=1))
@@ -195,7 +195,7 @@ def test_cotangents_of_dicts_numbers_and_those_that_do_not_fit():
 
 def test_ratios_by_row_and_of_sums():
     options = {"covariance": True, "wrt": ("loc", "w")}
-    est = batch(nested, backend="cpu", **options)(40, 3)
+    est = batch(nested, **options, **NUMPY)(40, 3)
     found = mg.ratio(est["inside.others"], est["first"])
     assert set(found.grad) == {"loc"}  # gradients in w are sums over the rows
     for row in range(B):
