@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.inputs import arguments
 from mcgrad.jax import pytrees, seeds
 from mcgrad.jax.operands import Operands
 from mcgrad.jax.primitive import bind
+from mcgrad.results.flat import cut
 
 
 class Estimate(NamedTuple):
@@ -20,11 +19,12 @@ class Estimate(NamedTuple):
 
     Attributes
     ----------
-    value, stderr : array of shape ()
+    value, stderr : array, or nested dict of arrays
         Estimate of E f(z), which JAX differentiates, and its standard error.
     grad, grad_stderr : dict
         Estimate of the gradient in each parameter, those of q and those that only f has, and its standard errors:
-        by name, in the structure of the parameter.
+        by name, in the structure of the parameter. Where f returns an array, its axes come before the parameter's;
+        where it returns a dict, there is one inside each parameter.
     nonfinite : int32 array of shape ()
         Draws whose value or gradient was not finite.
     """
@@ -56,14 +56,14 @@ def expectation(
     reduce: str | None = None,
     callback: bool = False,
     **q_params: Any,
-) -> jax.Array:
+) -> Any:
     """Estimate E f(z), z ~ q, as a JAX array whose derivative is the gradient that mcgrad estimates.
 
     Parameters
     ----------
     f : callable, Integrand or Objective
-        ``f(z, **params, **data)``: plain NumPy on one draw, returning one number; or what `elbo`, `iwae`, `kl` make. It
-        is traced once: the same function object must mean the same function.
+        ``f(z, **params, **data)``: plain NumPy on one draw, returning a number, an array, or a nested dict of arrays;
+        or what `elbo`, `iwae`, `kl` make. It is traced once: the same function object must mean the same function.
     q : callable or Distribution or None
         A family, such as ``mcgrad.Normal``, whose parameters are then given by name, or another function that makes a
         distribution of its parameters by name; or a distribution, of which any subset of the parameters is given by
@@ -95,7 +95,8 @@ def expectation(
 
     Returns
     -------
-    array of shape (), or of the batch
+    array, or nested dict of arrays
+        As f returns them, behind the axes of the batch.
 
     Raises
     ------
@@ -106,7 +107,8 @@ def expectation(
     Notes
     -----
     The gradient in those parameters in which JAX differentiates is estimated with the value, from the same draws.
-    Forward and reverse mode are there; second derivatives are refused. Under `jax.vmap` each row is estimated as in a
+    Of an f that returns arrays all derivatives are: prod(shape) times the size of each parameter. Forward and reverse
+    mode are there; second derivatives are refused. Under `jax.vmap` each row is estimated as in a
     loop: rows with a key each have draws of their own, rows that share a key have the same draws. Data have no
     derivative.
 
@@ -128,7 +130,8 @@ def expectation(
         nonfinite=nonfinite,
     )
     operands = Operands.of(f, q, n, params, data, q_params, dtype, options)
-    return bind(operands.call(errors=False, callback=callback), seeds.words(key), operands.arrays)[0]
+    value = bind(operands.call(errors=False, callback=callback), seeds.words(key), operands.arrays)[0]
+    return cut(value, operands.static.value, len(operands.static.value_shape) - len(operands.static.shape))
 
 
 def estimate(
@@ -187,11 +190,16 @@ def estimate(
     value, *rest = bind(call, seeds.words(key), operands.arrays)
     grads, (stderr, *stderrs), nonfinite_draws = rest[: len(call.wrt)], rest[len(call.wrt) : -1], rest[-1]
 
-    def named(found: list[Any]) -> dict[str, Any]:
-        nested = tree.unflatten(dict(zip(call.wrt, found, strict=True))) if found else {}
-        return pytrees.like(operands.structures, nested)
+    static = operands.static
+    front = len(static.value_shape) - len(static.shape)
 
-    return Estimate(value, stderr, named(grads), named(stderrs), nonfinite_draws)
+    def named(found: list[Any]) -> dict[str, Any]:
+        axes = [len(static.batch_shape) if path in static.by_row else front for path in call.wrt]
+        parts = {path: cut(x, static.value, axis) for path, x, axis in zip(call.wrt, found, axes, strict=True)}
+        return pytrees.like(operands.structures, tree.unflatten(parts) if parts else {})
+
+    own, errors = cut(value, static.value, front), cut(stderr, static.value, front)
+    return Estimate(own, errors, named(grads), named(stderrs), nonfinite_draws)
 
 
 def _options(

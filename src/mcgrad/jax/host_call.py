@@ -23,6 +23,8 @@ from mcgrad.engine.rows_of_seeds import rows_of_seeds
 from mcgrad.errors import McgradError
 from mcgrad.jax.static import Static
 from mcgrad.noise import Shape
+from mcgrad.results.components import Components
+from mcgrad.results.flat import flat_gradient, flat_value
 from mcgrad.system.recent import Recent
 
 Array = npt.NDArray[Any]
@@ -121,9 +123,10 @@ class Call:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, values=values)
         est = estimator(self.static.n, _seed(words), **self.static.nested(values))
-        found = [est.value, *_by_path(est.grad, self.wrt)]
+        components = estimator.derived.components
+        found: list[Any] = _flat(est.value, est.grad, self.wrt, components)
         if self.errors:
-            found += [est.stderr, *_by_path(est.grad_stderr, self.wrt), est.nonfinite]
+            found += [*_flat(est.stderr, est.grad_stderr, self.wrt, components), est.nonfinite]
         _write(found, results)
 
     def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> bool:
@@ -148,10 +151,9 @@ class Call:
 
     def _columns(self, estimator: Estimator, table: Array) -> list[Array]:
         """Return the value and the gradients, by row, of a table of all."""
-        columns = estimator.derived.components.slices
-        shapes = [self._rows(self.static.shapes[path]) for path in self.wrt]
-        grads = [table[:, columns[path]].reshape(shape) for path, shape in zip(self.wrt, shapes, strict=True)]
-        return [table[:, 0], *grads]
+        components, columns = estimator.derived.components, estimator.derived.components.slices
+        parts = [table[:, components.values], *(table[:, columns[path]] for path in self.wrt)]
+        return [part.reshape(shape) for part, (shape, _) in zip(parts, self.result_types, strict=False)]
 
 
 def _seed(words: Array) -> int:
@@ -164,11 +166,10 @@ def _write(found: Sequence[Any], results: Sequence[Array]) -> None:
         out[...] = x
 
 
-def _by_path(gradient: dict[str, Any], wrt: Sequence[str]) -> list[Any]:
-    if not wrt:
-        return []
-    flat = tree.flatten(gradient)
-    return [flat[path] for path in wrt]
+def _flat(value: Any, gradient: dict[str, Any], wrt: Sequence[str], components: Components) -> list[Array]:
+    """Return a value and its gradients in some parameters, or their standard errors, as single arrays."""
+    flat = tree.flatten(gradient) if wrt else {}
+    return [flat_value(value, components.value), *(flat_gradient(flat, path, components) for path in wrt)]
 
 
 def call_of(number: int) -> Call:

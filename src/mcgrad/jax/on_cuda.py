@@ -70,7 +70,8 @@ def compute(call: Call, words: Any, operands: Sequence[Any], results: Sequence[A
 def _estimator(call: Call, operands: Sequence[Any]) -> Estimator | None:
     """Return the Estimator whose results can stay on the device, or None where there is none."""
     static = call.static
-    if call.rows is not None or 0 in static.batch_shape or static.options.get("backend", CUDA) not in ("auto", CUDA):
+    chosen = static.options.get("backend", CUDA)
+    if call.rows is not None or static.shape or 0 in static.batch_shape or chosen not in ("auto", CUDA):
         return None
     estimator = static.estimator(call.wrt, "device", dict(zip(static.shapes, operands, strict=True)))
     return estimator if estimator.in_streams.obstacle() is None else None

@@ -127,12 +127,15 @@ def _along(call: Call, path: str, grad: Any, tangent: Any) -> Any:
     """Return the derivative of the value along a tangent of one parameter."""
     static = call.static
     rows = () if call.rows is None else (call.rows,)
-    own = static.shapes[path]
-    kept = len(rows) + len(static.value_shape)  # axes of the value
+    own, ndim = static.shapes[path], len(static.batch_shape) if path in static.by_row else 0
     has_rows = bool(rows) and call.by_row[1 + [*static.shapes].index(path)]
-    between = (1,) * (grad.ndim - len(rows) - len(own))  # of the batch, in front of what its rows share
-    tangent = tangent.reshape(*(rows if has_rows else (1,) * len(rows)), *between, *own)
-    along = jnp.sum(grad * tangent, axis=tuple(range(kept, grad.ndim)))
+    between = grad.ndim - len(rows) - len(own)  # axes of the value that the tangent has not
+    front = rows if has_rows else (1,) * len(rows)
+    tangent = tangent.reshape(*front, *own[:ndim], *(1,) * between, *own[ndim:])
+    summed = list(range(grad.ndim - len(own) + ndim, grad.ndim))
+    if ndim and static.options.get("reduce") in ("sum", "mean"):
+        summed += range(len(rows), len(rows) + ndim)
+    along = jnp.sum(grad * tangent, axis=tuple(summed))
     is_mean = static.options.get("reduce") == "mean" and path in static.by_row
     return along / math.prod(static.batch_shape) if is_mean else along
 

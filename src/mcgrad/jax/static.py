@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -19,10 +20,12 @@ from mcgrad.engine.dispatch import CUDA
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import AUTO
+from mcgrad.gradients.problem import described
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.template import UndeterminedError, template
 from mcgrad.ir import serial
 from mcgrad.noise import Shape
+from mcgrad.results.flat import NUMBER, Shapes, flat_shape
 
 Array = npt.NDArray[Any]
 
@@ -105,14 +108,29 @@ class Static:
         """Paths of all parameters, in the order of the operands."""
         return (*self.of_q, *self.of_f)
 
+    @cached_property
+    def value(self) -> Shapes:
+        """Shapes of what f returns: one number where Estimators are deferred."""
+        return NUMBER if self.deferred or isinstance(self.f, Objective) else self.estimator(()).derived.components.value
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of what f returns, as a single array."""
+        return flat_shape(self.value)
+
     @property
     def value_shape(self) -> Shape:
-        """Shape of the value: that of the batch, unless it is reduced."""
-        return () if self.options.get("reduce") in ("sum", "mean") else self.batch_shape
+        """Shape of the value: behind the axes of the batch, unless it is reduced."""
+        reduced = self.options.get("reduce") in ("sum", "mean")
+        return self.shape if reduced else (*self.batch_shape, *self.shape)
 
     def grad_shape(self, path: str) -> Shape:
-        """Return the shape of the gradient in a parameter: where rows share it, and values are by row, by row, too."""
-        return self.shapes[path] if path in self.by_row else (*self.value_shape, *self.shapes[path])
+        """Return the shape of the gradient in a parameter: where rows share it, and values are by row, by row, too.
+
+        The axes of what f returns come before those of the parameter in one row.
+        """
+        own, ndim = self.shapes[path], len(self.batch_shape)
+        return (*own[:ndim], *self.shape, *own[ndim:]) if path in self.by_row else (*self.value_shape, *own)
 
     def _template(self) -> Distribution:
         if isinstance(self.q, Distribution):
@@ -162,8 +180,16 @@ class Static:
             output=output,
             **options,
         )
-        found.derived.check_one_number("mcgrad.jax.expectation")
+        if self.deferred or "value" in vars(self):
+            self._check(dict(found.derived.components.value))
         return found
+
+    def _check(self, returned: dict[str, Shape]) -> None:
+        """Refuse a value with other shapes than those that JAX was told."""
+        if returned != dict(self.value):
+            given = f"an integrand that returns {described(returned)}"
+            accepted = "one number, where f is first traced at the values of the first execution"
+            raise ParameterError("f", given, accepted)
 
     def over_rows(self, wrt: tuple[str, ...], flags: tuple[bool, ...], values: Mapping[str, Array]) -> Estimator | None:
         """Return the Estimator of a batch of such expectations, or None where there is none.
