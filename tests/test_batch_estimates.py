@@ -9,6 +9,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.noise.rows import first_of_row
+from mcgrad.results.row_moments import RowMoments
 
 B, D, K, N = 4, 3, 2, 40
 RNG = np.random.default_rng(7)
@@ -215,6 +216,19 @@ def test_intervals_have_the_degrees_of_freedom_of_a_row():
     np.testing.assert_allclose((high - low) / (2 * est.stderr), 4.302653, rtol=1e-6)
     low, high = est.confidence_interval().grad["w"]
     np.testing.assert_allclose((high - low) / (2 * est.grad_stderr["w"]), 2.306004, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("norms", "degrees"), [((1, 1, 1), 3), ((5, 0, 0), 1), ((3, 4, 0), 625 / 337), ((0, 0, 0), 3)])
+def test_sums_of_values_have_the_degrees_of_the_rows_that_vary(norms, degrees):
+    none = np.zeros(0)
+    moments = RowMoments(np.full(3, 2), np.zeros((3, 1)), np.array(norms, float)[:, None], none, none)
+    np.testing.assert_allclose(moments.degrees_of_sums(slice(1)), degrees)
+
+
+def test_an_interval_of_a_sum_of_which_one_row_has_all_variance():
+    est = mg.estimate(np.sin, mg.Normal(np.zeros(9), np.geomspace(1, 1e-40, 9), batch_ndim=1), 2, reduce="sum")
+    low, high = est.confidence_interval().value
+    assert (high - low) / (2 * est.stderr) == pytest.approx(12.7062, rel=1e-4)
 
 
 @pytest.mark.parametrize(

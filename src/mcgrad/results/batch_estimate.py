@@ -241,19 +241,18 @@ class BatchEstimate(Result):
 
         Notes
         -----
-        With the degrees of freedom of a row's draws, one less than the draws that count. Sums and means over the rows
-        have the degrees of all rows together, which is right for rows of about equal variances; with common noise those
+        With the degrees of freedom of a row's draws, one less than the draws that count. Sums and means of values over
+        the rows have Satterthwaite's: those of all rows together where the rows have equal variances, and fewer where
+        some have most of it. Sums of gradients, whose variances by row are not kept, have those of all rows together:
+        where variances differ much and n is below 10, their intervals are too short. With common noise all have those
         of the draws.
         """
         by_row = (self.moments.counts - 1).reshape(self.batch_shape)
-        means, errors = self._grad, self._grad_stderr
-        of_sums = self._sums.components.split(self._sums.degrees)
-        own = [path for path in means if path not in of_sums]
-        found = ends(level, by_row, {path: means[path] for path in own}, {path: errors[path] for path in own})
-        for path, x in of_sums.items():
-            found |= ends(level, x, {path: means[path]}, {path: errors[path]})
-        value = ends(level, self._sums.degrees[0] if self._is_reduced else by_row, self._value, self._stderr)
-        return interval(level, value, {path: found[path] for path in means})
+        sums = self._sums
+        of_value = sums.components.value_in(sums.degrees) if self._is_reduced else dict.fromkeys(self._value, by_row)
+        of_grad = {**dict.fromkeys(self._grad, by_row), **sums.components.split(sums.degrees)}
+        value = ends(level, of_value, self._value, self._stderr)
+        return interval(level, value, ends(level, of_grad, self._grad, self._grad_stderr))
 
     # Merging
 

@@ -66,16 +66,21 @@ def interval(level: float, value: Mapping[str, Ends], grad: Mapping[str, Ends]) 
     return ConfidenceInterval(float(level), tree.unflatten(value), tree.unflatten(grad))
 
 
-def ends(level: float, degrees: ArrayLike, means: Mapping[str, Any], errors: Mapping[str, Any]) -> dict[str, Ends]:
+def ends(
+    level: float,
+    degrees: ArrayLike | Mapping[str, ArrayLike],
+    means: Mapping[str, Any],
+    errors: Mapping[str, Any],
+) -> dict[str, Ends]:
     """Return the lower and the upper ends of intervals about numbers, by dotted path.
 
     Parameters
     ----------
     level : float
         Probability that one interval covers, 0 < level < 1.
-    degrees : array_like
+    degrees : array_like, or mapping from str to array_like
         Degrees of freedom of the standard errors: one number, or an array whose shape is that of the first axes of
-        each of the arrays.
+        each of the arrays; or such by dotted path.
     means, errors : mapping from str to float or array
         Estimates, and their standard errors.
 
@@ -85,9 +90,9 @@ def ends(level: float, degrees: ArrayLike, means: Mapping[str, Any], errors: Map
     """
     if isinstance(level, bool) or not isinstance(level, int | float | np.floating) or not 0 < level < 1:
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
-    t = quantile(float(level), degrees)
     found = {}
     for path, error in errors.items():
+        t = quantile(float(level), degrees[path] if isinstance(degrees, Mapping) else degrees)
         width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
         found[path] = means[path] - width, means[path] + width
     return found
@@ -97,9 +102,10 @@ def quantile(level: float, degrees: ArrayLike) -> Float64Array:
     """Return how many standard errors an interval reaches to either side: NaN below one degree of freedom."""
     from scipy.special import stdtrit  # slow to import
 
-    known = np.asarray(degrees, np.float64)
+    known, where = np.unique(np.asarray(degrees, np.float64), return_inverse=True)
     with np.errstate(invalid="ignore"):
-        return np.asarray(-stdtrit(np.where(known >= 1, known, np.nan), 0.5 - 0.5 * level))
+        found = -stdtrit(np.where(known >= 1, known, np.nan), 0.5 - 0.5 * level)
+    return np.asarray(found[where].reshape(np.shape(degrees)))
 
 
 def relative_error(degrees: int) -> float:

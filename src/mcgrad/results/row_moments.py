@@ -62,6 +62,24 @@ class RowMoments:
             return self.degrees
         return np.full(len(self.totals), float(np.maximum(self.counts - 1, 0).sum()))
 
+    def degrees_of_sums(self, where: slice) -> Float64Array:
+        """Return the degrees of freedom of sums over the rows of components that are by row.
+
+        Parameters
+        ----------
+        where : slice
+            Of the components.
+
+        References
+        ----------
+        Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+        """
+        each, variances = np.maximum(self.counts - 1.0, 0.0), np.square(self.stderr[:, where])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = variances / variances.sum(axis=0)
+            found = 1.0 / (np.square(shares) / each[:, None]).sum(axis=0)
+        return np.where(np.isfinite(found), found, each.sum())
+
     def merge(self, other: RowMoments, share: float) -> RowMoments:
         """Return the moments over the draws of both.
 

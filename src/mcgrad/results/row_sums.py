@@ -58,8 +58,11 @@ class RowSums:
     @property
     def degrees(self) -> Float64Array:
         """Degrees of freedom of these."""
-        counts = self.moments.counts if self.total is None else np.array([self.total.count])
-        of_value = np.full(self.rows.values.stop, float(np.maximum(counts - 1, 0).sum()))
+        where = self.rows.values
+        if self.total is None:
+            of_value = self.moments.degrees_of_sums(where)
+        else:
+            of_value = np.full(where.stop, max(self.total.count - 1.0, 0.0))
         return np.concatenate([of_value, self.moments.total_degrees])
 
     def covariance(self) -> Float64Array:
