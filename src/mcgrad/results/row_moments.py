@@ -77,8 +77,9 @@ class RowMoments:
         each, variances = np.maximum(self.counts - 1.0, 0.0), np.square(self.stderr[:, where])
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = variances / variances.sum(axis=0)
-            found = 1.0 / (np.square(shares) / each[:, None]).sum(axis=0)
-        return np.where(np.isfinite(found), found, each.sum())
+            found: Float64Array = 1.0 / (np.square(shares) / each[:, None]).sum(axis=0)
+        found[~np.isfinite(found)] = each.sum()
+        return found
 
     def merge(self, other: RowMoments, share: float) -> RowMoments:
         """Return the moments over the draws of both.
