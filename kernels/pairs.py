@@ -1,54 +1,82 @@
-"""Factors of outer products that are summed over rows of a batch: masked, and split within pairs of draws.
+"""Outer products that are summed over rows of a batch, and their variances, from pairs of draws.
 
-For draws t and s of a row, (x_t y_t - x_s y_s)**2 / 2 is unbiased for the variance of x y. With the differences dx, dy
-of the two draws and their means mx, my it is (dx my + mx dy)**2 / 2, the half of dx**2 my**2 + mx**2 dy**2 +
-2 (dx mx) (dy my): so sums over many pairs are products of matrices, and a mean far from zero costs no digits. Pairs are
-the draws 2 j and 2 j + 1 of a row, whose lanes lie lanes // groups apart (`row_lanes`).
+For draws t and s of a row, (x_t y_t - x_s y_s)**2 / 2 is unbiased for the variance of x y, and a mean far from zero
+costs no digits of it. Pairs are the draws 2 j and 2 j + 1 of a row, whose lanes lie lanes // groups apart
+(`row_lanes`).
 """
 
 from numba import njit
 
-from mcgrad.kernels.intrinsics import select
+from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select
 from mcgrad.kernels.jit import CALLED
-from mcgrad.kernels.workspace import at_any, put_any
+from mcgrad.kernels.workspace import at, at_any, put_any
 
 
 @njit(**CALLED)
-def copy_counted(ws, target, first, size, lanes, groups, mask, odd, position):
-    """Copy rows of lanes with zero in those that do not count; odd[position + q] grows where one is not finite."""
+def mark_odd(ws, first, size, lanes, groups, mask, odd, position):
+    """Let odd[position + q] grow where one of `size` rows of lanes is not finite in a draw that counts."""
     each, zero = lanes // groups, ws.dtype.type(0)
     for i in range(size):
         for k in range(groups):
-            row = i * lanes + k * each
+            row = first + i * lanes + k * each
             for q in range(each):
-                counts = at_any(ws, mask + k * each + q) != zero
-                x = select(counts, at_any(ws, first + row + q), zero)
-                put_any(ws, target + row + q, x)
+                x = select(at_any(ws, mask + k * each + q) != zero, at_any(ws, row + q), zero)
                 put_any(odd, position + q, at_any(odd, position + q) + select(x - x != zero, 1.0, 0.0))
 
 
 @njit(**CALLED)
-def split_pairs(ws, first, size, target, lanes, groups, mask, second):
-    """Write squares of the differences and of the means of pairs in place, and their products to `target`.
-
-    In the place of the first draw of a pair is the square of the difference, or of the mean with `second`, and in that
-    of the other draw the other square. All are zero for draws that are without the other draw of their pair.
-    """
-    each, zero, half = lanes // groups, ws.dtype.type(0), ws.dtype.type(0.5)
-    for i in range(size * (groups // 2)):
-        own = mask + i % (groups // 2) * 2 * each
-        for q in range(each):
-            place = first + 2 * i * each + q
-            x, y = at_any(ws, place), at_any(ws, place + each)
-            both = (at_any(ws, own + q) != zero) & (at_any(ws, own + each + q) != zero)
-            difference, mean = select(both, x - y, zero), select(both, half * (x + y), zero)
-            put_any(ws, target + i * each + q, difference * mean)
-            put_any(ws, place, select(second, mean * mean, difference * difference))
-            put_any(ws, place + each, select(second, difference * difference, mean * mean))
+def add_products(ws, x, rows, y, columns, lanes, mask, whole, totals, place, share):
+    """Add an outer product of rows of lanes to the totals from `place` on, without its variance; see `add_pairs`."""
+    prefer_vector_width()
+    zero = ws.dtype.type(0)
+    for i in range(rows):
+        for j in range(columns):
+            a, b, total = x + i * lanes, y + j * lanes, zero
+            if whole:
+                for w in range(lanes):
+                    total = accumulate(total, at(ws, a + w) * at(ws, b + w))
+            else:
+                for w in range(lanes):
+                    product = at(ws, a + w) * at(ws, b + w)
+                    total = accumulate(total, select(at(ws, mask + w) != zero, product, zero))
+            k = place + i * columns + j
+            put_any(totals, k, at_any(totals, k) + share * total)
 
 
 @njit(**CALLED)
-def add_scaled(target, first, ws, source, count, factor):
-    """Add `count` elements of the workspace, times a factor."""
-    for i in range(count):
-        put_any(target, first + i, at_any(target, first + i) + factor * at_any(ws, source + i))
+def add_pairs(ws, x, rows, y, columns, lanes, groups, mask, whole, totals, variances, place, share, pair_share):
+    """Add an outer product of rows of lanes, and the squares of differences in pairs, to the totals from `place` on.
+
+    Each is summed over the lanes that count, and then multiplied by a share; `whole` says that all count. A turn of the
+    inner loop takes two pairs: as the lanes carry 2 or 4 draws of each row of the batch, these fill a half of them.
+    """
+    prefer_vector_width()
+    half, other, zero = lanes // groups, lanes // 2 if groups == 4 else lanes // 4, ws.dtype.type(0)
+    for i in range(rows):
+        a = x + i * lanes
+        for j in range(columns):
+            b, total, square = y + j * lanes, zero, zero
+            if whole:
+                for q in range(lanes // 4):
+                    first, second = at(ws, a + q) * at(ws, b + q), at(ws, a + half + q) * at(ws, b + half + q)
+                    c, d = a + other, b + other
+                    third, fourth = at(ws, c + q) * at(ws, d + q), at(ws, c + half + q) * at(ws, d + half + q)
+                    total = accumulate(total, (first + second) + (third + fourth))
+                    square = accumulate(square, (first - second) ** 2 + (third - fourth) ** 2)
+            else:
+                for q in range(lanes // 4):
+                    for_pair, for_other = mask + q, mask + other + q
+                    one, two = at(ws, for_pair) != zero, at(ws, for_pair + half) != zero
+                    three, four = at(ws, for_other) != zero, at(ws, for_other + half) != zero
+                    first = select(one, at(ws, a + q) * at(ws, b + q), zero)
+                    second = select(two, at(ws, a + half + q) * at(ws, b + half + q), zero)
+                    c, d = a + other, b + other
+                    third = select(three, at(ws, c + q) * at(ws, d + q), zero)
+                    fourth = select(four, at(ws, c + half + q) * at(ws, d + half + q), zero)
+                    between = select(one & two, first - second, zero)
+                    others = select(three & four, third - fourth, zero)
+                    total = accumulate(total, (first + second) + (third + fourth))
+                    square = accumulate(square, between * between + others * others)
+            k = place + i * columns + j
+            put_any(totals, k, at_any(totals, k) + share * total)
+            put_any(variances, k, at_any(variances, k) + pair_share * square)

@@ -116,19 +116,23 @@ def test_rows_of_any_magnitude_and_far_from_zero(dtype):
 
 
 @DTYPES
-def test_outer_products_far_from_zero_keep_their_standard_errors(dtype):
-    rows, width = 40, {"float32": 1e-4, "float64": 1e-9}[dtype]
-    loc, far = input_("loc", (D,), by_row=True), input_("far", (E,), by_row=True)
+def test_outer_products_far_from_zero_or_tiny_keep_their_standard_errors(dtype):
+    rows, narrow, tiny = {"float32": (40, 1e-4, 1e-13), "float64": (40, 1e-9, 1e-74)}[dtype]
+    loc, far, width = input_("loc", (D,), by_row=True), input_("far", (E,), by_row=True), input_("width", ())
     x = apply("add", loc, apply("multiply", width, noise(0, "normal", (D,))))
     y = apply("add", far, apply("multiply", width, noise(1, "normal", (E,))))
     outputs = (Output("value", reduce("sum", x, (0,))), Output("w", einsum("e,j->ej", y, x), summed=True))
     made, rng = simplify(Program(outputs, dtype)), np.random.default_rng(3)
-    values = {param("loc"): rng.normal(size=(rows, D)), param("far"): rng.normal(size=(rows, E))}
-    numbers = np.arange(rows)
-    found = bound(made, values, numbers).partial(3, 0, 2, (0, rows), False)
-    reference = RowByRow(made, BACKENDS["numpy"].compile(made), values, numbers)
-    wanted = reference.partial(3, 0, 2, (0, rows), False)  # of one pair of draws a row: the same formula
-    np.testing.assert_allclose(found.variances, wanted.variances, rtol=5e-3)
+    means, numbers = (
+        {param("loc"): rng.normal(size=(rows, D)), param("far"): rng.normal(size=(rows, E))},
+        np.arange(rows),
+    )
+    for unit, deviation in ((tiny, tiny), (1.0, narrow)):  # squares of products of tiny numbers vanish in the dtype
+        values = {name: x * unit for name, x in means.items()} | {param("width"): np.float64(deviation)}
+        found = bound(made, values, numbers).partial(3, 0, 2, (0, rows), False)
+        reference = RowByRow(made, BACKENDS["numpy"].compile(made), values, numbers)
+        wanted = reference.partial(3, 0, 2, (0, rows), False)  # of one pair of draws a row: the same formula
+        np.testing.assert_allclose(found.variances, wanted.variances, rtol=5e-3)
     for start, stop, pairs in ((0, 2, 1), (1, 4, 1), (1, 7, 2), (0, 8, 4)):  # of draws 2 j and 2 j + 1
         degrees = bound(made, values, numbers).partial(3, start, stop, (0, rows), False).total_degrees
         assert degrees.tolist() == [float(rows * pairs)] * (D * E)

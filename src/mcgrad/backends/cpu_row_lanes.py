@@ -215,6 +215,10 @@ class CpuRowLanes:
         return values
 
     def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:
-        """Whether the totals are finite, and so are their variances, unless a row has one draw only."""
-        finite = np.isfinite(found.totals).all() and (stop - start == 1 or np.isfinite(found.variances).all())
-        return bool(finite)
+        """Whether the totals are finite, and their variances, too, with no square vanished, if there are two draws."""
+        rows, n, limits = max(len(found.counts), 1), stop - start, RANGES[self.compiled.dtype.itemsize]
+        if not np.isfinite(found.totals).all() or n == 1:
+            return bool(np.isfinite(found.totals).all())
+        tiny = (found.variances * n < rows * limits.least) & (np.abs(found.totals) < rows * limits.floor)
+        tiny &= self.compiled.emitted.paired & ((found.totals != 0) | (found.variances != 0))
+        return bool(np.isfinite(found.variances).all() and not tiny.any())

@@ -7,7 +7,7 @@ of four (`kernels/row_lanes`). The body of a block is what it is where lanes car
 - What each row of the batch has its own value of is a leaf of the body that is in the workspace, spread over the lanes
   at the start of a block.
 - Moments are by lane, in the workspace, and become those of rows at the end of a block. A matrix of moments, of an
-  outer product that is summed over the rows, would not stay in cache: these are products over the lanes, by BLAS.
+  outer product that is summed over the rows, would not stay in cache: this is summed over the lanes of each block.
 
     numbers  of the rows, padded to whole blocks        by_row  values by row of the batch, the rows last
     means, norms  by row and component                  totals, variances  of the components that are summed
@@ -24,10 +24,9 @@ import numpy.typing as npt
 
 from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, preamble
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
-from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines, pair_rows
+from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.cpu.products import LaneProduct
-from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
@@ -107,7 +106,6 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])
     moments = {Buffer(role): components for role in ("shifts", "sums", "squares")}
-    moments[Buffer("factors")] = max((pair_rows(out, layout.FEWEST_LANES[program.dtype]) for out in outer), default=0)
     moments[SUMS] = 2 * int(products)
     values = {Buffer("value", leaf): leaf.size for leaf in given}
     workspace = allocate(kernel, program.dtype, kept=values | moments)
@@ -119,7 +117,6 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     text = _function(printer, plan.program, kernel, list(given), sum(values.values()), components)
     fillers = {filler(var.attrs, program.dtype, carried) for var in body.body() if var.op == "noise"}
     imports = {
-        "blas": ["gemm"] if outer else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
         "workspace": WORKSPACE,
@@ -142,12 +139,14 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
         tables=arguments.integers(),
         outputs=list(arguments.outputs.items()),
         user_functions=[],
-        uses_blas=bool(outer),
+        uses_blas=False,
         loops=sum(isinstance(node, Loop) for node in walk(kernel.block)),
         groups=printer.groups,
         by_row=[(var, int(start)) for var, start in zip(given.values(), starts, strict=False)],
         columns=sum(out.var.size for out in plan.program.outputs if not out.summed),
-        paired=np.repeat([out in outer for out in over_rows], [out.var.size for out in over_rows]).astype(bool),
+        paired=np.repeat([out in outer and out.error for out in over_rows], [out.var.size for out in over_rows]).astype(
+            bool
+        ),
         seeds=carried == "seeds",
     )
 

@@ -12,7 +12,7 @@ from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal["value", "running", "noise", "parts", "mask", "finite", "factors", "shares", "shifts", "sums", "squares"]
+Role = Literal["value", "running", "noise", "parts", "mask", "finite", "shares", "shifts", "sums", "squares"]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -85,10 +85,10 @@ class Buffer:
 
     Parameters
     ----------
-    role : {"value", "running", "noise", "parts", "mask", "finite", "factors", "shares", "shifts", "sums", "squares"}
+    role : {"value", "running", "noise", "parts", "mask", "finite", "shares", "shifts", "sums", "squares"}
         Of a Var: its elements; the running value of a scan; one row of noise that is not kept; the parts of a matrix
         product's sums that several threads make. Of a kernel: for each lane whether its draw counts, and whether an
-        output of it is not finite; squares and products of an outer product; threads' shares of sums; where each lane
+        output of it is not finite; threads' shares of sums; where each lane
         has moments of its own, what they are about, and the sums of deviations from it and of the squares of these.
     var : Var, optional
         Whose rows these are.
