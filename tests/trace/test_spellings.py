@@ -14,7 +14,7 @@ ROWS = {
     "inner": lambda z, w: np.inner(z, w),
     "einsum": lambda z, w: np.einsum("j,ij->i", z, w),
     "tensordot": lambda z, w: np.tensordot(w, z, 1),
-    "matvec": lambda z, w: np.matvec(w, z),
+    "matvec": lambda z, w: np.matvec(w, z) if hasattr(np, "matvec") else w @ z,
     "vecdot": lambda z, w: np.vecdot(w, z),
     "a row": lambda z, w: (z[None] @ w.T)[0],
     "a column": lambda z, w: (w @ z[:, None])[:, 0],
@@ -24,7 +24,7 @@ ROWS = {
 }
 TRANSPOSED = {name: lambda z, v, of_rows=of_rows: of_rows(z, v.T) for name, of_rows in ROWS.items()} | {
     "z @ v": lambda z, v: z @ v,
-    "vecmat": lambda z, v: np.vecmat(z, v),
+    "vecmat": lambda z, v: np.vecmat(z, v) if hasattr(np, "vecmat") else z @ v,
     "einsum of columns": lambda z, v: np.einsum("ji,j->i", v, z),
 }
 Q = mg.Normal(np.linspace(-1, 1, 12), 0.5)
