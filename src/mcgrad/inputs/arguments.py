@@ -36,6 +36,12 @@ RESERVED = (
 )  # arguments of a call of an Estimator besides parameters
 
 
+def check_data_name(name: str) -> None:
+    """Refuse a name of data that a call takes as another argument; for data that change from call to call."""
+    if name in RESERVED:
+        raise ParameterError(name, "a name of data", f"any name but {', '.join(RESERVED)}, which a call takes")
+
+
 def distribution(f: Any, q: Any) -> Distribution:
     """Return the distribution of an integrand: the one given, or an objective's own."""
     own = getattr(f, "q", None)

@@ -138,8 +138,7 @@ def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         array = value if is_array else arguments.datum(name, value, empty=True)
         (floats if is_array or array.dtype.kind == "f" else fixed)[name] = array
     for name in floats:
-        if name in arguments.RESERVED:
-            raise ParameterError(name, "a name of data", f"any name but {', '.join(arguments.RESERVED)}")
+        arguments.check_data_name(name)
     return floats, fixed
 
 

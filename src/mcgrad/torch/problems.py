@@ -21,7 +21,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
 from mcgrad.errors import McgradError, ParameterError, shown
 from mcgrad.gradients.problem import described
-from mcgrad.inputs.arguments import RESERVED
+from mcgrad.inputs.arguments import check_data_name
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.template import UndeterminedError, template
 from mcgrad.noise import Shape
@@ -94,8 +94,8 @@ class Problem:
         self._estimators: Recent[Hashable, Estimator] = Recent(TABLES)
         self._lock = Lock()
         for leaf in known:
-            if leaf.argument == DATA and leaf.path in RESERVED:
-                raise ParameterError(leaf.path, "a name of data", f"any name but {', '.join(RESERVED)}")
+            if leaf.argument == DATA:
+                check_data_name(leaf.path)
 
     def estimate(
         self, arrays: list[Any], n: int, seed: int, stream: Any, errors: bool, shape: Shape, cotangent: Any = None
