@@ -20,7 +20,7 @@ from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.common_noise import with_common_noise
 from mcgrad.gradients.plan import AUTO, Plan
-from mcgrad.gradients.problem import Problem, described, known_arrays
+from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.objectives import Objective
@@ -141,23 +141,6 @@ class Derivation:
     def wrt(self) -> tuple[str, ...]:
         """Paths of the parameters to differentiate in."""
         return tuple(self.components.shapes)
-
-    def check_one_number(self, caller: str) -> None:
-        """Refuse integrands that return arrays, for what takes the value as one number.
-
-        Parameters
-        ----------
-        caller : str
-            What does, for the error.
-
-        Raises
-        ------
-        ParameterError
-            Names f.
-        """
-        if not self.components.of_number:
-            given = f"an integrand that returns {described(dict(self.components.value))}"
-            raise ParameterError("f", given, f"one number for each draw, for {caller}")
 
     def __str__(self) -> str:
         params = ", ".join(f"{path}: {array.shape}" for path, array in self.inputs.params.items())

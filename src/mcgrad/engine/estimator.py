@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from mcgrad.engine.explanation import explanation
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pickling import packed, unpickled
-from mcgrad.engine.progress import reporting
+from mcgrad.engine.progress import reported
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.threads import thread_count
@@ -296,12 +297,8 @@ class Estimator:
             None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
         )
         values = self.inputs.values(changes, cotangent)
-        if not progress and not callable(progress):
-            found = self._runner.estimate(values, call)
-        else:
-            with reporting(progress, call.n) as report:
-                watched = replace(call, watch=lambda state: report(call.drawn(state)))
-                found = self._runner.estimate(values, watched)
+        estimate = partial(self._runner.estimate, values)
+        found = reported(estimate, call, progress, call.n, "draws", call.drawn)
         if arrays:
             arrays.fill(found)
         return found
@@ -326,12 +323,8 @@ class Estimator:
         values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
         value, grad = runner.shapes(shape)
         arrays = None if out is None else Out.of(out, value, grad)
-        if not progress and not callable(progress):
-            found = runner.estimate(values, shape, numbers, call)
-        else:
-            with reporting(progress, len(numbers), "rows") as report:
-                watched = replace(call, watch=lambda state: report(runner.rows_done(state, len(numbers), call)))
-                found = runner.estimate(values, shape, numbers, watched)
+        estimate, size = partial(runner.estimate, values, shape, numbers), len(numbers)
+        found = reported(estimate, call, progress, size, "rows", lambda state: runner.rows_done(state, size, call))
         if arrays:
             arrays.fill(found)
         return found

@@ -40,8 +40,8 @@ class InStreams:
     def __init__(self, derived: Derivation, dispatched: Dispatched, finish: Any, nonfinite: str) -> None:
         self._derived, self._dispatched, self._finish, self._nonfinite = derived, dispatched, finish, nonfinite
         self._runs: dict[Hashable, Any] = {}
-        self._own = {**{param(path): x for path, x in derived.q.flat_params.items()}}
-        self._own |= {param(path): x for path, x in derived.inputs.params.items()}
+        own = {**derived.q.flat_params, **derived.inputs.params}
+        self._own = {param(path): x for path, x in own.items()}
         self._lock = RLock()
 
     def obstacle(self) -> str | None:

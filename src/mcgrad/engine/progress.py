@@ -4,8 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from mcgrad.engine.call import Call, State
 
 Report = Callable[[int], None]
+Found = TypeVar("Found")
+
+
+def reported(
+    estimate: Callable[[Call], Found],
+    call: Call,
+    progress: bool | Report,
+    total: int,
+    title: str,
+    done: Callable[[State], int],
+) -> Found:
+    """Estimate a call, and report its progress where that is wanted.
+
+    Parameters
+    ----------
+    estimate : callable
+    call : Call
+    progress, total, title
+        As `reporting` takes them, or False.
+    done : callable
+        Returns how much of the total is done in a state of the run.
+    """
+    if not progress and not callable(progress):
+        return estimate(call)
+    with reporting(progress, total, title) as report:
+        return estimate(replace(call, watch=lambda state: report(done(state))))
 
 
 @contextmanager

@@ -141,12 +141,11 @@ class RowFinisher:
         return degrees
 
     def _values(self, inputs: Values) -> dict[Var, Float64Array]:
-        """Return constant outputs and factors, each of shape (rows, size), with one row where all have the same."""
+        """Return what `known` does, in host memory."""
         if not self._roots:
             return {}
         with computing():
-            found = [to_host(x) for x in self._host.rows(inputs)]
-        return {var: x.reshape(var.size, x.shape[-1]).T for var, x in zip(self._roots, found, strict=True)}
+            return {var: to_host(x) for var, x in self.known(inputs).items()}
 
 
 class Layout:

@@ -36,31 +36,6 @@ class ConfidenceInterval:
     grad: dict[str, Any]
 
 
-def intervals(
-    level: float,
-    degrees: ArrayLike,
-    value: Any,
-    stderr: Any,
-    grad: Mapping[str, Any],
-    grad_stderr: Mapping[str, Any],
-) -> ConfidenceInterval:
-    """Return intervals about an expectation and about each component of its gradient, by Student's t.
-
-    Parameters
-    ----------
-    level : float
-        Probability that one interval covers, 0 < level < 1.
-    degrees : array_like
-        Degrees of freedom of the standard errors, as `ends` takes them.
-    value, grad
-        The estimates: a float, an array or a nested dict of them; those of the gradient by dotted path.
-    stderr, grad_stderr
-        Their standard errors.
-    """
-    of_value = ends(level, degrees, tree.flatten(value), tree.flatten(stderr))
-    return interval(level, of_value, ends(level, degrees, grad, grad_stderr))
-
-
 def interval(level: float, value: Mapping[str, Ends], grad: Mapping[str, Ends]) -> ConfidenceInterval:
     """Return the intervals whose ends are given by dotted path."""
     return ConfidenceInterval(float(level), tree.unflatten(value), tree.unflatten(grad))
