@@ -100,3 +100,17 @@ def test_parts_that_are_refused():
         named["c"]
     with pytest.raises(mg.ParameterError, match="covariance"):
         mg.estimate(np.exp, q, 100, covariance=1)
+
+
+def test_iteration_is_that_of_what_f_returns():
+    q, n = mg.Normal(np.zeros((2, 3)), 1.0, batch_ndim=1), 100
+    est = mg.estimate(lambda z: np.multiply.outer(z, z), mg.Normal(np.zeros(3), 1.0), n, covariance=True, **NUMPY)
+    assert [row.value.tolist() for row in est] == est.value.tolist()
+    (first, *_), *_ = est
+    assert (first.value, mg.ratio(*est[0][:2]).value) == (est.value[0, 0], est.value[0, 0] / est.value[0, 1])
+    assert [part.value.shape for part in mg.estimate(np.exp, q, n, **NUMPY)] == [(2,)] * 3
+    named = mg.estimate(lambda z: {"a": z[0], "b": {"c": z}}, q, n, **NUMPY)
+    assert [*named] == ["a", "b.c"]
+    for number in (first, named["a"], mg.estimate(np.sum, q, n, **NUMPY)):
+        with pytest.raises(TypeError, match="a number"):
+            iter(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,6 +73,16 @@ class Whole:
             raise ParameterError("name", shown(name), " or ".join(map(repr, flat)))
         return Part(flat[name], self)
 
+    def parts(self) -> Iterator[Any]:
+        """Return what iteration gives: the parts along the first axis of an array, the names of a dict's arrays.
+
+        Raises
+        ------
+        TypeError
+            The value is one number.
+        """
+        return iter(self.part(())) if "" in self.shapes else iter(self.shapes)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Part:
@@ -103,6 +113,11 @@ class Part:
 
     def __getitem__(self, index: Any) -> Part:
         return Part(_indexed(self.positions, index), self.whole)
+
+    def __iter__(self) -> Iterator[Part]:
+        if not self.positions.shape:
+            raise TypeError("iteration over a number: it has value and stderr, but no parts")
+        return (Part(np.asarray(x), self.whole) for x in self.positions)
 
     def __repr__(self) -> str:
         return f"Part(value={self.value}, stderr={self.stderr})"

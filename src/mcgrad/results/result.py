@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, Self
@@ -113,6 +113,10 @@ class Result:
         that f returns, also in a batch, whose axes stay in front.
         """
         return self._whole.part(name)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate as f's result would: over parts along the first axis of an array, or over the names of a dict."""
+        return self._whole.parts()
 
     @property
     def n(self) -> int:
