@@ -5,6 +5,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.codegen.cpu.chunk import emit
+from mcgrad.codegen.cpu.row_lanes import emit_rows
 from mcgrad.codegen.loops.lower import is_outer
 
 ROWS = {
@@ -59,3 +60,17 @@ def test_sums_that_are_no_products_of_matrices():
     right = mg.Estimator(lambda z: np.sum(np.sum(x * z, axis=1, keepdims=True) ** 2), Q, backend="numpy")
     plain = mg.Estimator(lambda z: np.sum((x @ z)[:, None] ** 2), Q, backend="numpy")
     assert str(right.program) == str(plain.program)
+
+
+def test_cotangents_by_row_times_the_draws():
+    """A cotangent of each row varies in a sum over rows as draws do: averaged as a product of factors, too."""
+    rows, c = np.linspace(-1, 1, 36).reshape(3, 12), np.linspace(0.5, 2.0, 30).reshape(3, 10)
+    q = mg.Normal(rows, 0.5, batch_ndim=1)
+    exact, variance = rows.T @ c, 0.25 / 200 * np.sum(c**2, axis=0)
+    for f, w in ((lambda z, *, w: z @ w, W.T), (lambda z, *, w: w @ z, W)):
+        estimator = mg.Estimator(f, q, params={"w": w}, wrt="w", cotangent=c)
+        assert emit_rows(estimator.program, "batch").paired.sum() == w.size
+        est = estimator(200)
+        grad, error = (x["w"] if w is not W else x["w"].T for x in (est.grad, est.grad_stderr))
+        assert np.abs((grad - exact) / np.sqrt(variance)).max() < 4.5
+        np.testing.assert_allclose(error**2, np.broadcast_to(variance, error.shape), rtol=0.4)

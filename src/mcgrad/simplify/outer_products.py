@@ -2,12 +2,15 @@
 
 from mcgrad.ir.attributes import LETTERS
 from mcgrad.ir.build import einsum, reshape
-from mcgrad.ir.program import Shape, Var
+from mcgrad.ir.program import Level, Shape, Var
 
 
 def as_einsum(var: Var) -> Var:
-    """Write an outer product of two random Vars as an einsum whose output has the labels of the first factor first."""
-    if not all(arg.by_draw for arg in var.args) or len(var.args) != 2:
+    """Write an outer product as an einsum whose output has the labels of the first factor first.
+
+    Of two random Vars, or of one and another with a value for each row, since both vary where a sum is over rows.
+    """
+    if len(var.args) != 2 or not var.by_draw or any(arg.level is Level.CONSTANT for arg in var.args):
         return var
     if var.op == "einsum":
         (left, right), output = var.attrs.inputs, var.attrs.output
