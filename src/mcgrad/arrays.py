@@ -8,7 +8,7 @@ one call does not mix the two.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -163,6 +163,19 @@ def flat_to_host(values: Iterable[Any]) -> list[npt.NDArray[Any]]:
     ends = np.cumsum([value.size for value in there])
     parts = iter(np.split(to_host(np.concatenate(there)), ends[:-1]))
     return [next(parts) if on_device(value) else value.ravel() for value in values]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Return arrays of a device one after the other, along the first axis: by copies there alone.
+
+    CuPy may copy a table of addresses from the host to concatenate, which a CUDA graph cannot hold.
+    """
+    first, start = parts[0], 0
+    found = cupy().empty((sum(map(len, parts)), *first.shape[1:]), first.dtype)
+    for part in parts:
+        found[start : start + len(part)] = part
+        start += len(part)
+    return found
 
 
 def contiguous(array: Any) -> Any:

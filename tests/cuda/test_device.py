@@ -351,7 +351,7 @@ from mcgrad.backends.cuda.driver import Memory, devices
 
 estimator = mg.Estimator(lambda z: np.sin(z), mg.Normal(), backend="cuda")
 estimator(1000)
-worker.Worker._room = lambda self, nbytes: 8  # partials go where nothing is
+worker.Buffer.there = lambda self, count: 8  # partials go where nothing is
 for _ in range(2):
     try:
         estimator(100_000)

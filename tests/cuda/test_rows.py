@@ -173,8 +173,8 @@ def test_errors_of_the_device(machine):
     agree(ours(33), before, 0.0)
 
 
-def test_constants_of_the_kernels_are_those_of_the_worker():
-    from mcgrad.backends.cuda import row_worker
+def test_constants_of_the_kernels_are_those_of_the_launches():
+    from mcgrad.backends.cuda import row_launch
 
     for name in ("THREADS", "SIDE", "TOGETHER"):
-        assert getattr(row_worker, name) == getattr(kernels, name)
+        assert getattr(row_launch, name) == getattr(kernels, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.arrays import as_dtype, computing, cupy, on_device, to_device
+from mcgrad.arrays import as_dtype, computing, joined, on_device, to_device
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.row_results import Results, RowResults
 from mcgrad.inputs import arguments
@@ -136,10 +136,4 @@ class RowsInStreams(InStreams):
 
 def _flat(parts: Sequence[Any], dtype: np.dtype[Any]) -> Any:
     """Return arrays, flat and one after the other; None of no arrays."""
-    if not parts:
-        return None
-    found, start = cupy().empty((sum(x.size for x in parts),), dtype), 0
-    for x in parts:  # CuPy may copy a table of addresses from the host to concatenate, which a graph cannot hold
-        found[start : start + x.size] = x.ravel()
-        start += x.size
-    return found
+    return as_dtype(joined([x.ravel() for x in parts]), dtype) if parts else None

@@ -10,7 +10,7 @@ import numpy as np
 from mcgrad.arrays import as_dtype, contiguous, cupy
 from mcgrad.backends.cuda.compiled import compiling
 from mcgrad.backends.cuda.driver import Device
-from mcgrad.backends.cuda.launch import Slots
+from mcgrad.backends.cuda.launch import launch
 from mcgrad.backends.finishing import Interval
 from mcgrad.toolchain import ptx
 
@@ -34,9 +34,9 @@ def accepted(conditions: Sequence[Any], device: Device, stream: int) -> Any:
         is_interval = isinstance(condition, Interval)
         x = contiguous(condition.array if is_interval else as_dtype(condition, np.dtype(np.uint8)))
         limits = (condition.below, condition.above) if is_interval else TRUE
-        slots = Slots("QqddQ", x.data.ptr, x.size, *limits, found.data.ptr)  # read by the launch
         blocks = min(-(-x.size // THREADS), MOST_BLOCKS)
-        device.launch(function(device, x.dtype), blocks, THREADS, 0, slots.address, stream)
+        arguments = x.data.ptr, x.size, *limits, found.data.ptr
+        launch(device, stream, function(device, x.dtype), blocks, THREADS, "QqddQ", *arguments)
     return found
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.backends.cuda.driver import Device
+
 COMMON = struct.Struct("=IIqqqi?3xQ")  # key0 key1 start stop base chunks omit out
 OFFSETS = (0, 4, 8, 16, 24, 32, 36, 40)
 MERGE = struct.Struct("=Qi4xQ")  # partials chunks totals
@@ -73,3 +75,11 @@ class Slots:
         self._held = np.frombuffer(struct.pack(f"={form}", *values), np.uint64)
         self._table = self._held.ctypes.data + 8 * np.arange(len(values), dtype=np.uint64)
         self.address = int(self._table.ctypes.data)
+
+
+def launch(
+    device: Device, stream: int, function: Any, grid: int, threads: int, form: str, *values: float, shared: int = 0
+) -> None:
+    """Launch a kernel with the arguments that `Slots` has, and `shared` bytes of dynamic shared memory."""
+    slots = Slots(form, *values)  # read by the launch
+    device.launch(function, grid, threads, shared, slots.address, stream)

@@ -1,7 +1,6 @@
 """Workers that average ranges of rows: a stream of a device with memory for launches, for one host thread at a time.
 
-Three kernels run in turn: that of the Program leaves partials, `merge_rows` makes moments of rows of these, and
-`add_rows` the sums over rows (`kernels/cuda_rows.py`). What the host reads is written to its own memory.
+What the host reads is written to its own memory.
 """
 
 from __future__ import annotations
@@ -13,49 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.base import RowPartial
+from mcgrad.backends.cuda.buffer import Buffer
 from mcgrad.backends.cuda.compiled import CompiledRows
 from mcgrad.backends.cuda.constants import RootValues
-from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned, within
-from mcgrad.backends.cuda.launch import Slots
+from mcgrad.backends.cuda.driver import Device, Event, Memory, within
 from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
+from mcgrad.backends.cuda.row_launch import Found, RowLaunch
 from mcgrad.noise.rows import Seeds
-
-THREADS, SIDE, TOGETHER = 256, 32, 256  # those of `kernels/cuda_rows.py`
-
-
-class Buffer:
-    """Memory on a device, and of the same size on the host; it grows to the largest size needed."""
-
-    def __init__(self, dtype: npt.DTypeLike, stream: int) -> None:
-        self._dtype, self._stream = np.dtype(dtype), stream
-        self._host: Pinned | None = None
-        self._there: Memory | None = None
-
-    def host(self, count: int) -> npt.NDArray[Any]:
-        """Return the memory on the host."""
-        if self._host is None or self._host.array.size < count:
-            self._host = None
-            self._host = Pinned(count, self._dtype)
-        return self._host.array[:count]
-
-    @property
-    def host_address(self) -> int:
-        """Where the memory on the host is, for a device, too."""
-        return self._host.address if self._host else 0
-
-    def there(self, count: int) -> int:
-        """Return the address of the memory on the device."""
-        nbytes = max(count, 1) * self._dtype.itemsize
-        if self._there is None or self._there.nbytes < nbytes:
-            self._there = None  # freed first, so that both sizes need not fit
-            self._there = Memory(nbytes, self._stream)
-        return self._there.address
-
-    def copied(self, count: int, device: Device) -> int:
-        """Copy from the host to the device, and return the address there."""
-        address = self.there(count)
-        device.copy(address, self.host_address, count * self._dtype.itemsize, self._stream)
-        return address
 
 
 class RowWorker:
@@ -76,7 +39,7 @@ class RowWorker:
         own: list[npt.NDArray[Any]],
         numbers: npt.NDArray[np.int64],
         seeds: Seeds,
-        draws: tuple[int, int, int],
+        draws: tuple[int, int],
         omit: bool,
     ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
         """Average over some rows; the worker's device is current.
@@ -92,8 +55,8 @@ class RowWorker:
             Draw-independent values by row, the rows first: constants, then matrices with their axes in order.
         numbers : int array, shape (rows,)
         seeds : int, or uint64 array of shape (rows,)
-        draws : (int, int, int)
-            The first draw, the end, and how many threads have a part.
+        draws : (int, int)
+            The first draw of each row, the end.
         omit : bool
 
         Returns
@@ -102,59 +65,43 @@ class RowWorker:
         odd : bool array, shape (rows,)
             Which rows have to be averaged otherwise: the totals are without them.
         """
-        device, stream, emitted = self.device, self._stream, compiled.emitted
-        (start, stop, team), rows = draws, len(numbers)
-        function, merge, add = compiled.on(device)
+        device, stream, rows = self.device, self._stream, len(numbers)
+        functions = compiled.on(device)
         prepared = self._prepared.get(compiled)
         if prepared is None:
             prepared = self._prepared[compiled] = Prepared(compiled, device, stream)
-        parts = emitted.parts(start, stop)
-        units, each = rows * parts, emitted.threads // team
-        grid = -(-units // each) if emitted.teams else compiled.grid(device, units)
+        launch = RowLaunch(compiled, device, rows, draws)
         ids = self._ids.host(2 * rows).reshape(rows, 2)
         ids[:, 0], ids[:, 1] = numbers, seeds
-        out = self._partials.there(units * emitted.rows + rows)
-        groups = -(-rows // TOGETHER)
-        k, s = compiled.columns, compiled.summed
-        results = self._results.host(2 * rows * k + 3 * rows + 2 * groups * s)
-        results[2 * rows * k : 2 * rows * k + 3 * rows] = 0.0
+        out, found = self._partials.there(launch.partials), launch.found(self._results.host(launch.results))
+        found.odd[:] = 0.0
         if ready is not None:
             device.after(stream, ready)
         with within(stream):  # orders copies of arrays on the device
-            pointers = prepared.pointers(shared, own, grid)
-        head = start, stop, emitted.chunk, parts, units, team, omit, self._ids.copied(2 * rows, device), out
-        arguments = Slots(f"qqqqqqqQQ{'Q' * len(pointers)}", *head, *pointers)
-        device.launch(function, grid, emitted.threads, emitted.shared, arguments.address, stream)
-        components, limits, found = compiled.components, compiled.limits, self._results.host_address
-        merging = out, rows, parts, components, omit, limits.least, limits.floor, prepared.columns, k, found
-        arguments = Slots("QqqqqddQqQ", *merging)
-        device.launch(merge, -(-rows * components // THREADS), THREADS, 0, arguments.address, stream)
-        if s:
-            totals = found + 8 * rows * (2 * k + 3)
-            arguments = Slots("QqqqQqQ", out, rows, parts, components, prepared.places, s, totals)
-            device.launch(add, groups * -(-s // SIDE), THREADS, 0, arguments.address, stream)
+            pointers = prepared.pointers(shared, own, launch.grid)
+        there, tables = self._ids.copied(2 * rows, device), (prepared.columns, prepared.places)
+        launch(functions, there, pointers, tables, out, self._results.host_address, omit, False, stream)
         device.wait(stream)
-        return _read(results, rows, k, s)
+        return _read(found)
 
     def synchronize(self) -> None:
         """Wait for all launches, so that this worker can be used again."""
         self.device.wait(self._stream)
 
 
-def _read(results: npt.NDArray[np.float64], rows: int, k: int, s: int) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
+def _read(found: Found) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
     """Copy what the kernels have found."""
-    means, norms, counts, nonfinite, odd, totals = np.split(results, np.cumsum([rows * k, rows * k, rows, rows, rows]))
     with np.errstate(invalid="ignore", over="ignore"):
-        total, variance = totals.reshape(-(-rows // TOGETHER), 2, s).sum(axis=0)
+        totals, variances = found.sums.sum(axis=0)
     partial = RowPartial(
-        counts=counts.astype(np.int64),
-        means=means.reshape(rows, k).copy(),
-        norms=norms.reshape(rows, k).copy(),
-        nonfinite=nonfinite.astype(np.int64),
-        totals=total,
-        variances=variance,
+        counts=found.counts.astype(np.int64),
+        means=found.means.copy(),
+        norms=found.norms.copy(),
+        nonfinite=found.nonfinite.astype(np.int64),
+        totals=totals,
+        variances=variances,
     )
-    return partial, odd != 0.0
+    return partial, found.odd != 0.0
 
 
 class Prepared:
@@ -187,7 +134,7 @@ class Prepared:
         constants, *stacked = [self._stack(*pair) for pair in zip(self._own, own, strict=True)]
         pointers = [self._numbers.address, constants]
         if not emitted.teams:
-            workspace = self._workspace.there(max(emitted.workspace * grid, 1))
+            workspace = self._workspace.there(emitted.workspace * grid)
             matrices, rest = iter(self._on_device), iter(stacked)
             pointers += [self._numbers.shift, self._tables[0].address, workspace]
             pointers += [next(rest) if by_row else next(matrices).address for by_row in emitted.order]

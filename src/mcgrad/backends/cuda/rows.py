@@ -20,7 +20,6 @@ from mcgrad.backends.cuda.driver import Event, current_stream
 from mcgrad.backends.cuda.row_worker import RowWorker
 from mcgrad.backends.cuda.worker import workers
 from mcgrad.backends.row_by_row import RowByRow, put_rows
-from mcgrad.codegen.cuda import row_registers
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
 
@@ -93,16 +92,15 @@ class CudaRows:
         self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool, checked: bool
     ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
         """Launch the kernels on the device with the fewest launches under way."""
-        n, where = stop - start, slice(*rows)
-        compiled = self.kernel.row_variant(n, checked)
+        where = slice(*rows)
+        compiled = self.kernel.row_variant(stop - start, checked)
         shared, ready = self._values(compiled)
         own, seeds = compiled.own(self.inputs, rows), seeds_of(seed, where)
-        draws = start, stop, row_registers.team(n, self.kernel.program.dtype)
         with self.kernel.turns.next() as device, device.current():
             pool = workers(device, RowWorker)
             worker = pool.take()
             try:
-                return worker.run(compiled, shared, ready, own, self.numbers[where], seeds, draws, omit)
+                return worker.run(compiled, shared, ready, own, self.numbers[where], seeds, (start, stop), omit)
             except BaseException:
                 with suppress(Exception):
                     worker.synchronize()

@@ -1,31 +1,28 @@
 """Averages over the rows of a batch that are ordered in a stream of a device: nothing waits for them.
 
-The launches are those of `row_worker`, with memory of the call's own: a kernel over rows leaves partials, `merge_rows`
-makes moments of rows of these, and `add_rows` the sums over rows. Moments stay on the device, as CuPy's arrays. Rows
-whose squares have left the range of sums are not averaged again: they are among the sums as they are.
+The launches are those of `row_launch`, with memory of the call's own. Moments stay on the device, as CuPy's arrays.
+Rows whose squares have left the range of sums are not averaged again: they are among the sums as they are.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcgrad.arrays import cupy, on_device, to_device
+from mcgrad.arrays import cupy, joined, on_device, to_device
 from mcgrad.backends.cuda.compiled import CompiledRows, compiling
 from mcgrad.backends.cuda.copies import Copies, keep
 from mcgrad.backends.cuda.driver import Device, within
 from mcgrad.backends.cuda.in_stream import FIRST
 from mcgrad.backends.cuda.kernel import CudaKernel
-from mcgrad.backends.cuda.launch import Slots
-from mcgrad.backends.cuda.row_worker import SIDE, THREADS, TOGETHER
+from mcgrad.backends.cuda.launch import launch
+from mcgrad.backends.cuda.row_launch import THREADS, RowLaunch
 from mcgrad.backends.cuda.rows import MOST_BYTES
-from mcgrad.backends.cuda.stream_run import WARP, Key, Lasting, placed
+from mcgrad.backends.cuda.stream_run import Key, Lasting, key_of, placed
 from mcgrad.backends.host_values import HostValues
-from mcgrad.codegen.cuda import row_registers
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.toolchain import ptx
@@ -72,7 +69,7 @@ class RowsInStream:
     def __init__(self, kernel: CudaKernel, n: int, checked: bool) -> None:
         self.compiled: CompiledRows = kernel.row_variant(n, checked)
         emitted, dtype = self.compiled.emitted, kernel.program.dtype
-        self.limits, self._team = self.compiled.limits, row_registers.team(n, dtype)
+        self.limits = self.compiled.limits
         shared = [var for var, _ in (*emitted.scalars, *emitted.matrices)]
         own = [var for var, _ in (*emitted.by_row, *emitted.stacked)]
         self._shared, self._own = HostValues(shared, dtype), HostValues(own, dtype)
@@ -120,7 +117,7 @@ class RowsInStream:
             elif capturing:
                 keep(self, shared, *self._copies.all(), *self._lasting.values())
             run = _Run(self, shared, device, stream)
-            found = run.averaged(self._values(inputs, rows, device), rows, seed, draws, self._team, omit)
+            found = run.averaged(self._values(inputs, rows, device), rows, seed, draws, omit)
             if self._prepared.get(device.index) is None:
                 device.wait(stream)
                 self._prepared[device.index] = shared
@@ -172,9 +169,8 @@ class RowsInStream:
 
 def row_functions(device: Device, kernels: Any) -> list[Any]:
     """Return the kernels `key` and `row_ids`."""
-    codes = (ptx.function_ptx(getattr(kernels, name), signature, device.cc) for name, signature in (
-        ("key", kernels.KEY), ("row_ids", kernels.ROW_IDS)))  # fmt: skip
-    return [device.load(code) for code in codes]
+    wanted = (kernels.key, kernels.KEY), (kernels.row_ids, kernels.ROW_IDS)
+    return [device.load(ptx.function_ptx(function, signature, device.cc)) for function, signature in wanted]
 
 
 def _stacked(x: Any, axes: tuple[int, ...], rows: int, dtype: np.dtype[Any]) -> Any:
@@ -189,69 +185,46 @@ class _Run:
     def __init__(self, of: RowsInStream, shared: PreparedRows, device: Device, stream: int) -> None:
         self._compiled, self._shared, self._device, self._stream = of.compiled, shared, device, stream
 
-    def averaged(
-        self, values: list[Any], rows: int, seed: int | Key, draws: tuple[int, int], team: int, omit: bool
-    ) -> RowArrays:
+    def averaged(self, values: list[Any], rows: int, seed: int | Key, draws: tuple[int, int], omit: bool) -> RowArrays:
         """Launch the kernels, a range of rows after the other."""
-        compiled, (start, stop) = self._compiled, draws
+        emitted, (start, stop) = self._compiled.emitted, draws
         ids = self._ids(rows, seed)
-        each = 8 * compiled.emitted.rows * (compiled.emitted.parts(start, stop) + 1)
+        each = 8 * emitted.rows * (emitted.parts(start, stop) + 1)
         step = max(min(rows, MOST_BYTES // each), 1)
         parts = [
-            self._range(values, ids, (first, min(first + step, rows)), draws, team, omit)
-            for first in range(0, rows, step)
+            self._range(values, ids, (first, min(first + step, rows)), draws, omit) for first in range(0, rows, step)
         ]
         if len(parts) == 1:
             return parts[0]
-        counts, means, norms, nonfinite, totals, variances = map(list, zip(*parts, strict=True))
-        joined = [_joined(x) for x in (counts, means, norms, nonfinite)]
-        return RowArrays(joined[0], joined[1], joined[2], joined[3], _added(totals), _added(variances))
+        *by_row, totals, variances = zip(*parts, strict=True)
+        counts, means, norms, nonfinite = map(joined, by_row)
+        total, variance = sum(totals[1:], totals[0]), sum(variances[1:], variances[0])
+        return RowArrays(counts, means, norms, nonfinite, total, variance)
 
     def _ids(self, rows: int, seed: int | Key) -> Any:
         """Return the numbers and seeds of the rows."""
-        library = cupy()
-        ids = library.empty((rows, 2), np.uint64)
-        if not isinstance(seed, Key):
-            words = library.empty((2,), np.uint32)
-            self._launch(self._shared.key, 1, WARP, "qqQ", seed & 0xFFFFFFFF, seed >> 32, words.data.ptr)
-            seed = Key(words.data.ptr, words.data.ptr + 4)
-        self._launch(self._shared.ids, -(-rows // THREADS), THREADS, "QQqQ", *seed, rows, ids.data.ptr)
+        library, shared, device, stream = cupy(), self._shared, self._device, self._stream
+        words, ids = library.empty((2,), np.uint32), library.empty((rows, 2), np.uint64)
+        key = key_of(seed, shared.key, words.data.ptr, device, stream)
+        launch(device, stream, shared.ids, -(-rows // THREADS), THREADS, "QQqQ", *key, rows, ids.data.ptr)
         return ids
 
-    def _launch(self, function: Any, grid: int, threads: int, form: str, *values: Any, shared: int = 0) -> None:
-        slots = Slots(form, *values)  # read by the launch
-        self._device.launch(function, grid, threads, shared, slots.address, self._stream)
-
     def _range(
-        self, values: list[Any], ids: Any, rows: tuple[int, int], draws: tuple[int, int], team: int, omit: bool
+        self, values: list[Any], ids: Any, rows: tuple[int, int], draws: tuple[int, int], omit: bool
     ) -> RowArrays:
         """Average some of the rows."""
-        compiled, emitted, shared = self._compiled, self._compiled.emitted, self._shared
-        library, (start, stop), (first, end) = cupy(), draws, rows
-        count, parts = end - first, emitted.parts(start, stop)
-        units, k, s = count * parts, compiled.columns, compiled.summed
-        grid = -(-units // (emitted.threads // team)) if emitted.teams else compiled.grid(self._device, units)
-        partials = library.empty((units * emitted.rows + count,), np.float64)
-        groups = -(-count // TOGETHER)
-        results = library.empty((2 * count * k + 3 * count + max(2 * groups * s, 1),), np.float64)
-        marks = results.data.ptr + 8 * 2 * count * k, 3 * count
-        self._device.clear(marks[0], 8 * marks[1], self._stream)
-        workspace = library.empty((max(emitted.workspace * grid, 1),), compiled.dtype)
-        pointers = self._pointers(values, rows, workspace)
-        place = ids.data.ptr + 16 * first
-        head = start, stop, emitted.chunk, parts, units, team, omit, place, partials.data.ptr
-        form = f"qqqqqqqQQ{'Q' * len(pointers)}"
-        self._launch(shared.run, grid, emitted.threads, form, *head, *pointers, shared=emitted.shared)
-        out, components, limits = partials.data.ptr, compiled.components, compiled.limits
-        merging = out, count, parts, components, omit, limits.least, limits.floor, shared.columns.data.ptr, k
-        blocks = -(-count * components // THREADS)
-        self._launch(shared.merge, blocks, THREADS, "QqqqqddQqQ", *merging, results.data.ptr)
-        if s:
-            self._device.clear(out + 8 * units * emitted.rows, 8 * count, self._stream)  # no row is left out
-            totals = results.data.ptr + 8 * count * (2 * k + 3)
-            adding = out, count, parts, components, shared.places.data.ptr, s, totals
-            self._launch(shared.add, groups * -(-s // SIDE), THREADS, "QqqqQqQ", *adding)
-        return _cut(results, count, k, s, groups)
+        compiled, shared, library, (first, end) = self._compiled, self._shared, cupy(), rows
+        launches = RowLaunch(compiled, self._device, end - first, draws)
+        partials, results = (library.empty((size,), np.float64) for size in (launches.partials, launches.results))
+        found = launches.found(results)
+        self._device.clear(found.odd.data.ptr, found.odd.nbytes, self._stream)
+        workspace = library.empty((max(compiled.emitted.workspace * launches.grid, 1),), compiled.dtype)
+        pointers, tables = self._pointers(values, rows, workspace), (shared.columns.data.ptr, shared.places.data.ptr)
+        place, out, goal = ids.data.ptr + 16 * first, partials.data.ptr, results.data.ptr
+        functions = shared.run, shared.merge, shared.add
+        launches(functions, place, pointers, tables, out, goal, omit, True, self._stream)
+        sums = found.sums.sum(0)
+        return RowArrays(found.counts, found.means, found.norms, found.nonfinite, sums[0], sums[1])
 
     def _pointers(self, values: list[Any], rows: tuple[int, int], workspace: Any) -> list[int]:
         """Return the addresses that the kernel takes: of values by row those of the first row of the range."""
@@ -264,34 +237,3 @@ class _Run:
         for x, is_own in zip(matrices, emitted.order, strict=True):
             found.append(x.data.ptr + (first * x[0].nbytes if is_own else 0))
         return found
-
-
-def _cut(results: Any, rows: int, k: int, s: int, groups: int) -> RowArrays:
-    """Return the arrays that the kernels have written one after the other."""
-    sizes = rows * k, rows * k, rows, rows, rows
-    means, norms, counts, nonfinite, _ = (results[a : a + n] for a, n in zip(_starts(sizes), sizes, strict=True))
-    sums = results[sum(sizes) : sum(sizes) + 2 * groups * s].reshape(groups, 2, s).sum(0)
-    return RowArrays(counts, means.reshape(rows, k), norms.reshape(rows, k), nonfinite, sums[0], sums[1])
-
-
-def _starts(sizes: tuple[int, ...]) -> Iterator[int]:
-    start = 0
-    for size in sizes:
-        yield start
-        start += size
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Return arrays one after the other: by copies on the device alone, which a graph can hold."""
-    found, start = cupy().empty((sum(map(len, parts)), *parts[0].shape[1:]), np.float64), 0
-    for part in parts:
-        found[start : start + len(part)] = part
-        start += len(part)
-    return found
-
-
-def _added(parts: list[Any]) -> Any:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

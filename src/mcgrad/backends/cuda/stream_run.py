@@ -18,7 +18,7 @@ from mcgrad.backends.cuda import conditions
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.driver import Device, Memory
 from mcgrad.backends.cuda.kernel import CudaKernel
-from mcgrad.backends.cuda.launch import Slots
+from mcgrad.backends.cuda.launch import launch
 from mcgrad.backends.cuda.resident import ALIGNED
 from mcgrad.backends.cuda.worker import MERGE_THREADS
 from mcgrad.backends.finishing import Finishing
@@ -56,6 +56,14 @@ class Key(NamedTuple):
 
     low: int
     high: int
+
+
+def key_of(seed: int | Key, function: Any, place: int, device: Device, stream: int) -> Key:
+    """Return where a seed is on the device: a number is written to an address there, by the kernel `key`."""
+    if isinstance(seed, Key):
+        return seed
+    launch(device, stream, function, 1, WARP, "qqQ", seed & 0xFFFFFFFF, seed >> 32, place)
+    return Key(place, place + 4)
 
 
 class Lasting(NamedTuple):
@@ -123,7 +131,7 @@ class StreamRun:
             },
             self._stream,
         )
-        key = seed if isinstance(seed, Key) else self._key(seed, memory["key"])
+        key = key_of(seed, self._shared.key, memory["key"], self._device, self._stream)
         pointers = self._constants(inputs, memory)
         base, drawn = start // emitted.chunk * emitted.chunk, min(PILOT, emitted.chunk)
         self._device.clear(memory["shift"], emitted.components * item, self._stream)
@@ -139,12 +147,7 @@ class StreamRun:
         return base, -(-(stop - base) // self._emitted.chunk)
 
     def _launch(self, function: Any, grid: int, threads: int, form: str, *values: Any, shared: int = 0) -> None:
-        slots = Slots(form, *values)  # read by the launch
-        self._device.launch(function, grid, threads, shared, slots.address, self._stream)
-
-    def _key(self, seed: int, place: int) -> Key:
-        self._launch(self._shared.key, 1, WARP, "qqQ", seed & 0xFFFFFFFF, seed >> 32, place)
-        return Key(place, place + 4)
+        launch(self._device, self._stream, function, grid, threads, form, *values, shared=shared)
 
     def _constants(self, inputs: Values, memory: Parts) -> list[int]:
         """Compute what no draw changes, and return the pointers that kernels take after the common arguments."""

@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.backends.cuda.buffer import Buffer
 from mcgrad.backends.cuda.compiled import Compiled
 from mcgrad.backends.cuda.constants import RootValues
-from mcgrad.backends.cuda.driver import Device, Event, Memory, Pinned, within
+from mcgrad.backends.cuda.driver import Device, Event, Memory, within
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_OFFSETS, OFFSETS, Arguments
 from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
 
@@ -31,8 +32,7 @@ class Worker:
         self.device = device
         self._stream = device.stream()
         self._merge = Arguments(MERGE_OFFSETS, 0, np.dtype(np.float64), 0)
-        self._totals = Pinned(256, np.float64)
-        self._partials: Memory | None = None
+        self._totals, self._partials = (Buffer(np.float64, self._stream) for _ in range(2))
         self._prepared: WeakKeyDictionary[Compiled, Prepared] = WeakKeyDictionary()
 
     def run(
@@ -67,10 +67,9 @@ class Worker:
         base = start // emitted.chunk * emitted.chunk
         chunks = -(-(stop - base) // emitted.chunk)
         grid = compiled.grid(device, chunks)
-        if self._totals.array.size < emitted.rows:
-            self._totals = Pinned(emitted.rows, np.float64)
-        totals = self._totals.address
-        out = totals if chunks == 1 else self._room(8 * emitted.rows * chunks)
+        found = self._totals.host(emitted.rows)
+        totals = self._totals.host_address
+        out = totals if chunks == 1 else self._partials.there(emitted.rows * chunks)
         if ready is None:
             arguments = prepared.prepare(values, shift, grid, device, stream)
         else:
@@ -85,18 +84,11 @@ class Worker:
             MERGE.pack_into(self._merge.head, 0, out, chunks, totals)
             device.launch(merge, emitted.rows, MERGE_THREADS, 0, self._merge.address, stream)
         device.wait(stream)
-        return self._totals.array[: emitted.rows].copy()
+        return found.copy()
 
     def synchronize(self) -> None:
         """Wait for all launches, so that this worker can be used again."""
         self.device.wait(self._stream)
-
-    def _room(self, nbytes: int) -> int:
-        """Return the address of memory for partials."""
-        if self._partials is None or self._partials.nbytes < nbytes:
-            self._partials = None  # freed first, so that both sizes need not fit
-            self._partials = Memory(nbytes, self._stream)
-        return self._partials.address
 
 
 class Prepared:
@@ -104,7 +96,7 @@ class Prepared:
 
     def __init__(self, compiled: Compiled, stream: int) -> None:
         emitted, dtype = compiled.emitted, compiled.dtype
-        self._emitted, self._dtype = emitted, dtype
+        self._emitted = emitted
         self._matrices, self._mine = compiled.matrices, dict[int, DeviceMatrix]()
         self._scalars = len(emitted.scalars)
         self._on_device: list[DeviceMatrix] = []
@@ -116,7 +108,7 @@ class Prepared:
         self._arguments = Arguments(OFFSETS, 0, dtype, 4 + len(emitted.matrices))
         self._numbers = Numbers(emitted, dtype, stream)
         self._tables: Memory | None = None
-        self._workspace: Memory | None = None
+        self._workspace = Buffer(dtype, stream)
 
     def prepare(self, values: RootValues, shift: npt.NDArray[Any], grid: int, device: Device, stream: int) -> Arguments:
         """Copy values and shift into the arguments, or into the memory that they point to."""
@@ -135,12 +127,11 @@ class Prepared:
         matrices = RootValues(values.values[k:], values.lasting[k:])
         self._on_device = self._matrices.upload(matrices, self._mine, device, stream)
         tables = self._tables or self._upload(self._emitted.tables, device, stream)
-        workspace = self._room(grid, stream)
         self._arguments.pointers[:] = [
             self._numbers.address,
             self._numbers.shift,
             tables.address,
-            workspace.address,
+            self._workspace.there(self._emitted.workspace * grid),
             *(matrix.address for matrix in self._on_device),
         ]
 
@@ -148,13 +139,6 @@ class Prepared:
         self._tables = Memory(tables.nbytes, stream)
         device.copy(self._tables.address, tables.ctypes.data, tables.nbytes, stream)
         return self._tables
-
-    def _room(self, grid: int, stream: int) -> Memory:
-        nbytes = max(self._emitted.workspace * grid, 1) * self._dtype.itemsize
-        if self._workspace is None or self._workspace.nbytes < nbytes:
-            self._workspace = None
-            self._workspace = Memory(nbytes, stream)
-        return self._workspace
 
 
 Kind = TypeVar("Kind")
