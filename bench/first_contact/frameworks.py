@@ -191,7 +191,7 @@ def main():
             for check in (ours.results, ours.nothing_waits, ours.graph, ours.latency):
                 failed |= attempt(check, kind)
     else:
-        print("PyTorch is not here, or sees no device")
+        print("PyTorch is not installed, or finds no device")
     failed |= attempt(on_jax)
     sys.exit(failed)
 

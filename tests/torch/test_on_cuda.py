@@ -61,7 +61,7 @@ def prepare(machine, monkeypatch):
 
 
 def there(machine, x):
-    """Let the stand-in know the memory of a tensor."""
+    """Register the memory of a tensor with the stand-in."""
     memory = x.detach().numpy().reshape(-1).view(np.uint8)
     machine.blocks[x.data_ptr()] = (memory, 0)
     return x

@@ -185,7 +185,7 @@ class Static:
         return found
 
     def _check(self, returned: dict[str, Shape]) -> None:
-        """Refuse a value with other shapes than those that JAX was told."""
+        """Refuse a value with other shapes than those of the call that JAX traced."""
         if returned != dict(self.value):
             given = f"an integrand that returns {described(returned)}"
             accepted = "one number, where f is first traced at the values of the first execution"

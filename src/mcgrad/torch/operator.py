@@ -27,7 +27,7 @@ ESTIMATE = (
     "estimate(Tensor[] tensors, Tensor seed, int problem, SymInt n, bool[] differentiable, ScalarType dtype, "
     "bool errors, bool kept, SymInt[] batch, SymInt[] shape, bool[] by_row, float? weight) "
     "-> (Tensor value, Tensor grad, Tensor stderr, Tensor nonfinite)"
-)  # with other arguments they need other names: compiled graphs on the disk know them by these alone
+)  # with other arguments they need other names: compiled graphs on the disk have their names alone
 CONTRACT = (
     "contract(Tensor[] tensors, Tensor seed, Tensor cotangent, int problem, SymInt n, bool[] differentiable, "
     "ScalarType dtype) -> Tensor"
@@ -216,7 +216,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     tensors, seed, *others = inputs
     number, n, differentiable, dtype, errors, kept, batch, shape, by_row, weight = others
     ctx.call = Call(number, n, differentiable, dtype, errors, kept, Rows(tuple(batch), tuple(shape), by_row, weight))
-    ctx.others = [[] if isinstance(x, list | tuple) and not x else None for x in inputs[1:]]  # as PyTorch wants them
+    ctx.others = [[] if isinstance(x, list | tuple) and not x else None for x in inputs[1:]]  # nested as the inputs are
     ctx.parameters = _kinds(tensors, differentiable)
     ctx.save_for_backward(*([output[1]] if kept else [seed, *tensors]))
 

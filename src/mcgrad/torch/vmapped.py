@@ -113,7 +113,7 @@ def estimate_rows(
     Parameters
     ----------
     apply : callable
-        (call, seed, *tensors) -> outputs, of which autograd knows.
+        (call, seed, *tensors) -> outputs, which autograd records.
     size : int
         How many rows there are.
     axes : sequence of (int or None)
