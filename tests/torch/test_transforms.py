@@ -40,6 +40,24 @@ def test_gradients():
     assert torch.equal(torch.func.jacrev(seeded)(LOCS[0]), gradient(LOCS[0], seed=7))
 
 
+def test_integrands_in_pytorch():
+    own = mg.from_torch(lambda z: torch.sin(z) * torch.func.grad(lambda x: torch.sum(x**2) / 2)(z))
+    numpys = functools.partial(expectation, lambda z: np.sin(z) * z, mg.Normal, 500, scale=SCALE, seed=7)
+    ours = functools.partial(expectation, own, mg.Normal, 500, scale=SCALE, seed=7)
+    found = torch.func.vmap(torch.func.jacrev(lambda loc: ours(loc=loc)))(LOCS)
+    close(found, torch.stack([torch.func.jacrev(lambda loc: numpys(loc=loc))(loc) for loc in LOCS]))
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.vmap])
+def test_a_value_of_a_transform_that_is_no_argument(transform):
+    def closed(w):
+        return expectation(mg.from_torch(lambda z: torch.sum(w * z)), mg.Normal, 500, loc=0.0, scale=1.0, seed=7)
+
+    with pytest.raises(mg.TraceError, match=r"transform of torch.func around f.*give it in params=") as caught:
+        transform(closed)(torch.ones(3))
+    assert caught.value.filename == __file__
+
+
 def test_rows():
     by_row = torch.stack([gradient(loc, seed=7) for loc in LOCS])
     close(torch.func.vmap(seeded)(LOCS), torch.stack([seeded(loc) for loc in LOCS]))

@@ -44,10 +44,11 @@ def template(
     Raises
     ------
     ParameterError
-        The family refuses the names, the shapes, or known values.
+        The family refuses the names, the shapes, or known values; or it is a class of another library's.
     UndeterminedError
         It refuses all values that were tried, each for a reason of its own.
     """
+    check_family(family)
     refusals: list[Exception] = []
     batch_ndim = int(settings.get("batch_ndim", 0))
     places = [_places(family, path, shape, known, batch_ndim) for path, shape in shapes.items()]
@@ -62,6 +63,18 @@ def template(
     if refusals and len({str(error) for error in refusals}) == 1:  # whatever the values
         raise refusals[0]
     raise UndeterminedError
+
+
+def check_family(q: Callable[..., Any]) -> None:
+    """Refuse a class of another library's, such as a distribution of PyTorch's.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if isinstance(q, type) and not issubclass(q, Distribution):
+        accepted = "a family such as mg.Normal, or a function that makes a distribution of mcgrad's"
+        raise ParameterError("q", shown(q), accepted)
 
 
 def _checked(made: Distribution, shapes: Mapping[str, Shape]) -> Distribution:

@@ -11,7 +11,7 @@ import numpy as np
 from mcgrad import reals
 from mcgrad.errors import ParameterError, shown
 
-ACCEPTED = "a key, jax.random.key(0), or an integer; of several keys one each by jax.vmap"
+ACCEPTED = "a key, jax.random.key(0), or an integer from 0 to 2**64 - 1; of several keys one each by jax.vmap"
 
 
 def words(key: Any) -> Any:
@@ -29,7 +29,10 @@ def words(key: Any) -> Any:
     """
     dtype = getattr(key, "dtype", None)
     if dtype is None:
-        seed = reals.count("key", key, 0, (1 << 64) - 1)
+        try:
+            seed = reals.count("key", key, 0, (1 << 64) - 1)
+        except ParameterError:
+            return _refuse(key)
         return np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return _of_key(key) if key.shape == () else _refuse(key)

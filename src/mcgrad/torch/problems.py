@@ -23,7 +23,7 @@ from mcgrad.errors import McgradError, ParameterError, shown
 from mcgrad.gradients.problem import described
 from mcgrad.inputs.arguments import check_data_name
 from mcgrad.inputs.objectives import Objective
-from mcgrad.inputs.template import UndeterminedError, template
+from mcgrad.inputs.template import UndeterminedError, check_family, template
 from mcgrad.noise import Shape
 from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
@@ -274,6 +274,7 @@ class Problem:
         if not callable(q):
             accepted = "a family such as mg.Normal, with its parameters by name, or a distribution"
             raise ParameterError("q", shown(q), accepted)
+        check_family(q)
         made = q(**given)
         if not isinstance(made, Distribution):
             raise ParameterError("q", f"a function that returns {shown(made)}", "one that returns a distribution")
@@ -329,10 +330,9 @@ def problem_of(
         key = (key_of(f), key_of(q), known, static, options)
         found = _recent.get(key)
     except TypeError:
-        path = next((path for path, x in static if not isinstance(x, Hashable)), "options")
-        raise ParameterError(
-            path, "a value that cannot be hashed", "tensors, floats, arrays, or hashable values"
-        ) from None
+        path, given = next(((path, x) for path, x in static if not isinstance(x, Hashable)), ("options", options))
+        accepted = "of a parameter of q a tensor, a float, an array, or another value that can be hashed"
+        raise ParameterError(path, shown(given), accepted) from None
     if found is None:
         with _lock:
             found = _recent.find(key)

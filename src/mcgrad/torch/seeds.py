@@ -24,6 +24,8 @@ def seed_tensor(seed: Any, generator: torch.Generator | None) -> torch.Tensor:
     generator : torch.Generator, optional
         To draw it from; default PyTorch's own, of the CPU.
     """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ParameterError("generator", shown(generator), "a torch.Generator; seed= takes a number")
     if seed is None:
         if generator is None:
             return torch.randint(MOST, (), device="cpu")

@@ -52,14 +52,15 @@ def replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         An operator that has no counterpart, or code that needs a value.
     """
     pure = torch.func.functionalize(function, remove="mutations_and_views")
-    operators = Operators()
+    operators, functions = Operators(), Functions()
     try:
-        with np.errstate(all="ignore"), _without_validation(), _uncompiled(), _with_gradients(), operators, Functions():
+        with np.errstate(all="ignore"), _without_validation(), _uncompiled(), _with_gradients(), operators, functions:
             result = pure(*_tensors(args), **_tensors(kwargs))
     except TypeError:
-        if operators.refused is None:
+        refused = operators.refused or functions.refused
+        if refused is None:
             raise
-        raise operators.refused from None
+        raise refused from None
     except RuntimeError as error:
         if "custom_function_call" not in str(error) and "autograd.Function" not in str(error):
             raise
@@ -104,8 +105,16 @@ def _with_gradients() -> Iterator[None]:
     """
     left_out = torch._C._dispatch_tls_is_dispatch_key_excluded(TRANSFORMS)
     dispatch = torch._C._ForceDispatchKeyGuard(*DISPATCH) if left_out else nullcontext()
-    with dispatch, torch.inference_mode(False), torch.enable_grad():
+    with dispatch, _untransformed(), torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def _untransformed() -> AbstractContextManager[Any]:
+    """Leave the transforms of torch.func around the call, whose levels would wrap what f returns: those in f stay."""
+    if not torch._C._are_functorch_transforms_active():
+        return nullcontext()
+    cleared: AbstractContextManager[Any] = torch._functorch.pyfunctorch.temporarily_clear_interpreter_stack()
+    return cleared
 
 
 @contextmanager

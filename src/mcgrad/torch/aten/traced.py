@@ -18,6 +18,7 @@ from mcgrad.torch.aten.elementwise import ELEMENTWISE, stopped
 from mcgrad.torch.aten.moving import MOVING
 from mcgrad.torch.aten.reductions import REDUCTIONS
 from mcgrad.torch.aten.remedies import EXTREME, KEYS, RANDOM, UNCHANGED, VALUES, remedy
+from mcgrad.trace.operands import IN_ARGUMENTS
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
@@ -93,7 +94,15 @@ class Operators(TorchDispatchMode):
 
 
 class Functions(TorchFunctionMode):
-    """While it is active, functions that read the memory of a tensor that has none, or change one of others, fail."""
+    """While it is active, functions that read the memory of a tensor that has none, or change one of others, fail.
+
+    Attributes
+    ----------
+    refused : TraceError or None
+        As of `Operators`.
+    """
+
+    refused: TraceError | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, or refuse it."""
@@ -106,6 +115,9 @@ class Functions(TorchFunctionMode):
         try:
             return func(*args, **(kwargs or {}))
         except RuntimeError as error:
+            if "== nullptr INTERNAL ASSERT" in str(error):  # a level that is left out while f is replayed
+                self.refused = refusal("a value of a transform of torch.func around f, which f reads,", IN_ARGUMENTS)
+                raise self.refused from None
             if "mutating a non-functional tensor" not in str(error):
                 raise
             raise refusal("changing a tensor that f has not made", UNCHANGED) from None
