@@ -13,6 +13,9 @@ import threadpoolctl
 import mcgrad as mg
 from mcgrad.backends import blas_threads
 from mcgrad.backends.blas_threads import limit_worker, one_blas_thread
+from mcgrad.backends.registry import BACKENDS
+from mcgrad.ir.build import apply, einsum, input_, noise
+from mcgrad.ir.program import Output, Program
 
 
 def numbers():
@@ -200,3 +203,14 @@ def test_products_that_no_draw_changes_are_computed_with_one_thread():
         with threadpoolctl.threadpool_limits(number, "blas"):
             seen.append(estimator(16).value)
     assert len(set(seen)) == 1
+
+
+def test_rows_in_lanes_leave_blas_alone_unless_matrices_are_multiplied_before_the_draws(theirs):
+    w, loc = input_("w", (3, 2)), input_("loc", (2,), by_row=True)
+    z = apply("add", loc, noise(0, "normal", (2,)))
+    of_each_draw = einsum("ij,j->i", w, z)
+    before = apply("add", einsum("ij,j->i", w, loc), noise(1, "normal", (3,)))
+    for value, few, ours in ((of_each_draw, 2, False), (of_each_draw, 5000, True), (before, 2, True)):
+        kernel = BACKENDS["cpu"].compile(Program((Output("value", value),), "float32"))
+        with kernel.limits_of_rows(0, few):
+            assert numbers() == ([1] * len(theirs) if ours else theirs)

@@ -115,6 +115,13 @@ def load_rows(kernel: Kernel, start: int, stop: int) -> None:
         kernel.load_rows(start, stop)
 
 
+def limits_of_rows(kernel: Kernel, start: int, stop: int) -> AbstractContextManager[Any]:
+    """Return a context to bind and run in over the draws start .. stop of many rows."""
+    limits: AbstractContextManager[Any]
+    limits = kernel.limits_of_rows(start, stop) if hasattr(kernel, "limits_of_rows") else kernel.limits()
+    return limits
+
+
 @dataclass(frozen=True, slots=True)
 class RowPartial:
     """Moments of a Program with rows over the draws of some consecutive rows.

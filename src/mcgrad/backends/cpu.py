@@ -187,6 +187,11 @@ class CpuKernel:
         """Keep BLAS to one thread while ours run, and while constants are computed: its sums depend on the number."""
         return one_blas_thread() if self._products else nullcontext()
 
+    def limits_of_rows(self, start: int, stop: int) -> AbstractContextManager[Any]:
+        """The same over many rows: where lanes carry these, products of each draw are loops of our own."""
+        compiled = lanes_of_rows(self, start, stop)
+        return self.limits() if compiled is None or compiled.multiplies_before else nullcontext()
+
 
 class CpuBound(ShiftedMoments):
     """A compiled Program with values for its inputs."""

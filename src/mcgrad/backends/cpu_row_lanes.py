@@ -17,7 +17,7 @@ from mcgrad.backends.rescaled import RANGES
 from mcgrad.backends.row_by_row import by_row, put_rows
 from mcgrad.codegen.cpu.row_lanes import EmittedRows, emit_rows, writes
 from mcgrad.codegen.loops.layout import L2_BYTES
-from mcgrad.ir.program import Program
+from mcgrad.ir.program import Program, toposort
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
 
@@ -46,6 +46,7 @@ class CompiledRowLanes(Compiled):
         self.by_row = HostRows([var for var, _ in emitted.by_row], program.dtype)
         self.values_of_row = sum(var.size for var, _ in emitted.by_row)
         self.block = emitted.lanes // emitted.groups  # rows of the batch
+        self.multiplies_before = any(var.op == "einsum" for var in toposort(program.hoisted()))
         super().__init__(emitted, program.dtype)
 
     def empty_call(self) -> tuple[Any, ...]:
@@ -201,8 +202,9 @@ class CpuRowLanes:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""
         names = by_row(self.compiled.program)
         inputs = {name: x[rows] if name in names else x for name, x in self.inputs.items()}
-        other = CpuRows(self.kernel.checked_rows, self.kernel, inputs, self.numbers[rows])
-        return other.partial(seeds_of(seed, rows), start, stop, (0, len(rows)), omit)
+        with self.kernel.limits():
+            other = CpuRows(self.kernel.checked_rows, self.kernel, inputs, self.numbers[rows])
+            return other.partial(seeds_of(seed, rows), start, stop, (0, len(rows)), omit)
 
     def _values(self, rows: tuple[int, int]) -> Array:
         """The values by row of a range."""

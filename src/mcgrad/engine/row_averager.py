@@ -17,7 +17,17 @@ import numpy.typing as npt
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
-from mcgrad.backends.base import AveragesRows, Bound, BoundRows, Kernel, Partial, RowPartial, Shift, load_rows
+from mcgrad.backends.base import (
+    AveragesRows,
+    Bound,
+    BoundRows,
+    Kernel,
+    Partial,
+    RowPartial,
+    Shift,
+    limits_of_rows,
+    load_rows,
+)
 from mcgrad.backends.row_by_row import RowByRow, by_row, together
 from mcgrad.engine.call import Call, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
@@ -100,12 +110,12 @@ class RowAverager:
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
-        over = self._long_rows if _is_long(kernel, start, stop) else self._rows
-        if over == self._rows:
+        is_long = _is_long(kernel, start, stop)
+        if not is_long:
             load_rows(kernel, start, stop)
-        with kernel.limits():
+        with kernel.limits() if is_long else limits_of_rows(kernel, start, stop):
             whole = _Whole(len(numbers), self._empty, running.backend.name, resume)
-            over(kernel, values, numbers, call, whole)
+            (self._long_rows if is_long else self._rows)(kernel, values, numbers, call, whole)
             return RowAverage(whole.partial, whole.seconds, whole.backend)
 
     def _rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:

@@ -17,14 +17,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad import tree
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.rows_of_seeds import rows_of_seeds
 from mcgrad.errors import McgradError
 from mcgrad.jax.static import Static
 from mcgrad.noise import Shape
-from mcgrad.results.components import Components
-from mcgrad.results.flat import flat_gradient, flat_value
 from mcgrad.system.recent import Recent
 
 Array = npt.NDArray[Any]
@@ -123,10 +120,9 @@ class Call:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, values=values)
         est = estimator(self.static.n, _seed(words), **self.static.nested(values))
-        components = estimator.derived.components
-        found: list[Any] = _flat(est.value, est.grad, self.wrt, components)
+        found: list[Any] = est.flat(self.wrt)
         if self.errors:
-            found += [*_flat(est.stderr, est.grad_stderr, self.wrt, components), est.nonfinite]
+            found += [*est.flat(self.wrt, errors=True), est.nonfinite]
         _write(found, results)
 
     def _together(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> bool:
@@ -164,12 +160,6 @@ def _seed(words: Array) -> int:
 def _write(found: Sequence[Any], results: Sequence[Array]) -> None:
     for out, x in zip(results, found, strict=True):
         out[...] = x
-
-
-def _flat(value: Any, gradient: dict[str, Any], wrt: Sequence[str], components: Components) -> list[Array]:
-    """Return a value and its gradients in some parameters, or their standard errors, as single arrays."""
-    flat = tree.flatten(gradient) if wrt else {}
-    return [flat_value(value, components.value), *(flat_gradient(flat, path, components) for path in wrt)]
 
 
 def call_of(number: int) -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from mcgrad.noise import Shape
 from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
+from mcgrad.results.flat import flat_gradient, flat_value
 from mcgrad.results.format import origin, run, shapes_line
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
@@ -135,9 +136,23 @@ class BatchEstimate(Result):
         found |= self._sums.components.split(sums)
         return {path: found[path] for parameter in self.order for path in self.components.paths(parameter)}
 
+    def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
+        """Return the value and gradients as single arrays, those by row behind the batch axes."""
+        moments, sums, own = self.moments, self._sums, self.components
+        by_row, over_rows = (moments.stderr, sums.stderr) if errors else (moments.estimate, sums.estimate)
+        return [
+            flat_value(sums.components, over_rows) if self._is_reduced else self._in_batch(flat_value(own, by_row)),
+            *(
+                self._in_batch(flat_gradient(own, by_row, path))
+                if path in own.shapes
+                else flat_gradient(sums.components, over_rows, path)
+                for path in paths
+            ),
+        ]
+
     def _in_batch(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return an array with the batch axes in place of the axis of rows, the first."""
-        return x.reshape(*self.batch_shape, *x.shape[1:])
+        return x.reshape((*self.batch_shape, *x.shape[1:]))
 
     @property
     def _is_reduced(self) -> bool:

@@ -7,10 +7,12 @@ read from a file, `files` writes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from mcgrad import tree
 from mcgrad.arrays import to_device
@@ -18,6 +20,7 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.covariance import matrix
+from mcgrad.results.flat import flat_gradient, flat_value
 from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
@@ -141,6 +144,11 @@ class Estimate(Result):
         if self.device:
             return {**self.components.split(to_device(vector))}
         return {path: x if x.shape else float(x) for path, x in self.components.split(vector).items()}
+
+    def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
+        """Return the value and gradients as single arrays."""
+        components, vector = self.components, self.moments.stderr if errors else self.moments.estimate
+        return [flat_value(components, vector), *(flat_gradient(components, vector, path) for path in paths)]
 
     @cached_property
     def _whole(self) -> Whole:

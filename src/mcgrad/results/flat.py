@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
@@ -23,37 +22,15 @@ def flat_shape(value: Shapes) -> Shape:
     return value[""] if "" in value else (sum(map(math.prod, value.values())),)
 
 
-def flat_value(found: Any, value: Shapes) -> npt.NDArray[Any]:
-    """Return a value, or its standard errors, as a single array, behind the axes of a batch."""
-    if "" in value:
-        return np.asarray(found)
-    arrays = tree.flatten(found)
-    return np.concatenate([_joined(np.asarray(arrays[name]), shape, ()) for name, shape in value.items()], -1)
+def flat_value(components: Components, vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the value, in a vector of all components, as a single array behind the vector's leading axes: a view."""
+    return vector[..., components.values].reshape((*vector.shape[:-1], *flat_shape(components.value)))
 
 
-def flat_gradient(gradient: Mapping[str, Any], path: str, components: Components) -> npt.NDArray[Any]:
-    """Return the gradient in one parameter, or its standard errors, as a single array.
-
-    Parameters
-    ----------
-    gradient : dict
-        By dotted path.
-    path : str
-        Of the parameter.
-    components : Components
-        Of one row, with all parameters.
-    """
-    value, own = components.differentiated, components.shapes[path]
-    if "" in value:
-        return np.asarray(gradient[path])
-    parts = [_joined(np.asarray(gradient[f"{path}.{name}"]), shape, own) for name, shape in value.items()]
-    return np.concatenate(parts, axis=-1 - len(own))
-
-
-def _joined(x: npt.NDArray[Any], shape: Shape, behind: Shape) -> npt.NDArray[Any]:
-    """Return an array with one axis in place of those of `shape`, in front of those of `behind`."""
-    front = x.shape[: x.ndim - len(shape) - len(behind)]
-    return x.reshape(*front, math.prod(shape), *behind)
+def flat_gradient(components: Components, vector: npt.NDArray[Any], path: str) -> npt.NDArray[Any]:
+    """Return the gradient in one parameter likewise: the axes of the value come before those of the parameter."""
+    shape = *flat_shape(components.differentiated), *components.shapes[path]
+    return vector[..., components.slices[path]].reshape((*vector.shape[:-1], *shape))
 
 
 def cut(joined: Any, value: Shapes, axis: int = 0) -> Any:

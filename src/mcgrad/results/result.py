@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from mcgrad import tree
 from mcgrad.errors import MergeError, shown
@@ -76,15 +78,17 @@ class Result:
         """Estimate of the gradient, shaped like the parameters."""
         return dict(nested(self._grad))
 
-    @property
-    def flat_grad(self) -> dict[str, Any]:
-        """What `grad` has, by dotted path: views, not copies."""
-        return self._grad
+    def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
+        """Return the value and the gradients in some parameters, each as a single array of float64 in host memory.
 
-    @property
-    def flat_grad_stderr(self) -> dict[str, Any]:
-        """What `grad_stderr` has, by dotted path: views, not copies."""
-        return self._grad_stderr
+        Parameters
+        ----------
+        paths : iterable of str
+            Of the parameters.
+        errors : bool
+            Whether to return their standard errors instead.
+        """
+        raise NotImplementedError
 
     @property
     def grad_stderr(self) -> dict[str, Any]:

@@ -25,9 +25,7 @@ from mcgrad.inputs.arguments import check_data_name
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.template import UndeterminedError, check_family, template
 from mcgrad.noise import Shape
-from mcgrad.results.components import Components
-from mcgrad.results.estimate import Estimate
-from mcgrad.results.flat import NUMBER, Shapes, cut, flat_gradient, flat_value
+from mcgrad.results.flat import NUMBER, Shapes, cut
 from mcgrad.system.lazy_property import lazy_property
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
@@ -129,15 +127,14 @@ class Problem:
             cotangent = cut(cotangent, self.cotangent, cotangent.ndim - 1)
         estimator, changes = self.prepared(arrays, cotangent)
         est = estimator(n, seed, stream=stream, cotangent=cotangent, **changes)
-        if not errors and isinstance(est, Estimate) and tuple(est.components.shapes) == self.wrt:
-            mean, size = est.moments.estimate, est.components.values.stop
-            return mean[:size].reshape(shape), mean[size:], mean, mean
-        components = estimator.derived.components
-        value, grad = self._flat(est.value, est.flat_grad, components, shape)
+        value, *grads = est.flat(self.wrt)
+        if value.shape != shape:
+            accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
+            raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
+        grad = _joined(grads)
         if not errors:
             return value, grad, grad, grad
-        stderr = self._flat(est.stderr, est.flat_grad_stderr, components, shape)
-        return value, grad, np.concatenate([x.ravel() for x in stderr]), np.asarray(np.sum(est.nonfinite), np.int64)
+        return value, grad, _joined(est.flat(self.wrt, errors=True)), np.asarray(np.sum(est.nonfinite), np.int64)
 
     @lazy_property
     def alone(self) -> Problem:
@@ -163,17 +160,6 @@ class Problem:
         if self._nested:
             own, others = tree.unflatten(own), tree.unflatten(others)
         return estimator, {**own, **others, **data}
-
-    def _flat(
-        self, value: Any, grad: Mapping[str, Any], components: Components, shape: Shape
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the value, and the gradients in the order of the tensors."""
-        value = flat_value(value, components.value)
-        if value.shape != shape:
-            accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
-            raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
-        grads = [flat_gradient(grad, path, components).ravel() for path in self.wrt]
-        return value, np.concatenate(grads) if grads else np.empty(0)
 
     def value_shapes(self, arrays: Sequence[Any] | None) -> Shapes:
         """Return the shapes of what f returns; traced at the first request, at some values of the tensors.
@@ -290,6 +276,11 @@ def _of_template(objective: Objective, q: Any) -> Objective:
     if q is objective.q or q.signature == objective.q.signature:
         return objective
     raise ParameterError("q", shown(q), "the distribution that the objective was made with")
+
+
+def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return the numbers of some arrays, one after the other."""
+    return np.concatenate([x.ravel() for x in arrays]) if arrays else np.empty(0)
 
 
 class _Same:
