@@ -152,6 +152,11 @@ class Moments:
         return self.norm / math.sqrt((self.count - 1) * self.count)
 
 
+def degrees_of_rows(counts: NDArray[np.int64]) -> float:
+    """Return the degrees of freedom of the variance of a sum of means, each over some draws: those of all together."""
+    return float(np.maximum(counts - 1, 0).sum())
+
+
 def _two_passes(x: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return the means of rows, and their sums of squared deviations."""
     count = x.shape[-1]

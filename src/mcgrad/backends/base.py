@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
-from mcgrad.moments import Moments
+from mcgrad.moments import Moments, degrees_of_rows
 from mcgrad.noise.rows import Seeds
 
 Array = npt.NDArray[Any]
@@ -155,7 +155,7 @@ class RowPartial:
         """Degrees of freedom of the variances, shape (S,)."""
         if self.degrees is not None:
             return self.degrees
-        return np.full(len(self.totals), float(np.maximum(self.counts - 1, 0).sum()))
+        return np.full(len(self.totals), degrees_of_rows(self.counts))
 
 
 @runtime_checkable

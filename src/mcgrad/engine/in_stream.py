@@ -15,7 +15,6 @@ import numpy as np
 
 from mcgrad import tree
 from mcgrad.arrays import as_dtype, computing, on_device
-from mcgrad.backends.base import Kernel
 from mcgrad.backends.finishing import Interval
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
@@ -142,7 +141,7 @@ class InStreams:
         slices = [components.values, *(components.slices[path] for path in wrt)]
         return [i for where in slices for i in range(where.start, where.stop)]
 
-    def _run(self, kernel: Kernel, checked: bool, wrt: tuple[str, ...]) -> Any:
+    def _run(self, kernel: Any, checked: bool, wrt: tuple[str, ...]) -> Any:
         """Return what runs a kernel in streams; made at the first request."""
         from mcgrad.backends.cuda.in_stream import InStream
 
@@ -150,7 +149,7 @@ class InStreams:
             key: Hashable = (id(kernel), checked, wrt)
             if key not in self._runs:
                 dtype, finishing = np.dtype(self._derived.dtype), self._finish.finishing().ordered(self._order(wrt))
-                self._runs[key] = InStream(kernel, finishing, dtype, checked)  # type: ignore[arg-type]
+                self._runs[key] = InStream(kernel, finishing, dtype, checked)
             return self._runs[key]
 
     def _relations(self, inputs: Values) -> list[Any]:

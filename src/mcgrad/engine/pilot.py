@@ -119,7 +119,7 @@ class Tile:
 
     def __init__(self, program: Program, rows: int) -> None:
         self.rows = rows
-        self.program = simplify(Program(of_rows(program, rows), program.dtype))
+        self.program = of_rows(program, rows)
         self._kernel, self._finish = NumpyKernel(self.program), Finisher(self.program, {})
         sizes = [out.var.size // rows for out in self.program.outputs if out.var.by_draw]
         self._row = np.concatenate([np.zeros(0, int), *(np.repeat(np.arange(rows), size) for size in sizes)])

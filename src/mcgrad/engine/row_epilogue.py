@@ -17,7 +17,7 @@ from mcgrad.backends.base import RowPartial
 from mcgrad.backends.host_values import WIDE, HostValues
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Values
-from mcgrad.moments import Float64Array
+from mcgrad.moments import Float64Array, degrees_of_rows
 from mcgrad.results.components import Components
 from mcgrad.results.row_moments import RowMoments
 
@@ -136,7 +136,7 @@ class RowFinisher:
 
     def _degrees(self, partial: RowPartial) -> Float64Array:
         """Return the degrees of freedom of all sums; those that no draw changes have the degrees of the draws."""
-        degrees = np.full(len(self._summed.random), float(np.maximum(partial.counts - 1, 0).sum()))
+        degrees = np.full(len(self._summed.random), degrees_of_rows(partial.counts))
         degrees[self._summed.random] = partial.total_degrees
         return degrees
 

@@ -24,7 +24,6 @@ from mcgrad.gradients.difference import SIDES, Moves
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Input, Space, Values, param
 from mcgrad.moments import Float64Array, Moments
-from mcgrad.simplify.fixed_point import simplify
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +93,7 @@ class Search:
     ) -> None:
         self.q, self.moves, self.smooth, self.dtype, self.rows = q, moves, smooth, dtype, rows
         self._draws = [0 if program is None else _draws(program) for program in programs]
-        several = [program and _of_rows(program, rows) for program in programs] if rows else programs
+        several = [program and of_rows(program, rows) for program in programs] if rows else programs
         self._programs = Programs(*several)
         self._means = [None if program is None else _Means(program, rows) for program in several]
 
@@ -286,10 +285,6 @@ def least(centers: Float64Array, dtype: np.dtype[Any]) -> Float64Array:
     spacing = np.spacing(np.abs(centers).astype(dtype)).astype(np.float64)
     found: Float64Array = np.maximum(4 * spacing, 1e-30)
     return found
-
-
-def _of_rows(program: Program, rows: int) -> Program:
-    return simplify(Program(of_rows(program, rows), program.dtype))
 
 
 def _draws(program: Program) -> int:

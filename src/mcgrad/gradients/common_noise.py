@@ -40,7 +40,7 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
         The sum of the values over the rows, what its covariance is made of where there is one by row, and the
         differences between the rows of each pair, follow.
     """
-    found = of_rows(program, rows)
+    found = outputs_of_rows(program, rows)
     values = _table(found[0])
     more = [Output(TOTAL, reduce("sum", values, (0,)))]
     if found[-1].path == COVARIANCE:
@@ -52,7 +52,12 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
     return simplify(Program((*found, *more), program.dtype))
 
 
-def of_rows(program: Program, rows: int) -> tuple[Output, ...]:
+def of_rows(program: Program, rows: int) -> Program:
+    """Return the Program of several rows at once: its outputs are what `outputs_of_rows` returns, or raises."""
+    return simplify(Program(outputs_of_rows(program, rows), program.dtype))
+
+
+def outputs_of_rows(program: Program, rows: int) -> tuple[Output, ...]:
     """Return the outputs of several rows at once, which read the same draws.
 
     Those by row have the rows on their first axis, as inputs by row have; those that are summed over the rows are so in

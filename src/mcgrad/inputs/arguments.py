@@ -131,7 +131,7 @@ def parameters(
     empty : container of str
         Paths of those that may have no elements, as of a batch without rows.
     """
-    given = _mapping("params", given)
+    given = mapping("params", given)
     own = set(q.params) if isinstance(q.params, Mapping) else set()
     for name in [*own, *given]:
         if name in RESERVED:
@@ -205,7 +205,7 @@ def data(
     empty : container of str
         Names of those that may have no elements.
     """
-    given = _mapping("data", given)
+    given = mapping("data", given)
     for name in given:
         if name in params:
             raise ParameterError(name, "in data, and a parameter of q or in params", "each name once; rename one")
@@ -269,7 +269,8 @@ def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | Non
         raise ParameterError(name, f"shape {array.shape}", f"shape {shape}, as at first")
 
 
-def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+def mapping(name: str, given: Any) -> Mapping[str, Any]:
+    """Return a dict whose keys are names, none where nothing is given."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or not all(isinstance(key, str) and key.isidentifier() for key in given):

@@ -59,7 +59,8 @@ class Operands:
         options: Mapping[str, Any],
     ) -> Self:
         """Return the operands of the user's arguments, checked as far as their values are known."""
-        n, params, data = arguments.count("n", n, 2), _mapping("params", params), _mapping("data", data)
+        n = arguments.count("n", n, 2)
+        params, data = arguments.mapping("params", params), arguments.mapping("data", data)
         family, of_q, settings = _of_q(f, q, q_params)
         of_f, structures = pytrees.flat(params)
         floats, fixed = _split(data)
@@ -93,14 +94,6 @@ class Operands:
     def call(self, *, errors: bool, callback: bool) -> Call:
         """Return the call: of the value alone, or with the gradient in all parameters and standard errors."""
         return Call(self.static, self.static.params if errors else (), errors, callback=callback).interned()
-
-
-def _mapping(name: str, given: Any) -> Mapping[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping) or not all(isinstance(key, str) and key.isidentifier() for key in given):
-        raise ParameterError(name, shown(given), "a dict of names to numbers or arrays")
-    return given
 
 
 def _of_q(

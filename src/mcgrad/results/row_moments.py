@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mcgrad.moments import Float64Array
+from mcgrad.moments import Float64Array, degrees_of_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class RowMoments:
         """Degrees of freedom of `total_stderr`, shape (S,)."""
         if self.degrees is not None:
             return self.degrees
-        return np.full(len(self.totals), float(np.maximum(self.counts - 1, 0).sum()))
+        return np.full(len(self.totals), degrees_of_rows(self.counts))
 
     def degrees_of_sums(self, where: slice) -> Float64Array:
         """Return the degrees of freedom of sums over the rows of components that are by row.

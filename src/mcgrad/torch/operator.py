@@ -113,8 +113,7 @@ def solve(
         if found is not None:
             return found
     seed = seed_of(seed) if isinstance(seed, torch.Tensor) else seed
-    stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
-    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, stream, errors, shape)
+    value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, _stream(device), errors, shape)
     width = NUMPY[dtype]
     outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
     if errors:
@@ -151,11 +150,15 @@ def contract(
     """Estimate the gradients of cotangent times value, flat and one after the other, from the draws of the value."""
     solved = problem(number).contracted
     arrays, device = arrays_of(solved, tensors)
-    stream = torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
     weights, seed = cotangent.numpy(force=True), seed if isinstance(seed, int) else seed_of(seed)
-    _, grad, _, _ = solved.estimate(arrays, n, seed, stream, False, tuple(weights.shape), weights)
+    _, grad, _, _ = solved.estimate(arrays, n, seed, _stream(device), False, tuple(weights.shape), weights)
     found = torch.from_numpy(grad.astype(NUMPY[dtype]))
     return found if device is None else found.to(device)
+
+
+def _stream(device: torch.device | None) -> Any:
+    """Return PyTorch's current stream of a CUDA device, or None for another device."""
+    return torch.cuda.current_stream(device) if device is not None and device.type == "cuda" else None
 
 
 def fake(

@@ -14,6 +14,7 @@ from mcgrad.kernels import merge
 from mcgrad.kernels.target import cuda
 from tests.cuda import machines, simulator
 from tests.cuda.fake_cupy import CUDADriverError
+from tests.cuda.problems import leaves
 
 SCALARS = {"uint32": np.uint32, "int32": np.int32, "int64": np.int64, "boolean": np.bool_}
 
@@ -54,11 +55,6 @@ def machine(monkeypatch):
     monkeypatch.setattr(cuda_kernel, "AT_ONCE", 1e4)
     monkeypatch.setattr(cuda_kernel, "SLAB", cuda_kernel.Cut(most=2e4, least=1e4, chunks=4))
     return machines.machine(monkeypatch, run=simulated, devices=2)
-
-
-def leaves(estimate):
-    both = [*mg.tree.flatten(estimate.grad).values(), *mg.tree.flatten(estimate.grad_stderr).values()]
-    return np.concatenate([np.ravel(x) for x in (estimate.value, estimate.stderr, *both)])
 
 
 def wave(z, *, c):
