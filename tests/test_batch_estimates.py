@@ -72,6 +72,7 @@ def test_sums_over_rows_may_be_without_standard_errors(backend):
     for name in ("loc", "scale"):
         np.testing.assert_array_equal(without.grad_stderr[name], full.grad_stderr[name])
     assert without.stderr == full.stderr
+    assert np.isfinite(batch("numpy", errors=False, common_noise=True).grad_stderr["w"]).all()
     q = mg.Normal(LOC, SCALE, batch_ndim=1)
     program = mg.Estimator(lambda z, w: np.sum(z @ w), q, params={"w": W}, errors=False).program
     assert str(pickle.loads(pickle.dumps(program))) == str(program)

@@ -104,7 +104,7 @@ class Estimator:
         `BatchEstimate.difference`, with little noise. The number of rows is then part of the compiled code.
     errors : bool
         Of a batch, whether gradients that are summed over the rows have standard errors. Without, these are NaN, and a
-        step of training with many shared weights takes less time.
+        step of training with many shared weights takes less time. With common noise they are there in any case.
 
     Raises
     ------

@@ -131,7 +131,8 @@ def read(path: Path, identity: Identity) -> State:
     fields = _fields(path)
     with _in(path):
         if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS):
-            raise ParameterError("format", shown(fields.get("format", "no format")), repr(states.OF_DRAWS))
+            accepted = f"{states.OF_DRAWS!r}, or of a batch {states.OF_ROWS!r}"
+            raise ParameterError("format", shown(fields.get("format", "no format")), accepted)
         verify_digest("", fields)
     _refuse_other(path, fields, asdict(identity))
     with _in(path):
