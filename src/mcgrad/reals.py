@@ -69,6 +69,14 @@ def real_array(
     ParameterError
         Not an array of these kinds, an empty one, or one that would lose a mask, a derivative, or digits.
     """
+    if (
+        type(value) is np.ndarray
+        and value.dtype.kind in kinds
+        and value.dtype.char not in refused
+        and value.ndim <= MOST_AXES
+        and (value.size or empty)
+    ):
+        return value
     try:
         found = obstacle(value)
         if found:

@@ -190,9 +190,9 @@ class CpuRowLanes:
             found.totals[:], found.variances[:] = others.totals, others.variances
         if not self._totals_count(found, start, stop):
             odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
-        degrees = np.count_nonzero(~odd) * compiled.emitted.degrees(start, stop)
-        if odd.any():
-            where = np.flatnonzero(odd)
+        where = np.flatnonzero(odd)
+        degrees = (len(odd) - len(where)) * compiled.emitted.degrees(start, stop)
+        if len(where):
             again = self._again(seed, start, stop, rows[0] + where, omit)
             put_rows(found, where, again)
             degrees = degrees + again.total_degrees
@@ -219,8 +219,11 @@ class CpuRowLanes:
     def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:
         """Whether the totals are finite, and their variances, too, with no square vanished, if there are two draws."""
         rows, n, limits = max(len(found.counts), 1), stop - start, RANGES[self.compiled.dtype.itemsize]
-        if not np.isfinite(found.totals).all() or n == 1:
-            return bool(np.isfinite(found.totals).all())
-        tiny = (found.variances * n < rows * limits.least) & (np.abs(found.totals) < rows * limits.floor)
-        tiny &= self.compiled.emitted.paired & ((found.totals != 0) | (found.variances != 0))
-        return bool(np.isfinite(found.variances).all() and not tiny.any())
+        if not np.isfinite(found.totals).all() or (n > 1 and not np.isfinite(found.variances).all()):
+            return False
+        if n == 1:
+            return True
+        tiny = np.flatnonzero(found.variances * n < rows * limits.least)
+        totals, variances = found.totals[tiny], found.variances[tiny]
+        lost = (np.abs(totals) < rows * limits.floor) & ((totals != 0) | (variances != 0))
+        return not (lost & self.compiled.emitted.paired[tiny]).any()

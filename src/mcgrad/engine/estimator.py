@@ -321,8 +321,7 @@ class Estimator:
         cotangent: Any = None,
     ) -> Estimate | BatchEstimate:
         values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
-        value, grad = runner.shapes(shape)
-        arrays = None if out is None else Out.of(out, value, grad)
+        arrays = None if out is None else Out.of(out, *runner.shapes(shape))
         estimate, size = partial(runner.estimate, values, shape, numbers), len(numbers)
         found = reported(estimate, call, progress, size, "rows", lambda state: runner.rows_done(state, size, call))
         if arrays:

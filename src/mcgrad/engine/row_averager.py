@@ -196,6 +196,7 @@ class _Whole:
         self._means, self._norms = np.zeros((rows, k)), np.zeros((rows, k))
         self._totals, self._variances, self._degrees = np.zeros(s), np.zeros(s), np.zeros(s)
         self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
+        self._only: RowPartial | None = None
         self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
         if resume:
             self.add((0, resume.rows), resume.partial)
@@ -208,6 +209,8 @@ class _Whole:
     @property
     def partial(self) -> RowPartial:
         """Of the rows that are done."""
+        if self._only:
+            return self._only
         done = slice(self.rows)
         means, norms = self._means[done], self._norms[done]
         sums = self._totals, self._variances, self._degrees
@@ -215,6 +218,9 @@ class _Whole:
 
     def add(self, rows: tuple[int, int], part: RowPartial) -> None:
         where, self.rows = slice(*rows), rows[1]
+        if rows == (0, len(self._counts)):  # nothing to add up
+            self._only = part
+            return
         self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
         self._means[where], self._norms[where] = part.means, part.norms
         with np.errstate(invalid="ignore", over="ignore"):

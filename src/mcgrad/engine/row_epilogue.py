@@ -59,7 +59,7 @@ class RowFinisher:
         self.random = self._by_row.random
         errors = np.repeat([out.error for out in self._summed.outputs], [out.var.size for out in self._summed.outputs])
         self._unknown = ~errors.astype(bool) & self._summed.random & ~self._summed.fixed
-        self._lacks_errors = bool(self._unknown.any())
+        self._lacks_errors, self._all_random = bool(self._unknown.any()), bool(self._summed.random.all())
         self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
         self._host = HostValues(self._roots, WIDE)
 
@@ -136,6 +136,8 @@ class RowFinisher:
 
     def _degrees(self, partial: RowPartial) -> Float64Array:
         """Return the degrees of freedom of all sums; those that no draw changes have the degrees of the draws."""
+        if self._all_random:
+            return partial.total_degrees
         degrees = np.full(len(self._summed.random), degrees_of_rows(partial.counts))
         degrees[self._summed.random] = partial.total_degrees
         return degrees

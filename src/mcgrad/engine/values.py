@@ -92,7 +92,7 @@ class Inputs:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}
         own: dict[str, Any] = {}
         others, data = dict(self.params), {**self.fixed, **self._cotangent(cotangent)}
-        names_of_q = self.q.params
+        names_of_q = {path.partition(".")[0] for path in self.q.shapes}
         for name, value in changes.items():
             if name in names_of_q:
                 own[name] = value
@@ -104,7 +104,7 @@ class Inputs:
                         known = ", ".join([*self.q.params, *self.params, *self.data])
                         raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
                     others[path] = arguments.parameter(
-                        path, leaf, self.params[path].shape, self._batch_ndim(param(path))
+                        path, leaf, self.params[path].shape, self._batch_ndim(self._names[path])
                     )
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q
         return {**of_q, **self._fitting(others), **data}

@@ -169,8 +169,14 @@ class Components:
         return [_joined(path, name) for name in self.differentiated]
 
     def over_rows(self, shapes: Mapping[str, Shape]) -> Components:
-        """Return the components of sums over the rows of a batch: of the value, and of gradients in parameters."""
-        return Components(shapes, self.value, self.contracted)
+        """Return the components of sums over the rows of a batch: of the value, and of gradients in parameters.
+
+        They are kept, as all estimates of one Estimator ask for the same.
+        """
+        found: Components | None = vars(self).get("_over_rows")
+        if found is None or found.shapes is not shapes:
+            found = vars(self)["_over_rows"] = Components(shapes, self.value, self.contracted)
+        return found
 
     def value_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the arrays of the value, by dotted path: views of a vector, in their shapes after its leading axes."""
