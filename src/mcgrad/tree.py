@@ -83,7 +83,7 @@ def map(function: Callable[[Any], Any], tree: Any) -> Any:
         raise ParameterError(str(next(iter(tree))), DEEP, "fewer") from None
 
 
-def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:
+def select(paths: Iterable[str], names: str | Iterable[str], option: str = "name") -> tuple[str, ...]:
     """Return those of `paths` that `names` select, in the order of `paths`.
 
     Parameters
@@ -92,6 +92,8 @@ def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:
         Dotted paths, as the keys of :func:`flatten`.
     names : str or iterable of str
         Each a whole path (``"a.loc"``) or the beginning of paths at a dot (``"a"`` selects all inside ``a``).
+    option : str
+        The argument that gives the names, for the error.
 
     Raises
     ------
@@ -103,6 +105,6 @@ def select(paths: Iterable[str], names: str | Iterable[str]) -> tuple[str, ...]:
     for name in [names] if isinstance(names, str) else names:
         found = [path for path in paths if path == name or path.startswith(f"{name}.")]
         if not found:
-            raise ParameterError("name", shown(name), f"any of {', '.join(paths) or '(there are none)'}")
+            raise ParameterError(option, shown(name), f"any of {', '.join(paths) or '(there are none)'}")
         chosen.update(found)
     return tuple(path for path in paths if path in chosen)

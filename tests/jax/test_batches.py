@@ -111,7 +111,21 @@ def test_no_rows(traced):
         (jax.jit(alone) if traced else alone)(jnp.zeros(0))
 
 
+@pytest.mark.parametrize("choice", [np.arange(B) % 2, np.arange(B) % 2 == 1], ids=["integers", "booleans"])
+def test_integers_by_row_become_floats(choice):
+    def one_of(z, *, i):
+        return np.sum(np.where(np.arange(2) == i, z, 0.0))
+
+    op = partial(mcgrad.jax.expectation, one_of, mg.Normal, N, 3, batch_ndim=1, batched_data="i", backend="numpy")
+    q = mg.Normal(LOC, batch_ndim=1)
+    own = mg.estimate(one_of, q, N, data={"i": choice}, batched_data="i", seed=3, dtype="float32", backend="numpy")
+    agree(op(loc=LOC, data={"i": choice}), own.value)
+    agree(jax.jit(lambda i: op(loc=LOC, data={"i": i}))(choice), own.value)
+
+
 def test_refusals():
+    with pytest.raises(mg.ParameterError, match="batched_params: given 'v'; accepted: any of w"):
+        rows(LOC, W, batched_params="v")
     with pytest.raises(mg.ParameterError, match="reduce: given 'none'"):
         rows(LOC, W, reduce="none")
     with pytest.raises(mg.ParameterError, match="w: given"):

@@ -42,8 +42,9 @@ def test_gradients():
 
 def test_integrands_in_pytorch():
     own = mg.from_torch(lambda z: torch.sin(z) * torch.func.grad(lambda x: torch.sum(x**2) / 2)(z))
-    numpys = functools.partial(expectation, lambda z: np.sin(z) * z, mg.Normal, 500, scale=SCALE, seed=7)
-    ours = functools.partial(expectation, own, mg.Normal, 500, scale=SCALE, seed=7)
+    options = {"scale": SCALE, "seed": 7, "backend": "numpy"}
+    numpys = functools.partial(expectation, lambda z: np.sin(z) * z, mg.Normal, 500, **options)
+    ours = functools.partial(expectation, own, mg.Normal, 500, **options)
     found = torch.func.vmap(torch.func.jacrev(lambda loc: ours(loc=loc)))(LOCS)
     close(found, torch.stack([torch.func.jacrev(lambda loc: numpys(loc=loc))(loc) for loc in LOCS]))
 

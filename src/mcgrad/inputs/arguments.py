@@ -258,10 +258,7 @@ def selected(wrt: str | Iterable[str] | None, paths: list[str]) -> tuple[str, ..
         names = [None]
     if not all(isinstance(name, str) for name in names):
         raise ParameterError("wrt", shown(wrt), f"names out of {', '.join(paths)}")
-    try:
-        return tree.select(paths, names)
-    except ParameterError as error:
-        raise ParameterError("wrt", error.given, error.accepted) from None
+    return tree.select(paths, names, "wrt")
 
 
 def _same_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...] | None, batch_ndim: int) -> None:

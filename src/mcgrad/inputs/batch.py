@@ -220,7 +220,4 @@ def _selected(option: str, names: Iterable[str], known: Any) -> tuple[str, ...]:
     """Return the paths that names select in a nested dict; what is no dict is refused elsewhere."""
     names = tuple(names)
     paths = tree.flatten(known) if names and isinstance(known, Mapping) and known else {}
-    try:
-        return tree.select(paths, names)
-    except ParameterError as error:
-        raise ParameterError(option, error.given, error.accepted) from None
+    return tree.select(paths, names, option)

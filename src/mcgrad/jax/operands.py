@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Self
@@ -63,7 +63,7 @@ class Operands:
         params, data = arguments.mapping("params", params), arguments.mapping("data", data)
         family, of_q, settings = _of_q(f, q, q_params)
         of_f, structures = pytrees.flat(params)
-        floats, fixed = _split(data)
+        floats, fixed = _split(data, options.get("batched_data", ()))
         _refuse_doubles({path.partition(".")[0] for path in of_q}, params, data)
         leaves = {path: _number(path, x) for path, x in {**of_q, **of_f, **floats}.items()}
         name = _dtype(dtype, leaves)
@@ -116,11 +116,18 @@ def _of_q(
     return own, {**own.flat_params, **leaves}, {}
 
 
-def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return floats, which are operands, and integers and booleans, which are part of the compiled code."""
+def _split(data: Mapping[str, Any], by_row: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return floats, which are operands, and integers and booleans, which are part of the compiled code.
+
+    Integers and booleans by row become floats.
+    """
     floats: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     for name, value in data.items():
+        if name in by_row:
+            is_boolean = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.bool_)
+            floats[name] = value.astype(np.int8) if is_boolean else value
+            continue
         if isinstance(value, jax.core.Tracer):
             if not jnp.issubdtype(value.dtype, jnp.floating):
                 given = f"traced data of {value.dtype}, which may index and are part of the compiled code"

@@ -94,8 +94,9 @@ class Static:
         except UndeterminedError:
             self.deferred = True
         own = [path for path in self.of_q if axes and path in axes.by_row]
-        others = tree.select(self.of_f, self.options.get("batched_params", ()))
-        self.by_row = frozenset([*own, *others, *tree.select(self.data, self.options.get("batched_data", ()))])
+        given = {"batched_params": self.of_f, "batched_data": self.data}
+        others = [tree.select(paths, self.options.get(name, ()), name) for name, paths in given.items()]
+        self.by_row = frozenset([*own, *others[0], *others[1]])
         first = next((self.shapes[path] for path in self.shapes if path in self.by_row), ())
         self.batch_shape = axes.shape if axes else first[:1]
 

@@ -153,7 +153,7 @@ def _tensor(argument: str, path: str, x: Any, dtype: torch.dtype) -> torch.Tenso
         return torch.tensor(x)
     if isinstance(x, int) and not isinstance(x, bool):
         return torch.tensor(x, dtype=dtype)
-    raise ParameterError(path, shown(x), TENSORS)
+    raise ParameterError(path, shown(x), f"{TENSORS}, or dicts of them")
 
 
 def requires_grad(x: torch.Tensor) -> bool:

@@ -46,18 +46,26 @@ def _traced_by_jax(value: Any) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
-def index_remedy(*values: Any) -> str | None:
-    """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw."""
+def index_remedy(*values: Any, library: str = "np") -> str | None:
+    """Say how a traced value becomes an index, where it is data or a parameter and no draw; None for a draw.
+
+    Parameters
+    ----------
+    *values : object
+    library : str
+        The name of the library whose functions f calls.
+    """
     for value in values:
         if isinstance(value, Var) and not value.by_draw:
             inputs = sorted({var.attrs for var in toposort([value]) if var.op == "input"})
             names = [path for _, path in inputs]
             if value.level is Level.ROW:
                 own = f"{' and '.join(names)} differs by row, where integers are floats"
-                return f"{own}; for x[i] write np.sum(np.where(np.arange(len(x)) == i, x, 0.0))"
+                chosen = f"{library}.sum({library}.where({library}.arange(len(x)) == i, x, 0.0))"
+                return f"{own}; for x[i] write {chosen}"
             if inputs and all(space is Space.DATA for space, _ in inputs):
-                given = " and ".join(names)
-                return f"{given} is float data, and only integers may index: data={{{names[0]!r}: x.astype(int)}}"
+                given, whole = " and ".join(names), "x.long()" if library == "torch" else "x.astype(int)"
+                return f"{given} is float data, and only integers may index: data={{{names[0]!r}: {whole}}}"
             if inputs:
                 return f"{' and '.join(names)} is a parameter; integers that index are data, data={{'i': [0, 2]}}"
     return None

@@ -23,7 +23,7 @@ CHOICE = "use jnp.where(condition, a, b), or sum with weights, to choose by valu
 
 def _constant(*indices: Any) -> None:
     if any(isinstance(index, Tracer) for index in indices):
-        raise refusal("indexing with a traced array", index_remedy(*unwrap(list(indices))) or CHOICE)
+        raise refusal("indexing with a traced array", index_remedy(*unwrap(list(indices)), library="jnp") or CHOICE)
 
 
 def _places(shape: tuple[int, ...], first: int = 0) -> Any:

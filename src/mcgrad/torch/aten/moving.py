@@ -18,7 +18,7 @@ CHOICE = "use torch.where(condition, a, b), or sum with weights, to choose by va
 
 def _constant(*indices: Any) -> None:
     if any(isinstance(index, Tracer) for index in indices):
-        raise refusal("indexing with a traced tensor", index_remedy(*unwrap(list(indices))) or CHOICE)
+        raise refusal("indexing with a traced tensor", index_remedy(*unwrap(list(indices)), library="torch") or CHOICE)
 
 
 def _expand(x: Any, size: Sequence[int], implicit: bool = False) -> Any:
