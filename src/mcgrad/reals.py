@@ -15,7 +15,10 @@ from mcgrad.arrays import as_cupy, on_device
 from mcgrad.errors import ParameterError, TraceError, shown
 
 UNMASKED = "an array without a mask: x.filled(value), or x.data with weights that are 0 where it is masked"
-DETACHED = "a tensor without requires_grad: x.detach(), as mcgrad makes the gradient, est.grad, itself"
+DETACHED = (
+    "a tensor without requires_grad: x.detach(), as mcgrad makes the gradient, est.grad, itself; "
+    "mcgrad.torch.expectation, for autograd, takes it by name: expectation(f, mg.Normal, n, loc=x)"
+)
 DENSE = "a dense array, x.toarray()"
 NARROWER = "float64: x.astype(np.float64)"
 FIXED = (
