@@ -221,7 +221,7 @@ class CpuRowLanes:
         rows, n, limits = max(len(found.counts), 1), stop - start, RANGES[self.compiled.dtype.itemsize]
         if not np.isfinite(found.totals).all() or (n > 1 and not np.isfinite(found.variances).all()):
             return False
-        if n == 1:
+        if n == 1 or not self.compiled.emitted.paired.any():
             return True
         tiny = np.flatnonzero(found.variances * n < rows * limits.least)
         totals, variances = found.totals[tiny], found.variances[tiny]
