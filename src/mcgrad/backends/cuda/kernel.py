@@ -6,7 +6,7 @@ import copy
 import operator
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -194,17 +194,8 @@ class CudaBound(ShiftedMoments):
     def sums(self, seed: int, start: int, stop: int, shift: Shift, checked: bool, omit: bool) -> Sums:
         """Launch the kernel on the device with the fewest launches under way."""
         compiled, values = self._values.get(checked) or self._bound(checked)
-        with self.kernel.turns.next() as device, device.current():
-            pool = workers(device, Worker)
-            worker = pool.take()
-            try:
-                found = worker.run(compiled, values, shift, (seed, start, stop), omit, self.ready)
-            except BaseException:
-                with suppress(Exception):
-                    worker.synchronize()
-                raise
-            finally:
-                pool.give_back(worker)
+        with self.kernel.turns.next() as device, device.current(), workers(device, Worker).taken() as worker:
+            found = worker.run(compiled, values, shift, (seed, start, stop), omit, self.ready)
         k = compiled.components
         if not checked:
             return Sums(found[:k], found[k:])

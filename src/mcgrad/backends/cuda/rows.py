@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,17 +96,8 @@ class CudaRows:
         compiled = self.kernel.row_variant(stop - start, checked)
         shared, ready = self._values(compiled)
         own, seeds = compiled.own(self.inputs, rows), seeds_of(seed, where)
-        with self.kernel.turns.next() as device, device.current():
-            pool = workers(device, RowWorker)
-            worker = pool.take()
-            try:
-                return worker.run(compiled, shared, ready, own, self.numbers[where], seeds, (start, stop), omit)
-            except BaseException:
-                with suppress(Exception):
-                    worker.synchronize()
-                raise
-            finally:
-                pool.give_back(worker)
+        with self.kernel.turns.next() as device, device.current(), workers(device, RowWorker).taken() as worker:
+            return worker.run(compiled, shared, ready, own, self.numbers[where], seeds, (start, stop), omit)
 
     def _values(self, compiled: CompiledRows) -> tuple[RootValues, Event | None]:
         """Compute what all rows share."""

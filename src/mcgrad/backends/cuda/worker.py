@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -141,7 +142,14 @@ class Prepared:
         return self._tables
 
 
-Kind = TypeVar("Kind")
+class Synchronizes(Protocol):
+    """A worker of any kind."""
+
+    def synchronize(self) -> None:
+        """Wait for all launches, so that this worker can be used again."""
+
+
+Kind = TypeVar("Kind", bound=Synchronizes)
 
 
 class Workers(Generic[Kind]):
@@ -151,16 +159,21 @@ class Workers(Generic[Kind]):
         self.device, self._kind = device, kind
         self._free: deque[Kind] = deque()
 
-    def take(self) -> Kind:
-        """Return a worker that no other thread uses; its device is current."""
+    @contextmanager
+    def taken(self) -> Iterator[Kind]:
+        """Return a worker that no other thread uses, until the context ends; its device is current."""
         try:
-            return self._free.pop()
+            worker = self._free.pop()
         except IndexError:
-            return self._kind(self.device)
-
-    def give_back(self, worker: Kind) -> None:
-        """Make a worker available to other threads."""
-        self._free.append(worker)
+            worker = self._kind(self.device)
+        try:
+            yield worker
+        except BaseException:
+            with suppress(Exception):
+                worker.synchronize()
+            raise
+        finally:
+            self._free.append(worker)
 
 
 _lock = threading.RLock()
