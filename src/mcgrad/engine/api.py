@@ -43,6 +43,7 @@ def estimate(
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
     common_noise: bool = False,
+    proposal: Distribution | None = None,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
 ) -> Estimate | BatchEstimate:
@@ -59,7 +60,7 @@ def estimate(
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
     params, data, wrt, cotangent, covariance, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
-    batched_params, batched_data, reduce, common_noise
+    batched_params, batched_data, reduce, common_noise, proposal
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -104,5 +105,6 @@ def estimate(
         batched_data=batched_data,
         reduce=reduce,
         common_noise=common_noise,
+        proposal=proposal,
     )
     return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

@@ -19,11 +19,13 @@ from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.common_noise import with_common_noise
+from mcgrad.gradients.coverage import check_coverage
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.proposal import Proposal
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
@@ -54,6 +56,8 @@ class Derivation:
         Compute baselines, and the points of differences, before a run.
     batch : Batch or None
         Its rows, where there are many.
+    proposal : str
+        How what draws come from in place of q prints; empty where they are q's own.
     """
 
     name: str
@@ -66,10 +70,11 @@ class Derivation:
     groups: Groups
     pilots: Pilots
     batch: Batch | None
+    proposal: str = ""
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set the fields; pickles made before there were batches have none."""
-        vars(self).update({"batch": None} | dict(state))
+        """Set the fields; pickles made before there were batches or proposals have none."""
+        vars(self).update({"batch": None, "proposal": ""} | dict(state))
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -86,7 +91,8 @@ class Derivation:
         """
         f, options = request.f, request.options
         q = arguments.distribution(f, request.q)
-        by_row = rows_of(options.params, options.data, options.batched_params, options.batched_data, f)
+        proposal = Proposal.of(options.proposal, f, q)
+        by_row = rows_of(options.params, options.data, options.batched_params, options.batched_data, f, proposal)
         params = arguments.parameters(options.params, q, {name.path for name in by_row if name.space is Space.PARAM})
         data = arguments.data(
             options.data,
@@ -94,7 +100,7 @@ class Derivation:
             {name.path for name in by_row if name.space is Space.DATA},
         )
         cotangent = arguments.cotangent(options.cotangent)
-        known = known_arrays(f, data, cotangent)
+        known = known_arrays(f, data, cotangent, proposal)
         dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
         for name in by_row:
             if name in known and known[name].dtype.kind != "f":
@@ -102,7 +108,11 @@ class Derivation:
         batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce, options.common_noise)
         if batch and options.output == "device":
             raise ParameterError("output", "'device' of a batch", "'host'")
-        problem = _problem(f, q, params, data, batch, cotangent)
+        if proposal:
+            proposal.check(dtype)
+        problem = _problem(f, q, params, data, batch, cotangent, proposal)
+        if proposal:
+            check_coverage(problem)
         if batch:
             batch = batch.with_inputs(problem.weights_by_row)
         inputs = Inputs(q, params, data, known, dtype, batch)
@@ -121,6 +131,7 @@ class Derivation:
         inputs.own(frozenset(wide_inputs(program)))
         return cls(
             name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",
+            proposal=repr(proposal.p) if proposal else "",
             q=q,
             inputs=inputs,
             dtype=dtype,
@@ -147,6 +158,7 @@ class Derivation:
         data = ", ".join(f"{name}: {array.shape}" for name, array in self.inputs.data.items())
         parts = [
             self.name,
+            *([f"proposal={self.proposal}"] if self.proposal else []),
             *([f"params={{{params}}}"] if params else []),
             *([f"data={{{data}}}"] if data else []),
             f"wrt=({', '.join(self.wrt)})",
@@ -163,10 +175,12 @@ def _problem(
     data: dict[str, Any],
     batch: Batch | None,
     cotangent: dict[str, Any] | None,
+    proposal: Proposal | None,
 ) -> Problem:
     """Trace f: of a batch at the first row."""
     if batch is None:
-        return Problem(f, q, params, data, cotangent=cotangent)
+        return Problem(f, q, params, data, cotangent=cotangent, proposal=proposal)
     f, q = of_first_row(f, q)
+    proposal = proposal.of_first_row() if proposal else None
     of_row = batch.first({**named(params), **named(data, Space.DATA)})
-    return Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch, cotangent)
+    return Problem(f, q, of_space(of_row, Space.PARAM), of_space(of_row, Space.DATA), batch, cotangent, proposal)

@@ -105,6 +105,10 @@ class Estimator:
     errors : bool
         Of a batch, whether gradients that are summed over the rows have standard errors. Without, these are NaN, and a
         step of training with many shared weights takes less time. With common noise they are there in any case.
+    proposal : Distribution, optional
+        What draws come from in place of q: importance sampling, with the mean of f(z) q(z) / proposal(z), for rare
+        events above all. Gradients in q's parameters are those of the weights, so that f may jump; those of the
+        proposal are fixed. It has to have density wherever f(z) q(z) is not zero. See docs/importance.md.
 
     Raises
     ------
@@ -150,6 +154,7 @@ class Estimator:
         reduce: str | None = None,
         common_noise: bool = False,
         errors: bool = True,
+        proposal: Distribution | None = None,
     ) -> None:
         options = Options(
             params=params,
@@ -172,6 +177,7 @@ class Estimator:
             reduce=reduce,
             common_noise=common_noise,
             errors=errors,
+            proposal=proposal,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 
@@ -196,7 +202,7 @@ class Estimator:
         return new
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
-        self._options = replace(options, params=None, data=None, cotangent=None)  # the values are in `inputs`
+        self._options = replace(options, params=None, data=None, cotangent=None, proposal=None)  # are in `inputs`
         self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size

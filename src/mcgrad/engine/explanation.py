@@ -13,6 +13,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             f"threads: {threads}, dtype: {derived.dtype}",
             *(f"device: {device}" for device in getattr(running.kernel, "devices", ())),
             *([f"batch: {derived.batch}"] if derived.batch else []),
+            *([f"draws: from {derived.proposal}, with the weights q / proposal"] if derived.proposal else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
             f"gradient by {plan.method}{f' ({plan.reason})' if plan.reason else ''}",
             "",

@@ -55,6 +55,7 @@ class Options:
     reduce: str | None = None
     common_noise: bool = False
     errors: bool = True
+    proposal: Distribution | None = None
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)

@@ -220,7 +220,7 @@ class RowRunner:
     def _warn(self, moments: RowMoments, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change: of one row."""
         q = self._derived.q.template
-        if not len(moments.counts):
+        if not len(moments.counts) or self._derived.proposal:  # draws of q are not what it is an average of
             return
         if self._along and q.bridges is not None:
             warn_of_gaps(q, self._of_row(values, 0), self._along, n)

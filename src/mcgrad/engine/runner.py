@@ -102,6 +102,8 @@ class Runner:
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change."""
         derived = self._derived
+        if derived.proposal:  # draws of q are not what it is an average of
+            return
         if self._along and derived.q.bridges is not None:
             warn_of_gaps(derived.q, values, self._along, n)
             self._along = []

@@ -52,6 +52,13 @@ def _one_draw(problem: Problem, wrt: Sequence[str], method: str) -> None:
         raise ParameterError("method", given, "'dreg', 'pathwise' or 'score'")
 
 
+def _own_draws(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse draws of a proposal, in whose place there would be draws of q."""
+    if problem.proposal:
+        given = f"{method!r} with proposal={problem.proposal.p!r}"
+        raise ParameterError("method", given, "'pathwise', 'score' or 'difference'")
+
+
 def _decompositions(problem: Problem, wrt: Sequence[str], method: str) -> None:
     """Refuse parameters of families without a decomposition."""
     for path in wrt:
@@ -116,6 +123,6 @@ MEASURE_VALUED = Method(
     "measure_valued",
     measure_valued,
     kinds=Kind.FUNCTION | Kind.OBJECTIVE,
-    needs=(_one_draw, _decompositions),
+    needs=(_one_draw, _own_draws, _decompositions),
     biased_by="A measure-valued gradient needs decompositions that are those of the density of what is drawn.",
 )

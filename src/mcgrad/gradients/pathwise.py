@@ -9,6 +9,7 @@ from mcgrad.gradients.jump_check import check_jumps
 from mcgrad.gradients.method import Method
 from mcgrad.gradients.needs import smooth_draws, traced_parameters
 from mcgrad.gradients.problem import Problem
+from mcgrad.gradients.score_mean import weights_of_mean_one
 from mcgrad.ir.program import Var
 
 
@@ -25,7 +26,9 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     Notes
     -----
     Kingma and Welling 2014, section 2.4; Mohamed et al. 2020, section 5: the mean over draws of
-    d/dphi f(g(phi, eps)) is unbiased where f is continuous, and differentiable almost everywhere.
+    d/dphi f(g(phi, eps)) is unbiased where f is continuous, and differentiable almost everywhere. With a proposal draws
+    do not move with the parameters of q, but their weights do: what is differentiated is f(z) q(z; phi) / p(z), and f
+    may jump along z.
     """
     return jacobian(problem.value, [problem.params[path] for path in wrt])
 
@@ -33,7 +36,7 @@ def pathwise(problem: Problem, wrt: Sequence[str]) -> list[Var]:
 PATHWISE = Method(
     "pathwise",
     pathwise,
-    needs=(smooth_draws, traced_parameters),
+    needs=(smooth_draws, traced_parameters, weights_of_mean_one),
     biased_by="A pathwise gradient is biased where the integrand jumps as the parameters move: look for comparisons, "
     "np.where, np.sign, np.floor and the like.",
     follows_draw=True,

@@ -15,6 +15,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.inputs.batch import Batch
 from mcgrad.inputs.integrand import Integrand, trace_user
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.proposal import Proposal
 from mcgrad.ir.build import apply, concatenate, input_, reduce, reshape
 from mcgrad.ir.noise_vars import noise_vars
 from mcgrad.ir.program import Shape, Var
@@ -36,6 +37,8 @@ class Problem:
     one in `fixed` the parameter is a constant. Their values are equal, and they become one Var when the Program is
     simplified: this is how a method stops derivatives.
 
+    With a proposal p the draw is z = g_p(eps), which no parameter moves, and the integrand is f(z) q(z; phi) / p(z).
+
     Parameters
     ----------
     f : callable, Integrand or Objective
@@ -49,6 +52,8 @@ class Problem:
     cotangent : dict of str to array, optional
         Weights of what f returns, by dotted path: the linear combination is what is differentiated. Of a batch those of
         all rows, with the batch axes in front, or the same for each row.
+    proposal : Proposal, optional
+        What draws come from in place of q.
 
     Attributes
     ----------
@@ -58,9 +63,9 @@ class Problem:
         The paths of q's.
     data : dict of Input to Var
         The inputs that float data and cotangents are, and the parameters of the distribution that a divergence is taken
-        from.
+        from, and of a proposal.
     result : Var
-        What f returns at a draw.
+        What f returns at a draw; with a proposal, times the weight of the draw.
     shapes : dict of str to tuple of int
         Shapes of the arrays in it, by dotted path; of the path "" for a number or an array.
     value : Var
@@ -85,18 +90,20 @@ class Problem:
         data: Mapping[str, Any],
         batch: Batch | None = None,
         cotangent: Mapping[str, Any] | None = None,
+        proposal: Proposal | None = None,
     ) -> None:
-        self.f, self.q, self._batch = f, q, batch
+        self.f, self.q, self._batch, self.proposal = f, q, batch, proposal
+        self._source = proposal.p if proposal else q  # of the draws
         self.own, self._others = tuple(q.flat_params), tuple(params)
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
         self.params = {path: self._input(param(path), shape) for path, shape in shapes.items()}
         self.fixed = {path: self._input(param(path), shape) for path, shape in shapes.items()}
-        known = known_arrays(f, data)
+        known = known_arrays(f, data, proposal=proposal)
         self._known = {name: self._input(name, x.shape) if x.dtype.kind == "f" else x for name, x in known.items()}
         self.data = {name: x for name, x in self._known.items() if isinstance(x, Var)}
         self.biases: dict[str, Any] = {}
         self.draws = f.draws if isinstance(f, Objective) else 1
-        self._eps = noise_vars(q.noise)
+        self._eps = noise_vars(self._source.noise)
         self.sources = len(self._eps)
         self._traced: dict[tuple[int, int, bool], Var] = {}
         self.lines: dict[Var, Line] = {}
@@ -125,7 +132,7 @@ class Problem:
     def z(self) -> Any:
         """One draw, as a tree of Vars."""
         with noted_in(self.lines):
-            return trace(self.q.transform, (tree.unflatten(self._eps),), self._own_tree(self.params))
+            return trace(self._source.transform, (tree.unflatten(self._eps),), self._of_source())
 
     @cached_property
     def single(self) -> Var:
@@ -134,10 +141,10 @@ class Problem:
 
     @cached_property
     def coordinates(self) -> Any:
-        """The coordinates of that draw, in q's chart."""
-        if self.q.coordinates is None:
-            return trace(self.q.chart.coordinates, (self.z,), {})
-        return trace(self.q.coordinates, (tree.unflatten(self._eps),), self._own_tree(self.params))
+        """The coordinates of that draw, in the chart of the distribution that it comes from."""
+        if self._source.coordinates is None:
+            return trace(self._source.chart.coordinates, (self.z,), {})
+        return trace(self._source.coordinates, (tree.unflatten(self._eps),), self._of_source())
 
     def draw(self, at: Params) -> Draw:
         """Return one draw, made with the parameters `at`: `params` or `fixed`."""
@@ -178,7 +185,7 @@ class Problem:
             if self.draws > 1:
                 self._traced[key] = self._log_mean(self.log_weights(draw, inside))
             else:
-                self._traced[key] = self._result_at(self.draw(draw), inside, by_draws)
+                self._traced[key] = self._weighted(self._result_at(self.draw(draw), inside, by_draws), inside)
         return self._traced[key]
 
     def integrand_at(self, draw: Draw, inside: Params, by_draws: bool = False) -> Var:
@@ -195,6 +202,27 @@ class Problem:
         flat = tree.flatten(found)
         self.shapes = {path: var.shape for path, var in flat.items()}
         return found if isinstance(found, Var) else joined(list(flat.values()))
+
+    def weight(self, inside: Params) -> Var:
+        """Return the importance weight q(z) / p(z) of a draw of the proposal, with the parameters of q at `inside`."""
+        return apply("exp", self._log_weight(inside))
+
+    def _log_weight(self, inside: Params) -> Var:
+        assert self.proposal
+        own = {path: inside[path] for path in self.own}
+        return self.proposal.log_weight(self.draw(self.fixed), self.q, own, self._known)
+
+    def _weighted(self, result: Var, inside: Params) -> Var:
+        """Return a result times the weight of the draw, where draws have weights."""
+        if self.proposal is None:
+            return result
+        return apply("multiply", self._within(result), self.weight(inside))
+
+    def _within(self, result: Var) -> Var:
+        """Return a result, and 0 where the density of q is: f may have no value there."""
+        assert self.proposal
+        inside = self.proposal.inside(self.q, self._log_weight(self.fixed))
+        return result if inside is None else apply("where", inside, result, 0.0)
 
     def _contracted(self, result: Var) -> Var:
         """Return the linear combination of the numbers of a result, where there is a cotangent."""
@@ -238,7 +266,15 @@ class Problem:
         return self._cotangent is None
 
     def held(self) -> tuple[Var, Var]:
-        """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters."""
+        """Return the integrand at the held draw: as its own parameters move it, and constant in all parameters.
+
+        With a proposal the first is weighted and the second is not: the weight is with the score, in `log_q`.
+        """
+        if self.proposal:
+            value = self.integrand(self.fixed, self.fixed)
+            result = self._result_at(self.draw(self.fixed), self.fixed, False)
+            (weight,) = self.frozen(self._contracted(self._within(result)))
+            return value, weight
         value = self.integrand(self.fixed, self.params)
         (weight,) = self.frozen(value)
         return value, weight
@@ -257,26 +293,35 @@ class Problem:
     def log_q(self) -> Var:
         """Return the log density of the held draw, or the sum over the draws, in the parameters of q.
 
+        With a proposal it is multiplied by the weight of the draw, held: its derivative is the weighted score.
+
         Raises
         ------
         ParameterError
             Where q has no log density.
         """
         own = {path: self.params[path] for path in self.own}
-        log_q = self.draw(self.fixed).log_density(self.q, self.q, own)
+        log_q = self.draw(self.fixed).log_density(self.q, self._source, own)
+        if self.proposal:
+            return apply("multiply", self.weight(self.fixed), log_q)
         if self.draws > 1:
             log_q = reduce("sum", vmap_noise([log_q], self.draws)[0], (0,))
         return log_q
 
-    def _own_tree(self, at: Params) -> Any:
-        return tree.unflatten({path: at[path] for path in self.own}) if self.own else {}
+    def _of_source(self) -> Any:
+        """Return the parameters of the distribution that draws come from."""
+        flat = self.proposal.params(self.data) if self.proposal else {path: self.params[path] for path in self.own}
+        return tree.unflatten(flat) if flat else {}
 
 
 def known_arrays(
-    f: Callable[..., Any] | Integrand | Objective, data: Mapping[str, Any], cotangent: Mapping[str, Any] | None = None
+    f: Callable[..., Any] | Integrand | Objective,
+    data: Mapping[str, Any],
+    cotangent: Mapping[str, Any] | None = None,
+    proposal: Proposal | None = None,
 ) -> dict[Input, Any]:
-    """Return the arrays that are read besides parameters: the user's data, a cotangent, and an objective's own."""
-    own = f.reads if isinstance(f, Objective) else {}
+    """Return the arrays that are read besides parameters: data, a cotangent, an objective's own, and a proposal's."""
+    own = {**(f.reads if isinstance(f, Objective) else {}), **(proposal.reads if proposal else {})}
     return {**named(data, Space.DATA), **named(cotangent or {}, Space.COTANGENT), **own}
 
 

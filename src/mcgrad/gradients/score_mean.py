@@ -57,8 +57,19 @@ def scores_of_mean_zero(problem: Problem, wrt: Sequence[str], method: str) -> No
         )
 
 
+def weights_of_mean_one(problem: Problem, wrt: Sequence[str], method: str) -> None:
+    """Refuse parameters of q in which derivatives of importance weights do not give those of expectations.
+
+    They are the weights times scores, whatever the method is called: the same condition as `scores_of_mean_zero`.
+    """
+    if problem.proposal:
+        scores_of_mean_zero(problem, [path for path in wrt if path in problem.own], method)
+
+
 def _others(problem: Problem, path: str) -> str:
     """Return the methods that do not need it."""
+    if problem.proposal:
+        return f'method={{"{path}": "difference"}}'
     part, _, name = part_of(problem.q, path)
     rule = name in part.decompositions and problem.draws == 1
     others = ["pathwise", *(["measure_valued"] if rule else []), "difference"]

@@ -14,6 +14,7 @@ from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.proposal import Proposal
 from mcgrad.ir.spaces import Input, Space, Values, named, param
 from mcgrad.noise import Shape
 from mcgrad.noise.rows import MOST_ROWS
@@ -157,7 +158,14 @@ def _argument(name: Input) -> str:
     return name.path if name.space is not Space.COTANGENT else ".".join(filter(None, ("cotangent", name.path)))
 
 
-def rows_of(params: Any, data: Any, given: Iterable[str], given_data: Iterable[str], f: Any) -> list[Input]:
+def rows_of(
+    params: Any,
+    data: Any,
+    given: Iterable[str],
+    given_data: Iterable[str],
+    f: Any,
+    proposal: Proposal | None = None,
+) -> list[Input]:
     """Return the inputs besides the parameters of q that have batch axes.
 
     Parameters
@@ -167,6 +175,7 @@ def rows_of(params: Any, data: Any, given: Iterable[str], given_data: Iterable[s
     given, given_data : iterable of str
         ``batched_params`` and ``batched_data``.
     f : callable, Integrand or Objective
+    proposal : Proposal, optional
 
     Raises
     ------
@@ -177,7 +186,7 @@ def rows_of(params: Any, data: Any, given: Iterable[str], given_data: Iterable[s
         *(param(path) for path in _selected("batched_params", given, params)),
         *(Input(Space.DATA, name) for name in _selected("batched_data", given_data, data)),
     ]
-    return [*found, *(f.by_row if isinstance(f, Objective) else ())]
+    return [*found, *(f.by_row if isinstance(f, Objective) else ()), *(proposal.by_row if proposal else ())]
 
 
 def row_numbers(given: Any, shape: Shape, summed: bool = True) -> npt.NDArray[np.int64]:

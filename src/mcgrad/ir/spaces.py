@@ -20,6 +20,7 @@ class Space(StrEnum):
     PARAM = "param"  # a parameter of q or of the integrand, by its dotted path
     DATA = "data"  # an array of the user's, by its name; it changes from call to call, if ever, as parameters do
     REFERENCE = "reference"  # a parameter of the distribution that a divergence is taken from
+    PROPOSAL = "proposal"  # a parameter of the distribution that draws come from in place of q
     BASELINE = "baseline"  # of a score function, by the path of the parameter; "" for one that all parameters share
     POINTS = "points"  # where a central difference moves the components of a parameter to
     WIDTHS = "widths"  # the distances of these points
@@ -32,7 +33,8 @@ class Space(StrEnum):
     POWER = "power"  # of two, with which an output is multiplied, by the number of the output
 
 
-FIXED = frozenset({Space.DATA, Space.REFERENCE, Space.COTANGENT})  # what an Estimator copies: on a device it stays
+# what an Estimator copies: on a device it stays
+FIXED = frozenset({Space.DATA, Space.REFERENCE, Space.PROPOSAL, Space.COTANGENT})
 
 
 class Input(NamedTuple):

@@ -193,12 +193,13 @@ def compare(
     threads: int | None = None,
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
+    proposal: Distribution | None = None,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads, batched_params, batched_data
+    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads, batched_params, batched_data, proposal
         As for `estimate`. n is rounded down to what every method can cut into its groups.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply.
@@ -236,6 +237,7 @@ def compare(
         draws=n,
         batched_params=batched_params,
         batched_data=batched_data,
+        proposal=proposal,
     )
     request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}

@@ -154,13 +154,16 @@ def verify(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     common_noise: bool = False,
+    proposal: Distribution | None = None,
     rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
 
     Parameters
     ----------
-    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype, batched_params, batched_data, common_noise
+    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype
+        As for `estimate`.
+    batched_params, batched_data, common_noise, proposal
         As for `estimate`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
@@ -210,6 +213,7 @@ def verify(
         batched_params=batched_params,
         batched_data=batched_data,
         common_noise=common_noise,
+        proposal=proposal,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 

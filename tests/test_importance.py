@@ -1,0 +1,181 @@
+"""Importance sampling: draws of a proposal with weights, against closed forms; what is refused, and what may be."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mcgrad as mg
+
+N, MOST_Z = 40_000, 4.5  # one of 150,000 unbiased components has a larger z
+NUMPY = {"backend": "numpy", "seed": 3}
+NORMAL, HIGH = mg.Normal(0.0, 1.0), mg.Normal(6.0, 1.0)
+TAIL = {"value": stats.norm.sf(6.0), "loc": stats.norm.pdf(6.0), "scale": 6.0 * stats.norm.pdf(6.0)}
+
+
+def beyond(z):
+    return np.where(z > 6.0, 1.0, 0.0)
+
+
+def held_to(est, value, grad):
+    """Hold an estimate to what is exact, by z-scores."""
+    pairs = [(est.value, est.stderr, value), *((est.grad[k], est.grad_stderr[k], x) for k, x in grad.items())]
+    for found, error, exact in pairs:
+        assert np.max(np.abs(np.asarray(found) - exact) / error) < MOST_Z
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_rare_event_and_its_gradient_to_one_percent(backend, dtype):
+    est = mg.estimate(beyond, NORMAL, 100_000, proposal=HIGH, backend=backend, dtype=dtype, seed=1)
+    held_to(est, TAIL["value"], {k: TAIL[k] for k in ("loc", "scale")})
+    assert max(est.stderr / est.value, *(est.grad_stderr[k] / est.grad[k] for k in est.grad)) < 0.01
+
+
+SHIFTED = mg.Exponential(6.0).transformed(mg.bijections.Affine(6.0, 1.0))
+
+
+@pytest.mark.parametrize("proposal", [mg.TruncatedNormal(6.0, 0.4, low=6.0), SHIFTED])
+def test_a_proposal_may_leave_out_where_f_is_zero(proposal):
+    held_to(mg.estimate(beyond, NORMAL, N, proposal=proposal, **NUMPY), TAIL["value"], {"loc": TAIL["loc"]})
+
+
+def test_weights_are_those_of_any_two_families():
+    q = mg.Gamma(1.5, 2.0)
+    for p in (mg.Gamma(1.2, 1.5), mg.LogNormal(0.0, 1.0), mg.Exponential(1.2), mg.StudentT(3.0, 1.0, 1.0)):
+        est = mg.estimate(lambda z: z, q, N, proposal=p, **NUMPY)
+        held_to(est, 0.75, {"concentration": 0.5, "rate": -0.375})
+    est = mg.estimate(lambda z: z, mg.Poisson(2.0), N, proposal=mg.Geometric(0.3), **NUMPY)
+    held_to(est, 2.0, {"rate": 1.0})
+    est = mg.estimate(lambda z: np.log(z), mg.Exponential(2.0), N, proposal=mg.Normal(0.5, 1.0), **NUMPY)
+    held_to(est, -0.5772156649 - np.log(2.0), {"rate": -0.5})  # f is NaN where q has no density
+
+
+def test_every_method_that_applies_is_of_one_mean():
+    p = mg.Normal([0.3, -0.2], [1.4, 1.5])
+    q = mg.Normal([0.1, 0.0], [1.0, 1.2])
+    exact = {"loc": [0.2, 0.0], "scale": [2.0, 2.4]}
+    f = lambda z: np.sum(z**2)  # noqa: E731
+    for method in ("pathwise", "score", "score+mean", "score+leave_one_out", "score+optimal", "difference", "auto"):
+        held_to(mg.estimate(f, q, N, proposal=p, method=method, **NUMPY), 2.45, exact)
+    plain, controlled = (mg.estimate(f, q, N, proposal=p, method=m, **NUMPY) for m in ("score", "score+mean"))
+    assert (controlled.grad_stderr["scale"] < plain.grad_stderr["scale"]).all()
+    for method, why in {
+        "measure_valued": "with proposal=Normal",
+        "stl": "for an integrand without log q inside",
+    }.items():
+        with pytest.raises(mg.ParameterError, match=rf"^method: given '{method}' {why}"):
+            mg.estimate(f, q, N, proposal=p, method=method, **NUMPY)
+
+
+def test_parameters_of_f_and_data_are_as_without():
+    def f(z, *, c, w, x):
+        return np.where(z > c, w * x, 0.0)
+
+    given = {"params": {"c": 6.0, "w": 2.0}, "data": {"x": 1.5}, "method": {"c": "difference"}}
+    est = mg.estimate(f, NORMAL, N, proposal=HIGH, **given, **NUMPY)
+    held_to(est, 3 * TAIL["value"], {"c": -3 * TAIL["loc"], "w": 1.5 * TAIL["value"], "loc": 3 * TAIL["loc"]})
+
+
+def test_indicators_warn_of_jumps_only_where_these_move():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mg.Estimator(beyond, NORMAL, proposal=HIGH, backend="numpy")
+    with pytest.raises(mg.ParameterError, match=r"^c: given a parameter that the integrand follows in jumps alone"):
+        mg.Estimator(lambda z, *, c: np.where(z > c, 1.0, 0.0), NORMAL, proposal=HIGH, params={"c": 6.0})
+
+
+def test_a_defensive_mixture_bounds_the_weights():
+    mixture = mg.MixtureSameFamily(mg.Normal(np.array([0.0, 4.0]), 1.0), probs=np.array([0.5, 0.5]))
+    f = lambda z: np.stack([np.where(z > 4.0, 1.0, 0.0), z**2])  # noqa: E731
+    est = mg.estimate(f, NORMAL, N, proposal=mixture, **NUMPY)
+    sf, pdf = stats.norm.sf(4.0), stats.norm.pdf(4.0)
+    held_to(est, [sf, 1.0], {"loc": [pdf, 0.0], "scale": [4 * pdf, 2.0]})
+
+
+def test_the_self_normalised_estimate_is_a_ratio():
+    f = lambda z: {"above": z**2, "below": 1.0 + 0.0 * z}  # noqa: E731
+    est = mg.estimate(f, NORMAL, N, proposal=mg.Normal(0.5, 1.3), covariance=True, **NUMPY)
+    found = mg.ratio(est["above"], est["below"])
+    assert abs(found.value - 1.0) < MOST_Z * found.stderr
+    assert abs(est["below"].value - 1.0) < MOST_Z * est["below"].stderr
+
+
+def test_a_joint_and_shared_names():
+    q = mg.Joint(a=mg.Normal(0.0, 1.0), b=mg.Gamma(2.0, 1.0))
+    p = mg.Joint(a=mg.Normal(0.5, 1.5), b=mg.Gamma(2.2, 0.8))
+    est = mg.estimate(lambda z, *, t: t * z["a"] ** 2 * z["b"], q, N, proposal=p, params={"t": 3.0}, **NUMPY)
+    for path, exact in {"a.scale": 12.0, "b.rate": -6.0, "b.concentration": 3.0, "t": 2.0}.items():
+        (found,), (error,) = est.flat([path])[1:], est.flat([path], errors=True)[1:]
+        assert abs(found - exact) < MOST_Z * error, path
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_batch_has_one_proposal_or_one_a_row(backend):
+    q = mg.Normal(np.array([0.0, 0.5]), 1.0, batch_ndim=1)
+    ends = np.array([6.0, 5.5])
+    for p in (HIGH, mg.Normal(np.array([6.0, 6.5]), 1.0, batch_ndim=1)):
+        est = mg.estimate(beyond, q, N, proposal=p, backend=backend, seed=5)
+        held_to(est, stats.norm.sf(ends), {"loc": stats.norm.pdf(ends), "scale": np.sum(ends * stats.norm.pdf(ends))})
+
+
+def test_what_has_no_weights_is_refused():
+    with pytest.raises(mg.ParameterError, match=r"^proposal: given 3; accepted: a distribution"):
+        mg.estimate(beyond, NORMAL, N, proposal=3)
+    with pytest.raises(mg.ParameterError, match=r"^proposal: given event shape \(2,\); accepted: event shape \(\)"):
+        mg.estimate(beyond, NORMAL, N, proposal=mg.Normal([0.0, 1.0], 1.0))
+    with pytest.raises(mg.ParameterError, match=r"^proposal: given Poisson, whose draws are: z a whole number"):
+        mg.estimate(beyond, NORMAL, N, proposal=mg.Poisson(3.0))
+    with pytest.raises(mg.ParameterError, match=r"^proposal: given Normal.* for elbo\("):
+        mg.estimate(mg.elbo(lambda z: -(z**2), NORMAL), n=N, proposal=HIGH)
+    rows = mg.Normal(np.zeros(3), 1.0, batch_ndim=1)
+    with pytest.raises(mg.ParameterError, match=r"^proposal: given batch shape \(3,\)"):
+        mg.estimate(beyond, mg.Normal(np.zeros(2), 1.0, batch_ndim=1), N, proposal=rows)
+    with pytest.raises(mg.ParameterError, match=r"^high: given a parameter of Uniform that moves an end"):
+        mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, wrt="high")
+    est = mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, method="difference", **NUMPY)
+    held_to(est, 0.5, {"low": 0.5, "high": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("q", "p"),
+    [
+        (NORMAL, mg.Exponential(1.0)),
+        (NORMAL, mg.TruncatedNormal(0.0, 1.0, low=-5.0, high=5.0)),  # 6e-7 of q is outside, which no few draws show
+        (mg.Uniform(0.0, 2.0), mg.Uniform(0.0, 1.0)),
+        (mg.Normal([0.0, 0.0], 1.0), mg.TruncatedNormal([0.0, 0.0], 1.0, low=[-9.0, -3.0], high=9.0)),
+        (mg.Poisson(3.0), mg.Binomial(5, 0.5)),
+    ],
+)
+def test_a_proposal_that_leaves_a_part_out_is_refused(q, p):
+    with pytest.raises(mg.ParameterError, match=rf"^proposal: given {type(p).__name__} .*whose density is 0 at z="):
+        mg.estimate(lambda z: 1.0 + np.sum(z) ** 2, q, N, proposal=p)
+
+
+def test_calls_change_q_and_not_the_proposal():
+    estimator = mg.Estimator(beyond, NORMAL, proposal=HIGH, backend="numpy")
+    held_to(estimator(N, loc=0.5), stats.norm.sf(5.5), {"loc": stats.norm.pdf(5.5)})
+    other = mg.Estimator(beyond, NORMAL, proposal=mg.Normal(6.0, 1.1), backend="numpy")
+    assert estimator.fingerprint != other.fingerprint
+    assert "proposal=Normal(loc=6.0, scale=1.0)" in repr(estimator)
+    assert "draws: from Normal(loc=6.0, scale=1.0), with the weights q / proposal" in estimator.explain()
+    again = pickle.loads(pickle.dumps(estimator))
+    assert again(100).value == estimator(100).value
+    assert (again.fingerprint, repr(again)) == (estimator.fingerprint, repr(estimator))
+    first, second = estimator(200, 7), estimator(100, 7, first=200)
+    assert first.merge(second).moments.count == 300
+    with pytest.raises(mg.MergeError):
+        first.merge(other(100, 7, first=200))
+
+
+def test_it_is_verified_and_compared():
+    f = lambda z: np.where(z > 2.0, z, 0.0)  # noqa: E731
+    given = {"proposal": mg.Normal(2.0, 1.2), "backends": "numpy"}
+    assert mg.verify(f, NORMAL, 8000, **given).ok
+    assert not mg.verify(f, NORMAL, 8000, backends="numpy").ok  # the jump, without the weights
+    found = mg.compare(
+        f, NORMAL, 8000, methods=["pathwise", "score+optimal"], proposal=given["proposal"], backend="numpy"
+    )
+    assert found.biased == {}
