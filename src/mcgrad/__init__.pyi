@@ -13,6 +13,7 @@ from mcgrad.errors import (
     NonFiniteError as NonFiniteError,
     ParameterError as ParameterError,
     RareDrawsWarning as RareDrawsWarning,
+    ToleranceWarning as ToleranceWarning,
     TraceError as TraceError,
 )
 from mcgrad.inputs.integrand import Integrand as Integrand
@@ -22,6 +23,7 @@ from mcgrad.results.batch_estimate import BatchEstimate as BatchEstimate
 from mcgrad.results.estimate import Estimate as Estimate
 from mcgrad.results.interval import ConfidenceInterval as ConfidenceInterval
 from mcgrad.results.ratio import Ratio as Ratio, ratio as ratio
+from mcgrad.results.stopping import Stopping as Stopping, StoppingRule as StoppingRule
 from mcgrad.torch.integrand import from_torch as from_torch
 from mcgrad.validate.comparison import Comparison as Comparison, compare as compare
 from mcgrad.validate.verification import Verification as Verification, verify as verify

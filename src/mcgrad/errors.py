@@ -121,6 +121,10 @@ class RareDrawsWarning(UserWarning):
     """A gradient is zero or too small, as the draws that its parameter moves are too rare for the number of draws."""
 
 
+class ToleranceWarning(UserWarning):
+    """A run until its error is within a tolerance has ended at a limit before that."""
+
+
 class MergeError(McgradError, ValueError):
     """Estimates that cannot be merged: of different problems, seeds or dtypes, or with draws in common."""
 

@@ -24,6 +24,7 @@ from mcgrad.engine.pickling import packed, unpickled
 from mcgrad.engine.progress import reported
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.runner import Runner
+from mcgrad.engine.stops import Stops
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
@@ -35,7 +36,7 @@ from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
 
 
-class Estimator:
+class Estimator(Stops):
     """Estimates E f(z), z ~ q, and its gradient in the parameters; f is traced and compiled once.
 
     Parameters

@@ -67,6 +67,11 @@ class RowRunner:
             self._common = CommonNoise(derived, self._batch, layout, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
 
+    @property
+    def most(self) -> int:
+        """How many draws a row has."""
+        return draws_of_row(self._derived.dtype) * self._derived.groups.size
+
     def shapes(self, batch_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return the shapes of the arrays of the value, and of those of the gradient, by dotted path."""
         lead = () if self._batch.reduce in ("sum", "mean") else batch_shape
@@ -94,10 +99,9 @@ class RowRunner:
         ParameterError
             More draws than a row has, numbers or values that do not fit, or with common noise another number of rows.
         """
-        most = draws_of_row(self._derived.dtype) * self._derived.groups.size
-        if call.stop > most:
+        if call.stop > self.most:
             given = f"{call.n:,} draws from {call.first:,} on"
-            raise ParameterError("n", given, f"at most {most:,}, the draws that a row has")
+            raise ParameterError("n", given, f"at most {self.most:,}, the draws that a row has")
         values, shape = self._derived.inputs.rows(changes, cotangent)
         if self._common and rows is not None:
             given = f"{shown(rows)} with common noise"

@@ -18,7 +18,7 @@ from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value
-from mcgrad.results.format import origin, run, shapes_line
+from mcgrad.results.format import origin, run, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
 from mcgrad.results.ranges import Ranges
@@ -26,6 +26,7 @@ from mcgrad.results.ratio import Whole
 from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
+from mcgrad.results.stopping import Stopping
 
 
 class Difference(NamedTuple):
@@ -83,7 +84,7 @@ class BatchEstimate(Result):
         With common noise, of the sum of the values in each draw, and of what its covariance is made of.
     differences : Moments or None
         With common noise, of the differences of values between pairs of rows.
-    omitted, dtype, backend, seed, seconds, method, choice, group, problem
+    omitted, dtype, backend, seed, seconds, method, choice, group, problem, stopping
         As of an `Estimate`.
     """
 
@@ -107,6 +108,7 @@ class BatchEstimate(Result):
     group: int = 1
     total: Moments | None = None
     differences: Moments | None = None
+    stopping: Stopping | None = None
 
     # Results
 
@@ -266,8 +268,8 @@ class BatchEstimate(Result):
         sums = self._sums
         of_value = sums.components.value_in(sums.degrees) if self._is_reduced else dict.fromkeys(self._value, by_row)
         of_grad = {**dict.fromkeys(self._grad, by_row), **sums.components.split(sums.degrees)}
-        value = ends(level, of_value, self._value, self._stderr)
-        return interval(level, value, ends(level, of_grad, self._grad, self._grad_stderr))
+        value = ends(level, of_value, self._value, self._stderr, self._looks)
+        return interval(level, value, ends(level, of_grad, self._grad, self._grad_stderr, self._looks))
 
     # Merging
 
@@ -335,6 +337,7 @@ class BatchEstimate(Result):
     def __str__(self) -> str:
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *origin(self.method, self.choice, self.group)]
+        lines += stopping_lines(self.stopping)
         values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
         grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
         for path, x, error in [*values, *grads]:

@@ -18,6 +18,7 @@ from mcgrad.results import record
 from mcgrad.results.packed import pack, unpack
 from mcgrad.results.pairs import pairs
 from mcgrad.results.row_moments import RowMoments
+from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, listed, verify_digest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ FIELDS = frozenset({
     "format", *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
-LATER = frozenset({DIGEST, *RESULTS, *record.OF_ARRAYS})  # which not all have
+LATER = frozenset({DIGEST, "stopping", *RESULTS, *record.OF_ARRAYS})  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
@@ -56,6 +57,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "shapes": {path: list(shape) for path, shape in est.components.shapes.items()},
         "shared": {path: list(shape) for path, shape in est.shared.items()},
         **record.of_components(est.components),
+        **record.of_stopping(est.stopping),
         "moments": {
             "counts": array(moments.counts),
             "means": array(moments.means),
@@ -116,6 +118,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "method": record.method_names(fields["method"], dict.fromkeys(order, ())),
         "choice": record.string("choice", fields["choice"]),
         "group": group,
+        "stopping": Stopping.of_fields(fields.get("stopping")),
         **{name: _moments(name, fields[name], size) for name, size in together.items()},
     }
     if DIGEST in fields:

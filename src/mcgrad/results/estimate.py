@@ -21,11 +21,12 @@ from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value
-from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line
+from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.result import Result
+from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
 
 
@@ -83,6 +84,9 @@ class Estimate(Result):
     device : bool
         Whether `grad` and `grad_stderr` are on a device: the current one, in the stream that is current when the
         estimate is made.
+    stopping : Stopping or None
+        Of `Estimator.until`, how the run ended: ``est.stopping.reached`` says whether the error is within the
+        tolerance. None for other runs, and once estimates are merged.
     """
 
     moments: Moments
@@ -99,6 +103,7 @@ class Estimate(Result):
     choice: str = ""
     group: int = 1
     device: bool = False
+    stopping: Stopping | None = None
 
     def __post_init__(self) -> None:
         if self.device:
@@ -185,10 +190,11 @@ class Estimate(Result):
         -----
         With one degree of freedom less than there are draws, or groups of draws, that count. Exact at any number of
         draws whose components are normal; for others by the central limit theorem, so for n in the hundreds and more.
-        Not simultaneous over components.
+        Not simultaneous over components. Where `stopping` is there they are wider, by what stopping costs: at the level
+        1 - (1 - level) / 2.
         """
-        value = ends(level, self._degrees, self._value, self._stderr)
-        return interval(level, value, ends(level, self._degrees, self._grad, self._grad_stderr))
+        value = ends(level, self._degrees, self._value, self._stderr, self._looks)
+        return interval(level, value, ends(level, self._degrees, self._grad, self._grad_stderr, self._looks))
 
     @property
     def _degrees(self) -> int:
@@ -239,6 +245,7 @@ class Estimate(Result):
             "problem": self.fingerprint,
             "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
             **record.of_components(self.components),
+            **record.of_stopping(self.stopping),
             "moments": record.of_moments(self.moments),
         }
 
@@ -255,9 +262,9 @@ class Estimate(Result):
         return f"Estimate(value of shape {shapes_line(self.components)}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components)
+        table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components, self._looks)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group)
         few = few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
-        return "\n".join([*table, "", foot, *how, *few, *odd])
+        return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])

@@ -9,6 +9,7 @@ from mcgrad.moments import Float64Array
 from mcgrad.results.columns import aligned
 from mcgrad.results.components import Components
 from mcgrad.results.interval import quantile, relative_error
+from mcgrad.results.stopping import Stopping
 from mcgrad.system.printable import line
 
 MOST_LINES, EDGE = 24, 10  # a table has at most so many lines; a longer one shows so many at either end
@@ -16,7 +17,7 @@ NORMAL_95, MANY = 1.959963984540054, 1000  # what Student's t differs from by 0.
 FEW = 10  # degrees of freedom below which a standard error has a relative error of a quarter, or nearly
 
 
-def lines(mean: Float64Array, error: Float64Array, degrees: int, components: Components) -> list[str]:
+def lines(mean: Float64Array, error: Float64Array, degrees: int, components: Components, looks: int = 1) -> list[str]:
     """Return the lines of the table, its header first.
 
     Parameters
@@ -27,16 +28,18 @@ def lines(mean: Float64Array, error: Float64Array, degrees: int, components: Com
         Degrees of freedom of the standard errors.
     components : Components
         What they are of. What a covariance is made of is left out.
+    looks : int
+        As for the ends of intervals.
     """
-    return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, degrees, components)])
+    return aligned([("", "estimate", "std. error", "95% interval"), *_cells(mean, error, degrees, components, looks)])
 
 
 def _cells(
-    mean: Float64Array, error: Float64Array, degrees: int, components: Components
+    mean: Float64Array, error: Float64Array, degrees: int, components: Components, looks: int
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
     size = components.gradient.stop
-    reach = NORMAL_95 if degrees >= MANY else float(quantile(0.95, degrees))
+    reach = NORMAL_95 if degrees >= MANY and looks == 1 else float(quantile(0.95, degrees, looks))
     cut = size > MOST_LINES
     for i in [*range(EDGE), *range(size - EDGE, size)] if cut else range(size):
         if cut and i == size - EDGE:
@@ -80,6 +83,11 @@ def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str
     named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
     groups = f", in groups of {group} draws" if group > 1 else ""
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
+
+
+def stopping_lines(stopping: Stopping | None) -> list[str]:
+    """Say how a run ended that looks at its error."""
+    return [] if stopping is None else [line(f"stopped {stopping}")]
 
 
 def few_lines(count: int, group: int) -> list[str]:

@@ -46,6 +46,7 @@ def ends(
     degrees: ArrayLike | Mapping[str, ArrayLike],
     means: Mapping[str, Any],
     errors: Mapping[str, Any],
+    looks: int = 1,
 ) -> dict[str, Ends]:
     """Return the lower and the upper ends of intervals about numbers, by dotted path.
 
@@ -58,6 +59,8 @@ def ends(
         each of the arrays; or such by dotted path.
     means, errors : mapping from str to float or array
         Estimates, and their standard errors.
+    looks : int
+        Among how many looks at the error of a run the probability of a miss is divided.
 
     References
     ----------
@@ -67,19 +70,19 @@ def ends(
         raise ParameterError("level", shown(level), "a number between 0 and 1, such as 0.95")
     found = {}
     for path, error in errors.items():
-        t = quantile(float(level), degrees[path] if isinstance(degrees, Mapping) else degrees)
+        t = quantile(float(level), degrees[path] if isinstance(degrees, Mapping) else degrees, looks)
         width = (t.reshape(t.shape + (1,) * (error.ndim - t.ndim)) if t.ndim else float(t)) * error
         found[path] = means[path] - width, means[path] + width
     return found
 
 
-def quantile(level: float, degrees: ArrayLike) -> Float64Array:
+def quantile(level: float, degrees: ArrayLike, looks: int = 1) -> Float64Array:
     """Return how many standard errors an interval reaches to either side: NaN below one degree of freedom."""
     from scipy.special import stdtrit  # slow to import
 
     known, where = np.unique(np.asarray(degrees, np.float64), return_inverse=True)
     with np.errstate(invalid="ignore"):
-        found = -stdtrit(np.where(known >= 1, known, np.nan), 0.5 - 0.5 * level)
+        found = -stdtrit(np.where(known >= 1, known, np.nan), (0.5 - 0.5 * level) / looks)
     return np.asarray(found[where].reshape(np.shape(degrees)))
 
 

@@ -15,12 +15,15 @@ from mcgrad.noise import Shape
 from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results.components import Components
 from mcgrad.results.ranges import Ranges
+from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, loads, verify_digest
 
 FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 OF_ARRAYS = ("value_shapes", "contracted", "covariance")  # only in results whose components are not of one number
-LATER = frozenset({"method", "choice", "group", "digest", *OF_ARRAYS})  # which the first results did not have
+LATER = frozenset(
+    {"method", "choice", "group", "digest", "stopping", *OF_ARRAYS}
+)  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
 )
@@ -90,10 +93,16 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "method": method_names(fields.get("method", "pathwise"), components.shapes),
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
+        "stopping": Stopping.of_fields(fields.get("stopping")),
     }
     if DIGEST in fields:
         verify_digest("", fields)
     return found
+
+
+def of_stopping(stopping: Stopping | None) -> dict[str, Any]:
+    """Return how a run ended as fields; nothing for a run of so many draws as it was asked for."""
+    return {} if stopping is None else {"stopping": stopping.to_fields()}
 
 
 def of_moments(moments: Moments) -> dict[str, Any]:

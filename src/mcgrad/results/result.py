@@ -15,6 +15,7 @@ from mcgrad.results.components import Components
 from mcgrad.results.ranges import Ranges, union
 from mcgrad.results.ratio import Part, Whole
 from mcgrad.results.record import parsed
+from mcgrad.results.stopping import LOOKS, Stopping
 from mcgrad.results.strict_json import dumps, signed
 
 
@@ -37,6 +38,7 @@ class Result:
     method: str | dict[str, str]
     choice: str
     group: int
+    stopping: Stopping | None
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}  # type: ignore[arg-type]
@@ -137,6 +139,11 @@ class Result:
         """Hash of integrand, distribution, parameters and data: the same in another process, for any backend."""
         return self.problem if isinstance(self.problem, str) else self.problem()
 
+    @property
+    def _looks(self) -> int:
+        """Among how many looks the probability of a miss of an interval is divided."""
+        return LOOKS if self.stopping else 1
+
     # Merging
 
     def _kinds(self) -> dict[str, Any]:
@@ -178,6 +185,7 @@ class Result:
                 "backend": "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
                 "seconds": early.seconds + late.seconds,
                 "problem": early.fingerprint,
+                "stopping": None,
             },
         )
 

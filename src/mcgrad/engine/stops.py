@@ -1,0 +1,216 @@
+"""The part of an Estimator that runs until its error is small enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad import tree
+from mcgrad.engine.call import Call, State
+from mcgrad.engine.options import Options
+from mcgrad.engine.progress import reporting_looks
+from mcgrad.engine.runner import Runner
+from mcgrad.engine.until import Looks, UntilState, UntilWatch, until
+from mcgrad.engine.values import Inputs
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs import arguments
+from mcgrad.ir.program import Program
+from mcgrad.results.batch_estimate import BatchEstimate
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.stopping import GRAD, VALUE, StoppingRule
+
+
+class Stops:
+    """What an Estimator inherits: `until`, and what jobs need for the same with checkpoints."""
+
+    _runner: Runner
+    _options: Options
+    inputs: Inputs
+    wrt: tuple[str, ...]
+    program: Program
+    group: int
+
+    def _call(self, n: int, seed: int, first: int, rows: Any) -> Call:
+        raise NotImplementedError
+
+    def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
+        """Return the numbers of the rows of a batch."""
+        raise NotImplementedError
+
+    def resumes(self, state: State, n: int, first: int = 0, rows: Any = None) -> bool:
+        """Return whether a run goes on from a state."""
+        raise NotImplementedError
+
+    def until(
+        self,
+        rtol: float = 1e-3,
+        *,
+        atol: float = 0.0,
+        of: str | Iterable[str] = "grad",
+        norm: str = "max",
+        confidence: float = 0.95,
+        start: int | None = None,
+        max_draws: int | None = None,
+        max_seconds: float | None = None,
+        seed: int = 0,
+        first: int = 0,
+        rows: Any = None,
+        progress: bool | Callable[[int], None] = False,
+        cotangent: Any = None,
+        **changes: Any,
+    ) -> Estimate | BatchEstimate:
+        """Estimate until the error is within a tolerance: look at it after n, 2 n, 4 n ... draws of one sequence.
+
+        Parameters
+        ----------
+        rtol, atol : float
+            The run ends where, for each part, norm(half widths) <= rtol * norm(estimates) + atol. The half widths are
+            those of the intervals that the result returns.
+        of : {"grad", "value", "all"} or iterable of str
+            The parts: all components of the gradient together, all numbers of the value, each of the two, or the
+            gradients in some parameters, each by itself (``["loc", "scale"]``, or ``"a"`` for all inside a; with
+            "value" or "grad" among the names, that too). In a batch each row is a part, and so are sums over rows.
+        norm : {"max", "l2"}
+            Of a part: the largest of absolute values, or the root of the sum of their squares.
+        confidence : float
+            Probability that an interval covers, for each component by itself. For K components at once give
+            1 - 0.05 / K.
+        start : int, optional
+            Draws at the first look, a multiple of those that are averaged together. Default: 4096, or 1024 groups.
+        max_draws : int, optional
+            The run ends at the last look with at most so many draws, of each row. Default: 2**30.
+        max_seconds : float, optional
+            The run ends at a look from which it would not come to the next in this time, at its speed so far. It comes
+            to the first look in any case. Its bits depend on the time through the number of looks alone.
+        seed, first, rows, cotangent
+            As for a call.
+        progress : bool or callable
+            Whether to show a bar, with the error, the tolerance and the time that is expected to be left; or a function
+            to call with the number of draws done.
+        **changes
+            As for a call. What has the name of an argument of this method stays as it was.
+
+        Returns
+        -------
+        Estimate, or BatchEstimate of a batch
+            Its `stopping` says whether the tolerance was reached, and after how many looks. It has the bits of the
+            estimates over the ranges between the looks, merged in their order.
+
+        Warns
+        -----
+        ToleranceWarning
+            The run has ended at a limit, or with components that are not finite.
+
+        Raises
+        ------
+        ParameterError
+            Before anything runs.
+
+        Notes
+        -----
+        A part whose components are all about zero is told from zero by no number of draws: it needs `atol`. As the run
+        may end at several looks, its intervals are at the level 1 - (1 - confidence) / 2: docs/until.md has the reason,
+        and measured coverages.
+
+        Examples
+        --------
+        >>> est = estimator.until(rtol=1e-3, of="all", max_seconds=60)
+        >>> est.stopping.reached, est.n
+        """
+        rule = StoppingRule(
+            rtol=rtol,
+            atol=atol,
+            of=of,
+            norm=norm,
+            confidence=confidence,
+            start=start,
+            max_draws=max_draws,
+            max_seconds=max_seconds,
+        )
+        looks = self.looks(rule, seed, first=first, rows=rows)
+        over = self._over(looks.range_after(0), rows, changes, cotangent)
+        if not progress and not callable(progress):
+            return until(over, looks, self._varies)
+        with reporting_looks(progress, looks) as watch:
+            return until(over, looks, self._varies, watch)
+
+    def run_until(
+        self,
+        rule: StoppingRule,
+        seed: int = 0,
+        *,
+        rows: Any = None,
+        watch: UntilWatch | None = None,
+        resume: UntilState | None = None,
+    ) -> Estimate | BatchEstimate:
+        """Estimate as `until` does; report the state after each chunk of draws, or continue from such a state.
+
+        Parameters
+        ----------
+        rule : StoppingRule
+        seed, rows
+            As for a call.
+        watch : callable, optional
+            Called with an `UntilState` when `run` calls with the state of a range of draws, and after each look.
+        resume : UntilState, optional
+            A state of an earlier run with this `fingerprint`, rule, seed and rows on this backend.
+        """
+        looks = self.looks(rule, seed, rows=rows)
+        if resume is not None and not self.resumes_until(resume, looks, rows):
+            raise ParameterError("resume", resume.place, "a look, or a draw at which a chunk of the next range ends")
+        return until(self._over(looks.range_after(0), rows), looks, self._varies, watch, resume)
+
+    def looks(self, rule: StoppingRule, seed: int = 0, *, first: int = 0, rows: Any = None) -> Looks:
+        """Return where a run looks at its error, with all numbers of draws that its rule leaves open.
+
+        Raises
+        ------
+        ParameterError
+            The rule does not fit the problem.
+        """
+        batch = self._runner.rows
+        first = arguments.count("first", first, 0, arguments.MOST_DRAWS - 2 * self.group)
+        most = batch.most if batch else arguments.MOST_DRAWS
+        fitted = rule.fitted(self.group, most - first)
+        for part in fitted.parts:
+            if part != VALUE:
+                self._check_part(part)
+        numbers = self.row_numbers(rows)
+        size = 1 if numbers is None or self._options.common_noise else numbers.size
+        return Looks(fitted, self._call(fitted.bounds[0], seed, first, rows).seed, first, size)
+
+    def _check_part(self, part: str) -> None:
+        """Refuse a part of the gradient that there is not, or that has no errors."""
+        paths = self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
+        if not paths:
+            raise ParameterError("of", shown(part), "'value', as there is no gradient")
+        summed = [out.path for out in self.program.outputs if out.summed and out.path in paths]
+        if summed and not self._options.errors:
+            given = f"{part!r}, whose gradients over the rows have no errors"
+            raise ParameterError("of", given, "an Estimator with errors=True, or parts by row")
+
+    def _over(
+        self, call: Call, rows: Any, changes: Mapping[str, Any] = MappingProxyType({}), cotangent: Any = None
+    ) -> Callable[[Call], Estimate | BatchEstimate]:
+        """Return what estimates over the draws of calls, all with the same values of inputs."""
+        if self._runner.rows:
+            return partial(self._runner.rows.estimate, *self._runner.rows.inputs(call, rows, changes, cotangent))
+        return partial(self._runner.estimate, self.inputs.values(changes, cotangent))
+
+    @property
+    def _varies(self) -> dict[str, bool]:
+        """Whether draws change the value, whose path is "", and the gradient in each parameter."""
+        value, *gradients = self.program.outputs
+        return {"": value.var.by_draw} | {out.path: out.var.by_draw for out in gradients}
+
+    def resumes_until(self, state: UntilState, looks: Looks, rows: Any = None) -> bool:
+        """Return whether a run that looks at its error goes on from a state."""
+        if state.looks >= looks.most or (state.found.n if state.found else 0) != looks.draws(state.looks):
+            return False
+        call = looks.range_after(state.looks)
+        return state.state is None or self.resumes(state.state, call.n, call.first, rows)
