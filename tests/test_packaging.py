@@ -68,7 +68,7 @@ def files(tree):
 def test_the_wheel_holds_kernels_types_and_licence(archives):
     names = content(archives[2])
     assert sorted(Path(name).name for name in names if name.startswith("mcgrad/kernels/")) == SOURCES
-    assert "mcgrad/py.typed" in names
+    assert {"mcgrad/py.typed", "mcgrad/noise/joe_kuo_2008.bin", "mcgrad/noise/joe_kuo_2008.txt"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "bench/", "kernels/")) for name in names)
     sources = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}

@@ -3,7 +3,7 @@
 from mcgrad.ir.infer import infer
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Program
-from mcgrad.noise.generators import GENERATORS
+from mcgrad.noise.generators import named
 
 
 def check(program: Program) -> Program:
@@ -20,7 +20,7 @@ def check(program: Program) -> Program:
         wanted = infer(var.op, var.args, var.attrs, var.shape)
         assert (var.shape, var.kind, var.level) == wanted, f"{var.op}: {(var.shape, var.kind, var.level)}, not {wanted}"
         if var.op == "noise":
-            assert var.attrs.law in GENERATORS[var.attrs.generator].laws, f"noise {var.attrs}: no such law"
+            assert var.attrs.law in named(var.attrs.generator).laws, f"noise {var.attrs}: no such law"
         assert var.op != "table" or not var.by_draw, "a table, which the host looks up, of what changes by draw"
     for out in program.outputs:
         assert out.var.kind == "float", f"output {out.path} is {out.var.kind}"

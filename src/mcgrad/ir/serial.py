@@ -31,6 +31,7 @@ from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program, Var, numbered
 from mcgrad.ir.spaces import Input, RowInput, Space
+from mcgrad.noise.source import NoiseSource
 
 KIND, VERSION = b"mcgrad program ", b"1"
 DIGEST = 16  # bytes
@@ -135,6 +136,8 @@ class _Writer:
             function = self.functions.setdefault(attrs.function, len(self.functions))
             return [{"function": function}, attrs.shape]
         values = attrs if isinstance(attrs, tuple) else [getattr(attrs, field.name) for field in fields(attrs)]
+        if isinstance(attrs, NoiseSource) and not attrs.coordinate:
+            values = values[:-1]  # as in versions without it
         by_row = [True] if isinstance(attrs, RowInput) else []
         return [*map(self._value, values), *by_row]
 

@@ -33,3 +33,18 @@ def words(seed: int, stream: int, components: npt.ArrayLike, groups: npt.ArrayLi
     groups = np.asarray(groups, np.uint64)
     counter = np.asarray(components, np.uint64), groups >> _HALF, np.asarray(stream, np.uint64), groups & _LOW
     return tuple(word.astype(np.uint32) for word in philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)))
+
+
+def integers(seed: int, stream: int, components: Array, first: int, n: int, bits: int) -> Array:
+    """Return an integer of 32 or 64 bits for each of the draws first .. first + n - 1: shape (components, n).
+
+    It is made of the words that the draw owns, as a uniform is: word k of a group is that of its draw k in 32 bits,
+    words 2 k and 2 k + 1, the lower half first, in 64.
+    """
+    each = 128 // bits
+    start, stop = first // each, -(-(first + n) // each)
+    groups = np.uint64(start) + np.arange(stop - start, dtype=np.uint64)
+    four = np.stack(words(seed, stream, components[:, None], groups, each), axis=-1)
+    if bits == 64:
+        four = four[..., 1::2].astype(np.uint64) << _HALF | four[..., ::2]
+    return four.reshape(len(components), -1)[:, first - each * start :][:, :n]

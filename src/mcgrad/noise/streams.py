@@ -1,3 +1,4 @@
 """The first stream of each kind of pilot; those of an estimate are numbered from 0, so that all are different."""
 
 BASELINES, AUTO, SCORES, STEPS = (k << 16 for k in (1, 2, 3, 4))
+SCRAMBLES, OWEN_KEYS, REPLICATES = (k << 16 for k in (5, 6, 7))  # of point sets: the random words of their scrambles

@@ -1,0 +1,187 @@
+"""Sobol' points in NumPy: the reference, bit for bit, of the kernels (docs/draws.md).
+
+Point i of a coordinate is the exclusive or of numbers W_b over the bits b that are 1 in i. With W_0 = V_0 and
+W_b = V_b ^ V_{b-1}, V the direction numbers, it is the i-th point in the order of the Gray code, which starts with
+index 0. A scramble changes the numbers W_b of each coordinate on the host, once a replicate, into a *table*, of which a
+point is made in the same way. So a replicate is a sequence of its own, and its seed is all that tells it from others.
+
+- ``"sobol"``: a linear matrix scramble (Matousek) and a digital shift. A row of the table is the shift, then the
+  scrambled W_b; a point is the shift ^ W_b ...
+- ``"sobol_owen"``: a nested uniform scramble (Owen) by a hash. A row is a key, then the W_b with their bits in reverse
+  order; a point is the reverse of the hash of W_b ^ ..., under the key.
+
+Points have 32 or 64 bits; those of 32 bits are the first halves of those of 64.
+
+References
+----------
+J. Matousek, On the L2-discrepancy for anchored boxes, J. Complexity 14, 527-556, 1998. A. B. Owen, Randomly permuted
+(t, m, s)-nets and (t, s)-sequences, in Monte Carlo and Quasi-Monte Carlo Methods in Scientific Computing, 1995. S.
+Laine and T. Karras, Stratified sampling for stochastic transparency, Computer Graphics Forum 30, 2011: the form of the
+hash. B. Burley, Practical hash-based Owen scrambling, JCGT 9(4), 2020: its use here. N. Vegdahl, Building a better LK
+hash, 2021: its constants in 32 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.noise import philox
+from mcgrad.noise.directions import DIMENSIONS, directions
+from mcgrad.noise.streams import OWEN_KEYS, REPLICATES, SCRAMBLES
+
+Array = npt.NDArray[Any]
+
+WORDS: dict[int, np.dtype[Any]] = {32: np.dtype(np.uint32), 64: np.dtype(np.uint64)}
+COORDINATES = DIMENSIONS  # beyond these there are no points
+HASH = 0xECC847B93D20ADEA, 0x46E2578905526C56, 0xB9D2F21953A22864  # the lower halves are Vegdahl's
+
+_HALF = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), axis=1)[:, 0]
+
+
+def seed_of_replicate(seed: int, replicate: int) -> int:
+    """Return the seed of a replicate: the first two words of that group of a stream of Philox.
+
+    Parameters
+    ----------
+    seed : int
+        Of the estimate, 0 .. 2**64 - 1.
+    replicate : int
+        Its number, from 0 on.
+    """
+    low, high, *_ = philox.words(seed, REPLICATES, 0, replicate, 4)
+    return int(high) << 32 | int(low)
+
+
+def table(seed: int, coordinates: int, bits: int) -> Array:
+    """Return the table of coordinates 0 .. coordinates - 1 of a replicate, by matrix scramble and digital shift.
+
+    Parameters
+    ----------
+    seed : int
+        Of the replicate (`seed_of_replicate`).
+    coordinates : int
+        Up to `COORDINATES`.
+    bits : {32, 64}
+
+    Returns
+    -------
+    uint32 or uint64 array, shape (coordinates, 1 + bits)
+        The shift, then W_b. A row does not depend on how many there are.
+    """
+    return table_of(seed, np.arange(coordinates), bits)
+
+
+def owen_table(seed: int, coordinates: int, bits: int) -> Array:
+    """Return the table of a replicate with Owen's scramble, as `table`: a row is the key, then W_b in reverse."""
+    return owen_table_of(seed, np.arange(coordinates), bits)
+
+
+def unscrambled(coordinates: Array, bits: int) -> Array:
+    """Return the table of points that no scramble changes, of some coordinates: a shift of 0, then W_b."""
+    W = _sequence(coordinates, bits)
+    return np.concatenate([np.zeros_like(W[:, :1]), W], axis=1)
+
+
+def table_of(seed: int, coordinates: Array, bits: int) -> Array:
+    """Return the rows of some coordinates of `table`.
+
+    Random number 0 of a coordinate is its shift. Random number q + 1 makes column q of its matrix, which says what
+    digit q of a number adds to the scrambled one: digits before q are 0, digit q is 1, those after it are the number's.
+    """
+    W, random = _sequence(coordinates, bits).T, _random(seed, coordinates, bits).T
+    ones = WORDS[bits].type(1)
+    out = np.zeros((1 + bits, len(coordinates)), WORDS[bits])
+    out[0] = random[0]
+    scrambled = out[1:]
+    for q in range(bits):
+        place = WORDS[bits].type(bits - 1 - q)
+        column = ones << place
+        column = (random[q + 1] & (column - ones)) | column if q + 1 < bits else column
+        scrambled[q:] ^= (0 - ((W[q:] >> place) & ones)) & column  # no W_b with b < q has that digit
+    return np.ascontiguousarray(out.T)
+
+
+def owen_table_of(seed: int, coordinates: Array, bits: int) -> Array:
+    """Return the rows of some coordinates of `owen_table`; the key is the first two words of a stream of Philox."""
+    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, OWEN_KEYS, coordinates, 0, 4))
+    key = low if bits == 32 else high << _HALF | low
+    return np.concatenate([key.astype(WORDS[bits])[:, None], reverse(_sequence(coordinates, bits))], axis=1)
+
+
+def points(rows: Array, first: int, n: int) -> Array:
+    """Return points first .. first + n - 1, of 2**bits, as integers, by rows of `table`: shape (coordinates, n)."""
+    return _combined(rows[:, 1:], first, n) ^ rows[:, :1]
+
+
+def owen_points(rows: Array, first: int, n: int) -> Array:
+    """Return points first .. first + n - 1, of 2**bits, as integers, by rows of `owen_table`: (coordinates, n)."""
+    return reverse(owen_hash(_combined(rows[:, 1:], first, n), rows[:, :1]))
+
+
+def owen_hash(x: Array, key: Array) -> Array:
+    """Scramble the digits of numbers in reverse order: a nested scramble, a hash of each digit and those before it.
+
+    Whether bit k changes depends on the key and the bits below k. In 64 bits the lower halves are what 32 bits give.
+
+    Parameters
+    ----------
+    x, key : uint32 or uint64 arrays
+    """
+    word = x.dtype.type
+    first, second, third = (word(constant & (1 << 8 * x.dtype.itemsize) - 1) for constant in HASH)
+    low = key & word(_LOW)
+    factor = (key ^ low) | (low >> word(16)) | word(1)
+    x = x ^ (x * first)
+    x = (x + key) * factor
+    x = x ^ (x * second)
+    x = x ^ (x * third)
+    return x
+
+
+def reverse(x: Array) -> Array:
+    """Return the numbers with their bits in reverse order."""
+    return _REVERSED[x.byteswap().view(np.uint8)].view(x.dtype)
+
+
+def _sequence(coordinates: Array, bits: int) -> Array:
+    """Return W_b, which add up to points in the order of the Gray code: shape (coordinates, bits)."""
+    V = directions(coordinates)
+    W = V.copy()
+    W[:, 1:] ^= V[:, :-1]
+    return W if bits == 64 else (W[:, :32] >> _HALF).astype(np.uint32)
+
+
+def _random(seed: int, coordinates: Array, bits: int) -> Array:
+    """Return the random numbers of the scramble, one a digit: shape (coordinates, bits).
+
+    The upper halves of the first 32 are the words of groups 0 .. 7; those of the others have no use, and are 0. The
+    lower halves are the words of groups 8 .. 23.
+    """
+    groups = np.arange(8 if bits == 32 else 24)
+    four = philox.words(seed, SCRAMBLES, np.asarray(coordinates)[:, None], groups, 4)
+    words = np.stack(four, axis=-1).reshape(len(coordinates), -1)
+    if bits == 32:
+        return words
+    out = words[:, 32:].astype(np.uint64)
+    out[:, :32] |= words[:, :32].astype(np.uint64) << _HALF
+    return out
+
+
+def _combined(W: Array, first: int, n: int) -> Array:
+    """Return the exclusive or of W_b over the bits of the indices first .. first + n - 1: shape (coordinates, n)."""
+    low = min(10, max(n - 1, 0).bit_length())  # the range in aligned blocks of 2**low
+    inside = np.zeros((len(W), 1), W.dtype)
+    for b in range(low):
+        inside = np.concatenate([inside, inside ^ W[:, b, None]], axis=1)
+    begin, end = first >> low, -(-(first + n) >> low)
+    blocks = np.zeros((len(W), end - begin), W.dtype)
+    numbers = np.uint64(begin) + np.arange(end - begin, dtype=np.uint64)
+    for b in range(low, (first + n - 1).bit_length()):
+        blocks ^= (0 - (numbers >> np.uint64(b - low) & np.uint64(1))).astype(W.dtype) & W[:, b, None]
+    out = (blocks[:, :, None] ^ inside[:, None]).reshape(len(W), -1)
+    return out[:, first - (begin << low) :][:, :n]
