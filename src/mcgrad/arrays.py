@@ -8,8 +8,8 @@ one call does not mix the two.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,16 +41,19 @@ def cupy() -> Any:
     return cupy
 
 
-@contextmanager
-def computing() -> Iterator[None]:
+class computing:  # noqa: N801 - a function of the context manager's, that each call of an Estimator enters
     """Raise a BackendError with the remedy where CuPy fails as it computes with arrays on a device."""
-    try:
-        yield
-    except Exception as error:
-        found = failure(error)
-        if found is None:
-            raise
-        raise found from error
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            found = failure(error)
+            if found is not None:
+                raise found from error
 
 
 def failure(error: Exception) -> BackendError | None:
@@ -83,7 +86,8 @@ def on_device(value: Any) -> bool:
 
 def any_on_device(values: Iterable[Any]) -> bool:
     """Whether one of some values is an array on a CUDA device."""
-    return any(type(value) is not np.ndarray and on_device(value) for value in values)
+    others = [value for value in values if type(value) is not np.ndarray]
+    return bool(others) and any(map(on_device, others))
 
 
 def as_cupy(name: str, value: Any) -> Any:

@@ -69,9 +69,13 @@ class Moments:
                 mean[odd], norm[odd] = np.ldexp(scaled_mean, exponent), np.ldexp(np.sqrt(scaled_m2), exponent)
         return cls(count, mean, norm)
 
-    @property
+    @cached_property
     def estimate(self) -> Float64Array:
         """The means: infinite ones only where every draw is the same, NaN where infinite draws met others."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = np.add.reduce(self.mean)
+        if math.isfinite(total):
+            return self.mean
         return np.where(np.isfinite(self.mean) | (self.norm == 0.0), self.mean, np.nan)
 
     @classmethod

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -28,6 +29,7 @@ FIXED = (
 SIGNED = "integers up to 2**63 - 1"
 MOST_DRAWS = 1 << 62
 MOST_AXES = 32  # NumPy broadcasts no more
+FEW = 8192  # numbers whose squares BLAS adds up in one thread
 
 
 def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
@@ -99,6 +101,11 @@ def real_array(
     if array.dtype.char in refused:
         raise ParameterError(name, shown(value), NARROWER if array.dtype.char == "g" else accepted)
     return array
+
+
+def few_are_finite(array: npt.NDArray[Any]) -> bool:
+    """Return whether a short look finds few floats on the host finite; for others, or very large ones, false."""
+    return type(array) is np.ndarray and array.size <= FEW and math.isfinite(np.vdot(array, array))
 
 
 def obstacle(value: Any) -> tuple[str, str] | None:

@@ -56,6 +56,9 @@ def unflatten(flat: Mapping[str, Any]) -> Any:
         return flat[""]
     tree: dict[str, Any] = {}
     for path, value in flat.items():
+        if "." not in path and path not in tree:
+            tree[path] = value
+            continue
         node, names = tree, path.split(".")
         for name in names[:-1]:
             node = node.setdefault(name, {})

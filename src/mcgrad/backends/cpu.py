@@ -90,6 +90,7 @@ class CpuKernel:
         self.emitted = _emitted(program, lanes)
         self._products = self.emitted.uses_blas or program.multiplies_matrices()
         self.block = self.emitted.lanes
+        self._for_draws: dict[int, CpuKernel | ByElement] = {}  # by a number of draws below that of a block
 
     @lazy_property
     def fast(self) -> Compiled:
@@ -119,9 +120,16 @@ class CpuKernel:
 
     def for_draws(self, n: int) -> CpuKernel | ByElement:
         """Return the kernel for few draws where n of these would leave much of a block empty."""
-        if _is_by_element(self.program, n, self.block):
-            return self.by_element or self
-        return self.few_lanes if _are_few(n, self.block) else self
+        if n >= self.block:
+            return self
+        found = self._for_draws.get(n)
+        if found is None:
+            if _is_by_element(self.program, n, self.block):
+                found = self.by_element or self
+            else:
+                found = self.few_lanes if _are_few(n, self.block) else self
+            self._for_draws[n] = found
+        return found
 
     def load(self) -> None:
         """Compile, or load from the cache, what calls use."""

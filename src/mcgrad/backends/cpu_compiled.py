@@ -29,7 +29,11 @@ class Compiled:
 
         self.emitted, self.dtype = emitted, np.dtype(dtype)
         self.components = sum(out.var.size for out, _ in emitted.outputs)
-        self.host = HostValues([var for var, _ in emitted.scalars] + [key[0] for key in emitted.matrices], dtype)
+        given = [(var, slice(at, at + var.size)) for var, at in emitted.scalars]
+        self._inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
+        self._others = [(i, place) for i, (var, place) in enumerate(x for x in given if x[0].op != "input")]
+        roots = [var for var, _ in given if var.op != "input"]
+        self.host = HostValues(roots + [var for var, _ in emitted.matrices], dtype)
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
         self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
@@ -56,13 +60,15 @@ class Compiled:
 
     def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""
-        values = self.host(inputs)
         c = np.empty(self.size, self.dtype)
-        for (var, offset), value in zip(self.emitted.scalars, values, strict=False):
-            c[offset : offset + var.size] = value.ravel()
+        for name, place in self._inputs:
+            c[place] = inputs[name].reshape(-1)
+        values = self.host(inputs)
+        for i, place in self._others:
+            c[place] = values[i].ravel()
         matrices = [
             read_only(np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1))
-            for (_, axes), value in zip(self.emitted.matrices, values[len(self.emitted.scalars) :], strict=True)
+            for (_, axes), value in zip(self.emitted.matrices, values[len(self._others) :], strict=True)
         ]
         return c, matrices
 

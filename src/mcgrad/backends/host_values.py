@@ -68,14 +68,18 @@ class _Evaluation:
 
     def __init__(self, roots: list[Var], dtype: str, neighbours: str) -> None:
         self._interpreter, self._dtype = Interpreter(roots, dtype=dtype, neighbours=neighbours), np.dtype(dtype)
-        self._leaves = [var for var in self._interpreter.inputs if not var.by_draw]
+        leaves = [var for var in self._interpreter.inputs if not var.by_draw]
+        self._leaves = [(var, var.attrs, var.level is Level.ROW) for var in leaves]
 
     def __call__(self, inputs: Values, rows: bool) -> list[Array]:
-        given = to_common_device(inputs[var.attrs] for var in self._leaves)
-        leaves = {}
-        for var, x in zip(self._leaves, given, strict=True):
-            x = as_dtype(x, self._dtype)
-            leaves[var] = x.transpose(*range(1, x.ndim), 0) if rows and var.level is Level.ROW else x[..., None]
+        if not self._interpreter.roots:
+            return []
+        dtype, leaves = self._dtype, {}
+        given = to_common_device([inputs[name] for _, name, _ in self._leaves])
+        for (var, _, by_row), x in zip(self._leaves, given, strict=True):
+            if type(x) is not np.ndarray or x.dtype != dtype:
+                x = as_dtype(x, dtype)
+            leaves[var] = x.transpose(*range(1, x.ndim), 0) if rows and by_row else x[..., None]
         return self._interpreter(leaves)
 
 

@@ -61,19 +61,19 @@ class ShiftedMoments(ABC):
     def rescaled(self, exponents: npt.NDArray[np.int64]) -> ShiftedMoments:
         """Return the same with each component multiplied by a power of two: by another kernel."""
 
+    @np.errstate(invalid="ignore", over="ignore")  # which takes half as long as a context inside
     def shift(self, seed: int, start: int, stop: int, omit: bool) -> tuple[Shift, Partial]:
         """Average about zero, which gives the shift; once more, about the shift, where that lost digits."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            found = self._in_range(self._zero, seed, start, stop, omit)
-            shift = self._near(found.moments.mean)
-            if not self._is_accurate(found.moments):
-                found = self._in_range(shift, seed, start, stop, omit)
-            return shift, found
+        found = self._in_range(self._zero, seed, start, stop, omit)
+        shift = self._near(found.moments.mean)
+        if not self._is_accurate(found.moments):
+            found = self._in_range(shift, seed, start, stop, omit)
+        return shift, found
 
+    @np.errstate(invalid="ignore", over="ignore")
     def partial(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average over the draws start .. stop about the shift."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self._in_range(shift, seed, start, stop, omit)
+        return self._in_range(shift, seed, start, stop, omit)
 
     def _in_range(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average about a shift, and again in powers of two what has squares beyond the range of the sums."""
@@ -99,7 +99,7 @@ class ShiftedMoments(ABC):
     def _about(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> tuple[Partial, bool]:
         """Average about a shift, and say whether all sums are finite and no square has vanished."""
         found = self.sums(seed, start, stop, shift, checked=False, omit=omit)
-        if math.isfinite(np.add.reduce(found.sums) + np.add.reduce(found.squares)):
+        if math.isfinite(np.add.reduce(found.squares)):  # then all deviations are
             plain = np.minimum.reduce(found.squares, initial=math.inf) >= (stop - start) * self._range.least
             return Partial(_moments(stop - start, found, shift)), bool(plain)
         found = self.sums(seed, start, stop, shift, checked=True, omit=omit)
@@ -108,7 +108,8 @@ class ShiftedMoments(ABC):
     def _near(self, mean: Array) -> Shift:
         """Return the shift for a mean: zero for components whose mean is not finite in the dtype."""
         shift = mean.astype(self._dtype)
-        shift[~np.isfinite(shift)] = 0.0
+        if not math.isfinite(np.add.reduce(shift)):
+            shift[~np.isfinite(shift)] = 0.0
         return shift
 
     def _is_accurate(self, moments: Moments) -> bool:

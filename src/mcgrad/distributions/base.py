@@ -209,18 +209,19 @@ class Distribution(Family):
         ParameterError
             A parameter is unknown, of another shape, not of floats, or outside its constraint.
         """
-        flat = self._flat.copy()
+        own, batch = self._flat, self.batch
+        flat = own.copy()
         for path, value in tree.flatten(changes).items():
             if path not in flat:
                 raise ParameterError(path, "no parameter's name", _names(flat))
-            array = float_array(path, value, self.batch is not None)
-            if not self._fits(path, array.shape):
+            array = float_array(path, value, batch is not None)
+            if array.shape != own[path].shape and not self._fits(path, array.shape):
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
-        if self.batch:
-            BatchAxes.of(flat, self.batch.ndim, self.batch.by_row)  # refuses different numbers of rows
+        if batch:
+            BatchAxes.of(flat, batch.ndim, batch.by_row)  # refuses different numbers of rows
         used = flat if dtype is None else rounded(flat, np.dtype(dtype))
-        self._constrain({path: array for path, array in used.items() if array is not self._flat[path]})
+        self._constrain({path: array for path, array in used.items() if array is not own[path]})
         self._check(used)
         return flat
 
@@ -325,9 +326,9 @@ class Distribution(Family):
 
     def _accepts(self, path: str, array: FloatArray) -> Any:
         constraint = self._constraint(path)
-        if self.batch and path in self.batch.by_row:
-            return constraint.check_rows(self.batch.rows(array))
-        return constraint.check(array)
+        if not (self.batch and path in self.batch.by_row) or (constraint.by_element and array.size):
+            return constraint.check(array)
+        return constraint.check_rows(self.batch.rows(array))
 
     def condition(self, path: str, array: FloatArray) -> Any:
         """Return two numbers between which all entries have to lie, or whether an array is accepted: without a wait."""

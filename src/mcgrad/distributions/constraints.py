@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mcgrad.arrays import on_device, to_host
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Shape
+from mcgrad.reals import few_are_finite
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -133,11 +134,13 @@ def interval(name: str, low: float, high: float, *, closed: str = "", describe: 
 
 
 def _is_inside(below: float, above: float, array: FloatArray) -> Any:
-    if on_device(array):
+    if type(array) is not np.ndarray and on_device(array):
         wide = array.astype(np.float64, copy=False)  # in which the ends are
         return ((below < wide) & (wide < above)).all()
     if array.ndim == 0:
         return bool(below < array.item() < above)
+    if above == math.inf and array.size and few_are_finite(array):
+        return below == -math.inf or below < float(array.min())
     # minimum and maximum hand NaN on, and no comparison with NaN is true
     return bool(below < float(array.min()) and float(array.max()) < above)
 

@@ -126,6 +126,7 @@ class Finisher:
             self._known = values
         return values
 
+    @np.errstate(invalid="ignore", over="ignore")
     def estimate(self, partial: Partial, inputs: Values, omit: bool) -> Partial:
         """Return the moments of all outputs, of which the first is the value, and how many draws were not finite.
 
@@ -145,9 +146,7 @@ class Finisher:
         draw, its gradient does not count either: all its components are NaN, constant ones included.
         """
         before, moments = partial.moments, self(partial.moments, inputs)
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = np.add.reduce(moments.mean)
-        if math.isfinite(total):
+        if math.isfinite(np.add.reduce(moments.mean)):
             return partial if moments is before else Partial(moments, partial.nonfinite)
         count, nonfinite = before.count, partial.nonfinite
         mean, norm = moments.mean.copy(), moments.norm.copy()

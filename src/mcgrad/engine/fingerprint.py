@@ -6,12 +6,10 @@ Estimates merge, and checkpoints are resumed, where fingerprints are equal.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mcgrad.arrays import any_on_device, computing, to_host
 from mcgrad.ir import serial
@@ -19,6 +17,7 @@ from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 
 SIZE = 16  # bytes
+MOST_KEPT = 1 << 20  # bytes of inputs that are copied rather than hashed at once, which a call need not wait for
 
 
 class Fingerprint:
@@ -35,40 +34,34 @@ class Fingerprint:
         self._program, self._data = program, data
 
     def at(self, inputs: Values) -> str | Callable[[], str]:
-        """Return the fingerprint, or for arrays on a device a function that computes it later, from copies there.
+        """Return the fingerprint, or a function that computes it later: of few numbers, and of arrays on a device.
 
         Parameters
         ----------
         inputs : dict of Input to array
             All inputs of the Program; those that are not data are parameters.
         """
-        params = [value for name, value in inputs.items() if name not in self._data]
-        data: Values = {name: inputs[name] for name in self._data}
-        if all(data[name] is own for name, own in self._data.items()):
-            data = self._data
-        if not any_on_device([*params, *data.values()]):
-            return self._digest(params, data)
-        with computing():
-            params = [value.copy() for value in params]
-            if data is not self._data:
-                data = {name: value.copy() for name, value in data.items()}
-        return lambda: self._digest(params, data)
+        if any_on_device(inputs.values()):
+            with computing():
+                return self.later(inputs)
+        if sum([value.nbytes for value in inputs.values()]) <= MOST_KEPT:
+            return self.later(inputs)
+        return self._digest(inputs)
 
     def later(self, inputs: Values) -> Callable[[], str]:
-        """Return a function that computes the fingerprint of many rows when it is asked for, from copies of inputs."""
-        found = {name: value if value is self._data.get(name) else value.copy() for name, value in inputs.items()}
+        """Return a function that computes the fingerprint when it is asked for, from copies of inputs."""
+        own = self._data
+        found = {name: value if value is own.get(name) else value.copy() for name, value in inputs.items()}
+        return lambda: self._digest(found)
 
-        def fingerprint() -> str:
-            known = self.at(found)
-            return known if isinstance(known, str) else known()
-
-        return fingerprint
-
-    def _digest(self, params: Iterable[npt.NDArray[Any]], data: Values) -> str:
-        known = self._with_own_data if data is self._data else self._with_data(data)
+    def _digest(self, inputs: Values) -> str:
+        own = self._data
+        is_own = all(inputs[name] is value for name, value in own.items())
+        known = self._with_own_data if is_own else self._with_data({name: inputs[name] for name in own})
         digest = hashlib.blake2b(known, digest_size=SIZE)
-        for value in params:
-            digest.update(np.asarray(to_host(value), np.float64).tobytes())  # the same for equal numbers of any dtype
+        for name, value in inputs.items():
+            if name not in own:  # numbers that are equal give the same in any dtype
+                digest.update(np.asarray(to_host(value), np.float64).tobytes())
         return digest.hexdigest()
 
     @cached_property

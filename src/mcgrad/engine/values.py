@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from mcgrad import tree
@@ -52,8 +53,13 @@ class Inputs:
         self.q, self.params, self.data, self.dtype, self.batch = q, params, data, dtype, batch
         self._known, self._wide = known, frozenset[Input]()
         self._names = {path: param(path) for path in [*q.flat_params, *params]}
-        self._of_q = self._named(q.validate({}, dtype))
+        self._start()
         self.fixed: dict[Input, npt.NDArray[Any]] = {}
+
+    def _start(self) -> None:
+        """Set what follows from the distribution."""
+        self._of_q = self._named(self.q.validate({}, self.dtype))
+        self._names_of_q = {path.partition(".")[0] for path in self.q.shapes}
 
     def read(self, names: Container[Input]) -> None:
         """Make the data of these names inputs; all others are constants of the Program."""
@@ -77,7 +83,8 @@ class Inputs:
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         """Set the fields, and make arrays read-only again, which pickle does not."""
         vars(self).update({"batch": None, **fields})  # earlier pickles have no batch
-        self._known, self._of_q = {}, self._named(self.q.validate({}, self.dtype))
+        self._known = {}
+        self._start()
         for array in self.fixed.values():
             array.flags.writeable = False
         self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
@@ -91,21 +98,22 @@ class Inputs:
         if not changes and cotangent is None:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}
         own: dict[str, Any] = {}
-        others, data = dict(self.params), {**self.fixed, **self._cotangent(cotangent)}
-        names_of_q = {path.partition(".")[0] for path in self.q.shapes}
+        params, others, data = self.params, dict(self.params), dict(self.fixed)
+        if cotangent is not None:
+            data.update(self._cotangent(cotangent))
         for name, value in changes.items():
-            if name in names_of_q:
+            if name in self._names_of_q:
                 own[name] = value
             elif name in self.data:
                 data[Input(Space.DATA, name)] = self._datum(name, value)
             else:
-                for path, leaf in tree.flatten({name: value}).items():
-                    if path not in self.params:
-                        known = ", ".join([*self.q.params, *self.params, *self.data])
+                leaves = {name: value} if type(value) is np.ndarray else tree.flatten({name: value})
+                for path, leaf in leaves.items():
+                    if path not in params:
+                        known = ", ".join([*self.q.params, *params, *self.data])
                         raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
-                    others[path] = arguments.parameter(
-                        path, leaf, self.params[path].shape, self._batch_ndim(self._names[path])
-                    )
+                    ndim = self._batch_ndim(self._names[path])
+                    others[path] = arguments.parameter(path, leaf, params[path].shape, ndim)
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q
         return {**of_q, **self._fitting(others), **data}
 
@@ -156,7 +164,10 @@ class Inputs:
 
     def _fitting(self, params: Arrays) -> Values:
         names, dtype = self._names, self.dtype
-        return {names[path]: arguments.fitting(path, value, dtype) for path, value in params.items()}
+        for path, value in params.items():
+            if value.dtype != dtype:
+                arguments.fitting(path, value, dtype)
+        return {names[path]: value for path, value in params.items()}
 
     def _named(self, params: Arrays) -> Values:
         names = self._names

@@ -17,7 +17,7 @@ from mcgrad.arrays import contiguous, to_host
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs.integrand import Integrand
-from mcgrad.reals import MOST_DRAWS as MOST_DRAWS, count as count, real_array, seed as seed, whole
+from mcgrad.reals import MOST_DRAWS as MOST_DRAWS, count as count, few_are_finite, real_array, seed as seed, whole
 
 DTYPES = ("float32", "float64")
 ADAPTING = (bool, int, float, list, tuple)  # values of these types adapt to the dtype of arrays
@@ -150,23 +150,24 @@ def flat_leaves(given: Mapping[str, Any] | None) -> dict[str, Any]:
 def parameter(
     path: str, value: Any, shape: tuple[int, ...] | None = None, batch_ndim: int = 0, empty: bool = False
 ) -> npt.NDArray[Any]:
-    """Return one parameter of the integrand as a finite float array.
+    """Return one parameter of the integrand as a finite float array: for an Estimator to keep, or for a call.
 
     Parameters
     ----------
     path : str
     value : array_like
     shape : tuple of int, optional
-        What its shape has to be, but for so many batch axes in front.
+        Of a call, what its shape has to be, but for so many batch axes in front. It may share memory with the value.
     batch_ndim : int
     empty : bool
         Whether it may have no elements.
     """
     empty = empty or batch_ndim > 0
     array = real_array(path, value, f"{NUMBERS}, not empty, or a dict of them", "iuf", refused="eg", empty=empty)
-    array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
+    if shape is None or array.dtype.kind != "f" or type(array) is not np.ndarray:
+        array = array.astype(array.dtype if array.dtype.kind == "f" else np.float64)  # a copy: values, not references
     _same_shape(path, array, shape, batch_ndim)
-    if not np.isfinite(array).all():
+    if not few_are_finite(array) and not np.isfinite(array).all():
         array = to_host(array)
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ParameterError(path, f"{array[index]}" + (f" at {list(index)}" if index else ""), "finite numbers")

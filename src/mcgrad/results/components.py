@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from mcgrad.noise import Shape
 
+Part = tuple[str, slice, Shape]  # of a vector: a path, where it is, and the shape of the array
+
 VALUE = "value"
 COVARIANCE = "covariance"
 
@@ -180,7 +182,7 @@ class Components:
 
     def value_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the arrays of the value, by dotted path: views of a vector, in their shapes after its leading axes."""
-        return _cut(vector[..., self.values], self.value, vector.ndim - 1)
+        return _taken(vector, self._value_parts)
 
     def split(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradient in each parameter, by dotted path: views of a vector, in the parameters' shapes.
@@ -198,11 +200,8 @@ class Components:
         ValueError
             Where the vector has another number of components.
         """
-        found = {}
-        for path, rows in self.by_parameter(vector).items():
-            for name, x in _cut(rows, self.differentiated, vector.ndim - 1).items():
-                found[_joined(path, name)] = x
-        return found
+        self._check_size(vector)
+        return _taken(vector, self._parts)
 
     def by_parameter(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradients of all numbers of the value in each parameter, by its path.
@@ -220,12 +219,39 @@ class Components:
         ValueError
             Where the vector has another number of components.
         """
-        if vector.shape[-1] != len(self):
-            raise ValueError(f"the shapes ask for {len(self)} components, the vector has {vector.shape[-1]}")
+        self._check_size(vector)
         count, lead = _size(self.differentiated), vector.shape[:-1]
         return {
             path: vector[..., where].reshape((*lead, count, *self.shapes[path])) for path, where in self.slices.items()
         }
+
+    def _check_size(self, vector: NDArray[Any]) -> None:
+        if vector.shape[-1] != self.products.stop:
+            raise ValueError(f"the shapes ask for {len(self)} components, the vector has {vector.shape[-1]}")
+
+    @cached_property
+    def _value_parts(self) -> list[Part]:
+        """Of each array of the value its path, and where it is."""
+        return [*_parts(self.value, 0, ())]
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        """Of each array that `split` returns its path, and where it is."""
+        return [
+            (_joined(path, name), where, whole)
+            for (path, shape), start in zip(self.shapes.items(), self._ends, strict=False)
+            for name, where, whole in _parts(self.differentiated, start, shape)
+        ]
+
+    @cached_property
+    def flat_value(self) -> Shape:
+        """Shape of the value as a single array."""
+        return flat_shape(self.value)
+
+    @cached_property
+    def flat_gradients(self) -> dict[str, Shape]:
+        """Shape of the gradient in each parameter as a single array: the axes of the value come before its own."""
+        return {path: (*flat_shape(self.differentiated), *shape) for path, shape in self.shapes.items()}
 
     def derivatives_of(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which components are derivatives of some numbers of the value; of any, for a linear combination.
@@ -254,14 +280,25 @@ def _size(shapes: Mapping[str, Shape]) -> int:
     return sum(map(math.prod, shapes.values()))
 
 
-def _cut(flat: NDArray[Any], shapes: Mapping[str, Shape], axis: int) -> dict[str, NDArray[Any]]:
-    """Cut an axis of an array into arrays of some shapes."""
-    found, start, lead = {}, 0, (slice(None),) * axis
-    for path, shape in shapes.items():
-        stop = start + math.prod(shape)
-        part = flat[(*lead, slice(start, stop))]
-        found[path], start = part.reshape((*flat.shape[:axis], *shape, *flat.shape[axis + 1 :])), stop
-    return found
+def flat_shape(value: Mapping[str, Shape]) -> Shape:
+    """Return the shape of a value as a single array: its own, or of a dict the number of its numbers."""
+    return value[""] if "" in value else (_size(value),)
+
+
+def _parts(value: Mapping[str, Shape], start: int, own: Shape) -> Iterator[Part]:
+    """Yield paths, places and shapes of derivatives, by a parameter of a shape, of arrays one after the other."""
+    for name, shape in value.items():
+        stop = start + math.prod(shape) * math.prod(own)
+        yield name, slice(start, stop), (*shape, *own)
+        start = stop
+
+
+def _taken(vector: NDArray[Any], parts: list[Part]) -> dict[str, NDArray[Any]]:
+    """Return arrays by path: views of a vector, behind its leading axes."""
+    if vector.ndim == 1:
+        return {path: vector[where].reshape(shape) for path, where, shape in parts}
+    lead = vector.shape[:-1]
+    return {path: vector[..., where].reshape(lead + shape) for path, where, shape in parts}
 
 
 def _named(shapes: Mapping[str, Shape], i: int) -> Component:

@@ -10,27 +10,21 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.noise import Shape
-from mcgrad.results.components import Components
+from mcgrad.results.components import Components, flat_shape as flat_shape
 
 Shapes = Mapping[str, Shape]  # of the arrays of a value, by dotted path; a number or an array has the path ""
 
 NUMBER: Shapes = {"": ()}
 
 
-def flat_shape(value: Shapes) -> Shape:
-    """Return the shape of a value as a single array: its own, or of a dict the number of its numbers."""
-    return value[""] if "" in value else (sum(map(math.prod, value.values())),)
-
-
 def flat_value(components: Components, vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the value, in a vector of all components, as a single array behind the vector's leading axes: a view."""
-    return vector[..., components.values].reshape((*vector.shape[:-1], *flat_shape(components.value)))
+    return vector[..., components.values].reshape((*vector.shape[:-1], *components.flat_value))
 
 
 def flat_gradient(components: Components, vector: npt.NDArray[Any], path: str) -> npt.NDArray[Any]:
     """Return the gradient in one parameter likewise: the axes of the value come before those of the parameter."""
-    shape = *flat_shape(components.differentiated), *components.shapes[path]
-    return vector[..., components.slices[path]].reshape((*vector.shape[:-1], *shape))
+    return vector[..., components.slices[path]].reshape((*vector.shape[:-1], *components.flat_gradients[path]))
 
 
 def cut(joined: Any, value: Shapes, axis: int = 0) -> Any:
