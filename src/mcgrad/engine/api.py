@@ -44,6 +44,7 @@ def estimate(
     reduce: str | None = None,
     common_noise: bool = False,
     proposal: Distribution | None = None,
+    antithetic: bool = False,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
 ) -> Estimate | BatchEstimate:
@@ -60,7 +61,7 @@ def estimate(
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
     params, data, wrt, cotangent, covariance, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
         As for `Estimator`.
-    batched_params, batched_data, reduce, common_noise, proposal
+    batched_params, batched_data, reduce, common_noise, proposal, antithetic
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -106,5 +107,6 @@ def estimate(
         reduce=reduce,
         common_noise=common_noise,
         proposal=proposal,
+        antithetic=antithetic,
     )
     return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

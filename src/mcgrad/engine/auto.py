@@ -110,11 +110,18 @@ def planned(given: Request, problem: Problem, wrt: Sequence[str], inputs: Inputs
         return plan(options.method, options.baseline, options.k, problem.own, others, wrt)
     if options.baseline is not None:
         raise ParameterError("baseline", f"{options.baseline!r} with method='auto'", "None: auto chooses it, too")
-    found = select(problem, wrt, inputs.first_row(), options.k, inputs.dtype)
+    found = select(problem, wrt, inputs.first_row(), options.k, inputs.dtype, options.antithetic)
     return replace(found, reason=f"{found.reason}, by the first row") if inputs.batch else found
 
 
-def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k: int, dtype: str) -> Plan:
+def select(
+    problem: Problem,
+    wrt: Sequence[str],
+    inputs: Mapping[Input, Any],
+    k: int,
+    dtype: str,
+    antithetic: bool = False,
+) -> Plan:
     """Choose the method of the gradient, one for each part of a Joint, and for each parameter of the integrand.
 
     Parameters
@@ -127,6 +134,8 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
     k : int
         Draws that share leave-one-out baselines.
     dtype : {"float32", "float64"}
+    antithetic : bool
+        Whether variances are those of antithetic pairs.
 
     Raises
     ------
@@ -150,7 +159,7 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
         parts.setdefault(part_of(problem.q, path)[1] if path in problem.own else path, []).append(path)
     for part, paths in parts.items():
         if paths[0] in problem.own:
-            best, reason = _Part(problem, paths, values, k, dtype).best()
+            best, reason = _Part(problem, paths, values, k, dtype, antithetic).best()
             affected = [path for path in problem.own if part_of(problem.q, path)[1] == part]
         else:
             best, reason = _direct(problem, part, values, k, dtype)
@@ -164,7 +173,16 @@ def select(problem: Problem, wrt: Sequence[str], inputs: Mapping[Input, Any], k:
 class _Part:
     """Parameters that get the same method: those of one part of q, or one of the integrand."""
 
-    def __init__(self, problem: Problem, wrt: Sequence[str], values: Values, k: int, dtype: str) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        wrt: Sequence[str],
+        values: Values,
+        k: int,
+        dtype: str,
+        antithetic: bool = False,
+    ) -> None:
+        self._antithetic = antithetic
         self.problem, self.wrt, self.values, self.k, self.dtype = problem, wrt, values, k, dtype
         self._differences: dict[tuple[bool, int], Differences] = {}
         self._steps: dict[str, Float64Array] | None = None
@@ -197,8 +215,9 @@ class _Part:
 
     def _trial(self, method: Method) -> Trial:
         plan, inputs = self._planned(method)
+        plan = replace(plan, antithetic=self._antithetic)
         program = offset_streams(plan.program(self.problem, self.wrt, self.dtype), streams.AUTO)
-        groups = Groups(plan.group * self.problem.draws)
+        groups = Groups(plan.draws * self.problem.draws)
         work = max(program.work(), 1.0) / groups.size
         n = groups.of(int(np.clip(BUDGET / work, FEWEST, DRAWS)))
         moments = average(program, {**self.values, **inputs}, n)

@@ -121,6 +121,8 @@ class Derivation:
         plan = planned(request, problem, wrt, inputs)
         if plan.covariance != options.covariance:
             plan = replace(plan, covariance=options.covariance)
+        if plan.antithetic != options.antithetic:
+            plan = replace(plan, antithetic=options.antithetic)
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
@@ -143,7 +145,7 @@ class Derivation:
                 contracted=not problem.is_whole,
                 covariance=options.covariance,
             ),
-            groups=Groups(plan.group * problem.draws),
+            groups=Groups(plan.draws * problem.draws),
             pilots=Pilots.of(plan, problem, wrt, dtype),
             batch=batch,
         )
@@ -163,6 +165,7 @@ class Derivation:
             *([f"data={{{data}}}"] if data else []),
             f"wrt=({', '.join(self.wrt)})",
             f"method={self.plan.method!r}",
+            *(["antithetic=True"] if self.plan.antithetic else []),
             f"dtype={self.dtype}",
         ]
         return ", ".join(parts)

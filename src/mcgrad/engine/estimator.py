@@ -110,6 +110,10 @@ class Estimator(Stops):
         What draws come from in place of q: importance sampling, with the mean of f(z) q(z) / proposal(z), for rare
         events above all. Gradients in q's parameters are those of the weights, so that f may jump; those of the
         proposal are fixed. It has to have density wherever f(z) q(z) is not zero. See docs/importance.md.
+    antithetic : bool
+        Whether draws come in pairs, the second with the noise of the first mirrored: -eps of normal noise, 1 - u of
+        uniform noise. A pair is one draw of the moments, and its noise is made once; n counts two, and is a multiple of
+        2. See docs/variance.md.
 
     Raises
     ------
@@ -156,6 +160,7 @@ class Estimator(Stops):
         common_noise: bool = False,
         errors: bool = True,
         proposal: Distribution | None = None,
+        antithetic: bool = False,
     ) -> None:
         options = Options(
             params=params,
@@ -179,6 +184,7 @@ class Estimator(Stops):
             common_noise=common_noise,
             errors=errors,
             proposal=proposal,
+            antithetic=antithetic,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 

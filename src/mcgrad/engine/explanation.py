@@ -7,6 +7,7 @@ from mcgrad.engine.dispatch import Dispatched
 def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> str:
     """Return the text of `Estimator.explain`."""
     running, program, plan = dispatched.running, derived.program, derived.plan
+    reason = f" ({plan.reason})" if plan.reason else ""
     return "\n".join(
         [
             f"backend: {running.backend.name} ({dispatched.reason()})",
@@ -15,7 +16,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             *([f"batch: {derived.batch}"] if derived.batch else []),
             *([f"draws: from {derived.proposal}, with the weights q / proposal"] if derived.proposal else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
-            f"gradient by {plan.method}{f' ({plan.reason})' if plan.reason else ''}",
+            f"gradient by {plan.method}{', in antithetic pairs' * plan.antithetic}{reason}",
             "",
             str(program),
             "",

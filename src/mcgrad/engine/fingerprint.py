@@ -28,10 +28,12 @@ class Fingerprint:
     program : Program
     data : dict of Input to array
         Data, for calls that pass no others; hashed once.
+    antithetic : bool
+        Whether draws are pairs: where all that is averaged is even in the noise, the Program does not say so.
     """
 
-    def __init__(self, program: Program, data: Values) -> None:
-        self._program, self._data = program, data
+    def __init__(self, program: Program, data: Values, antithetic: bool = False) -> None:
+        self._program, self._data, self._antithetic = program, data, antithetic
 
     def at(self, inputs: Values) -> str | Callable[[], str]:
         """Return the fingerprint, or a function that computes it later: of few numbers, and of arrays on a device.
@@ -66,7 +68,7 @@ class Fingerprint:
 
     @cached_property
     def _of_program(self) -> bytes:
-        return serial.digest(self._program)
+        return serial.digest(self._program) + b"antithetic" * self._antithetic
 
     @cached_property
     def _with_own_data(self) -> bytes:

@@ -56,6 +56,7 @@ class Options:
     common_noise: bool = False
     errors: bool = True
     proposal: Distribution | None = None
+    antithetic: bool = False
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
@@ -72,6 +73,7 @@ class Options:
         arguments.dtype(self.dtype)
         arguments.flag("covariance", self.covariance)
         arguments.flag("errors", self.errors)
+        arguments.flag("antithetic", self.antithetic)
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),

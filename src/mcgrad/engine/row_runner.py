@@ -52,7 +52,7 @@ class RowRunner:
     def __init__(self, derived: Derivation, options: Options, dispatched: Dispatched) -> None:
         assert derived.batch is not None
         self._derived, self._batch, self._nonfinite = derived, derived.batch, options.nonfinite
-        self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
+        self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed, derived.plan.antithetic)
         shapes = derived.components.shapes
         self._shared = {path: shape for path, shape in shapes.items() if self._batch.sums(param(path))}
         own = {path: shape for path, shape in shapes.items() if path not in self._shared}
@@ -162,6 +162,7 @@ class RowRunner:
             method=derived.plan.method,
             choice=derived.plan.reason,
             group=derived.groups.size,
+            antithetic=derived.plan.antithetic,
             total=together.total if together else None,
             differences=together.differences if together else None,
         )

@@ -50,7 +50,7 @@ class Runner:
     def __init__(self, derived: Derivation, options: Options, ran: str | None) -> None:
         self._derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
         self._along = derived.plan.along(derived.wrt)
-        self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed)
+        self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed, derived.plan.antithetic)
         self.dispatched = _dispatched(derived, options, ran)
         self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
@@ -96,6 +96,7 @@ class Runner:
             method=derived.plan.method,
             choice=derived.plan.reason,
             group=derived.groups.size,
+            antithetic=derived.plan.antithetic,
             device=self._device,
         )
 

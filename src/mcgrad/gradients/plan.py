@@ -8,11 +8,13 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
+from mcgrad.gradients.antithetic import PAIR, of_pairs
 from mcgrad.gradients.covariance import COVARIANCE, origin, products
 from mcgrad.gradients.method import Mean, Method, averaged
 from mcgrad.gradients.methods import BASELINES, METHODS, TABLE
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.problem import Problem
+from mcgrad.ir.build import apply
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.simplify.fixed_point import simplify
 
@@ -40,6 +42,8 @@ class Plan:
         Why these were chosen, where mcgrad chose.
     covariance : bool
         Whether the Program has outputs for the covariance of the value.
+    antithetic : bool
+        Whether a draw of the Program is a pair of a draw and its mirror image.
     """
 
     methods: dict[str, Method]
@@ -47,6 +51,7 @@ class Plan:
     k: int = GROUP
     reason: str = ""
     covariance: bool = False
+    antithetic: bool = False
 
     @property
     def method(self) -> str | dict[str, str]:
@@ -62,6 +67,11 @@ class Plan:
     def group(self) -> int:
         """Draws that are averaged inside one draw of the Program, besides those of the integrand itself."""
         return self.k if any(method.grouped for method in self.methods.values()) else 1
+
+    @property
+    def draws(self) -> int:
+        """Draws that one draw of the Program takes, besides those of the integrand itself: of a pair, both."""
+        return self.group * (PAIR if self.antithetic else 1)
 
     def paths(self, wrt: Sequence[str]) -> dict[Method, list[str]]:
         """Return the paths that share a method, which one derivation serves."""
@@ -93,8 +103,10 @@ class Plan:
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
         (mean,) = averaged([value], self.group)
         outputs = [Output(VALUE, mean), *(Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt)]
+        if self.antithetic:
+            outputs = [*of_pairs(Program(tuple(outputs), dtype)).outputs]
         if self.covariance:
-            outputs.append(Output(COVARIANCE, products(problem, mean)))
+            outputs.append(Output(COVARIANCE, products(problem, _whole(outputs[0]))))
         return simplify(Program(tuple(outputs), dtype))
 
     def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
@@ -118,6 +130,11 @@ class Plan:
     def along(self, wrt: Sequence[str]) -> list[str]:
         """Return the paths whose gradient is taken along draws."""
         return [path for path in wrt if self.methods[path].follows_draw]
+
+
+def _whole(out: Output) -> Var:
+    """Return an output with its factor."""
+    return out.var if out.scale is None else apply("multiply", out.var, out.scale)
 
 
 def check_size(problem: Problem, wrt: Sequence[str], covariance: bool) -> None:

@@ -48,11 +48,15 @@ KEYS = (
     "reduce",
     "rows",
     "common_noise",
+    "antithetic",
     "compare",
     "n_compare",
     "out",
 )
-PLAIN = ("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise")  # options as they are
+PLAIN = (  # options as they are
+    *("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise"),
+    *("antithetic",),
+)
 COMPARED = 20_000
 LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending
 FOLDING = sys.platform in ("darwin", "win32")  # file systems here ignore case, and how letters are composed

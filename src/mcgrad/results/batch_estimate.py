@@ -84,7 +84,7 @@ class BatchEstimate(Result):
         With common noise, of the sum of the values in each draw, and of what its covariance is made of.
     differences : Moments or None
         With common noise, of the differences of values between pairs of rows.
-    omitted, dtype, backend, seed, seconds, method, choice, group, problem, stopping
+    omitted, dtype, backend, seed, seconds, method, choice, group, antithetic, problem, stopping
         As of an `Estimate`.
     """
 
@@ -106,6 +106,7 @@ class BatchEstimate(Result):
     method: str | dict[str, str] = "pathwise"
     choice: str = ""
     group: int = 1
+    antithetic: bool = False
     total: Moments | None = None
     differences: Moments | None = None
     stopping: Stopping | None = None
@@ -336,8 +337,8 @@ class BatchEstimate(Result):
 
     def __str__(self) -> str:
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
-        lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *origin(self.method, self.choice, self.group)]
-        lines += stopping_lines(self.stopping)
+        how = origin(self.method, self.choice, self.group, self.antithetic)
+        lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *how, *stopping_lines(self.stopping)]
         values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
         grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
         for path, x, error in [*values, *grads]:

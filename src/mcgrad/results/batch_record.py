@@ -31,7 +31,7 @@ FIELDS = frozenset({
     "format", *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
-LATER = frozenset({DIGEST, "stopping", *RESULTS, *record.OF_ARRAYS})  # which not all have
+LATER = frozenset({DIGEST, "stopping", "antithetic", *RESULTS, *record.OF_ARRAYS})  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
@@ -48,6 +48,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "format": FORMAT,
         **({} if many else {name: tree.map(listed, getattr(est, name)) for name in RESULTS}),
         **{name: getattr(est, name) for name in PLAIN},
+        **record.of_pairs(est.antithetic),
         "nonfinite": array(est.nonfinite),
         "batch_shape": list(est.batch_shape),
         "rows": array(est.rows),
@@ -119,6 +120,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "choice": record.string("choice", fields["choice"]),
         "group": group,
         "stopping": Stopping.of_fields(fields.get("stopping")),
+        "antithetic": record.pairs(fields, group),
         **{name: _moments(name, fields[name], size) for name, size in together.items()},
     }
     if DIGEST in fields:

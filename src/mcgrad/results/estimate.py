@@ -74,6 +74,8 @@ class Estimate(Result):
         Why it was chosen, under ``method="auto"``.
     group : int
         Draws that were averaged together: standard errors are of the means of n / group groups, which are independent.
+    antithetic : bool
+        Whether half the draws of a group are the mirror images of the others.
     moments : Moments
         Of all components over the groups of draws; draws that were omitted do not count.
     components : Components
@@ -102,6 +104,7 @@ class Estimate(Result):
     method: str | dict[str, str] = "pathwise"
     choice: str = ""
     group: int = 1
+    antithetic: bool = False
     device: bool = False
     stopping: Stopping | None = None
 
@@ -241,6 +244,7 @@ class Estimate(Result):
             "grad": tree.map(listed, host.grad),
             "grad_stderr": tree.map(listed, host.grad_stderr),
             **{name: getattr(self, name) for name in record.PLAIN},
+            **record.of_pairs(self.antithetic),
             "ranges": [list(pair) for pair in self.ranges],
             "problem": self.fingerprint,
             "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
@@ -264,7 +268,7 @@ class Estimate(Result):
     def __str__(self) -> str:
         table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components, self._looks)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
-        how = origin(self.method, self.choice, self.group)
+        how = origin(self.method, self.choice, self.group, self.antithetic)
         few = few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
         return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])

@@ -76,12 +76,14 @@ def run(n: int, dtype: str, backend: str, seconds: float, seed: int, first: int)
     return f"{n:,} draws, {dtype}, {backend}, {duration(seconds)}{speed}, seed {seed}{begins}"
 
 
-def origin(method: str | Mapping[str, str], choice: str, group: int) -> list[str]:
+def origin(method: str | Mapping[str, str], choice: str, group: int, antithetic: bool = False) -> list[str]:
     """Say how a gradient was estimated, where that is not the plain pathwise way."""
     if method == "pathwise" and not choice and group == 1:
         return []
     named = method if isinstance(method, str) else ", ".join(f"{path}: {name}" for path, name in method.items())
     groups = f", in groups of {group} draws" if group > 1 else ""
+    if antithetic:
+        groups = ", in antithetic pairs" + (f" of {group // 2} draws each" if group > 2 else "")
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
 
 

@@ -22,7 +22,7 @@ FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 OF_ARRAYS = ("value_shapes", "contracted", "covariance")  # only in results whose components are not of one number
 LATER = frozenset(
-    {"method", "choice", "group", "digest", "stopping", *OF_ARRAYS}
+    {"method", "choice", "group", "digest", "stopping", "antithetic", *OF_ARRAYS}
 )  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
@@ -94,6 +94,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "choice": string("choice", fields.get("choice", "")),
         "group": group,
         "stopping": Stopping.of_fields(fields.get("stopping")),
+        "antithetic": pairs(fields, group),
     }
     if DIGEST in fields:
         verify_digest("", fields)
@@ -103,6 +104,21 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
 def of_stopping(stopping: Stopping | None) -> dict[str, Any]:
     """Return how a run ended as fields; nothing for a run of so many draws as it was asked for."""
     return {} if stopping is None else {"stopping": stopping.to_fields()}
+
+
+def of_pairs(antithetic: bool) -> dict[str, Any]:
+    """Return as fields what says that draws come in antithetic pairs; nothing where they do not."""
+    return {"antithetic": True} if antithetic else {}
+
+
+def pairs(fields: Mapping[str, Any], group: int) -> bool:
+    """Return whether draws come in antithetic pairs, where so many are averaged together."""
+    found = flag("antithetic", fields.get("antithetic", False))
+    if found and group % 2:
+        raise ParameterError(
+            "antithetic", f"true for groups of {group} draws", "an even number, of which half are mirrored"
+        )
+    return found
 
 
 def of_moments(moments: Moments) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Result:
     choice: str
     group: int
     stopping: Stopping | None
+    antithetic: bool
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}  # type: ignore[arg-type]
@@ -156,6 +157,7 @@ class Result:
             "kinds of gradients": self.components.contracted,
             "covariances": self.components.covariance,
             "methods": self.method,
+            "kinds of pairs": "antithetic" if self.antithetic else "none",
             "groups of draws": self.group,
             "treatments of non-finite draws": self.omitted,
         }

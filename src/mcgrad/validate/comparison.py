@@ -194,13 +194,16 @@ def compare(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     proposal: Distribution | None = None,
+    antithetic: bool = False,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads, batched_params, batched_data, proposal
+    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads
         As for `estimate`. n is rounded down to what every method can cut into its groups.
+    batched_params, batched_data, proposal, antithetic
+        As for `estimate`.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply.
 
@@ -238,6 +241,7 @@ def compare(
         batched_params=batched_params,
         batched_data=batched_data,
         proposal=proposal,
+        antithetic=antithetic,
     )
     request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}

@@ -155,6 +155,7 @@ def verify(
     batched_data: str | Iterable[str] = (),
     common_noise: bool = False,
     proposal: Distribution | None = None,
+    antithetic: bool = False,
     rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
@@ -165,6 +166,8 @@ def verify(
         As for `estimate`.
     batched_params, batched_data, common_noise, proposal
         As for `estimate`.
+    antithetic : bool
+        As for `Estimator`.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
     backends : str or iterable of str, optional
@@ -214,6 +217,7 @@ def verify(
         batched_data=batched_data,
         common_noise=common_noise,
         proposal=proposal,
+        antithetic=antithetic,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 
