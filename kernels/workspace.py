@@ -94,6 +94,36 @@ at_moment, put_moment = intrinsic(_loader("moments")), intrinsic(_storer("moment
 at_any, put_any = intrinsic(_loader(None)), intrinsic(_storer(None))
 
 
+def repeater(copies, count):
+    """Make an intrinsic of ws, first, array, place: `count` neighbours of an array become so many parts of `ws`.
+
+    They are one vector, which LLVM breaks into registers: it would unroll a loop of a known number of turns, and then
+    have vectors of another loop around it, whose elements lie apart.
+    """
+
+    @intrinsic
+    def repeat(typingctx, ws, first, array, place):
+        if not (_is_row_array(ws, first) and _is_row_array(array, place) and ws.dtype == array.dtype):
+            return None
+
+        def codegen(context, builder, signature, args):
+            kind = ir.VectorType(context.get_data_type(ws.dtype), count).as_pointer()
+            bytes_ = context.get_abi_sizeof(context.get_data_type(ws.dtype))
+
+            def pointer(which, i, index_type, index):
+                return element_pointer(context, builder, which, args[i], index_type, index)
+
+            values = builder.load(builder.bitcast(pointer(array, 2, place, args[3]), kind), align=bytes_)
+            for k in range(copies):
+                index = builder.add(args[1], ir.Constant(args[1].type, k * count))
+                builder.store(values, builder.bitcast(pointer(ws, 0, first, index), kind), align=bytes_)
+            return context.get_dummy_value()
+
+        return types.void(ws, first, array, place), codegen
+
+    return repeat
+
+
 @njit(**LOOP)
 def mask_lanes(ws, first, lanes, groups, base, start, stop):
     """Set the mask row to 1 in the lanes whose draw lies in start .. stop, to 0 in the others.

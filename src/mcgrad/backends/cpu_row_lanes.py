@@ -116,7 +116,7 @@ class CompiledRowLanes(Compiled):
             totals=np.zeros(emitted.summed),
             variances=np.zeros(emitted.summed),
         )
-        odd, scratch = np.zeros(padded), np.empty(3 * self.block)
+        odd, scratch = np.zeros(padded), np.empty(2 * self.block)
         arguments = (
             *_keys(seed, padded), start, stop, shared[0], emitted.tables, workspace,
             all_numbers, all_values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),

@@ -48,7 +48,8 @@ from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
 SUMS = Buffer("running")  # of a matrix product
-HELPERS = ["add_rows_of_batch", "clear_rows", "mask_draws", "spread_rows", "take_first_draws", "write_rows"]
+LANES = ["clear_moments", "mask_draws", "rows_spreader", "take_first_draws"]
+MOMENTS = ["rows_adder", "rows_writer"]
 
 
 @dataclass
@@ -121,12 +122,15 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
         "jit": ["LOOP", "lane"],
         "workspace": WORKSPACE,
         "noise_fill": sorted(fillers),
-        "row_lanes": HELPERS,
+        "row_lanes": LANES,
+        "row_moments": MOMENTS,
         "lane_products": ["multiply_lanes"] if products else [],
         "pairs": PAIRS if outer else [],
     }
     head = preamble(plan.program, imports)
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
+    block = f"({printer.groups}, {workspace.lanes // printer.groups})"
+    head.add(f"spread_rows = rows_spreader{block}", f"add_rows = rows_adder{block}", f"write_rows = rows_writer{block}")
     head.add("", "", "@njit(**LOOP)")
     head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
     starts = np.cumsum([0, *(leaf.size for leaf in given)])
@@ -200,9 +204,9 @@ def _function(
         text.add("partial = True", f"position = block * {each}", f"rows = min(count - position, {each})")
         if leaves:
             first = workspace.address(Buffer("value", leaves[0]))
-            text.add(f"spread_rows(ws, {first}, by_row, numbers.size, position, {size}, {lanes}, {groups})")
-        for first in (shifts, sums, squares) if components else ():
-            text.add(f"clear_rows(ws, {integer(first)}, {integer(components * lanes)})")
+            text.add(f"spread_rows(ws, {first}, by_row, numbers.size, position, {size})")
+        if components:
+            text.add(f"clear_moments({moments}, start, stop)")
         with text.compound(f"for group in range(start // {groups}, (stop - 1) // {groups} + 1):"):
             outside = f"base < start or base + {groups} > stop"
             text.add(f"base = group * {groups}", f"place = {printer.place}")
@@ -217,10 +221,9 @@ def _function(
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
             rows = ", ".join(integer(address + place * lanes) for address in (shifts, sums, squares))
-            which = f"ws, {rows}, {integer(out.var.size)}, {lanes}, {groups}, start, stop, least, scratch, odd"
-            which += ", position, rows"
+            which = f"ws, {rows}, {integer(out.var.size)}, start, stop, least, scratch, odd, position, rows"
             if out.summed:
-                call = f"add_rows_of_batch({which}, totals, variances, {integer(printer.summed[out])})"
+                call = f"add_rows({which}, totals, variances, {integer(printer.summed[out])})"
             else:
                 call = f"write_rows({which}, means, norms, {width}, {integer(columns[out])})"
             text.add(f"{call}  # {out.path}")
