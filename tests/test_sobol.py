@@ -68,6 +68,9 @@ def test_a_row_of_a_table_is_of_its_coordinate_and_points_of_32_bits_begin_those
     np.testing.assert_array_equal(POINT_SETS[name].table(SEED, np.array([37, 5]), 64), rows[[37, 5]])
     assert (rows.shape, rows.dtype, rows.flags.c_contiguous) == ((40, 65), np.uint64, True)
     assert make(SEED, 40, 32).shape == (40, 33)
+    seeds = np.array([[1, SEED, 2**64 - 1]], np.uint64)
+    np.testing.assert_array_equal(make(seeds, 40, 64)[0, 1], rows)
+    np.testing.assert_array_equal(make(seeds, 3, 32)[0, 2], make(2**64 - 1, 3, 32))
     long, short = (scrambled(name, SEED, 40, 3, 500, bits) for bits in (64, 32))
     np.testing.assert_array_equal(long >> np.uint64(32), short)
     assert len(np.unique(long & np.uint64(0xFFFFFFFF))) > 0.999 * long.size  # and the rest is not empty
@@ -108,7 +111,9 @@ def test_seeds_of_replicates_are_words_of_their_stream():
 @BITS
 def test_each_point_is_uniform_over_replicates(name, bits):
     """Chi-square of 32 cells for some points."""
-    x = np.array([scrambled(name, sobol.seed_of_replicate(5, r), 3, 0, 6, bits) for r in range(640)])
+    seeds = np.array([sobol.seed_of_replicate(5, r) for r in range(640)], np.uint64)
+    rows = POINT_SETS[name].table(seeds, np.arange(3), bits)
+    x = POINT_SETS[name].points(rows.reshape(-1, 1 + bits), 0, 6).reshape(640, 3, 6)
     cells = (x >> np.uint8(bits - 5)).astype(np.int64)
     for j, i in np.ndindex(3, 6):
         assert chi2.sf(np.sum((np.bincount(cells[:, j, i], minlength=32) - 20.0) ** 2) / 20, 31) > 1e-5

@@ -63,7 +63,8 @@ class PointSet:
     Parameters
     ----------
     table : callable
-        (seed, coordinates, bits) -> rows, of the coordinates of a uint64 array: what a point is made of.
+        (seed, coordinates, bits) -> rows, of the coordinates of a uint64 array: what a point is made of. Of an array of
+        seeds it gives an array of tables.
     points : callable
         (rows, first, n) -> integers, of shape (coordinates, n).
     kernel : str
@@ -72,7 +73,7 @@ class PointSet:
         What makes uniforms of the integers, and normals, by the laws of noise Vars.
     """
 
-    table: Callable[[int, Array, int], Array]
+    table: Callable[[sobol.Seed, Array, int], Array]
     points: Callable[[Array, int, int], Array]
     kernel: str
     laws: Mapping[str, Inversion]

@@ -17,7 +17,7 @@ _INCREMENTS = 0x9E3779B9, 0xBB67AE85
 
 
 def philox4x32(counter: Sequence[Array], key: tuple[Any, Any], rounds: int = 10) -> tuple[Array, ...]:
-    """Philox4x32 of four uint64 arrays with 32-bit values and two Python integers; four such arrays of one shape."""
+    """Philox4x32 of four uint64 arrays with 32-bit values and two such or Python integers; four arrays of one shape."""
     c0, c1, c2, c3 = np.broadcast_arrays(*counter)
     k0, k1 = key
     for _ in range(rounds):
@@ -28,8 +28,11 @@ def philox4x32(counter: Sequence[Array], key: tuple[Any, Any], rounds: int = 10)
     return c0, c1, c2, c3
 
 
-def words(seed: int, stream: int, components: npt.ArrayLike, groups: npt.ArrayLike, each: int) -> tuple[Array, ...]:
-    """Return the four words of groups of draws; they are the same for groups of any size (`each`)."""
+def words(seed: Any, stream: int, components: npt.ArrayLike, groups: npt.ArrayLike, each: int) -> tuple[Array, ...]:
+    """Return the four words of groups of draws; they are the same for groups of any size (`each`).
+
+    The seed is an integer, or a uint64 array that broadcasts with components and groups.
+    """
     groups = np.asarray(groups, np.uint64)
     counter = np.asarray(components, np.uint64), groups >> _HALF, np.asarray(stream, np.uint64), groups & _LOW
     return tuple(word.astype(np.uint32) for word in philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)))

@@ -33,6 +33,7 @@ from mcgrad.noise.directions import DIMENSIONS, directions
 from mcgrad.noise.streams import OWEN_KEYS, REPLICATES, SCRAMBLES
 
 Array = npt.NDArray[Any]
+Seed = int | npt.NDArray[np.uint64]  # of a replicate, or of several
 
 WORDS: dict[int, np.dtype[Any]] = {32: np.dtype(np.uint32), 64: np.dtype(np.uint64)}
 COORDINATES = DIMENSIONS  # beyond these there are no points
@@ -40,6 +41,7 @@ HASH = 0xECC847B93D20ADEA, 0x46E2578905526C56, 0xB9D2F21953A22864  # the lower h
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
+_TOGETHER = 1024  # coordinates of replicates that are scrambled at once
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), axis=1)[:, 0]
 
 
@@ -57,26 +59,26 @@ def seed_of_replicate(seed: int, replicate: int) -> int:
     return int(high) << 32 | int(low)
 
 
-def table(seed: int, coordinates: int, bits: int) -> Array:
+def table(seed: Seed, coordinates: int, bits: int) -> Array:
     """Return the table of coordinates 0 .. coordinates - 1 of a replicate, by matrix scramble and digital shift.
 
     Parameters
     ----------
-    seed : int
-        Of the replicate (`seed_of_replicate`).
+    seed : int or uint64 array
+        Of the replicate (`seed_of_replicate`), or of several: one call for all takes a fraction of the time.
     coordinates : int
         Up to `COORDINATES`.
     bits : {32, 64}
 
     Returns
     -------
-    uint32 or uint64 array, shape (coordinates, 1 + bits)
+    uint32 or uint64 array, shape (*seed.shape, coordinates, 1 + bits)
         The shift, then W_b. A row does not depend on how many there are.
     """
     return table_of(seed, np.arange(coordinates), bits)
 
 
-def owen_table(seed: int, coordinates: int, bits: int) -> Array:
+def owen_table(seed: Seed, coordinates: int, bits: int) -> Array:
     """Return the table of a replicate with Owen's scramble, as `table`: a row is the key, then W_b in reverse."""
     return owen_table_of(seed, np.arange(coordinates), bits)
 
@@ -87,30 +89,29 @@ def unscrambled(coordinates: Array, bits: int) -> Array:
     return np.concatenate([np.zeros_like(W[:, :1]), W], axis=1)
 
 
-def table_of(seed: int, coordinates: Array, bits: int) -> Array:
+def table_of(seed: Seed, coordinates: Array, bits: int) -> Array:
     """Return the rows of some coordinates of `table`.
 
     Random number 0 of a coordinate is its shift. Random number q + 1 makes column q of its matrix, which says what
     digit q of a number adds to the scrambled one: digits before q are 0, digit q is 1, those after it are the number's.
     """
-    W, random = _sequence(coordinates, bits).T, _random(seed, coordinates, bits).T
-    ones = WORDS[bits].type(1)
-    out = np.zeros((1 + bits, len(coordinates)), WORDS[bits])
-    out[0] = random[0]
-    scrambled = out[1:]
-    for q in range(bits):
-        place = WORDS[bits].type(bits - 1 - q)
-        column = ones << place
-        column = (random[q + 1] & (column - ones)) | column if q + 1 < bits else column
-        scrambled[q:] ^= (0 - ((W[q:] >> place) & ones)) & column  # no W_b with b < q has that digit
-    return np.ascontiguousarray(out.T)
+    W = _sequence(coordinates, bits).T[:, None]  # axes: b, replicates, coordinates
+    seeds = np.asarray(seed, np.uint64).reshape(-1)
+    out = np.empty((len(seeds), len(coordinates), 1 + bits), WORDS[bits])
+    together = max(1, _TOGETHER // max(1, len(coordinates)))  # so many replicates fit into a cache
+    for begin in range(0, len(seeds), together):
+        some = slice(begin, begin + together)
+        out[some] = _scrambled(W, _random(seeds[some], coordinates, bits))
+    return out.reshape(*np.shape(seed), len(coordinates), 1 + bits)
 
 
-def owen_table_of(seed: int, coordinates: Array, bits: int) -> Array:
+def owen_table_of(seed: Seed, coordinates: Array, bits: int) -> Array:
     """Return the rows of some coordinates of `owen_table`; the key is the first two words of a stream of Philox."""
-    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, OWEN_KEYS, coordinates, 0, 4))
-    key = low if bits == 32 else high << _HALF | low
-    return np.concatenate([key.astype(WORDS[bits])[:, None], reverse(_sequence(coordinates, bits))], axis=1)
+    seeds = np.asarray(seed, np.uint64)[..., None]
+    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seeds, OWEN_KEYS, coordinates, 0, 4))
+    key = (low if bits == 32 else high << _HALF | low).astype(WORDS[bits])[..., None]
+    reversed_sequence = reverse(_sequence(coordinates, bits))
+    return np.concatenate([key, np.broadcast_to(reversed_sequence, (*key.shape[:-1], bits))], axis=-1)
 
 
 def points(rows: Array, first: int, n: int) -> Array:
@@ -156,19 +157,32 @@ def _sequence(coordinates: Array, bits: int) -> Array:
     return W if bits == 64 else (W[:, :32] >> _HALF).astype(np.uint32)
 
 
-def _random(seed: int, coordinates: Array, bits: int) -> Array:
-    """Return the random numbers of the scramble, one a digit: shape (coordinates, bits).
+def _scrambled(W: Array, random: Array) -> Array:
+    """Return the tables of replicates by their random numbers, which have the shape (replicates, coordinates, bits)."""
+    bits, word = len(W), W.dtype.type
+    columns = np.ascontiguousarray(np.moveaxis(random, -1, 0))
+    out = np.zeros((1 + bits, *columns.shape[1:]), W.dtype)
+    out[0] = columns[0]
+    for q in range(bits):
+        digit = word(1) << word(bits - 1 - q)
+        column = digit | (columns[q + 1] & (digit - word(1))) if q + 1 < bits else digit
+        has_digit = word(0) - ((W[q:] >> word(bits - 1 - q)) & word(1))  # all ones; no W_b with b < q has it
+        out[1 + q :] ^= has_digit & column
+    return np.moveaxis(out, 0, -1)
+
+
+def _random(seeds: Array, coordinates: Array, bits: int) -> Array:
+    """Return the random numbers of the scramble, one a digit: shape (replicates, coordinates, bits).
 
     The upper halves of the first 32 are the words of groups 0 .. 7; those of the others have no use, and are 0. The
     lower halves are the words of groups 8 .. 23.
     """
-    groups = np.arange(8 if bits == 32 else 24)
-    four = philox.words(seed, SCRAMBLES, np.asarray(coordinates)[:, None], groups, 4)
-    words = np.stack(four, axis=-1).reshape(len(coordinates), -1)
+    four = philox.words(seeds[:, None, None], SCRAMBLES, coordinates[:, None], np.arange(8 if bits == 32 else 24), 4)
+    words = np.stack(four, axis=-1).reshape(len(seeds), len(coordinates), -1)
     if bits == 32:
         return words
-    out = words[:, 32:].astype(np.uint64)
-    out[:, :32] |= words[:, :32].astype(np.uint64) << _HALF
+    out = words[..., 32:].astype(np.uint64)
+    out[..., :32] |= words[..., :32].astype(np.uint64) << _HALF
     return out
 
 
