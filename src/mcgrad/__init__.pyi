@@ -7,6 +7,7 @@ from mcgrad.errors import (
     BackendError as BackendError,
     BackendWarning as BackendWarning,
     CacheWarning as CacheWarning,
+    ControlWarning as ControlWarning,
     JumpWarning as JumpWarning,
     McgradError as McgradError,
     MergeError as MergeError,
@@ -16,6 +17,7 @@ from mcgrad.errors import (
     ToleranceWarning as ToleranceWarning,
     TraceError as TraceError,
 )
+from mcgrad.inputs.control import Control as Control
 from mcgrad.inputs.integrand import Integrand as Integrand
 from mcgrad.inputs.objectives import elbo as elbo, iwae as iwae, kl as kl
 from mcgrad.jax.integrand import from_jax as from_jax

@@ -117,6 +117,10 @@ class JumpWarning(UserWarning):
     """A pathwise gradient that is biased where f, or the transform of q, jumps as a parameter moves."""
 
 
+class ControlWarning(UserWarning):
+    """The mean that was given for a control is not that of the draws."""
+
+
 class RareDrawsWarning(UserWarning):
     """A gradient is zero or too small, as the draws that its parameter moves are too rare for the number of draws."""
 

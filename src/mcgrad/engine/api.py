@@ -28,6 +28,8 @@ def estimate(
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
     covariance: bool = False,
+    control: Any = None,
+    coefficients: str = "sample",
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
@@ -59,7 +61,9 @@ def estimate(
         An objective has its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
-    params, data, wrt, cotangent, covariance, method, baseline, k, dtype, backend, threads, nonfinite, devices, output
+    params, data, wrt, cotangent, covariance, control, coefficients, method, baseline, k, dtype, backend, threads
+        As for `Estimator`.
+    nonfinite, devices, output
         As for `Estimator`.
     batched_params, batched_data, reduce, common_noise, proposal, antithetic
         As for `Estimator`.
@@ -92,6 +96,8 @@ def estimate(
         wrt=wrt,
         cotangent=cotangent,
         covariance=covariance,
+        control=control,
+        coefficients=coefficients,
         method=method,
         baseline=baseline,
         k=k,

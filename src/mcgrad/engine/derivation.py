@@ -14,11 +14,12 @@ from mcgrad.backends.host_values import wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.auto import planned
 from mcgrad.engine.groups import Groups
-from mcgrad.engine.options import Request
+from mcgrad.engine.options import Options, Request
 from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.common_noise import with_common_noise
+from mcgrad.gradients.controls import Controls, controlled
 from mcgrad.gradients.coverage import check_coverage
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import Problem, known_arrays
@@ -58,6 +59,8 @@ class Derivation:
         Its rows, where there are many.
     proposal : str
         How what draws come from in place of q prints; empty where they are q's own.
+    controls : Controls or None
+        Control variates of the Program.
     """
 
     name: str
@@ -71,10 +74,11 @@ class Derivation:
     pilots: Pilots
     batch: Batch | None
     proposal: str = ""
+    controls: Controls | None = None
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set the fields; pickles made before there were batches or proposals have none."""
-        vars(self).update({"batch": None, "proposal": ""} | dict(state))
+        """Set the fields; pickles made before there were batches, proposals or controls have none."""
+        vars(self).update({"batch": None, "proposal": "", "controls": None} | dict(state))
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -124,6 +128,10 @@ class Derivation:
         if plan.antithetic != options.antithetic:
             plan = replace(plan, antithetic=options.antithetic)
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
+        controls: Controls | None = None
+        if options.control:
+            refuse_with_controls(options, batch)
+            program, controls = controlled(plan, problem, wrt, program, options.control, options.coefficients)
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
         if batch and batch.common_noise:
@@ -146,8 +154,9 @@ class Derivation:
                 covariance=options.covariance,
             ),
             groups=Groups(plan.draws * problem.draws),
-            pilots=Pilots.of(plan, problem, wrt, dtype),
+            pilots=Pilots.of(plan, problem, wrt, dtype, controls),
             batch=batch,
+            controls=controls,
         )
 
     @property
@@ -169,6 +178,22 @@ class Derivation:
             f"dtype={self.dtype}",
         ]
         return ", ".join(parts)
+
+
+def refuse_with_controls(options: Options, batch: Batch | None) -> None:
+    """Refuse options that control variates do not go with.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for name, given in (("covariance", options.covariance), ("antithetic", options.antithetic)):
+        if given:
+            raise ParameterError(name, "True with control variates", "False, or control=None")
+    if batch is not None:
+        raise ParameterError("control", "control variates of a batch", "None, or a problem without batch axes")
+    if options.output == "device":
+        raise ParameterError("output", "'device' with control variates", "'host', or control=None")
 
 
 def _problem(

@@ -160,7 +160,7 @@ class Finisher:
         if not count:
             spoiled[:] = True
         elif (bad := every[values] | spoiled[values]).any():
-            spoiled |= self._components.derivatives_of(bad)
+            spoiled[: len(self._components)] |= self._components.derivatives_of(bad)
         spoiled &= ~self._fixed
         mean[spoiled] = norm[spoiled] = np.nan
         return Partial(Moments(count, mean, norm), nonfinite)

@@ -61,6 +61,13 @@ class Estimator(Stops):
         front.
     covariance : bool
         Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
+    control : None, "linear", "quadratic", Control, or a list of these
+        Control variates, which leave the mean as it is and reduce the variance: see docs/variance.md. "linear" takes
+        the noise of a draw and its squares, "quadratic" f's second-order model about the mean of normal draws, a
+        `Control` a function whose mean is known.
+    coefficients : {"sample", "pilot"}
+        Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
+        alone, without.
     method : str or dict
         How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
         and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict
@@ -144,6 +151,8 @@ class Estimator(Stops):
         wrt: str | Iterable[str] | None = None,
         cotangent: Any = None,
         covariance: bool = False,
+        control: Any = None,
+        coefficients: str = "sample",
         method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,
@@ -168,6 +177,8 @@ class Estimator(Stops):
             wrt=wrt,
             cotangent=cotangent,
             covariance=covariance,
+            control=control,
+            coefficients=coefficients,
             method=method,
             baseline=baseline,
             k=k,
@@ -209,7 +220,8 @@ class Estimator(Stops):
         return new
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
-        self._options = replace(options, params=None, data=None, cotangent=None, proposal=None)  # are in `inputs`
+        values: dict[str, Any] = dict.fromkeys(("params", "data", "cotangent", "proposal", "control"))
+        self._options = replace(options, **values)  # they are in `inputs` and in the Program
         self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
         self.plan, self.program, self.group = derived.plan, derived.program, derived.groups.size

@@ -21,6 +21,7 @@ from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames, Plan
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import REDUCE
+from mcgrad.inputs.control import PILOT, SAMPLE, controls
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 
@@ -40,6 +41,8 @@ class Options:
     wrt: str | Iterable[str] | None = None
     cotangent: Any = None
     covariance: bool = False
+    control: Any = None
+    coefficients: str = SAMPLE
     method: MethodNames = PATHWISE.name
     baseline: str | None = None
     k: int = GROUP
@@ -74,10 +77,12 @@ class Options:
         arguments.flag("covariance", self.covariance)
         arguments.flag("errors", self.errors)
         arguments.flag("antithetic", self.antithetic)
+        arguments.one_of("coefficients", self.coefficients, (SAMPLE, PILOT))
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
             "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # iterators can be read only once
+            "control": controls(self.control),
             "batched_params": arguments.names("batched_params", self.batched_params),
             "batched_data": arguments.names("batched_data", self.batched_data),
             "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,

@@ -1,6 +1,6 @@
 """All pilots of a plan: before a run they compute inputs of its Program, from a few draws each.
 
-`pilot` computes baselines, `steps` the points of differences.
+`pilot` computes baselines, `steps` the points of differences, `control_pilot` coefficients of control variates.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad.arrays import all_to_host
+from mcgrad.engine.control_pilot import ControlPilot
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.threads import in_order
+from mcgrad.gradients.controls import Controls
 from mcgrad.gradients.plan import Plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.spaces import Input, Values
@@ -32,20 +34,27 @@ class Pilots:
         Pilot of the baselines, which are means of Vars.
     steps : Steps or None
         Chooses the points of differences.
+    controls : ControlPilot or None
+        Computes the coefficients of control variates, from what the others have computed.
     """
 
     means: Pilot | None
     steps: Steps | None
+    controls: ControlPilot | None = None
 
     @classmethod
-    def of(cls, plan: Plan, problem: Problem, wrt: Sequence[str], dtype: str) -> Self:
-        """Return the pilots for the methods of some parameters."""
+    def of(cls, plan: Plan, problem: Problem, wrt: Sequence[str], dtype: str, controls: Controls | None = None) -> Self:
+        """Return the pilots for the methods of some parameters, and for control variates."""
         means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
-        return cls(Pilot(means, dtype) if means else None, Steps(problem, moved, dtype) if moved else None)
+        return cls(
+            Pilot(means, dtype) if means else None,
+            Steps(problem, moved, dtype) if moved else None,
+            ControlPilot(controls) if controls else None,
+        )
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return self.means is not None or self.steps is not None
+        return self.means is not None or self.steps is not None or self.controls is not None
 
     def of_rows(self, values: Values, by_row: Container[Input], rows: int, seeds: Seeds, threads: int) -> Values:
         """Return the inputs that they compute in many rows, with the rows on the first axis.
@@ -99,4 +108,5 @@ class Pilots:
         if not self:
             return {}
         here = all_to_host(values)
-        return {**(self.means(here, seed) if self.means else {}), **(self.steps(here) if self.steps else {})}
+        found = {**(self.means(here, seed) if self.means else {}), **(self.steps(here) if self.steps else {})}
+        return found | self.controls({**here, **found}, seed) if self.controls else found

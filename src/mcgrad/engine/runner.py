@@ -9,6 +9,7 @@ from mcgrad.arrays import any_on_device, synchronize
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
 from mcgrad.engine.call import Call
+from mcgrad.engine.control_results import in_results, warn_of_wrong_means
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
 from mcgrad.engine.epilogue import Finisher, nonfinite_message
@@ -21,6 +22,7 @@ from mcgrad.engine.rows_in_streams import RowsInStreams
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
 from mcgrad.ir.spaces import Values
+from mcgrad.moments import Moments
 from mcgrad.results.estimate import Estimate
 
 
@@ -82,6 +84,10 @@ class Runner:
         if partial.nonfinite and self._nonfinite == "raise":
             raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(call.n), derived.groups.size))
         self._warn(partial, values, call.n)
+        control = None
+        if derived.controls and derived.pilots.controls:
+            control = in_results(derived.controls, values, derived.pilots.controls.draws)
+            warn_of_wrong_means(derived.controls, partial.moments)
         return Estimate(
             partial.moments,
             derived.components,
@@ -98,6 +104,7 @@ class Runner:
             group=derived.groups.size,
             antithetic=derived.plan.antithetic,
             device=self._device,
+            control=control,
         )
 
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
@@ -108,8 +115,11 @@ class Runner:
         if self._along and derived.q.bridges is not None:
             warn_of_gaps(derived.q, values, self._along, n)
             self._along = []
-        components, random = derived.components, self._finish.random
-        warn_of_rare_draws(derived.q, values, components, partial.moments, random, n, derived.dtype)
+        components, random, moments = derived.components, self._finish.random, partial.moments
+        if derived.controls:
+            size = len(components)
+            moments, random = Moments(moments.count, moments.mean[:size], moments.norm[:size]), random[:size]
+        warn_of_rare_draws(derived.q, values, components, moments, random, n, derived.dtype)
 
 
 def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispatched:

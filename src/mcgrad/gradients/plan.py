@@ -95,6 +95,10 @@ class Plan:
         ParameterError
             A method does not apply.
         """
+        return simplify(Program(tuple(self.outputs(problem, wrt, dtype)), dtype))
+
+    def outputs(self, problem: Problem, wrt: Sequence[str], dtype: str) -> list[Output]:
+        """Make the outputs of that Program, as they are before `simplify`."""
         by_draws = any(method.by_draws for method in self.methods.values()) and problem.draws == 1
         value = problem.integrand(problem.params, problem.params, by_draws) if problem.is_whole else problem.result
         check_size(problem, wrt, self.covariance)
@@ -107,7 +111,7 @@ class Plan:
             outputs = [*of_pairs(Program(tuple(outputs), dtype)).outputs]
         if self.covariance:
             outputs.append(Output(COVARIANCE, products(problem, _whole(outputs[0]))))
-        return simplify(Program(tuple(outputs), dtype))
+        return outputs
 
     def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
         """Return the inputs of the Program that are means of a pilot: none where nothing has such."""

@@ -94,6 +94,7 @@ class Problem:
     ) -> None:
         self.f, self.q, self._batch, self.proposal = f, q, batch, proposal
         self._source = proposal.p if proposal else q  # of the draws
+        self._given = params, data
         self.own, self._others = tuple(q.flat_params), tuple(params)
         shapes = {path: np.shape(x) for path, x in [*q.flat_params.items(), *params.items()]}
         self.params = {path: self._input(param(path), shape) for path, shape in shapes.items()}
@@ -259,6 +260,20 @@ class Problem:
             self.data[name], self.values[name] = input_(path, shape, Space.COTANGENT, path in by_row), x
             found.append(self.data[name])
         return found[0] if "" in self.shapes else joined(found)
+
+    @property
+    def eps(self) -> dict[str, Var]:
+        """The noise of a draw, by path."""
+        return self._eps
+
+    @property
+    def known_data(self) -> dict[str, Any]:
+        """The user's data, by name: Vars, or arrays where they may index."""
+        return of_space(self._known, Space.DATA)
+
+    def of_function(self, h: Callable[..., Any]) -> Problem:
+        """Return the problem of another function of the same draws, parameters and data."""
+        return Problem(h, self.q, *self._given, self._batch, proposal=self.proposal)
 
     @property
     def is_whole(self) -> bool:

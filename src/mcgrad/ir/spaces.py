@@ -30,6 +30,8 @@ class Space(StrEnum):
     VALUE = "value"  # at which a density is evaluated, by the path of the draw
     COTANGENT = "cotangent"  # weights of the numbers that f returns in what is differentiated, by the path of the array
     ORIGIN = "origin"  # about which products of the numbers that f returns are averaged
+    CONTROL = "control"  # of control variates: coefficients, means, and what makes controls uncorrelated, by number
+    TANGENT = "tangent"  # in whose direction a gradient is differentiated, by the path of the draw
     POWER = "power"  # of two, with which an output is multiplied, by the number of the output
 
 

@@ -19,6 +19,7 @@ from mcgrad.arrays import to_device
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
+from mcgrad.results.control import Controlled, described
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value
 from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line, stopping_lines
@@ -28,6 +29,7 @@ from mcgrad.results.ratio import Whole
 from mcgrad.results.result import Result
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
+from mcgrad.system.printable import line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +85,8 @@ class Estimate(Result):
     problem : str or callable
         Fingerprint of integrand, distribution, parameters and data, or a function that works it out when it is needed:
         estimates merge where fingerprints are equal.
+    control : Controlled, optional
+        Control variates: how `moments`, which then has their means and products, too, becomes that of the components.
     device : bool
         Whether `grad` and `grad_stderr` are on a device: the current one, in the stream that is current when the
         estimate is made.
@@ -107,6 +111,7 @@ class Estimate(Result):
     antithetic: bool = False
     device: bool = False
     stopping: Stopping | None = None
+    control: Controlled | None = None
 
     def __post_init__(self) -> None:
         if self.device:
@@ -131,21 +136,26 @@ class Estimate(Result):
         """Standard errors of `grad`, component by component."""
         return super().grad_stderr if not self.device else dict(tree.unflatten(self._grad_stderr))
 
+    @cached_property
+    def finished(self) -> Moments:
+        """The moments of the components: with control variates what these leave, else `moments`."""
+        return self.control.finished(self.moments) if self.control else self.moments
+
     @property
     def _value(self) -> dict[str, Any]:
-        return self.components.value_in(self.moments.estimate)
+        return self.components.value_in(self.finished.estimate)
 
     @property
     def _stderr(self) -> dict[str, Any]:
-        return self.components.value_in(self.moments.stderr)
+        return self.components.value_in(self.finished.stderr)
 
     @cached_property
     def _grad(self) -> dict[str, Any]:
-        return self._by_path(self.moments.estimate)
+        return self._by_path(self.finished.estimate)
 
     @cached_property
     def _grad_stderr(self) -> dict[str, Any]:
-        return self._by_path(self.moments.stderr)
+        return self._by_path(self.finished.stderr)
 
     def _by_path(self, vector: Float64Array) -> dict[str, Any]:
         """Return the gradient's components by dotted path, as floats and arrays, or as arrays on the device."""
@@ -155,12 +165,12 @@ class Estimate(Result):
 
     def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
         """Return the value and gradients as single arrays."""
-        components, vector = self.components, self.moments.stderr if errors else self.moments.estimate
+        components, vector = self.components, self.finished.stderr if errors else self.finished.estimate
         return [flat_value(components, vector), *(flat_gradient(components, vector, path) for path in paths)]
 
     @cached_property
     def _whole(self) -> Whole:
-        components, moments = self.components, self.moments
+        components, moments = self.components, self.finished
         numbers = components.values
 
         def gradients() -> dict[str, tuple[int, Float64Array]]:
@@ -206,6 +216,10 @@ class Estimate(Result):
 
     # Merging
 
+    @property
+    def _kinds_of_controls(self) -> Any:
+        return self.control.kinds if self.control else None
+
     def merge(self, other: Estimate) -> Estimate:
         """Return the estimate over the draws of both.
 
@@ -250,6 +264,7 @@ class Estimate(Result):
             "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
             **record.of_components(self.components),
             **record.of_stopping(self.stopping),
+            **({"control": self.control.to_dict()} if self.control else {}),
             "moments": record.of_moments(self.moments),
         }
 
@@ -266,9 +281,11 @@ class Estimate(Result):
         return f"Estimate(value of shape {shapes_line(self.components)}, n={self.n}, grad={{{grad}}})"
 
     def __str__(self) -> str:
-        table = lines(self.moments.estimate, self.moments.stderr, self._degrees, self.components, self._looks)
+        table = lines(self.finished.estimate, self.finished.stderr, self._degrees, self.components, self._looks)
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
+        if self.control:
+            how = [*how, line(described(self.control, self.finished, self.components.values.stop))]
         few = few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
         return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])

@@ -14,6 +14,7 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
 from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results.components import Components
+from mcgrad.results.control import of_fields
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, loads, verify_digest
@@ -22,7 +23,7 @@ FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 OF_ARRAYS = ("value_shapes", "contracted", "covariance")  # only in results whose components are not of one number
 LATER = frozenset(
-    {"method", "choice", "group", "digest", "stopping", "antithetic", *OF_ARRAYS}
+    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", *OF_ARRAYS}
 )  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
@@ -79,8 +80,13 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     ranges, group, groups = draws(fields)
     components = components_of(fields)
     nonfinite, omitted = integer("nonfinite", fields["nonfinite"], 0, groups), flag("omitted", fields["omitted"])
+    control = None
+    if "control" in fields:
+        control = of_fields(fields["control"], len(components), numbers)
+    size = control.size if control else len(components)
     found = {
-        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, len(components)),
+        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, size),
+        "control": control,
         "components": components,
         "ranges": ranges,
         "nonfinite": nonfinite,

@@ -159,8 +159,14 @@ class Result:
             "methods": self.method,
             "kinds of pairs": "antithetic" if self.antithetic else "none",
             "groups of draws": self.group,
+            "control variates": self._kinds_of_controls,
             "treatments of non-finite draws": self.omitted,
         }
+
+    @property
+    def _kinds_of_controls(self) -> Any:
+        """Control variates and where their coefficients come from; None without any."""
+        return None
 
     def _in_order(self, other: Self, kind: type[Self], name: str) -> tuple[Self, Self, dict[str, Any]]:
         """Return two estimates that merge in the order of their draws, and what follows for both from what each says.

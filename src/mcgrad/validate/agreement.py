@@ -94,7 +94,7 @@ class _Numbers(NamedTuple):
 def _numbers(estimate: Estimate | BatchEstimate) -> _Numbers:
     if isinstance(estimate, BatchEstimate):
         return _of_batch(estimate)
-    moments = estimate.moments
+    moments = estimate.finished
     tolerances = np.full(len(moments.mean), SAME_ERROR)
     return _Numbers(moments.estimate, moments.stderr, tolerances, lambda i: str(estimate.components[i]))
 

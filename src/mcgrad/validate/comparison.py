@@ -321,7 +321,7 @@ class _Gradient(NamedTuple):
 def _gradient(estimate: Estimate | BatchEstimate) -> _Gradient:
     components, where = estimate.components, estimate.components.gradient
     if not isinstance(estimate, BatchEstimate):
-        means, errors = estimate.moments.estimate[where], estimate.moments.stderr[where]
+        means, errors = estimate.finished.estimate[where], estimate.finished.stderr[where]
         return _Gradient(means, errors, lambda: tuple(map(str, components[where])))
     moments, over = estimate.moments, components.over_rows(estimate.shared)
     shared = over[over.gradient]
