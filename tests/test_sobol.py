@@ -131,6 +131,30 @@ def test_owens_scramble_changes_digits_in_different_intervals_independently(bits
     assert np.abs(z[np.tril_indices(64, -1, 63)]).max() < 5.5
 
 
+@BITS
+def test_each_digit_changes_all_later_ones_half_of_the_time(bits):
+    """Of the hash: over 4,096 numbers and keys, |z| < 5.5 for each of the 496 (2,016) pairs of digits."""
+    word, n = f"u{bits // 8}", 4096
+    x, keys = np.random.default_rng(8).integers(0, 2**bits, (2, n), word, False)
+    for digit in range(bits):
+        changed = sobol.owen_hash(x, keys) ^ sobol.owen_hash(x ^ np.array(1 << digit, word), keys)
+        often = np.unpackbits(changed[:, None].view(np.uint8), axis=1, bitorder="little").mean(axis=0)
+        assert not often[:digit].any()
+        assert often[digit] == 1
+        assert np.abs(often[digit + 1 :] - 0.5).max(initial=0) < 5.5 * 0.5 / np.sqrt(n)
+
+
+@SCRAMBLES
+@pytest.mark.parametrize("n", [1, 32])
+def test_the_variance_of_a_mean_is_that_of_owens_scramble(name, n):
+    """Of the mean of u over one point in each of n strata, uncorrelated inside of them: n**-3 / 12."""
+    seeds = np.array([sobol.seed_of_replicate(77, r) for r in range(2000)], np.uint64)
+    rows = POINT_SETS[name].table(seeds, np.arange(1), 64)
+    u = INVERSE_UNIFORM.float64(POINT_SETS[name].points(rows.reshape(-1, 65), 0, n)).reshape(2000, n)
+    squares = (u.mean(axis=1) - 0.5) ** 2
+    assert abs(squares.mean() - n**-3 / 12) < 5 * squares.std() / np.sqrt(len(squares))
+
+
 @SCRAMBLES
 def test_means_of_replicates_are_unbiased_and_their_errors_fall(name):
     """Of prod exp(u) in four dimensions: |z| < 5 over 300 replicates, and an error far below that of random points."""
