@@ -18,6 +18,7 @@ from mcgrad.noise import streams
 FEWEST, MOST = 1024, 4096  # draws
 EACH = 16  # draws for each control of a component
 NUMBERS = 1 << 22  # samples that are kept, of which more draws would be
+USABLE = 0.5  # of the draws, in which a control has to be finite
 DEVIATION = Input(Space.CONTROL, "deviation")
 
 
@@ -32,8 +33,8 @@ class ControlPilot:
     -----
     It interprets draws of the same seed in streams of their own: 1,024, or 16 for each control of a component, up to
     4,096. So coefficients are independent of the draws that they serve, and the same on every backend and for every
-    range of draws. Draws that are not finite are left out. A control that others explain, up to rounding, has no
-    coefficient.
+    range of draws. Draws that are not finite are left out. A control that others explain, up to rounding, or that is
+    not finite in most draws, has no coefficient.
     """
 
     def __init__(self, controls: Controls) -> None:
@@ -64,7 +65,9 @@ class ControlPilot:
         """Return the inputs of the Program, and the standard deviations of its components without controls."""
         with self._per_draw.kernel.limits():
             samples = self._per_draw(inputs, seed, self.draws)
-        samples = samples[:, np.isfinite(samples).all(axis=0)]
+        known = np.isfinite(samples)
+        samples[known.mean(axis=1) < USABLE], known[known.mean(axis=1) < USABLE] = 0.0, True
+        samples = samples[:, known.all(axis=0)]
         if samples.shape[1] <= 1:
             samples = np.zeros((len(samples), 2))
         means = samples.mean(axis=1)

@@ -15,6 +15,7 @@ from mcgrad.gradients.known_control import Known
 from mcgrad.gradients.linear_control import Linear, Noises
 from mcgrad.gradients.plan import Plan
 from mcgrad.gradients.problem import Problem
+from mcgrad.gradients.quadratic_control import Quadratic
 from mcgrad.inputs.control import LINEAR, SAMPLE, Control
 from mcgrad.ir.build import apply, broadcast, reduce, reshape
 from mcgrad.ir.program import Output, Program, Shape, Var
@@ -178,11 +179,14 @@ class _Made:
             noises = Noises(problem, plan.group)
             self.linear = {value: noises.of_value(), **{path: noises.of_gradient(path) for path in paths}}
         for control in controls:
-            if isinstance(control, Control):
-                known = Known(control, problem, plan.group)
-                self._add(control.name, {value: known.of_value()})
-                for method, of_method in plan.paths(wrt).items():
-                    self._add(control.name, known.of_gradients(method, of_method))
+            if control == LINEAR:
+                continue
+            of = Known(control, problem, plan.group) if isinstance(control, Control) else Quadratic(problem)
+            name = control.name if isinstance(control, Control) else ""
+            gradients: dict[str, list[Var]] = {}
+            for method, of_method in plan.paths(wrt).items():
+                gradients |= of.of_gradients(method, of_method)
+            self._add(name, {value: of.of_value(), **gradients})
         for path, changes in by_draw.items():
             if not changes:  # it has no variance
                 self.linear.pop(path, None)
@@ -248,7 +252,7 @@ class _Assembly:
         white = [*linear.every, *own]
         for i, (name, x) in enumerate(others):
             x = self._whitened(of, i, x, white, len(linear.every))
-            if self._sampled or name:
+            if name:
                 place = self._place(x)
                 self.watched.append(Watched(name, out.path, slice(place, place + x.size)))
             b = problem.computed(of.coefficient(len(white)), g.shape)
@@ -265,12 +269,13 @@ class _Assembly:
         return replace(out, var=left)
 
     def _whitened(self, of: OutputControls, i: int, x: Var, white: Sequence[Var], every: int) -> Var:
-        """A control without what others explain of it, over its standard deviation."""
+        """A control without what others explain of it, over its standard deviation; 0 where that is not known."""
         for j, before in enumerate(white):
             shape = (*x.shape, *before.shape) if j < every else x.shape
             a = self._problem.computed(of.whitening(i, j), shape)
             x = apply("subtract", x, _total(a, before, x.shape) if j < every else apply("multiply", a, before))
-        return apply("multiply", x, self._problem.computed(of.whitening(i, -1), x.shape))
+        factor = self._problem.computed(of.whitening(i, -1), x.shape)
+        return apply("where", apply("not_equal", factor, 0.0), apply("multiply", x, factor), 0.0)
 
     def _number(self, x: Var) -> int:
         return len(self._outputs) + self._numbers.setdefault(x, len(self._numbers))

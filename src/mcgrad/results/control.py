@@ -181,7 +181,8 @@ class Controlled:
         """Return by how much the controls divide the variance of each component; NaN where it has none."""
         with np.errstate(all="ignore"):
             ratio: Float64Array = np.square(self.deviation / moments.deviation)
-        ratio[(self.deviation == 0) | np.isnan(moments.deviation)] = np.nan
+        none = (moments.norm == 0) & (moments.mean == 0)  # as entries of a parameter that are not free
+        ratio[(self.deviation == 0) | np.isnan(moments.deviation) | none] = np.nan
         return ratio
 
     # Files
