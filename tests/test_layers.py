@@ -13,7 +13,7 @@ LAYERS = """
     tree moments
     cache arrays
     noise reals
-    results ir
+    results ir paths
     differentiate trace
     simplify codegen toolchain
     functions
