@@ -179,3 +179,73 @@ def test_it_is_verified_and_compared():
         f, NORMAL, 8000, methods=["pathwise", "score+optimal"], proposal=given["proposal"], backend="numpy"
     )
     assert found.biased == {}
+
+
+def test_the_effective_sample_size_is_that_of_the_weights():
+    p = mg.Normal(0.5, 1.3)
+    z = p.sample(N, 3)
+    w = np.exp(NORMAL.log_prob(z) - p.log_prob(z))
+    exact = np.sum(w) ** 2 / np.sum(w**2)
+    est = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, **NUMPY)
+    assert est.effective_sample_size == pytest.approx(exact, rel=1e-12)
+    grouped = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, method="score+leave_one_out", **NUMPY)
+    assert grouped.effective_sample_size == pytest.approx(exact, rel=0.03)  # by the means of groups of 8
+    narrow = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, backend="cpu", dtype="float32", seed=3)
+    assert narrow.effective_sample_size == pytest.approx(exact, rel=0.02)
+    rows = mg.Normal(np.array([0.0, 0.4]), 1.0, batch_ndim=1)
+    for options in ({}, {"common_noise": True}, {"reduce": "sum"}):
+        found = mg.estimate(lambda z: z**2, rows, N, proposal=p, **options, **NUMPY).effective_sample_size
+        assert found.shape == (2,)
+        assert found[0] == pytest.approx(exact, rel=0.02)
+    for est in (mg.estimate(np.sin, NORMAL, 100, **NUMPY), mg.estimate(np.sin, rows, 100, **NUMPY)):
+        with pytest.raises(mg.ParameterError, match=r"^effective_sample_size: given an estimate without weights"):
+            _ = est.effective_sample_size
+
+
+def test_a_heavy_tail_is_warned_of():
+    light = mg.Normal(0.5, 0.3)  # weights have no mean square
+    with pytest.warns(mg.WeightsWarning, match=r"Pareto k of \d\.\d\d or more, above 0\.7: few draws decide") as found:
+        est = mg.estimate(lambda z: z**2, NORMAL, N, proposal=light, **NUMPY)
+    assert found[0].filename == __file__
+    assert est.pareto_k > 0.7
+    with pytest.warns(mg.WeightsWarning, match=r"^value: .* is zero but for fewer than five draws"):
+        est = mg.estimate(beyond, NORMAL, N, proposal=light, **NUMPY)
+    assert est.pareto_k == np.inf
+    rows = mg.Normal(np.array([0.5, 4.0]), 1.0, batch_ndim=1)
+    with pytest.warns(mg.WeightsWarning, match=r"^\S+ of row 1: .* Pareto k"):
+        mg.estimate(lambda z: z**2, rows, N, proposal=mg.Normal(0.5, 0.9), wrt=(), **NUMPY)
+
+
+def test_the_tail_of_what_is_averaged_counts_and_not_that_of_the_weights():
+    estimator = mg.Estimator(beyond, NORMAL, proposal=HIGH, backend="numpy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        est, later = estimator(N, 3), estimator(N, 3)
+    assert est.effective_sample_size < 100  # of other functions
+    assert est.pareto_k < 0
+    assert later.pareto_k == est.pareto_k  # found when it is asked for
+    assert estimator(N, 3, loc=0.2).pareto_k != est.pareto_k
+    with pytest.warns(mg.WeightsWarning, match=r"^(loc|scale): "):
+        mg.estimate(beyond, NORMAL, N, proposal=HIGH, method="score+mean", **NUMPY)  # the weights times a constant
+    assert np.isnan(estimator(20).pareto_k)
+    with pytest.raises(mg.ParameterError, match=r"^pareto_k: given an estimate without weights"):
+        _ = mg.estimate(np.sin, NORMAL, 100, **NUMPY).pareto_k
+
+
+def test_files_pickles_and_merges_keep_both():
+    estimator = mg.Estimator(lambda z: z**2, NORMAL, proposal=mg.Normal(0.5, 1.3), backend="numpy")
+    first, second = estimator(3000, 7), estimator(4000, 7, first=3000)
+    both = first.merge(second)
+    assert both.pareto_k == max(first.pareto_k, second.pareto_k)
+    assert both.effective_sample_size == pytest.approx(estimator(7000, 7).effective_sample_size, rel=1e-12)
+    for again in (mg.Estimate.from_json(both.to_json()), pickle.loads(pickle.dumps(both))):
+        assert (again.pareto_k, again.effective_sample_size) == (both.pareto_k, both.effective_sample_size)
+        assert str(again) == str(both)
+    assert f"Pareto k of the weighted draws {both.pareto_k:.2f}; effective sample size" in str(both)
+    few = estimator(20)
+    assert np.isnan(mg.Estimate.from_json(few.to_json()).pareto_k)
+    rows = mg.estimate(np.sin, mg.Normal(np.zeros(2), 1.0, batch_ndim=1), 100, proposal=mg.Normal(0.0, 1.1), **NUMPY)
+    again = mg.BatchEstimate.from_json(rows.to_json())
+    assert (again.effective_sample_size == rows.effective_sample_size).all()
+    with pytest.raises(mg.ParameterError, match=r"^pareto_k: given 'much'"):
+        mg.Estimate.from_dict({**both.to_dict(), "pareto_k": "much"})

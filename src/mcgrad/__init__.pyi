@@ -16,6 +16,7 @@ from mcgrad.errors import (
     RareDrawsWarning as RareDrawsWarning,
     ToleranceWarning as ToleranceWarning,
     TraceError as TraceError,
+    WeightsWarning as WeightsWarning,
 )
 from mcgrad.inputs.control import Control as Control
 from mcgrad.inputs.integrand import Integrand as Integrand

@@ -129,6 +129,10 @@ class ToleranceWarning(UserWarning):
     """A run until its error is within a tolerance has ended at a limit before that."""
 
 
+class WeightsWarning(UserWarning):
+    """Draws of a proposal whose weights have so heavy a tail that standard errors are not to be trusted."""
+
+
 class MergeError(McgradError, ValueError):
     """Estimates that cannot be merged: of different problems, seeds or dtypes, or with draws in common."""
 

@@ -19,7 +19,7 @@ from mcgrad.gradients.common_noise import DIFFERENCES, TOTAL, TOTAL_COVARIANCE
 from mcgrad.inputs.batch import Batch
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Float64Array, Moments
-from mcgrad.results.components import COVARIANCE, VALUE, Components
+from mcgrad.results.components import COVARIANCE, VALUE, WEIGHT, Components
 from mcgrad.results.row_moments import RowMoments
 
 
@@ -75,7 +75,8 @@ class CommonNoise:
         self._slices = {
             out.path: where for out, where in zip(self._program.outputs, self._program.slices(), strict=True)
         }
-        self._by_row = [VALUE, *self._components.shapes, *([COVARIANCE] if self._components.covariance else [])]
+        further = {COVARIANCE: self._components.covariance, WEIGHT: self._components.weighted}
+        self._by_row = [VALUE, *self._components.shapes, *(path for path, there in further.items() if there)]
         self._summed = [*self._over_rows.shapes]
         differ = np.concatenate([np.full(out.var.size, out.var.by_draw) for out in self._program.outputs])
         self.random = self._columns(differ)[0]

@@ -123,10 +123,13 @@ class Derivation:
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
-        if plan.covariance != options.covariance:
-            plan = replace(plan, covariance=options.covariance)
-        if plan.antithetic != options.antithetic:
-            plan = replace(plan, antithetic=options.antithetic)
+        changed = {
+            "covariance": options.covariance,
+            "antithetic": options.antithetic,
+            "weighted": proposal is not None,
+        }
+        if any(getattr(plan, name) != value for name, value in changed.items()):
+            plan = replace(plan, **changed)
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         controls: Controls | None = None
         if options.control:
@@ -152,6 +155,7 @@ class Derivation:
                 problem.shapes,
                 contracted=not problem.is_whole,
                 covariance=options.covariance,
+                weighted=plan.weighted,
             ),
             groups=Groups(plan.draws * problem.draws),
             pilots=Pilots.of(plan, problem, wrt, dtype, controls),

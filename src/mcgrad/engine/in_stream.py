@@ -133,7 +133,7 @@ class InStreams:
             where = components.slices[path]
             moved[where.start] = end
             end += where.stop - where.start
-        return {(moved[a], moved[a] + b - a): x for (a, b), x in found.items()}
+        return {(moved[a], moved[a] + b - a): x for (a, b), x in found.items() if a in moved}
 
     def _order(self, wrt: tuple[str, ...]) -> list[int]:
         """Return the components: the value, then the gradient in the order of some parameters."""

@@ -5,6 +5,7 @@ What `Runner` does for one problem.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,14 +23,17 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import Finished, RowFinisher
+from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
-from mcgrad.noise.rows import draws_of_row
+from mcgrad.noise.rows import draws_of_row, first_of_row, seed_of
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.row_moments import RowMoments
+
+LOOKED_AT = 4  # rows, in which tails of weights are looked for
 
 
 class RowRunner:
@@ -66,6 +70,7 @@ class RowRunner:
             layout = self._components, self._over_rows
             self._common = CommonNoise(derived, self._batch, layout, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
+        self._tails = Tails(derived) if derived.components.weighted and not self._common else None
 
     @property
     def most(self) -> int:
@@ -188,7 +193,24 @@ class RowRunner:
         averaged, seconds, backend = self._average(values, numbers, call)
         finished = self.finish(averaged, values, self._nonfinite == "omit")
         self._check(*finished, values, shape, call.n)
+        if self._tails and len(numbers):
+            self._warn_of_tails(self._tails, values, shape, numbers, call)
+            self._tails = None
         return finished, seconds, backend
+
+    def _warn_of_tails(
+        self, tails: Tails, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call
+    ) -> None:
+        """Warn of the row with the heaviest tail of weighted draws, of a few rows."""
+        groups, dtype = self._derived.groups, self._derived.dtype
+        found = []
+        for row in sorted({int(i) for i in np.linspace(0, len(numbers) - 1, LOOKED_AT)}):
+            first = first_of_row(int(numbers[row]), dtype) + groups.of(call.first)
+            of_row, seed = self._of_row(values, row), seed_of(call.of_rows, row)
+            found.append((tails.of_draws(of_row, seed, first, groups.of(call.n)), row))
+        tail, row = max(found, key=lambda pair: pair[0].k if pair[0].k == pair[0].k else -math.inf)
+        place = [int(i) for i in np.unravel_index(row, shape)]
+        warn_of_tail(tail, f" of row {place[0] if len(place) == 1 else place}")
 
     def _check(
         self, moments: RowMoments, nonfinite: npt.NDArray[np.int64], values: Values, shape: Shape, n: int

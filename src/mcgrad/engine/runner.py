@@ -5,6 +5,9 @@ An Estimator checks the arguments of a call and passes them to its `Runner`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from mcgrad.arrays import any_on_device, synchronize
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
@@ -19,6 +22,7 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.rows_in_streams import RowsInStreams
+from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
 from mcgrad.ir.spaces import Values
@@ -52,6 +56,8 @@ class Runner:
     def __init__(self, derived: Derivation, options: Options, ran: str | None) -> None:
         self._derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
         self._along = derived.plan.along(derived.wrt)
+        self._tails = Tails(derived) if derived.components.weighted and not derived.batch else None
+        self._looked = False
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed, derived.plan.antithetic)
         self.dispatched = _dispatched(derived, options, ran)
         self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
@@ -88,6 +94,7 @@ class Runner:
         if derived.controls and derived.pilots.controls:
             control = in_results(derived.controls, values, derived.pilots.controls.draws)
             warn_of_wrong_means(derived.controls, partial.moments)
+        tail = self._tail(values, call) if self._tails else math.nan
         return Estimate(
             partial.moments,
             derived.components,
@@ -105,7 +112,18 @@ class Runner:
             antithetic=derived.plan.antithetic,
             device=self._device,
             control=control,
+            tail=tail,
         )
+
+    def _tail(self, values: Values, call: Call) -> float | Callable[[], float]:
+        """Return the tail of weighted draws: found now, with a warning, in the first call, and later in others."""
+        assert self._tails
+        if self._looked:
+            return self._tails.later(values, call, self._derived.inputs.fixed)
+        self._looked = True
+        found = self._tails(values, call)
+        warn_of_tail(found)
+        return found.k
 
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change."""

@@ -19,6 +19,7 @@ from mcgrad.ir.program import Output, Program, Var
 from mcgrad.simplify.fixed_point import simplify
 
 VALUE = "value"
+WEIGHT = "importance weight"
 AUTO = "auto"
 MOST = 1 << 24  # elements of a Jacobian, and products of a covariance
 GROUP = 8  # draws that share their baselines, where nothing else is asked for
@@ -44,6 +45,8 @@ class Plan:
         Whether the Program has outputs for the covariance of the value.
     antithetic : bool
         Whether a draw of the Program is a pair of a draw and its mirror image.
+    weighted : bool
+        Whether it has one for the weights of a proposal's draws.
     """
 
     methods: dict[str, Method]
@@ -52,6 +55,7 @@ class Plan:
     reason: str = ""
     covariance: bool = False
     antithetic: bool = False
+    weighted: bool = False
 
     @property
     def method(self) -> str | dict[str, str]:
@@ -107,11 +111,14 @@ class Plan:
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
         (mean,) = averaged([value], self.group)
         outputs = [Output(VALUE, mean), *(Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt)]
+        weights = averaged([problem.weight(problem.fixed)], self.group) if self.weighted else []
+        last = [Output(WEIGHT, weight) for weight in weights]
         if self.antithetic:
-            outputs = [*of_pairs(Program(tuple(outputs), dtype)).outputs]
+            both = [*of_pairs(Program((*outputs, *last), dtype)).outputs]
+            outputs, last = both[: len(outputs)], both[len(outputs) :]
         if self.covariance:
             outputs.append(Output(COVARIANCE, products(problem, _whole(outputs[0]))))
-        return outputs
+        return [*outputs, *last]
 
     def pilot(self, problem: Problem, wrt: Sequence[str]) -> list[Mean]:
         """Return the inputs of the Program that are means of a pilot: none where nothing has such."""

@@ -27,6 +27,7 @@ from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
 from mcgrad.results.stopping import Stopping
+from mcgrad.results.weights import of_weights
 
 
 class Difference(NamedTuple):
@@ -243,6 +244,14 @@ class BatchEstimate(Result):
     def size(self) -> int:
         """Number of rows."""
         return math.prod(self.batch_shape)
+
+    @property
+    def effective_sample_size(self) -> NDArray[np.float64]:
+        """Of each row, of the batch shape: as of an `Estimate`."""
+        self._check_weighted("effective_sample_size")
+        where, moments = self.components.weight, self.moments
+        means, norms = moments.means[:, where], moments.norms[:, where]
+        return of_weights(means, norms, moments.counts[:, None], self.group).reshape(self.batch_shape)
 
     @property
     def draws_per_second(self) -> float:

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 FORMAT = "mcgrad.BatchEstimate/1"
 PLAIN = ("n", "reduce", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 RESULTS = ("value", "stderr", "grad", "grad_stderr")  # which follow from the others
+ESS = "effective_sample_size"
 FIELDS = frozenset({
     "format", *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
-LATER = frozenset({DIGEST, "stopping", "antithetic", *RESULTS, *record.OF_ARRAYS})  # which not all have
+LATER = frozenset({DIGEST, "stopping", "antithetic", ESS, *RESULTS, *record.OF_ARRAYS})  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
@@ -59,6 +60,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "shared": {path: list(shape) for path, shape in est.shared.items()},
         **record.of_components(est.components),
         **record.of_stopping(est.stopping),
+        **({ESS: listed(est.effective_sample_size)} if est.components.weighted and not many else {}),
         "moments": {
             "counts": array(moments.counts),
             "means": array(moments.means),

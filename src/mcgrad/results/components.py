@@ -24,6 +24,7 @@ Part = tuple[str, slice, Shape]  # of a vector: a path, where it is, and the sha
 
 VALUE = "value"
 COVARIANCE = "covariance"
+WEIGHT = "importance weight"
 
 
 class Component(NamedTuple):
@@ -73,12 +74,15 @@ class Components:
     covariance : bool
         Whether the numbers that the covariance of the value is made of follow: deviations from a fixed point, and the
         products of two of them, those with i <= j row by row.
+    weighted : bool
+        Whether the importance weight of a draw follows, at the end.
     """
 
     shapes: Mapping[str, Shape]
     value: Mapping[str, Shape] = field(default_factory=_number)
     contracted: bool = False
     covariance: bool = False
+    weighted: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
@@ -114,6 +118,11 @@ class Components:
         return slice(self._ends[-1], self._ends[-1] + (count + count * (count + 1) // 2 if self.covariance else 0))
 
     @cached_property
+    def weight(self) -> slice:
+        """Where the importance weight is, if it is there."""
+        return slice(self.products.stop, self.products.stop + int(self.weighted))
+
+    @cached_property
     def slices(self) -> dict[str, slice]:
         """Where the gradient in each parameter is, by dotted path."""
         return dict(zip(self.shapes, map(slice, self._ends, self._ends[1:]), strict=True))
@@ -125,7 +134,7 @@ class Components:
         return [*accumulate((count * math.prod(x) for x in self.shapes.values()), initial=_size(self.value))]
 
     def __len__(self) -> int:
-        return int(self.products.stop)
+        return int(self.weight.stop)
 
     @overload
     def __getitem__(self, position: int) -> Component: ...
@@ -139,6 +148,8 @@ class Components:
         i = range(len(self))[position]
         if i < self.values.stop:
             return _named(self.value, i)
+        if i >= self.weight.start:
+            return Component(WEIGHT)
         if i >= self.products.start:
             return self._product(i - self.products.start)
         which = bisect_right(self._ends, i) - 1

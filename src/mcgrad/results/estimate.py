@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad import tree
@@ -22,7 +23,16 @@ from mcgrad.results.components import Components
 from mcgrad.results.control import Controlled, described
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value
-from mcgrad.results.format import few_lines, lines, nonfinite_lines, origin, run, shapes_line, stopping_lines
+from mcgrad.results.format import (
+    few_lines,
+    lines,
+    nonfinite_lines,
+    origin,
+    run,
+    shapes_line,
+    stopping_lines,
+    weights_line,
+)
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
@@ -30,6 +40,7 @@ from mcgrad.results.result import Result
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
 from mcgrad.system.printable import line
+from mcgrad.results.weights import of_weights
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +104,8 @@ class Estimate(Result):
     stopping : Stopping or None
         Of `Estimator.until`, how the run ended: ``est.stopping.reached`` says whether the error is within the
         tolerance. None for other runs, and once estimates are merged.
+    tail : float or callable
+        Pareto k of draws that are weighted, or a function that works it out when it is needed.
     """
 
     moments: Moments
@@ -112,6 +125,7 @@ class Estimate(Result):
     device: bool = False
     stopping: Stopping | None = None
     control: Controlled | None = None
+    tail: float | Callable[[], float] = math.nan
 
     def __post_init__(self) -> None:
         if self.device:
@@ -119,7 +133,7 @@ class Estimate(Result):
 
     def to_host(self) -> Self:
         """Return the same estimate with `grad` and `grad_stderr` as NumPy arrays."""
-        return replace(self, problem=self.fingerprint, device=False)
+        return replace(self, problem=self.fingerprint, device=False, tail=self._tail)
 
     def __getstate__(self) -> dict[str, Any]:
         return super(Estimate, self.to_host()).__getstate__()
@@ -187,6 +201,40 @@ class Estimate(Result):
         )
 
     @property
+    def effective_sample_size(self) -> float:
+        """Draws of q that would average as well as those of a proposal, by the weights w alone: (sum w)^2 / sum w^2."""
+        self._check_weighted("effective_sample_size")
+        where, moments = self.components.weight, self.moments
+        found = of_weights(moments.mean[where], moments.norm[where], moments.count, self.group)
+        return float(found[0])
+
+    @property
+    def pareto_k(self) -> float:
+        """Shape of the tail of the weights q / proposal, where they matter: above 0.7 errors are not to be trusted.
+
+        Of each component of value and gradient it is the smaller of two: that of the weights, and that of what is
+        averaged, which is much less where the integrand is zero at large weights. This is the largest of them, of up to
+        16,384 draws of the first range; of many components some are looked at. It is worked out in the first call of an
+        Estimator, which warns (`WeightsWarning`), and in later ones when it is asked for.
+
+        Raises
+        ------
+        ParameterError
+            The estimate was made without ``proposal=``.
+
+        Notes
+        -----
+        Vehtari, Simpson, Gelman, Yao and Gabry 2024, sections 2 and 3. -inf where there is no tail, as the largest are
+        equal; inf where fewer than five draws of a component are not zero; NaN of fewer than 25 draws.
+        """
+        self._check_weighted("pareto_k")
+        return self._tail
+
+    @cached_property
+    def _tail(self) -> float:
+        return self.tail if isinstance(self.tail, float) else self.tail()
+
+    @property
     def draws_per_second(self) -> float:
         """Draws divided by `seconds`."""
         return self.n / self.seconds if self.seconds > 0 else math.inf
@@ -239,6 +287,7 @@ class Estimate(Result):
             moments=early.moments.merge(late.moments),
             nonfinite=early.nonfinite + late.nonfinite,
             device=self.device,
+            tail=lambda: float(np.fmax(early._tail, late._tail)),
             **common,
         )
 
@@ -265,6 +314,7 @@ class Estimate(Result):
             **record.of_components(self.components),
             **record.of_stopping(self.stopping),
             **({"control": self.control.to_dict()} if self.control else {}),
+            **({name: getattr(self, name) for name in record.OF_WEIGHTS} if self.components.weighted else {}),
             "moments": record.of_moments(self.moments),
         }
 
@@ -287,5 +337,7 @@ class Estimate(Result):
         if self.control:
             how = [*how, line(described(self.control, self.finished, self.components.values.stop))]
         few = few_lines(self.moments.count, self.group)
+        if self.components.weighted:
+            how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
         return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])

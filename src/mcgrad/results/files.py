@@ -62,7 +62,8 @@ def save(estimate: Estimate | BatchEstimate, stem: Path) -> tuple[Path, Path]:
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
     every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to; where f returns a dict, the
     names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With a covariance there is ``covariance``,
-    too; of a batch there are the numbers of its ``rows``. The JSON file comes last: where it is, both are.
+    with a proposal ``effective_sample_size``; of a batch there are the numbers of its ``rows``. The JSON file comes
+    last: where it is, both are.
 
     Parameters
     ----------
@@ -142,6 +143,8 @@ def _arrays(estimate: Estimate | BatchEstimate, fields: Mapping[str, Any]) -> di
     several = {name: getattr(estimate, name) for name in ("value", "stderr", "grad", "grad_stderr")}
     if estimate.components.covariance:
         several["covariance"] = estimate.covariance
+    if estimate.components.weighted:
+        several["effective_sample_size"] = estimate.effective_sample_size
     found = {
         f"{name}.{path}" if path else name: np.asarray(x)
         for name, arrays in several.items()

@@ -92,6 +92,12 @@ def stopping_lines(stopping: Stopping | None) -> list[str]:
     return [] if stopping is None else [line(f"stopped {stopping}")]
 
 
+def weights_line(size: float, n: int, tail: float) -> str:
+    """Say how far weighted draws go, and how heavy the tail of what they average is."""
+    known = f"Pareto k of the weighted draws {tail:.2f}; " if not math.isnan(tail) else ""
+    return f"{known}effective sample size of the weights alone {size:,.0f} of {n:,}"
+
+
 def few_lines(count: int, group: int) -> list[str]:
     """Say how many degrees of freedom the standard errors have, and so how far off they are, where these are few."""
     degrees = count - 1

@@ -21,13 +21,15 @@ from mcgrad.results.strict_json import DIGEST, loads, verify_digest
 
 FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
-OF_ARRAYS = ("value_shapes", "contracted", "covariance")  # only in results whose components are not of one number
+OF_ARRAYS = ("value_shapes", "contracted", "covariance", "weighted")  # only where components are not of one number
+OF_WEIGHTS = ("effective_sample_size", "pareto_k")  # only in results with a proposal
 LATER = frozenset(
-    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", *OF_ARRAYS}
+    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", *OF_ARRAYS, *OF_WEIGHTS}
 )  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
 )
+MARKS = ("contracted", "covariance", "weighted")  # of components
 NONFINITE = ("nan", "inf", "-inf")
 MOST_LEVELS = 256  # of nested parameters
 LONGEST = sys.float_info.max  # time in seconds
@@ -101,6 +103,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "group": group,
         "stopping": Stopping.of_fields(fields.get("stopping")),
         "antithetic": pairs(fields, group),
+        "tail": number("pareto_k", fields.get("pareto_k", "nan")),
     }
     if DIGEST in fields:
         verify_digest("", fields)
@@ -221,7 +224,7 @@ def of_components(components: Components) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not components.of_number:
         found["value_shapes"] = {path: list(shape) for path, shape in components.value.items()}
-    marks = {"contracted": components.contracted, "covariance": components.covariance}
+    marks = {name: getattr(components, name) for name in MARKS}
     return found | {name: True for name, mark in marks.items() if mark}
 
 
@@ -230,7 +233,7 @@ def components_of(fields: Mapping[str, Any]) -> Components:
     of_array = shapes_by_path("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
     if not of_array:
         raise ParameterError("value_shapes", "an empty object", "an object of lists by name")
-    marks = {name: flag(name, fields.get(name, False)) for name in ("contracted", "covariance")}
+    marks = {name: flag(name, fields.get(name, False)) for name in MARKS}
     return Components(shapes_by_path("shapes", fields["shapes"]), of_array, **marks)
 
 
@@ -262,6 +265,11 @@ def numbers(name: str, given: Any, empty: bool = False) -> Float64Array:
         return np.array([float(x) for x in given])
     except OverflowError:
         raise ParameterError(name, "an integer that is too large", "numbers that float64 holds") from None
+
+
+def number(name: str, given: Any) -> float:
+    """Return a number, which may be one that JSON lacks."""
+    return float(numbers(name, [given])[0])
 
 
 def float_dtype(given: Any) -> str:

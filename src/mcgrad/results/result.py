@@ -10,7 +10,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from mcgrad import tree
-from mcgrad.errors import MergeError, shown
+from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.results.components import Components
 from mcgrad.results.ranges import Ranges, union
 from mcgrad.results.ratio import Part, Whole
@@ -113,6 +113,24 @@ class Result:
         """
         return self._whole.nested_covariance()
 
+    @property
+    def effective_sample_size(self) -> Any:
+        """Draws of q that would average as well as those of a proposal, by the weights w alone: (sum w)^2 / sum w^2.
+
+        A number; of a batch by row, whatever `reduce` is. It says how well functions are averaged that have nothing to
+        do with the weights; for a rare event it is small although `stderr` is small, too (docs/importance.md).
+
+        Raises
+        ------
+        ParameterError
+            The estimate was made without ``proposal=``.
+        """
+        raise NotImplementedError
+
+    def _check_weighted(self, name: str) -> None:
+        if not self.components.weighted:
+            raise ParameterError(name, "an estimate without weights", "one that was made with proposal=")
+
     def __getitem__(self, name: Any) -> Part:
         """Return a part of the value: an array of a dict by its name, or what an index takes out of an array.
 
@@ -156,6 +174,7 @@ class Result:
             "shapes of the value": dict(self.components.value),
             "kinds of gradients": self.components.contracted,
             "covariances": self.components.covariance,
+            "weights": self.components.weighted,
             "methods": self.method,
             "kinds of pairs": "antithetic" if self.antithetic else "none",
             "groups of draws": self.group,
