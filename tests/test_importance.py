@@ -249,3 +249,13 @@ def test_files_pickles_and_merges_keep_both():
     assert (again.effective_sample_size == rows.effective_sample_size).all()
     with pytest.raises(mg.ParameterError, match=r"^pareto_k: given 'much'"):
         mg.Estimate.from_dict({**both.to_dict(), "pareto_k": "much"})
+
+
+def test_pairs_and_runs_that_stop():
+    p = mg.Normal(0.5, 1.3)
+    est = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, antithetic=True, covariance=True, **NUMPY)
+    held_to(est, 1.0, {"loc": 0.0, "scale": 2.0})
+    assert est.effective_sample_size > 0.7 * N
+    stopped = mg.Estimator(beyond, NORMAL, proposal=HIGH, backend="numpy").until(rtol=0.03, of="value", seed=2)
+    assert stopped.stopping.reached
+    held_to(stopped, TAIL["value"], {"loc": TAIL["loc"]})

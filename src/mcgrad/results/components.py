@@ -237,7 +237,7 @@ class Components:
         }
 
     def _check_size(self, vector: NDArray[Any]) -> None:
-        if vector.shape[-1] != self.products.stop:
+        if vector.shape[-1] != self.weight.stop:
             raise ValueError(f"the shapes ask for {len(self)} components, the vector has {vector.shape[-1]}")
 
     @cached_property
