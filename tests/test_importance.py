@@ -133,6 +133,8 @@ def test_what_has_no_weights_is_refused():
     rows = mg.Normal(np.zeros(3), 1.0, batch_ndim=1)
     with pytest.raises(mg.ParameterError, match=r"^proposal: given batch shape \(3,\)"):
         mg.estimate(beyond, mg.Normal(np.zeros(2), 1.0, batch_ndim=1), N, proposal=rows)
+    with pytest.raises(mg.ParameterError, match=r"^control: given control variates with proposal=Normal"):
+        mg.estimate(beyond, NORMAL, N, proposal=HIGH, control="linear")
     with pytest.raises(mg.ParameterError, match=r"^high: given a parameter of Uniform that moves an end"):
         mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, wrt="high")
     est = mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, method="difference", **NUMPY)

@@ -194,6 +194,8 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
     for name, given in (("covariance", options.covariance), ("antithetic", options.antithetic)):
         if given:
             raise ParameterError(name, "True with control variates", "False, or control=None")
+    if options.proposal is not None:
+        raise ParameterError("control", f"control variates with proposal={options.proposal!r}", "one of the two")
     if batch is not None:
         raise ParameterError("control", "control variates of a batch", "None, or a problem without batch axes")
     if options.output == "device":

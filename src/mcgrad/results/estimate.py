@@ -39,8 +39,8 @@ from mcgrad.results.ratio import Whole
 from mcgrad.results.result import Result
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
-from mcgrad.system.printable import line
 from mcgrad.results.weights import of_weights
+from mcgrad.system.printable import line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
