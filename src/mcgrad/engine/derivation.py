@@ -123,13 +123,9 @@ class Derivation:
         wrt = arguments.selected(options.wrt, list(problem.params))
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
-        changed = {
-            "covariance": options.covariance,
-            "antithetic": options.antithetic,
-            "weighted": proposal is not None,
-        }
-        if any(getattr(plan, name) != value for name, value in changed.items()):
-            plan = replace(plan, **changed)
+        marks = options.covariance, options.antithetic, proposal is not None
+        if (plan.covariance, plan.antithetic, plan.weighted) != marks:
+            plan = replace(plan, covariance=marks[0], antithetic=marks[1], weighted=marks[2])
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         controls: Controls | None = None
         if options.control:
