@@ -68,6 +68,17 @@ def test_intervals_are_those_of_one_look_until_the_estimate_is_merged(exponentia
     )
 
 
+def test_intervals_cover_as_often_as_they_say(exponential):
+    seeds, looks, covered = 200, set(), 0
+    for seed in range(seeds):
+        est = exponential.until(0.2, start=512, seed=seed)
+        low, high = est.confidence_interval().grad["scale"]
+        covered += low <= math.e <= high
+        looks.add(est.stopping.looks)
+    assert len(looks) > 1  # the error decides
+    assert covered >= 0.95 * seeds - 3 * math.sqrt(0.95 * 0.05 * seeds)
+
+
 @pytest.mark.parametrize("norm", ["max", "l2"])
 @pytest.mark.parametrize("of", ["value", "grad", "all", ["loc"], ["value", "scale"]])
 def test_each_part_is_within_its_tolerance(exponential, of, norm):

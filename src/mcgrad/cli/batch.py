@@ -55,7 +55,7 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
     entries = refuse_targets(entries, settings.force, settings.resume)
     remove_leftovers(entries)
-    sizes = [(entry.name, entry.n if isinstance(entry, Entry) else 0) for entry in entries]
+    sizes = [(entry.name, entry.n or 1 if isinstance(entry, Entry) else 0) for entry in entries]
     cache_folder()  # resolves a relative path now, as users' code may change the working folder
     batch = _Batch(list(entries))
     try:
@@ -136,11 +136,11 @@ class _Batch:
             self.lines.say()
         if isinstance(found, Complete):
             return pass_over(found, self.settings, self.lines.say, complain)
-        show = self.lines.run(i, found.identity.draws, found.done)
+        show = self.lines.run(i, found.identity.expected(found.resume), found.done)
 
-        def report(done: int) -> None:
+        def report(done: int, expected: int, note: str) -> None:
             self.refuse_signals()
-            show(done)
+            show(done, expected, note)
 
         return run_job(found, self.settings, report, self.lines.say, complain)
 

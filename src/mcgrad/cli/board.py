@@ -63,12 +63,18 @@ class Board:
         """Set the state of a job."""
         self._lines.update(self._tasks[job], state=state, completed=self._sizes[job] if state == COMPLETE else None)
 
-    def run(self, job: int, n: int, done: int) -> Callable[[int], None]:
-        """Set a job running, with `done` draws done, and return a function to call with later numbers of draws."""
+    def run(self, job: int, n: int, done: int) -> Callable[[int, int, str], None]:
+        """Set a job running, with `done` draws done of `n`.
+
+        Returns
+        -------
+        callable
+            To call with later numbers of draws, of those done and of all, and with a note for the line.
+        """
         self._scroll(job)
         task = self._tasks[job]
-        self._lines.reset(task, total=n, completed=done, state=RUNNING)
-        return lambda now: self._lines.update(task, completed=now)
+        self._lines.reset(task, total=n, completed=done, state=RUNNING, note="")
+        return lambda now, total, note: self._lines.update(task, completed=now, total=total, note=note)
 
     def _scroll(self, job: int) -> None:
         """Show only as many lines as fit: that of the job, and those after it."""
@@ -85,5 +91,6 @@ class _State(ProgressColumn):
         """Return the text of one line."""
         state = task.fields["state"]
         if state == RUNNING and task.speed and task.time_remaining is not None:
-            return Text(f"{task.speed:.3g} draws/s, {timedelta(seconds=task.time_remaining)} left")
+            note = f"{task.fields['note']}, " if task.fields["note"] else ""
+            return Text(f"{note}{task.speed:.3g} draws/s, {timedelta(seconds=task.time_remaining)} left")
         return Text(state, STYLES.get(state, ""))

@@ -16,6 +16,7 @@ import numpy as np
 from mcgrad.backends.registry import AUTO
 from mcgrad.engine.call import RunState, State
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.until import UntilState
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.identity import Identity, identity_of
@@ -51,7 +52,7 @@ class Ready:
         Time of compiling or loading it.
     identity : Identity
         For its checkpoints.
-    resume : RunState, RowState or None
+    resume : RunState, RowState, UntilState or None
         State of an earlier run, from which it continues.
     note : str
         Message on whether it continues an earlier run, or empty.
@@ -61,13 +62,13 @@ class Ready:
     estimator: Estimator
     seconds: float
     identity: Identity
-    resume: State | None
+    resume: State | UntilState | None
     note: str
 
     @property
     def done(self) -> int:
         """Draws of the earlier run."""
-        return self.identity.call.drawn(self.resume) if self.resume else 0
+        return self.identity.drawn(self.resume) if self.resume else 0
 
 
 def prepare(entry: Entry, resume: bool) -> Complete | Ready:
@@ -104,7 +105,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _left(job: Job) -> tuple[Complete | State | None, str]:
+def _left(job: Job) -> tuple[Complete | State | UntilState | None, str]:
     """Return the result or the state of an earlier run of a job, if there is any, with a message."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # false for paths that are too long
@@ -124,18 +125,18 @@ def _left(job: Job) -> tuple[Complete | State | None, str]:
         try:
             state = checkpoint.read(path, identity)
             _refuse_backend(job, path, state.backend)
-            last = f"{job.n:,}" if isinstance(state, RunState) else f"{identity.size:,}"
-            return state, f"resumed at {state.place} of {last}"
+            last = f" of {job.n if isinstance(state, RunState) else identity.size:,}"
+            return state, f"resumed at {state.place}{'' if isinstance(state, UntilState) else last}"
         except ParameterError as error:
             note = f"starts anew: {_located(error, path)}"
     return None, note
 
 
-def _continued(job: Job, state: State, note: str) -> tuple[Estimator | None, str]:
+def _continued(job: Job, state: State | UntilState, note: str) -> tuple[Estimator | None, str]:
     """Return an estimator that continues an earlier run, on its backend, or the reason why it cannot."""
     try:
         estimator = job.estimator(state.backend)
-        if not estimator.resumes(state, job.n, rows=job.rows):
+        if not job.resumes(estimator, state):
             given = f"{state.stop:,}" if isinstance(state, RunState) else state.place
             raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", given, "the end of a chunk")
         return estimator, note
@@ -145,7 +146,7 @@ def _continued(job: Job, state: State, note: str) -> tuple[Estimator | None, str
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
     with job.located():
-        return identity_of(estimator, job.n, job.seed, job.options.nonfinite == "omit", job.rows)
+        return identity_of(estimator, job.n, job.seed, job.options.nonfinite == "omit", job.rows, job.until)
 
 
 def _located(error: Exception, path: Path) -> str:

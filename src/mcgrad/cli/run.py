@@ -12,6 +12,7 @@ from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.standard_streams import lost
 from mcgrad.engine.call import State
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.until import UntilState
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
@@ -29,6 +30,7 @@ from mcgrad.validate.rows import MOST, averaged, spread
 from mcgrad.validate.verification import REFERENCE, verified
 
 Say = Callable[..., None]  # prints to standard output, with a rich style
+Report = Callable[[int, int, str], None]  # called with the draws done, those expected, and a note on the error
 Warn = Callable[[str], None]  # prints to standard error
 
 
@@ -59,7 +61,7 @@ class Settings:
     force: bool = False
 
 
-def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn) -> tuple[str, str]:
+def run_job(ready: Ready, settings: Settings, report: Report, say: Say, warn: Warn) -> tuple[str, str]:
     """Run a job, write and print its result.
 
     Parameters
@@ -67,7 +69,7 @@ def run_job(ready: Ready, settings: Settings, report: Callable[[int], None], say
     ready : Ready
     settings : Settings
     report : callable
-        Called with the number of draws done.
+        Called with the number of draws done, how many there are expected to be, and a note on the error.
     say, warn : callable
         Print to standard output, with a rich style, and to standard error.
 
@@ -129,18 +131,20 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
 
 
 def _estimated(
-    ready: Ready, settings: Settings, report: Callable[[int], None], say: Say, warn: Warn
+    ready: Ready, settings: Settings, report: Report, say: Say, warn: Warn
 ) -> tuple[Estimate | BatchEstimate, str, str]:
     """Run with checkpoints, print and write the result; an exception or a signal leaves a checkpoint."""
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
-    def watch(so_far: State) -> None:
-        report(ready.identity.call.drawn(so_far))
+    def watch(so_far: State | UntilState) -> None:
+        accuracy = so_far.accuracy if isinstance(so_far, UntilState) else None
+        note = f"error {accuracy.error:.2g}, tolerance {accuracy.tolerance:.2g}" if accuracy else ""
+        report(ready.identity.drawn(so_far), ready.identity.expected(so_far), note)
         writer(so_far)
 
     try:
-        estimate = ready.estimator.run(job.n, job.seed, rows=job.rows, watch=watch, resume=ready.resume)
+        estimate = job.run(ready.estimator, watch, ready.resume)
         try:
             say(str(estimate))  # before writing the files, which may fail
         finally:
@@ -151,7 +155,7 @@ def _estimated(
     except BaseException:
         writer.flush()
         if writer.written:
-            kept = f"{writer.written:,} of {ready.identity.draws:,} draws"
+            kept = f"{writer.written:,}{'' if job.until else f' of {ready.identity.expected(None):,}'} draws"
             warn(f"{job.name}: {kept} are kept; --resume goes on from there")
         raise
     if state == DONE:

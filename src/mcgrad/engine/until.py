@@ -36,7 +36,7 @@ class UntilState:
     state : RunState, RowState or None
         Of the range after these, where some of it is done.
     accuracy : Accuracy or None
-        Of what was found, at the last look.
+        Of what was found, at the last look; a run that continues works it out again.
     """
 
     found: Found | None
@@ -57,8 +57,8 @@ class UntilState:
     @property
     def place(self) -> str:
         """Where the run is, as text."""
-        looks = f"look {self.looks:,}"
-        return f"{self.state.place} after {looks}" if self.state else looks
+        places = ([self.state.place] if self.state else []) + ([f"look {self.looks}"] if self.looks else [])
+        return " after ".join(places)
 
 
 UntilWatch: TypeAlias = Callable[[UntilState], None]
@@ -146,6 +146,8 @@ def until(
         The run has ended before its error is within the tolerance.
     """
     now = resume or UntilState(None, 0, None)
+    if now.found:
+        now = replace(now, accuracy=accuracy(now.found, looks.rule, varies))
     start = clock() - now.seconds
     while True:
         call = replace(looks.range_after(now.looks), resume=now.state)

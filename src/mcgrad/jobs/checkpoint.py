@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcgrad.engine.call import State
+from mcgrad.engine.until import UntilState
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.jobs import states
 from mcgrad.jobs.identity import Identity
@@ -78,9 +79,9 @@ class CheckpointWriter:
         self.written = 0
         self._warned = False
         self._due = clock() + every
-        self._state: State | None = None  # not in the file yet
+        self._state: State | UntilState | None = None  # not in the file yet
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: State | UntilState) -> None:
         """Keep the state of the run, and write it if the last checkpoint was long enough ago."""
         self._state = state
         if self._clock() >= self._due:
@@ -93,7 +94,7 @@ class CheckpointWriter:
         start = self._clock()
         try:
             write(self.path, to_json(self._identity, self._state).encode())
-            self.written, self._state = self._identity.call.drawn(self._state), None
+            self.written, self._state = self._identity.drawn(self._state), None
         except OSError as error:
             if not self._warned:
                 further = "" if last else ": the run goes on, and tries again"
@@ -108,13 +109,13 @@ class CheckpointWriter:
             self.path.unlink()
 
 
-def to_json(identity: Identity, state: State) -> str:
+def to_json(identity: Identity, state: State | UntilState) -> str:
     """Return a checkpoint as text that :func:`read` understands, exactly."""
     fields = states.to_fields(state)
     return dumps(signed({"format": fields["format"], **asdict(identity), **fields}))
 
 
-def read(path: Path, identity: Identity) -> State:
+def read(path: Path, identity: Identity) -> State | UntilState:
     """Read a checkpoint.
 
     Parameters
@@ -130,8 +131,8 @@ def read(path: Path, identity: Identity) -> State:
     """
     fields = _fields(path)
     with _in(path):
-        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS):
-            accepted = f"{states.OF_DRAWS!r}, or of a batch {states.OF_ROWS!r}"
+        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS, states.OF_LOOKS):
+            accepted = f"{states.OF_DRAWS!r}, of a batch {states.OF_ROWS!r}, or {states.OF_LOOKS!r}"
             raise ParameterError("format", shown(fields.get("format", "no format")), accepted)
         verify_digest("", fields)
     _refuse_other(path, fields, asdict(identity))
@@ -159,12 +160,17 @@ def read_result(path: Path, identity: Identity) -> Estimate | BatchEstimate:
         estimate = result_of(fields)
         if DIGEST not in fields:
             raise ParameterError(DIGEST, "nothing, as in results of earlier versions", "a result with a digest")
-    compared = [field.name for field in dataclass_fields(Identity) if field.name != "version"]
-    _refuse_other(path, fields, {name: getattr(identity, name) for name in compared})
+    compared = {field.name: getattr(identity, field.name) for field in dataclass_fields(Identity)}
+    for name in ("version", "until", *(["n"] if identity.until else [])):
+        del compared[name]
+    _refuse_other(path, fields, compared)
+    stopping = fields.get("stopping") or {"rule": None}
+    _refuse_other(path, {"until": stopping["rule"]}, {"until": identity.until})
     if not identity.of_result(estimate):
         raise ParameterError(f"{path}, rows", "another batch, or other rows or options of it", "those of the job")
-    if estimate.ranges != ((0, identity.n),):
-        raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {identity.n - 1:,}")
+    n = estimate.n if identity.until else identity.n
+    if estimate.ranges != ((0, n),):
+        raise ParameterError(f"{path}, ranges", shown(estimate.ranges), f"the draws 0 to {n - 1:,}")
     return estimate
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad import __version__
-from mcgrad.engine.call import Call
+from mcgrad.engine.call import Call, State
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.until import Looks, UntilState
+from mcgrad.errors import renamed
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.stopping import StoppingRule
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Identity:
     Parameters
     ----------
     n, seed : int
+        Of a run that stops, the most draws.
     dtype : str
     omitted : bool
         Whether non-finite draws are left out.
@@ -31,6 +35,8 @@ class Identity:
         Fingerprint of integrand, distribution, parameters and data.
     version : str
         Version of mcgrad. Other versions may cut the draws into other chunks, and differ in the last digits.
+    until : dict or None
+        The rule of a run that stops, as fields.
     """
 
     n: int
@@ -39,11 +45,26 @@ class Identity:
     omitted: bool
     problem: str
     version: str
+    until: dict[str, Any] | None = field(default=None, kw_only=True)
 
     @property
-    def call(self) -> Call:
-        """The draws of the run."""
-        return Call(self.seed, 0, self.n)
+    def looks(self) -> Looks | None:
+        """Where the run looks at its error, if it does."""
+        return None if self.until is None else Looks(StoppingRule(**self.until), self.seed, rows=self.own_rows)
+
+    def drawn(self, state: State | UntilState) -> int:
+        """Return how many draws are done in a state of the run."""
+        if isinstance(state, UntilState):
+            assert self.looks
+            return self.looks.drawn(state)
+        return Call(self.seed, 0, self.n).drawn(state)
+
+    def expected(self, state: State | UntilState | None) -> int:
+        """Return with how many draws the run is expected to end."""
+        if self.looks is None:
+            return self.n * self.own_rows
+        assert not isinstance(state, State)
+        return self.looks.expected(state.looks, state.accuracy) if state else self.looks.expected(0, None)
 
     @property
     def size(self) -> int:
@@ -51,9 +72,9 @@ class Identity:
         return 1
 
     @property
-    def draws(self) -> int:
-        """Draws of the whole run, of rows that are averaged by themselves those of all of them."""
-        return self.n
+    def own_rows(self) -> int:
+        """Number of rows with draws of their own."""
+        return 1
 
     def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
         """Whether a result is of a run of this kind, with one problem or the same rows."""
@@ -84,9 +105,9 @@ class BatchIdentity(Identity):
         return math.prod(self.batch_shape)
 
     @property
-    def draws(self) -> int:
-        """Draws of the whole run, of rows that are averaged by themselves those of all of them."""
-        return self.n if self.common_noise else self.n * self.size
+    def own_rows(self) -> int:
+        """Number of rows with draws of their own."""
+        return 1 if self.common_noise else self.size
 
     def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
         """Whether a result is of a run with the same rows."""
@@ -101,25 +122,42 @@ def hash_of_rows(numbers: npt.NDArray[np.int64]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(numbers, "<i8").tobytes(), digest_size=16).hexdigest()
 
 
-def identity_of(estimator: Estimator, n: int, seed: int, omitted: bool, rows: Any = None) -> Identity:
+def identity_of(
+    estimator: Estimator,
+    n: int | None,
+    seed: int,
+    omitted: bool,
+    rows: Any = None,
+    until: StoppingRule | None = None,
+) -> Identity:
     """Return the identity of a run.
 
     Parameters
     ----------
     estimator : Estimator
-    n, seed : int
+    n : int or None
+        Draws of a run without a rule.
+    seed : int
     omitted : bool
         Whether non-finite draws are left out.
     rows : array_like of int, optional
         The numbers of the rows of a batch.
+    until : StoppingRule, optional
+        Of a run that stops.
 
     Raises
     ------
     ParameterError
-        Names `rows`, where they do not fit.
+        Names `rows`, where they do not fit, or the argument of the rule that does not.
     """
+    numbers, batch, fields = estimator.row_numbers(rows), estimator.derived.batch, None
+    if until is not None:
+        with renamed(lambda name: f"until.{name}"):
+            until = estimator.looks(until, seed, rows=rows).rule
+        n, fields = until.bounds[1], until.to_fields()
+    assert n is not None
     common = (n, seed, estimator.dtype, omitted, estimator.fingerprint, __version__)
-    numbers, batch = estimator.row_numbers(rows), estimator.derived.batch
     if numbers is None or batch is None:
-        return Identity(*common)
-    return BatchIdentity(*common, list(numbers.shape), batch.reduce, hash_of_rows(numbers), batch.common_noise)
+        return Identity(*common, until=fields)
+    of_rows = list(numbers.shape), batch.reduce, hash_of_rows(numbers), batch.common_noise
+    return BatchIdentity(*common, *of_rows, until=fields)

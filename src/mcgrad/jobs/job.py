@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine.call import State
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.options import Options, Request
+from mcgrad.engine.until import UntilState
 from mcgrad.errors import renamed
 from mcgrad.inputs.arguments import called
+from mcgrad.results.batch_estimate import BatchEstimate
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.stopping import StoppingRule
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Job:
     q : Distribution
     options : Options
         The keywords of an `Estimator`.
-    n, seed : int
+    n : int or None
+    seed : int
     compare : bool
         Whether to compare with the NumPy reference, over `n_compare` draws.
     n_compare : int
@@ -63,6 +69,8 @@ class Job:
         Where results go, without the ending.
     rows : int array or None
         The numbers of the rows of a batch.
+    until : StoppingRule or None
+        When the run stops, in place of `n`.
     surroundings : context manager
         Context for calls of functions from the job's Python files.
     """
@@ -72,12 +80,13 @@ class Job:
     integrand: Any
     q: Distribution
     options: Options
-    n: int
+    n: int | None
     seed: int
     compare: bool
     n_compare: int
     out: Path
     rows: Any = None
+    until: StoppingRule | None = None
     surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     @property
@@ -89,6 +98,25 @@ class Job:
         """Compile the job, for another backend than its own if one is given."""
         with self.located():
             return Estimator.of(self.request.change(backend=backend or self.options.backend))
+
+    def run(
+        self, estimator: Estimator, watch: Callable[[Any], None], resume: State | UntilState | None
+    ) -> Estimate | BatchEstimate:
+        """Run the job; parameters are as for `Estimator.run` and `Estimator.run_until`."""
+        if self.until is None:
+            assert self.n is not None
+            assert not isinstance(resume, UntilState)
+            return estimator.run(self.n, self.seed, rows=self.rows, watch=watch, resume=resume)
+        assert not isinstance(resume, State)
+        return estimator.run_until(self.until, self.seed, rows=self.rows, watch=watch, resume=resume)
+
+    def resumes(self, estimator: Estimator, state: State | UntilState) -> bool:
+        """Return whether a run of the job goes on from a state."""
+        if isinstance(state, UntilState):
+            return self.until is not None and estimator.resumes_until(
+                state, estimator.looks(self.until, self.seed, rows=self.rows), self.rows
+            )
+        return self.n is not None and estimator.resumes(state, self.n, rows=self.rows)
 
     @contextmanager
     def located(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from mcgrad.jobs.datafile import described
 from mcgrad.jobs.job import Job, Location
 from mcgrad.jobs.references import References, at
 from mcgrad.jobs.toml_tables import refuse_depth, tables
+from mcgrad.results.stopping import StoppingRule
 from mcgrad.system.printable import line, near
 
 KEYS = (
@@ -35,6 +36,7 @@ KEYS = (
     "cotangent",
     "covariance",
     "n",
+    "until",
     "seed",
     "dtype",
     "backend",
@@ -68,7 +70,7 @@ class Entry:
 
     Parameters
     ----------
-    name, location, n, seed, compare, n_compare, out
+    name, location, n, until, seed, compare, n_compare, out
         As for `Job`.
     options : Options
         Without params, data and cotangent.
@@ -82,7 +84,8 @@ class Entry:
 
     name: str
     location: Location
-    n: int
+    n: int | None
+    until: StoppingRule | None
     seed: int
     options: Options
     compare: bool
@@ -117,6 +120,7 @@ class Entry:
                     cotangent=_cotangent(table.get("cotangent"), references),
                 ),
                 n=self.n,
+                until=self.until,
                 seed=self.seed,
                 compare=self.compare,
                 n_compare=self.n_compare,
@@ -220,13 +224,13 @@ def _entry(location: Location, table: Mapping[str, Any], references: References,
             raise ParameterError(location.key(key), "no such key", ", ".join(KEYS))
         refuse_depth(location.key(key), value)
     for key in ("integrand", "distribution", "n"):
-        if key not in table:
+        if key not in table and not (key == "n" and "until" in table):
             raise ParameterError(location.key(key), "nothing", NEEDED[key])
     name = table.get("name", stem)
     if not isinstance(name, str) or not _names_files(name):
         raise ParameterError(location.key("name"), shown(name), NAME)
     with renamed(location.key):
-        n = arguments.count("n", table["n"], 2)
+        n, until = _length(table)
         out = table.get("out", f"results/{name}")
         if not isinstance(out, str) or "\0" in out or not _names_files(Path(out).name):
             raise ParameterError("out", shown(out), f'a path without its ending, such as "results/elbo", to {NAME}')
@@ -234,17 +238,27 @@ def _entry(location: Location, table: Mapping[str, Any], references: References,
             name=name,
             location=location,
             n=n,
+            until=until,
             seed=arguments.seed(table.get("seed", 0)),
             options=_options(table, n),
             compare=arguments.one_of("compare", table.get("compare", "numpy"), ("numpy", "none")) == "numpy",
-            n_compare=arguments.count("n_compare", table.get("n_compare", min(n, COMPARED)), 2),
+            n_compare=arguments.count("n_compare", table.get("n_compare", min(n or COMPARED, COMPARED)), 2),
             out=at(references.folder, out),
             references=references,
             table=table,
         )
 
 
-def _options(table: Mapping[str, Any], n: int) -> Options:
+def _length(table: Mapping[str, Any]) -> tuple[int | None, StoppingRule | None]:
+    """Return the number of draws, or the rule by which the run stops."""
+    if "until" not in table:
+        return arguments.count("n", table["n"], 2), None
+    if "n" in table:
+        raise ParameterError("n", f"{shown(table['n'])}, and until", "one of the two; until.max_draws is a limit")
+    return None, StoppingRule.given("until", table["until"])
+
+
+def _options(table: Mapping[str, Any], n: int | None) -> Options:
     """Return the options of an Estimator that are plain values in the file."""
     dtype = table.get("dtype")
     return Options(
@@ -263,7 +277,7 @@ NAME = f"a name of at most {LONGEST} bytes that may name files: without slashes 
 NEEDED = {
     "integrand": '"FILE.py:NAME", a function f(z, **params, **data)',
     "distribution": jobdistribution.ACCEPTED,
-    "n": "a number of draws, such as 1_000_000",
+    "n": "a number of draws, such as 1_000_000, or until = { rtol = 1e-3 }",
 }
 
 

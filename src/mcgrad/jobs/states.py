@@ -9,16 +9,26 @@ import numpy as np
 
 from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.engine.call import RowState, RunState, State
-from mcgrad.errors import ParameterError, shown
+from mcgrad.engine.until import UntilState
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.results import record
+from mcgrad.results.files import result_of
 from mcgrad.results.packed import pack, unpack
 
 OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/4", "mcgrad.Checkpoint/rows/1"  # formats, by the kind of the state
+OF_LOOKS = "mcgrad.Checkpoint/until/1"
 BY_ROW, SUMS = ("counts", "means", "norms", "nonfinite"), ("totals", "variances", "degrees")
 
 
-def to_fields(state: State) -> dict[str, Any]:
+def to_fields(state: State | UntilState) -> dict[str, Any]:
     """Return the fields of a state: moments of many rows in base64, as there may be millions."""
+    if isinstance(state, UntilState):
+        return {
+            "format": OF_LOOKS,
+            "looks": state.looks,
+            "found": None if state.found is None else state.found.to_dict(),
+            "state": None if state.state is None else to_fields(state.state),
+        }
     common = {"backend": state.backend, "seconds": state.seconds}
     if isinstance(state, RunState):
         return {"format": OF_DRAWS, **common, **_of_draws(state)}
@@ -42,7 +52,7 @@ def _of_draws(state: RunState) -> dict[str, Any]:
     }
 
 
-def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
+def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State | UntilState:
     """Return the state that fields describe.
 
     Parameters
@@ -58,7 +68,27 @@ def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> Sta
     ParameterError
         Names a field that cannot be one of such a state.
     """
-    if fields["format"] == OF_DRAWS:
+    if fields["format"] == OF_LOOKS:
+        return _until_state(fields, n, rows, dtype)
+    return _state(fields, n, rows, dtype)
+
+
+def _until_state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> UntilState:
+    looks = record.integer("looks", fields.get("looks"), 0, n.bit_length())
+    found, state = fields.get("found"), fields.get("state")
+    if (found is not None) != (looks > 0) or not isinstance(found, Mapping | None):
+        raise ParameterError("found", shown(found), "an estimate, or null before the first look")
+    if not isinstance(state, Mapping | None):
+        raise ParameterError("state", shown(state), "an object, or null at a look")
+    with renamed(lambda name: f"found.{name}"):
+        estimate = None if found is None else result_of(found)
+    with renamed(lambda name: f"state.{name}"):
+        inside = None if state is None else _state(state, n, rows, dtype)
+    return UntilState(estimate, looks, inside)
+
+
+def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
+    if fields.get("format") == OF_DRAWS:
         return _run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
     done = record.integer("done", fields.get("done"), 0, rows)
     seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
