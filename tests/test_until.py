@@ -69,7 +69,7 @@ def test_intervals_are_those_of_one_look_until_the_estimate_is_merged(exponentia
 
 
 def test_intervals_cover_as_often_as_they_say(exponential):
-    seeds, looks, covered = 200, set(), 0
+    seeds, looks, covered = 100, set(), 0
     for seed in range(seeds):
         est = exponential.until(0.2, start=512, seed=seed)
         low, high = est.confidence_interval().grad["scale"]
