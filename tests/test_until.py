@@ -2,13 +2,14 @@
 
 import math
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.engine.until import UntilState
+from mcgrad.engine.until import UntilState, until
 from mcgrad.results.stopping import LOOKS, StoppingRule
 
 START = 64
@@ -109,6 +110,21 @@ def test_a_limit_of_time_ends_the_run_at_a_look_and_says_so(exponential):
     with pytest.warns(mg.ToleranceWarning, match="max_seconds=0"):
         est = exponential.until(1e-4, start=START, max_seconds=0)
     assert (est.n, est.stopping.reason, est.stopping.looks) == (START, "max_seconds", 1)
+
+
+@pytest.mark.parametrize(("limit", "looks"), [(0.9, 1), (2.0, 2), (3.9, 2), (4.0, 3), (7.9, 3)])
+def test_a_run_ends_at_the_look_from_which_the_next_is_beyond_the_time(exponential, limit, looks):
+    now = [0.0]
+
+    def over(call):
+        seconds = call.n / START  # so the looks are after 1, 2, 4 ... seconds
+        now[0] += seconds
+        return replace(exponential(call.n, call.seed, first=call.first), seconds=seconds)
+
+    rule = StoppingRule(rtol=1e-6, start=START, max_seconds=limit)
+    with pytest.warns(mg.ToleranceWarning, match=f"at the limit max_seconds={limit:g};"):
+        est = until(over, exponential.looks(rule), {"": True, "loc": True, "scale": True}, clock=lambda: now[0])
+    assert est.stopping.looks == looks
 
 
 def test_a_gradient_of_zero_needs_an_absolute_tolerance():
