@@ -8,6 +8,8 @@ import pytest
 from scipy import stats
 
 import mcgrad as mg
+from mcgrad.cli import main
+from tests.job_files import job_folder, read
 
 N, MOST_Z = 40_000, 4.5  # one of 150,000 unbiased components has a larger z
 NUMPY = {"backend": "numpy", "seed": 3}
@@ -261,3 +263,36 @@ def test_pairs_and_runs_that_stop():
     stopped = mg.Estimator(beyond, NORMAL, proposal=HIGH, backend="numpy").until(rtol=0.03, of="value", seed=2)
     assert stopped.stopping.reached
     held_to(stopped, TAIL["value"], {"loc": TAIL["loc"]})
+
+
+JOB = """
+integrand = "model.py:jump"
+distribution = {family = "Normal", loc = -4.0, scale = 1.0}
+proposal = {family = "Joint"}
+n = 20000
+backend = "numpy"
+method = "pathwise"
+"""
+
+
+def test_a_job_has_a_proposal(tmp_path, monkeypatch, capsys):
+    folder, job = job_folder(tmp_path, monkeypatch), "job.toml"
+    (folder / job).write_text(JOB.replace('family = "Joint"', 'family = "Normal", loc = 0.2, scale = 1.0'))
+    assert main(["run", job, "--verify"]) == 0
+    est = read(folder / "results" / "job.json")
+    held_to(est, stats.norm.sf(4.2), {"loc": stats.norm.pdf(4.2), "scale": 4.2 * stats.norm.pdf(4.2)})
+    assert est.pareto_k < 0.7
+    with np.load(folder / "results" / "job.npz") as arrays:
+        assert arrays["effective_sample_size"] == est.effective_sample_size
+    assert f"Pareto k of the weighted draws {est.pareto_k:.2f}" in capsys.readouterr().out
+    other = JOB.replace('family = "Joint"', 'family = "Normal", loc = 0.3, scale = 1.0')
+    (folder / job).write_text(other)
+    assert main(["run", job, "--resume"]) == 0
+    assert "runs again" in capsys.readouterr().out  # as that result is of another problem
+    for given, said in {
+        'family = "Poisson", rate = 1.0': "proposal: given Poisson, whose draws",
+        "": "proposal.family",
+    }.items():
+        (folder / job).write_text(JOB.replace('family = "Joint"', given))
+        assert main(["run", job, "--force"]) != 0
+        assert f"job.toml, {said}" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad import tree
+from mcgrad.distributions.base import Distribution
 from mcgrad.engine.options import Options
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
@@ -30,6 +31,7 @@ KEYS = (
     "name",
     "integrand",
     "distribution",
+    "proposal",
     "params",
     "data",
     "wrt",
@@ -73,7 +75,7 @@ class Entry:
     name, location, n, until, seed, compare, n_compare, out
         As for `Job`.
     options : Options
-        Without params, data and cotangent.
+        Without params, data, cotangent and proposal.
     references : References
         For the files that keys refer to.
     table : dict
@@ -118,6 +120,7 @@ class Entry:
                     params=references.values("params", table.get("params", {})),
                     data=references.values("data", table.get("data", {})),
                     cotangent=_cotangent(table.get("cotangent"), references),
+                    proposal=_proposal(table.get("proposal"), references),
                 ),
                 n=self.n,
                 until=self.until,
@@ -297,6 +300,11 @@ def _rows(given: Any, references: References) -> Any:
     numbers = np.asarray(references.value("rows", given))
     whole = numbers.dtype.kind == "f" and bool((np.abs(numbers) < 2**53).all() and (np.trunc(numbers) == numbers).all())
     return numbers.astype(np.int64) if whole else numbers
+
+
+def _proposal(given: Any, references: References) -> Distribution | None:
+    """Return the distribution that draws come from in place of the job's, where there is one."""
+    return None if given is None else jobdistribution.distribution("proposal", given, references)
 
 
 def _cotangent(given: Any, references: References) -> Any:
