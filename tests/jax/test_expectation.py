@@ -197,3 +197,22 @@ def test_auto_chooses_at_the_first_execution():
         lambda z: np.where(z > 1.0, z, 0.0), mg.Normal(0.5), 4000, seed=2, method="auto", wrt="loc", dtype="float32"
     )
     agree(found, (expected.value, expected.grad["loc"]))
+
+
+def test_antithetic_pairs_are_those_of_an_estimate():
+    def wave(z):
+        return np.sum(np.sin(z))
+
+    loc, scale = np.array([0.3, -0.2], np.float32), np.array([1.2, 0.7], np.float32)
+    known = estimate(wave, mg.Normal(loc, scale), 400, seed=3, antithetic=True)
+
+    @jax.jit
+    @jax.value_and_grad
+    def both(loc):
+        return expectation(wave, mg.Normal, 400, jax.random.key(3), loc=loc, scale=scale, antithetic=True)
+
+    agree(both(jnp.asarray(loc)), (known.value, known.grad["loc"]))
+    found = mcgrad.jax.estimate(
+        wave, mg.Normal, 400, jax.random.key(3), loc=loc, scale=scale, antithetic=True, backend="numpy"
+    )
+    agree(found.stderr, known.stderr)

@@ -193,3 +193,18 @@ def test_in_a_module_and_an_optimizer():
         module(target).backward()
         optimizer.step()
     assert torch.allclose(module.loc, target, atol=0.1)
+
+
+def test_antithetic_pairs_are_those_of_an_estimate():
+    t = tensors()
+    own = {name: x.detach().numpy() for name, x in t.items()}
+    q, given = mg.Normal(own["loc"], own["scale"]), {"params": {"w": own["w"]}, "data": {"x": own["x"]}}
+    known = mg.estimate(f, q, 2000, seed=5, backend="numpy", antithetic=True, **given)
+    value = of(t, seed=5, backend="numpy", antithetic=True)
+    value.backward()
+    assert value.item() == pytest.approx(known.value, rel=1e-12)
+    np.testing.assert_allclose(t["loc"].grad, known.grad["loc"], rtol=1e-12)
+    found = of(t, seed=5, backend="numpy", antithetic=True, function=estimate)
+    assert float(found.stderr) == pytest.approx(known.stderr, rel=1e-12)
+    with pytest.raises(mg.ParameterError, match=r"^n: given '?2,?001'?; accepted: a multiple of 2"):
+        of(t, n=2001, seed=5, backend="numpy", antithetic=True)

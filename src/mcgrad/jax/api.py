@@ -54,6 +54,7 @@ def expectation(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
+    antithetic: bool = False,
     callback: bool = False,
     **q_params: Any,
 ) -> Any:
@@ -86,6 +87,8 @@ def expectation(
     reduce : {None, "sum", "mean"}
         Of a batch: None for values by row; "sum" or "mean" for one value, for which gradients in parameters that rows
         share need no memory by row.
+    antithetic : bool
+        As for `Estimator`.
     callback : bool
         Whether the call goes through `jax.pure_callback`, as it does where XLA has no foreign function interface that
         mcgrad knows. Results are the same.
@@ -128,6 +131,7 @@ def expectation(
         backend=backend,
         threads=threads,
         nonfinite=nonfinite,
+        antithetic=antithetic or None,
     )
     operands = Operands.of(f, q, n, params, data, q_params, dtype, options)
     value = bind(operands.call(errors=False, callback=callback), seeds.words(key), operands.arrays)[0]
@@ -152,6 +156,7 @@ def estimate(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
+    antithetic: bool = False,
     callback: bool = False,
     **q_params: Any,
 ) -> Estimate:
@@ -161,7 +166,7 @@ def estimate(
     ----------
     f, q, n, key, params, data, method, baseline, k, dtype, backend, threads, nonfinite, callback, **q_params
         As for `expectation`.
-    batched_params, batched_data, reduce
+    batched_params, batched_data, reduce, antithetic
         As for `expectation`. By row, gradients in parameters that rows share are by row, too.
 
     Returns
@@ -184,6 +189,7 @@ def estimate(
         backend=backend,
         threads=threads,
         nonfinite=nonfinite,
+        antithetic=antithetic or None,
     )
     operands = Operands.of(f, q, n, params, data, q_params, dtype, options)
     call = operands.call(errors=True, callback=callback)

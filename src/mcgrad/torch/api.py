@@ -76,6 +76,7 @@ def expectation(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
+    antithetic: bool = False,
     **q_params: Any,
 ) -> Any:
     """Estimate E f(z), z ~ q, at parameters that are tensors; ``backward()`` gives mcgrad's gradient.
@@ -111,6 +112,8 @@ def expectation(
     reduce : {None, "sum", "mean"}
         Of a batch: None for values by row; "sum" or "mean" for one value, for which gradients in parameters that the
         rows share need no memory by row.
+    antithetic : bool
+        As for `mcgrad.Estimator`.
     **q_params
         Parameters of q: tensors, floats or arrays, in nested dicts where q's are; and what else q takes, as it is.
 
@@ -146,7 +149,7 @@ def expectation(
     >>> loss = mcgrad.torch.expectation(f, mg.Normal, 4096, loc=loc, scale=log_scale.exp(), data={"x": x})
     >>> loss.backward()
     """
-    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
+    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data, antithetic)
     outputs, _, call = _outputs(f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, False)
     return call.returned(outputs[0], len(call.rows.value) - len(call.rows.shape))
 
@@ -170,6 +173,7 @@ def estimate(
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
+    antithetic: bool = False,
     **q_params: Any,
 ) -> Estimate:
     """Estimate E f(z) and its gradient, with standard errors, at parameters that are tensors.
@@ -178,7 +182,7 @@ def estimate(
     ----------
     f, q, n, params, data, seed, generator, method, baseline, k, dtype, backend, threads, nonfinite
         As for `expectation`.
-    batched_params, batched_data, reduce, **q_params
+    batched_params, batched_data, reduce, antithetic, **q_params
         As for `expectation`.
 
     Returns
@@ -186,7 +190,7 @@ def estimate(
     Estimate
         Its value is that of `expectation` at the same seed.
     """
-    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data)
+    options = _options(method, baseline, k, backend, threads, nonfinite, batched_params, batched_data, antithetic)
     (value, grad, stderr, nonfinite_), known, call = _outputs(
         f, q, n, params, data, seed, generator, dtype, options, reduce, q_params, True
     )
@@ -215,6 +219,7 @@ def _options(
     nonfinite: str,
     batched_params: str | Iterable[str],
     batched_data: str | Iterable[str],
+    antithetic: bool,
 ) -> Options:
     """Return options of an Estimator as values that can be hashed, by which it is found again."""
     return (
@@ -224,6 +229,7 @@ def _options(
         ("backend", backend),
         ("threads", threads),
         ("nonfinite", nonfinite),
+        ("antithetic", antithetic),
         ("batched_params", batched_params if isinstance(batched_params, str) else tuple(batched_params)),
         ("batched_data", batched_data if isinstance(batched_data, str) else tuple(batched_data)),
     )
