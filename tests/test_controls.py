@@ -8,6 +8,7 @@ import pytest
 from scipy.special import ndtr
 
 import mcgrad as mg
+from mcgrad.cli import main
 
 LOC, SCALE = np.array([0.3, -0.1, 0.2, 0.5, 0.1, -0.4]), np.array([1.2, 0.8, 0.5, 1.0, 0.7, 0.9])
 SQUARE = mg.Control(lambda z: z**2, mean=lambda loc, scale: loc**2 + scale**2, name="square")
@@ -340,7 +341,7 @@ def test_kernels_average_what_the_reference_does():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"control": "cubic"}, "control: given 'cubic'; accepted: None, \"linear\""),
+        ({"control": "cubic"}, "control: given 'cubic'; accepted: None, \"auto\", \"linear\""),
         ({"control": ["linear", "linear"]}, "control: given two of the name 'linear'"),
         ({"control": "linear", "coefficients": "best"}, "coefficients: given 'best'"),
         ({"control": "linear", "antithetic": True}, "antithetic: given True with control variates"),
@@ -352,3 +353,84 @@ def test_kernels_average_what_the_reference_does():
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(mg.ParameterError, match=message):
         estimate(np.exp, mg.Normal(0.3, 1.2), 100, **options)
+
+
+# --- auto ------------------------------------------------------------------------------------------------------------
+def test_auto_takes_the_controls_that_gain_most():
+    q = mg.Normal(LOC[:2], 0.1 * SCALE[:2])
+    run = mg.Estimator(lambda z: np.exp(z[0]) * np.cos(z[1]), q, control="auto", backend="numpy")
+    assert "quadratic" in run.plan.controls
+    est = run(2000)
+    assert "control variate" in est.choice
+    assert est.control.names == run.plan.controls
+    again = pickle.loads(pickle.dumps(run))(2000)
+    assert again.to_dict()["moments"] == est.to_dict()["moments"]
+    assert mg.verify(lambda z: np.exp(z[0]), q, 4000, control="auto", backends="numpy").ok
+
+
+def test_auto_takes_none_where_none_helps_and_leaves_out_what_does_not_apply():
+    none = estimate(lambda z: np.sin(9 * z), mg.Normal(0.3, 1.5), 1000, control="auto")
+    assert none.control is None
+    assert none.choice == "no control variate gains as much as it costs"
+    found = estimate(lambda z: z**2, mg.Gamma(3.0, 1.0), 1000, control="auto", method="auto")
+    assert found.control.names == ("linear",)
+    assert "efficient as none" in found.choice
+    with pytest.raises(mg.ParameterError, match="control: given 'auto'"):
+        estimate(np.exp, mg.Normal(0.3, 1.5), 100, control=["auto", "linear"])
+
+
+# --- comparison, verification, jobs ----------------------------------------------------------------------------------
+def test_compare_shows_each_method_with_each_control():
+    def f(z):
+        return np.exp(0.5 * z[0]) + z[0] * z[1]
+
+    q = mg.Normal(LOC[:2], SCALE[:2])
+    found = mg.compare(
+        f, q, 8000, methods=["pathwise", "score"], controls=[None, "linear", ["linear", SQUARE]], backend="numpy"
+    )
+    assert [row.method for row in found.rows] == [
+        *("pathwise", "pathwise, linear", "pathwise, linear, square"),
+        *("score", "score, linear", "score, linear, square"),
+    ]
+    assert not found.biased
+    assert found["pathwise, linear"].variance.sum() < 0.5 * found["pathwise"].variance.sum()
+    both = mg.compare(f, q, 8000, controls=[None, "quadratic"], backend="numpy")
+    assert "score, quadratic" in both.refused
+    assert both["pathwise, quadratic"].variance.sum() < 0.1 * both["pathwise"].variance.sum()
+
+
+def test_verify_and_explain_take_controls():
+    q = mg.Normal(LOC[:2], SCALE[:2])
+    found = mg.verify(lambda z: np.exp(z[0]) * z[1], q, 4000, control=["linear", "quadratic"], backends="cpu")
+    assert found.ok
+    run = mg.Estimator(lambda z: np.exp(z[0]) * z[1], q, control="linear", backend="numpy")
+    assert "control variates: linear; coefficients corrected by the same draws; averaged besides:" in run.explain()
+    assert "control=(linear)" in repr(run)
+
+
+def test_a_run_that_stops_at_a_tolerance_looks_at_what_controls_leave():
+    q = mg.Normal(0.3, 0.8)
+    plain, linear = (mg.Estimator(np.exp, q, backend="numpy", control=c).until(rtol=3e-3) for c in (None, "linear"))
+    assert linear.stopping.reached
+    assert plain.stopping.reached
+    assert linear.n < plain.n
+
+
+def test_jobs_have_controls_by_name_and_by_reference(tmp_path):
+    (tmp_path / "f.py").write_text(
+        "import mcgrad as mg\nimport numpy as np\ndef f(z):\n    return np.exp(z)\n"
+        "square = mg.Control(lambda z: z**2, mean=lambda loc, scale: loc**2 + scale**2, name='square')\n"
+        "wrong = mg.Control(lambda z: z**2, mean=5.0)\n"
+    )
+    head = 'integrand = "f.py:f"\ndistribution = { family = "Normal", loc = 0.3, scale = 0.8 }\n'
+    head += 'n = 1000\nbackend = "numpy"\n'
+    job = tmp_path / "job.toml"
+    job.write_text(head + 'control = ["linear", "f.py:square"]\ncoefficients = "pilot"\n')
+    assert main(["run", str(job)]) == 0
+    est = mg.Estimate.from_json((tmp_path / "results" / "job.json").read_bytes())
+    assert (est.control.names, est.control.coefficients) == (("linear", "square"), "pilot")
+    assert (
+        est.value == estimate(np.exp, mg.Normal(0.3, 0.8), 1000, control=["linear", SQUARE], coefficients="pilot").value
+    )
+    job.write_text(head + 'control = "f.py:f"\n')
+    assert main(["run", str(job)]) != 0

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from mcgrad.backends.host_values import wide_inputs
 from mcgrad.distributions.base import Distribution
+from mcgrad.engine import auto_control
 from mcgrad.engine.auto import planned
 from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Options, Request
@@ -25,6 +26,7 @@ from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
+from mcgrad.inputs.control import AUTO as AUTO_CONTROL
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.proposal import Proposal
 from mcgrad.ir.program import Program
@@ -130,7 +132,15 @@ class Derivation:
         controls: Controls | None = None
         if options.control:
             refuse_with_controls(options, batch)
-            program, controls = controlled(plan, problem, wrt, program, options.control, options.coefficients)
+            names = options.control
+            if names == (AUTO_CONTROL,):
+                if request.plan is None:  # no pilot has chosen them
+                    given = plan, problem, wrt, program, options.coefficients
+                    found, reason = auto_control.chosen(*given, inputs.first_row())
+                    plan = replace(plan, controls=found, reason="; ".join(filter(None, (plan.reason, reason))))
+                names = plan.controls
+            if names:
+                program, controls = controlled(plan, problem, wrt, program, names, options.coefficients)
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
         if batch and batch.common_noise:
@@ -164,6 +174,11 @@ class Derivation:
         """Paths of the parameters to differentiate in."""
         return tuple(self.components.shapes)
 
+    @property
+    def of_result(self) -> Program:
+        """The Program of the value and the gradient alone, without outputs that are there for control variates."""
+        return Program(self.program.outputs[: 1 + len(self.wrt)], self.dtype) if self.controls else self.program
+
     def __str__(self) -> str:
         params = ", ".join(f"{path}: {array.shape}" for path, array in self.inputs.params.items())
         data = ", ".join(f"{name}: {array.shape}" for name, array in self.inputs.data.items())
@@ -174,6 +189,7 @@ class Derivation:
             *([f"data={{{data}}}"] if data else []),
             f"wrt=({', '.join(self.wrt)})",
             f"method={self.plan.method!r}",
+            *([f"control=({', '.join(self.controls.names)})"] if self.controls else []),
             *(["antithetic=True"] if self.plan.antithetic else []),
             f"dtype={self.dtype}",
         ]

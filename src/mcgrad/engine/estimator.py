@@ -61,10 +61,10 @@ class Estimator(Stops):
         front.
     covariance : bool
         Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
-    control : None, "linear", "quadratic", Control, or a list of these
+    control : None, "auto", "linear", "quadratic", Control, or a list of the last three
         Control variates, which leave the mean as it is and reduce the variance: see docs/variance.md. "linear" takes
         the noise of a draw and its squares, "quadratic" f's second-order model about the mean of normal draws, a
-        `Control` a function whose mean is known.
+        `Control` a function whose mean is known. "auto" chooses "linear", "quadratic", both or none by a pilot.
     coefficients : {"sample", "pilot"}
         Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
         alone, without.

@@ -2,6 +2,18 @@
 
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
+from mcgrad.gradients.controls import Controls
+from mcgrad.inputs.control import SAMPLE
+
+
+def controls_line(controls: Controls) -> str:
+    """Say which control variates there are, where their coefficients come from, and what they add to the outputs."""
+    how = "corrected by the same draws" if controls.coefficients == SAMPLE else "of a pilot alone"
+    products = sum(entry.products for entry in controls.entries)
+    return (
+        f"control variates: {', '.join(controls.names)}; coefficients {how}; averaged besides: "
+        f"{controls.controls:,} controls and {products:,} products"
+    )
 
 
 def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> str:
@@ -17,6 +29,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             *([f"draws: from {derived.proposal}, with the weights q / proposal"] if derived.proposal else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
             f"gradient by {plan.method}{', in antithetic pairs' * plan.antithetic}{reason}",
+            *([controls_line(derived.controls)] if derived.controls else []),
             "",
             str(program),
             "",

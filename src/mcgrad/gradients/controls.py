@@ -16,7 +16,7 @@ from mcgrad.gradients.linear_control import Linear, Noises
 from mcgrad.gradients.plan import Plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.quadratic_control import Quadratic
-from mcgrad.inputs.control import LINEAR, SAMPLE, Control
+from mcgrad.inputs.control import LINEAR, SAMPLE, Control, names
 from mcgrad.ir.build import apply, broadcast, reduce, reshape
 from mcgrad.ir.program import Output, Program, Shape, Var
 from mcgrad.ir.spaces import Input, Space
@@ -146,11 +146,10 @@ def controlled(
     made = _Made(plan, problem, wrt, controls, by_draw)
     assembly = _Assembly(problem, outputs, made, coefficients == SAMPLE)
     program = simplify(Program(tuple(assembly.averaged()), plain.dtype))
-    names = tuple(each if isinstance(each, str) else each.name for each in controls)
     pilot = simplify(Program(tuple(assembly.of_pilot()), plain.dtype))
     components = sum(out.var.size for out in outputs)
     return program, Controls(
-        names,
+        names(controls),
         coefficients,
         pilot,
         tuple(assembly.found),

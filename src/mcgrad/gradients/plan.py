@@ -41,6 +41,8 @@ class Plan:
         Draws that are averaged together where a method averages several.
     reason : str
         Why these were chosen, where mcgrad chose.
+    controls : tuple of str
+        Control variates, where mcgrad chose them.
     covariance : bool
         Whether the Program has outputs for the covariance of the value.
     antithetic : bool
@@ -54,6 +56,7 @@ class Plan:
     k: int = GROUP
     reason: str = ""
     covariance: bool = False
+    controls: tuple[str, ...] = ()
     antithetic: bool = False
     weighted: bool = False
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcgrad.errors import ParameterError, shown
-from mcgrad.inputs.arguments import called
+from mcgrad.inputs import arguments
 
-LINEAR, QUADRATIC = "linear", "quadratic"
+LINEAR, QUADRATIC, AUTO = "linear", "quadratic", "auto"
 SAMPLE, PILOT = "sample", "pilot"
-ACCEPTED = f'None, "{LINEAR}", "{QUADRATIC}", a mcgrad.Control, or a list of these'
+ACCEPTED = f'None, "{AUTO}", "{LINEAR}", "{QUADRATIC}", a mcgrad.Control, or a list of the last three'
 
 
 class Control:
@@ -52,10 +52,15 @@ class Control:
             raise ParameterError("h", shown(h), "a function h(z, **params, **data) of one draw")
         if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
             raise ParameterError("name", shown(name), "a string of printable characters, not empty")
-        self.h, self.mean, self.name = h, mean, name or called(h)
+        self.h, self.mean, self.name = h, mean, name or arguments.called(h)
 
     def __repr__(self) -> str:
         return f"Control({self.name})"
+
+
+def names(found: Iterable[str | Control]) -> tuple[str, ...]:
+    """Return the names of controls."""
+    return tuple(each if isinstance(each, str) else each.name for each in found)
 
 
 def controls(given: Any) -> tuple[str | Control, ...]:
@@ -69,12 +74,14 @@ def controls(given: Any) -> tuple[str | Control, ...]:
     if given is None:
         return ()
     found = [given] if isinstance(given, str | Control) or not isinstance(given, Iterable) else list(given)
+    if found == [AUTO]:
+        return (AUTO,)
     for each in found:
         if not isinstance(each, Control) and each not in (LINEAR, QUADRATIC):
             raise ParameterError("control", shown(each), ACCEPTED)
-    names = [str(each if isinstance(each, str) else each.name) for each in found]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    called = names(found)
+    if len(set(called)) < len(called):
+        twice = next(name for name in called if called.count(name) > 1)
         raise ParameterError("control", f"two of the name {twice!r}", "each once; name= of a Control tells two apart")
     return tuple(found)
 

@@ -18,6 +18,7 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
+from mcgrad.inputs.control import Control
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.jobs import distribution as jobdistribution
 from mcgrad.jobs.datafile import described
@@ -53,13 +54,15 @@ KEYS = (
     "rows",
     "common_noise",
     "antithetic",
+    "control",
+    "coefficients",
     "compare",
     "n_compare",
     "out",
 )
 PLAIN = (  # options as they are
     *("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise"),
-    *("antithetic",),
+    *("antithetic", "coefficients"),
 )
 COMPARED = 20_000
 LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending
@@ -121,6 +124,7 @@ class Entry:
                     data=references.values("data", table.get("data", {})),
                     cotangent=_cotangent(table.get("cotangent"), references),
                     proposal=_proposal(table.get("proposal"), references),
+                    control=_control(table.get("control"), references),
                 ),
                 n=self.n,
                 until=self.until,
@@ -312,6 +316,18 @@ def _cotangent(given: Any, references: References) -> Any:
     if isinstance(given, Mapping) and not described(given):
         return references.values("cotangent", given)
     return None if given is None else references.value("cotangent", given)
+
+
+def _control(given: Any, references: References) -> Any:
+    """Return control variates: by name, or "FILE.py:NAME", a mcgrad.Control; one, or a list."""
+    if isinstance(given, list):
+        return [_control(each, references) for each in given]
+    if not isinstance(given, str) or ".py:" not in given:
+        return given
+    found = references.python("control", given, "a mcgrad.Control")
+    if not isinstance(found, Control):
+        raise ParameterError("control", f"{given!r}, which is {shown(found)}", "a mcgrad.Control")
+    return found
 
 
 def _method(given: Any) -> str | dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.plan import AUTO, GROUP
 from mcgrad.inputs import arguments
+from mcgrad.inputs.control import SAMPLE, controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.ir.program import Program
@@ -182,6 +184,7 @@ def compare(
     n: int | None = None,
     *,
     methods: Iterable[str | Mapping[str, str]] | None = None,
+    controls: Iterable[Any] = (None,),
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
@@ -195,6 +198,7 @@ def compare(
     batched_data: str | Iterable[str] = (),
     proposal: Distribution | None = None,
     antithetic: bool = False,
+    coefficients: str = SAMPLE,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
@@ -206,6 +210,11 @@ def compare(
         As for `estimate`.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply.
+    controls : iterable
+        As `control` of `estimate`: each method has a row with each, ``controls=[None, "linear", "quadratic"]``, named
+        as in "pathwise, linear". None is without control variates.
+    coefficients
+        As for `estimate`.
 
     Returns
     -------
@@ -218,7 +227,8 @@ def compare(
     One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that other
     load of the machine affects all methods alike. Every method has a kernel of its own, as in `estimate`, whose time
     includes the draws and f. The noise of q is the same for all; methods that average draws in groups number draws in
-    another way (docs/draws.md). The pilots of baselines are not in the times. "auto" as a method is refused: it is one
+    another way (docs/draws.md). The pilots of baselines and of control
+    variates are not in the times. "auto" as a method is refused: it is one
     of the others.
 
     Of a batch the gradient is that of the sum of the values over the rows, and its variance the sum of the variances
@@ -242,17 +252,20 @@ def compare(
         batched_data=batched_data,
         proposal=proposal,
         antithetic=antithetic,
+        coefficients=coefficients,
     )
     request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
-    for method in asked:
+    sets = [read_controls(control) for control in controls]
+    for method, control in product(asked, sets):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
         if name == AUTO:
             raise ParameterError("methods", repr(AUTO), "the methods that it chooses from")
+        name = ", ".join([name, *names(control)])
         try:
             with without_jump_warnings():
-                estimators[name] = Estimator.of(request.change(method=method))
+                estimators[name] = Estimator.of(request.change(method=method, control=control))
         except (ParameterError, TraceError) as error:
             if methods is not None:
                 raise
@@ -276,7 +289,7 @@ def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: i
         for name, estimator in estimators.items():
             given = {**problem.inputs, **estimator.derived.pilots(problem.inputs, seed)}
             check = differences.unpaired if estimator.plan.group > 1 else differences.check
-            checks, _ = check(estimator.program, given, -(-COMPONENTS // len(looked_at)), min(n, CHECKED))
+            checks, _ = check(estimator.derived.of_result, given, -(-COMPONENTS // len(looked_at)), min(n, CHECKED))
             if z := farthest(checks):
                 found[name] = max(z, found.get(name, 0.0))
     return {name: found[name] for name in estimators if name in found}

@@ -26,6 +26,7 @@ from mcgrad.gradients.methods import named
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
+from mcgrad.inputs.control import SAMPLE
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.results.columns import aligned
@@ -156,6 +157,8 @@ def verify(
     common_noise: bool = False,
     proposal: Distribution | None = None,
     antithetic: bool = False,
+    control: Any = None,
+    coefficients: str = SAMPLE,
     rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
@@ -166,8 +169,8 @@ def verify(
         As for `estimate`.
     batched_params, batched_data, common_noise, proposal
         As for `estimate`.
-    antithetic : bool
-        As for `Estimator`.
+    antithetic, control, coefficients
+        As for `Estimator`. With control variates the gradient of single draws is that with a pilot's coefficients.
     n : int
         Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
     backends : str or iterable of str, optional
@@ -218,6 +221,8 @@ def verify(
         common_noise=common_noise,
         proposal=proposal,
         antithetic=antithetic,
+        control=control,
+        coefficients=coefficients,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 
@@ -246,9 +251,9 @@ def verified(
         n, chosen = groups.whole(n), spread(batch.size, rows) if batch else []
         checks = _backends(reference, request.options, backends, n, seed, chosen)
         settled = replace(request, plan=reference.plan).change(common_noise=False)  # without another pilot under "auto"
-        value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False)).program
+        value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False, control=None)).program
         one = Estimator.of(settled) if batch and batch.common_noise else reference
-    of, program, used, whole = one.derived.components, one.program, 0, 0
+    of, program, used, whole = one.derived.components, one.derived.of_result, 0, 0
     gradient: list[GradientCheck] = []
     found = problems(one, chosen)
     for i, problem in enumerate(found):
