@@ -132,15 +132,7 @@ class Derivation:
         controls: Controls | None = None
         if options.control:
             refuse_with_controls(options, batch)
-            names = options.control
-            if names == (AUTO_CONTROL,):
-                if request.plan is None:  # no pilot has chosen them
-                    given = plan, problem, wrt, program, options.coefficients
-                    found, reason = auto_control.chosen(*given, inputs.first_row())
-                    plan = replace(plan, controls=found, reason="; ".join(filter(None, (plan.reason, reason))))
-                names = plan.controls
-            if names:
-                program, controls = controlled(plan, problem, wrt, program, names, options.coefficients)
+            plan, program, controls = _with_controls(request, plan, problem, wrt, program, inputs)
         if options.method != AUTO and request.plan is None:  # no pilot has checked for jumps
             plan.check(problem, wrt)
         if batch and batch.common_noise:
@@ -194,6 +186,21 @@ class Derivation:
             f"dtype={self.dtype}",
         ]
         return ", ".join(parts)
+
+
+def _with_controls(
+    request: Request, plan: Plan, problem: Problem, wrt: tuple[str, ...], program: Program, inputs: Inputs
+) -> tuple[Plan, Program, Controls | None]:
+    """Return the plan and the Program with control variates: those asked for, or those that a pilot chooses."""
+    names, coefficients = request.options.control, request.options.coefficients
+    if names == (AUTO_CONTROL,):
+        if request.plan is None:  # no pilot has chosen them
+            found, reason = auto_control.chosen(plan, problem, wrt, program, coefficients, inputs.first_row())
+            plan = replace(plan, controls=found, reason="; ".join(filter(None, (plan.reason, reason))))
+        names = plan.controls
+    if not names:
+        return plan, program, None
+    return plan, *controlled(plan, problem, wrt, program, names, coefficients)
 
 
 def refuse_with_controls(options: Options, batch: Batch | None) -> None:
