@@ -9,6 +9,7 @@ from scipy import stats
 
 import mcgrad as mg
 from mcgrad.cli import main
+from tests.families import FAMILIES, gradient, moment
 from tests.job_files import job_folder, read
 
 N, MOST_Z = 40_000, 4.5  # one of 150,000 unbiased components has a larger z
@@ -53,6 +54,20 @@ def test_weights_are_those_of_any_two_families():
     held_to(est, 2.0, {"rate": 1.0})
     est = mg.estimate(lambda z: np.log(z), mg.Exponential(2.0), N, proposal=mg.Normal(0.5, 1.0), **NUMPY)
     held_to(est, -0.5772156649 - np.log(2.0), {"rate": -0.5})  # f is NaN where q has no density
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Gumbel", "Kumaraswamy", "Dirichlet", "VonMisesFisher", "LogisticNormal", "MultivariateStudentT", "Binomial"],
+)
+def test_weights_within_a_family_are_those_of_its_coordinates(name):
+    row = FAMILIES[name]
+    other = {path: 1.06 * x for path, x in row.q.flat_params.items()}
+    est = mg.estimate(row.f, row.q, 10_000, proposal=row.q.with_params(**other), **NUMPY)
+    errors = {path: np.where(np.asarray(x) > 0, x, 1e-9) for path, x in est.grad_stderr.items()}  # of entries not free
+    for path, exact in gradient(row).items():
+        assert np.max(np.abs(est.grad[path] - exact) / errors[path]) < MOST_Z
+    assert abs(est.value - moment(row)) < MOST_Z * est.stderr
 
 
 def test_every_method_that_applies_is_of_one_mean():

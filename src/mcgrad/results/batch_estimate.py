@@ -61,6 +61,8 @@ class BatchEstimate(Result):
         is one inside each parameter.
     covariance : array, or nested dict of them
         As of an `Estimate`, by row or of the sum or the mean over the rows, as the value is.
+    effective_sample_size : array of the batch shape
+        With a proposal, as of an `Estimate`.
     batch_shape : tuple of int
         Extents of the batch axes.
     rows : array of int64

@@ -101,6 +101,8 @@ class Estimate(Result):
     device : bool
         Whether `grad` and `grad_stderr` are on a device: the current one, in the stream that is current when the
         estimate is made.
+    effective_sample_size, pareto_k : float
+        With a proposal: what its weights are worth, and how heavy their tail is.
     stopping : Stopping or None
         Of `Estimator.until`, how the run ended: ``est.stopping.reached`` says whether the error is within the
         tolerance. None for other runs, and once estimates are merged.
