@@ -93,8 +93,8 @@ def is_plain(sums, squares, shift, count, nonfinite, omit, least, floor):
 
 
 def average_rows(
-    chunk, seeds, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift, sums, squares, tally,
-    blas, matrices, sizes, far, least, floor, columns, counts, nonfinite, means, norms, plain,
+    chunk, first_keys, second_keys, which, firsts, start, stop, omit, checked, block, c, places, by_row, t, ws, shift,
+    sums, squares, tally, blas, matrices, sizes, far, least, floor, columns, counts, nonfinite, means, norms, plain,
     totals, variances,
 ):  # fmt: skip
     """Average over the draws start .. stop of each row, about a shift from the first of them.
@@ -103,7 +103,9 @@ def average_rows(
     ----------
     chunk : int
         Address of the chunk function.
-    seeds : uint64 array, shape (rows,)
+    first_keys, second_keys, which : arrays
+        The arguments `key0` and `key1` of the chunk function for a row are those at `which[row]` along the first axis:
+        numbers, or arrays of one dimension.
     firsts : int64 array, shape (rows,)
         The number of each row's first draw.
     start, stop : int
@@ -131,7 +133,7 @@ def average_rows(
         Added to, row by row: the means, and the variances of the means.
     """
     for row in range(firsts.size):
-        key0, key1 = np.uint32(seeds[row]), np.uint32(seeds[row] >> np.uint64(32))
+        key0, key1 = first_keys[which[row]], second_keys[which[row]]
         for k in range(places.size):
             c[places[k]] = by_row[row, k]
         first, last = firsts[row] + start, firsts[row] + stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,20 @@ from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.noise_vars import draws
 from mcgrad.ir.program import Program
 from mcgrad.kernels import in_stream
+from mcgrad.noise.generators import POINT_SETS
 from mcgrad.toolchain.ptx import Ptx
 from tests.cuda.fake_cupy import Machine, install
 
 COMMON = ["uint32", "uint32", "int64", "int64", "int64", "int32", "boolean", "pointer float64"]
+
+
+def seed_of(noise: Any, key: int, dtype: str) -> int:
+    """Return the seed that a kernel reads, by its key: of points by the head of their table in memory."""
+    if not any(var.attrs.generator in POINT_SETS for var in noise):
+        return key
+    if dtype == "float64":
+        return int(ctypes.c_uint64.from_address(key + 8).value)
+    return int.from_bytes(bytes((ctypes.c_uint8 * 8).from_address(key + 4)), "little")
 
 
 def reference(emitted: Any, dtype: str, constants: Any) -> Any:
@@ -54,10 +65,11 @@ def reference(emitted: Any, dtype: str, constants: Any) -> Any:
         check(numbers, matrices)
         given = {var: value[..., None] for var, value in zip(hoisted, constant(constants.seen), strict=True)}
         rows = out[: emitted.rows * chunks].reshape(emitted.rows, chunks)
+        seed = seed_of(noise, key0 + (key1 << 32), dtype)
         for chunk in range(chunks):
             first = max(start, base + chunk * emitted.chunk)
             n = min(stop, base + (chunk + 1) * emitted.chunk) - first
-            leaves = given | {var: draws(var, key0 + (key1 << 32), first, first + n, dtype) for var in noise}
+            leaves = given | {var: draws(var, seed, first, first + n, dtype) for var in noise}
             with np.errstate(all="ignore"):
                 values = np.concatenate([np.broadcast_to(v, (*r.shape, n)).reshape(-1, n)
                                          for r, v in zip(roots, body(leaves), strict=True)])  # fmt: skip

@@ -63,7 +63,8 @@ def reference_rows(compiled: Any) -> Any:
             inputs = {name: x[row] if name in compiled.names_by_row else x for name, x in compiled.given.inputs.items()}
             check(inputs, row, c, cr, rest[3:])
             given = {var: value[..., None] for var, value in zip(hoisted, constant(inputs), strict=True)}
-            number, seed = map(int, ids[2 * row : 2 * row + 2])
+            number, key = map(int, ids[2 * row : 2 * row + 2])
+            seed = machines.seed_of(noise, key, dtype)
             for part in range(parts):
                 base = start // emitted.aligned * emitted.aligned + part * length
                 first, n = max(base, start), min(base + length, stop) - max(base, start)

@@ -25,6 +25,7 @@ from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.by_element import EmittedByElement, emit_by_element
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.codegen.loops.layout import LANES_OF_FEW
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.system.lazy_property import lazy_property
@@ -87,7 +88,7 @@ class CpuKernel:
 
     def __init__(self, program: Program, lanes: int | None = None) -> None:
         self.program, self.work, self._lanes = program, program.work(), lanes
-        self.emitted = _emitted(program, lanes)
+        self.emitted, self.keys = _emitted(program, lanes), keys_of(program)
         self._products = self.emitted.uses_blas or program.multiplies_matrices()
         self.block = self.emitted.lanes
         self._for_draws: dict[int, CpuKernel | ByElement] = {}  # by a number of draws below that of a block
@@ -95,12 +96,12 @@ class CpuKernel:
     @lazy_property
     def fast(self) -> Compiled:
         """The variant that does not look at single draws."""
-        return Compiled(self.emitted, self.program.dtype)
+        return Compiled(self.emitted, self.program.dtype, self.keys)
 
     @lazy_property
     def checked(self) -> Compiled:
         """The variant that checks every draw for outputs that are not finite."""
-        return Compiled(emit(self.program, True, self._lanes), self.program.dtype)
+        return Compiled(emit(self.program, True, self._lanes), self.program.dtype, self.keys)
 
     @lazy_property
     def rescaled(self) -> CpuKernel:
@@ -225,7 +226,7 @@ class CpuBound(ShiftedMoments):
         sums, squares = np.zeros(compiled.components), np.zeros(compiled.components)
         counts, workspace = np.zeros(2, np.int64), compiled.take_workspace()
         compiled.function(
-            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, compiled.emitted.tables,
+            *compiled.keys.of(seed), start, stop, c, compiled.emitted.tables,
             workspace, shift, sums, squares, counts, omit, compiled.blas, *matrices,
         )  # fmt: skip
         compiled.give_back(workspace)

@@ -14,6 +14,7 @@ from mcgrad.backends.host_values import HostValues
 from mcgrad.codegen.cpu.chunk import Emitted
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
+from mcgrad.noise.keys import Keys
 from mcgrad.toolchain.compile import load
 
 CACHE_LINE = 64
@@ -24,10 +25,10 @@ class Compiled:
 
     name = "chunk"  # of the function
 
-    def __init__(self, emitted: Emitted, dtype: str) -> None:
+    def __init__(self, emitted: Emitted, dtype: str, keys: Keys) -> None:
         from mcgrad.kernels import blas  # imports Numba
 
-        self.emitted, self.dtype = emitted, np.dtype(dtype)
+        self.emitted, self.dtype, self.keys = emitted, np.dtype(dtype), keys
         self.components = sum(out.var.size for out, _ in emitted.outputs)
         given = [(var, slice(at, at + var.size)) for var, at in emitted.scalars]
         self._inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
@@ -54,7 +55,7 @@ class Compiled:
         """Return the arguments of a call over no draws at all."""
         none, nothing = np.empty(0), np.empty(0, self.dtype)
         return (
-            np.uint32(0), np.uint32(0), 0, 0, nothing, self.emitted.tables, self.take_workspace(), nothing, none, none,
+            *self.keys.of(0), 0, 0, nothing, self.emitted.tables, self.take_workspace(), nothing, none, none,
             np.zeros(2, np.int64), False, self.blas, *[read_only(nothing)] * len(self.emitted.matrices),
         )  # fmt: skip
 

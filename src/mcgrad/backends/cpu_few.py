@@ -17,6 +17,7 @@ from mcgrad.backends.chunks import Chunks, split
 from mcgrad.backends.cpu_compiled import Compiled
 from mcgrad.backends.rescaled import RANGES, exponents
 from mcgrad.codegen.cpu.by_element import EmittedByElement
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
@@ -39,13 +40,13 @@ class ByElement:
     """
 
     def __init__(self, program: Program, emitted: EmittedByElement, lanes: Kernel) -> None:
-        self.work, self.emitted, self.lanes, self._dtype = program.work(), emitted, lanes, program.dtype
+        self.program, self.work, self.emitted, self.lanes = program, program.work(), emitted, lanes
         self.block = DRAWS_PER_GROUP[program.dtype]
 
     @lazy_property
     def fast(self) -> Compiled:
         """The compiled function."""
-        return Compiled(self.emitted, self._dtype)
+        return Compiled(self.emitted, self.program.dtype, keys_of(self.program))
 
     def load(self) -> None:
         """Compile it, or load it from the cache."""
@@ -107,7 +108,7 @@ class ByElementBound:
         means, scatters = np.zeros(compiled.components), np.zeros(compiled.components)
         counts, workspace = np.zeros(2, np.int64), compiled.take_workspace()
         compiled.function(
-            np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), start, stop, c, compiled.emitted.tables,
+            *compiled.keys.of(seed), start, stop, c, compiled.emitted.tables,
             workspace, self._none, means, scatters, counts, False, compiled.blas, *matrices,
         )  # fmt: skip
         compiled.give_back(workspace)

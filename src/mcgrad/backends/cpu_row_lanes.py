@@ -17,6 +17,7 @@ from mcgrad.backends.rescaled import RANGES
 from mcgrad.backends.row_by_row import by_row, put_rows
 from mcgrad.codegen.cpu.row_lanes import EmittedRows, emit_rows, writes
 from mcgrad.codegen.loops.layout import L2_BYTES
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program, toposort
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
@@ -47,7 +48,7 @@ class CompiledRowLanes(Compiled):
         self.values_of_row = sum(var.size for var, _ in emitted.by_row)
         self.block = emitted.lanes // emitted.groups  # rows of the batch
         self.multiplies_before = any(var.op == "einsum" for var in toposort(program.hoisted()))
-        super().__init__(emitted, program.dtype)
+        super().__init__(emitted, program.dtype, keys_of(program))
 
     def empty_call(self) -> tuple[Any, ...]:
         """The arguments of a call over no rows at all."""

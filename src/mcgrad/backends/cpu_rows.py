@@ -154,7 +154,7 @@ class CompiledRows:
         )
         plain, compiled, limits = np.ones(rows, np.bool_), self.compiled, RANGES[self.compiled.dtype.itemsize]
         arguments = (
-            self.chunk, np.full(rows, seed, np.uint64), firsts, start, stop, omit, self.checked,
+            self.chunk, *compiled.keys.of_rows(seed, rows), firsts, start, stop, omit, self.checked,
             compiled.emitted.lanes, values.c, self.places, values.by_row, compiled.emitted.tables, workspace,
             np.empty(components, compiled.dtype), np.empty(components), np.empty(components),
             np.zeros(2, np.int64), compiled.blas, values.matrices, self.sizes,

@@ -213,10 +213,10 @@ def _compare(job: Job, estimator: Estimator, estimate: Estimate | BatchEstimate,
     if reference.fingerprint != estimator.fingerprint:
         given = "other numbers than when the job was prepared, as code of its Python files has changed an array since"
         raise ParameterError(job.location.key("data"), given, "arrays that stay as they are, such as copies")
-    n = estimator.derived.groups.whole(job.n_compare)
+    n = estimator.derived.whole(job.n_compare)
     batch = estimator.derived.batch
     some = spread(batch.size, MOST) if batch else []
-    averaged(reference, some, 2 * estimator.group, job.seed, job.rows)
+    averaged(reference, some, estimator.derived.whole(0), job.seed, job.rows)
     right = averaged(reference, some, n, job.seed, job.rows)
     found = agreement(right, averaged(estimator, some, n, job.seed, job.rows))
     of = f" of {len(some)} of {batch.size:,} rows" if batch and not batch.common_noise else ""

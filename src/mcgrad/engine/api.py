@@ -14,6 +14,8 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 
@@ -47,6 +49,9 @@ def estimate(
     common_noise: bool = False,
     proposal: Distribution | None = None,
     antithetic: bool = False,
+    sampler: str = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
 ) -> Estimate | BatchEstimate:
@@ -65,7 +70,7 @@ def estimate(
         As for `Estimator`.
     nonfinite, devices, output
         As for `Estimator`.
-    batched_params, batched_data, reduce, common_noise, proposal, antithetic
+    batched_params, batched_data, reduce, common_noise, proposal, antithetic, sampler, replicates, scramble
         As for `Estimator`.
     seed : int
         0 <= seed < 2**64.
@@ -114,5 +119,8 @@ def estimate(
         common_noise=common_noise,
         proposal=proposal,
         antithetic=antithetic,
+        sampler=sampler,
+        replicates=replicates,
+        scramble=scramble,
     )
     return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

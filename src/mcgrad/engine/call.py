@@ -88,6 +88,8 @@ class Call:
         Continue from this state of an earlier run.
     seeds : uint64 array, shape (rows,), optional
         Of the rows of a batch that have a seed each, in place of `seed`.
+    first_replicate : int
+        Of a point set, the number of the first replicate.
     """
 
     seed: int
@@ -96,6 +98,7 @@ class Call:
     watch: Watch | None = None
     resume: State | None = None
     seeds: npt.NDArray[np.uint64] | None = None
+    first_replicate: int = 0
 
     @property
     def of_rows(self) -> Seeds:

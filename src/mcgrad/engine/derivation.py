@@ -23,12 +23,14 @@ from mcgrad.gradients.common_noise import with_common_noise
 from mcgrad.gradients.controls import Controls, controlled
 from mcgrad.gradients.coverage import check_coverage
 from mcgrad.gradients.plan import AUTO, Plan
+from mcgrad.gradients.point_set import with_points
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.control import AUTO as AUTO_CONTROL
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.proposal import Proposal
+from mcgrad.inputs.sampler import PLAIN, Sampler
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
@@ -63,6 +65,8 @@ class Derivation:
         How what draws come from in place of q prints; empty where they are q's own.
     controls : Controls or None
         Control variates of the Program.
+    sampler : Sampler
+        What draws are made of.
     """
 
     name: str
@@ -77,10 +81,11 @@ class Derivation:
     batch: Batch | None
     proposal: str = ""
     controls: Controls | None = None
+    sampler: Sampler = PLAIN
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set the fields; pickles made before there were batches, proposals or controls have none."""
-        vars(self).update({"batch": None, "proposal": "", "controls": None} | dict(state))
+        """Set the fields; pickles made before there were batches, proposals, controls or samplers have none."""
+        vars(self).update({"batch": None, "proposal": "", "controls": None, "sampler": PLAIN} | dict(state))
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -139,6 +144,15 @@ class Derivation:
             program = with_common_noise(program, batch.size, pairs(batch.size))
         if not options.errors:
             program = program.without_errors()
+        sampler = options.of_sampler
+        if sampler.is_point_set and controls:
+            given = f"{sampler.name!r} with control="
+            raise ParameterError("sampler", given, "one of the two")
+        if sampler.is_point_set and batch and batch.common_noise:
+            given = f"{sampler.name!r} with common_noise=True"
+            raise ParameterError("sampler", given, "one of the two: rows then have shifts of their own")
+        if sampler.is_point_set:
+            program = with_points(program, sampler.generator)
         inputs.own(frozenset(wide_inputs(program)))
         return cls(
             name=repr(f) if isinstance(f, Objective) else f"{arguments.called(f)}, {q!r}",
@@ -159,7 +173,12 @@ class Derivation:
             pilots=Pilots.of(plan, problem, wrt, dtype, controls),
             batch=batch,
             controls=controls,
+            sampler=sampler,
         )
+
+    def whole(self, draws: int) -> int:
+        """Return a number of draws that a run may have: the largest that is not more, or the least of all."""
+        return self.sampler.whole(draws, self.groups.size)
 
     @property
     def wrt(self) -> tuple[str, ...]:
@@ -184,6 +203,7 @@ class Derivation:
             *([f"control=({', '.join(self.controls.names)})"] if self.controls else []),
             *(["antithetic=True"] if self.plan.antithetic else []),
             f"dtype={self.dtype}",
+            *([f"sampler={self.sampler.name!r}"] if self.sampler.is_point_set else []),
         ]
         return ", ".join(parts)
 

@@ -31,6 +31,8 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES, first_replicate as first_replicate_of
+from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
@@ -121,6 +123,15 @@ class Estimator(Stops):
         Whether draws come in pairs, the second with the noise of the first mirrored: -eps of normal noise, 1 - u of
         uniform noise. A pair is one draw of the moments, and its noise is made once; n counts two, and is a multiple of
         2. See docs/variance.md.
+    sampler : {"philox", "sobol"}
+        What draws are made of: independent random numbers, or the points of a Sobol' sequence, randomised: then the
+        error falls faster, as about 1 / n for smooth f, and n is `replicates` times a power of two. See docs/sobol.md.
+    replicates : int
+        Of a point set: independent randomisations of n / replicates points each. Standard errors are those of their
+        means.
+    scramble : {"matrix", "owen"}
+        Of a point set: a random linear map of the digits with a digital shift (Matousek 1998), or Owen's nested uniform
+        scrambling, by hashing.
 
     Raises
     ------
@@ -170,6 +181,9 @@ class Estimator(Stops):
         errors: bool = True,
         proposal: Distribution | None = None,
         antithetic: bool = False,
+        sampler: str = PHILOX,
+        replicates: int = REPLICATES,
+        scramble: str = SCRAMBLES[0],
     ) -> None:
         options = Options(
             params=params,
@@ -196,6 +210,9 @@ class Estimator(Stops):
             errors=errors,
             proposal=proposal,
             antithetic=antithetic,
+            sampler=sampler,
+            replicates=replicates,
+            scramble=scramble,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 
@@ -275,6 +292,7 @@ class Estimator(Stops):
         stream: Any = None,
         out: Mapping[str, Any] | None = None,
         cotangent: Any = None,
+        first_replicate: int = 0,
         **changes: Any,
     ) -> Estimate | BatchEstimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
@@ -302,6 +320,9 @@ class Estimator(Stops):
             two nested dicts by parameter: of the results' shapes, and of float32 or float64.
         cotangent : optional
             New weights of what f returns, for this call, where the Estimator has some.
+        first_replicate : int
+            Of a point set, the number of the first replicate: estimates over the same points of disjoint replicates
+            merge, as do those over other points of the same ones.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
             of a Joint and other nested ones as dicts. `Estimate.merge` refuses estimates with different data. Data with
@@ -312,10 +333,11 @@ class Estimator(Stops):
         -------
         Estimate, or BatchEstimate of a batch
         """
-        call = self._call(n, seed, first, rows)
+        call = self._call(n, seed, first, rows, first_replicate)
         if stream is not None:
             with stream_context(stream):
-                return self(n, seed, first=first, rows=rows, progress=progress, out=out, cotangent=cotangent, **changes)
+                given = {"progress": progress, "out": out, "cotangent": cotangent, "first_replicate": first_replicate}
+                return self(n, seed, first=first, rows=rows, **given, **changes)
         if self._runner.rows:
             return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
         arrays = (
@@ -323,17 +345,17 @@ class Estimator(Stops):
         )
         values = self.inputs.values(changes, cotangent)
         estimate = partial(self._runner.estimate, values)
-        found = reported(estimate, call, progress, call.n, "draws", call.drawn)
+        found = reported(estimate, call, progress, call.n, "draws", lambda state: self._runner.drawn(state, call))
         if arrays:
             arrays.fill(found)
         return found
 
-    def _call(self, n: int, seed: int, first: int, rows: Any) -> Call:
+    def _call(self, n: int, seed: int, first: int, rows: Any, replicate: int = 0) -> Call:
         """Return the arguments of a call, checked."""
-        n, first = arguments.draw_range(n, first, self.group)
+        n, first = self.derived.sampler.draw_range(n, first, self.group)
         if rows is not None and not self._runner.rows:
             raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
-        return Call(arguments.seed(seed), first, n)
+        return Call(arguments.seed(seed), first, n, first_replicate=first_replicate_of(replicate, self.derived.sampler))
 
     def _estimate_rows(
         self,
@@ -367,16 +389,18 @@ class Estimator(Stops):
         rows: Any = None,
         watch: Watch | None = None,
         resume: State | None = None,
+        first_replicate: int = 0,
     ) -> Estimate | BatchEstimate:
         """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters
         ----------
-        n, seed, first, rows
+        n, seed, first, rows, first_replicate
             As for a call.
         watch : callable, optional
             Called with a `RunState` after each chunk of draws; of a batch, unless its rows have common noise, with a
-            `RowState` after each range of rows, and after each chunk of the draws of a long row.
+            `RowState` after each range of rows, and after each chunk of the draws of a long row; of a point set
+            likewise, with replicates for rows.
         resume : RunState or RowState, optional
             A state of an earlier run with this `fingerprint`, n, seed, first and rows on this backend: the result has
             the bits that the earlier one would have had.
@@ -385,7 +409,7 @@ class Estimator(Stops):
         -------
         Estimate, or BatchEstimate of a batch
         """
-        call = replace(self._call(n, seed, first, rows), watch=watch, resume=resume)
+        call = replace(self._call(n, seed, first, rows, first_replicate), watch=watch, resume=resume)
         if resume is not None and not self.resumes(resume, n, first, rows):
             accepted = "a draw at which a chunk of this run ends, or a row at which a range of its rows does"
             raise ParameterError("resume", resume.place, accepted)
@@ -399,11 +423,11 @@ class Estimator(Stops):
         if self._runner.rows:
             values, _, numbers = self._runner.rows.inputs(call, rows, {})
             return self._runner.rows.resumes(values, numbers, call)
-        return self._runner.average.resumes(call)
+        return self._runner.resumes(call)
 
     def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
         """Return the numbers of the rows of a batch, of its shape; None without a batch."""
-        call = self._call(2 * self.group, 0, 0, rows)
+        call = self._call(self.derived.whole(0), 0, 0, rows)
         return self._runner.rows.numbers(call, rows) if self._runner.rows else None
 
     @property

@@ -27,6 +27,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             *(f"device: {device}" for device in getattr(running.kernel, "devices", ())),
             *([f"batch: {derived.batch}"] if derived.batch else []),
             *([f"draws: from {derived.proposal}, with the weights q / proposal"] if derived.proposal else []),
+            *([f"sampler: {derived.sampler}"] if derived.sampler.is_point_set else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
             f"gradient by {plan.method}{', in antithetic pairs' * plan.antithetic}{reason}",
             *([controls_line(derived.controls)] if derived.controls else []),

@@ -24,6 +24,8 @@ from mcgrad.inputs.batch import REDUCE
 from mcgrad.inputs.control import PILOT, SAMPLE, controls
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES, Sampler
+from mcgrad.noise.source import PHILOX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,9 @@ class Options:
     errors: bool = True
     proposal: Distribution | None = None
     antithetic: bool = False
+    sampler: str = PHILOX
+    replicates: int = REPLICATES
+    scramble: str = SCRAMBLES[0]
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)
@@ -78,6 +83,9 @@ class Options:
         arguments.flag("errors", self.errors)
         arguments.flag("antithetic", self.antithetic)
         arguments.one_of("coefficients", self.coefficients, (SAMPLE, PILOT))
+        if self.of_sampler.is_point_set and self.antithetic:
+            given = f"True with sampler {self.sampler!r}"
+            raise ParameterError("antithetic", given, "one of the two: points of a replicate are balanced already")
         checked = {
             "k": arguments.count("k", self.k, 2),
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
@@ -89,6 +97,11 @@ class Options:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def of_sampler(self) -> Sampler:
+        """The sampler."""
+        return Sampler(self.sampler, self.replicates, self.scramble)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
+from mcgrad.engine.replicates import MeansOfReplicates, of_replicates
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import Finished, RowFinisher
 from mcgrad.engine.tails import Tails, warn_of_tail
@@ -31,6 +32,7 @@ from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
 from mcgrad.noise.rows import draws_of_row, first_of_row, seed_of
 from mcgrad.results.batch_estimate import BatchEstimate
+from mcgrad.results.replicates import Replicates
 from mcgrad.results.row_moments import RowMoments
 
 LOOKED_AT = 4  # rows, in which tails of weights are looked for
@@ -104,7 +106,7 @@ class RowRunner:
         ParameterError
             More draws than a row has, numbers or values that do not fit, or with common noise another number of rows.
         """
-        if call.stop > self.most:
+        if call.stop > self.most and not self._derived.sampler.is_point_set:
             given = f"{call.n:,} draws from {call.first:,} on"
             raise ParameterError("n", given, f"at most {self.most:,}, the draws that a row has")
         values, shape = self._derived.inputs.rows(changes, cotangent)
@@ -170,7 +172,14 @@ class RowRunner:
             antithetic=derived.plan.antithetic,
             total=together.total if together else None,
             differences=together.differences if together else None,
+            replicates=self._replicates(call),
         )
+
+    def _replicates(self, call: Call) -> Replicates | None:
+        sampler, first = self._derived.sampler, call.first_replicate
+        if not sampler.is_point_set:
+            return None
+        return Replicates(sampler.generator, ((first, first + sampler.replicates),))
 
     def moments(
         self, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call
@@ -190,8 +199,10 @@ class RowRunner:
         backend : str
         """
         values = {**values, **self._pilots(values, len(numbers), call)}
-        averaged, seconds, backend = self._average(values, numbers, call)
-        finished = self.finish(averaged, values, self._nonfinite == "omit")
+        if self._derived.sampler.is_point_set:
+            finished, seconds, backend = self._over_replicates(values, numbers, call)
+        else:
+            finished, seconds, backend = self._once(values, numbers, call)
         self._check(*finished, values, shape, call.n)
         if self._tails and len(numbers):
             self._warn_of_tails(self._tails, values, shape, numbers, call)
@@ -212,6 +223,22 @@ class RowRunner:
         place = [int(i) for i in np.unravel_index(row, shape)]
         warn_of_tail(tail, f" of row {place[0] if len(place) == 1 else place}")
 
+    def _once(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> tuple[Finished, float, str]:
+        averaged, seconds, backend = self._average(values, numbers, call)
+        return self.finish(averaged, values, self._nonfinite == "omit"), seconds, backend
+
+    def _over_replicates(
+        self, values: Values, numbers: npt.NDArray[np.int64], call: Call
+    ) -> tuple[Finished, float, str]:
+        """Return the moments of the means of replicates, with the time of all."""
+        means, times, backends = MeansOfReplicates(), 0.0, set()
+        for own in of_replicates(call, self._derived.sampler.replicates):
+            found, seconds, backend = self._once(values, numbers, own)
+            means.add(found)
+            times += seconds
+            backends.add(backend)
+        return means.finished, times, "+".join(sorted(backends))
+
     def _check(
         self, moments: RowMoments, nonfinite: npt.NDArray[np.int64], values: Values, shape: Shape, n: int
     ) -> None:
@@ -222,6 +249,8 @@ class RowRunner:
 
     def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
+        if self._derived.sampler.is_point_set:
+            return False
         if self._common:
             return self._common.resumes(call)
         values = {**values, **self._unknown(values, len(numbers))}  # ranges of rows do not depend on values

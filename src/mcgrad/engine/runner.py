@@ -11,7 +11,7 @@ from collections.abc import Callable
 from mcgrad.arrays import any_on_device, synchronize
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
-from mcgrad.engine.call import Call
+from mcgrad.engine.call import Call, State
 from mcgrad.engine.control_results import in_results, warn_of_wrong_means
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
@@ -20,6 +20,8 @@ from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
+from mcgrad.engine.replicates import ReplicateAverager
+from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.rows_in_streams import RowsInStreams
 from mcgrad.engine.tails import Tails, warn_of_tail
@@ -63,6 +65,9 @@ class Runner:
         self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
+        rows = RowAverager(self.dispatched, derived.groups, omit, options.threads)
+        points = derived.sampler.is_point_set
+        self._over_points = ReplicateAverager(derived.sampler, rows, self._finish, omit) if points else None
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
         self.in_streams = (
             RowsInStreams(derived, self.dispatched, self.rows.finish, options.nonfinite)
@@ -86,7 +91,11 @@ class Runner:
         """
         derived, problem = self._derived, self.fingerprint.at(values)
         values = {**values, **derived.pilots(values, call.seed)}
-        partial, seconds, backend = self.average(values, call)
+        replicates = None
+        if self._over_points:
+            replicates, partial, seconds, backend = self._over_points(values, call)
+        else:
+            partial, seconds, backend = self.average(values, call)
         if partial.nonfinite and self._nonfinite == "raise":
             raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(call.n), derived.groups.size))
         self._warn(partial, values, call.n)
@@ -113,6 +122,7 @@ class Runner:
             device=self._device,
             control=control,
             tail=tail,
+            replicates=replicates,
         )
 
     def _tail(self, values: Values, call: Call) -> float | Callable[[], float]:
@@ -124,6 +134,14 @@ class Runner:
         found = self._tails(values, call)
         warn_of_tail(found)
         return found.k
+
+    def resumes(self, call: Call) -> bool:
+        """Return whether a run goes on from the state of a call."""
+        return (self._over_points or self.average).resumes(call)
+
+    def drawn(self, state: State, call: Call) -> int:
+        """Return how many draws of a call are done in a state of its run."""
+        return self._over_points.drawn(state, call) if self._over_points else call.drawn(state)
 
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change."""

@@ -82,6 +82,35 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class PointIdentity(Identity):
+    """What two runs over replicates of a point set must have in common; `problem` is also of its generator.
+
+    Parameters
+    ----------
+    replicates : int
+    """
+
+    replicates: int
+
+    def drawn(self, state: State | UntilState) -> int:
+        """Return how many draws are done in a state of the run, whose rows are replicates."""
+        if isinstance(state, UntilState):
+            return super().drawn(state)
+        return Call(self.seed, 0, self.n // self.replicates).drawn(state)
+
+    @property
+    def size(self) -> int:
+        """Number of replicates."""
+        return self.replicates
+
+    def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
+        """Whether a result is of a run with the same replicates."""
+        if not isinstance(estimate, Estimate) or not estimate.replicates:
+            return False
+        return estimate.replicates.numbers == ((0, self.replicates),)
+
+
+@dataclass(frozen=True)
 class BatchIdentity(Identity):
     """What two runs over a batch must have in common.
 
@@ -92,12 +121,15 @@ class BatchIdentity(Identity):
     rows : str
         Hash of the numbers of the rows.
     common_noise : bool
+    replicates : int
+        Of a point set, or 1.
     """
 
     batch_shape: list[int]
     reduce: str | None
     rows: str
     common_noise: bool
+    replicates: int
 
     @property
     def size(self) -> int:
@@ -114,7 +146,9 @@ class BatchIdentity(Identity):
         if not isinstance(estimate, BatchEstimate):
             return False
         found = list(estimate.batch_shape), estimate.reduce, hash_of_rows(estimate.rows), estimate.total is not None
-        return found == (self.batch_shape, self.reduce, self.rows, self.common_noise)
+        replicates = estimate.replicates.numbers if estimate.replicates else ((0, 1),)
+        mine = self.batch_shape, self.reduce, self.rows, self.common_noise
+        return found == mine and replicates == ((0, self.replicates),)
 
 
 def hash_of_rows(numbers: npt.NDArray[np.int64]) -> str:
@@ -157,7 +191,11 @@ def identity_of(
         n, fields = until.bounds[1], until.to_fields()
     assert n is not None
     common = (n, seed, estimator.dtype, omitted, estimator.fingerprint, __version__)
+    sampler = estimator.derived.sampler
+    replicates = sampler.replicates if sampler.is_point_set else 1
     if numbers is None or batch is None:
+        if sampler.is_point_set:
+            return PointIdentity(*common, replicates, until=fields)
         return Identity(*common, until=fields)
-    of_rows = list(numbers.shape), batch.reduce, hash_of_rows(numbers), batch.common_noise
+    of_rows = list(numbers.shape), batch.reduce, hash_of_rows(numbers), batch.common_noise, replicates
     return BatchIdentity(*common, *of_rows, until=fields)

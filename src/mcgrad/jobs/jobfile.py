@@ -56,13 +56,16 @@ KEYS = (
     "antithetic",
     "control",
     "coefficients",
+    "sampler",
+    "replicates",
+    "scramble",
     "compare",
     "n_compare",
     "out",
 )
 PLAIN = (  # options as they are
     *("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise"),
-    *("antithetic", "coefficients"),
+    *("antithetic", "coefficients", "sampler", "replicates", "scramble"),
 )
 COMPARED = 20_000
 LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending

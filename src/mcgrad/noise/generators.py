@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mcgrad.noise import philox, sobol
 from mcgrad.noise.inversion import INVERSE_NORMAL, INVERSE_UNIFORM, Inversion
 from mcgrad.noise.laws import BOX_MULLER, DRAWS_PER_GROUP, UNIFORM, Law
+from mcgrad.noise.rows import draws_of_row
 from mcgrad.noise.source import PHILOX, SOBOL, SOBOL_OWEN, NoiseSource
 
 Array = npt.NDArray[Any]
@@ -86,7 +87,10 @@ class PointSet:
         coordinates = np.uint64(source.coordinate) + components
         inside = coordinates < sobol.COORDINATES
         integers = np.empty((len(coordinates), n), sobol.WORDS[bits])
-        integers[inside] = self.points(self.table(seed, coordinates[inside], bits), first, n)
+        row, point = divmod(first, draws_of_row(dtype.name))
+        integers[inside] = self.points(self.table(seed, coordinates[inside], bits), point, n)
+        if row:
+            integers[inside] ^= sobol.shifts_of_row(seed, coordinates[inside], row, bits)[:, None]
         if not inside.all():
             integers[~inside] = philox.integers(seed, source.stream, coordinates[~inside], first, n, bits)
         values: Array = getattr(self.laws[source.law], dtype.name)(integers)

@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from mcgrad.noise import philox
 from mcgrad.noise.directions import DIMENSIONS, directions
-from mcgrad.noise.streams import OWEN_KEYS, REPLICATES, SCRAMBLES
+from mcgrad.noise.streams import OWEN_KEYS, REPLICATES, ROW_SHIFTS, SCRAMBLES
 
 Array = npt.NDArray[Any]
 Seed = int | npt.NDArray[np.uint64]  # of a replicate, or of several
@@ -122,6 +122,24 @@ def points(rows: Array, first: int, n: int) -> Array:
 def owen_points(rows: Array, first: int, n: int) -> Array:
     """Return points first .. first + n - 1, of 2**bits, as integers, by rows of `owen_table`: (coordinates, n)."""
     return reverse(owen_hash(_combined(rows[:, 1:], first, n), rows[:, :1]))
+
+
+def shifts_of_row(seed: int, coordinates: Array, row: int, bits: int) -> Array:
+    """Return what the points of a row of a batch, but for row 0, are shifted by: their exclusive or with these numbers.
+
+    So rows share the scramble of a replicate, and the errors of their means are uncorrelated, as each shift by itself
+    makes points uniform.
+
+    Parameters
+    ----------
+    seed : int
+        Of the replicate.
+    coordinates : int array
+    row : int
+    bits : {32, 64}
+    """
+    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, ROW_SHIFTS, coordinates, row, 4))
+    return (low if bits == 32 else high << _HALF | low).astype(WORDS[bits])
 
 
 def owen_hash(x: Array, key: Array) -> Array:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
+from mcgrad.noise.source import PHILOX
 from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
@@ -23,6 +24,7 @@ from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
+from mcgrad.results.replicates import Replicates
 from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
@@ -87,6 +89,8 @@ class BatchEstimate(Result):
         With common noise, of the sum of the values in each draw, and of what its covariance is made of.
     differences : Moments or None
         With common noise, of the differences of values between pairs of rows.
+    replicates : Replicates or None
+        With ``sampler="sobol"``, over which replicates the moments are: of the means of each over its points.
     omitted, dtype, backend, seed, seconds, method, choice, group, antithetic, problem, stopping
         As of an `Estimate`.
     """
@@ -113,6 +117,7 @@ class BatchEstimate(Result):
     total: Moments | None = None
     differences: Moments | None = None
     stopping: Stopping | None = None
+    replicates: Replicates | None = None
 
     # Results
 
@@ -306,8 +311,10 @@ class BatchEstimate(Result):
         early, late, common = self._in_order(other, BatchEstimate, "a BatchEstimate")
         if not np.array_equal(self.rows, other.rows):
             raise MergeError("estimates of rows with different numbers")
+        mine, others = early.replicates, late.replicates
         return replace(
             early,
+            replicates=mine.both(others) if mine and others else None,
             moments=early.moments.merge(late.moments, late.n / (early.n + late.n)),
             nonfinite=early.nonfinite + late.nonfinite,
             total=_merged(early.total, late.total),
@@ -322,7 +329,12 @@ class BatchEstimate(Result):
             "parameters": self.order,
             "shared parameters": dict(self.shared),
             "noise": self.total is None,
+            "samplers": self.replicates.generator if self.replicates else PHILOX,
         }
+
+    def _joined(self, late: Self) -> Ranges:
+        mine, others = self.replicates, late.replicates
+        return mine.draws_with(others, self.ranges, late.ranges) if mine and others else super()._joined(late)
 
     # Files
 
@@ -350,6 +362,7 @@ class BatchEstimate(Result):
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *how, *stopping_lines(self.stopping)]
+        lines += [self.replicates.line(self.n)] if self.replicates else []
         values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
         grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
         for path, x, error in [*values, *grads]:

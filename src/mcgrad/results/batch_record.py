@@ -17,6 +17,7 @@ from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results import record
 from mcgrad.results.packed import pack, unpack
 from mcgrad.results.pairs import pairs
+from mcgrad.results.replicates import of_fields
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, listed, verify_digest
@@ -32,7 +33,9 @@ FIELDS = frozenset({
     "format", *PLAIN, "nonfinite", "batch_shape", "rows", "ranges", "problem", "order", "shapes", "shared",
     "moments", "total", "differences",
 })  # fmt: skip
-LATER = frozenset({DIGEST, "stopping", "antithetic", ESS, *RESULTS, *record.OF_ARRAYS})  # which not all have
+LATER = frozenset(
+    {DIGEST, "stopping", "antithetic", ESS, record.REPLICATES, *RESULTS, *record.OF_ARRAYS}
+)  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
 Integers = NDArray[np.int64]
@@ -71,6 +74,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         },
         "total": None if est.total is None else record.of_moments(est.total),
         "differences": None if est.differences is None else record.of_moments(est.differences),
+        **({record.REPLICATES: est.replicates.to_dict()} if est.replicates else {}),
     }
 
 
@@ -124,6 +128,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "stopping": Stopping.of_fields(fields.get("stopping")),
         "antithetic": record.pairs(fields, group),
         **{name: _moments(name, fields[name], size) for name, size in together.items()},
+        "replicates": of_fields(fields[record.REPLICATES]) if record.REPLICATES in fields else None,
     }
     if DIGEST in fields:
         verify_digest("", fields)

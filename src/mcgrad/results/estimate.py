@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mcgrad import tree
 from mcgrad.arrays import to_device
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise.source import PHILOX
 from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.control import Controlled, described
@@ -36,6 +37,7 @@ from mcgrad.results.format import (
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
+from mcgrad.results.replicates import ReplicateMeans, means_of_fields
 from mcgrad.results.result import Result
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
@@ -90,7 +92,11 @@ class Estimate(Result):
     antithetic : bool
         Whether half the draws of a group are the mirror images of the others.
     moments : Moments
-        Of all components over the groups of draws; draws that were omitted do not count.
+        Of all components over the groups of draws; draws that were omitted do not count. With ``sampler="sobol"`` over
+        the means of the replicates.
+    replicates : ReplicateMeans or None
+        With ``sampler="sobol"``, the means over the points of each replicate: standard errors have one degree of
+        freedom less than there are replicates. Draw R p + r is point p of the r-th of R replicates.
     components : Components
         Names and shapes of the components: the value, then the gradient.
     problem : str or callable
@@ -128,6 +134,7 @@ class Estimate(Result):
     stopping: Stopping | None = None
     control: Controlled | None = None
     tail: float | Callable[[], float] = math.nan
+    replicates: ReplicateMeans | None = None
 
     def __post_init__(self) -> None:
         if self.device:
@@ -284,14 +291,26 @@ class Estimate(Result):
             Where the two differ in anything but their draws, or share draws.
         """
         early, late, common = self._in_order(other, Estimate, "an Estimate")
+        if early.replicates and late.replicates:
+            found = early.replicates.merge(late.replicates)
+            merged: dict[str, Any] = {"replicates": found, "moments": found.moments}
+        else:
+            merged = {"moments": early.moments.merge(late.moments)}
         return replace(
             early,
-            moments=early.moments.merge(late.moments),
+            **merged,
             nonfinite=early.nonfinite + late.nonfinite,
             device=self.device,
             tail=lambda: float(np.fmax(early._tail, late._tail)),
             **common,
         )
+
+    def _kinds(self) -> dict[str, Any]:
+        return super()._kinds() | {"samplers": self.replicates.generator if self.replicates else PHILOX}
+
+    def _joined(self, late: Self) -> Ranges:
+        mine, others = self.replicates, late.replicates
+        return mine.draws_with(others, self.ranges, late.ranges) if mine and others else super()._joined(late)
 
     # Files
 
@@ -318,11 +337,17 @@ class Estimate(Result):
             **({"control": self.control.to_dict()} if self.control else {}),
             **({name: getattr(self, name) for name in record.OF_WEIGHTS} if self.components.weighted else {}),
             "moments": record.of_moments(self.moments),
+            **({record.REPLICATES: self.replicates.to_dict()} if self.replicates else {}),
         }
 
     @staticmethod
     def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-        return record.arguments(given)
+        found = record.arguments(given)
+        if record.REPLICATES in given:
+            groups, size = record.draws(given)[2], len(found["components"])
+            replicates = means_of_fields(given[record.REPLICATES], groups, size)
+            found |= {"replicates": replicates, "moments": replicates.moments}
+        return found
 
     # Printing
 
@@ -338,8 +363,8 @@ class Estimate(Result):
         how = origin(self.method, self.choice, self.group, self.antithetic)
         if self.control:
             how = [*how, line(described(self.control, self.finished, self.components.values.stop))]
-        few = few_lines(self.moments.count, self.group)
         if self.components.weighted:
             how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]
+        few = [self.replicates.line(self.n)] if self.replicates else few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
         return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])

@@ -23,8 +23,9 @@ FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 OF_ARRAYS = ("value_shapes", "contracted", "covariance", "weighted")  # only where components are not of one number
 OF_WEIGHTS = ("effective_sample_size", "pareto_k")  # only in results with a proposal
+REPLICATES = "replicates"  # only in results over replicates of a point set, of whose means the moments are
 LATER = frozenset(
-    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", *OF_ARRAYS, *OF_WEIGHTS}
+    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", REPLICATES, *OF_ARRAYS, *OF_WEIGHTS}
 )  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
@@ -86,8 +87,9 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "control" in fields:
         control = of_fields(fields["control"], len(components), numbers)
     size = control.size if control else len(components)
+    count = None if REPLICATES in fields else groups - nonfinite if omitted else groups
     found = {
-        "moments": moments(fields["moments"], groups - nonfinite if omitted else groups, size),
+        "moments": moments(fields["moments"], count, size),
         "control": control,
         "components": components,
         "ranges": ranges,
@@ -204,17 +206,17 @@ def _all_there(fields: Mapping[str, Any]) -> None:
         raise ParameterError(shown(name), "no field of an estimate", ", ".join(sorted(NEEDED | LATER)))
 
 
-def draw_ranges(given: Any) -> Ranges:
-    """Return ranges of draws."""
-    accepted = "a list of pairs of draws, [first, stop], in order, none touching the next"
+def draw_ranges(given: Any, name: str = "ranges") -> Ranges:
+    """Return ranges of draws, or of what else is numbered."""
+    accepted = "a list of pairs of whole numbers, [first, stop], in order, none touching the next"
     if not isinstance(given, list) or not given:
-        raise ParameterError("ranges", shown(given), accepted)
+        raise ParameterError(name, shown(given), accepted)
     before, ranges = -1, []
     for pair in given:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise ParameterError("ranges", shown(pair), accepted)
-        start = integer("ranges", pair[0], before + 1, MOST_DRAWS)
-        before = integer("ranges", pair[1], start + 1, 2 * MOST_DRAWS)
+            raise ParameterError(name, shown(pair), accepted)
+        start = integer(name, pair[0], before + 1, MOST_DRAWS)
+        before = integer(name, pair[1], start + 1, 2 * MOST_DRAWS)
         ranges.append((start, before))
     return tuple(ranges)
 

@@ -187,6 +187,10 @@ class Result:
         """Control variates and where their coefficients come from; None without any."""
         return None
 
+    def _joined(self, late: Self) -> Ranges:
+        """Return the ranges of the draws of both; raises a MergeError where they share draws."""
+        return union(self.ranges, late.ranges)
+
     def _in_order(self, other: Self, kind: type[Self], name: str) -> tuple[Self, Self, dict[str, Any]]:
         """Return two estimates that merge in the order of their draws, and what follows for both from what each says.
 
@@ -208,7 +212,7 @@ class Result:
             early,
             late,
             {
-                "ranges": union(early.ranges, late.ranges),
+                "ranges": early._joined(late),
                 "backend": "+".join(sorted({*early.backend.split("+"), *late.backend.split("+")})),
                 "seconds": early.seconds + late.seconds,
                 "problem": early.fingerprint,

@@ -26,8 +26,10 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.control import SAMPLE, controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
 from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array
+from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.columns import aligned
 from mcgrad.results.estimate import Estimate
@@ -125,7 +127,8 @@ class Comparison:
         least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
         head = ("method", "variance", "time/draw", "efficiency", "relative")
         table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
-        draws, over = f"the same {first.n:,} draws", ""
+        replicates = any(isinstance(row.estimate, Estimate) and row.estimate.replicates for row in self.rows)
+        draws, over = f"{first.n:,} draws" if replicates else f"the same {first.n:,} draws", ""
         if isinstance(first, BatchEstimate):
             draws, over = f"{first.size:,} rows, {draws} each", ", sum over rows"
         lines = [f"{draws}, {first.dtype}, {first.backend}, seed {first.seed}", "", *aligned(table)]
@@ -185,6 +188,9 @@ def compare(
     *,
     methods: Iterable[str | Mapping[str, str]] | None = None,
     controls: Iterable[Any] = (None,),
+    samplers: str | Iterable[str] = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
@@ -215,6 +221,11 @@ def compare(
         as in "pathwise, linear". None is without control variates.
     coefficients
         As for `estimate`.
+    samplers : str or iterable of str
+        As `sampler` of `estimate`: each method is compared with each. With a point set all average n draws a few times,
+        and the fastest counts.
+    replicates, scramble
+        As for `estimate`, of point sets.
 
     Returns
     -------
@@ -258,14 +269,16 @@ def compare(
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
     sets = [read_controls(control) for control in controls]
-    for method, control in product(asked, sets):
+    drawn = [samplers] if isinstance(samplers, str) else [*samplers]
+    for method, control, sampler in product(asked, sets, drawn):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
         if name == AUTO:
             raise ParameterError("methods", repr(AUTO), "the methods that it chooses from")
-        name = ", ".join([name, *names(control)])
+        name = ", ".join([name, *names(control), *([sampler] if len(drawn) > 1 else [])])
+        randomised = {"sampler": sampler, "replicates": replicates, "scramble": scramble} if sampler != PHILOX else {}
         try:
             with without_jump_warnings():
-                estimators[name] = Estimator.of(request.change(method=method, control=control))
+                estimators[name] = Estimator.of(request.change(method=method, control=control, **randomised))
         except (ParameterError, TraceError) as error:
             if methods is not None:
                 raise
@@ -296,19 +309,21 @@ def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: i
 
 
 def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, ...]:
-    """Run all methods in turns: over pieces of the draws, or of a batch over all of them again."""
+    """Run all methods in turns: over pieces of the draws, or of a batch or a point set over all of them again."""
     unit = math.lcm(*(estimator.group for estimator in estimators.values()))
-    batch = next(iter(estimators.values())).derived.batch is not None
-    rounds = 1 if batch else max(min(ROUNDS, n // (2 * unit)), 1)
+    points = any(estimator.derived.sampler.is_point_set for estimator in estimators.values())
+    again = points or next(iter(estimators.values())).derived.batch is not None
+    rounds = 1 if again else max(min(ROUNDS, n // (2 * unit)), 1)
     step = n // rounds // unit * unit
     if step < 2 * unit:
         raise ParameterError("n", f"{n:,}", f"at least {2 * unit}, for groups of {unit} draws")
-    for estimator in estimators.values():
-        estimator(step if batch else WARM * unit, seed)
+    steps = {name: each.derived.whole(step) if points else step for name, each in estimators.items()}
+    for name, estimator in estimators.items():
+        estimator(steps[name] if again else WARM * unit, seed)
     parts: dict[str, list[Estimate | BatchEstimate]] = {name: [] for name in estimators}
-    for i in range(REPEATS if batch else rounds):
+    for i in range(REPEATS if again else rounds):
         for name, estimator in estimators.items():
-            parts[name].append(estimator(step, seed, first=0 if batch else i * step))
+            parts[name].append(estimator(steps[name], seed, first=0 if again else i * step))
     return tuple(_row(name, found, found[:rounds]) for name, found in parts.items())
 
 

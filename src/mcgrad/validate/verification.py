@@ -29,6 +29,8 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.control import SAMPLE
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.noise.source import PHILOX
 from mcgrad.results.columns import aligned
 from mcgrad.validate.agreement import BackendCheck, agreement
 from mcgrad.validate.rows import MOST, averaged, problems, spread
@@ -159,6 +161,9 @@ def verify(
     antithetic: bool = False,
     control: Any = None,
     coefficients: str = SAMPLE,
+    sampler: str = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
     rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
@@ -171,8 +176,11 @@ def verify(
         As for `estimate`.
     antithetic, control, coefficients
         As for `Estimator`. With control variates the gradient of single draws is that with a pilot's coefficients.
+    sampler, replicates, scramble
+        As for `estimate`: what the backends are compared on. Finite differences have independent draws.
     n : int
-        Draws on which the backends are compared; for finite differences between 4,000 and 20,000.
+        Draws on which the backends are compared, rounded down to what a run may have; for finite differences between
+        4,000 and 20,000.
     backends : str or iterable of str, optional
         Default: all that can run here.
     step : float, optional
@@ -223,6 +231,9 @@ def verify(
         antithetic=antithetic,
         control=control,
         coefficients=coefficients,
+        sampler=sampler,
+        replicates=replicates,
+        scramble=scramble,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 
@@ -247,12 +258,14 @@ def verified(
     request = request.change(backend=REFERENCE, threads=None, nonfinite="propagate", draws=None)
     with without_jump_warnings():
         reference = Estimator.of(request)
-        batch, groups = reference.derived.batch, reference.derived.groups
-        n, chosen = groups.whole(n), spread(batch.size, rows) if batch else []
+        batch, sampler = reference.derived.batch, reference.derived.sampler
+        n, chosen = reference.derived.whole(n), spread(batch.size, rows) if batch else []
         checks = _backends(reference, request.options, backends, n, seed, chosen)
-        settled = replace(request, plan=reference.plan).change(common_noise=False)  # without another pilot under "auto"
+        settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
+        settled = settled.change(common_noise=False, sampler=PHILOX, replicates=REPLICATES, scramble=SCRAMBLES[0])
         value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False, control=None)).program
-        one = Estimator.of(settled) if batch and batch.common_noise else reference
+        other = sampler.is_point_set or (batch and batch.common_noise)
+        one = Estimator.of(settled) if other else reference
     of, program, used, whole = one.derived.components, one.derived.of_result, 0, 0
     gradient: list[GradientCheck] = []
     found = problems(one, chosen)

@@ -20,8 +20,10 @@ from mcgrad.backends.row_by_row import summed
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.codegen.cuda.rows import EmittedRows
 from mcgrad.errors import BackendError
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program, toposort
 from mcgrad.ir.spaces import Values
+from mcgrad.noise.keys import Keys
 from mcgrad.toolchain import ptx
 
 MOST_WORKSPACE = 1 << 28  # bytes, of all thread blocks of a launch
@@ -35,6 +37,8 @@ class Compiled:
     ----------
     emitted : Emitted
     dtype : str
+    keys : Keys
+        Of the Program's noise.
 
     Attributes
     ----------
@@ -44,8 +48,8 @@ class Compiled:
         Matrices that do not change, on the devices.
     """
 
-    def __init__(self, emitted: Emitted, dtype: str) -> None:
-        self.emitted, self.dtype = emitted, np.dtype(dtype)
+    def __init__(self, emitted: Emitted, dtype: str, keys: Keys) -> None:
+        self.emitted, self.dtype, self.keys = emitted, np.dtype(dtype), keys
         self.components = emitted.components
         self.constants = Constants(emitted, dtype)
         self.matrices = Matrices(emitted, self.dtype)
@@ -102,7 +106,7 @@ class CompiledRows(Compiled):
     emitted: EmittedRows
 
     def __init__(self, program: Program, emitted: EmittedRows) -> None:
-        super().__init__(emitted, program.dtype)
+        super().__init__(emitted, program.dtype, keys_of(program))
         over_rows = summed(program)
         self.places = np.where(over_rows, -1, np.cumsum(~over_rows) - 1).astype(np.int32)
         self.places_of_totals = np.flatnonzero(over_rows).astype(np.int32)

@@ -50,7 +50,7 @@ class InStream:
     def __init__(self, kernel: CudaKernel, finishing: Finishing, dtype: np.dtype[Any], checked: bool) -> None:
         self.kernel, self.finishing, self.checked, self._dtype = kernel, finishing, checked, dtype
         code = with_key_in_memory(emit(kernel.program, checked, by_value=False))
-        self.compiled = Compiled(code, kernel.program.dtype)
+        self.compiled = Compiled(code, kernel.program.dtype, kernel.keys)
         self._prepared: dict[int, Prepared] = {}
         self._copies = Copies()
         self._lock = threading.RLock()

@@ -31,6 +31,7 @@ from mcgrad.codegen.cuda.choose import emit, emit_rows, row_shape
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.codegen.cuda.rows import EmittedRows
 from mcgrad.errors import ParameterError, shown
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
 from mcgrad.system.lazy_property import lazy_property
@@ -73,7 +74,7 @@ class CudaKernel:
 
     def __init__(self, program: Program, devices: Sequence[Device]) -> None:
         self.program, self.devices = program, tuple(devices)
-        self.work, self._products = program.work(), program.multiplies_matrices()
+        self.work, self._products, self.keys = program.work(), program.multiplies_matrices(), keys_of(program)
         self._variants: dict[tuple[bool, bool], Compiled] = {}
         self._lock = threading.RLock()
         self.turns = Turns(self.devices)
@@ -92,7 +93,7 @@ class CudaKernel:
             if found is None:
                 fast = not checked and not resident
                 code = emitted(self.program) if fast else emit(self.program, checked, by_value=not resident)
-                found = self._variants[checked, resident] = Compiled(code, self.program.dtype)
+                found = self._variants[checked, resident] = Compiled(code, self.program.dtype, self.keys)
             return found
 
     def row_variant(self, n: int, checked: bool) -> CompiledRows:

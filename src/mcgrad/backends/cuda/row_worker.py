@@ -18,6 +18,7 @@ from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Event, Memory, within
 from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
 from mcgrad.backends.cuda.row_launch import Found, RowLaunch
+from mcgrad.backends.cuda.tables import Tables
 from mcgrad.noise.rows import Seeds
 
 
@@ -28,7 +29,7 @@ class RowWorker:
         self.device = device
         self._stream = stream = device.stream()
         self._partials, self._results = Buffer(np.float64, stream), Buffer(np.float64, stream)
-        self._ids = Buffer(np.uint64, stream)
+        self._ids, self._tables = Buffer(np.uint64, stream), Tables(stream)
         self._prepared: WeakKeyDictionary[CompiledRows, Prepared] = WeakKeyDictionary()
 
     def run(
@@ -72,7 +73,8 @@ class RowWorker:
             prepared = self._prepared[compiled] = Prepared(compiled, device, stream)
         launch = RowLaunch(compiled, device, rows, draws)
         ids = self._ids.host(2 * rows).reshape(rows, 2)
-        ids[:, 0], ids[:, 1] = numbers, seeds
+        keys = self._tables.keys(compiled.keys, np.full(rows, seeds, np.uint64), device)
+        ids[:, 0], ids[:, 1] = numbers, keys
         out, found = self._partials.there(launch.partials), launch.found(self._results.host(launch.results))
         found.odd[:] = 0.0
         if ready is not None:

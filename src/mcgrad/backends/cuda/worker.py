@@ -19,6 +19,7 @@ from mcgrad.backends.cuda.constants import RootValues
 from mcgrad.backends.cuda.driver import Device, Event, Memory, within
 from mcgrad.backends.cuda.launch import COMMON, MERGE, MERGE_OFFSETS, OFFSETS, Arguments
 from mcgrad.backends.cuda.resident import DeviceMatrix, Numbers
+from mcgrad.backends.cuda.tables import Tables
 
 MERGE_THREADS = 256
 
@@ -34,6 +35,7 @@ class Worker:
         self._stream = device.stream()
         self._merge = Arguments(MERGE_OFFSETS, 0, np.dtype(np.float64), 0)
         self._totals, self._partials = (Buffer(np.float64, self._stream) for _ in range(2))
+        self._tables = Tables(self._stream)
         self._prepared: WeakKeyDictionary[Compiled, Prepared] = WeakKeyDictionary()
 
     def run(
@@ -61,6 +63,7 @@ class Worker:
         """
         device, stream, emitted = self.device, self._stream, compiled.emitted
         seed, start, stop = draws
+        key = self._tables.key(compiled.keys, seed, device)
         function, merge = compiled.on(device)
         prepared = self._prepared.get(compiled)
         if prepared is None:
@@ -78,7 +81,7 @@ class Worker:
             with within(stream):  # orders copies of arrays on the device
                 arguments = prepared.prepare(values, shift, grid, device, stream)
         COMMON.pack_into(
-            arguments.head, 0, seed & 0xFFFFFFFF, seed >> 32, start, stop, base, chunks, omit, out
+            arguments.head, 0, key & 0xFFFFFFFF, key >> 32, start, stop, base, chunks, omit, out
         )  # fmt: skip
         device.launch(function, grid, emitted.threads, emitted.shared, arguments.address, stream)
         if chunks > 1:

@@ -27,7 +27,7 @@ from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
-from mcgrad.codegen.noise_calls import filler
+from mcgrad.codegen.noise_calls import fillers
 from mcgrad.codegen.text import INFIX, SPECIAL, Source, elementwise_ops
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
@@ -104,7 +104,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
         "workspace": WORKSPACE,
-        "noise_fill": sorted({filler(v.attrs, program.dtype) for v in plan.program.body() if v.op == "noise"}),
+        **fillers((v.attrs for v in plan.program.body() if v.op == "noise"), program.dtype),
     }
     what = f"{'Checked s' if checked else 'S'}hifted sums and squares over the draws start .. stop."
     return Emitted(

@@ -123,7 +123,8 @@ class Printer:
                 yield from self.fill(node)
             case Noise(_, Lane(address), source, component):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"
-                which = f"group, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
+                number = self.index(component) + (f" + {source.coordinate}" if source.coordinate else "")
+                which = f"group, uint32({number}), uint32({source.stream}), key0, key1"
                 yield f"{filler(source, self.dtype)}(ws, {where}, {which})"
             case Gemm():
                 yield from product_lines(self, node)

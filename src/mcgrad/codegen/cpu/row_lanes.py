@@ -44,6 +44,7 @@ from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Output, Program, Var
 from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.ir.spaces import RowInput, Space
+from mcgrad.noise.generators import POINT_SETS
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
@@ -87,8 +88,9 @@ class EmittedRows(Emitted):
 
 
 def writes(program: Program) -> bool:
-    """Whether such a function can be written: not for calls of the user's own functions."""
-    return all(OPS[var.op].category != "native" for var in program.body())
+    """Whether such a function can be written: not for calls of the user's own functions, nor where draws are points."""
+    points = any(var.attrs.generator in POINT_SETS for var in program.noise())
+    return not points and all(OPS[var.op].category != "native" for var in program.body())
 
 
 def emit_rows(program: Program, carried: str) -> EmittedRows:

@@ -140,6 +140,7 @@ def head(
     text.add(*noise_calls.subroutines(sources, dtype))
     text.add(f"normal_pair = subroutine(noise{bits}.normal_pair, types.UniTuple(real_type, 2))")
     text.add(f"uniform = subroutine(noise{bits}.uniform, real_type)")
+    text.add(*noise_calls.laws_of_points(sources, dtype))
     known = {*templates(dtype), "divide"}
     for op in sorted(set(ops) - known):
         home = "cuda32" if bits == "32" else "special64" if op in SPECIAL else "elementary64"

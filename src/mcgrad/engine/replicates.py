@@ -1,0 +1,126 @@
+"""Average a Program over the points of many replicates of a point set: each is a row with a seed of its own.
+
+So replicates run as the rows of a batch do: in threads, by kernels that take many rows at once, with the same bits in
+any order. The result is about the means over the points of each: so many independent observations, however many points
+there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.backends.base import Partial, RowPartial
+from mcgrad.engine.call import Call, RowState, State
+from mcgrad.engine.epilogue import Finisher
+from mcgrad.engine.row_averager import RowAverager
+from mcgrad.engine.row_epilogue import Finished
+from mcgrad.inputs.sampler import Sampler
+from mcgrad.ir.spaces import Values
+from mcgrad.moments import Moments
+from mcgrad.noise.replicates import seeds_of_replicates
+from mcgrad.results.replicates import ReplicateMeans
+from mcgrad.results.row_moments import RowMoments
+
+
+class Average(NamedTuple):
+    """Means of the replicates, moments of these, with the time in seconds and the name of the backend."""
+
+    replicates: ReplicateMeans
+    partial: Partial
+    seconds: float
+    backend: str
+
+
+def of_replicates(call: Call, count: int) -> Iterator[Call]:
+    """Yield the call for each of so many replicates of a batch."""
+    for seed in seeds_of_replicates(call.seed, call.first_replicate, count):
+        yield replace(call, seed=int(seed), first=call.first // count, n=call.n // count, watch=None)
+
+
+class MeansOfReplicates:
+    """Moments of the means of replicates of a batch, to which each adds its own."""
+
+    def __init__(self) -> None:
+        self._rows: RowMoments | None = None
+        self._totals: list[Moments] = []
+        self._nonfinite: npt.NDArray[np.int64] | None = None
+
+    def add(self, found: Finished) -> None:
+        """Take the means of one replicate: those of rows without a draw that counts are left out."""
+        moments, nothing = found.moments, np.zeros_like(found.moments.norms)
+        counts = (moments.counts > 0).astype(np.int64)
+        none = np.zeros(0)
+        one = RowMoments(counts, moments.means, nothing, none, none)
+        self._rows = one if self._rows is None else self._rows.merge(one, 0.0)
+        self._totals.append(Moments(1, moments.totals, np.zeros_like(moments.totals)))
+        self._nonfinite = found.nonfinite if self._nonfinite is None else self._nonfinite + found.nonfinite
+
+    @property
+    def finished(self) -> Finished:
+        """The moments."""
+        assert self._rows is not None
+        assert self._nonfinite is not None
+        totals, rows = Moments.combine(self._totals), self._rows
+        variances = np.square(totals.stderr)
+        degrees = np.full(len(totals.mean), totals.count - 1.0)
+        moments = RowMoments(rows.counts, rows.means, rows.norms, totals.mean, variances, degrees)
+        return Finished(moments, self._nonfinite)
+
+
+class ReplicateAverager:
+    """Averages one Program over replicates.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Of a point set.
+    rows : RowAverager
+        Of the Program.
+    finish : Finisher
+    omit : bool
+        Whether draws with a non-finite output are left out.
+    """
+
+    def __init__(self, sampler: Sampler, rows: RowAverager, finish: Finisher, omit: bool) -> None:
+        self._sampler, self._rows, self._finish, self._omit = sampler, rows, finish, omit
+
+    def __call__(self, values: Values, call: Call) -> Average:
+        """Average over the draws of a call, with values of the inputs."""
+        rows = np.zeros(self._sampler.replicates, np.int64)
+        partial, seconds, backend = self._rows(values, rows, self._of_each(call))
+        replicates, found = self._finished(partial, values, call)
+        return Average(replicates, found, seconds, backend)
+
+    def resumes(self, call: Call) -> bool:
+        """Return whether a run goes on from the state of a call."""
+        return self._rows.resumes({}, np.zeros(self._sampler.replicates, np.int64), self._of_each(call))
+
+    def drawn(self, state: State, call: Call) -> int:
+        """Return how many draws are done."""
+        assert isinstance(state, RowState)
+        return self._of_each(call).drawn(state)
+
+    def _of_each(self, call: Call) -> Call:
+        """Return the call for each replicate."""
+        count = self._sampler.replicates
+        seeds = seeds_of_replicates(call.seed, call.first_replicate, count)
+        return replace(call, first=call.first // count, n=call.n // count, seeds=seeds)
+
+    def _finished(self, partial: RowPartial, values: Values, call: Call) -> tuple[ReplicateMeans, Partial]:
+        """Complete the means of each replicate, and the moments of these means."""
+        start = call.first_replicate
+        numbers = ((start, start + len(partial.counts)),)
+        alone = [self._one(partial, i, values) for i in range(len(partial.counts))]
+        counts = np.array([each.moments.count for each in alone], np.int64)
+        means = np.stack([each.moments.mean for each in alone])
+        replicates = ReplicateMeans(self._sampler.generator, numbers, counts, means)
+        return replicates, Partial(replicates.moments, sum(each.nonfinite for each in alone))
+
+    def _one(self, partial: RowPartial, i: int, values: Values) -> Partial:
+        moments = Moments(int(partial.counts[i]), partial.means[i], partial.norms[i])
+        return self._finish.estimate(Partial(moments, int(partial.nonfinite[i])), values, self._omit)

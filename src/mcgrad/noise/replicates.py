@@ -1,0 +1,16 @@
+"""Replicates: the seeds of independent randomisations of a point set."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.noise import philox
+from mcgrad.noise.streams import REPLICATES
+
+
+def seeds_of_replicates(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
+    """Return the seeds of replicates first .. first + count - 1 of a seed, of which each makes a table of its own."""
+    numbers = np.arange(first, first + count, dtype=np.uint64)
+    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, REPLICATES, 0, numbers, 4))
+    return high << np.uint64(32) | low

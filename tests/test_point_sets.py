@@ -1,0 +1,327 @@
+"""Estimates over replicates of Sobol' points: right values and errors, merging, files, batches, methods, refusals."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad import tree
+
+DIMENSION = 8
+LOC, SCALE = np.ones(DIMENSION), np.ones(DIMENSION)
+LEVEL = 4.0  # of z-scores, which have Student's t with 15 degrees of freedom: 1e-3 by chance, each
+
+
+def bump(z):
+    return np.exp(-0.1 * np.sum(z * z))
+
+
+def of_bump(loc, scale=1.0):
+    """Return E exp(-0.1 |z|^2) and its gradient in loc, in closed form; the last axis is that of z."""
+    wide = 1.0 + 0.2 * scale**2
+    value = np.prod(np.exp(-0.1 * loc**2 / wide) / np.sqrt(wide) * np.ones_like(loc), axis=-1)
+    return value, -0.2 * loc / wide * value[..., None]
+
+
+def gaussian(backend="numpy", dtype="float32", **options):
+    options = {"sampler": "sobol", "wrt": "loc", **options}
+    return mg.Estimator(bump, mg.Normal(LOC, SCALE), backend=backend, dtype=dtype, **options)
+
+
+def numbers(est):
+    return [est.value, est.stderr, *tree.flatten(est.grad).values(), *tree.flatten(est.grad_stderr).values()]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+@pytest.mark.parametrize("scramble", ["matrix", "owen"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_are_right_and_errors_small(backend, dtype, scramble):
+    est = gaussian(backend, dtype, scramble=scramble)(2**13, seed=5)
+    plain = gaussian("cpu", dtype, sampler="philox")(2**13, seed=5)
+    value, gradient = of_bump(LOC)
+    assert abs(est.value - value) < LEVEL * est.stderr < LEVEL * plain.stderr / 4
+    assert (np.abs(est.grad["loc"] - gradient) < LEVEL * est.grad_stderr["loc"]).all()
+    assert est.grad_stderr["loc"].mean() < plain.grad_stderr["loc"].mean() / 4
+    assert est.moments.count == 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scramble", ["matrix", "owen"])
+def test_backends_read_the_same_points(dtype, scramble):
+    ours, reference = (gaussian(backend, dtype, scramble=scramble)(2**12, seed=3) for backend in ("cpu", "numpy"))
+    slack = {"float32": 2e-6, "float64": 1e-13}[dtype]
+    for a, b in zip(ours.replicates.means, reference.replicates.means, strict=True):
+        np.testing.assert_allclose(a, b, rtol=slack, atol=slack)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_the_same_bits_for_any_number_of_threads(backend):
+    first, second = (gaussian(backend, threads=threads)(2**12, seed=1) for threads in (1, 3))
+    for a, b in zip(numbers(first), numbers(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_intervals_cover_by_students_t():
+    estimator = gaussian(wrt=())
+    value, _ = of_bump(LOC)
+    found = [estimator(16 * 32, seed=seed) for seed in range(150)]
+    ends = [est.confidence_interval(0.95).value for est in found]
+    covered = sum(low <= value <= high for low, high in ends)
+    assert covered >= 134  # P(fewer of 150 | 0.95) is 1e-3
+    z = np.array([(est.value - value) / est.stderr for est in found])
+    assert abs(z.mean()) < 4 * np.sqrt(15 / 13 / len(z))  # the variance of t with 15 degrees of freedom is 15 / 13
+
+
+def test_replicates_are_what_a_run_of_their_own_has():
+    whole = gaussian()(2**10, seed=7)
+    later = gaussian(replicates=2)(2**7, seed=7, first_replicate=5)
+    np.testing.assert_array_equal(whole.replicates.means[5:7], later.replicates.means)
+
+
+def test_more_points_of_the_same_replicates_merge():
+    estimator = gaussian()
+    a, b, c = estimator(2**10), estimator(2**10, first=2**10), estimator(2**11, first=2**11)
+    merged, whole = c.merge(b.merge(a)), estimator(2**12)
+    for x, y in zip(numbers(merged), numbers(whole), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-6)
+    assert merged.ranges == whole.ranges == ((0, 2**12),)
+    assert merged.n == 2**12
+
+
+def test_more_replicates_of_the_same_points_merge():
+    estimator = gaussian()
+    a, b = estimator(2**10), estimator(2**10, first_replicate=16)
+    merged, whole = b.merge(a), gaussian(replicates=32)(2**11)
+    for x, y in zip(numbers(merged), numbers(whole), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert merged.ranges == whole.ranges
+    assert merged.replicates.numbers == ((0, 32),)
+    assert merged.moments.count == 32
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ({"n": 2**10, "first": 2**10, "first_replicate": 16}, "with different points"),
+        ({"n": 2**10, "first_replicate": 8}, "some are in both"),
+        ({"n": 2**10}, "both estimates hold the draws 0 to 1023"),
+    ],
+)
+def test_what_does_not_merge_is_refused(call, why):
+    estimator = gaussian()
+    with pytest.raises(mg.MergeError, match=why):
+        estimator(2**10).merge(estimator(**call))
+
+
+def test_plain_draws_and_points_do_not_merge():
+    with pytest.raises(mg.MergeError, match="samplers: philox and sobol"):
+        gaussian(sampler="philox")(2**10).merge(gaussian()(2**10, first=2**10))
+    with pytest.raises(mg.MergeError, match="samplers: sobol and sobol_owen"):
+        gaussian()(2**10).merge(gaussian(scramble="owen")(2**10, first=2**10))
+
+
+def test_files_and_pickles_keep_the_replicates():
+    estimator = gaussian()
+    est = estimator(2**10)
+    for copy in (mg.Estimate.from_json(est.to_json()), pickle.loads(pickle.dumps(est))):
+        assert numbers(copy.merge(estimator(2**10, first=2**10)))[0] == estimator(2**11).value
+        np.testing.assert_array_equal(copy.replicates.means, est.replicates.means)
+    again = pickle.loads(pickle.dumps(estimator))(2**10)
+    assert again.value == est.value
+    assert "16 replicates of 64 draws" in str(est)
+    assert "sampler: sobol, 16 replicates, scramble='matrix'" in estimator.explain()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"replicates": {}}, "replicates"),
+        ({"numbers": [[0, 3]]}, "replicates.counts"),
+        ({"counts": [-1] * 16}, "replicates.counts"),
+        ({"means": [[0.0]] * 16}, "replicates.means"),
+        ({"generator": 3}, "replicates.generator"),
+    ],
+)
+def test_wrong_fields_of_replicates_are_named(change, name):
+    fields = gaussian()(2**10).to_dict()
+    whole = "replicates" in change
+    fields |= change if whole else {"replicates": fields["replicates"] | change}
+    with pytest.raises(mg.ParameterError, match=name):
+        mg.Estimate.from_dict(fields)
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "why"),
+    [
+        ({"sampler": "halton"}, {}, "sampler: given 'halton'; accepted: 'philox' or 'sobol'"),
+        ({"replicates": 1}, {}, "replicates: given 1; accepted: at least 2"),
+        ({"scramble": "none"}, {}, "scramble: given 'none'; accepted: 'matrix' or 'owen'"),
+        ({"sampler": "philox", "replicates": 8}, {}, "replicates: given 8 with sampler 'philox'"),
+        ({"sampler": "philox", "scramble": "owen"}, {}, "scramble: given 'owen' with sampler 'philox'"),
+        ({}, {"n": 1000}, "n: given 1,000; accepted: 512 or 1,024: 16 replicates"),
+        ({}, {"n": 10}, "n: given 10; accepted: 16: 16 replicates"),
+        ({"replicates": 10}, {"n": 1000}, "n: given 1,000; accepted: 640 or 1,280: 10 replicates"),
+        ({}, {"n": 1024, "first": 512}, "first: given 512; accepted: a multiple of n = 1,024"),
+        ({}, {"n": 1024, "first_replicate": -1}, "first_replicate: given -1"),
+        ({"sampler": "philox"}, {"n": 1024, "first_replicate": 1}, "first_replicate: given 1 with sampler 'philox'"),
+        ({}, {"n": 2**38}, "n: given 274,877,906,944; accepted: at most 68,719,476,736, or more replicates"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, call, why):
+    with pytest.raises(mg.ParameterError) as refused:
+        gaussian(**options)(**{"n": 64, **call})
+    assert why in str(refused.value)
+
+
+def test_points_of_common_noise_are_refused():
+    q = mg.Normal(np.zeros((3, 2)), np.ones((3, 2)), batch_ndim=1)
+    with pytest.raises(mg.ParameterError, match="sampler: given 'sobol' with common_noise=True"):
+        mg.Estimator(bump, q, sampler="sobol", common_noise=True)
+
+
+def test_coordinates_count_on_over_all_sources():
+    q = mg.Joint(a=mg.Normal(0.0, np.ones(2)), b=mg.Uniform(0.0, np.ones(3)), c=mg.Normal(0.0, 1.0))
+    program = mg.Estimator(lambda z: z["a"].sum() * z["b"].sum() + z["c"], q, sampler="sobol").program
+    assert [(var.size, var.attrs.coordinate) for var in program.noise()] == [(2, 0), (3, 2), (1, 5)]
+    est = mg.estimate(lambda z: z["a"].sum() * z["b"].sum() + z["c"], q, n=2**12, sampler="sobol", backend="numpy")
+    assert abs(est.value) < LEVEL * est.stderr < 0.02
+
+
+PROBLEMS = {
+    "score": (lambda z: z**2, mg.Normal(0.5, 1.0), {"method": "score"}, 1.25),
+    "leave-one-out": (lambda z: z**2, mg.Normal(0.5, 1.0), {"method": "score", "baseline": "leave_one_out"}, 1.25),
+    "measure_valued": (lambda z: z**2, mg.Normal(0.5, 1.0), {"method": "measure_valued"}, 1.25),
+    "difference": (lambda z: np.where(z > 0.2, 1.0, 0.0), mg.Normal(0.0, 1.0), {"method": "difference"}, 0.42074),
+    "discrete": (lambda z: z, mg.Poisson(3.0), {"method": "score"}, 3.0),
+    "mixture": (lambda z: z, mg.MixtureSameFamily(mg.Normal([-1.0, 2.0], [1.0, 1.0]), probs=[0.3, 0.7]), {}, 1.1),
+    "gamma": (lambda z: z, mg.Gamma(3.0, 2.0), {}, 1.5),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_methods_and_families_take_points(name):
+    f, q, options, right = PROBLEMS[name]
+    unit = 8 if "baseline" in options else 1
+    est = mg.estimate(f, q, n=2**11 * unit, sampler="sobol", backend="numpy", **options)
+    plain = mg.estimate(f, q, n=2**11 * unit, backend="numpy", **options)
+    assert abs(est.value - right) < LEVEL * est.stderr < LEVEL * plain.stderr / 2
+    for path, x in tree.flatten(est.grad).items():
+        error = np.hypot(tree.flatten(est.grad_stderr)[path], tree.flatten(plain.grad_stderr)[path])
+        assert (np.abs(x - tree.flatten(plain.grad)[path]) <= LEVEL * error).all()
+
+
+def test_bounds_of_several_draws_take_points():
+    x = np.array([0.3, -0.5])
+    q = mg.Normal(np.zeros(2), np.ones(2))
+    bound = mg.iwae(lambda z, x: -0.5 * np.sum(z**2) - 0.5 * np.sum((x - z) ** 2), q, k=4)
+    est = mg.estimate(bound, n=2**12, data={"x": x}, sampler="sobol", backend="numpy")
+    plain = mg.estimate(bound, n=2**12, data={"x": x}, backend="numpy")
+    assert abs(est.value - plain.value) < LEVEL * np.hypot(est.stderr, plain.stderr)
+    assert est.stderr < plain.stderr / 2
+
+
+def test_draws_that_are_not_finite_are_counted_and_left_out():
+    def root(z):
+        return np.sqrt(z + 2.0)
+
+    q = mg.Normal(0.0, 1.0)
+    spoiled = mg.estimate(root, q, n=2**10, sampler="sobol", backend="numpy")
+    assert np.isnan(spoiled.value)
+    assert 10 <= spoiled.nonfinite <= 40  # 23.3 of 1,024 on average
+    left = mg.estimate
+    est = left(root, q, n=2**10, sampler="sobol", backend="numpy", nonfinite="omit")
+    plain = left(root, q, n=2**16, backend="numpy", nonfinite="omit")
+    assert est.nonfinite == spoiled.nonfinite
+    assert abs(est.value - plain.value) < LEVEL * np.hypot(est.stderr, plain.stderr)
+    assert int(est.replicates.counts.sum()) == 2**10 - est.nonfinite
+    with pytest.raises(mg.NonFiniteError):
+        left(root, q, n=2**10, sampler="sobol", backend="numpy", nonfinite="raise")
+
+
+LOCS = np.linspace(0.0, 2.0, 12).reshape(3, 4)
+
+
+def batch(backend="numpy", **options):
+    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
+    return mg.Estimator(bump, q, backend=backend, dtype="float32", sampler="sobol", wrt="loc", **options)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_rows_have_shifts_of_their_own(backend):
+    est = batch(backend)(2**12, seed=2)
+    value, gradient = of_bump(LOCS)
+    assert (np.abs(est.value - value) < LEVEL * est.stderr).all()
+    assert (np.abs(est.grad["loc"] - gradient) < LEVEL * est.grad_stderr["loc"]).all()
+    q = mg.Normal(LOCS[0], np.ones(4))
+    alone = mg.Estimator(bump, q, backend=backend, dtype="float32", sampler="sobol", wrt="loc")
+    assert alone(2**12, seed=2).value == est.value[0]
+    turned = batch(backend)(2**12, seed=2, rows=[2, 0, 1])
+    again = batch(backend)(2**12, seed=2, rows=[0, 1, 2])
+    assert again.value[0] == est.value[0]
+    assert turned.value[0] != est.value[0]
+
+
+def test_sums_over_rows_have_errors_of_their_own():
+    found = [batch(reduce="sum")(2**9, seed=seed) for seed in range(60)]
+    right = of_bump(LOCS)[0].sum()
+    z = np.array([(est.value - right) / est.stderr for est in found])
+    assert abs(z.mean()) < 4 * z.std() / np.sqrt(len(z))
+    assert 0.6 < z.std() < 1.6
+
+
+def test_gradients_that_rows_share_have_the_errors_of_replicates():
+    def scaled(z, w):
+        return bump(w * z)
+
+    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
+    options = {"params": {"w": 1.0}, "backend": "numpy", "wrt": ("w",)}
+    est = mg.estimate(scaled, q, n=2**12, sampler="sobol", **options)
+    plain = mg.estimate(scaled, q, n=2**14, **options)
+    assert est.grad_stderr["w"] < plain.grad_stderr["w"] / 2
+    assert abs(est.grad["w"] - plain.grad["w"]) < LEVEL * np.hypot(est.grad_stderr["w"], plain.grad_stderr["w"])
+
+
+def test_batches_of_other_replicates_merge():
+    estimator = batch()
+    a, b = estimator(2**10), estimator(2**10, first_replicate=16)
+    merged = mg.BatchEstimate.from_json(a.to_json()).merge(b)
+    assert merged.replicates.numbers == ((0, 32),)
+    assert merged.n == 2**11
+    assert (merged.moments.counts == 32).all()
+    np.testing.assert_allclose(merged.value, (a.value + b.value) / 2, rtol=1e-12)
+    with pytest.raises(mg.MergeError, match="some are in both"):
+        a.merge(estimator(2**10, first=2**10))
+
+
+def test_a_run_goes_on_from_its_states():
+    estimator = gaussian()
+    states = []
+    whole = estimator.run(2**12, seed=4, watch=states.append)
+    assert [state.rows for state in states] == sorted(state.rows for state in states)
+    for state in states[:: max(len(states) // 3, 1)]:
+        again = estimator.run(2**12, seed=4, resume=state)
+        for a, b in zip(numbers(whole), numbers(again), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_progress_counts_draws():
+    done = []
+    gaussian()(2**12, progress=done.append)
+    assert done == sorted(done)
+    assert done[-1] == 2**12
+
+
+def test_backends_and_gradients_are_verified():
+    found = mg.verify(bump, mg.Normal(LOC[:3], SCALE[:3]), n=5000, sampler="sobol", backends="cpu")
+    assert found.ok
+    assert found.n == 4096
+
+
+def test_samplers_are_compared():
+    options = {"methods": ["pathwise"], "samplers": ("philox", "sobol"), "wrt": "loc"}
+    found = mg.compare(bump, mg.Normal(LOC, SCALE), n=5000, **options)
+    rows = {row.method: row for row in found.rows}
+    assert list(rows) == ["pathwise, philox", "pathwise, sobol"]
+    assert rows["pathwise, sobol"].variance.sum() < rows["pathwise, philox"].variance.sum() / 10
+    assert found.biased == {}
