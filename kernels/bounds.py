@@ -99,6 +99,8 @@ BOUNDS = {
     "erfc": _each(5.0, (Range(-4.0, 9.1), _UNIT), (Range(-6.0, 26.0), _UNIT)),
     "erfcx": _each(5.0, (Range(-9.3, 9.3), _UNIT, _log(0, 37)), (Range(-26.6, 26.6), _UNIT, _log(0, 300))),
     "ndtr": _each(5.0, (Range(-12.8, 6.0), _UNIT), (Range(-37.0, 9.0), _UNIT)),
+    "log_cosh": _each(6.0, (Range(-20.0, 20.0), _UNIT, _signed(-17, 38)),
+                      (Range(-40.0, 40.0), _UNIT, _signed(-150, 308))),
     "log_ndtr": _each(6.0, (_signed(0, 1.1), Range(-3.0, 3.0), Range(-1e4, -1.0)),
                       (_signed(0, 1.5), Range(-3.0, 3.0), Range(-1e6, -1.0))),
     "ndtri": _each(5.0, (_log(-37, -0.31), Range(0.01, 0.99)), (_log(-307, -0.31), Range(0.01, 0.99))),

@@ -13,6 +13,10 @@ def log_ndtr(x):
     return mp.log(tail) if x < 0 else mp.log1p(-tail)
 
 
+def log_cosh(x):
+    return mp.log1p(mp.sinh(x) ** 2) / 2 if abs(x) < 1 else abs(x) + mp.log1p(mp.exp(-2 * abs(x))) - mp.log(2)
+
+
 def erfcx(x):
     return 1 / (x * mp.sqrt(mp.pi)) if x > 1e40 else mp.exp(x * x) * mp.erfc(x)
 
@@ -42,7 +46,7 @@ RIGHT = {
     "gamma_log_ratio": reference(gamma_quantile.log_ratio),
     "gamma_slope_a": reference(gamma_quantile.slope_a), "gamma_slope_e": reference(gamma_quantile.slope_e),
     "gammaln": lambda x: mp.log(abs(mp.gamma(x))) if x < 1e3 else mp.loggamma(x), "hypot": mp.hypot, "log": mp.log,
-    "log10": mp.log10, "log1p": mp.log1p, "log2": lambda x: mp.log(x, 2), "log_ndtr": log_ndtr,
+    "log10": mp.log10, "log1p": mp.log1p, "log2": lambda x: mp.log(x, 2), "log_cosh": log_cosh, "log_ndtr": log_ndtr,
     "logaddexp": lambda x, y: max(x, y) + mp.log1p(mp.exp(-abs(x - y))), "ndtr": lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,
     "power": mp.power, "reciprocal": lambda x: 1 / x, "sin": mp.sin, "sinh": mp.sinh,
     "softplus": lambda x: mp.log1p(mp.exp(x)), "sqrt": mp.sqrt, "tan": mp.tan, "tanh": mp.tanh,

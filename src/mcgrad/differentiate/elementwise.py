@@ -17,8 +17,8 @@ from mcgrad.ir.program import Var
 Rule = Callable[..., Var] | None
 
 add, sub, mul, div, neg = (partial(apply, op) for op in ("add", "subtract", "multiply", "divide", "negative"))
-exp, log, sqrt, sin, cos, sinh, cosh, hypot = (
-    partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "hypot"]
+exp, log, sqrt, sin, cos, sinh, cosh, tanh, hypot = (
+    partial(apply, op) for op in ["exp", "log", "sqrt", "sin", "cos", "sinh", "cosh", "tanh", "hypot"]
 )
 power, where, less, equal, sign = (partial(apply, op) for op in ["power", "where", "less", "equal", "sign"])
 expit, erfcx, digamma, trigamma = (partial(apply, op) for op in ["expit", "erfcx", "digamma", "trigamma"])
@@ -98,6 +98,7 @@ DERIVATIVES: dict[str, tuple[Rule, ...]] = {
     ),
     "expit": (lambda t, y, x: mul(t, mul(y, expit(neg(x)))),),
     "softplus": (lambda t, y, x: mul(t, expit(x)),),
+    "log_cosh": (lambda t, y, x: mul(t, tanh(x)),),
     "logaddexp": (lambda t, y, a, b: mul(t, expit(sub(a, b))), lambda t, y, a, b: mul(t, expit(sub(b, a)))),
     "erf": (lambda t, y, x: mul(t, mul(_gauss(x), _2_SQRT_PI)),),
     "erfc": (lambda t, y, x: neg(mul(t, mul(_gauss(x), _2_SQRT_PI))),),

@@ -131,6 +131,19 @@ def _algebra(op: str, args: list[Var]) -> Var | None:
         for x, y in (args, args[::-1]):
             if is_fill(y, 0.0):
                 return apply("softplus", x)
+    return _in_one(op, args)
+
+
+def _in_one(op: str, args: list[Var]) -> Var | None:
+    """One function in place of a logarithm whose argument overflows long before it does, or rounds to 1."""
+    if op == "log" and args[0].op == "cosh":
+        return apply("log_cosh", args[0].args[0])
+    if op == "log1p" and args[0].op == "exp":
+        return apply("softplus", args[0].args[0])
+    if op == "log" and args[0].op == "add":
+        for x, y in (args[0].args, args[0].args[::-1]):
+            if is_fill(x, 1.0) and y.op == "exp":
+                return apply("softplus", y.args[0])
     return None
 
 

@@ -141,6 +141,13 @@ def _softplus(var: Var, x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _log_cosh(var: Var, x: Array) -> Array:
+    size = np.abs(x)
+    t = np.tanh(size)
+    small: Array = -0.5 * np.log1p(-np.square(np.minimum(t, 0.5)))
+    return np.where(t < 0.5, small, size - np.log1p(t))
+
+
 def _broadcast(var: Var, x: Array) -> Array:
     x = x.reshape((1,) * (len(var.shape) + 1 - x.ndim) + x.shape)
     return np.broadcast_to(x, (*var.shape, x.shape[-1]))
@@ -235,6 +242,7 @@ IMPL: dict[str, Callable[..., Array]] = {
     "gamma_slope_a": _gamma(gamma_quantile.slope_a),
     "gamma_slope_e": _gamma(gamma_quantile.slope_e),
     "softplus": _softplus,
+    "log_cosh": _log_cosh,
     "copy": lambda var, x: x,
     "stop": lambda var, x: x,
     "implicit": lambda var, x, cdf, density: x,

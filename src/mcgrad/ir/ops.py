@@ -87,7 +87,7 @@ OPS: dict[str, Op] = {
         *_elementwise("numpy", "logical_not", "bool", "bool"),
         *_elementwise("scipy.special", "expit erf", cost=20),
         *_elementwise("scipy.special", "erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma", cost=50),
-        *_elementwise("mcgrad", "softplus", cost=20),
+        *_elementwise("mcgrad", "softplus log_cosh", cost=20),
         *_elementwise("mcgrad", "trigamma", cost=50),
         # log(z/(1 + a)) of the gamma quantile z at the normal score e, and the slopes of log z in a and in e
         *_elementwise("mcgrad", "gamma_log_ratio gamma_slope_a gamma_slope_e", cost=200),
