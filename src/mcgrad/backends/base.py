@@ -170,7 +170,11 @@ class AveragesRows(Protocol):
 
 
 class BoundRows(Protocol):
-    """A compiled Program with values for the inputs of many rows."""
+    """A compiled Program with values for the inputs of many rows.
+
+    One that can write means and norms where they belong has a method `partial_into`, too: that of `partial` with two
+    arrays of float64, C-contiguous and of shape (rows, K), as the first argument, which its result may contain.
+    """
 
     def chunks(self, n: int) -> Iterable[tuple[int, int]]:
         """Cut the rows into ranges, for n draws a row: by the Program, n and the number of rows alone.

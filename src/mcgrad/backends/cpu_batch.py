@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import BoundRows, RowPartial
 from mcgrad.backends.chunks import Chunk
-from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, CpuRowLanes
+from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, CpuRowLanes, Places
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds
@@ -70,6 +70,15 @@ class CpuBatch:
     def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         return self.chosen(start, stop).partial(seed, start, stop, rows, omit)
+
+    def partial_into(
+        self, places: Places, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool
+    ) -> RowPartial:
+        """Average as `partial` does, with means and norms in these arrays if lanes carry rows."""
+        over_rows = self.over_rows(start, stop)
+        if over_rows is None:
+            return self.over_draws(stop - start).partial(seed, start, stop, rows, omit)
+        return over_rows.partial(seed, start, stop, rows, omit, places)
 
 
 def lanes_of_rows(kernel: CpuKernel, start: int, stop: int) -> CompiledRowLanes | None:

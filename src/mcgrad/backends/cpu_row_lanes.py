@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CALLS = 16  # ranges that the rows are cut into at least, if each has the least work of a chunk
 MOST_BYTES = 1 << 24  # of the values by row of a range
 
+Places = tuple[Array, Array]  # of means and norms, of shape (rows, K)
+
 
 class CompiledRowLanes(Compiled):
     """An emitted function over rows of a batch and how to call it.
@@ -58,6 +60,10 @@ class CompiledRowLanes(Compiled):
         seed = np.empty(0, np.uint64) if self.emitted.seeds else 0
         return self._call(self.take_workspace(), seed, 0, 0, np.empty(0, np.int64), values, (nothing, matrices))[0]
 
+    def padded(self, rows: int) -> int:
+        """Return how many rows fill the blocks that have some number of them."""
+        return -(-rows // self.block) * self.block
+
     def average(
         self,
         seed: Seeds,
@@ -66,6 +72,7 @@ class CompiledRowLanes(Compiled):
         numbers: npt.NDArray[np.int64],
         values: Array,
         shared: tuple[Array, list[Array]],
+        places: Places | None = None,
     ) -> tuple[RowPartial, npt.NDArray[np.bool_]]:
         """Average over the draws start .. stop of some rows.
 
@@ -75,8 +82,11 @@ class CompiledRowLanes(Compiled):
         start, stop : int
         numbers : int array, shape (rows,)
         values : array, shape (values of a row, rows)
+            Or as many rows as fill blocks: the last are not used.
         shared : (array, list of array)
             What `arguments` returned.
+        places : (array, array), optional
+            Where means and norms are written to, by default new arrays.
 
         Returns
         -------
@@ -85,7 +95,7 @@ class CompiledRowLanes(Compiled):
             Which rows have to be averaged otherwise: the totals are not right if there are any.
         """
         workspace = self.take_workspace()
-        arguments, partial, odd = self._call(workspace, seed, start, stop, numbers, values, shared)
+        arguments, partial, odd = self._call(workspace, seed, start, stop, numbers, values, shared, places)
         self.function(*arguments)
         self.give_back(workspace)
         np.maximum(partial.variances, 0.0, out=partial.variances)
@@ -100,27 +110,31 @@ class CompiledRowLanes(Compiled):
         numbers: npt.NDArray[np.int64],
         values: Array,
         shared: tuple[Array, list[Array]],
+        places: Places | None = None,
     ) -> tuple[tuple[Any, ...], RowPartial, Array]:
         """Return the arguments of a call, and the arrays among them that it fills."""
         emitted, rows = self.emitted, len(numbers)
-        padded = -(-rows // self.block) * self.block
+        padded = self.padded(rows)
         all_numbers = np.empty(padded, np.uint32)
-        all_values = np.empty((self.values_of_row, padded), self.dtype)
-        all_numbers[:rows], all_values[:, :rows] = numbers, values
+        all_numbers[:rows] = numbers
         if padded > rows:
-            all_numbers[rows:], all_values[:, rows:] = numbers[-1], values[:, -1:]
+            all_numbers[rows:] = numbers[-1]
+        if values.shape[1] != padded:
+            values = np.pad(values, ((0, 0), (0, padded - rows)), mode="edge")
+        means, norms = places or (np.empty((rows, emitted.columns)), np.empty((rows, emitted.columns)))
         partial = RowPartial(
             counts=np.full(rows, stop - start, np.int64),
-            means=np.empty((rows, emitted.columns)),
-            norms=np.empty((rows, emitted.columns)),
+            means=means,
+            norms=norms,
             nonfinite=np.zeros(rows, np.int64),
             totals=np.zeros(emitted.summed),
             variances=np.zeros(emitted.summed),
+            degrees=rows * emitted.degrees(start, stop),
         )
         odd, scratch = np.zeros(padded), np.empty(2 * self.block)
         arguments = (
             *_keys(seed, padded), start, stop, shared[0], emitted.tables, workspace,
-            all_numbers, all_values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),
+            all_numbers, values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),
             partial.totals, partial.variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
         )  # fmt: skip
         return arguments, partial, odd
@@ -180,24 +194,28 @@ class CpuRowLanes:
         step = max(int(step // block), 1) * block
         return Chunks(0, rows, min(step, rows), step, block)
 
-    def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
-        """Average over the draws start .. stop of each row in a range."""
+    def partial(
+        self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool, places: Places | None = None
+    ) -> RowPartial:
+        """Average over the draws start .. stop of each row in a range, with means and norms in given arrays or new."""
         compiled = self.compiled if isinstance(seed, int) else self.kernel.row_lanes_of_seeds
         shared, seeds = self._shared, seeds_of(seed, slice(*rows))
         numbers, values = self.numbers[slice(*rows)], self._values(rows)
-        found, odd = compiled.average(seeds, start, stop, numbers, values, shared)
-        if odd.any() and compiled.emitted.summed:
-            others, _ = compiled.average(seeds_of(seeds, ~odd), start, stop, numbers[~odd], values[:, ~odd], shared)
-            found.totals[:], found.variances[:] = others.totals, others.variances
-        if not self._totals_count(found, start, stop):
-            odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
+        found, odd = compiled.average(seeds, start, stop, numbers, values, shared, places)
+        if compiled.emitted.summed:
+            if odd.any():
+                fine = np.flatnonzero(~odd)
+                others, _ = compiled.average(seeds_of(seeds, fine), start, stop, numbers[fine], values[:, fine], shared)
+                found.totals[:], found.variances[:] = others.totals, others.variances
+            if not self._totals_count(found, start, stop):
+                odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
+        if not odd.any():
+            return found
         where = np.flatnonzero(odd)
+        again = self._again(seed, start, stop, rows[0] + where, omit)
+        put_rows(found, where, again)
         degrees = (len(odd) - len(where)) * compiled.emitted.degrees(start, stop)
-        if len(where):
-            again = self._again(seed, start, stop, rows[0] + where, omit)
-            put_rows(found, where, again)
-            degrees = degrees + again.total_degrees
-        return replace(found, degrees=degrees)
+        return replace(found, degrees=degrees + again.total_degrees)
 
     def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""
@@ -208,13 +226,15 @@ class CpuRowLanes:
             return other.partial(seeds_of(seed, rows), start, stop, (0, len(rows)), omit)
 
     def _values(self, rows: tuple[int, int]) -> Array:
-        """The values by row of a range."""
-        values = np.empty((self.compiled.values_of_row, rows[1] - rows[0]), self.compiled.dtype)
+        """The values by row of a range, the last of which fill the last block."""
+        compiled, size = self.compiled, rows[1] - rows[0]
+        values = np.empty((compiled.values_of_row, compiled.padded(size)), compiled.dtype)
         if not values.size:
             return values
-        found = self.compiled.by_row.of_rows(self.inputs, *rows)
-        for (var, first), value in zip(self.compiled.emitted.by_row, found, strict=True):
-            values[first : first + var.size] = value.reshape(var.size, -1)
+        found = compiled.by_row.of_rows(self.inputs, *rows)
+        for (var, first), value in zip(compiled.emitted.by_row, found, strict=True):
+            values[first : first + var.size, :size] = value.reshape(var.size, -1)
+        values[:, size:] = values[:, size - 1 : size]
         return values
 
     def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:

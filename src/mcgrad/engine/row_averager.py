@@ -36,6 +36,7 @@ from mcgrad.engine.run import run
 from mcgrad.engine.threads import in_order, thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
+from mcgrad.moments import Float64Array
 from mcgrad.noise.rows import first_of_row, seed_of
 
 MANY = 16  # chunks of draws in a row, from which on a row is spread over all threads
@@ -123,8 +124,13 @@ class RowAverager:
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         bound = self._bound(kernel, values, numbers)
 
+        into = getattr(bound, "partial_into", None)
+
         def partial(rows: tuple[int, int]) -> RowPartial:
-            return bound.partial(call.of_rows, start, stop, rows, self._omit)
+            if into is None:
+                return bound.partial(call.of_rows, start, stop, rows, self._omit)
+            found: RowPartial = into(whole.places(rows), call.of_rows, start, stop, rows, self._omit)
+            return found
 
         ranges = chunks.after(bound.chunks(stop - start), whole.rows)
         two = list(islice(ranges, 2))
@@ -192,8 +198,10 @@ class _Whole:
 
     def __init__(self, rows: int, empty: RowPartial, backend: str, resume: RowState | None) -> None:
         k, s = empty.means.shape[1], len(empty.totals)
-        self._counts, self._nonfinite = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        self._means, self._norms = np.zeros((rows, k)), np.zeros((rows, k))
+        self._counts, self._nonfinite = np.empty((2, rows), np.int64)
+        # one piece of memory, as the C library keeps the largest that was freed: pages of a new one cost more than sums
+        self._memory = np.empty((2, rows, k))
+        self._means, self._norms = self._memory
         self._totals, self._variances, self._degrees = np.zeros(s), np.zeros(s), np.zeros(s)
         self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
         self._only: RowPartial | None = None
@@ -216,13 +224,19 @@ class _Whole:
         sums = self._totals, self._variances, self._degrees
         return RowPartial(self._counts[done], means, norms, self._nonfinite[done], *sums)
 
+    def places(self, rows: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
+        """Return where the means and the norms of a range of rows belong: `add` copies only what is elsewhere."""
+        return self._means[slice(*rows)], self._norms[slice(*rows)]
+
     def add(self, rows: tuple[int, int], part: RowPartial) -> None:
+        """Take the moments of the next rows."""
         where, self.rows = slice(*rows), rows[1]
         if rows == (0, len(self._counts)):  # nothing to add up
             self._only = part
             return
         self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
-        self._means[where], self._norms[where] = part.means, part.norms
+        if part.means.base is not self._memory:
+            self._means[where], self._norms[where] = part.means, part.norms
         with np.errstate(invalid="ignore", over="ignore"):
             self._totals, self._variances = self._totals + part.totals, self._variances + part.variances
         self._degrees = self._degrees + part.total_degrees

@@ -84,6 +84,8 @@ class EmittedRows(Emitted):
 
     def degrees(self, start: int, stop: int) -> npt.NDArray[np.float64]:
         """Return the degrees of freedom of variances that come from the draws start .. stop of a row."""
+        if not self.summed:
+            return np.empty(0)
         return np.where(self.paired, float(pair_count(start, stop)), float(stop - start - 1))
 
 
