@@ -100,6 +100,15 @@ def test_rows_with_draws_that_are_not_finite_do_not_change_others(omit):
     np.testing.assert_array_equal(found.norms[fine], without.norms)
 
 
+def test_means_and_norms_are_written_where_they_belong():
+    made = of_one_number("float32", lambda eps, a: apply("log", apply("add", eps, a)))
+    a, numbers = np.array([9.0, 1.0, 8.0, -9.0, 7.5])[:, None], np.arange(5)  # two rows are averaged again
+    ours, places = bound(made, {param("a"): a}, numbers), np.full((2, 5, 1), 7.0)
+    wanted, found = ours.partial(0, 0, 50, (0, 5), True), ours.partial_into((*places,), 0, 0, 50, (0, 5), True)
+    np.testing.assert_array_equal(places, [wanted.means, wanted.norms])
+    assert found.means.base is found.norms.base is places
+
+
 @DTYPES
 def test_rows_of_any_magnitude_and_far_from_zero(dtype):
     made = of_one_number(dtype, lambda eps, a: apply("multiply", apply("add", eps, a), a))
