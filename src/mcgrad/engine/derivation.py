@@ -27,7 +27,7 @@ from mcgrad.gradients.point_set import with_points
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
-from mcgrad.inputs.control import AUTO as AUTO_CONTROL
+from mcgrad.inputs.control import AUTO as AUTO_CONTROL, PILOT, SAMPLE, names as named_controls
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.proposal import Proposal
 from mcgrad.inputs.sampler import PLAIN, Sampler
@@ -220,6 +220,9 @@ def _with_controls(
         names = plan.controls
     if not names:
         return plan, program, None
+    if problem.has_rows:  # results of a batch have no record of controls but this
+        said = f"control variates {', '.join(named_controls(names))}"
+        plan = replace(plan, reason="; ".join(dict.fromkeys(filter(None, (plan.reason, said)))))
     return plan, *controlled(plan, problem, wrt, program, names, coefficients)
 
 
@@ -235,8 +238,8 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
             raise ParameterError(name, "True with control variates", "False, or control=None")
     if options.proposal is not None:
         raise ParameterError("control", f"control variates with proposal={options.proposal!r}", "one of the two")
-    if batch is not None:
-        raise ParameterError("control", "control variates of a batch", "None, or a problem without batch axes")
+    if batch is not None and options.coefficients == SAMPLE:
+        raise ParameterError("coefficients", f"{SAMPLE!r} with control variates of a batch", repr(PILOT))
     if options.output == "device":
         raise ParameterError("output", "'device' with control variates", "'host', or control=None")
 

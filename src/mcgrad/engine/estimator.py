@@ -69,7 +69,7 @@ class Estimator(Stops):
         `Control` a function whose mean is known. "auto" chooses "linear", "quadratic", both or none by a pilot.
     coefficients : {"sample", "pilot"}
         Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
-        alone, without.
+        alone, without. Of a batch they are a pilot's.
     method : str or dict
         How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
         and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict

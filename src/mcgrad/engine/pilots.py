@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from mcgrad.arrays import all_to_host
-from mcgrad.engine.control_pilot import ControlPilot
+from mcgrad.engine.control_pilot import DEVIATION, ControlPilot
 from mcgrad.engine.pilot import Pilot
 from mcgrad.engine.steps import Steps
 from mcgrad.engine.threads import in_order
@@ -75,32 +75,41 @@ class Pilots:
         Rows are computed in tiles, always of as many, so that the bits of a row do not depend on the others. Where each
         row has its own seed, or an op has no rule for several rows, they are computed one by one.
         """
-        here, means, steps = all_to_host(values), self.means, self.steps
+        here, means, steps, controls = all_to_host(values), self.means, self.steps, self.controls
+        found: dict[Input, Any] = {}
 
         def of_row(row: int) -> Values:
-            return {name: x[row] if name in by_row else x for name, x in here.items()}
+            own = {name: x[row] if name in by_row else x for name, x in here.items()}
+            return own | {name: x[row] for name, x in found.items()}
 
         def of_tile(start: int, size: int) -> Values:
             chosen = np.minimum(np.arange(start, start + size), rows - 1)
-            return {name: x[chosen] if name in by_row else x for name, x in here.items()}
+            own = {name: x[chosen] if name in by_row else x for name, x in here.items()}
+            return own | {name: x[chosen] for name, x in found.items()}
 
         def in_tiles(work: Callable[[Values], Values], size: int) -> Values:
             return in_threads(lambda start: work(of_tile(start, size)), range(0, rows, size), np.concatenate)
 
         def in_threads(work: Callable[[int], Values], starts: Iterable[int], stack: Callable[..., Any]) -> Values:
             with closing(in_order(work, iter(starts), threads)) as parts:
-                found = [part for _, part in parts]
-            return {name: stack([part[name] for part in found])[:rows] for name in found[0]}
+                each = [part for _, part in parts]
+            return {name: stack([part[name] for part in each])[:rows] for name in each[0]}
 
-        found: dict[Input, Any] = {}
+        more: dict[Input, Any] = {}
         if means and isinstance(seeds, int):
-            found |= in_tiles(lambda part: means.of_tile(part, seeds), means.tile.rows)
+            more |= in_tiles(lambda part: means.of_tile(part, seeds), means.tile.rows)
         elif means:
-            found |= in_threads(lambda row: means(of_row(row), seed_of(seeds, row)), range(rows), np.stack)
+            more |= in_threads(lambda row: means(of_row(row), seed_of(seeds, row)), range(rows), np.stack)
         if steps and (tile := steps.tile) and tile.rows:
-            found |= in_tiles(lambda part: tile(part, by_row), tile.rows)
+            more |= in_tiles(lambda part: tile(part, by_row), tile.rows)
         elif steps:
-            found |= in_threads(lambda row: steps(of_row(row)), range(rows), np.stack)
+            more |= in_threads(lambda row: steps(of_row(row)), range(rows), np.stack)
+        found |= more
+        if controls and isinstance(seeds, int):
+            found |= in_tiles(lambda part: controls.of_tile(part, seeds), controls.tile[1])
+        elif controls:
+            found |= in_threads(lambda row: controls(of_row(row), seed_of(seeds, row)), range(rows), np.stack)
+        found.pop(DEVIATION, None)
         return found
 
     def __call__(self, values: Values, seed: int) -> Values:

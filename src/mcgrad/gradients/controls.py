@@ -92,10 +92,10 @@ class Controls:
     coefficients : {"sample", "pilot"}
     pilot : Program
         Outputs and controls of a draw.
+    arrays : int
+        How many of its outputs, the last, are controls.
     outputs : tuple of OutputControls
         Of the outputs that have some.
-    sizes : tuple of int
-        Numbers of the pilot's outputs, the first of which are those that the estimate is of.
     components : int
         Numbers of the value and the gradient together.
     entries : tuple of Entry
@@ -108,6 +108,7 @@ class Controls:
     names: tuple[str, ...]
     coefficients: str
     pilot: Program
+    arrays: int
     outputs: tuple[OutputControls, ...]
     components: int
     entries: tuple[Entry, ...]
@@ -152,6 +153,7 @@ def controlled(
         names(controls),
         coefficients,
         pilot,
+        assembly.arrays,
         tuple(assembly.found),
         components,
         tuple(assembly.entries),
@@ -217,6 +219,11 @@ class _Assembly:
             self._less.append(out)
 
     @property
+    def arrays(self) -> int:
+        """How many arrays of controls there are."""
+        return len(self._numbers)
+
+    @property
     def size(self) -> int:
         """How many numbers of controls are averaged."""
         return sum(x.size for x in self._places)
@@ -228,7 +235,8 @@ class _Assembly:
 
     def of_pilot(self) -> list[Output]:
         """The outputs of the pilot's Program: outputs, then controls."""
-        return [*self._outputs, *(Output(f"control {i}", x) for i, x in enumerate(self._numbers))]
+        outputs = [replace(out, summed=False) for out in self._outputs]
+        return [*outputs, *(Output(f"control {i}", x) for i, x in enumerate(self._numbers))]
 
     def _with(self, number: int, out: Output, start: int, linear: Linear, others: Sequence[tuple[str, Var]]) -> Output:
         g, problem = out.var, self._problem
@@ -251,7 +259,7 @@ class _Assembly:
         white = [*linear.every, *own]
         for i, (name, x) in enumerate(others):
             x = self._whitened(of, i, x, white, len(linear.every))
-            if name:
+            if name and not self._problem.has_rows:
                 place = self._place(x)
                 self.watched.append(Watched(name, out.path, slice(place, place + x.size)))
             b = problem.computed(of.coefficient(len(white)), g.shape)

@@ -271,6 +271,11 @@ class Problem:
         """The user's data, by name: Vars, or arrays where they may index."""
         return of_space(self._known, Space.DATA)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are many rows, each of which has inputs of its own that a pilot computes."""
+        return self._batch is not None
+
     def of_function(self, h: Callable[..., Any]) -> Problem:
         """Return the problem of another function of the same draws, parameters and data."""
         return Problem(h, self.q, *self._given, self._batch, proposal=self.proposal)
