@@ -58,6 +58,13 @@ CASES = {  # integrand, q, method, and what else there is
     "log odds": (mg.elbo(quadratic, mg.Beta([0.5, 2.0], [0.3, 3.0])), None, "stl", {}),
     "arrays": (levels, mg.Normal(np.zeros(3), 0.7), "pathwise", {"covariance": True}),
     "arrays by scores": (levels, mg.Normal(np.zeros(3), 0.7), "score+mean", {}),
+    "antithetic": (
+        lambda z: np.sum(np.sin(z) * np.exp(z)),
+        mg.Normal(np.zeros(3), 0.7),
+        "pathwise",
+        {"antithetic": True},
+    ),
+    "antithetic counts": (np.sin, mg.Poisson(2.5), "score+mean", {"antithetic": True}),
     "standardized": (mg.elbo(quadratic, mg.Normal(1e6, 0.1)), None, "stl", {}),
 }
 
