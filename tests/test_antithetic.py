@@ -245,6 +245,8 @@ def test_draws_that_are_no_whole_pairs_are_refused(n, k, unit):
         estimator(**options)(n)
     with pytest.raises(mg.ParameterError, match=r"^antithetic: given 'yes'; accepted: True or False"):
         estimator(antithetic="yes")
+    with pytest.raises(mg.ParameterError, match=r"^antithetic: given True with sampler 'sobol'"):
+        estimator(sampler="sobol")
 
 
 def test_results_say_that_draws_are_pairs():

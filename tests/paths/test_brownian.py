@@ -210,3 +210,22 @@ def test_times_that_are_data_are_refused_where_f_is_traced():
             100,
             params={"L": np.eye(2)},
         )
+
+
+def test_point_sets_gain_by_what_the_first_coordinates_decide():
+    def errors(construction, sampler="sobol"):
+        def f(z, *, vol):
+            w = mg.paths.brownian(z, times, construction)
+            return np.maximum(np.mean(np.exp(-0.5 * vol**2 * times + vol * w)) - 1.0, 0.0)
+
+        q, options = mg.Normal(np.zeros(16), np.ones(16)), {"params": {"vol": 0.3}, "wrt": ["vol"], "seed": 1}
+        est = mg.estimate(f, q, 2**15, sampler=sampler, backend="numpy", **options)
+        return np.array([est.stderr, est.grad_stderr["vol"]])
+
+    times = np.arange(1, 17) / 16
+    independent, increments, halves, components = (
+        errors("bridge", "philox"), *(errors(each) for each in ("sequential", "bridge", "pca"))
+    )  # fmt: skip
+    assert (halves < 0.6 * increments).all()
+    assert (components < 0.6 * halves).all()
+    assert (components < 0.1 * independent).all()
