@@ -325,3 +325,41 @@ def test_samplers_are_compared():
     assert list(rows) == ["pathwise, philox", "pathwise, sobol"]
     assert rows["pathwise, sobol"].variance.sum() < rows["pathwise, philox"].variance.sum() / 10
     assert found.biased == {}
+
+
+def path(z):
+    return 100 * np.exp(np.cumsum(0.03 / 8 + 0.2 / np.sqrt(8) * z))
+
+
+def asian(z):
+    return np.exp(-0.05) * np.maximum(np.mean(path(z)) - 100, 0)
+
+
+def geometric(z):
+    return np.exp(-0.05) * np.maximum(np.exp(np.mean(np.log(path(z)))) - 100, 0)
+
+
+@pytest.mark.parametrize("coefficients", ["sample", "pilot"])
+def test_control_variates_and_points_go_together(coefficients):
+    mean = mg.estimate(geometric, mg.Normal(np.zeros(8), 1.0), n=2**16, sampler="sobol", wrt=(), backend="numpy").value
+    options = {"sampler": "sobol", "wrt": (), "backend": "numpy"}
+    control = {"control": mg.Control(geometric, mean=mean), "coefficients": coefficients}
+    plain = mg.Estimator(asian, mg.Normal(np.zeros(8), 1.0), **options)(2**12)
+    estimator = mg.Estimator(asian, mg.Normal(np.zeros(8), 1.0), **options, **control)
+    est = estimator(2**12)
+    assert est.stderr < plain.stderr / 4
+    assert abs(est.value - plain.value) < LEVEL * plain.stderr
+    assert "control variate geometric" in str(est)
+    assert mg.Estimate.from_json(est.to_json()).stderr == est.stderr
+    merged = est.merge(estimator(2**12, first=2**12))
+    whole = estimator(2**13)
+    assert merged.value == pytest.approx(whole.value, rel=1e-9)
+    assert merged.stderr == pytest.approx(whole.stderr, rel=1e-6)
+
+
+def test_a_wrong_mean_of_a_control_is_seen_over_replicates():
+    control = mg.Control(geometric, mean=6.5)
+    with pytest.warns(mg.ControlWarning, match="over 16 replicates"):
+        mg.estimate(
+            asian, mg.Normal(np.zeros(8), 1.0), n=2**12, sampler="sobol", wrt=(), backend="numpy", control=control
+        )

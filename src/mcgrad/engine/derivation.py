@@ -145,9 +145,6 @@ class Derivation:
         if not options.errors:
             program = program.without_errors()
         sampler = options.of_sampler
-        if sampler.is_point_set and controls:
-            given = f"{sampler.name!r} with control="
-            raise ParameterError("sampler", given, "one of the two")
         if sampler.is_point_set and batch and batch.common_noise:
             given = f"{sampler.name!r} with common_noise=True"
             raise ParameterError("sampler", given, "one of the two: rows then have shifts of their own")

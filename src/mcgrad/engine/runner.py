@@ -102,7 +102,7 @@ class Runner:
         control = None
         if derived.controls and derived.pilots.controls:
             control = in_results(derived.controls, values, derived.pilots.controls.draws)
-            warn_of_wrong_means(derived.controls, partial.moments)
+            warn_of_wrong_means(derived.controls, partial.moments, replicates is not None)
         tail = self._tail(values, call) if self._tails else math.nan
         return Estimate(
             partial.moments,

@@ -177,6 +177,25 @@ class Controlled:
             norm = norm * np.sqrt(np.maximum(1.0 + np.bincount(component, change, minlength=size), 0.0))
         return Moments(moments.count, self.adjusted(moments.mean, coefficients), norm)
 
+    def over_replicates(self, means: Float64Array, points: int) -> Float64Array:
+        """Return the means of the components over the points of each replicate, less their controls'.
+
+        Parameters
+        ----------
+        means : array, shape (replicates, size)
+            Of all outputs.
+        points : int
+            Of all replicates together.
+
+        Notes
+        -----
+        The coefficients are of all points, and so the same for all replicates; controls have variance 1 over them.
+        """
+        products = slice(len(self.deviation) + self.controls, None)
+        with np.errstate(all="ignore"):
+            coefficients = points / (points + self.pilot) * means.mean(axis=0)[products]
+        return self.adjusted(means, np.where(np.isfinite(coefficients), coefficients, 0.0))
+
     def gains(self, moments: Moments) -> Float64Array:
         """Return by how much the controls divide the variance of each component; NaN where it has none."""
         with np.errstate(all="ignore"):
@@ -199,7 +218,7 @@ class Controlled:
         }
 
 
-def described(control: Controlled, moments: Moments, values: int) -> str:
+def described(control: Controlled, moments: Moments, values: int, of_means: tuple[int, int] = (1, 1)) -> str:
     """Say which controls there were, and what they gained, in one line.
 
     Parameters
@@ -209,8 +228,11 @@ def described(control: Controlled, moments: Moments, values: int) -> str:
         Of the components, finished.
     values : int
         How many of them are of the value.
+    of_means : (int, int)
+        Where the moments are over means of replicates, how many replicates and how many draws there are.
     """
-    gains = control.gains(moments)
+    replicates, draws = of_means
+    gains = control.gains(moments) * replicates / draws
     parts = [("value", gains[:values]), ("gradient", gains[values:])]
     said = [f"{text} ({what})" for what, part in parts if (text := _range(part))]
     names = ", ".join(control.names)

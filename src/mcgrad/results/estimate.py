@@ -162,7 +162,9 @@ class Estimate(Result):
     @cached_property
     def finished(self) -> Moments:
         """The moments of the components: with control variates what these leave, else `moments`."""
-        return self.control.finished(self.moments) if self.control else self.moments
+        if not self.control:
+            return self.moments
+        return self.replicates.controlled(self.control) if self.replicates else self.control.finished(self.moments)
 
     @property
     def _value(self) -> dict[str, Any]:
@@ -344,7 +346,8 @@ class Estimate(Result):
     def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         found = record.arguments(given)
         if record.REPLICATES in given:
-            groups, size = record.draws(given)[2], len(found["components"])
+            control = found["control"]
+            groups, size = record.draws(given)[2], control.size if control else len(found["components"])
             replicates = means_of_fields(given[record.REPLICATES], groups, size)
             found |= {"replicates": replicates, "moments": replicates.moments}
         return found
@@ -362,7 +365,8 @@ class Estimate(Result):
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
         if self.control:
-            how = [*how, line(described(self.control, self.finished, self.components.values.stop))]
+            draws = (len(self.replicates), self.n) if self.replicates else (1, 1)
+            how = [*how, line(described(self.control, self.finished, self.components.values.stop, draws))]
         if self.components.weighted:
             how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]
         few = [self.replicates.line(self.n)] if self.replicates else few_lines(self.moments.count, self.group)

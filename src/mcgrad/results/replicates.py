@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
+from mcgrad.results.control import Controlled
 from mcgrad.results.ranges import Ranges, union
 
 
@@ -100,6 +101,11 @@ class ReplicateMeans(Replicates):
     def moments(self) -> Moments:
         """Moments of the means, of which each counts once: those without a point that counts are left out."""
         return Moments.of(self.means[self.counts > 0].T)
+
+    def controlled(self, control: Controlled) -> Moments:
+        """Return the moments of the means of the components, less their controls'."""
+        counts = self.counts > 0
+        return Moments.of(control.over_replicates(self.means[counts], int(self.counts.sum())).T)
 
     def merge(self, other: ReplicateMeans) -> ReplicateMeans:
         """Return the means over the points of both, if the replicates are the same, or else of the replicates of both.
