@@ -150,8 +150,8 @@ def test_what_has_no_weights_is_refused():
     rows = mg.Normal(np.zeros(3), 1.0, batch_ndim=1)
     with pytest.raises(mg.ParameterError, match=r"^proposal: given batch shape \(3,\)"):
         mg.estimate(beyond, mg.Normal(np.zeros(2), 1.0, batch_ndim=1), N, proposal=rows)
-    with pytest.raises(mg.ParameterError, match=r"^control: given control variates with proposal=Normal"):
-        mg.estimate(beyond, NORMAL, N, proposal=HIGH, control="linear")
+    with pytest.raises(mg.ParameterError, match=r"^control: given 'quadratic' with a proposal"):
+        mg.estimate(lambda z: z**2, NORMAL, N, proposal=HIGH, control="quadratic")
     with pytest.raises(mg.ParameterError, match=r"^high: given a parameter of Uniform that moves an end"):
         mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, wrt="high")
     est = mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, method="difference", **NUMPY)
@@ -268,6 +268,23 @@ def test_files_pickles_and_merges_keep_both():
     assert (again.effective_sample_size == rows.effective_sample_size).all()
     with pytest.raises(mg.ParameterError, match=r"^pareto_k: given 'much'"):
         mg.Estimate.from_dict({**both.to_dict(), "pareto_k": "much"})
+
+
+def test_controls_are_weighted_too():
+    f = lambda z: np.where(z > 4.0, 1.0, 0.0) + np.sin(z) ** 2  # noqa: E731
+    mixture = mg.MixtureSameFamily(mg.Normal(np.array([0.0, 4.0]), 1.0), probs=np.array([0.5, 0.5]))
+    weight = mg.Control(lambda z: 1.0 + 0.0 * z, mean=lambda loc: 1.0 + 0.0 * loc)
+    moments = mg.Control(
+        lambda z: np.stack([z, z**2]), mean=lambda loc, scale: np.stack([loc, loc**2 + scale**2]), name="z"
+    )
+    value = stats.norm.sf(4.0) + (1.0 - np.exp(-2.0)) / 2.0
+    grad = {"loc": stats.norm.pdf(4.0), "scale": 4.0 * stats.norm.pdf(4.0) + 2.0 * np.exp(-2.0)}
+    plain = mg.estimate(f, NORMAL, N, proposal=mixture, **NUMPY)
+    for control, gain in ((weight, 1.5), ([weight, moments], 2.5), ("linear", 1.5)):
+        est = mg.estimate(f, NORMAL, N, proposal=mixture, control=control, **NUMPY)
+        held_to(est, value, grad)
+        assert plain.stderr**2 > gain * est.stderr**2
+        assert est.effective_sample_size == plain.effective_sample_size
 
 
 def test_pairs_and_runs_that_stop():

@@ -8,7 +8,7 @@ TEXT = (Path(__file__).parent.parent / "docs" / "importance.md").read_text()
 
 def test_blocks_run():
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     namespace = {}
     for code in blocks:
         exec(compile(code, "importance.md", "exec"), namespace)

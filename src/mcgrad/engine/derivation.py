@@ -233,8 +233,6 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
     for name, given in (("covariance", options.covariance), ("antithetic", options.antithetic)):
         if given:
             raise ParameterError(name, "True with control variates", "False, or control=None")
-    if options.proposal is not None:
-        raise ParameterError("control", f"control variates with proposal={options.proposal!r}", "one of the two")
     if batch is not None and options.coefficients == SAMPLE:
         raise ParameterError("coefficients", f"{SAMPLE!r} with control variates of a batch", repr(PILOT))
     if options.output == "device":

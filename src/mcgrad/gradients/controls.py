@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from mcgrad.gradients.known_control import Known
 from mcgrad.gradients.linear_control import Linear, Noises
-from mcgrad.gradients.plan import Plan
+from mcgrad.gradients.plan import WEIGHT, Plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.quadratic_control import Quadratic
 from mcgrad.inputs.control import LINEAR, SAMPLE, Control, names
@@ -173,7 +173,7 @@ class _Made:
         controls: Sequence[str | Control],
         by_draw: Mapping[str, bool],
     ) -> None:
-        value, *paths = by_draw
+        value, *paths = (path for path in by_draw if path != WEIGHT)
         self.linear: dict[str, Linear] = {}
         self.others: dict[str, list[tuple[str, Var]]] = {path: [] for path in by_draw}
         if LINEAR in controls:
