@@ -287,6 +287,14 @@ def test_controls_are_weighted_too():
         assert est.effective_sample_size == plain.effective_sample_size
 
 
+def test_points_of_a_proposal():
+    est = mg.estimate(beyond, NORMAL, 2**15, proposal=HIGH, sampler="sobol", **NUMPY)
+    held_to(est, TAIL["value"], {k: TAIL[k] for k in ("loc", "scale")})
+    assert est.stderr < 1e-4 * est.value
+    assert est.pareto_k < 0.7
+    assert 5 < est.effective_sample_size < 50
+
+
 def test_pairs_and_runs_that_stop():
     p = mg.Normal(0.5, 1.3)
     est = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, antithetic=True, covariance=True, **NUMPY)
