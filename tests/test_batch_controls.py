@@ -18,7 +18,7 @@ def f(z, *, w, x):
 def run(control, **options):
     q = mg.Normal(LOC, SCALE, batch_ndim=1)
     given = {"params": {"w": np.array([1.0, -2.0])}, "data": {"x": X}, "batched_data": "x"}
-    given |= {"backend": "numpy", "control": control, "coefficients": "pilot", **options}
+    given |= {"backend": "numpy", "control": control, **options}
     return mg.Estimator(f, q, **given)
 
 
@@ -61,10 +61,8 @@ def test_coefficients_of_the_same_draws_are_refused():
 
 def test_rows_where_a_control_is_not_finite_keep_the_others():
     q = mg.Normal(np.array([0.0, 1.0, 0.5]), 0.3, batch_ndim=1)
-    root = mg.Estimator(
-        lambda z: np.sqrt(np.abs(z)), q, control=["linear", "quadratic"], coefficients="pilot", backend="numpy"
-    )
-    linear = mg.Estimator(lambda z: np.sqrt(np.abs(z)), q, control="linear", coefficients="pilot", backend="numpy")
+    root = mg.Estimator(lambda z: np.sqrt(np.abs(z)), q, control=["linear", "quadratic"], backend="numpy")
+    linear = mg.Estimator(lambda z: np.sqrt(np.abs(z)), q, control="linear", backend="numpy")
     both, one = root(1000), linear(1000)
     assert np.isfinite(both.value).all()
     assert both.value[0] == pytest.approx(one.value[0], rel=1e-12)  # its model is not finite at zero

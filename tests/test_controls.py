@@ -434,3 +434,30 @@ def test_jobs_have_controls_by_name_and_by_reference(tmp_path):
     )
     job.write_text(head + 'control = "f.py:f"\n')
     assert main(["run", str(job)]) != 0
+
+
+def test_replicates_of_points_have_coefficients_of_all_together():
+    def h(z):
+        return np.exp(0.7 * z[0]) * np.cos(z[1])
+
+    def mean(loc, scale):
+        return np.exp(0.7 * loc[0] + 0.245 * scale[0] ** 2 - 0.5 * scale[1] ** 2) * np.cos(loc[1])
+
+    def f(z):
+        return h(z) + 0.1 * np.sin(3 * z[0])
+
+    q = mg.Normal(LOC[:2], SCALE[:2])
+    run = mg.Estimator(f, q, control=["linear", mg.Control(h, mean=mean)], sampler="sobol", backend="numpy")
+    plain = mg.Estimator(f, q, sampler="sobol", backend="numpy")
+    damp = 0.1 * np.exp(-4.5 * SCALE[0] ** 2)
+    exact = mean(LOC, SCALE) + damp * np.sin(3 * LOC[0])
+    slope = 0.7 * mean(LOC, SCALE) + 3 * damp * np.cos(3 * LOC[0])
+    est, without = run(2048), plain(2048)
+    assert abs(est.value - exact) < 5 * est.stderr < 2.5 * without.stderr
+    assert abs(est.grad["loc"][0] - slope) < 5 * est.grad_stderr["loc"][0]
+    assert est.confidence_interval().value[0] < exact < est.confidence_interval().value[1]
+    assert "variance divided by" in str(est)
+    again = mg.Estimate.from_json(est.to_json())
+    assert (again.value, again.stderr) == (est.value, est.stderr)
+    both = est.merge(run(2048, first=2048))
+    assert both.value == pytest.approx(run(4096).value, rel=1e-12)

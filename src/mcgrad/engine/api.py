@@ -31,7 +31,7 @@ def estimate(
     cotangent: Any = None,
     covariance: bool = False,
     control: Any = None,
-    coefficients: str = "sample",
+    coefficients: str | None = None,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,

@@ -44,7 +44,7 @@ def warn_of_wrong_means(controls: Controls, moments: Moments, of_means: bool) ->
     of_means : bool
         Whether they are over means of replicates.
     """
-    if moments.count < (FEWEST_MEANS if of_means else FEWEST):
+    if not controls.watched or moments.count < (FEWEST_MEANS if of_means else FEWEST):
         return
     limit = float(quantile(FAR, moments.count - 1))
     with np.errstate(all="ignore"):

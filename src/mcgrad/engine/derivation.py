@@ -209,7 +209,10 @@ def _with_controls(
     request: Request, plan: Plan, problem: Problem, wrt: tuple[str, ...], program: Program, inputs: Inputs
 ) -> tuple[Plan, Program, Controls | None]:
     """Return the plan and the Program with control variates: those asked for, or those that a pilot chooses."""
-    names, coefficients = request.options.control, request.options.coefficients
+    names, coefficients = (
+        request.options.control,
+        request.options.coefficients or (PILOT if problem.has_rows else SAMPLE),
+    )
     if names == (AUTO_CONTROL,):
         if request.plan is None:  # no pilot has chosen them
             found, reason = auto_control.chosen(plan, problem, wrt, program, coefficients, inputs.first_row())

@@ -67,9 +67,9 @@ class Estimator(Stops):
         Control variates, which leave the mean as it is and reduce the variance: see docs/variance.md. "linear" takes
         the noise of a draw and its squares, "quadratic" f's second-order model about the mean of normal draws, a
         `Control` a function whose mean is known. "auto" chooses "linear", "quadratic", both or none by a pilot.
-    coefficients : {"sample", "pilot"}
+    coefficients : {"sample", "pilot"}, optional
         Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
-        alone, without. Of a batch they are a pilot's.
+        alone, without. Default: "sample", of a batch, where there is no other, "pilot".
     method : str or dict
         How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
         and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict
@@ -163,7 +163,7 @@ class Estimator(Stops):
         cotangent: Any = None,
         covariance: bool = False,
         control: Any = None,
-        coefficients: str = "sample",
+        coefficients: str | None = None,
         method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,

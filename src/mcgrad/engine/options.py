@@ -44,7 +44,7 @@ class Options:
     cotangent: Any = None
     covariance: bool = False
     control: Any = None
-    coefficients: str = SAMPLE
+    coefficients: str | None = None
     method: MethodNames = PATHWISE.name
     baseline: str | None = None
     k: int = GROUP
@@ -82,7 +82,8 @@ class Options:
         arguments.flag("covariance", self.covariance)
         arguments.flag("errors", self.errors)
         arguments.flag("antithetic", self.antithetic)
-        arguments.one_of("coefficients", self.coefficients, (SAMPLE, PILOT))
+        if self.coefficients is not None:
+            arguments.one_of("coefficients", self.coefficients, (SAMPLE, PILOT))
         if self.of_sampler.is_point_set and self.antithetic:
             given = f"True with sampler {self.sampler!r}"
             raise ParameterError("antithetic", given, "one of the two: points of a replicate are balanced already")

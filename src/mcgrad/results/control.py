@@ -229,7 +229,7 @@ def described(control: Controlled, moments: Moments, values: int, of_means: tupl
     values : int
         How many of them are of the value.
     of_means : (int, int)
-        Where the moments are over means of replicates, how many replicates and how many draws there are.
+        Where the moments are over means of replicates, how many replicates and how many draws (groups) there are.
     """
     replicates, draws = of_means
     gains = control.gains(moments) * replicates / draws

@@ -365,7 +365,7 @@ class Estimate(Result):
         foot = run(self.n, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
         if self.control:
-            draws = (len(self.replicates), self.n) if self.replicates else (1, 1)
+            draws = (len(self.replicates), self.n // self.group) if self.replicates else (1, 1)
             how = [*how, line(described(self.control, self.finished, self.components.values.stop, draws))]
         if self.components.weighted:
             how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]

@@ -23,7 +23,7 @@ from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.plan import AUTO, GROUP
 from mcgrad.inputs import arguments
-from mcgrad.inputs.control import SAMPLE, controls as read_controls, names
+from mcgrad.inputs.control import controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
@@ -204,7 +204,7 @@ def compare(
     batched_data: str | Iterable[str] = (),
     proposal: Distribution | None = None,
     antithetic: bool = False,
-    coefficients: str = SAMPLE,
+    coefficients: str | None = None,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 

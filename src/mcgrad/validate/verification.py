@@ -26,7 +26,6 @@ from mcgrad.gradients.methods import named
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
-from mcgrad.inputs.control import SAMPLE
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
@@ -160,7 +159,7 @@ def verify(
     proposal: Distribution | None = None,
     antithetic: bool = False,
     control: Any = None,
-    coefficients: str = SAMPLE,
+    coefficients: str | None = None,
     sampler: str = PHILOX,
     replicates: int = REPLICATES,
     scramble: str = SCRAMBLES[0],
