@@ -7,6 +7,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad import tree
+from mcgrad.noise.keys import Keys
 
 DIMENSION = 8
 LOC, SCALE = np.ones(DIMENSION), np.ones(DIMENSION)
@@ -53,6 +54,14 @@ def test_backends_read_the_same_points(dtype, scramble):
     slack = {"float32": 2e-6, "float64": 1e-13}[dtype]
     for a, b in zip(ours.replicates.means, reference.replicates.means, strict=True):
         np.testing.assert_allclose(a, b, rtol=slack, atol=slack)
+
+
+@pytest.mark.parametrize("generator", ["sobol", "sobol_owen"])
+@pytest.mark.parametrize("coordinates", [1, 2])
+def test_tables_that_kernels_read_by_address_are_in_c_order(generator, coordinates):
+    rows = Keys(generator, coordinates, 64).of_rows(np.arange(16, dtype=np.uint64), 16)
+    assert rows.first.flags.c_contiguous
+    assert all(each.flags.c_contiguous for each in rows.first)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])

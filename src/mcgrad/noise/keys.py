@@ -79,6 +79,7 @@ class Keys:
 
 @lru_cache(KEPT)
 def _tables(keys: Keys, seeds: bytes) -> npt.NDArray[Any]:
-    """Return the tables of replicates, by the bytes of an array of their seeds."""
+    """Return the tables of replicates in C order, by the bytes of an array of their seeds: kernels read addresses."""
     coordinates = np.arange(min(keys.coordinates, COORDINATES), dtype=np.uint64)
-    return POINT_SETS[keys.generator].table(np.frombuffer(seeds, np.uint64), coordinates, keys.bits)
+    tables = POINT_SETS[keys.generator].table(np.frombuffer(seeds, np.uint64), coordinates, keys.bits)
+    return np.ascontiguousarray(tables)
