@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.cli import main
 from mcgrad.engine.per_draw import PerDraw
 from mcgrad.gradients.antithetic import mirrored_uniform, of_pairs
+from mcgrad.gradients.plan import plan
+from mcgrad.gradients.problem import Problem
 from mcgrad.ir import build
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, toposort
@@ -19,6 +22,7 @@ from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.noise.laws import UNIFORM
 from tests.closed_forms import CLOSED_FORMS
 from tests.families import FAMILIES
+from tests.random_integrands import DATA, PARAMS, Q as RANDOM, expressions, integrand
 
 Q = mg.Normal([0.3, -0.2], [1.2, 0.7])
 MOST_Z = 5.0  # each of some 150 z-scores: a false alarm in 10,000 runs, were the seeds not fixed
@@ -34,7 +38,8 @@ def estimator(f=wave, q=Q, **options):
 
 def test_the_mirror_image_of_a_uniform_is_exact_and_inside_the_interval():
     u = build.noise(0, "uniform", ())
-    every = np.arange(1 << 24, dtype=np.uint32) << np.uint32(8)
+    k = np.arange(1 << 24, dtype=np.uint32)
+    every = np.concatenate([k[:1000], k[1000:-1000:61], k[-1000:]]) << np.uint32(8)
     ends = np.array([0, 1, 2, (1 << 53) - 1, (1 << 53) - 2], np.uint64) << np.uint64(11)
     for dtype, words, step in (
         ("float32", [every, every], 2.0**-24),
@@ -77,21 +82,37 @@ def test_the_mirror_image_of_a_cell_is_the_cell_at_the_other_end():
     ]  # of probability 2**-26, in the first cell and mirrored in the last
 
 
+def check_pairs(plain, pairs, values):
+    """Each draw of `pairs` is the mean of one of `plain` and of the same with other leaves."""
+    leaves = [var for var in toposort(plain.roots()) if var.op == "noise"]
+    images = {var: image(var) for var in leaves}
+    mirrored = rewrite_program(plain, build.rebuild, images)
+    with np.errstate(all="ignore"):
+        one, other, found = (PerDraw(each)(values, 7, 50) for each in (plain, mirrored, pairs))
+        size = np.where(np.isfinite(one), np.abs(one), 0.0).max(axis=1, keepdims=True)
+        known = np.isfinite(one + other)
+        assert np.all(~known | (np.abs(found - (one + other) / 2) <= 1e-10 * (size + 1e-3 * size.max() + 1e-3)))
+
+
+def image(var):
+    return build.apply("negative", var) if var.attrs.law == "normal" else mirrored_uniform(var, "float64")
+
+
 @pytest.mark.parametrize("form", CLOSED_FORMS, ids=lambda form: form.name)
 def test_a_pair_is_the_mean_of_a_draw_and_its_mirror_image(form):
     options = {"params": form.params, "data": form.data, "dtype": "float64"}
     plain, pairs = (estimator(form.f, form.q, antithetic=each, **options) for each in (False, True))
-    leaves = [var for var in toposort(plain.program.roots()) if var.op == "noise"]
-    images = {
-        var: build.apply("negative", var) if var.attrs.law == "normal" else mirrored_uniform(var, "float64")
-        for var in leaves
-    }
-    mirrored = rewrite_program(plain.program, build.rebuild, images)
-    values = plain.inputs.values({})
-    one, other, found = (PerDraw(each)(values, 7, 50) for each in (plain.program, mirrored, pairs.program))
-    size = np.abs(one).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(found, (one + other) / 2, rtol=1e-11, atol=1e-12 * float(size.max()))
+    check_pairs(plain.program, pairs.program, plain.inputs.values({}))
     assert pairs.group == 2
+
+
+@settings(derandomize=True, max_examples=30)
+@given(expressions())
+def test_so_it_is_of_random_integrands(text):
+    problem = Problem(integrand(text), RANDOM, {name: np.asarray(x) for name, x in PARAMS.items()}, DATA)
+    one = plan("pathwise", None, 2, problem.own, PARAMS)
+    both = [each.program(problem, [*problem.params], "float64") for each in (one, replace(one, antithetic=True))]
+    check_pairs(*both, problem.values)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
