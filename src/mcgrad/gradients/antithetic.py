@@ -22,7 +22,7 @@ from mcgrad.simplify.fixed_point import simplify
 
 PAIR = 2  # draws in a pair
 STEPS = {"float32": 2.0**-24, "float64": 2.0**-53}  # of which uniforms are multiples
-EVEN_OF_ODD = frozenset({"absolute", "cos", "cosh"})
+EVEN_OF_ODD = frozenset({"absolute", "cos", "cosh", "log_cosh"})
 ODD_OF_ODD = frozenset(
     {"sign", "reciprocal", "cbrt", "sin", "tan", "sinh", "tanh", "arcsin", "arctan", "arcsinh", "arctanh", "erf"}
 )
