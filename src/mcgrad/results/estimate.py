@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad import tree
@@ -303,7 +302,7 @@ class Estimate(Result):
             **merged,
             nonfinite=early.nonfinite + late.nonfinite,
             device=self.device,
-            tail=lambda: float(np.fmax(early._tail, late._tail)),
+            tail=lambda: late._tail if math.isnan(early._tail) else early._tail,  # that of the first draws
             **common,
         )
 

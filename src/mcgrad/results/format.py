@@ -9,6 +9,7 @@ from mcgrad.moments import Float64Array
 from mcgrad.results.columns import aligned
 from mcgrad.results.components import Components
 from mcgrad.results.interval import quantile, relative_error
+from mcgrad.results.pareto import INFINITE
 from mcgrad.results.stopping import Stopping
 from mcgrad.system.printable import line
 
@@ -94,7 +95,8 @@ def stopping_lines(stopping: Stopping | None) -> list[str]:
 
 def weights_line(size: float, n: int, tail: float) -> str:
     """Say how far weighted draws go, and how heavy the tail of what they average is."""
-    known = f"Pareto k of the weighted draws {tail:.2f}; " if not math.isnan(tail) else ""
+    short = f", above {INFINITE:.2g}: intervals are too short" if tail > INFINITE else ""
+    known = f"Pareto k of the weighted draws {tail:.2f}{short}; " if not math.isnan(tail) else ""
     return f"{known}effective sample size of the weights alone {size:,.0f} of {n:,}"
 
 

@@ -10,6 +10,7 @@ from mcgrad.moments import Float64Array
 
 FEWEST = 5  # numbers of a tail that is fitted
 PRIOR, TOWARDS = 10, 0.5  # draws that a weak prior of the shape counts as, and where it draws it to
+INFINITE = 0.5  # above it there is no variance
 UNTRUSTED = 0.7  # above it the error of a mean of feasibly many draws is not known
 
 
