@@ -1,6 +1,6 @@
 """Coverage of the intervals of runs that stop: the table of docs/until.md.
 
-    python bench/until.py [--seeds 1000] [--start N]
+    python bench/until.py [--seeds 1000] [--start N] [--sampler sobol]
 
 Each problem has a closed form. For each seed a run stops by a relative tolerance of its gradient, and each component's
 interval covers the true number or does not. "Plain" are runs that stop by, and return, the intervals of a run whose
@@ -16,7 +16,7 @@ import numpy as np
 
 import mcgrad as mg
 
-TOLERANCES = (0.2, 0.1, 0.05, 0.02)
+TOLERANCES = {"philox": (0.2, 0.1, 0.05, 0.02), "sobol": (0.05, 0.01, 0.002)}
 MOST = 1 << 19
 PLAIN = 0.1  # 1 - confidence whose intervals at one look are at the level 0.95
 
@@ -29,13 +29,13 @@ def density(x):
     return math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
 
-def exponential():
+def exponential(**how):
     """E exp(z), skewed: lognormal with sigma = 1."""
     value = math.exp(0.3 + 0.5)
-    return mg.Estimator(np.exp, mg.Normal(0.3, 1.0)), [value, value, value]
+    return mg.Estimator(np.exp, mg.Normal(0.3, 1.0), **how), [value, value, value]
 
 
-def rosenbrock():
+def rosenbrock(**how):
     """Ten coordinates, polynomials of degree four: gradients in loc from the moments of normals."""
     loc, scale = np.linspace(-0.5, 0.5, 10), 0.5
 
@@ -47,47 +47,47 @@ def rosenbrock():
     exact = np.zeros(10)
     exact[:-1] += 100 * (-4 * n * m + 4 * m**3 + 12 * m * v) - 2 * (1 - m)
     exact[1:] += 100 * (2 * n - 2 * (m**2 + v))
-    return mg.Estimator(f, mg.Normal(loc, np.full(10, scale)), wrt="loc"), [value, *exact]
+    return mg.Estimator(f, mg.Normal(loc, np.full(10, scale)), wrt="loc", **how), [value, *exact]
 
 
-def logistic():
+def logistic(**how):
     """log(1 + exp(a z)) in five coordinates: a z is one normal, so a quadrature of one dimension is exact."""
     a, loc = np.array([1.0, -0.5, 2.0, 0.3, -1.5]), np.array([0.2, 0.1, -0.3, 0.5, 0.4])
     x, weights = np.polynomial.hermite_e.hermegauss(200)
     weights = weights / weights.sum()
     logits = a @ loc + np.linalg.norm(a) * x
     value, slope = weights @ np.logaddexp(0, logits), weights @ (1 / (1 + np.exp(-logits)))
-    return mg.Estimator(lambda z: np.logaddexp(0.0, np.sum(a * z)), mg.Normal(loc, np.ones(5)), wrt="loc"), [
+    return mg.Estimator(lambda z: np.logaddexp(0.0, np.sum(a * z)), mg.Normal(loc, np.ones(5)), wrt="loc", **how), [
         value,
         *(slope * a),
     ]
 
 
-def call_option():
+def call_option(**how):
     """A payoff that is zero in 9 of 10 draws: max(exp(z) - 1.3, 0), Black and Scholes."""
     loc, scale, strike = -0.02, 0.2, 1.3
     d = (loc - math.log(strike)) / scale
     mean, up, over = math.exp(loc + scale**2 / 2), 1 - normal_tail(d + scale), 1 - normal_tail(d)
     q = mg.Normal(loc, scale)
     value = mean * up - strike * over
-    return mg.Estimator(lambda z: np.maximum(np.exp(z) - strike, 0.0), q), [
+    return mg.Estimator(lambda z: np.maximum(np.exp(z) - strike, 0.0), q, **how), [
         value,
         mean * up,
         scale * mean * up + mean * density(d + scale),
     ]
 
 
-def tail():
+def tail(**how):
     """P(z > 2.5) = 0.6% and its gradients, by the score function."""
     value, slope = normal_tail(2.5), density(2.5)
-    estimator = mg.Estimator(lambda z: np.where(z > 2.5, 1.0, 0.0), mg.Normal(0.0, 1.0), method="score")
+    estimator = mg.Estimator(lambda z: np.where(z > 2.5, 1.0, 0.0), mg.Normal(0.0, 1.0), method="score", **how)
     return estimator, [value, slope, 2.5 * slope]
 
 
-def heavy():
+def heavy(**how):
     """E exp(1.5 z): lognormal with sigma = 1.5, skewness 33: more draws than most until means are normal."""
     value = math.exp(1.5**2 / 2)
-    return mg.Estimator(lambda z: np.exp(1.5 * z), mg.Normal(0.0, 1.0)), [value, 1.5 * value, 1.5**2 * value]
+    return mg.Estimator(lambda z: np.exp(1.5 * z), mg.Normal(0.0, 1.0), **how), [value, 1.5 * value, 1.5**2 * value]
 
 
 PROBLEMS = {
@@ -116,14 +116,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--start", type=int)
+    parser.add_argument("--sampler", default="philox", choices=TOLERANCES)
     args = parser.parse_args()
     seeds = args.seeds
     warnings.simplefilter("ignore", mg.ToleranceWarning)
     print("| problem | rtol | draws, median | least of the components | mean | plain: least | mean | draws |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, make in PROBLEMS.items():
-        estimator, exact = make()
-        for rtol in TOLERANCES:
+        estimator, exact = make(sampler=args.sampler)
+        for rtol in TOLERANCES[args.sampler]:
             cells = []
             for confidence in (0.95, 1 - PLAIN):
                 hits, draws = covered(estimator, np.array(exact), rtol, confidence, seeds, args.start)

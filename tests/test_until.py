@@ -288,3 +288,43 @@ def test_a_run_goes_on_from_any_state_with_the_same_bits(exponential, rows, kind
         assert again.stopping == est.stopping
     with pytest.raises(mg.ParameterError, match=r"^resume: given look 2; accepted: a look"):
         estimator.run_until(rule, 5, resume=UntilState(estimator(START), 2, None))
+
+
+@pytest.fixture(scope="module")
+def points():
+    return mg.Estimator(lambda z: np.exp(z), mg.Normal(0.5, 1.0), sampler="sobol", replicates=12, **AS_TO)
+
+
+def test_looks_at_a_point_set_are_at_more_points_of_the_same_replicates(points):
+    est = points.until(0.005, seed=3)
+    assert (est.stopping.rule.start, est.stopping.looks > 1, est.stopping.reached) == (12 * 512, True, True)
+    assert est.n == 12 * 512 << (est.stopping.looks - 1)
+    assert est.ranges == ((0, est.n),)
+    whole = points(est.n, 3)
+    assert est.value == pytest.approx(whole.value, rel=1e-14)
+    assert est.stderr == pytest.approx(whole.stderr, rel=1e-9)
+    assert est.stopping.error == pytest.approx(halves(whole.confidence_interval(0.975).grad.values()).max(), rel=1e-9)
+
+
+def test_a_run_over_points_goes_on_from_any_state_and_reports_its_draws(points):
+    rule, states, counts = StoppingRule(rtol=0.02, start=12 * 64), [], []
+    est = points.run_until(rule, 5, watch=states.append)
+    for state in states[:: max(len(states) // 4, 1)]:
+        assert (
+            points.run_until(rule, 5, resume=state).to_json().split("seconds")[0] == est.to_json().split("seconds")[0]
+        )
+    assert points.until(0.02, start=12 * 64, seed=5, progress=counts.append).value == est.value
+    assert counts == sorted(counts)
+    assert counts[-1] == est.n
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start": 100}, r"^start: given 100; accepted: 96 or 192: 12 replicates"),
+        ({"first": 6144}, r"^first: given 6,144 with sampler 'sobol'; accepted: 0"),
+    ],
+)
+def test_what_a_point_set_refuses(points, given, message):
+    with pytest.raises(mg.ParameterError, match=message):
+        points.until(0.1, **given)

@@ -19,6 +19,8 @@ UNTIL = JOB.replace("n = 500\n", 'until = { rtol = 0.02, of = "all", start = 409
 RULE = StoppingRule(rtol=0.02, of="all", start=4096)
 ROWS = UNTIL.replace("loc = 0.3,", "loc = [0.3, 0.5],").replace("scale = 1.2", "scale = [1.2, 0.5], batch_ndim = 1")
 
+POINTS = UNTIL.replace("0.02", "0.002") + 'sampler = "sobol"\n'
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -62,15 +64,16 @@ def test_what_is_complete_is_skipped_and_another_rule_runs_again(folder, capsys)
     assert "runs again: results/job.json, until: given None" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", [UNTIL, ROWS])
+@pytest.mark.parametrize("text", [UNTIL, ROWS, POINTS])
 def test_a_job_goes_on_from_its_checkpoint(folder, capsys, text):
     (folder / "job.toml").write_text(text)
     (job,) = load("job.toml")
     right, seen = states_of(job)
     assert len(seen) > 4
-    identity = identity_of(job.estimator(), None, 3, False, until=RULE)
+    identity = identity_of(job.estimator(), None, 3, False, until=job.until)
     path = checkpoint.path_for(job.out)
     path.parent.mkdir()
+    assert identity.drawn(seen[-1]) == right.n * identity.own_rows
     for state in (seen[0], seen[1], seen[len(seen) // 2], seen[-1]):
         path.write_text(checkpoint.to_json(identity, state))
         assert main(["run", "job.toml", "--resume"]) == 0

@@ -12,17 +12,19 @@ import numpy.typing as npt
 
 from mcgrad import tree
 from mcgrad.engine.call import Call, State
+from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options
 from mcgrad.engine.progress import reporting_looks
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.until import Looks, UntilState, UntilWatch, until
 from mcgrad.engine.values import Inputs
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
+from mcgrad.inputs.sampler import MOST_POINTS
 from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
-from mcgrad.results.stopping import GRAD, VALUE, StoppingRule
+from mcgrad.results.stopping import FIRST, GRAD, GROUPS, VALUE, StoppingRule
 
 
 class Stops:
@@ -30,6 +32,7 @@ class Stops:
 
     _runner: Runner
     _options: Options
+    derived: Derivation
     inputs: Inputs
     wrt: tuple[str, ...]
     program: Program
@@ -81,7 +84,8 @@ class Stops:
             Probability that an interval covers, for each component by itself. For K components at once give
             1 - 0.05 / K.
         start : int, optional
-            Draws at the first look, a multiple of those that are averaged together. Default: 4096, or 1024 groups.
+            Draws at the first look, as many as a call may have. Default: 4096, or 1024 groups of draws that are
+            averaged together; of a point set the next number that it may have.
         max_draws : int, optional
             The run ends at the last look with at most so many draws, of each row. Default: 2**30.
         max_seconds : float, optional
@@ -173,16 +177,27 @@ class Stops:
         ParameterError
             The rule does not fit the problem.
         """
-        batch = self._runner.rows
+        sampler, batch = self.derived.sampler, self._runner.rows
         first = arguments.count("first", first, 0, arguments.MOST_DRAWS - 2 * self.group)
-        most = batch.most if batch else arguments.MOST_DRAWS
-        fitted = rule.fitted(self.group, most - first)
+        if sampler.is_point_set and first:
+            raise ParameterError("first", f"{first:,} with sampler {sampler.name!r}", "0: a run that stops is a net")
+        most = MOST_POINTS * sampler.unit(self.group) if sampler.is_point_set else arguments.MOST_DRAWS
+        fitted = rule.fitted(self._first_look, (min(most, batch.most) if batch else most) - first)
+        with renamed(lambda name: "start" if name == "n" else name):
+            call = self._call(fitted.bounds[0], seed, first, rows)
         for part in fitted.parts:
             if part != VALUE:
                 self._check_part(part)
         numbers = self.row_numbers(rows)
         size = 1 if numbers is None or self._options.common_noise else numbers.size
-        return Looks(fitted, self._call(fitted.bounds[0], seed, first, rows).seed, first, size)
+        return Looks(fitted, call.seed, first, size, sampler.replicates if sampler.is_point_set else 1)
+
+    @property
+    def _first_look(self) -> int:
+        """Draws at the first look: at least 4096, and 1024 groups; of a point set as many points as it may have."""
+        groups = max(-(-FIRST // self.group), GROUPS)
+        whole = self.derived.whole(groups * self.group)
+        return whole if whole >= groups * self.group else 2 * whole
 
     def _check_part(self, part: str) -> None:
         """Refuse a part of the gradient that there is not, or that has no errors."""

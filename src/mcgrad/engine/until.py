@@ -76,12 +76,15 @@ class Looks:
         Of the draws.
     rows : int
         Of a batch whose rows have draws of their own.
+    replicates : int
+        Of a point set, whose error is expected to fall as 1 / n; 1 of independent draws, whose error falls as the root.
     """
 
     rule: StoppingRule
     seed: int
     first: int = 0
     rows: int = 1
+    replicates: int = 1
 
     def range_after(self, looks: int) -> Call:
         """Return the draws between a look and the next: as many as before it."""
@@ -100,14 +103,22 @@ class Looks:
 
     def drawn(self, state: UntilState) -> int:
         """Return how many draws are done, of all rows together."""
-        inside = self.range_after(state.looks).drawn(state.state) if state.state else 0
-        return self.rows * self.draws(state.looks) + inside
+        done = self.rows * self.draws(state.looks)
+        if state.state is None:
+            return done
+        call = self.range_after(state.looks)
+        return done + replace(call, first=call.first // self.replicates, n=call.n // self.replicates).drawn(state.state)
+
+    @property
+    def order(self) -> float:
+        """The power of 1 / n as which the error is expected to fall."""
+        return 0.5 if self.replicates == 1 else 1.0
 
     def expected(self, looks: int, last: Accuracy | None) -> int:
-        """Return with how many draws, of all rows, the run is expected to end: the error falls as their root."""
+        """Return with how many draws, of all rows, the run is expected to end."""
         if last is None:
             return self.rows * self.draws(1)
-        more = math.ceil(2 * math.log2(last.ratio)) if 1 < last.ratio < math.inf else int(last.ratio > 1)
+        more = math.ceil(math.log2(last.ratio) / self.order) if 1 < last.ratio < math.inf else int(last.ratio > 1)
         return self.rows * self.draws(min(looks + more, self.most))
 
 
@@ -158,7 +169,8 @@ def until(
         last, count = accuracy(found, looks.rule, varies), now.looks + 1
         reason = _ended(last, found, count == looks.most, looks.rule.max_seconds, clock() - start)
         if reason:
-            return _stopped(found, last, Stopping(reason, count, last.part, last.error, last.tolerance, looks.rule))
+            stopping = Stopping(reason, count, last.part, last.error, last.tolerance, looks.rule)
+            return _stopped(found, last, stopping, looks.order)
         now = UntilState(found, count, None, last)
         if watch:
             watch(now)
@@ -179,14 +191,14 @@ def _ended(last: Accuracy, found: Found, is_last: bool, limit: float | None, sec
     return SECONDS if limit is not None and seconds + found.seconds > limit else ""  # the next range has as many draws
 
 
-def _stopped(found: Found, last: Accuracy, stopping: Stopping) -> Found:
+def _stopped(found: Found, last: Accuracy, stopping: Stopping, order: float) -> Found:
     """Return the estimate at the last look with its record; warn where the tolerance is not reached."""
     if not stopping.reached:
-        warnings.warn(_message(stopping, last, found.n), ToleranceWarning, stacklevel=user_level())
+        warnings.warn(_message(stopping, last, found.n, order), ToleranceWarning, stacklevel=user_level())
     return replace(found, stopping=stopping)
 
 
-def _message(stopping: Stopping, last: Accuracy, n: int) -> str:
+def _message(stopping: Stopping, last: Accuracy, n: int, order: float) -> str:
     """Say how a run ended before its error is within the tolerance, and the remedy."""
     rule, start = stopping.rule, f"after {n:,} draws"
     if stopping.reason == NONFINITE:
@@ -200,4 +212,4 @@ def _message(stopping: Stopping, last: Accuracy, n: int) -> str:
     if rule.rtol > 0 and last.is_zero:
         known = f"{last.part} cannot be told from zero, so it may be that no number of draws reaches rtol={rule.rtol:g}"
         return f"{text}; {known}: give atol=, the error that may remain"
-    return f"{text}; it would take about {n * last.ratio**2:.2g} draws" if last.ratio < math.inf else text
+    return f"{text}; it would take about {n * last.ratio ** (1 / order):.2g} draws" if last.ratio < math.inf else text

@@ -50,7 +50,9 @@ class Identity:
     @property
     def looks(self) -> Looks | None:
         """Where the run looks at its error, if it does."""
-        return None if self.until is None else Looks(StoppingRule(**self.until), self.seed, rows=self.own_rows)
+        if self.until is None:
+            return None
+        return Looks(StoppingRule(**self.until), self.seed, 0, self.own_rows, self.of_points)
 
     def drawn(self, state: State | UntilState) -> int:
         """Return how many draws are done in a state of the run."""
@@ -74,6 +76,11 @@ class Identity:
     @property
     def own_rows(self) -> int:
         """Number of rows with draws of their own."""
+        return 1
+
+    @property
+    def of_points(self) -> int:
+        """Number of replicates of a point set: 1 of independent draws."""
         return 1
 
     def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
@@ -100,6 +107,11 @@ class PointIdentity(Identity):
 
     @property
     def size(self) -> int:
+        """Number of replicates."""
+        return self.replicates
+
+    @property
+    def of_points(self) -> int:
         """Number of replicates."""
         return self.replicates
 
@@ -140,6 +152,11 @@ class BatchIdentity(Identity):
     def own_rows(self) -> int:
         """Number of rows with draws of their own."""
         return 1 if self.common_noise else self.size
+
+    @property
+    def of_points(self) -> int:
+        """Number of replicates of a point set: 1 of independent draws."""
+        return self.replicates
 
     def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
         """Whether a result is of a run with the same rows."""

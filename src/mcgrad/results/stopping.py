@@ -82,26 +82,22 @@ class StoppingRule:
         with renamed(lambda key: f"{name}.{key}"):
             return cls(**table)
 
-    def fitted(self, group: int, most: int) -> Self:
+    def fitted(self, start: int, most: int) -> Self:
         """Return the rule with numbers of draws for a problem.
 
         Parameters
         ----------
-        group : int
-            Draws that are averaged together.
+        start : int
+            Draws at the first look, where the rule does not say.
         most : int
             Draws that there are, from the first of the run on.
 
         Raises
         ------
         ParameterError
-            The first look has part of a group, or more draws than the run may have.
+            The first look has more draws than the run may have.
         """
-        start = self.start
-        if start is None:
-            start = group * max(-(-FIRST // group), GROUPS)
-        elif start % group or start < 2 * group:
-            raise ParameterError("start", f"{start:,}", f"a multiple of {group}, at least {2 * group}")
+        start = self.start or start
         limit = min(MOST, most) if self.max_draws is None else self.max_draws
         if not start <= limit <= most:
             raise ParameterError("max_draws", f"{limit:,}", f"from {start:,}, the first look (start=), to {most:,}")
