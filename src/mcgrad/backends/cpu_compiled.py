@@ -32,9 +32,12 @@ class Compiled:
         self.components = sum(out.var.size for out, _ in emitted.outputs)
         given = [(var, slice(at, at + var.size)) for var, at in emitted.scalars]
         self._inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
-        self._others = [(i, place) for i, (var, place) in enumerate(x for x in given if x[0].op != "input")]
-        roots = [var for var, _ in given if var.op != "input"]
-        self.host = HostValues(roots + [var for var, _ in emitted.matrices], dtype)
+        self._computed = [place for var, place in given if var.op != "input"]
+        computed = [var for var, _ in given if var.op != "input"]
+        matrices = [(var, axes, var.op == "input") for var, axes in emitted.matrices]
+        self._matrices = [(var.attrs if is_input else None, axes) for var, axes, is_input in matrices]
+        computed += [var for var, _, is_input in matrices if not is_input]
+        self.host, self._computes = HostValues(computed, dtype), bool(computed)
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
         self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
@@ -64,14 +67,11 @@ class Compiled:
         c = np.empty(self.size, self.dtype)
         for name, place in self._inputs:
             c[place] = inputs[name].reshape(-1)
-        values = self.host(inputs)
-        for i, place in self._others:
-            c[place] = values[i].ravel()
-        matrices = [
-            read_only(np.ascontiguousarray(value.transpose(axes), self.dtype).reshape(-1))
-            for (_, axes), value in zip(self.emitted.matrices, values[len(self._others) :], strict=True)
-        ]
-        return c, matrices
+        values = iter(self.host(inputs) if self._computes else ())
+        for place in self._computed:
+            c[place] = next(values).ravel()
+        arrays = [(next(values) if name is None else inputs[name], axes) for name, axes in self._matrices]
+        return c, [read_only(np.ascontiguousarray(x.transpose(axes), self.dtype).reshape(-1)) for x, axes in arrays]
 
     def take_workspace(self) -> Array:
         """Return this thread's workspace, or a new one inside another call of this thread, which has it."""

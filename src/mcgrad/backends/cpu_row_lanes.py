@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,12 @@ class CompiledRowLanes(Compiled):
 
     def __init__(self, program: Program, emitted: EmittedRows) -> None:
         self.program, self.work = program, max(program.work(), 1.0)
-        self.by_row = HostRows([var for var, _ in emitted.by_row], program.dtype)
+        given = [(var, slice(at, at + var.size)) for var, at in emitted.by_row]
+        self.inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
+        self.computed = [place for var, place in given if var.op != "input"]
+        self.by_row = HostRows([var for var, _ in given if var.op != "input"], program.dtype)
+        self.has_pairs = bool(emitted.paired.any())
+        self.has_variances = any(out.error for out in program.outputs if out.summed)
         self.values_of_row = sum(var.size for var, _ in emitted.by_row)
         self.block = emitted.lanes // emitted.groups  # rows of the batch
         self.multiplies_before = any(var.op == "einsum" for var in toposort(program.hoisted()))
@@ -98,7 +104,8 @@ class CompiledRowLanes(Compiled):
         arguments, partial, odd = self._call(workspace, seed, start, stop, numbers, values, shared, places)
         self.function(*arguments)
         self.give_back(workspace)
-        np.maximum(partial.variances, 0.0, out=partial.variances)
+        if self.has_variances:
+            np.maximum(partial.variances, 0.0, out=partial.variances)
         return partial, odd[: len(numbers)] != 0.0
 
     def _call(
@@ -129,7 +136,7 @@ class CompiledRowLanes(Compiled):
             nonfinite=np.zeros(rows, np.int64),
             totals=np.zeros(emitted.summed),
             variances=np.zeros(emitted.summed),
-            degrees=rows * emitted.degrees(start, stop),
+            degrees=rows * emitted.degrees(start, stop) if self.has_pairs else None,
         )
         odd, scratch = np.zeros(padded), np.empty(2 * self.block)
         arguments = (
@@ -138,6 +145,11 @@ class CompiledRowLanes(Compiled):
             partial.totals, partial.variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
         )  # fmt: skip
         return arguments, partial, odd
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _are_finite(x: Array) -> bool:
+    return math.isfinite(np.add.reduce(x)) or bool(np.isfinite(x).all())
 
 
 def _keys(seed: Seeds, size: int) -> tuple[Any, Any]:
@@ -227,22 +239,27 @@ class CpuRowLanes:
 
     def _values(self, rows: tuple[int, int]) -> Array:
         """The values by row of a range, the last of which fill the last block."""
-        compiled, size = self.compiled, rows[1] - rows[0]
+        compiled, (start, stop) = self.compiled, rows
+        size = stop - start
         values = np.empty((compiled.values_of_row, compiled.padded(size)), compiled.dtype)
         if not values.size:
             return values
-        found = compiled.by_row.of_rows(self.inputs, *rows)
-        for (var, first), value in zip(compiled.emitted.by_row, found, strict=True):
-            values[first : first + var.size, :size] = value.reshape(var.size, -1)
+        for name, place in compiled.inputs:
+            values[place, :size] = self.inputs[name][start:stop].reshape(size, -1).T
+        if compiled.computed:
+            found = compiled.by_row.of_rows(self.inputs, start, stop)
+            for place, value in zip(compiled.computed, found, strict=True):
+                values[place, :size] = value.reshape(-1, size)
         values[:, size:] = values[:, size - 1 : size]
         return values
 
     def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:
         """Whether the totals are finite, and their variances, too, with no square vanished, if there are two draws."""
         rows, n, limits = max(len(found.counts), 1), stop - start, RANGES[self.compiled.dtype.itemsize]
-        if not np.isfinite(found.totals).all() or (n > 1 and not np.isfinite(found.variances).all()):
+        has_variances = n > 1 and self.compiled.has_variances
+        if not _are_finite(found.totals) or (has_variances and not _are_finite(found.variances)):
             return False
-        if n == 1 or not self.compiled.emitted.paired.any():
+        if n == 1 or not self.compiled.has_pairs:
             return True
         tiny = np.flatnonzero(found.variances * n < rows * limits.least)
         totals, variances = found.totals[tiny], found.variances[tiny]

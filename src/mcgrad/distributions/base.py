@@ -219,7 +219,7 @@ class Distribution(Family):
                 raise ParameterError(path, f"shape {array.shape}", f"shape {self.shapes[path]}, as at first")
             flat[path] = array
         if batch:
-            BatchAxes.of(flat, batch.ndim, batch.by_row)  # refuses different numbers of rows
+            batch.check_shapes(flat)
         used = flat if dtype is None else rounded(flat, np.dtype(dtype))
         self._constrain({path: array for path, array in used.items() if array is not own[path]})
         self._check(used)
@@ -333,6 +333,11 @@ class Distribution(Family):
     def condition(self, path: str, array: FloatArray) -> Any:
         """Return two numbers between which all entries have to lie, or whether an array is accepted: without a wait."""
         return bounds_of(self._constraint(path)) or self._accepts(path, array)
+
+    def quick_check(self, path: str) -> Callable[[FloatArray], Any] | None:
+        """Return a check that decides alone whether new values of a parameter are accepted; None where none does."""
+        constraint = self._constraint(path)
+        return constraint.check if constraint.by_element and bounds_of(constraint) and not self.has_check else None
 
     @property
     def checks_on_host(self) -> bool:

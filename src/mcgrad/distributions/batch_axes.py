@@ -77,6 +77,12 @@ class BatchAxes:
                 raise ParameterError(path, given, f"batch shape {shape}, as {paths[0]} has")
         return cls(shape, frozenset(paths))
 
+    def check_shapes(self, flat: Mapping[str, FloatArray]) -> None:
+        """Refuse arrays by path with different numbers of rows, which may be other than at first."""
+        ndim = self.ndim
+        if len({flat[path].shape[:ndim] for path in self.by_row}) > 1:
+            BatchAxes.of(flat, ndim, self.by_row)
+
     @property
     def ndim(self) -> int:
         """Number of the axes."""

@@ -375,6 +375,19 @@ class Estimator(Stops):
             arrays.fill(found)
         return found
 
+    def numbers(
+        self, n: int, seed: int, changes: Mapping[str, Any], stream: Any = None, cotangent: Any = None
+    ) -> Estimate | BatchEstimate:
+        """Estimate as a call does, for frameworks, which read numbers alone: the estimate does not merge."""
+        call, runner = self._call(n, seed, 0, None), self._runner
+        if stream is not None:
+            with stream_context(stream):
+                return self.numbers(n, seed, changes, None, cotangent)
+        if runner.rows:
+            values, shape, numbers = runner.rows.inputs(call, None, changes, cotangent)
+            return runner.rows.estimate(values, shape, numbers, call, merges=False)
+        return runner.estimate(self.inputs.values(changes, cotangent), call, merges=False)
+
     def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate | BatchEstimate:
         """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""
         assert self._runner.rows

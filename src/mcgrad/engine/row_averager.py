@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
 from mcgrad.backends.base import (
+    Array,
     AveragesRows,
     Bound,
     BoundRows,
@@ -70,6 +71,7 @@ class RowAverager:
     def __init__(self, dispatched: Dispatched, groups: Groups, omit: bool, threads: int | None) -> None:
         self._dispatched, self._groups, self._omit, self._threads = dispatched, groups, omit, threads
         self._by_row, self._empty = by_row(dispatched.program), together(dispatched.program, [])
+        self._not_long: tuple[Kernel, int, int] | None = None
 
     def __call__(self, values: Values, numbers: Numbers, call: Call) -> RowAverage:
         """Average over the draws of a call, of each row.
@@ -95,7 +97,7 @@ class RowAverager:
         if not isinstance(state, RowState) or state.rows > len(numbers):
             return False
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
-        if not _is_long(kernel, start, stop):
+        if not self._is_long(kernel, start, stop):
             cut = self._bound(kernel, values, numbers).chunks(stop - start)
             return state.row is None and chunks.ends_at(cut, state.rows)
         if state.row is None:
@@ -111,7 +113,7 @@ class RowAverager:
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
-        is_long = _is_long(kernel, start, stop)
+        is_long = self._is_long(kernel, start, stop)
         if not is_long:
             load_rows(kernel, start, stop)
         with kernel.limits() if is_long else limits_of_rows(kernel, start, stop):
@@ -134,6 +136,9 @@ class RowAverager:
 
         ranges = chunks.after(bound.chunks(stop - start), whole.rows)
         two = list(islice(ranges, 2))
+        if len(two) == 1 and not call.watch:
+            whole.add(two[0], partial(two[0]))
+            return
         threads = self._workers(kernel) if len(two) > 1 else 1
         with closing(in_order(partial, chain(two, ranges), threads)) as parts:
             for rows, part in parts:
@@ -179,10 +184,15 @@ class RowAverager:
     def _workers(self, kernel: Kernel) -> int:
         return kernel.workers(thread_count(self._threads))
 
-
-def _is_long(kernel: Kernel, start: int, stop: int) -> bool:
-    """Whether the draws of one row are work for many threads: by the Program and their number alone."""
-    return len(list(islice(kernel.chunks(start, stop - start), MANY))) == MANY
+    def _is_long(self, kernel: Kernel, start: int, stop: int) -> bool:
+        """Whether the draws of one row are work for many threads: by the Program and their number alone."""
+        asked = kernel, start, stop
+        if asked == self._not_long:  # as in the last call
+            return False
+        if len(list(islice(kernel.chunks(start, stop - start), MANY))) == MANY:
+            return True
+        self._not_long = asked
+        return False
 
 
 class _Whole:
@@ -197,12 +207,12 @@ class _Whole:
     """
 
     def __init__(self, rows: int, empty: RowPartial, backend: str, resume: RowState | None) -> None:
-        k, s = empty.means.shape[1], len(empty.totals)
+        k, self._sums = empty.means.shape[1], len(empty.totals)
         self._counts, self._nonfinite = np.empty((2, rows), np.int64)
         # one piece of memory, as the C library keeps the largest that was freed: pages of a new one cost more than sums
         self._memory = np.empty((2, rows, k))
         self._means, self._norms = self._memory
-        self._totals, self._variances, self._degrees = np.zeros(s), np.zeros(s), np.zeros(s)
+        self._added: tuple[Array, Array, Array] | None = None  # totals, variances and degrees
         self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
         self._only: RowPartial | None = None
         self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
@@ -221,8 +231,12 @@ class _Whole:
             return self._only
         done = slice(self.rows)
         means, norms = self._means[done], self._norms[done]
-        sums = self._totals, self._variances, self._degrees
-        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], *sums)
+        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], *self._so_far)
+
+    @property
+    def _so_far(self) -> tuple[Array, Array, Array]:
+        """Totals, variances and degrees of freedom of the rows that are done."""
+        return self._added or (np.zeros(self._sums), np.zeros(self._sums), np.zeros(self._sums))
 
     def places(self, rows: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
         """Return where the means and the norms of a range of rows belong: `add` copies only what is elsewhere."""
@@ -237,9 +251,9 @@ class _Whole:
         self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
         if part.means.base is not self._memory:
             self._means[where], self._norms[where] = part.means, part.norms
+        totals, variances, degrees = self._so_far
         with np.errstate(invalid="ignore", over="ignore"):
-            self._totals, self._variances = self._totals + part.totals, self._variances + part.variances
-        self._degrees = self._degrees + part.total_degrees
+            self._added = totals + part.totals, variances + part.variances, degrees + part.total_degrees
 
     def state(self, row: RunState | None = None) -> RowState:
         """Return the state of the run, which does not change later; `row` is of the next row."""

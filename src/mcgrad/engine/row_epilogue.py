@@ -5,6 +5,7 @@ What `epilogue` does for one problem, for each row and for the sums over the row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -60,6 +61,8 @@ class RowFinisher:
         errors = np.repeat([out.error for out in self._summed.outputs], [out.var.size for out in self._summed.outputs])
         self._unknown = ~errors.astype(bool) & self._summed.random & ~self._summed.fixed
         self._lacks_errors, self._all_random = bool(self._unknown.any()), bool(self._summed.random.all())
+        self._has_none = self._lacks_errors and bool(self._unknown.all())
+        self._is_plain = self._by_row.is_plain and self._summed.is_plain and self._has_none == self._lacks_errors
         self._roots = [*dict.fromkeys(var for out in outputs for var in (_constant(out), out.scale) if var is not None)]
         self._host = HostValues(self._roots, WIDE)
 
@@ -80,6 +83,10 @@ class RowFinisher:
         What is not finite is treated in each row as in a single problem (`Finisher.estimate`). Where it is a number of
         the value, or where no draw of a row is left, the sums over the rows of its gradients are NaN.
         """
+        if self._is_plain and _are_finite(partial.means, partial.totals):
+            variances = np.full(len(partial.totals), np.nan) if self._has_none else partial.variances
+            sums = partial.totals, variances, partial.degrees
+            return Finished(RowMoments(partial.counts, partial.means, partial.norms, *sums), partial.nonfinite)
         rows = len(partial.counts)
         values = self._values(inputs)
         summed = {var: rows * x if len(x) == 1 else x.sum(axis=0) for var, x in values.items()}
@@ -93,9 +100,9 @@ class RowFinisher:
             variances = self._summed.filled(partial.variances[None], {}, squares)[0]
             if self._lacks_errors:
                 variances = np.where(self._unknown, np.nan, variances)
-            if np.isfinite(np.add.reduce(means, axis=None) + np.add.reduce(totals)):
-                degrees = self._degrees(partial)
-                return Finished(RowMoments(partial.counts, means, norms, totals, variances, degrees), partial.nonfinite)
+        if _are_finite(means, totals):
+            degrees = self._degrees(partial)
+            return Finished(RowMoments(partial.counts, means, norms, totals, variances, degrees), partial.nonfinite)
         counts, nonfinite = partial.counts.copy(), partial.nonfinite.copy()
         means, norms, totals, variances = (x.copy() for x in (means, norms, totals, variances))
         finite = np.isfinite(means)
@@ -184,6 +191,12 @@ class Layout:
                 found[:, where] *= factors[out.scale]
         found[:, self.fixed] = 0.0
         return found
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _are_finite(means: Float64Array, totals: Float64Array) -> bool:
+    """Return whether all numbers are finite; false, too, where their sum is not."""
+    return math.isfinite(np.add.reduce(means, axis=None) + np.add.reduce(totals))
 
 
 def _constant(out: Output) -> Var | None:

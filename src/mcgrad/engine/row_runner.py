@@ -124,6 +124,7 @@ class RowRunner:
         shape: Shape,
         numbers: npt.NDArray[np.int64],
         call: Call,
+        merges: bool = True,
     ) -> BatchEstimate:
         """Estimate over the draws of a call, of each row.
 
@@ -136,13 +137,15 @@ class RowRunner:
         numbers : int array, shape (rows,)
             The numbers of the rows.
         call : Call
+        merges : bool
+            Whether the estimate has a fingerprint, without which it does not merge.
 
         Raises
         ------
         NonFiniteError
             Some draws were not finite, under ``nonfinite="raise"``.
         """
-        derived, problem = self._derived, self.fingerprint.later(values)
+        derived, problem = self._derived, self.fingerprint.later(values) if merges else ""
         together: Together | None = None
         if self._common:
             values = {**values, **self._pilots(values, len(numbers), call)}
@@ -281,6 +284,8 @@ class RowRunner:
         if self._along and q.bridges is not None:
             warn_of_gaps(q, self._of_row(values, 0), self._along, n)
             self._along = []
+        if q.rarity is None:
+            return
         of_row, random = partial(self._of_row, values), (self._common or self.finish).random
         warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
 

@@ -75,7 +75,7 @@ class Runner:
             else InStreams(derived, self.dispatched, self._finish, options.nonfinite)
         )
 
-    def estimate(self, values: Values, call: Call) -> Estimate:
+    def estimate(self, values: Values, call: Call, merges: bool = True) -> Estimate:
         """Estimate over the draws of a call.
 
         Parameters
@@ -83,13 +83,15 @@ class Runner:
         values : dict of Input to array
             Values of all inputs but those that pilots compute.
         call : Call
+        merges : bool
+            Whether the estimate has a fingerprint, without which it does not merge.
 
         Raises
         ------
         NonFiniteError
             Some draws were not finite, under ``nonfinite="raise"``.
         """
-        derived, problem = self._derived, self.fingerprint.at(values)
+        derived, problem = self._derived, self.fingerprint.at(values) if merges else ""
         values = {**values, **derived.pilots(values, call.seed)}
         replicates = None
         if self._over_points:

@@ -12,6 +12,8 @@ from mcgrad import tree
 from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
 from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
+from mcgrad.distributions.constraints import real
+from mcgrad.engine.earlier_kinds import EarlierKinds, Place
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.problem import described
 from mcgrad.inputs import arguments
@@ -60,6 +62,7 @@ class Inputs:
         """Set what follows from the distribution."""
         self._of_q = self._named(self.q.validate({}, self.dtype))
         self._names_of_q = {path.partition(".")[0] for path in self.q.shapes}
+        self._earlier = EarlierKinds()
 
     def read(self, names: Container[Input]) -> None:
         """Make the data of these names inputs; all others are constants of the Program."""
@@ -69,7 +72,7 @@ class Inputs:
 
     def own(self, wide: frozenset[Input]) -> None:
         """Copy the data that are inputs; those in `wide` in float64, for arithmetic that no draw changes."""
-        self._wide = wide
+        self._wide, self._earlier = wide, EarlierKinds()
         self.fixed = {name: arguments.owned(name.path, x, self._width(name)) for name, x in self.fixed.items()}
         self.data = {path: self.fixed.get(Input(Space.DATA, path), x) for path, x in self.data.items()}
 
@@ -95,8 +98,38 @@ class Inputs:
 
     def values(self, changes: Mapping[str, Any], cotangent: Any = None) -> Values:
         """Return the values of all inputs, with the checked changes applied; a cotangent of None stays as it is."""
+        return self._with_shape(changes, cotangent)[0]
+
+    def _with_shape(self, changes: Mapping[str, Any], cotangent: Any) -> tuple[Values, Shape]:
+        """Return the values of all inputs, and the batch shape."""
+        batch = self.batch
         if not changes and cotangent is None:
-            return {**self._of_q, **self._fitting(self.params), **self.fixed}
+            return {**self._of_q, **self._fitting(self.params), **self.fixed}, batch.shape if batch else ()
+        found = self._earlier.find(changes) if cotangent is None else None
+        if found is not None:
+            return found
+        values = self._checked(changes, cotangent)
+        shape = batch.shape_of(values) if batch else ()
+        if cotangent is None:
+            places = [self._place(name, given) for name, given in changes.items()]
+            known = [place for place in places if place is not None]
+            if len(known) == len(places):
+                self._earlier.keep(changes, self._with_shape({}, None)[0], known, shape)
+        return values, shape
+
+    def _place(self, name: str, given: Any) -> Place | None:
+        """Return where a change goes; None where more than its numbers has to be checked in each call."""
+        if type(given) not in (float, np.ndarray) or not np.size(given) or np.asarray(given).dtype != self.dtype:
+            return None
+        if name in self.data:
+            at = Input(Space.DATA, name)
+            return Place(at, None, self._width(at))
+        if name in self.params:
+            return Place(self._names[name], real.check, self.dtype)
+        accepts = self.q.quick_check(name) if name in self.q.shapes else None
+        return None if accepts is None else Place(self._names[name], accepts, self.dtype)
+
+    def _checked(self, changes: Mapping[str, Any], cotangent: Any) -> Values:
         own: dict[str, Any] = {}
         params, others, data = self.params, dict(self.params), dict(self.fixed)
         if cotangent is not None:
@@ -107,7 +140,7 @@ class Inputs:
             elif name in self.data:
                 data[Input(Space.DATA, name)] = self._datum(name, value)
             else:
-                leaves = {name: value} if type(value) is np.ndarray else tree.flatten({name: value})
+                leaves = {name: value} if type(value) is np.ndarray and "." not in name else tree.flatten({name: value})
                 for path, leaf in leaves.items():
                     if path not in params:
                         known = ", ".join([*self.q.params, *params, *self.data])
@@ -120,8 +153,7 @@ class Inputs:
     def rows(self, changes: Mapping[str, Any], cotangent: Any = None) -> tuple[Values, Shape]:
         """Return the values of all inputs, those by row with the rows on the first axis, and the batch shape."""
         assert self.batch is not None
-        values = self.values(changes, cotangent)
-        shape = self.batch.shape_of(values) if changes or cotangent is not None else self.batch.shape
+        values, shape = self._with_shape(changes, cotangent)
         return self.batch.rows(values), shape
 
     def first_row(self) -> Values:

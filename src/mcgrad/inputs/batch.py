@@ -110,10 +110,17 @@ class Batch:
 
     def shape_of(self, values: Values) -> Shape:
         """Return the batch shape of the inputs of a call, which have the batch axes."""
-        return common_shape({name: values[name] for name in values if name in self.by_row}, self.ndim)
+        arrays, ndim = [values[name] for name in values if name in self.by_row], self.ndim
+        shapes: set[Shape] = {x.shape[:ndim] for x in arrays}
+        shape = shapes.pop() if len(shapes) == 1 else ()
+        if len(shape) == ndim and math.prod(shape) <= MOST_ROWS:
+            return shape
+        return common_shape({name: values[name] for name in values if name in self.by_row}, ndim)
 
     def rows(self, values: Values) -> Values:
         """Return the inputs with one axis of rows in place of the batch axes."""
+        if self.ndim == 1:
+            return values
         return {name: self._flat(x) if name in self.by_row else x for name, x in values.items()}
 
     def first(self, known: Mapping[Input, Any]) -> dict[Input, Any]:

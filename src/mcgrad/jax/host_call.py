@@ -119,7 +119,7 @@ class Call:
     def _one(self, words: Array, operands: Sequence[Array], results: Sequence[Array]) -> None:
         values = dict(zip(self.static.shapes, operands, strict=True))
         estimator = self.static.estimator(self.wrt, values=values)
-        est = estimator(self.static.n, _seed(words), **self.static.nested(values))
+        est = estimator.numbers(self.static.n, _seed(words), self.static.nested(values))
         found: list[Any] = est.flat(self.wrt)
         if self.errors:
             found += [*est.flat(self.wrt, errors=True), est.nonfinite]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
@@ -18,7 +18,7 @@ from mcgrad.noise.source import PHILOX
 from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
-from mcgrad.results.flat import flat_gradient, flat_value
+from mcgrad.results.flat import flat_gradient, flat_value, joined
 from mcgrad.results.format import origin, run, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
@@ -160,6 +160,26 @@ class BatchEstimate(Result):
                 for path in paths
             ),
         ]
+
+    def joined(
+        self, paths: Sequence[str], dtype: DTypeLike, errors: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the value, and the numbers of gradients one after the other."""
+        moments, sums, own = self.moments, self._sums, self.components
+        by_row = moments.stderr if errors else moments.estimate
+        if self._is_reduced:
+            value = (sums.value_stderr if errors else sums.value).reshape(own.flat_value)
+        else:
+            value = self._in_batch(flat_value(own, by_row))
+        over_rows = sums.gradient_stderr if errors else sums.gradient
+        parts, shared = [], sums.components
+        for path in paths:
+            if path in own.shapes:
+                parts.append(by_row[:, own.slices[path]].ravel())
+            else:
+                where = shared.slices[path]
+                parts.append(over_rows[where.start - shared.values.stop : where.stop - shared.values.stop])
+        return value, joined(parts, dtype)
 
     def _in_batch(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return an array with the batch axes in place of the axis of rows, the first."""

@@ -7,12 +7,13 @@ read from a file, `files` writes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from mcgrad import tree
 from mcgrad.arrays import to_device
@@ -22,7 +23,7 @@ from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.control import Controlled, described
 from mcgrad.results.covariance import matrix
-from mcgrad.results.flat import flat_gradient, flat_value
+from mcgrad.results.flat import flat_gradient, flat_value, joined
 from mcgrad.results.format import (
     few_lines,
     lines,
@@ -191,6 +192,13 @@ class Estimate(Result):
         """Return the value and gradients as single arrays."""
         components, vector = self.components, self.finished.stderr if errors else self.finished.estimate
         return [flat_value(components, vector), *(flat_gradient(components, vector, path) for path in paths)]
+
+    def joined(
+        self, paths: Sequence[str], dtype: DTypeLike, errors: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the value, and the numbers of gradients one after the other."""
+        components, vector = self.components, self.finished.stderr if errors else self.finished.estimate
+        return flat_value(components, vector), joined([vector[components.slices[path]] for path in paths], dtype)
 
     @cached_property
     def _whole(self) -> Whole:

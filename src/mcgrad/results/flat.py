@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy.typing as npt
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from mcgrad import tree
 from mcgrad.noise import Shape
@@ -17,14 +18,21 @@ Shapes = Mapping[str, Shape]  # of the arrays of a value, by dotted path; a numb
 NUMBER: Shapes = {"": ()}
 
 
-def flat_value(components: Components, vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def flat_value(components: Components, vector: NDArray[Any]) -> NDArray[Any]:
     """Return the value, in a vector of all components, as a single array behind the vector's leading axes: a view."""
     return vector[..., components.values].reshape((*vector.shape[:-1], *components.flat_value))
 
 
-def flat_gradient(components: Components, vector: npt.NDArray[Any], path: str) -> npt.NDArray[Any]:
+def flat_gradient(components: Components, vector: NDArray[Any], path: str) -> NDArray[Any]:
     """Return the gradient in one parameter likewise: the axes of the value come before those of the parameter."""
     return vector[..., components.slices[path]].reshape((*vector.shape[:-1], *components.flat_gradients[path]))
+
+
+def joined(parts: Sequence[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
+    """Return the numbers of some arrays with one axis, one after the other, in a dtype."""
+    if not parts:
+        return np.empty(0, dtype)
+    return np.concatenate(parts, dtype=np.dtype(dtype), casting="unsafe")
 
 
 def cut(joined: Any, value: Shapes, axis: int = 0) -> Any:

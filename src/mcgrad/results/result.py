@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, Self
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from mcgrad import tree
 from mcgrad.errors import MergeError, ParameterError, shown
@@ -90,6 +91,19 @@ class Result:
             Of the parameters.
         errors : bool
             Whether to return their standard errors instead.
+        """
+        raise NotImplementedError
+
+    def joined(
+        self, paths: Sequence[str], dtype: DTypeLike, errors: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the value as `flat` does, and the numbers of the gradients, one after the other, in a dtype.
+
+        Parameters
+        ----------
+        paths, errors
+            As for `flat`.
+        dtype : float32 or float64
         """
         raise NotImplementedError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,7 +39,7 @@ class RowMoments:
     @cached_property
     def estimate(self) -> Float64Array:
         """The means by row: infinite ones only where every draw is the same, NaN where infinite draws met others."""
-        if np.isfinite(np.add.reduce(self.means, axis=None)):
+        if math.isfinite(np.add.reduce(self.means, axis=None)):
             return self.means
         return np.where(np.isfinite(self.means) | (self.norms == 0.0), self.means, np.nan)
 

@@ -46,14 +46,34 @@ class RowSums:
     @cached_property
     def estimate(self) -> Float64Array:
         """The sums, shape (components,)."""
-        total = self._over(self.moments.estimate, np.add) if self.total is None else self.total.estimate
-        return self._joined(total, self.moments.totals)
+        return np.concatenate([self.value, self.gradient])
 
     @cached_property
     def stderr(self) -> Float64Array:
         """Their standard errors."""
+        return np.concatenate([self.value_stderr, self.gradient_stderr])
+
+    @property
+    def value(self) -> Float64Array:
+        """The sums of the value."""
+        total = self._over(self.moments.estimate, np.add) if self.total is None else self.total.estimate
+        return self._weighted(total[self.rows.values])
+
+    @property
+    def value_stderr(self) -> Float64Array:
+        """Their standard errors."""
         total = self._over(self.moments.stderr, np.hypot) if self.total is None else self.total.stderr
-        return self._joined(total, self.moments.total_stderr)
+        return self._weighted(total[self.rows.values])
+
+    @property
+    def gradient(self) -> Float64Array:
+        """The sums of gradients."""
+        return self._weighted(self.moments.totals)
+
+    @property
+    def gradient_stderr(self) -> Float64Array:
+        """Their standard errors."""
+        return self._weighted(self.moments.total_stderr)
 
     @property
     def degrees(self) -> Float64Array:
@@ -86,6 +106,5 @@ class RowSums:
         found: Float64Array = add.reduce(values, axis=1, initial=0.0)
         return found
 
-    def _joined(self, total: Float64Array, gradients: Float64Array) -> Float64Array:
-        found: Float64Array = np.concatenate([total[self.rows.values], gradients]) * self.weight
-        return found
+    def _weighted(self, sums: Float64Array) -> Float64Array:
+        return sums if self.weight == 1.0 else sums * self.weight

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mcgrad.errors import ParameterError
-from mcgrad.torch.operator import PLAIN, Call, Outputs, contract, expectation_of, solve
+from mcgrad.torch.operator import PLAIN, Call, Outputs, contract, expectation_of, solve_call
 from mcgrad.torch.seeds import as_tensor
 from mcgrad.torch.vmapped import estimate_rows
 
@@ -24,7 +24,7 @@ def outputs_of(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Ten
     The dispatcher costs more than all else here.
     """
     if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in PLAIN for x in tensors):
-        return solve(tensors, seed, *call)
+        return solve_call(call, tensors, seed)
     with torch._C._AutoDispatchBelowAutograd():
         return expectation_of(call, as_tensor(seed) if isinstance(seed, int) else seed, *tensors)
 

@@ -103,21 +103,27 @@ def solve(
     the estimate goes by way of the host.
     """
     differentiable, dtype, errors, kept, *fields = others
-    solved = problem(number) if kept else problem(number).alone
     rows = Rows(tuple(fields[0]), tuple(fields[1]), *fields[2:])
+    return solve_call(Call(number, n, differentiable, dtype, errors, kept, rows), tensors, seed)
+
+
+def solve_call(call: Call, tensors: Sequence[torch.Tensor], seed: int | torch.Tensor) -> list[torch.Tensor]:
+    """Return what `solve` does, of a call."""
+    n, dtype, errors, kept, rows = call.n, call.dtype, call.errors, call.kept, call.rows
+    solved = problem(call.problem) if kept else problem(call.problem).alone
     shape = rows.value
     arrays, device = arrays_of(solved, tensors)
     if device is not None and device.type == "cuda" and not solved.takes_seeds:
-        size = sum(map(math.prod, rows.shapes(_kinds(tensors, differentiable)))) if kept else 0
+        size = sum(map(math.prod, rows.shapes(_kinds(tensors, call.differentiable)))) if kept else 0
         found = on_cuda.outputs(solved, tensors, arrays, n, seed, dtype, errors, shape, size, device)
         if found is not None:
             return found
     seed = seed_of(seed) if isinstance(seed, torch.Tensor) else seed
     value, grad, stderr, nonfinite = solved.estimate(arrays, n, seed, _stream(device), errors, shape)
     width = NUMPY[dtype]
-    outputs = [torch.from_numpy(x.astype(width)) for x in ((value, grad, stderr) if errors else (value, grad))]
+    outputs = [torch.from_numpy(value.astype(width)), torch.from_numpy(grad.astype(width, copy=False))]
     if errors:
-        outputs.append(torch.from_numpy(nonfinite))
+        outputs += [torch.from_numpy(stderr.astype(width, copy=False)), torch.from_numpy(nonfinite)]
     return outputs if device is None else [x.to(device) for x in outputs]
 
 

@@ -25,7 +25,7 @@ from mcgrad.inputs.arguments import check_data_name
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.template import UndeterminedError, check_family, template
 from mcgrad.noise import Shape
-from mcgrad.results.flat import NUMBER, Shapes, cut
+from mcgrad.results.flat import NUMBER, Shapes, cut, joined
 from mcgrad.system.lazy_property import lazy_property
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
@@ -80,6 +80,7 @@ class Problem:
         self.f, self.q, self.known, self.static, self.cotangent = f, q, known, static, cotangent
         method = options["method"]
         self.options = {**options, "method": method if isinstance(method, str) else dict(method)}
+        self._width = np.dtype(self.options["dtype"])
         self._differentiates = bool(self.options["differentiates"])
         self.number = next(_numbers)
         _by_number[self.number] = self
@@ -89,6 +90,7 @@ class Problem:
         self.wrt = tuple(leaf.path for leaf in known if leaf.differentiable)
         self._fixed = [i for i, leaf in enumerate(known) if leaf.is_fixed]
         self._nested = any("." in leaf.path for leaf in known)
+        self._paths = None if self._nested or self._fixed else [leaf.path for leaf in known]
         self._estimators: Recent[Hashable, Estimator] = Recent(TABLES)
         self._lock = Lock()
         for leaf in known:
@@ -115,7 +117,7 @@ class Problem:
         Returns
         -------
         value, grad, stderr, nonfinite : array
-            As `Call` documents the outputs of the operator, in float64 and in host memory.
+            As `Call` documents the outputs of the operator, in host memory; the value in float64.
 
         Raises
         ------
@@ -126,15 +128,16 @@ class Problem:
             assert self.cotangent is not None, "a problem that is contracted"
             cotangent = cut(cotangent, self.cotangent, cotangent.ndim - 1)
         estimator, changes = self.prepared(arrays, cotangent)
-        est = estimator(n, seed, stream=stream, cotangent=cotangent, **changes)
-        value, *grads = est.flat(self.wrt)
+        est = estimator.numbers(n, seed, changes, stream, cotangent)
+        value, grad = est.joined(self.wrt, self._width)
         if value.shape != shape:
             accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
             raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
-        grad = _joined(grads)
         if not errors:
             return value, grad, grad, grad
-        return value, grad, _joined(est.flat(self.wrt, errors=True)), np.asarray(np.sum(est.nonfinite), np.int64)
+        of_value, of_grad = est.joined(self.wrt, self._width, errors=True)
+        stderr = joined([of_value.ravel(), of_grad], self._width)
+        return value, grad, stderr, np.asarray(np.sum(est.nonfinite), np.int64)
 
     @lazy_property
     def alone(self) -> Problem:
@@ -151,6 +154,9 @@ class Problem:
 
     def prepared(self, arrays: Sequence[Any], cotangent: Any = None) -> tuple[Estimator, dict[str, Any]]:
         """Return the Estimator that serves tensors with these values, and the values as arguments of its calls."""
+        found = None if self._paths is None else self._estimators.get(self._content(arrays))
+        if found is not None:
+            return found, dict(zip(self._paths or (), arrays, strict=True))
         values = self._values(arrays)
         estimator = self._estimator(self._content(arrays), values, cotangent)
         data = values[DATA]
@@ -215,7 +221,7 @@ class Problem:
 
     def _content(self, arrays: Sequence[Any]) -> Hashable:
         """Return the numbers that are part of the compiled code, and whether some arrays are on a device."""
-        there = any(type(x) is not np.ndarray for x in arrays)
+        there = any([type(x) is not np.ndarray for x in arrays])  # noqa: C419 - a generator takes twice as long
         return there, *[arrays[i].tobytes() for i in self._fixed]
 
     def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]], cotangent: Any = None) -> Estimator:
@@ -276,11 +282,6 @@ def _of_template(objective: Objective, q: Any) -> Objective:
     if q is objective.q or q.signature == objective.q.signature:
         return objective
     raise ParameterError("q", shown(q), "the distribution that the objective was made with")
-
-
-def _joined(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return the numbers of some arrays, one after the other."""
-    return np.concatenate([x.ravel() for x in arrays]) if arrays else np.empty(0)
 
 
 class _Same:

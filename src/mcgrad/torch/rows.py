@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -13,6 +14,7 @@ from mcgrad.reals import count
 
 FEW = 8  # numbers of f, or of the parameters, up to which all derivatives are estimated with the value
 MOST_KEPT = 1 << 22  # of these in all rows
+KEPT = 256  # lists of shapes
 Q, PARAMS, DATA = "q", "params", "data"  # the arguments in which a tensor may be
 
 
@@ -118,7 +120,11 @@ class Rows(NamedTuple):
 
     def shapes(self, parameters: list[Kind]) -> list[tuple[int, ...]]:
         """Return the shapes of gradients."""
-        return [self.gradient(tuple(shape), own) for (shape, _), own in zip(parameters, self.by_row, strict=True)]
+        try:
+            kinds = tuple([shape for shape, _ in parameters])
+            return [*_shapes(self.batch, self.shape, self.weight, tuple(self.by_row), kinds)]
+        except TypeError:  # in a graph with extents that are symbols, which have no hash
+            return [self.gradient(tuple(shape), own) for (shape, _), own in zip(parameters, self.by_row, strict=True)]
 
     def multiplied(self, grad: torch.Tensor, cotangent: torch.Tensor, parameters: list[Kind]) -> list[torch.Tensor]:
         """Return the gradient in each parameter of what has some cotangent by the value.
@@ -157,9 +163,31 @@ class Rows(NamedTuple):
 Kind = tuple[torch.Size, torch.dtype]  # of a tensor
 
 
+@lru_cache(KEPT)
+def _shapes(
+    batch: tuple[int, ...],
+    shape: tuple[int, ...],
+    weight: float | None,
+    by_row: tuple[bool, ...],
+    shapes: tuple[torch.Size, ...],
+) -> list[tuple[int, ...]]:
+    """Return what `Rows.shapes` does, which each step of a training asks for."""
+    rows = Rows(batch, shape, [*by_row], weight)
+    return [rows.gradient(tuple(own), flag) for own, flag in zip(shapes, by_row, strict=True)]
+
+
+@lru_cache(KEPT)
+def _sizes(shapes: tuple[Any, ...]) -> list[int]:
+    return [math.prod(shape) for shape in shapes]
+
+
 def split(flat: torch.Tensor, shapes: list[Any]) -> list[torch.Tensor]:
     """Return views of a flat tensor in some shapes, one after the other."""
     if len(shapes) == 1:
         return [flat.view(shapes[0])]
-    parts = flat.split_with_sizes([math.prod(shape) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    try:
+        sizes = _sizes(tuple(shapes))
+    except TypeError:  # as above
+        sizes = [math.prod(shape) for shape in shapes]
+    parts = flat.split_with_sizes(sizes)
+    return [part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
