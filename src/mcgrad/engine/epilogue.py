@@ -85,6 +85,18 @@ class Finisher:
         mean[self._fixed] = norm[self._fixed] = 0.0
         return Moments(moments.count, mean, norm)
 
+    def means(self, means: npt.NDArray[np.float64], inputs: Values) -> npt.NDArray[np.float64]:
+        """Return the means of all outputs, shape (parts, size), of several parts with those of the random ones each."""
+        if self._plain:
+            return means
+        found = np.zeros((len(means), self.size))
+        found[:, self.random] = means
+        with np.errstate(all="ignore"):
+            for (where, is_factor), flat in zip(self._host_values, self._constants(inputs), strict=True):
+                found[:, where] = found[:, where] * flat if is_factor else flat
+        found[:, self._fixed] = 0.0
+        return found
+
     def finishing(self) -> Finishing:
         """Return the same rules as plain arrays, for a backend that makes the results on a device."""
         sources = np.where(self.random, np.cumsum(self.random) - 1, -1).astype(np.int32)

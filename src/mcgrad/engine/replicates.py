@@ -115,10 +115,14 @@ class ReplicateAverager:
         """Complete the means of each replicate, and the moments of these means."""
         start = call.first_replicate
         numbers = ((start, start + len(partial.counts)),)
+        generator, whole = self._sampler.generator, self._finish.means(partial.means, values)
+        if np.isfinite(np.add.reduce(whole, axis=None)):
+            found = ReplicateMeans(generator, numbers, partial.counts, whole)
+            return found, Partial(found.moments, int(partial.nonfinite.sum()))
         alone = [self._one(partial, i, values) for i in range(len(partial.counts))]
         counts = np.array([each.moments.count for each in alone], np.int64)
         means = np.stack([each.moments.mean for each in alone])
-        replicates = ReplicateMeans(self._sampler.generator, numbers, counts, means)
+        replicates = ReplicateMeans(generator, numbers, counts, means)
         return replicates, Partial(replicates.moments, sum(each.nonfinite for each in alone))
 
     def _one(self, partial: RowPartial, i: int, values: Values) -> Partial:
