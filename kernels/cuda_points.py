@@ -17,12 +17,12 @@ from numba.extending import intrinsic
 from mcgrad.kernels.device import at
 from mcgrad.kernels.intrinsics import select
 from mcgrad.kernels.jit import scalar
+from mcgrad.kernels.owen import scrambled
 from mcgrad.kernels.philox import philox4x32
 
 HEADER = 4  # numbers before the rows
 ROW_SHIFTS = uint32(9 << 16)  # stream of the words that shift rows
-FIRST32, SECOND32, THIRD32 = uint32(0x3D20ADEA), uint32(0x05526C56), uint32(0x53A22864)
-FIRST64, SECOND64, THIRD64 = uint64(0xECC847B93D20ADEA), uint64(0x46E2578905526C56), uint64(0xB9D2F21953A22864)
+owen32, owen64 = scrambled.float32, scrambled.float64
 
 
 def _pointer(element):
@@ -46,19 +46,6 @@ def _pointer(element):
 
 
 table32, table64 = _pointer(types.uint32), _pointer(types.uint64)
-
-
-@intrinsic
-def reverse_bits(typingctx, x):
-    """Return an unsigned integer with its bits in reverse order."""
-    if x not in (types.uint32, types.uint64):
-        return None
-
-    def codegen(context, builder, signature, args):
-        function = builder.module.declare_intrinsic("llvm.bitreverse", [args[0].type])
-        return builder.call(function, args)
-
-    return x(x), codegen
 
 
 @scalar
@@ -158,24 +145,3 @@ def sobol_owen64(component, high, stream, low, key0, key1):
     shift0, shift1 = shift_of_row(component, high, seed0, seed1)
     x, key = combined64(table, row, low), at(table, row)
     return halves(owen64(x, key), owen64(x ^ at(table, row + 1), key), shift0, shift1)
-
-
-@scalar
-def owen32(x, key):
-    """Scramble 32 digits in reverse order, and put them in order: `owen_hash` in `src/mcgrad/noise/sobol.py`."""
-    factor = uint32(uint32(key >> uint32(16)) | uint32(1))
-    x = uint32(x ^ uint32(x * FIRST32))
-    x = uint32(uint32(x + key) * factor)
-    x = uint32(x ^ uint32(x * SECOND32))
-    return reverse_bits(uint32(x ^ uint32(x * THIRD32)))
-
-
-@scalar
-def owen64(x, key):
-    """The same with 64 digits."""
-    low = key & uint64(0xFFFFFFFF)
-    factor = (key ^ low) | (low >> uint64(16)) | uint64(1)
-    x ^= x * FIRST64
-    x = (x + key) * factor
-    x ^= x * SECOND64
-    return reverse_bits(x ^ x * THIRD64)

@@ -159,6 +159,18 @@ def wide_product(typingctx, x, y):
     return types.uint64(x, y), codegen
 
 
+@intrinsic
+def reverse_bits(typingctx, x):
+    """Give an unsigned integer whose bits are in reverse order."""
+    if x not in (types.uint32, types.uint64):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.call(builder.module.declare_intrinsic("llvm.bitreverse", [args[0].type]), args)
+
+    return x(x), codegen
+
+
 def _terms(builder, x, table):
     """Coefficients as constants of the type of x."""
     terms = [builder.extract_value(table, i) for i in range(table.type.count)]
@@ -211,6 +223,20 @@ def prefer_vector_width(typingctx):
 
     def codegen(context, builder, signature, args):
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def align_stack(typingctx):
+    """Call it in a function with a lane loop that keeps more constants than there are registers.
+
+    LLVM leaves vectors that it keeps on the stack across cache lines otherwise, each of which is then read twice.
+    """
+
+    def codegen(context, builder, signature, args):
+        builder.function.attributes.alignstack = 64
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -1,163 +1,218 @@
-"""Fill one row of a workspace with noise from the points of a replicate: integers, made into numbers by inversion.
+"""Fill one row of a workspace with noise of a point set: integers of a replicate's points, made numbers by inversion.
 
-What they do is the draw contract, part "Sobol' points" (docs/draws.md). `noise_fill.py` has the order in a row, and the
-arguments, but that `component` is the coordinate, `key0` the table of the replicate as one array (of uint32, or of
-uint64 for points of 64 bits), each row of which is a coordinate's shift or key and then its numbers W_b, and that
-`key1` holds how many coordinates the table has and the halves of the replicate's seed.
+What they do is the draw contract, Sobol' points (docs/draws.md); `noise_fill.py` has the order in a row. All fillers:
+ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a power of two of at least 16; place is the
+first group of draws, a uint64, whose first draw is a multiple of lanes and whose upper half is the number of a row of
+a batch; component is the coordinate, stream that of coordinates without points, both uint32; key0 is the table of the
+replicate in one dimension, of uint32 (float64: uint64): for each coordinate its shift, or the key of its hash, and its
+numbers W_b, one for each bit; key1 is a uint32 array: how many coordinates the table has, and the halves of the
+replicate's seed.
 
-Point i is an exclusive or of W_b over the bits b of i. Rows start at multiples of their length, a power of two: so all
-their points are made of the first by doubling, each time with one W_b, an exclusive or a number.
+Point i is an exclusive or of W_b over the bits b that are 1 in i. So the points of a row are made of its first by
+doubling, each time with one W_b: one exclusive or a number. Until then a row holds the bits of integers. Normals are by
+the formula for tails that are not small, unless the row has a small tail: one of 16 rows of 512 lanes.
 """
 
-from numba import int32, int64, njit, uint32, uint64
+from numba import njit, uint32, uint64
 
-from mcgrad.kernels import point_laws
-from mcgrad.kernels.cuda_points import ROW_SHIFTS, owen32, owen64
-from mcgrad.kernels.intrinsics import bits_float32, bits_float64, float_bits32, float_bits64, prefer_vector_width
-from mcgrad.kernels.jit import INLINED, LOOP, lane
+from mcgrad.kernels import formats, owen, point_laws
+from mcgrad.kernels.cuda_points import ROW_SHIFTS
+from mcgrad.kernels.intrinsics import align_stack, prefer_vector_width, select
+from mcgrad.kernels.jit import CALLED, INLINED, LOOP, lane
 from mcgrad.kernels.philox import philox4x32
-from mcgrad.kernels.workspace import at, put
+from mcgrad.kernels.widths import FLOAT32, FLOAT64
+from mcgrad.kernels.workspace import at, at_constant, put
 
 words = lane(philox4x32)
-scrambled32, scrambled64 = lane(owen32), lane(owen64)
 
 
-@njit(**INLINED)
-def double32(ws, first, size, number):
-    """Fill the next `size` lanes with those before, changed by a number."""
-    for q in range(size):
-        put(ws, first + size + q, bits_float32(int32(uint32(float_bits32(at(ws, first + q))) ^ number)))
+def integers(width):
+    """Make (load, store) of the integers in a row."""
+    uint, sint = formats.uint.at(width), formats.sint.at(width)
+    float_bits, bits_float = formats.float_bits.at(width), formats.bits_float.at(width)
+
+    @njit(**INLINED)
+    def load(ws, index):
+        return uint(float_bits(at(ws, index)))
+
+    @njit(**INLINED)
+    def store(ws, index, k):
+        put(ws, index, bits_float(sint(k)))
+
+    return load, store
 
 
-@njit(**INLINED)
-def double64(ws, first, size, number):
-    """The same for integers of 64 bits."""
-    for q in range(size):
-        put(ws, first + size + q, bits_float64(int64(uint64(float_bits64(at(ws, first + q))) ^ number)))
+def points(width, bits, each):
+    """Make the function that fills a row with what W_b make of the numbers of its draws, and of a first number."""
+    uint = formats.uint.at(width)
+    load, store = integers(width)
+
+    @njit(**INLINED)
+    def double(ws, first, size, number):
+        prefer_vector_width()
+        for q in range(size):
+            store(ws, first + size + q, uint(load(ws, first + q) ^ number))
+
+    @njit(**CALLED)
+    def fill(ws, first, lanes, place, component, key0, start):
+        numbers, groups = component * (1 + bits) + 1, lanes // each
+        low, b, size = uint32(place), each // 2, 1
+        while size < groups:  # the bits that change in the row
+            low, b, size = uint32(low >> uint32(1)), b + 1, 2 * size
+        while low != uint32(0):
+            start = select((low & uint32(1)) != uint32(0), uint(start ^ at_constant(key0, numbers + b)), start)
+            low, b = uint32(low >> uint32(1)), b + 1
+        store(ws, first, start)
+        b, size = each // 2, 1
+        while size < groups:
+            double(ws, first, size, at_constant(key0, numbers + b))
+            b, size = b + 1, 2 * size
+        for b in range(each // 2):
+            double(ws, first, size, at_constant(key0, numbers + b))
+            size = 2 * size
+
+    return fill
 
 
-@njit(**INLINED)
-def place32(ws, first, lanes, place, component, stream, key0, key1):
-    """Fill a row with the points of 32 bits of a coordinate, but for its shift or hash."""
-    row, quarter = int64(component) * int64(33), lanes // 4
-    x, low, b = uint32(0), uint32(place), int64(2)
-    while low != uint32(0):
-        if low & uint32(1):
-            x = uint32(x ^ key0[row + int64(1) + b])
-        low, b = uint32(low >> uint32(1)), b + int64(1)
-    put(ws, first, bits_float32(int32(x)))
-    size, b = 1, int64(2)
-    while size < quarter:
-        double32(ws, first, size, key0[row + int64(1) + b])
-        size, b = 2 * size, b + int64(1)
-    double32(ws, first, quarter, key0[row + int64(1)])
-    double32(ws, first, 2 * quarter, key0[row + int64(2)])
+def random32(width):
+    """Make the function that fills a float32 row with the integers of a coordinate that has no points."""
+    _, store = integers(width)
+
+    @njit(**CALLED)
+    def fill(ws, first, lanes, place, component, stream, key1):
+        prefer_vector_width()
+        low, high, quarter = uint32(place), uint32(place >> uint64(32)), lanes // 4
+        seed_low, seed_high = at_constant(key1, 1), at_constant(key1, 2)
+        for q in range(quarter):
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), seed_low, seed_high)
+            store(ws, first + q, a)
+            store(ws, first + quarter + q, b)
+            store(ws, first + 2 * quarter + q, c)
+            store(ws, first + 3 * quarter + q, d)
+
+    return fill
 
 
-@njit(**INLINED)
-def place64(ws, first, lanes, place, component, stream, key0, key1):
-    """Fill a row with the points of 64 bits of a coordinate, but for its shift or hash."""
-    row, half = int64(component) * int64(65), lanes // 2
-    x, low, b = uint64(0), uint32(place), int64(1)
-    while low != uint32(0):
-        if low & uint32(1):
-            x = uint64(x ^ key0[row + int64(1) + b])
-        low, b = uint32(low >> uint32(1)), b + int64(1)
-    put(ws, first, bits_float64(int64(x)))
-    size, b = 1, int64(1)
-    while size < half:
-        double64(ws, first, size, key0[row + int64(1) + b])
-        size, b = 2 * size, b + int64(1)
-    double64(ws, first, half, key0[row + int64(1)])
+def random64(width):
+    """Make the same for a float64 row: words are halves, the lower one first."""
+    _, store = integers(width)
+
+    @njit(**CALLED)
+    def fill(ws, first, lanes, place, component, stream, key1):
+        prefer_vector_width()
+        low, high, half = uint32(place), uint32(place >> uint64(32)), lanes // 2
+        seed_low, seed_high = at_constant(key1, 1), at_constant(key1, 2)
+        for q in range(half):
+            a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), seed_low, seed_high)
+            store(ws, first + q, (uint64(b) << uint64(32)) | uint64(a))
+            store(ws, first + half + q, (uint64(d) << uint64(32)) | uint64(c))
+
+    return fill
 
 
-@njit(**INLINED)
-def random32(ws, first, lanes, place, component, stream, key1):
-    """Fill a row with the integers of a coordinate that has no points."""
-    low, high, quarter = uint32(place), uint32(place >> uint64(32)), lanes // 4
-    for q in range(quarter):
-        a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key1[1], key1[2])
-        put(ws, first + q, bits_float32(int32(a)))
-        put(ws, first + quarter + q, bits_float32(int32(b)))
-        put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
-        put(ws, first + 3 * quarter + q, bits_float32(int32(d)))
+def shift_of_row(width, bits):
+    """Make the function that gives what is added to the integers of a row of a batch: nothing in row 0."""
+    uint = formats.uint.at(width)
+
+    @njit(**INLINED)
+    def shift(place, component, key1):
+        row = uint32(place >> uint64(32))
+        if row == uint32(0):
+            return uint(0)
+        a, b, _, _ = words(component, uint32(0), ROW_SHIFTS, row, at_constant(key1, 1), at_constant(key1, 2))
+        return uint(a) if bits == 32 else uint(uint64(a) | (uint64(b) << uint64(32)))
+
+    return shift
 
 
-@njit(**INLINED)
-def random64(ws, first, lanes, place, component, stream, key1):
-    """The same with integers of 64 bits."""
-    low, high, half = uint32(place), uint32(place >> uint64(32)), lanes // 2
-    for q in range(half):
-        a, b, c, d = words(component, high, stream, uint32(low + uint32(q)), key1[1], key1[2])
-        put(ws, first + q, bits_float64(int64((uint64(b) << uint64(32)) | uint64(a))))
-        put(ws, first + half + q, bits_float64(int64((uint64(d) << uint64(32)) | uint64(c))))
+def uniforms(width):
+    """Make the law of a row: its integers into uniforms."""
+    load, _ = integers(width)
+    number = lane(point_laws.inverse_uniform.at(width))
+
+    @njit(**CALLED)
+    def law(ws, first, lanes):
+        prefer_vector_width()
+        for i in range(lanes):
+            put(ws, first + i, number(load(ws, first + i)))
+
+    return law
 
 
-@njit(**INLINED)
-def shift_of_row(place, component, key1):
-    """Return by what the integers of a row of a batch are shifted: nothing in row 0."""
-    high = uint32(place >> uint64(32))
-    if high == uint32(0):
-        return uint64(0)
-    a, b, _, _ = words(component, uint32(0), ROW_SHIFTS, high, key1[1], key1[2])
-    return (uint64(b) << uint64(32)) | uint64(a)
+def normals(width, bits):
+    """Make the law of a row: its integers into standard normals."""
+    uint = formats.uint.at(width)
+    load, _ = integers(width)
+    inside, anywhere = lane(point_laws.inverse_normal_inside.at(width)), lane(point_laws.inverse_normal.at(width))
+    small = 1 << (bits - 14)  # integers nearer to an end have tails smaller than FEWEST
+
+    @njit(**CALLED)
+    def law(ws, first, lanes):
+        prefer_vector_width()
+        align_stack()
+        least = uint(2 * small)
+        for i in range(lanes):
+            moved = uint(load(ws, first + i) + uint(small))  # less than 2 small near both ends
+            least = select(moved < least, moved, least)
+        if least < uint(2 * small):
+            for i in range(lanes):
+                put(ws, first + i, anywhere(load(ws, first + i)))
+        else:
+            for i in range(lanes):
+                put(ws, first + i, inside(load(ws, first + i)))
+
+    return law
 
 
-def filler32(law, owen):
-    """Make the filler of float32 rows with the numbers that a law makes of integers."""
-    number = lane(law)
+def matrix_scrambled(width, bits, law):
+    """Make the filler of points whose scramble is in their table: a row of it begins with the shift."""
+    uint, place_points, random, shift = formats.uint.at(width), POINTS[bits], OTHER[bits], SHIFT[bits]
 
     @njit(**LOOP)
-    def fill32(ws, first, lanes, place, component, stream, key0, key1):
+    def point_row(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        if component < key1[0]:
-            place32(ws, first, lanes, place, component, stream, key0, key1)
-            own, shift = key0[int64(component) * int64(33)], uint32(shift_of_row(place, component, key1))
-            if owen:
-                for i in range(lanes):
-                    k = scrambled32(uint32(float_bits32(at(ws, first + i))), own)
-                    put(ws, first + i, bits_float32(int32(uint32(k ^ shift))))
-                own, shift = uint32(0), uint32(0)
-            total = uint32(own ^ shift)
-            for i in range(lanes):
-                put(ws, first + i, number(uint32(uint32(float_bits32(at(ws, first + i))) ^ total)))
+        if component < at_constant(key1, 0):
+            start = uint(at_constant(key0, component * (1 + bits)) ^ shift(place, component, key1))
+            place_points(ws, first, lanes, place, component, key0, start)
         else:
-            random32(ws, first, lanes, place, component, stream, key1)
-            for i in range(lanes):
-                put(ws, first + i, number(uint32(float_bits32(at(ws, first + i)))))
+            random(ws, first, lanes, place, component, stream, key1)
+        law(ws, first, lanes)
 
-    return fill32
+    return point_row
 
 
-def filler64(law, owen):
-    """Make the filler of float64 rows with the numbers that a law makes of integers."""
-    number = lane(law)
+def owen_scrambled(width, bits, law):
+    """Make the filler of points that are scrambled by a hash: a row of the table begins with its key."""
+    uint, place_points, random, shift = formats.uint.at(width), POINTS[bits], OTHER[bits], SHIFT[bits]
+    load, store = integers(width)
+    scrambled = lane(owen.scrambled.at(width))
 
     @njit(**LOOP)
-    def fill64(ws, first, lanes, place, component, stream, key0, key1):
+    def owen_row(ws, first, lanes, place, component, stream, key0, key1):
         prefer_vector_width()
-        if uint64(component) < uint64(key1[0]):
-            place64(ws, first, lanes, place, component, stream, key0, key1)
-            own, shift = key0[int64(component) * int64(65)], shift_of_row(place, component, key1)
-            if owen:
-                for i in range(lanes):
-                    k = scrambled64(uint64(float_bits64(at(ws, first + i))), own)
-                    put(ws, first + i, bits_float64(int64(uint64(k ^ shift))))
-                own, shift = uint64(0), uint64(0)
-            total = uint64(own ^ shift)
+        if component < at_constant(key1, 0):
+            key, moved = at_constant(key0, component * (1 + bits)), shift(place, component, key1)
+            place_points(ws, first, lanes, place, component, key0, uint(0))
             for i in range(lanes):
-                put(ws, first + i, number(uint64(uint64(float_bits64(at(ws, first + i))) ^ total)))
+                store(ws, first + i, uint(scrambled(load(ws, first + i), key) ^ moved))
         else:
-            random64(ws, first, lanes, place, component, stream, key1)
-            for i in range(lanes):
-                put(ws, first + i, number(uint64(float_bits64(at(ws, first + i)))))
+            random(ws, first, lanes, place, component, stream, key1)
+        law(ws, first, lanes)
 
-    return fill64
+    return owen_row
 
 
-UNIFORM32, NORMAL32 = point_laws.inverse_uniform32, point_laws.inverse_normal32
-UNIFORM64, NORMAL64 = point_laws.inverse_uniform64, point_laws.inverse_normal64
-sobol_uniform_row32, sobol_normal_row32 = filler32(UNIFORM32, False), filler32(NORMAL32, False)
-sobol_uniform_row64, sobol_normal_row64 = filler64(UNIFORM64, False), filler64(NORMAL64, False)
-sobol_owen_uniform_row32, sobol_owen_normal_row32 = filler32(UNIFORM32, True), filler32(NORMAL32, True)
-sobol_owen_uniform_row64, sobol_owen_normal_row64 = filler64(UNIFORM64, True), filler64(NORMAL64, True)
+# What several fillers call is compiled once.
+POINTS = {32: points(FLOAT32, 32, 4), 64: points(FLOAT64, 64, 2)}
+OTHER = {32: random32(FLOAT32), 64: random64(FLOAT64)}
+SHIFT = {32: shift_of_row(FLOAT32, 32), 64: shift_of_row(FLOAT64, 64)}
+UNIFORMS = {32: uniforms(FLOAT32), 64: uniforms(FLOAT64)}
+NORMALS = {32: normals(FLOAT32, 32), 64: normals(FLOAT64, 64)}
+sobol_uniform_row32 = matrix_scrambled(FLOAT32, 32, UNIFORMS[32])
+sobol_normal_row32 = matrix_scrambled(FLOAT32, 32, NORMALS[32])
+sobol_uniform_row64 = matrix_scrambled(FLOAT64, 64, UNIFORMS[64])
+sobol_normal_row64 = matrix_scrambled(FLOAT64, 64, NORMALS[64])
+sobol_owen_uniform_row32 = owen_scrambled(FLOAT32, 32, UNIFORMS[32])
+sobol_owen_normal_row32 = owen_scrambled(FLOAT32, 32, NORMALS[32])
+sobol_owen_uniform_row64 = owen_scrambled(FLOAT64, 64, UNIFORMS[64])
+sobol_owen_normal_row64 = owen_scrambled(FLOAT64, 64, NORMALS[64])
