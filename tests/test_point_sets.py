@@ -372,3 +372,11 @@ def test_a_wrong_mean_of_a_control_is_seen_over_replicates():
         mg.estimate(
             asian, mg.Normal(np.zeros(8), 1.0), n=2**12, sampler="sobol", wrt=(), backend="numpy", control=control
         )
+
+
+def test_coordinates_beyond_those_of_points_are_said():
+    q = mg.Normal(np.zeros(21_204), np.ones(21_204))
+    est = mg.estimate(lambda z: z[0] ** 2 + z[-1] ** 2, q, n=2**7, sampler="sobol", wrt=(), backend="numpy")
+    assert "3 coordinates have no points" in str(est)
+    assert mg.Estimate.from_json(est.to_json()).replicates.random == 3
+    assert abs(est.value - 2) < LEVEL * est.stderr

@@ -84,10 +84,12 @@ class ReplicateAverager:
     finish : Finisher
     omit : bool
         Whether draws with a non-finite output are left out.
+    random : int
+        Coordinates of a draw that points do not have.
     """
 
-    def __init__(self, sampler: Sampler, rows: RowAverager, finish: Finisher, omit: bool) -> None:
-        self._sampler, self._rows, self._finish, self._omit = sampler, rows, finish, omit
+    def __init__(self, sampler: Sampler, rows: RowAverager, finish: Finisher, omit: bool, random: int) -> None:
+        self._sampler, self._rows, self._finish, self._omit, self._random = sampler, rows, finish, omit, random
 
     def __call__(self, values: Values, call: Call) -> Average:
         """Average over the draws of a call, with values of the inputs."""
@@ -117,12 +119,12 @@ class ReplicateAverager:
         numbers = ((start, start + len(partial.counts)),)
         generator, whole = self._sampler.generator, self._finish.means(partial.means, values)
         if np.isfinite(np.add.reduce(whole, axis=None)):
-            found = ReplicateMeans(generator, numbers, partial.counts, whole)
+            found = ReplicateMeans(generator, numbers, partial.counts, whole, random=self._random)
             return found, Partial(found.moments, int(partial.nonfinite.sum()))
         alone = [self._one(partial, i, values) for i in range(len(partial.counts))]
         counts = np.array([each.moments.count for each in alone], np.int64)
         means = np.stack([each.moments.mean for each in alone])
-        replicates = ReplicateMeans(generator, numbers, counts, means)
+        replicates = ReplicateMeans(generator, numbers, counts, means, random=self._random)
         return replicates, Partial(replicates.moments, sum(each.nonfinite for each in alone))
 
     def _one(self, partial: RowPartial, i: int, values: Values) -> Partial:

@@ -28,6 +28,7 @@ from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.inputs.batch import row_numbers
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
 from mcgrad.noise.rows import draws_of_row, first_of_row, seed_of
@@ -182,7 +183,8 @@ class RowRunner:
         sampler, first = self._derived.sampler, call.first_replicate
         if not sampler.is_point_set:
             return None
-        return Replicates(sampler.generator, ((first, first + sampler.replicates),))
+        random = keys_of(self._derived.program).random
+        return Replicates(sampler.generator, ((first, first + sampler.replicates),), random=random)
 
     def moments(
         self, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call

@@ -27,6 +27,7 @@ from mcgrad.engine.rows_in_streams import RowsInStreams
 from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
+from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
 from mcgrad.results.estimate import Estimate
@@ -66,8 +67,10 @@ class Runner:
         omit = options.nonfinite == "omit"
         self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
         rows = RowAverager(self.dispatched, derived.groups, omit, options.threads)
-        points = derived.sampler.is_point_set
-        self._over_points = ReplicateAverager(derived.sampler, rows, self._finish, omit) if points else None
+        self._over_points = None
+        if derived.sampler.is_point_set:
+            random = keys_of(derived.program).random
+            self._over_points = ReplicateAverager(derived.sampler, rows, self._finish, omit, random)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
         self.in_streams = (
             RowsInStreams(derived, self.dispatched, self.rows.finish, options.nonfinite)

@@ -50,6 +50,11 @@ class Keys:
         """Whether draws are points, so that keys are tables."""
         return self.generator in POINT_SETS
 
+    @property
+    def random(self) -> int:
+        """How many coordinates points do not have: their integers are independent random numbers."""
+        return max(self.coordinates - COORDINATES, 0) if self.of_points else 0
+
     def of(self, seed: int) -> tuple[Any, Any]:
         """Return both keys of a seed."""
         if not self.of_points:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.control import Controlled
 from mcgrad.results.ranges import Ranges, union
+
+MOST_COORDINATES = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,13 @@ class Replicates:
         Of the points: with a linear matrix scramble and a digital shift, or with Owen's scramble.
     numbers : tuple of (int, int)
         Which replicates, as ranges of their numbers.
+    random : int
+        Coordinates of a draw beyond those that a point has: these are independent random numbers.
     """
 
     generator: str
     numbers: Ranges
+    random: int = field(default=0, kw_only=True)
 
     def __len__(self) -> int:
         return sum(stop - start for start, stop in self.numbers)
@@ -39,7 +44,9 @@ class Replicates:
     def line(self, n: int) -> str:
         """Say what standard errors are made of, where there are n draws in all."""
         scramble = "Owen's scramble" if self.generator.endswith("_owen") else "a matrix scramble"
-        return f"Sobol' points with {scramble}: standard errors of {len(self)} replicates of {n // len(self):,} draws."
+        of = f"{len(self)} replicates of {n // len(self):,} draws"
+        rest = f"; {self.random:,} coordinates have no points, but independent random numbers" if self.random else ""
+        return f"Sobol' points with {scramble}: standard errors of {of}{rest}."
 
     def draws_with(self, other: Replicates, mine: Ranges, others: Ranges) -> Ranges:
         """Return the draws of two estimates together, of which each has those given.
@@ -77,7 +84,8 @@ class Replicates:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in a file."""
-        return {"generator": self.generator, "numbers": [list(pair) for pair in self.numbers]}
+        random = {"random": self.random} if self.random else {}
+        return {"generator": self.generator, "numbers": [list(pair) for pair in self.numbers], **random}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +146,8 @@ class ReplicateMeans(Replicates):
 
 def of_fields(given: Any) -> Replicates:
     """Return replicates from the fields in a file; raises a ParameterError that names the wrong field."""
-    return Replicates(*_plain(given, ("generator", "numbers")))
+    generator, numbers, random = _plain(given, ("generator", "numbers"))
+    return Replicates(generator, numbers, random=random)
 
 
 def means_of_fields(given: Any, groups: int, size: int) -> ReplicateMeans:
@@ -158,7 +167,7 @@ def means_of_fields(given: Any, groups: int, size: int) -> ReplicateMeans:
     ParameterError
         Names the field that cannot be one of replicates.
     """
-    generator, numbers = _plain(given, ("generator", "numbers", "counts", "means"))
+    generator, numbers, random = _plain(given, ("generator", "numbers", "counts", "means"))
     count = sum(stop - start for start, stop in numbers)
     if not isinstance(given["counts"], list) or len(given["counts"]) != count or groups % count:
         raise ParameterError("replicates.counts", shown(given["counts"]), f"a list of {count} whole numbers")
@@ -169,14 +178,15 @@ def means_of_fields(given: Any, groups: int, size: int) -> ReplicateMeans:
     lines = [record.numbers("replicates.means", each) for each in means]
     if any(len(each) != size for each in lines):
         raise ParameterError("replicates.means", "lists of other lengths", accepted)
-    return ReplicateMeans(generator, numbers, counts, np.array(lines).reshape(count, size))
+    return ReplicateMeans(generator, numbers, counts, np.array(lines).reshape(count, size), random=random)
 
 
-def _plain(given: Any, names: tuple[str, ...]) -> tuple[str, Ranges]:
-    if not isinstance(given, Mapping) or set(given) != set(names):
+def _plain(given: Any, names: tuple[str, ...]) -> tuple[str, Ranges, int]:
+    if not isinstance(given, Mapping) or set(given) - {"random"} != set(names):
         raise ParameterError("replicates", shown(given), f"an object with {', '.join(names)}")
     generator = record.word("replicates.generator", given["generator"])
-    return generator, record.draw_ranges(given["numbers"], "replicates.numbers")
+    random = record.integer("replicates.random", given.get("random", 0), 0, MOST_COORDINATES)
+    return generator, record.draw_ranges(given["numbers"], "replicates.numbers"), random
 
 
 def _listed(numbers: Ranges) -> npt.NDArray[np.int64]:
