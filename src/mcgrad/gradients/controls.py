@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+import numpy as np
+
 from mcgrad.gradients.known_control import Known
 from mcgrad.gradients.linear_control import Linear, Noises
 from mcgrad.gradients.plan import WEIGHT, Plan
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.quadratic_control import Quadratic
 from mcgrad.inputs.control import LINEAR, SAMPLE, Control, names
-from mcgrad.ir.build import apply, broadcast, reduce, reshape
+from mcgrad.ir.build import apply, broadcast, reduce, reshape, take
 from mcgrad.ir.program import Output, Program, Shape, Var
 from mcgrad.ir.spaces import Input, Space
 from mcgrad.results.control import Entry
@@ -258,7 +260,7 @@ class _Assembly:
             left = apply("subtract", left, _total(b, x, g.shape) if every else apply("multiply", b, x))
         white = [*linear.every, *own]
         for i, (name, x) in enumerate(others):
-            x = self._whitened(of, i, x, white, len(linear.every))
+            x = self._whitened(of, i, x, white, len(linear.every), not name)
             if name and not self._problem.has_rows:
                 place = self._place(x)
                 self.watched.append(Watched(name, out.path, slice(place, place + x.size)))
@@ -275,14 +277,14 @@ class _Assembly:
                 self.entries.append(Entry(start, g.size, self._place(before), before.size, every))
         return replace(out, var=left)
 
-    def _whitened(self, of: OutputControls, i: int, x: Var, white: Sequence[Var], every: int) -> Var:
-        """A control without what others explain of it, over its standard deviation; 0 where that is not known."""
+    def _whitened(self, of: OutputControls, i: int, x: Var, white: Sequence[Var], every: int, poles: bool) -> Var:
+        """A control without what others explain of it, over its standard deviation; `poles` if it may have some."""
         for j, before in enumerate(white):
             shape = (*x.shape, *before.shape) if j < every else x.shape
             a = self._problem.computed(of.whitening(i, j), shape)
             x = apply("subtract", x, _total(a, before, x.shape) if j < every else apply("multiply", a, before))
         factor = self._problem.computed(of.whitening(i, -1), x.shape)
-        return apply("where", apply("not_equal", factor, 0.0), apply("multiply", x, factor), 0.0)
+        return _known(x, factor, next(iter(self._problem.eps.values()))) if poles else apply("multiply", x, factor)
 
     def _number(self, x: Var) -> int:
         return len(self._outputs) + self._numbers.setdefault(x, len(self._numbers))
@@ -291,6 +293,17 @@ class _Assembly:
         if x not in self._places:
             self._places[x] = self.size
         return self._places[x]
+
+
+def _known(x: Var, factor: Var, eps: Var) -> Var:
+    """Return a control times a factor, and 0 where the factor is: the control may be no number then.
+
+    The condition seems to change by draw, by a factor of 1 or more. Compilers make two loops of one with a condition
+    that no draw changes, and of several conditions loops that they do not vectorise.
+    """
+    e = broadcast(reshape(take(eps, np.zeros(1, np.int64)), (1,) * len(x.shape)), x.shape)
+    changing = apply("multiply", factor, apply("add", apply("multiply", e, e), 1.0))
+    return apply("where", apply("not_equal", changing, 0.0), apply("multiply", x, factor), 0.0)
 
 
 def _total(b: Var, x: Var, shape: Shape) -> Var:
