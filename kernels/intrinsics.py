@@ -101,6 +101,12 @@ def _divide(builder, x, y):
     return builder.fdiv(x, y)
 
 
+def _divide_in_range(builder, x, y):
+    if _on_gpu(builder) and x.type == ir.FloatType():
+        return _ptx(builder, "div.approx.ftz", [x, y])
+    return builder.fdiv(x, y)
+
+
 def _exact(name):
     """Return the builder of an operation that is never fused; NVVM would fuse it whatever its flags are."""
 
@@ -122,6 +128,7 @@ floor = of_floats(1, _llvm_unary("llvm.floor"))
 # Rounded once; in float32 on a GPU within 1 and 2 ulps, by single instructions.
 square_root = of_floats(1, _square_root)
 divide = of_floats(2, _divide)
+divide_in_range = of_floats(2, _divide_in_range)  # divide of numbers that are not subnormal, nor 1 / y
 root_of_normal = of_floats(1, _root_of_normal)  # square_root of 0 or a number that is not subnormal
 fma = of_floats(3, lambda builder, x, y, z: builder.fma(x, y, z))
 absolute = of_floats(1, _absolute)

@@ -20,7 +20,7 @@ within 3.76, of all integers; in float64 within 2.5 of the 7,000 that were tried
 from numba import int32, uint64
 
 from mcgrad.kernels.formats import bits_float, float_bits, real, sint, uint
-from mcgrad.kernels.intrinsics import divide, fma, polynomial, root_of_normal, select, square_root
+from mcgrad.kernels.intrinsics import divide_in_range, fma, polynomial, root_of_normal, select, square_root
 from mcgrad.kernels.logarithm import log_reduced, split
 from mcgrad.kernels.widths import by_width, each_width
 
@@ -77,7 +77,7 @@ def logarithm(q):
     bits = float_bits(q)
     octaves = sint(uint(sint(ROOT_OF_EIGHTH) - bits) & uint(EXPONENT))  # 2**52 for each that q is below sqrt(1/8)
     s = bits_float(bits + octaves)
-    y = divide(0.25 - s, 0.25 + s)
+    y = divide_in_range(0.25 - s, 0.25 + s)
     return fma(y, polynomial(y * y, ATANH), real(uint64(octaves)))
 
 
@@ -103,7 +103,7 @@ def near_middle(v, m):
     """Quantile of 1 - v for v >= FEWEST."""
     d = real(countable(uint(m ^ uint(LOWER_HALF)))) + 0.5
     t, scaled = correction(d, fma(-v, v, v))
-    return fma(d, SLOPE, divide(scaled * polynomial(t, MIDDLE), polynomial(t, MIDDLE_BELOW)))
+    return fma(d, SLOPE, divide_in_range(scaled * polynomial(t, MIDDLE), polynomial(t, MIDDLE_BELOW)))
 
 
 @each_width
@@ -111,7 +111,7 @@ def in_tail(v):
     """Quantile of 1 - v for smaller v."""
     s, k, _ = split(v)
     r = square_root(-log_reduced(s - 1.0, k))
-    return fma(r, TAIL_SLOPE, -divide(polynomial(r, TAIL), polynomial(r, TAIL_BELOW)))
+    return fma(r, TAIL_SLOPE, -divide_in_range(polynomial(r, TAIL), polynomial(r, TAIL_BELOW)))
 
 
 @each_width
