@@ -50,12 +50,21 @@ table32, table64 = _pointer(types.uint32), _pointer(types.uint64)
 
 @scalar
 def combined32(table, row, low):
-    """Exclusive or of W_b over the bits of the first draw of a group of four: those of the group are b - 2."""
+    """Exclusive or of W_b over the bits of the first draw of a group of four: those of the group are b - 2.
+
+    Four bits a turn, each a load and an operation that ptxas makes conditional: half the instructions of a bit a turn.
+    """
     x, place = uint32(0), row + int64(3)
     while low != uint32(0):
         if low & uint32(1):
             x = uint32(x ^ at(table, place))
-        low, place = uint32(low >> uint32(1)), place + int64(1)
+        if low & uint32(2):
+            x = uint32(x ^ at(table, place + int64(1)))
+        if low & uint32(4):
+            x = uint32(x ^ at(table, place + int64(2)))
+        if low & uint32(8):
+            x = uint32(x ^ at(table, place + int64(3)))
+        low, place = uint32(low >> uint32(4)), place + int64(4)
     return x
 
 
@@ -66,7 +75,13 @@ def combined64(table, row, low):
     while low != uint32(0):
         if low & uint32(1):
             x ^= at(table, place)
-        low, place = uint32(low >> uint32(1)), place + int64(1)
+        if low & uint32(2):
+            x ^= at(table, place + int64(1))
+        if low & uint32(4):
+            x ^= at(table, place + int64(2))
+        if low & uint32(8):
+            x ^= at(table, place + int64(3))
+        low, place = uint32(low >> uint32(4)), place + int64(4)
     return x
 
 
