@@ -176,18 +176,9 @@ def _shapes(
     return [rows.gradient(tuple(own), flag) for own, flag in zip(shapes, by_row, strict=True)]
 
 
-@lru_cache(KEPT)
-def _sizes(shapes: tuple[Any, ...]) -> list[int]:
-    return [math.prod(shape) for shape in shapes]
-
-
 def split(flat: torch.Tensor, shapes: list[Any]) -> list[torch.Tensor]:
     """Return views of a flat tensor in some shapes, one after the other."""
     if len(shapes) == 1:
         return [flat.view(shapes[0])]
-    try:
-        sizes = _sizes(tuple(shapes))
-    except TypeError:  # as above
-        sizes = [math.prod(shape) for shape in shapes]
-    parts = flat.split_with_sizes(sizes)
+    parts = flat.split_with_sizes([math.prod(shape) for shape in shapes])
     return [part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
