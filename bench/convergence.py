@@ -3,13 +3,12 @@
     python bench/convergence.py [--seeds 8] [--least 10] [--most 18] [--table FILE] [--plot FILE]
 
 For each n = 2^10 .. 2^18 an estimate has the root mean square of its standard errors over some seeds, of the value and
-of all components of the gradient together: 16 replicates and 8 seeds are 120 degrees of freedom, 6% of a standard error.
+of all components of the gradient together: 16 replicates and 8 seeds are 120 degrees of freedom, 6% of an error.
 A slope is that of the line through log(error) against log(n) by least squares, with its own standard error from what is
 left. All in float64, as in float32 the smallest of these errors are below the rounding of a draw's output.
 """
 
 import argparse
-import platform
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -134,10 +133,8 @@ def table(found, sizes, seeds):
         "",
         f"`bench/convergence.py`: slopes of log(error) against log(n) with their standard errors, n = {sizes[0]:,} to "
         f"{sizes[-1]:,},",
-        f"16 replicates, {seeds} seeds, float64, by the CPU backend ({platform.machine()}). The factors are those by which "
-        "the",
-        "error at the largest n is smaller with Sobol' points (matrix scramble) than with independent draws; their square",
-        "is that of the draws.",
+        f"16 replicates, {seeds} seeds, float64, CPU backend. The factors are those by which the error is smaller with",
+        "Sobol' points (matrix scramble) than with independent draws at the largest n; that of draws is its square.",
         "",
         "| problem | of | independent | matrix scramble | Owen's scramble | factor |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--scramble", default="matrix")
     args = parser.parse_args()
     heads = [f"{count} replicates: least, mean" for count in REPLICATES]
-    print(f"| problem | points | {' | '.join(heads)} |")
+    print(f"| {args.scramble} scramble | points | {' | '.join(heads)} |")
     print("| --- | ---: | --- | --- | --- |")
     for name, make in PROBLEMS.items():
         lines = {points: [] for points in POINTS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,8 @@ ROUNDS = 8  # pieces of the draws: each goes through every method before the nex
 REPEATS = 3  # of a batch: times that each method averages all draws
 WARM = 64  # groups of draws that every method sees once before it is timed
 MOST_ROWS = 12  # components that a table shows
+HALVINGS = 5  # of n, at which errors are also taken where samplers are compared: as many draws again in all
+FEWEST = 64  # groups of draws at these
 ROWS = 4  # of a batch, in which methods are compared with finite differences
 
 
@@ -58,12 +60,16 @@ class Row:
         rows, in each of which there is one draw.
     seconds : float
         Time of one draw, of a batch of one in each row: the best of the rounds, on all threads.
+    errors : tuple of (int, float)
+        Where several samplers are compared: numbers of draws, n and a few halvings of it, and the standard error of the
+        gradient at each, all components together.
     """
 
     method: str
     estimate: Estimate | BatchEstimate
     variance: Float64Array
     seconds: float
+    errors: tuple[tuple[int, float], ...] = ()
 
     @property
     def efficiency(self) -> Float64Array:
@@ -81,8 +87,19 @@ class Row:
     @property
     def error(self) -> float:
         """Standard error of the gradient, all components together, that a second of draws gets."""
-        spread = float(np.hypot.reduce(_gradient(self.estimate).errors))  # a variance may overflow, or vanish
-        return spread * math.sqrt(self.estimate.n * self.seconds)
+        return _spread(self.estimate) * math.sqrt(self.estimate.n * self.seconds)
+
+    @property
+    def slope(self) -> float:
+        """Slope of log(error) against log(n) over `errors`, by least squares: about -1/2 of independent draws.
+
+        NaN with fewer than three errors that are positive and finite.
+        """
+        usable = [(n, error) for n, error in self.errors if 0 < error < math.inf]
+        if len(usable) < 3:
+            return math.nan
+        n, error = np.log(usable).T
+        return float(np.polyfit(n, error, 1)[0])
 
 
 @dataclass(frozen=True)
@@ -149,6 +166,9 @@ class Comparison:
     def plot(self, path: str | Path | None = None) -> Any:
         """Plot the variance of each component, and the efficiency, by method.
 
+        Where several samplers are compared there is a third panel: the error of the gradient against the number of
+        draws, with the slope of each in the legend.
+
         Parameters
         ----------
         path : str or Path, optional
@@ -163,8 +183,9 @@ class Comparison:
             from matplotlib.figure import Figure
         except ImportError:
             raise ImportError(f"Comparison.plot needs matplotlib: {packages.install(packages.PLOT)}") from None
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        fallen = [row for row in self.rows if math.isfinite(row.slope)]
+        figure = Figure(figsize=(13.5 if fallen else 9, 3.6), layout="constrained")
+        left, right, *others = figure.subplots(1, 3 if fallen else 2)
         x = np.arange(len(self.components))
         for row in self.rows:
             left.plot(x, np.where(row.variance > 0, row.variance, np.nan), "o-", label=row.method)
@@ -176,6 +197,11 @@ class Comparison:
         right.barh([row.method for row in finite], [row.overall for row in finite])
         right.set(xscale="log", xlabel="1 / (variance x seconds)")
         right.invert_yaxis()
+        for axes in others:
+            for row in fallen:
+                axes.plot(*zip(*row.errors, strict=True), "o-", label=f"{row.method}: slope {row.slope:.2f}")
+            axes.set(xscale="log", yscale="log", xlabel="n", ylabel="standard error of the gradient")
+            axes.legend(fontsize="small")
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
@@ -223,7 +249,7 @@ def compare(
         As for `estimate`.
     samplers : str or iterable of str
         As `sampler` of `estimate`: each method is compared with each. With a point set all average n draws a few times,
-        and the fastest counts.
+        and the fastest counts. Of several the errors at n / 2, n / 4 ... are estimated, too: see `Row.errors`.
     replicates, scramble
         As for `estimate`, of point sets.
 
@@ -287,6 +313,8 @@ def compare(
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
     rows = _run(estimators, n, seed)
+    if len(drawn) > 1:
+        rows = tuple(replace(row, errors=_errors(row, estimators[row.method], seed)) for row in rows)
     value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
     biased = _biased(estimators, value, n, seed)
     return Comparison(rows, refused, _gradient(rows[0].estimate).names(), biased)
@@ -336,6 +364,21 @@ def _row(method: str, timed: list[Estimate | BatchEstimate], parts: list[Estimat
     with np.errstate(over="ignore", under="ignore"):
         variance = np.square(_gradient(whole).errors) * whole.n
     return Row(method, whole, variance, min(part.seconds / part.n for part in timed))
+
+
+def _errors(row: Row, estimator: Estimator, seed: int) -> tuple[tuple[int, float], ...]:
+    """Return the errors with the draws of a row, and with halvings of these."""
+    found = {row.estimate.n: _spread(row.estimate)}
+    for k in range(1, HALVINGS + 1):
+        n = estimator.derived.whole(row.estimate.n >> k)
+        if n >= FEWEST * estimator.group and n < min(found):
+            found[n] = _spread(estimator(n, seed))
+    return tuple(sorted(found.items()))
+
+
+def _spread(estimate: Estimate | BatchEstimate) -> float:
+    """Return the standard error of the gradient, all components together: a variance may overflow, or vanish."""
+    return float(np.hypot.reduce(_gradient(estimate).errors))
 
 
 class _Gradient(NamedTuple):
