@@ -1,6 +1,6 @@
 """Coverage of the intervals of estimates over replicates of Sobol' points: the table of docs/sobol.md.
 
-    python bench/point_coverage.py [--seeds 1000] [--scramble matrix]
+    python bench/point_coverage.py [--seeds 1000] [--scramble matrix] [--points 16 256 4096] [--problems NAME ...]
 
 The problems are those of `until.py`, with closed forms. An interval of 95% covers the true number of a component, or
 does not; the error of a coverage of 95% over 1,000 seeds is 0.7%. "Least" is the component that is covered least,
@@ -13,7 +13,7 @@ import numpy as np
 from until import PROBLEMS
 
 REPLICATES = (8, 16, 32)
-POINTS = (16, 256, 4096)  # of a replicate
+POINTS = (16, 256, 4096)  # of a replicate, by default
 
 
 def coverage(estimator, exact, n, seeds):
@@ -30,16 +30,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--scramble", default="matrix")
+    parser.add_argument("--points", type=int, nargs="+", default=POINTS, help="of a replicate")
+    parser.add_argument("--problems", nargs="+", default=[*PROBLEMS], choices=[*PROBLEMS], metavar="NAME")
     args = parser.parse_args()
     heads = [f"{count} replicates: least, mean" for count in REPLICATES]
     print(f"| {args.scramble} scramble | points | {' | '.join(heads)} |")
     print("| --- | ---: | --- | --- | --- |")
-    for name, make in PROBLEMS.items():
-        lines = {points: [] for points in POINTS}
+    for name in args.problems:
+        make, lines = PROBLEMS[name], {points: [] for points in args.points}
         for replicates in REPLICATES:
             options = {"sampler": "sobol", "replicates": replicates, "scramble": args.scramble}
             estimator, exact = make(dtype="float64", backend="cpu", threads=1, **options)
-            for points in POINTS:
+            for points in args.points:
                 found = coverage(estimator, np.array(exact), replicates * points, args.seeds)
                 lines[points].append(f"{found.min():.1%}, {found.mean():.1%}")
         for points, cells in lines.items():
