@@ -7,47 +7,21 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from mcgrad import tree
-from mcgrad.engine.call import Call, State
-from mcgrad.engine.derivation import Derivation
-from mcgrad.engine.options import Options
+from mcgrad.engine.call import Call
 from mcgrad.engine.progress import reporting_looks
-from mcgrad.engine.runner import Runner
+from mcgrad.engine.runs import Runs
 from mcgrad.engine.until import Looks, UntilState, UntilWatch, until
-from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
 from mcgrad.inputs.sampler import MOST_POINTS
-from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.stopping import FIRST, GRAD, GROUPS, VALUE, StoppingRule
 
 
-class Stops:
+class Stops(Runs):
     """What an Estimator inherits: `until`, and what jobs need for the same with checkpoints."""
-
-    _runner: Runner
-    _options: Options
-    derived: Derivation
-    inputs: Inputs
-    wrt: tuple[str, ...]
-    program: Program
-    group: int
-
-    def _call(self, n: int, seed: int, first: int, rows: Any) -> Call:
-        raise NotImplementedError
-
-    def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
-        """Return the numbers of the rows of a batch."""
-        raise NotImplementedError
-
-    def resumes(self, state: State, n: int, first: int = 0, rows: Any = None) -> bool:
-        """Return whether a run goes on from a state."""
-        raise NotImplementedError
 
     def until(
         self,

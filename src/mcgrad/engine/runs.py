@@ -1,0 +1,141 @@
+"""The part of an Estimator that runs it: for its calls, for jobs with checkpoints, for frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mcgrad.arrays import stream_context
+from mcgrad.engine.call import Call, State, Watch
+from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.options import Options
+from mcgrad.engine.progress import reported
+from mcgrad.engine.row_runner import RowRunner
+from mcgrad.engine.runner import Runner
+from mcgrad.engine.values import Inputs
+from mcgrad.errors import ParameterError, shown
+from mcgrad.inputs import arguments
+from mcgrad.inputs.sampler import first_replicate as first_replicate_of
+from mcgrad.ir.program import Program
+from mcgrad.results.batch_estimate import BatchEstimate
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.out import Out
+
+
+class Runs:
+    """What an Estimator inherits: runs over draws, and the states of these."""
+
+    _runner: Runner
+    _options: Options
+    derived: Derivation
+    inputs: Inputs
+    wrt: tuple[str, ...]
+    program: Program
+    group: int
+
+    def _call(self, n: int, seed: int, first: int, rows: Any, replicate: int = 0) -> Call:
+        """Return the arguments of a call, checked."""
+        n, first = self.derived.sampler.draw_range(n, first, self.group)
+        if rows is not None and not self._runner.rows:
+            raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
+        return Call(arguments.seed(seed), first, n, first_replicate=first_replicate_of(replicate, self.derived.sampler))
+
+    def _estimate_rows(
+        self,
+        runner: RowRunner,
+        call: Call,
+        rows: Any,
+        progress: bool | Callable[[int], None] = False,
+        out: Mapping[str, Any] | None = None,
+        changes: Mapping[str, Any] = MappingProxyType({}),
+        cotangent: Any = None,
+    ) -> Estimate | BatchEstimate:
+        values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
+        arrays = None if out is None else Out.of(out, *runner.shapes(shape))
+        estimate, size = partial(runner.estimate, values, shape, numbers), len(numbers)
+        found = reported(estimate, call, progress, size, "rows", lambda state: runner.rows_done(state, size, call))
+        if arrays:
+            arrays.fill(found)
+        return found
+
+    def numbers(
+        self, n: int, seed: int, changes: Mapping[str, Any], stream: Any = None, cotangent: Any = None
+    ) -> Estimate | BatchEstimate:
+        """Estimate as a call does, for frameworks, which read numbers alone: the estimate does not merge."""
+        call, runner = self._call(n, seed, 0, None), self._runner
+        if stream is not None:
+            with stream_context(stream):
+                return self.numbers(n, seed, changes, None, cotangent)
+        if runner.rows:
+            values, shape, numbers = runner.rows.inputs(call, None, changes, cotangent)
+            return runner.rows.estimate(values, shape, numbers, call, merges=False)
+        return runner.estimate(self.inputs.values(changes, cotangent), call, merges=False)
+
+    def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate | BatchEstimate:
+        """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""
+        assert self._runner.rows
+        return self._runner.rows.of_rows(chosen, self._call(n, seed, 0, rows), rows)
+
+    def run(
+        self,
+        n: int,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        rows: Any = None,
+        watch: Watch | None = None,
+        resume: State | None = None,
+        first_replicate: int = 0,
+    ) -> Estimate | BatchEstimate:
+        """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
+
+        Parameters
+        ----------
+        n, seed, first, rows, first_replicate
+            As for a call.
+        watch : callable, optional
+            Called with a `RunState` after each chunk of draws; of a batch, unless its rows have common noise, with a
+            `RowState` after each range of rows, and after each chunk of the draws of a long row; of a point set
+            likewise, with replicates for rows.
+        resume : RunState or RowState, optional
+            A state of an earlier run with this `fingerprint`, n, seed, first and rows on this backend: the result has
+            the bits that the earlier one would have had.
+
+        Returns
+        -------
+        Estimate, or BatchEstimate of a batch
+        """
+        call = replace(self._call(n, seed, first, rows, first_replicate), watch=watch, resume=resume)
+        if resume is not None and not self.resumes(resume, n, first, rows):
+            accepted = "a draw at which a chunk of this run ends, or a row at which a range of its rows does"
+            raise ParameterError("resume", resume.place, accepted)
+        if self._runner.rows:
+            return self._estimate_rows(self._runner.rows, call, rows)
+        return self._runner.estimate(self.inputs.values({}), call)
+
+    def resumes(self, state: State, n: int, first: int = 0, rows: Any = None) -> bool:
+        """Return whether a run over the draws first .. first + n goes on from a state: a chunk of it ends there."""
+        call = Call(0, first, n, resume=state)
+        if self._runner.rows:
+            values, _, numbers = self._runner.rows.inputs(call, rows, {})
+            return self._runner.rows.resumes(values, numbers, call)
+        return self._runner.resumes(call)
+
+    def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
+        """Return the numbers of the rows of a batch, of its shape; None without a batch."""
+        call = self._call(self.derived.whole(0), 0, 0, rows)
+        return self._runner.rows.numbers(call, rows) if self._runner.rows else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of integrand, distribution, parameters and data: the same in another process, for any backend."""
+        if self._runner.rows:
+            return self._runner.rows.fingerprint.later(self.inputs.rows({})[0])()
+        found = self._runner.fingerprint.at(self.inputs.values({}))
+        return found if isinstance(found, str) else found()
