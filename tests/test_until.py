@@ -239,7 +239,7 @@ def test_a_damaged_record_is_refused(exponential, field, value):
         ({"rtol": -1}, r"^rtol: given -1"),
         ({"rtol": math.nan}, r"^rtol: given nan"),
         ({"atol": "small"}, r"^atol: given 'small'"),
-        ({"of": "mean"}, r"^of: given 'mean'; accepted: any of loc, scale"),
+        ({"of": "mean"}, r"^of: given 'mean'; accepted: 'grad', 'value', 'all', or any of loc, scale"),
         ({"of": []}, r"^of: given \[\]; accepted: 'value', 'grad', 'all'"),
         ({"norm": "l1"}, r"^norm: given 'l1'; accepted: 'max' or 'l2'"),
         ({"confidence": 1.0}, r"^confidence: given 1.0"),

@@ -181,7 +181,7 @@ def test_the_line_of_a_job_has_the_note():
         ('until = "soon"', r"until: given 'soon'; accepted: a table of rtol, atol"),
         ("until = { error = 0.1 }", r"until\.error: given no such key; accepted: rtol, atol"),
         ("until = { rtol = -1 }", r"until\.rtol: given -1"),
-        ('until = { of = "mean" }', r"until\.of: given 'mean'; accepted: any of loc, scale"),
+        ('until = { of = "mean" }', r"until\.of: given 'mean'; accepted: 'grad', 'value', 'all', or any of loc, scale"),
         ("until = { start = 64, max_draws = 32 }", r"until\.max_draws: given 32"),
         ("until = {}\nn = 500", r"n: given 500, and until; accepted: one of the two"),
         ("", r"n: given nothing; accepted: .* or until = \{ rtol"),

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from mcgrad.engine.control_pilot import DEVIATION
-from mcgrad.errors import ControlWarning
+from mcgrad.errors import ControlWarning, user_level
 from mcgrad.gradients.controls import Controls
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
@@ -61,5 +61,5 @@ def warn_of_wrong_means(controls: Controls, moments: Moments, of_means: bool) ->
                 "estimate is biased if the mean given is wrong, or if the method does not estimate its derivative, as "
                 "where h jumps",
                 ControlWarning,
-                stacklevel=5,
+                stacklevel=user_level(),
             )

@@ -68,7 +68,7 @@ def choose(
     prefer : str, optional
         The backend that "auto" takes if it can run, whatever its cost.
     rows : int, optional
-        Of a batch, how many rows it has; `draws` are those of all rows.
+        Of a batch, how many rows it has, and of a point set how many replicates; `draws` are those of all rows.
 
     Raises
     ------

@@ -176,4 +176,6 @@ def _dispatched(derived: Derivation, options: Options, ran: str | None) -> Dispa
         name = CUDA
     rows = derived.batch.size if derived.batch and not derived.batch.common_noise else None
     draws = options.draws and derived.groups.of(options.draws) * (1 if rows is None else rows)
+    if derived.sampler.is_point_set:  # replicates run as rows
+        rows = (1 if rows is None else rows) * derived.sampler.replicates
     return Dispatched(name, derived.program, draws, thread_count(options.threads), options.devices, prefer, why, rows)

@@ -175,9 +175,12 @@ class Stops(Runs):
 
     def _check_part(self, part: str) -> None:
         """Refuse a part of the gradient that there is not, or that has no errors."""
-        paths = self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
-        if not paths:
+        if not self.wrt:
             raise ParameterError("of", shown(part), "'value', as there is no gradient")
+        try:
+            paths = self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
+        except ParameterError as error:
+            raise ParameterError("of", error.given, f"'grad', 'value', 'all', or {error.accepted}") from None
         summed = [out.path for out in self.program.outputs if out.summed and out.path in paths]
         if summed and not self._options.errors:
             given = f"{part!r}, whose gradients over the rows have no errors"

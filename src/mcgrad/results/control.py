@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
+from mcgrad.results.components import Components
 
 MOST = 0.5  # of the variance that a pilot's coefficients leave, that several corrections may explain
 FIELDS = {"names", "coefficients", "entries", "controls", "deviation", "pilot"}
@@ -218,7 +219,7 @@ class Controlled:
         }
 
 
-def described(control: Controlled, moments: Moments, values: int, of_means: tuple[int, int] = (1, 1)) -> str:
+def described(control: Controlled, moments: Moments, components: Components, of_means: tuple[int, int] = (1, 1)) -> str:
     """Say which controls there were, and what they gained, in one line.
 
     Parameters
@@ -226,18 +227,19 @@ def described(control: Controlled, moments: Moments, values: int, of_means: tupl
     control : Controlled
     moments : Moments
         Of the components, finished.
-    values : int
-        How many of them are of the value.
+    components : Components
+        What they are of: the value, the gradient, and others.
     of_means : (int, int)
         Where the moments are over means of replicates, how many replicates and how many draws (groups) there are.
     """
     replicates, draws = of_means
     gains = control.gains(moments) * replicates / draws
-    parts = [("value", gains[:values]), ("gradient", gains[values:])]
+    parts = [("value", gains[components.values]), ("gradient", gains[components.gradient])]
     said = [f"{text} ({what})" for what, part in parts if (text := _range(part))]
     names = ", ".join(control.names)
     how = "of the same draws" if control.coefficients == "sample" else "of a pilot"
-    return f"control variate {names}, coefficients {how}: variance divided by {' and by '.join(said) or '1'}"
+    noun = "control variate" if len(control.names) == 1 else "control variates"
+    return f"{noun} {names}, coefficients {how}: variance divided by {' and by '.join(said) or '1'}"
 
 
 def _range(gains: Float64Array) -> str:

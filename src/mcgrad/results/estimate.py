@@ -373,7 +373,7 @@ class Estimate(Result):
         how = origin(self.method, self.choice, self.group, self.antithetic)
         if self.control:
             draws = (len(self.replicates), self.n // self.group) if self.replicates else (1, 1)
-            how = [*how, line(described(self.control, self.finished, self.components.values.stop, draws))]
+            how = [*how, line(described(self.control, self.finished, self.components, draws))]
         if self.components.weighted:
             how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]
         few = [self.replicates.line(self.n)] if self.replicates else few_lines(self.moments.count, self.group)

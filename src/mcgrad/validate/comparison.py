@@ -26,7 +26,7 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.control import controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.inputs.sampler import REPLICATES, SAMPLERS, SCRAMBLES, Sampler
 from mcgrad.ir.program import Program
 from mcgrad.moments import Float64Array
 from mcgrad.noise.source import PHILOX
@@ -241,7 +241,8 @@ def compare(
     batched_params, batched_data, proposal, antithetic
         As for `estimate`.
     methods : iterable of str or dict, optional
-        As `method` of `estimate`. Default: all that apply.
+        As `method` of `estimate`. Default: all that apply. One that is named and applies with none of the controls
+        and samplers raises the error of `estimate`.
     controls : iterable
         As `control` of `estimate`: each method has a row with each, ``controls=[None, "linear", "quadratic"]``, named
         as in "pathwise, linear". None is without control variates.
@@ -294,8 +295,12 @@ def compare(
     request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}
     refused: dict[str, str] = {}
+    failed, applied = dict[str, ParameterError | TraceError](), set[str]()
     sets = [read_controls(control) for control in controls]
     drawn = [samplers] if isinstance(samplers, str) else [*samplers]
+    for sampler in drawn:
+        arguments.one_of("samplers", sampler, SAMPLERS)
+    Sampler(next((sampler for sampler in drawn if sampler != PHILOX), PHILOX), replicates, scramble)
     for method, control, sampler in product(asked, sets, drawn):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
         if name == AUTO:
@@ -306,9 +311,12 @@ def compare(
             with without_jump_warnings():
                 estimators[name] = Estimator.of(request.change(method=method, control=control, **randomised))
         except (ParameterError, TraceError) as error:
-            if methods is not None:
-                raise
-            refused[name] = str(error)
+            refused[name], failed[shown(method)] = str(error), error
+        else:
+            applied.add(shown(method))
+    if methods is not None:
+        for error in [error for method, error in failed.items() if method not in applied]:
+            raise error
     if not estimators:
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
