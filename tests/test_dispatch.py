@@ -83,6 +83,14 @@ def test_a_call_of_many_rows_starts_once_for_each_where_the_backend_takes_one(fa
     assert made[10_000].costs["cpu"].start == fakes.cpu.start
 
 
+def test_replicates_of_points_count_as_rows(fakes):
+    fakes.numpy.start, fakes.cpu.averages_rows, fakes.cuda.missing = 1e-3, True, MISSING
+    rows = mg.Normal(np.zeros(100), 1.0, batch_ndim=1)
+    for q, replicates, backend in ((Q, 16, "numpy"), (Q, 4096, "cpu"), (rows, 4, "numpy"), (rows, 32, "cpu")):
+        n = 2 * replicates
+        assert mg.Estimator(np.sin, q, draws=n, sampler="sobol", replicates=replicates).backend == backend
+
+
 def estimator(backend="auto", draws=10**10):
     return mg.Estimator(np.sin, Q, backend=backend, draws=draws)
 

@@ -1,6 +1,7 @@
 """Importance sampling: draws of a proposal with weights, against closed forms; what is refused, and what may be."""
 
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -286,6 +287,9 @@ def test_controls_are_weighted_too():
         held_to(est, value, grad)
         assert plain.stderr**2 > gain * est.stderr**2
         assert est.effective_sample_size == plain.effective_sample_size
+    gains = plain.finished.stderr[:3] ** 2 / est.finished.stderr[:3] ** 2  # of value and gradient, not of the weight
+    low, high = map(float, re.search(r"by ([\d.]+) to ([\d.]+) \(gradient\)", str(est)).groups())
+    assert np.allclose([low, high], [gains[1:].min(), gains[1:].max()], rtol=0.2)
 
 
 def test_points_of_a_proposal():

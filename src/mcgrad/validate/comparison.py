@@ -154,7 +154,8 @@ class Comparison:
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
         for title, columns in (("gradient", grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
-            lines += ["", *aligned([(f"{title}{over}", *names), *rows])]
+            table = [(f"{title}{over}", *names), *rows]
+            lines += ["", *aligned(table if len(names) < len(table) else list(zip(*table, strict=True)))]
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
         lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
@@ -315,8 +316,9 @@ def compare(
         else:
             applied.add(shown(method))
     if methods is not None:
-        for error in [error for method, error in failed.items() if method not in applied]:
-            raise error
+        for method, why in failed.items():
+            if method not in applied:
+                raise why
     if not estimators:
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
