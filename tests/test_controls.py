@@ -396,7 +396,7 @@ def test_compare_shows_each_method_with_each_control():
     assert found["pathwise, linear"].variance.sum() < 0.5 * found["pathwise"].variance.sum()
     both = mg.compare(f, q, 8000, methods=["pathwise", "score"], controls=[None, "quadratic"], backend="numpy")
     assert list(both.refused) == ["score, quadratic"]
-    with pytest.raises(mg.ParameterError, match="^control: given 'quadratic' for the gradient in loc by 'score'"):
+    with pytest.raises(mg.ParameterError, match=r"^control: given 'quadratic' for the gradient in loc by 'score'"):
         mg.compare(f, q, 8000, methods=["pathwise", "score"], controls=["quadratic"], backend="numpy")
     assert both["pathwise, quadratic"].variance.sum() < 0.1 * both["pathwise"].variance.sum()
 
