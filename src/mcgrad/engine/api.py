@@ -30,28 +30,28 @@ def estimate(
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
     covariance: bool = False,
-    control: Any = None,
-    coefficients: str | None = None,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
-    seed: int = 0,
-    dtype: npt.DTypeLike | None = None,
-    backend: str = "auto",
-    threads: int | None = None,
-    progress: bool | Callable[[int], None] = False,
-    nonfinite: str = "propagate",
-    devices: Iterable[int] | None = None,
-    output: str = "host",
+    sampler: str = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
+    antithetic: bool = False,
+    control: Any = None,
+    coefficients: str | None = None,
+    proposal: Distribution | None = None,
     batched_params: str | Iterable[str] = (),
     batched_data: str | Iterable[str] = (),
     reduce: str | None = None,
     common_noise: bool = False,
-    proposal: Distribution | None = None,
-    antithetic: bool = False,
-    sampler: str = PHILOX,
-    replicates: int = REPLICATES,
-    scramble: str = SCRAMBLES[0],
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    nonfinite: str = "propagate",
+    backend: str = "auto",
+    threads: int | None = None,
+    devices: Iterable[int] | None = None,
+    output: str = "host",
+    progress: bool | Callable[[int], None] = False,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
 ) -> Estimate | BatchEstimate:
@@ -66,14 +66,16 @@ def estimate(
         An objective has its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
-    params, data, wrt, cotangent, covariance, control, coefficients, method, baseline, k, dtype, backend, threads
-        As for `Estimator`.
-    nonfinite, devices, output
-        As for `Estimator`.
-    batched_params, batched_data, reduce, common_noise, proposal, antithetic, sampler, replicates, scramble
-        As for `Estimator`.
+    params, data, wrt, cotangent, covariance, method, baseline, k
+        As for `Estimator`: what is estimated, and how the gradient is.
+    sampler, replicates, scramble, antithetic, control, coefficients, proposal
+        As for `Estimator`: what reduces the error of n draws.
+    batched_params, batched_data, reduce, common_noise
+        As for `Estimator`, of batches.
     seed : int
         0 <= seed < 2**64.
+    dtype, nonfinite, backend, threads, devices, output
+        As for `Estimator`.
     progress, rows, out
         As for a call of an `Estimator`.
 
@@ -101,26 +103,26 @@ def estimate(
         wrt=wrt,
         cotangent=cotangent,
         covariance=covariance,
-        control=control,
-        coefficients=coefficients,
         method=method,
         baseline=baseline,
         k=k,
-        dtype=dtype,
-        backend=backend,
-        threads=threads,
-        nonfinite=nonfinite,
-        draws=n,
-        devices=devices,
-        output=output,
+        sampler=sampler,
+        replicates=replicates,
+        scramble=scramble,
+        antithetic=antithetic,
+        control=control,
+        coefficients=coefficients,
+        proposal=proposal,
         batched_params=batched_params,
         batched_data=batched_data,
         reduce=reduce,
         common_noise=common_noise,
-        proposal=proposal,
-        antithetic=antithetic,
-        sampler=sampler,
-        replicates=replicates,
-        scramble=scramble,
+        dtype=dtype,
+        nonfinite=nonfinite,
+        backend=backend,
+        threads=threads,
+        draws=n,
+        devices=devices,
+        output=output,
     )
     return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)

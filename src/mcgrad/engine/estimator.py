@@ -57,13 +57,6 @@ class Estimator(Stops):
         front.
     covariance : bool
         Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
-    control : None, "auto", "linear", "quadratic", Control, or a list of the last three
-        Control variates, which leave the mean as it is and reduce the variance: see docs/variance.md. "linear" takes
-        the noise of a draw and its squares, "quadratic" f's second-order model about the mean of normal draws, a
-        `Control` a function whose mean is known. "auto" chooses "linear", "quadratic", both or none by a pilot.
-    coefficients : {"sample", "pilot"}, optional
-        Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
-        alone, without. Default: "sample", of a batch, where there is no other, "pilot".
     method : str or dict
         How the gradient is estimated: "pathwise", "score", "measure_valued" or "difference"; for objectives also "stl"
         and "dreg"; "auto" chooses, by a pilot, the one with the least variance for its work that is not biased. A dict
@@ -73,28 +66,30 @@ class Estimator(Stops):
         What is subtracted from f in a score function, to reduce the variance.
     k : int
         Draws that share their baselines, for "leave_one_out": n is then a multiple of k.
-    dtype : {"float32", "float64"}, optional
-        Default: the dtype that NumPy's promotion gives the inputs (Python floats are float64).
-    backend : str
-        "numpy", "cpu" or another that is registered, or "auto": the one with the least time by its own estimate, or the
-        next best where that one fails (with a `BackendWarning`).
-    threads : int, optional
-        Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
-        control groups), in each call. The result does not depend on it.
-    nonfinite : {"propagate", "omit", "raise"}
-        For draws whose value or gradient is not finite: "propagate" makes the components that are not finite NaN (and
-        the whole gradient of a number of the value that is not finite), "omit" leaves these draws out, "raise" raises a
-        NonFiniteError. They are counted in any case.
-    draws : int, optional
-        About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
-        are assumed that compiling does not count. The CPU backend compiles for such a call at once, or else in the
-        first call: one function for few draws, another for many.
-    devices : iterable of int, optional
-        For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
-        depend on them.
-    output : {"host", "device"}
-        Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
-        CUDA backend, which it then is).
+    sampler : {"philox", "sobol"}
+        What draws are made of: independent random numbers, or the points of a Sobol' sequence, randomised: then the
+        error falls faster, as about 1 / n for smooth f, and n is `replicates` times a power of two. See docs/sobol.md.
+    replicates : int
+        Of a point set: independent randomisations of n / replicates points each. Standard errors are those of their
+        means.
+    scramble : {"matrix", "owen"}
+        Of a point set: a random linear map of the digits with a digital shift (Matousek 1998), or Owen's nested uniform
+        scrambling, by hashing.
+    antithetic : bool
+        Whether draws come in pairs, the second with the noise of the first mirrored: -eps of normal noise, 1 - u of
+        uniform noise. A pair is one draw of the moments, and its noise is made once; n counts two, and is a multiple of
+        2. See docs/variance.md.
+    control : None, "auto", "linear", "quadratic", Control, or a list of the last three
+        Control variates, which leave the mean as it is and reduce the variance: see docs/variance.md. "linear" takes
+        the noise of a draw and its squares, "quadratic" f's second-order model about the mean of normal draws, a
+        `Control` a function whose mean is known. "auto" chooses "linear", "quadratic", both or none by a pilot.
+    coefficients : {"sample", "pilot"}, optional
+        Of control variates: by regression on the same draws, with a bias far below the standard error, or of a pilot
+        alone, without. Default: "sample"; of a batch "pilot", as there is no other.
+    proposal : Distribution, optional
+        What draws come from in place of q: importance sampling, with the mean of f(z) q(z) / proposal(z), for rare
+        events above all. Gradients in q's parameters are those of the weights, so that f may jump; those of the
+        proposal are fixed. It has to have density wherever f(z) q(z) is not zero. See docs/importance.md.
     batched_params, batched_data : str or iterable of str
         Names of the parameters that only f has, and of the data, that have batch axes in front, as many as q has (one
         where q has none): each row of the batch has its own. f sees one row's. Integers and booleans among them become
@@ -109,23 +104,28 @@ class Estimator(Stops):
     errors : bool
         Of a batch, whether gradients that are summed over the rows have standard errors. Without, these are NaN, and a
         step of training with many shared weights takes less time. With common noise they are there in any case.
-    proposal : Distribution, optional
-        What draws come from in place of q: importance sampling, with the mean of f(z) q(z) / proposal(z), for rare
-        events above all. Gradients in q's parameters are those of the weights, so that f may jump; those of the
-        proposal are fixed. It has to have density wherever f(z) q(z) is not zero. See docs/importance.md.
-    antithetic : bool
-        Whether draws come in pairs, the second with the noise of the first mirrored: -eps of normal noise, 1 - u of
-        uniform noise. A pair is one draw of the moments, and its noise is made once; n counts two, and is a multiple of
-        2. See docs/variance.md.
-    sampler : {"philox", "sobol"}
-        What draws are made of: independent random numbers, or the points of a Sobol' sequence, randomised: then the
-        error falls faster, as about 1 / n for smooth f, and n is `replicates` times a power of two. See docs/sobol.md.
-    replicates : int
-        Of a point set: independent randomisations of n / replicates points each. Standard errors are those of their
-        means.
-    scramble : {"matrix", "owen"}
-        Of a point set: a random linear map of the digits with a digital shift (Matousek 1998), or Owen's nested uniform
-        scrambling, by hashing.
+    dtype : {"float32", "float64"}, optional
+        Default: the dtype that NumPy's promotion gives the inputs (Python floats are float64).
+    nonfinite : {"propagate", "omit", "raise"}
+        For draws whose value or gradient is not finite: "propagate" makes the components that are not finite NaN (and
+        the whole gradient of a number of the value that is not finite), "omit" leaves these draws out, "raise" raises a
+        NonFiniteError. They are counted in any case.
+    backend : str
+        "numpy", "cpu" or another that is registered, or "auto": the one with the least time by its own estimate, or the
+        next best where that one fails (with a `BackendWarning`).
+    threads : int, optional
+        Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
+        control groups), in each call. The result does not depend on it.
+    draws : int, optional
+        About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
+        are assumed that compiling does not count. The CPU backend compiles for such a call at once, or else in the
+        first call: one function for few draws, another for many.
+    devices : iterable of int, optional
+        For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
+        depend on them.
+    output : {"host", "device"}
+        Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
+        CUDA backend, which it then is).
 
     Raises
     ------
@@ -156,28 +156,28 @@ class Estimator(Stops):
         wrt: str | Iterable[str] | None = None,
         cotangent: Any = None,
         covariance: bool = False,
-        control: Any = None,
-        coefficients: str | None = None,
         method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,
-        dtype: npt.DTypeLike | None = None,
-        backend: str = "auto",
-        threads: int | None = None,
-        nonfinite: str = "propagate",
-        draws: int | None = None,
-        devices: Iterable[int] | None = None,
-        output: str = "host",
+        sampler: str = PHILOX,
+        replicates: int = REPLICATES,
+        scramble: str = SCRAMBLES[0],
+        antithetic: bool = False,
+        control: Any = None,
+        coefficients: str | None = None,
+        proposal: Distribution | None = None,
         batched_params: str | Iterable[str] = (),
         batched_data: str | Iterable[str] = (),
         reduce: str | None = None,
         common_noise: bool = False,
         errors: bool = True,
-        proposal: Distribution | None = None,
-        antithetic: bool = False,
-        sampler: str = PHILOX,
-        replicates: int = REPLICATES,
-        scramble: str = SCRAMBLES[0],
+        dtype: npt.DTypeLike | None = None,
+        nonfinite: str = "propagate",
+        backend: str = "auto",
+        threads: int | None = None,
+        draws: int | None = None,
+        devices: Iterable[int] | None = None,
+        output: str = "host",
     ) -> None:
         options = Options(
             params=params,
@@ -185,28 +185,28 @@ class Estimator(Stops):
             wrt=wrt,
             cotangent=cotangent,
             covariance=covariance,
-            control=control,
-            coefficients=coefficients,
             method=method,
             baseline=baseline,
             k=k,
-            dtype=dtype,
-            backend=backend,
-            threads=threads,
-            nonfinite=nonfinite,
-            draws=draws,
-            devices=devices,
-            output=output,
+            sampler=sampler,
+            replicates=replicates,
+            scramble=scramble,
+            antithetic=antithetic,
+            control=control,
+            coefficients=coefficients,
+            proposal=proposal,
             batched_params=batched_params,
             batched_data=batched_data,
             reduce=reduce,
             common_noise=common_noise,
             errors=errors,
-            proposal=proposal,
-            antithetic=antithetic,
-            sampler=sampler,
-            replicates=replicates,
-            scramble=scramble,
+            dtype=dtype,
+            nonfinite=nonfinite,
+            backend=backend,
+            threads=threads,
+            draws=draws,
+            devices=devices,
+            output=output,
         )
         self._start(Derivation.of(Request(f, q, options)), options)
 
@@ -281,11 +281,11 @@ class Estimator(Stops):
         seed: int = 0,
         *,
         first: int = 0,
-        rows: Any = None,
         progress: bool | Callable[[int], None] = False,
+        rows: Any = None,
         stream: Any = None,
-        out: Mapping[str, Any] | None = None,
         cotangent: Any = None,
+        out: Mapping[str, Any] | None = None,
         first_replicate: int = 0,
         **changes: Any,
     ) -> Estimate | BatchEstimate:

@@ -43,28 +43,28 @@ class Options:
     wrt: str | Iterable[str] | None = None
     cotangent: Any = None
     covariance: bool = False
-    control: Any = None
-    coefficients: str | None = None
     method: MethodNames = PATHWISE.name
     baseline: str | None = None
     k: int = GROUP
-    dtype: npt.DTypeLike | None = None
-    backend: str = registry.AUTO
-    threads: int | None = None
-    nonfinite: str = "propagate"
-    draws: int | None = None
-    devices: Iterable[int] | None = None
-    output: str = "host"
+    sampler: str = PHILOX
+    replicates: int = REPLICATES
+    scramble: str = SCRAMBLES[0]
+    antithetic: bool = False
+    control: Any = None
+    coefficients: str | None = None
+    proposal: Distribution | None = None
     batched_params: str | Iterable[str] = ()
     batched_data: str | Iterable[str] = ()
     reduce: str | None = None
     common_noise: bool = False
     errors: bool = True
-    proposal: Distribution | None = None
-    antithetic: bool = False
-    sampler: str = PHILOX
-    replicates: int = REPLICATES
-    scramble: str = SCRAMBLES[0]
+    dtype: npt.DTypeLike | None = None
+    nonfinite: str = "propagate"
+    backend: str = registry.AUTO
+    threads: int | None = None
+    draws: int | None = None
+    devices: Iterable[int] | None = None
+    output: str = "host"
 
     def __post_init__(self) -> None:
         registry.check_name(self.backend)

@@ -216,44 +216,43 @@ def compare(
     methods: Iterable[str | Mapping[str, str]] | None = None,
     controls: Iterable[Any] = (None,),
     samplers: str | Iterable[str] = PHILOX,
-    replicates: int = REPLICATES,
-    scramble: str = SCRAMBLES[0],
     params: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
     k: int = GROUP,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
+    antithetic: bool = False,
+    coefficients: str | None = None,
+    proposal: Distribution | None = None,
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
     backend: str = "auto",
     threads: int | None = None,
-    batched_params: str | Iterable[str] = (),
-    batched_data: str | Iterable[str] = (),
-    proposal: Distribution | None = None,
-    antithetic: bool = False,
-    coefficients: str | None = None,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, cotangent, k, seed, dtype, backend, threads
-        As for `estimate`. n is rounded down to what every method can cut into its groups.
-    batched_params, batched_data, proposal, antithetic
-        As for `estimate`.
+    f, q, n, params, data, wrt, cotangent, k
+        As for `estimate`. n is rounded down to what every method can cut into its groups, and a sampler
+        into its points.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply. One that is named and applies with none of the controls
         and samplers raises the error of `estimate`.
     controls : iterable
         As `control` of `estimate`: each method has a row with each, ``controls=[None, "linear", "quadratic"]``, named
         as in "pathwise, linear". None is without control variates.
-    coefficients
-        As for `estimate`.
     samplers : str or iterable of str
         As `sampler` of `estimate`: each method is compared with each. With a point set all average n draws a few times,
         and the fastest counts. Of several the errors at n / 2, n / 4 ... are estimated, too: see `Row.errors`.
     replicates, scramble
         As for `estimate`, of point sets.
+    antithetic, coefficients, proposal, batched_params, batched_data, seed, dtype, backend, threads
+        As for `estimate`, the same for all.
 
     Returns
     -------
@@ -266,9 +265,8 @@ def compare(
     One pass over the draws, in a few pieces: each piece goes through every method before the next does, so that other
     load of the machine affects all methods alike. Every method has a kernel of its own, as in `estimate`, whose time
     includes the draws and f. The noise of q is the same for all; methods that average draws in groups number draws in
-    another way (docs/draws.md). The pilots of baselines and of control
-    variates are not in the times. "auto" as a method is refused: it is one
-    of the others.
+    another way (docs/draws.md). The pilots of baselines and of control variates are not in the times. "auto" as a
+    method is refused: it is one of the others.
 
     Of a batch the gradient is that of the sum of the values over the rows, and its variance the sum of the variances
     of all its components: those in parameters by row, of every row, and those in parameters that rows share. Each
@@ -287,11 +285,11 @@ def compare(
         backend=backend,
         threads=threads,
         draws=n,
-        batched_params=batched_params,
-        batched_data=batched_data,
-        proposal=proposal,
         antithetic=antithetic,
         coefficients=coefficients,
+        proposal=proposal,
+        batched_params=batched_params,
+        batched_data=batched_data,
     )
     request = Request(f, q, options)
     estimators: dict[str, Estimator] = {}

@@ -148,35 +148,35 @@ def verify(
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
+    sampler: str = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
+    antithetic: bool = False,
+    control: Any = None,
+    coefficients: str | None = None,
+    proposal: Distribution | None = None,
+    batched_params: str | Iterable[str] = (),
+    batched_data: str | Iterable[str] = (),
+    common_noise: bool = False,
     seed: int = 0,
     dtype: npt.DTypeLike | None = None,
     backends: str | Iterable[str] | None = None,
     step: float | None = None,
     components: int = 32,
-    batched_params: str | Iterable[str] = (),
-    batched_data: str | Iterable[str] = (),
-    common_noise: bool = False,
-    proposal: Distribution | None = None,
-    antithetic: bool = False,
-    control: Any = None,
-    coefficients: str | None = None,
-    sampler: str = PHILOX,
-    replicates: int = REPLICATES,
-    scramble: str = SCRAMBLES[0],
     rows: int = MOST,
 ) -> Verification:
     """Check what `estimate` gives for a problem, by other means.
 
     Parameters
     ----------
-    f, q, params, data, wrt, cotangent, method, baseline, k, seed, dtype
+    f, q, params, data, wrt, cotangent, method, baseline, k, antithetic, proposal
         As for `estimate`.
-    batched_params, batched_data, common_noise, proposal
-        As for `estimate`.
-    antithetic, control, coefficients
-        As for `Estimator`. With control variates the gradient of single draws is that with a pilot's coefficients.
     sampler, replicates, scramble
         As for `estimate`: what the backends are compared on. Finite differences have independent draws.
+    control, coefficients
+        As for `estimate`. With control variates the gradient of single draws is that with a pilot's coefficients.
+    batched_params, batched_data, common_noise, seed, dtype
+        As for `estimate`.
     n : int
         Draws on which the backends are compared, rounded down to what a run may have; for finite differences between
         4,000 and 20,000.
@@ -223,16 +223,16 @@ def verify(
         k=k,
         dtype=dtype,
         backend=REFERENCE,
-        batched_params=batched_params,
-        batched_data=batched_data,
-        common_noise=common_noise,
-        proposal=proposal,
-        antithetic=antithetic,
-        control=control,
-        coefficients=coefficients,
         sampler=sampler,
         replicates=replicates,
         scramble=scramble,
+        antithetic=antithetic,
+        control=control,
+        coefficients=coefficients,
+        proposal=proposal,
+        batched_params=batched_params,
+        batched_data=batched_data,
+        common_noise=common_noise,
     )
     return verified(Request(f, q, options), n, seed, backends, step, components, rows)
 
