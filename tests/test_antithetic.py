@@ -268,6 +268,8 @@ def test_draws_that_are_no_whole_pairs_are_refused(n, k, unit):
         estimator(antithetic="yes")
     with pytest.raises(mg.ParameterError, match=r"^antithetic: given True with sampler 'sobol'"):
         estimator(sampler="sobol")
+    with pytest.raises(mg.ParameterError, match=r"^nonfinite: given 'omit' with antithetic=True"):
+        estimator(nonfinite="omit")
 
 
 def test_results_say_that_draws_are_pairs():

@@ -344,6 +344,7 @@ def test_kernels_average_what_the_reference_does():
         ({"control": "cubic"}, 'control: given \'cubic\'; accepted: None, "auto", "linear"'),
         ({"control": ["linear", "linear"]}, "control: given two of the name 'linear'"),
         ({"control": "linear", "coefficients": "best"}, "coefficients: given 'best'"),
+        ({"control": "linear", "nonfinite": "omit"}, "nonfinite: given 'omit' with control variates"),
         ({"control": "linear", "antithetic": True}, "antithetic: given True with control variates"),
         ({"control": "linear", "covariance": True}, "covariance: given True with control variates"),
         ({"control": SQUARE, "method": "difference"}, "control: given Control.square. for the gradient in loc by"),
@@ -353,6 +354,20 @@ def test_kernels_average_what_the_reference_does():
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(mg.ParameterError, match=message):
         estimate(np.exp, mg.Normal(0.3, 1.2), 100, **options)
+
+
+@pytest.mark.parametrize(
+    ("mean", "message"),
+    [
+        (None, "mean: given None; accepted: the mean of h"),
+        (np.nan, "mean: given nan; accepted: finite numbers"),
+        ("x", "mean: given 'x'; accepted: a number"),
+        ({"a": 1.0, "b": [0.0, np.inf]}, r"mean\.b: given inf at \[1\]"),
+    ],
+)
+def test_a_mean_that_is_no_number_is_refused(mean, message):
+    with pytest.raises(mg.ParameterError, match=f"^{message}"):
+        mg.Control(np.sin, mean=mean)
 
 
 # --- auto ------------------------------------------------------------------------------------------------------------

@@ -139,6 +139,38 @@ def test_a_batch_has_one_proposal_or_one_a_row(backend):
         held_to(est, stats.norm.sf(ends), {"loc": stats.norm.pdf(ends), "scale": np.sum(ends * stats.norm.pdf(ends))})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "score", "baseline": "mean"},
+        {"control": mg.Control(lambda z: z[:2] ** 2, mean=lambda loc, scale: loc[:2] ** 2 + scale**2)},
+    ],
+)
+def test_tails_are_looked_for_in_rows_whose_pilots_compute_inputs(options):
+    loc = np.array([[0.1, 0.2, 0.0], [0.0, -0.3, 0.4]])
+    est = mg.estimate(
+        lambda z: np.sum(np.exp(0.3 * z)),
+        mg.Normal(loc, 1.0, batch_ndim=1),
+        4096,
+        proposal=mg.Normal(loc, 1.3, batch_ndim=1),
+        wrt="loc",
+        **options,
+        **NUMPY,
+    )
+    means = np.exp(0.3 * loc + 0.045)
+    held_to(est, means.sum(axis=1), {"loc": 0.3 * means})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_what_overflows_where_q_has_no_density_is_zero(backend, dtype):
+    given = {"proposal": mg.Cauchy(0.0, 1.0), "backend": backend, "dtype": dtype}
+    est = mg.estimate(lambda z: np.exp(0.3 * z), NORMAL, 2**17, **given)  # draws reach 1e5, exp(3e4) is infinite
+    mean = np.exp(0.045)
+    held_to(est, mean, {"loc": 0.3 * mean, "scale": 0.09 * mean})
+    assert est.nonfinite == 0
+
+
 def test_what_has_no_weights_is_refused():
     with pytest.raises(mg.ParameterError, match=r"^proposal: given 3; accepted: a distribution"):
         mg.estimate(beyond, NORMAL, N, proposal=3)
@@ -153,6 +185,8 @@ def test_what_has_no_weights_is_refused():
         mg.estimate(beyond, mg.Normal(np.zeros(2), 1.0, batch_ndim=1), N, proposal=rows)
     with pytest.raises(mg.ParameterError, match=r"^control: given 'quadratic' with a proposal"):
         mg.estimate(lambda z: z**2, NORMAL, N, proposal=HIGH, control="quadratic")
+    with pytest.raises(mg.ParameterError, match=r"^nonfinite: given 'omit' with a proposal"):
+        mg.estimate(beyond, NORMAL, N, proposal=HIGH, nonfinite="omit")
     with pytest.raises(mg.ParameterError, match=r"^high: given a parameter of Uniform that moves an end"):
         mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, wrt="high")
     est = mg.estimate(lambda z: z, mg.Uniform(0.0, 1.0), N, proposal=NORMAL, method="difference", **NUMPY)

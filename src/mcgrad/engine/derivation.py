@@ -134,6 +134,7 @@ class Derivation:
         if (plan.covariance, plan.antithetic, plan.weighted) != marks:
             plan = replace(plan, covariance=marks[0], antithetic=marks[1], weighted=marks[2])
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
+        refuse_with_omitted(options)
         controls: Controls | None = None
         if options.control:
             refuse_with_controls(options, batch)
@@ -240,6 +241,29 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
         raise ParameterError("coefficients", f"{SAMPLE!r} with control variates of a batch", repr(PILOT))
     if options.output == "device":
         raise ParameterError("output", "'device' with control variates", "'host', or control=None")
+
+
+def refuse_with_omitted(options: Options) -> None:
+    """Refuse what the draws that are left do not average, where those that are not finite are left out.
+
+    The mean of such draws is that of f given that it is finite only where draws are independent, and weigh the same:
+    means of controls are known of all draws, weights are of q and not of q where f is finite, and a pair is left out
+    for one of its two.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if options.nonfinite != "omit":
+        return
+    for name, given in (
+        ("control variates", bool(options.control)),
+        ("a proposal", options.proposal is not None),
+        ("antithetic=True", options.antithetic),
+    ):
+        if given:
+            accepted = '"propagate" or "raise": the mean of the draws that are left is another then'
+            raise ParameterError("nonfinite", f"'omit' with {name}", accepted)
 
 
 def _problem(

@@ -29,7 +29,7 @@ from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError, ParameterError, shown
 from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.noise_vars import keys_of
-from mcgrad.ir.spaces import Values, param
+from mcgrad.ir.spaces import RowInput, Values, param
 from mcgrad.noise import Shape
 from mcgrad.noise.rows import draws_of_row, first_of_row, seed_of
 from mcgrad.results.batch_estimate import BatchEstimate
@@ -73,6 +73,8 @@ class RowRunner:
             layout = self._components, self._over_rows
             self._common = CommonNoise(derived, self._batch, layout, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
+        inputs = {var.attrs for var in derived.program.equations() if isinstance(var.attrs, RowInput)}
+        self._by_row = self._batch.by_row | inputs  # with those that pilots compute
         self._tails = Tails(derived) if derived.components.weighted and not self._common else None
 
     @property
@@ -292,8 +294,8 @@ class RowRunner:
         warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
 
     def _of_row(self, values: Values, row: int) -> Values:
-        """Return the inputs of one row."""
-        return {name: x[row] if name in self._batch.by_row else x for name, x in values.items()}
+        """Return the inputs of one row, those of pilots among them."""
+        return {name: x[row] if name in self._by_row else x for name, x in values.items()}
 
     def _pilots(self, values: Values, rows: int, call: Call) -> dict[Any, Any]:
         """Return the inputs that pilots compute, with the rows on the first axis."""

@@ -220,10 +220,9 @@ class Problem:
         return apply("multiply", self._within(result), self.weight(inside))
 
     def _within(self, result: Var) -> Var:
-        """Return a result, and 0 where the density of q is: f may have no value there."""
+        """Return a result, and 0 where the weight is: f may have no value there, or an infinite one."""
         assert self.proposal
-        inside = self.proposal.inside(self.q, self._log_weight(self.fixed))
-        return result if inside is None else apply("where", inside, result, 0.0)
+        return apply("where", self.proposal.inside(self.weight(self.fixed)), result, 0.0)
 
     def _contracted(self, result: Var) -> Var:
         """Return the linear combination of the numbers of a result, where there is a cotangent."""

@@ -89,11 +89,14 @@ def flag(name: str, value: Any) -> bool:
 
 def cotangent(given: Any) -> dict[str, npt.NDArray[Any]] | None:
     """Return weights of what an integrand returns as float arrays, by dotted path; None where there are none."""
-    if given is None:
-        return None
-    if isinstance(given, Mapping) and not given:
-        raise ParameterError("cotangent", "an empty dict", "numbers of the shape of what f returns, or None")
-    with renamed(lambda name: f"cotangent.{name}" if name else "cotangent"):
+    return None if given is None else of_result("cotangent", given, "numbers of the shape of what f returns, or None")
+
+
+def of_result(name: str, given: Any, accepted: str) -> dict[str, npt.NDArray[Any]]:
+    """Return finite numbers in the form of what a function returns as float arrays, by dotted path."""
+    if given is None or (isinstance(given, Mapping) and not given):
+        raise ParameterError(name, "None" if given is None else "an empty dict", accepted)
+    with renamed(lambda path: f"{name}.{path}" if path else name):
         return {path: parameter(path, x, empty=True) for path, x in tree.flatten(given).items()}
 
 

@@ -34,7 +34,7 @@ class Control:
     Raises
     ------
     ParameterError
-        `h` is no function.
+        `h` is no function, or `mean` neither finite numbers nor a function.
 
     Notes
     -----
@@ -52,6 +52,8 @@ class Control:
             raise ParameterError("h", shown(h), "a function h(z, **params, **data) of one draw")
         if name is not None and (not isinstance(name, str) or not name or not name.isprintable()):
             raise ParameterError("name", shown(name), "a string of printable characters, not empty")
+        if not callable(mean):
+            arguments.of_result("mean", mean, "the mean of h: numbers of the shape that it returns, or a function")
         self.h, self.mean, self.name = h, mean, name or arguments.called(h)
 
     def __repr__(self) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.coverage import always_covers, refuse_other_kinds
+from mcgrad.distributions.coverage import refuse_other_kinds
 from mcgrad.distributions.draw import Draw
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs.objectives import Objective
@@ -89,6 +87,7 @@ class Proposal:
         ours = draw.log_density(q, self.p, own)
         return apply("subtract", ours, draw.log_density(self.p, self.p, self.params(known)))
 
-    def inside(self, q: Distribution, log_weight: Var) -> Var | None:
-        """Return whether a draw is in the support of q; None where all draws are known to be."""
-        return None if always_covers(q, self.p) else apply("not_equal", log_weight, -np.inf)
+    @staticmethod
+    def inside(weight: Var) -> Var:
+        """Return whether q has density at a draw: not outside its support, nor so far out that the weight is zero."""
+        return apply("not_equal", weight, 0.0)
