@@ -165,6 +165,8 @@ def test_wrong_fields_of_replicates_are_named(change, name):
     [
         ({"sampler": "halton"}, {}, "sampler: given 'halton'; accepted: 'philox' or 'sobol'"),
         ({"replicates": 1}, {}, "replicates: given 1; accepted: at least 2"),
+        ({"replicates": 0}, {}, "replicates: given 0; accepted: at least 2"),
+        ({"replicates": 1 << 17}, {}, "replicates: given 131072; accepted: a whole number"),
         ({"scramble": "none"}, {}, "scramble: given 'none'; accepted: 'matrix' or 'owen'"),
         ({"sampler": "philox", "replicates": 8}, {}, "replicates: given 8 with sampler 'philox'"),
         ({"sampler": "philox", "scramble": "owen"}, {}, "scramble: given 'owen' with sampler 'philox'"),
@@ -343,6 +345,12 @@ def test_samplers_are_compared():
     assert [text.get_text() for text in found.plot().axes[2].get_legend().get_texts()] == [
         f"{name}: slope {row.slope:.2f}" for name, row in rows.items()
     ]
+
+
+@pytest.mark.parametrize("name", ["samplers", "controls"])
+def test_a_comparison_of_none_is_refused(name):
+    with pytest.raises(mg.ParameterError, match=f"{name}: given none; accepted: at least one"):
+        mg.compare(bump, mg.Normal(LOC, SCALE), n=1024, **{name: []})
 
 
 def fitted_slope(f, q, sizes, **options):

@@ -46,10 +46,10 @@ class Sampler:
     def __post_init__(self) -> None:
         arguments.one_of("sampler", self.name, SAMPLERS)
         arguments.one_of("scramble", self.scramble, SCRAMBLES)
-        replicates = arguments.count("replicates", self.replicates, 1, MOST_REPLICATES)
-        if replicates == 1:
+        replicates = arguments.count("replicates", self.replicates, 0, MOST_REPLICATES)
+        if replicates < 2:
             accepted = "at least 2, as the standard error is that of the means of the replicates; 10 to 30 are usual"
-            raise ParameterError("replicates", "1", accepted)
+            raise ParameterError("replicates", f"{replicates}", accepted)
         object.__setattr__(self, "replicates", replicates)
         if self.name == PHILOX and (self.replicates, self.scramble) != (REPLICATES, SCRAMBLES[0]):
             given = f"{self.replicates} with sampler {self.name!r}" if self.replicates != REPLICATES else None
