@@ -185,6 +185,31 @@ def test_what_does_not_fit_is_refused(options, call, why):
     assert why in str(refused.value)
 
 
+def test_covariances_and_ratios_are_those_of_the_replicates():
+    def weighed(z):
+        return {"moment": np.exp(z[0]) * z[1] ** 2, "weight": np.exp(z[0])}
+
+    estimator = mg.Estimator(weighed, mg.Normal(np.ones(2), np.ones(2)), covariance=True, wrt=(), sampler="sobol")
+    found = [estimator(16 * 64, seed=seed) for seed in range(100)]
+    est = found[0]
+    np.testing.assert_allclose(est.covariance["moment"]["moment"], est.stderr["moment"] ** 2, rtol=1e-9)
+    np.testing.assert_allclose(est.covariance["weight"]["weight"], est.stderr["weight"] ** 2, rtol=1e-9)
+    mean = est.replicates.means[:, :2]
+    assert est.covariance["moment"]["weight"] == pytest.approx(np.cov(mean.T)[0, 1] / 16, rel=1e-9)
+    ratios = [mg.ratio(est["moment"], est["weight"]) for est in found]
+    z = np.array([(ratio.value - 2.0) / ratio.stderr for ratio in ratios])
+    assert abs(z.mean()) < 0.4
+    assert 0.7 < z.std() < 1.5
+    more = mg.Estimate.from_json(est.to_json()).merge(estimator(16 * 64, seed=0, first_replicate=16))
+    np.testing.assert_allclose(more.covariance["weight"]["weight"], more.stderr["weight"] ** 2, rtol=1e-9)
+
+
+def test_covariances_of_points_in_batches_are_refused():
+    q = mg.Normal(np.zeros((3, 2)), np.ones((3, 2)), batch_ndim=1)
+    with pytest.raises(mg.ParameterError, match="covariance: given True with sampler 'sobol' and a batch"):
+        mg.Estimator(lambda z: z, q, sampler="sobol", covariance=True)
+
+
 def test_points_of_common_noise_are_refused():
     q = mg.Normal(np.zeros((3, 2)), np.ones((3, 2)), batch_ndim=1)
     with pytest.raises(mg.ParameterError, match="sampler: given 'sobol' with common_noise=True"):

@@ -149,6 +149,9 @@ class Derivation:
         if sampler.is_point_set and batch and batch.common_noise:
             given = f"{sampler.name!r} with common_noise=True"
             raise ParameterError("sampler", given, "one of the two: rows then have shifts of their own")
+        if sampler.is_point_set and batch and options.covariance:
+            given = f"True with sampler {sampler.name!r} and a batch"
+            raise ParameterError("covariance", given, "estimates of single problems, or independent draws")
         if sampler.is_point_set:
             program = with_points(program, sampler.generator)
         inputs.own(frozenset(wide_inputs(program)))

@@ -37,8 +37,7 @@ def matrix(components: Components, vector: Float64Array, counts: ArrayLike) -> F
     With deviations d = f - r from a fixed point r near the mean it is (mean d_i d_j - mean d_i mean d_j) / (count - 1),
     which loses no digits to a mean that is far from zero, and in which r cancels.
     """
-    if not components.covariance:
-        raise ParameterError("covariance", "an estimate without it", "one made with covariance=True")
+    _check(components)
     count = components.values.stop
     numbers = vector[..., components.products]
     means, products = numbers[..., :count], np.empty((*numbers.shape[:-1], count, count))
@@ -49,6 +48,35 @@ def matrix(components: Components, vector: Float64Array, counts: ArrayLike) -> F
     with np.errstate(invalid="ignore", over="ignore"):
         found: Float64Array = (products - means[..., :, None] * means[..., None, :]) / degrees
     return found
+
+
+def matrix_of_replicates(components: Components, means: Float64Array) -> Float64Array:
+    """Return the covariance of the estimates of all numbers of the value, shape (K, K), from replicates' means.
+
+    Parameters
+    ----------
+    components : Components
+    means : array, shape (replicates, components)
+        Of all components, of the replicates that count.
+
+    Raises
+    ------
+    ParameterError
+        The estimate was not asked for a covariance.
+    """
+    _check(components)
+    count, numbers = len(means), means[:, components.values]
+    if count < 2:
+        return np.full((numbers.shape[1],) * 2, np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviations = numbers - numbers.mean(axis=0)
+        found: Float64Array = deviations.T @ deviations / (count * (count - 1))
+    return found
+
+
+def _check(components: Components) -> None:
+    if not components.covariance:
+        raise ParameterError("covariance", "an estimate without it", "one made with covariance=True")
 
 
 def nested_twice(square: Float64Array, shapes: Mapping[str, Shape]) -> Any:

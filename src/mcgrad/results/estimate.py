@@ -22,7 +22,7 @@ from mcgrad.noise.source import PHILOX
 from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.control import Controlled, described
-from mcgrad.results.covariance import matrix
+from mcgrad.results.covariance import matrix, matrix_of_replicates
 from mcgrad.results.flat import flat_gradient, flat_value, joined
 from mcgrad.results.format import (
     few_lines,
@@ -214,9 +214,16 @@ class Estimate(Result):
             components.value,
             moments.estimate[numbers],
             moments.stderr[numbers],
-            lambda: matrix(components, moments.estimate, moments.count),
+            self._covariance,
             gradients,
         )
+
+    def _covariance(self) -> Float64Array:
+        """Return the covariance of the numbers of the value: of replicates, of their means."""
+        if self.replicates:
+            return matrix_of_replicates(self.components, self.replicates.means[self.replicates.counts > 0])
+        moments = self.finished
+        return matrix(self.components, moments.estimate, moments.count)
 
     @property
     def effective_sample_size(self) -> float:

@@ -300,9 +300,9 @@ def compare(
     for sampler in drawn:
         arguments.one_of("samplers", sampler, SAMPLERS)
     Sampler(next((sampler for sampler in drawn if sampler != PHILOX), PHILOX), replicates, scramble)
-    for name, given in (("controls", sets), ("samplers", drawn)):
+    for option, given in (("controls", bool(sets)), ("samplers", bool(drawn))):
         if not given:
-            raise ParameterError(name, "none", "at least one")
+            raise ParameterError(option, "none", "at least one")
     for method, control, sampler in product(asked, sets, drawn):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
         if name == AUTO:
