@@ -300,8 +300,8 @@ def compare(
     for sampler in drawn:
         arguments.one_of("samplers", sampler, SAMPLERS)
     Sampler(next((sampler for sampler in drawn if sampler != PHILOX), PHILOX), replicates, scramble)
-    for option, given in (("controls", bool(sets)), ("samplers", bool(drawn))):
-        if not given:
+    for option, count in (("controls", len(sets)), ("samplers", len(drawn))):
+        if not count:
             raise ParameterError(option, "none", "at least one")
     for method, control, sampler in product(asked, sets, drawn):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
