@@ -334,6 +334,15 @@ def test_points_of_a_proposal():
     assert 5 < est.effective_sample_size < 50
 
 
+@pytest.mark.parametrize("loc", [0.3, np.array([0.3, -0.2])])
+def test_bounded_weights_of_points_are_worth_nearly_all_draws(loc):
+    q, n = mg.Normal(loc, 1.0, batch_ndim=np.ndim(loc)), 2**10
+    with_points = mg.estimate(np.sin, q, n, proposal=mg.Normal(0.0, 1.5), sampler="sobol", **NUMPY)
+    plain = mg.estimate(np.sin, q, n, proposal=mg.Normal(0.0, 1.5), **NUMPY)
+    assert np.all(with_points.effective_sample_size > 0.99 * n)
+    assert np.all(plain.effective_sample_size < 0.9 * n)
+
+
 def test_pairs_and_runs_that_stop():
     p = mg.Normal(0.5, 1.3)
     est = mg.estimate(lambda z: z**2, NORMAL, N, proposal=p, antithetic=True, covariance=True, **NUMPY)

@@ -278,7 +278,8 @@ class BatchEstimate(Result):
         self._check_weighted("effective_sample_size")
         where, moments = self.components.weight, self.moments
         means, norms = moments.means[:, where], moments.norms[:, where]
-        return of_weights(means, norms, moments.counts[:, None], self.group).reshape(self.batch_shape)
+        of_each = self.n // len(self.replicates) if self.replicates else self.group
+        return of_weights(means, norms, moments.counts[:, None], of_each).reshape(self.batch_shape)
 
     @property
     def draws_per_second(self) -> float:

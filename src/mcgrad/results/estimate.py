@@ -227,10 +227,15 @@ class Estimate(Result):
 
     @property
     def effective_sample_size(self) -> float:
-        """Draws of q that would average as well as those of a proposal, by the weights w alone: (sum w)^2 / sum w^2."""
+        """Draws of q that would average as well as those of a proposal, by the weights w alone: (sum w)^2 / sum w^2.
+
+        Of points by the scatter of the weights' mean over the replicates: where the weights are smooth and bounded that
+        is nearly all draws.
+        """
         self._check_weighted("effective_sample_size")
         where, moments = self.components.weight, self.moments
-        found = of_weights(moments.mean[where], moments.norm[where], moments.count, self.group)
+        of_each = self.n // len(self.replicates) if self.replicates else self.group
+        found = of_weights(moments.mean[where], moments.norm[where], moments.count, of_each)
         return float(found[0])
 
     @property

@@ -19,13 +19,14 @@ def of_weights(mean: Float64Array, norm: Float64Array, count: Any, group: int) -
     count : int or array
         Number of groups.
     group : int
-        Draws in a group, whose means are what varies: a single draw varies `group` times as much.
+        Draws in a group, or points in a replicate, whose means are what varies: a single draw varies `group` times as
+        much.
 
     Notes
     -----
     Kong, Liu and Wong 1994; Owen 2013, section 9.3. It is n / (1 + n v), with v the relative variance of the mean of
-    the weights: of draws that are averaged in groups, too, up to the error of v. Of pairs, which are not independent,
-    it is what v says of their mean.
+    the weights: of draws that are averaged in groups, too, up to the error of v. Of pairs and of points, which are not
+    independent, it is what v says of their mean.
     """
     with np.errstate(all="ignore"):
         spread = norm / mean
