@@ -239,7 +239,8 @@ def described(control: Controlled, moments: Moments, components: Components, of_
     names = ", ".join(control.names)
     how = "of the same draws" if control.coefficients == "sample" else "of a pilot"
     noun = "control variate" if len(control.names) == 1 else "control variates"
-    return f"{noun} {names}, coefficients {how}: variance divided by {' and by '.join(said) or '1'}"
+    points = ", points included" if replicates > 1 else ""
+    return f"{noun} {names}, coefficients {how}: variance divided by {' and by '.join(said) or '1'}{points}"
 
 
 def _range(gains: Float64Array) -> str:
