@@ -124,9 +124,9 @@ def test_what_does_not_merge_is_refused(call, why):
 
 
 def test_plain_draws_and_points_do_not_merge():
-    with pytest.raises(mg.MergeError, match="samplers: philox and sobol"):
+    with pytest.raises(mg.MergeError, match="samplers: independent draws and Sobol' points with a matrix scramble"):
         gaussian(sampler="philox")(2**10).merge(gaussian()(2**10, first=2**10))
-    with pytest.raises(mg.MergeError, match="samplers: sobol and sobol_owen"):
+    with pytest.raises(mg.MergeError, match="a matrix scramble and Sobol' points with Owen's scramble"):
         gaussian()(2**10).merge(gaussian(scramble="owen")(2**10, first=2**10))
 
 

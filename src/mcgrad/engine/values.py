@@ -143,8 +143,9 @@ class Inputs:
                 leaves = {name: value} if type(value) is np.ndarray and "." not in name else tree.flatten({name: value})
                 for path, leaf in leaves.items():
                     if path not in params:
-                        known = ", ".join([*self.q.params, *params, *self.data])
-                        raise ParameterError(path, "no name of a parameter or of data", known or "(there are none)")
+                        known = ", ".join([*self.q.params, *params, *self.data]) or "(there are none)"
+                        accepted = f"{known}; options of an Estimator are given when it is made"
+                        raise ParameterError(path, "no name of a parameter or of data", accepted)
                     ndim = self._batch_ndim(self._names[path])
                     others[path] = arguments.parameter(path, leaf, params[path].shape, ndim)
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q

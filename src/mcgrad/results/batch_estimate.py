@@ -14,7 +14,6 @@ from numpy.typing import DTypeLike, NDArray
 from mcgrad.errors import MergeError, ParameterError, shown
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.noise import Shape
-from mcgrad.noise.source import PHILOX
 from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
@@ -350,7 +349,7 @@ class BatchEstimate(Result):
             "parameters": self.order,
             "shared parameters": dict(self.shared),
             "noise": self.total is None,
-            "samplers": self.replicates.generator if self.replicates else PHILOX,
+            "samplers": self.replicates.points if self.replicates else "independent draws",
         }
 
     def _joined(self, late: Self) -> Ranges:

@@ -83,9 +83,9 @@ class Controlled:
     pilot: int
 
     @property
-    def kinds(self) -> tuple[tuple[str, ...], str]:
-        """What results that merge have in common."""
-        return self.names, self.coefficients
+    def kinds(self) -> str:
+        """What results that merge have in common, in words."""
+        return f"{', '.join(self.names)} (coefficients: {self.coefficients})"
 
     @property
     def size(self) -> int:

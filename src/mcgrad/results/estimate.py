@@ -18,7 +18,6 @@ from numpy.typing import DTypeLike, NDArray
 from mcgrad import tree
 from mcgrad.arrays import to_device
 from mcgrad.moments import Float64Array, Moments
-from mcgrad.noise.source import PHILOX
 from mcgrad.results import record
 from mcgrad.results.components import Components
 from mcgrad.results.control import Controlled, described
@@ -295,8 +294,8 @@ class Estimate(Result):
     # Merging
 
     @property
-    def _kinds_of_controls(self) -> Any:
-        return self.control.kinds if self.control else None
+    def _kinds_of_controls(self) -> str:
+        return self.control.kinds if self.control else super()._kinds_of_controls
 
     def merge(self, other: Estimate) -> Estimate:
         """Return the estimate over the draws of both.
@@ -327,7 +326,7 @@ class Estimate(Result):
         )
 
     def _kinds(self) -> dict[str, Any]:
-        return super()._kinds() | {"samplers": self.replicates.generator if self.replicates else PHILOX}
+        return super()._kinds() | {"samplers": self.replicates.points if self.replicates else "independent draws"}
 
     def _joined(self, late: Self) -> Ranges:
         mine, others = self.replicates, late.replicates

@@ -41,12 +41,17 @@ class Replicates:
     def __len__(self) -> int:
         return sum(stop - start for start, stop in self.numbers)
 
+    @property
+    def points(self) -> str:
+        """Which points they are, in words."""
+        scramble = "Owen's" if self.generator.endswith("_owen") else "a matrix"
+        return f"Sobol' points with {scramble} scramble"
+
     def line(self, n: int) -> str:
         """Say what standard errors are made of, where there are n draws in all."""
-        scramble = "Owen's scramble" if self.generator.endswith("_owen") else "a matrix scramble"
         of = f"{len(self)} replicates of {n // len(self):,} draws"
         rest = f"; {self.random:,} coordinates have no points, but independent random numbers" if self.random else ""
-        return f"Sobol' points with {scramble}: standard errors of {of}{rest}."
+        return f"{self.points}: standard errors of {of}{rest}."
 
     def draws_with(self, other: Replicates, mine: Ranges, others: Ranges) -> Ranges:
         """Return the draws of two estimates together, of which each has those given.

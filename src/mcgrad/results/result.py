@@ -197,9 +197,9 @@ class Result:
         }
 
     @property
-    def _kinds_of_controls(self) -> Any:
-        """Control variates and where their coefficients come from; None without any."""
-        return None
+    def _kinds_of_controls(self) -> str:
+        """Control variates and where their coefficients come from."""
+        return "none"
 
     def _joined(self, late: Self) -> Ranges:
         """Return the ranges of the draws of both; raises a MergeError where they share draws."""

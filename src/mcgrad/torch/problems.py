@@ -261,6 +261,9 @@ class Problem:
         if isinstance(q, Distribution):
             if self.static:
                 path, value = self.static[0]
+                if path not in q.shapes:
+                    accepted = f"any of {', '.join(q.shapes)}, the parameters of q, or an option that mcgrad.torch has"
+                    raise ParameterError(path, shown(value), accepted)
                 raise ParameterError(path, shown(value), "a tensor, a float or an array, as q is a distribution")
             return q.with_params(**given)
         if not callable(q):
