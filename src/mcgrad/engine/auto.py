@@ -299,4 +299,6 @@ def _reason(best: Method, ordered: Sequence[Method], trials: Mapping[Method, Tri
 
 
 def _times(ratio: float) -> str:
-    return "exact, infinitely" if not np.isfinite(ratio) else f"{ratio:.2g} times"
+    if not np.isfinite(ratio):
+        return "exact, infinitely"
+    return "about" if (rounded := f"{ratio:.2g}") == "1" else f"{rounded} times"
