@@ -35,7 +35,7 @@ def test_a_job_goes_on_from_its_checkpoint(folder, capsys):
     path.parent.mkdir()
     path.write_text(checkpoint.to_json(identity, seen[0]))
     assert main(["run", "job.toml", "--resume"]) == 0
-    assert f"resumed at {seen[0].place}" in capsys.readouterr().out
+    assert f"resumed at replicate {seen[0].rows} of 16" in capsys.readouterr().out
     assert numbers(right.from_json((folder / "results/job.json").read_text())) == numbers(right)
     assert not path.exists()
 

@@ -7,6 +7,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad import tree
+from mcgrad.jobs.states import from_fields, to_fields
 from mcgrad.noise.keys import Keys
 
 DIMENSION = 8
@@ -436,3 +437,24 @@ def test_coordinates_beyond_those_of_points_are_said():
     assert "3 coordinates have no points" in str(est)
     assert mg.Estimate.from_json(est.to_json()).replicates.random == 3
     assert abs(est.value - 2) < LEVEL * est.stderr
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_batch_goes_on_after_each_replicate(backend):
+    def scaled(z, w):
+        return bump(w * z)
+
+    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
+    estimator = mg.Estimator(scaled, q, params={"w": 1.0}, backend=backend, sampler="sobol", replicates=4)
+    states = []
+    whole = estimator.run(2**8, seed=4, watch=states.append)
+    assert [state.replicates for state in states] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for state in states[:3]:
+        again = estimator.run(2**8, seed=4, resume=from_fields(to_fields(state), 2**8, 3, "float64"))
+        for a, b in zip(numbers(whole), numbers(again), strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(mg.ParameterError, match="resume: given replicate 4"):
+        estimator.run(2**8, seed=4, resume=states[3])
+    done = []
+    estimator(2**8, seed=4, progress=done.append)
+    assert done == [0, 1, 2, 3]

@@ -77,7 +77,7 @@ def test_a_job_goes_on_from_its_checkpoint(folder, capsys, text):
     for state in (seen[0], seen[1], seen[len(seen) // 2], seen[-1]):
         path.write_text(checkpoint.to_json(identity, state))
         assert main(["run", "job.toml", "--resume"]) == 0
-        assert f"resumed at {state.place}\n" in capsys.readouterr().out
+        assert f"resumed at {identity.place(state)}\n" in capsys.readouterr().out
         found = type(right).from_json((folder / "results/job.json").read_text())
         assert numbers(found) == numbers(right)
         assert not path.exists()

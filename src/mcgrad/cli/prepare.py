@@ -125,8 +125,7 @@ def _left(job: Job) -> tuple[Complete | State | UntilState | None, str]:
         try:
             state = checkpoint.read(path, identity)
             _refuse_backend(job, path, state.backend)
-            last = f" of {job.n if isinstance(state, RunState) else identity.size:,}"
-            return state, f"resumed at {state.place}{'' if isinstance(state, UntilState) else last}"
+            return state, f"resumed at {identity.place(state)}"
         except ParameterError as error:
             note = f"starts anew: {_located(error, path)}"
     return None, note

@@ -57,6 +57,10 @@ class RowState:
         Of the next row, where some of its draws are done.
     seconds, backend
         As of a `RunState`.
+    replicates : (int, int), optional
+        Of a batch over points, how many replicates are done, and how many there are. All rows are then done in those;
+        `partial` has the moments of the means of replicates, and for its sums those of their totals, with the roots of
+        sums of squared deviations in the place of variances.
     """
 
     rows: int
@@ -64,10 +68,13 @@ class RowState:
     row: RunState | None
     seconds: float
     backend: str
+    replicates: tuple[int, int] | None = None
 
     @property
     def place(self) -> str:
         """Where the run is, as text."""
+        if self.replicates:
+            return f"replicate {self.replicates[0]:,}"
         return f"{f'{self.row.place} of ' if self.row else ''}row {self.rows:,}"
 
 
@@ -114,4 +121,6 @@ class Call:
         """Return how many draws are done: with a `RowState` those of all rows together."""
         if isinstance(state, RunState):
             return state.stop - self.first
+        if state.replicates:
+            return state.rows * self.n * state.replicates[0] // state.replicates[1]
         return state.rows * self.n + (state.row.stop - self.first if state.row else 0)

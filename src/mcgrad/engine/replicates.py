@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mcgrad.backends.base import Partial, RowPartial
 from mcgrad.engine.call import Call, RowState, State
@@ -26,6 +25,8 @@ from mcgrad.noise.replicates import seeds_of_replicates
 from mcgrad.results.replicates import ReplicateMeans
 from mcgrad.results.row_moments import RowMoments
 
+NONE = np.zeros(0)
+
 
 class Average(NamedTuple):
     """Means of the replicates, moments of these, with the time in seconds and the name of the backend."""
@@ -36,36 +37,59 @@ class Average(NamedTuple):
     backend: str
 
 
-def of_replicates(call: Call, count: int) -> Iterator[Call]:
-    """Yield the call for each of so many replicates of a batch."""
-    for seed in seeds_of_replicates(call.seed, call.first_replicate, count):
-        yield replace(call, seed=int(seed), first=call.first // count, n=call.n // count, watch=None)
+def of_replicates(call: Call, done: int, count: int) -> Iterator[Call]:
+    """Yield the call for each replicate of a batch but those that are done, of so many."""
+    for seed in seeds_of_replicates(call.seed, call.first_replicate, count)[done:]:
+        yield replace(call, seed=int(seed), first=call.first // count, n=call.n // count, watch=None, resume=None)
 
 
 class MeansOfReplicates:
-    """Moments of the means of replicates of a batch, to which each adds its own."""
+    """Moments of the means of replicates of a batch, to which each adds its own.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    count : int
+        Of all replicates.
+    begun : RowState, optional
+        Of an earlier run, after some of them.
+
+    Attributes
+    ----------
+    done : int
+    """
+
+    def __init__(self, count: int, begun: RowState | None = None) -> None:
+        self._count, self.done = count, 0
         self._rows: RowMoments | None = None
-        self._totals: list[Moments] = []
-        self._nonfinite: npt.NDArray[np.int64] | None = None
+        self._totals, self._nonfinite = Moments(0, NONE, NONE), np.zeros(0, np.int64)
+        if begun and begun.replicates:
+            partial, self.done = begun.partial, begun.replicates[0]
+            self._rows = RowMoments(partial.counts, partial.means, partial.norms, NONE, NONE)
+            self._totals, self._nonfinite = Moments(self.done, partial.totals, partial.variances), partial.nonfinite
 
     def add(self, found: Finished) -> None:
         """Take the means of one replicate: those of rows without a draw that counts are left out."""
-        moments, nothing = found.moments, np.zeros_like(found.moments.norms)
+        moments = found.moments
         counts = (moments.counts > 0).astype(np.int64)
-        none = np.zeros(0)
-        one = RowMoments(counts, moments.means, nothing, none, none)
+        one = RowMoments(counts, moments.means, np.zeros_like(moments.norms), NONE, NONE)
         self._rows = one if self._rows is None else self._rows.merge(one, 0.0)
-        self._totals.append(Moments(1, moments.totals, np.zeros_like(moments.totals)))
-        self._nonfinite = found.nonfinite if self._nonfinite is None else self._nonfinite + found.nonfinite
+        self._totals = self._totals.merge(Moments(1, moments.totals, np.zeros_like(moments.totals)))
+        self._nonfinite = self._nonfinite + found.nonfinite if self.done else found.nonfinite
+        self.done += 1
+
+    def state(self, seconds: float, backend: str) -> RowState:
+        """Return the state of the run."""
+        assert self._rows is not None
+        rows, totals = self._rows, self._totals
+        sums = totals.mean, totals.norm, np.zeros_like(totals.mean)
+        partial = RowPartial(rows.counts, rows.means, rows.norms, self._nonfinite, *sums)
+        return RowState(len(rows.counts), partial, None, seconds, backend, (self.done, self._count))
 
     @property
     def finished(self) -> Finished:
         """The moments."""
         assert self._rows is not None
-        assert self._nonfinite is not None
-        totals, rows = Moments.combine(self._totals), self._rows
+        totals, rows = self._totals, self._rows
         variances = np.square(totals.stderr)
         degrees = np.full(len(totals.mean), totals.count - 1.0)
         moments = RowMoments(rows.counts, rows.means, rows.norms, totals.mean, variances, degrees)

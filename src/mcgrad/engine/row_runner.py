@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.engine.call import Call, RowState, State
+from mcgrad.engine.call import Call, RowState, RunState, State
 from mcgrad.engine.common_noise import CommonNoise, Together
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
@@ -238,12 +238,17 @@ class RowRunner:
         self, values: Values, numbers: npt.NDArray[np.int64], call: Call
     ) -> tuple[Finished, float, str]:
         """Return the moments of the means of replicates, with the time of all."""
-        means, times, backends = MeansOfReplicates(), 0.0, set()
-        for own in of_replicates(call, self._derived.sampler.replicates):
+        begun, count = call.resume, self._derived.sampler.replicates
+        assert not isinstance(begun, RunState)
+        means = MeansOfReplicates(count, begun)
+        times, backends = (begun.seconds, {begun.backend}) if begun else (0.0, set())
+        for own in of_replicates(call, means.done, count):
             found, seconds, backend = self._once(values, numbers, own)
             means.add(found)
             times += seconds
             backends.add(backend)
+            if call.watch:
+                call.watch(means.state(times, backend))
         return means.finished, times, "+".join(sorted(backends))
 
     def _check(
@@ -257,15 +262,20 @@ class RowRunner:
     def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
         if self._derived.sampler.is_point_set:
-            return False
+            state, count = call.resume, self._derived.sampler.replicates
+            begun = state.replicates if isinstance(state, RowState) and state.rows == len(numbers) else None
+            return begun is not None and begun[1] == count and 0 < begun[0] < count
         if self._common:
             return self._common.resumes(call)
         values = {**values, **self._unknown(values, len(numbers))}  # ranges of rows do not depend on values
         return self._average.resumes(values, numbers, call)
 
     def rows_done(self, state: State, rows: int, call: Call) -> int:
-        """Return how many rows of a run are done; with common noise, as many as the draws that are done."""
-        return state.rows if isinstance(state, RowState) else rows * call.drawn(state) // call.n
+        """Return how many rows of a run are done; with common noise, or points, as many as the draws that are done."""
+        if isinstance(state, RowState):
+            done, count = state.replicates or (1, 1)
+            return state.rows * done // count
+        return rows * call.drawn(state) // call.n
 
     def numbers(self, call: Call, rows: Any) -> npt.NDArray[np.int64]:
         """Return the numbers of the rows, of the batch shape; raises as `inputs`."""

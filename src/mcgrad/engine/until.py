@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mcgrad.engine.accuracy import Accuracy, accuracy
-from mcgrad.engine.call import Call, State
+from mcgrad.engine.call import Call, RowState, State
 from mcgrad.errors import ToleranceWarning, user_level
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
@@ -107,6 +107,8 @@ class Looks:
         if state.state is None:
             return done
         call = self.range_after(state.looks)
+        if isinstance(state.state, RowState) and state.state.replicates:
+            return done + call.drawn(state.state)
         return done + replace(call, first=call.first // self.replicates, n=call.n // self.replicates).drawn(state.state)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad import __version__
-from mcgrad.engine.call import Call, State
+from mcgrad.engine.call import Call, RowState, RunState, State
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.until import Looks, UntilState
 from mcgrad.errors import renamed
@@ -61,6 +61,14 @@ class Identity:
             return self.looks.drawn(state)
         return Call(self.seed, 0, self.n).drawn(state)
 
+    def place(self, state: State | UntilState) -> str:
+        """Return where a run is in a state, as text."""
+        if isinstance(state, UntilState):
+            return state.place
+        replicates = state.replicates if isinstance(state, RowState) else None
+        last = replicates[1] if replicates else self.n if isinstance(state, RunState) else self.size
+        return f"{state.place} of {last:,}"
+
     def expected(self, state: State | UntilState | None) -> int:
         """Return with how many draws the run is expected to end."""
         if self.looks is None:
@@ -104,6 +112,10 @@ class PointIdentity(Identity):
         if isinstance(state, UntilState):
             return super().drawn(state)
         return Call(self.seed, 0, self.n // self.replicates).drawn(state)
+
+    def place(self, state: State | UntilState) -> str:
+        """Return where a run is in a state, as text: its rows are replicates."""
+        return super().place(state).replace("row", "replicate")
 
     @property
     def size(self) -> int:

@@ -11,12 +11,14 @@ from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.engine.call import RowState, RunState, State
 from mcgrad.engine.until import UntilState
 from mcgrad.errors import ParameterError, renamed, shown
+from mcgrad.inputs.sampler import MOST_REPLICATES
 from mcgrad.results import record
 from mcgrad.results.files import result_of
 from mcgrad.results.packed import pack, unpack
 
 OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/4", "mcgrad.Checkpoint/rows/1"  # formats, by the kind of the state
 OF_LOOKS = "mcgrad.Checkpoint/until/1"
+DONE = "replicates_done"  # of a batch over points: how many, and how many there are
 BY_ROW, SUMS = ("counts", "means", "norms", "nonfinite"), ("totals", "variances", "degrees")
 
 
@@ -40,6 +42,7 @@ def to_fields(state: State | UntilState) -> dict[str, Any]:
         "done": state.rows,
         "partial": {name: pack(x) for name, x in arrays.items()},
         "row": None if state.row is None else _of_draws(state.row),
+        **({DONE: list(state.replicates)} if state.replicates else {}),
     }
 
 
@@ -112,7 +115,17 @@ def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
         if done == rows or not isinstance(row, Mapping):
             raise ParameterError("row", shown(row), "null, or an object with the state of the next row")
         row = _run_state(row, n, dtype, seconds, backend)
-    return RowState(done, partial, row, seconds, backend)
+    return RowState(done, partial, row, seconds, backend, _replicates(fields.get(DONE)))
+
+
+def _replicates(given: Any) -> tuple[int, int] | None:
+    """Return how many replicates are done, and how many there are."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != 2:
+        raise ParameterError(DONE, shown(given), "two whole numbers: those done, and all")
+    count = record.integer(DONE, given[1], 2, MOST_REPLICATES)
+    return record.integer(DONE, given[0], 1, count), count
 
 
 def _run_state(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, backend: Any) -> RunState:
