@@ -20,6 +20,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
     """Return the text of `Estimator.explain`."""
     running, program, plan = dispatched.running, derived.program, derived.plan
     reason = f" ({plan.reason})" if plan.reason else ""
+    gradient = f"gradient by {plan.method}" if derived.wrt else "the value alone"
     return "\n".join(
         [
             f"backend: {running.backend.name} ({dispatched.reason()})",
@@ -29,7 +30,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             *([f"draws: from {derived.proposal}, with the weights q / proposal"] if derived.proposal else []),
             *([f"sampler: {derived.sampler}"] if derived.sampler.is_point_set else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
-            f"gradient by {plan.method}{', in antithetic pairs' * plan.antithetic}{reason}",
+            f"{gradient}{', in antithetic pairs' * plan.antithetic}{reason}",
             *([controls_line(derived.controls)] if derived.controls else []),
             "",
             str(program),

@@ -15,6 +15,7 @@ from mcgrad.system.printable import line
 
 MOST_LINES, EDGE = 24, 10  # a table has at most so many lines; a longer one shows so many at either end
 NORMAL_95, MANY = 1.959963984540054, 1000  # what Student's t differs from by 0.1%, from so many degrees of freedom on
+SMALL = 1e-6  # numbers below it are printed with an exponent
 FEW = 10  # degrees of freedom below which a standard error has a relative error of a quarter, or nearly
 
 
@@ -58,7 +59,7 @@ def _digits(mean: float, error: float, reach: float) -> tuple[str, str, str]:
     if error < math.ulp(mean):
         return f"{mean:.17g}", f"{error:.2g}", ""  # all the digits that a float has
     decimals = 1 - math.floor(math.log10(error))
-    if decimals <= 12 and max(abs(mean), error) < 1e9:
+    if decimals <= 12 and SMALL <= max(abs(mean), error) < 1e9:
         decimals = max(decimals, 0)
         return f"{mean:z.{decimals}f}", f"{error:.{decimals}f}", f"[{low:z.{decimals}f}, {high:z.{decimals}f}]"
     digits = min(max(decimals + math.floor(math.log10(max(abs(low), abs(high)))), 1), 17)
