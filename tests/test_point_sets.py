@@ -327,7 +327,7 @@ def test_batches_of_other_replicates_merge():
     assert merged.n == 2**11
     assert (merged.moments.counts == 32).all()
     np.testing.assert_allclose(merged.value, (a.value + b.value) / 2, rtol=1e-12)
-    with pytest.raises(mg.MergeError, match="some are in both"):
+    with pytest.raises(mg.MergeError, match="over the same replicates"):
         a.merge(estimator(2**10, first=2**10))
 
 

@@ -328,3 +328,17 @@ def test_a_run_over_points_goes_on_from_any_state_and_reports_its_draws(points):
 def test_what_a_point_set_refuses(points, given, message):
     with pytest.raises(mg.ParameterError, match=message):
         points.until(0.1, **given)
+
+
+def test_a_batch_of_points_and_one_without_rows():
+    rows = mg.Normal(np.zeros((2, 1)), 1.0, batch_ndim=1)
+    made = mg.Estimator(lambda z: np.exp(z[0]), rows, sampler="sobol", backend="numpy")
+    with pytest.raises(mg.ParameterError, match=r"^sampler: given 'sobol' for a batch that runs until .* 'philox'"):
+        made.until(0.1)
+    with pytest.raises(mg.MergeError, match=r"of a batch over the same replicates: .* \(first_replicate=\)"):
+        made(64).merge(made(64, first=64))
+    assert made(64).merge(made(64, first_replicate=16)).n == 128
+    none = mg.Normal(np.zeros((0, 1)), 1.0, batch_ndim=1)
+    est = mg.Estimator(lambda z: np.exp(z[0]), none, backend="numpy").until(0.1, of="all")
+    assert est.stopping.reached
+    assert (est.value.shape, est.n) == ((0,), 4096)

@@ -102,14 +102,15 @@ def _parts(
     intervals = found.confidence_interval(rule.level)
     values, gradients = (tree.flatten(x) for x in (intervals.value, intervals.grad))
     order = of_rows.order if of_rows else tuple(found.components.shapes)
+    once = 1 if of_rows is None or of_rows.size else 0  # of what is summed: sums over no rows are exact
     for part in rule.parts:
         if part == VALUE:
-            rows = of_rows.size if of_rows and of_rows.reduce not in ("sum", "mean") else 1
+            rows = of_rows.size if of_rows and of_rows.reduce not in ("sum", "mean") else once
             yield VALUE, *_joined([*values.values()], rows), varies[""]
             continue
         names = order if part == GRAD else tree.select(order, [part], "of")
         own = [name for name in names if of_rows and name in found.components.shapes]
-        for some, rows in ((own, of_rows.size if of_rows else 1), ([x for x in names if x not in own], 1)):
+        for some, rows in ((own, of_rows.size if of_rows else 1), ([x for x in names if x not in own], once)):
             if some:
                 chosen = [gradients[path] for name in some for path in found.components.paths(name)]
                 yield part, *_joined(chosen, rows), any(varies[name] for name in some)
@@ -123,4 +124,4 @@ def _joined(ends: Sequence[Ends], rows: int) -> tuple[Float64Array, Float64Array
 
 
 def _by_row(x: Any, rows: int) -> npt.NDArray[np.float64]:
-    return np.asarray(x, np.float64).reshape(rows, -1)
+    return np.asarray(x, np.float64).reshape(rows, -1) if rows else np.zeros((0, 0))

@@ -153,6 +153,11 @@ class Stops(Runs):
         """
         sampler, batch = self.derived.sampler, self._runner.rows
         first = arguments.count("first", first, 0, arguments.MOST_DRAWS - 2 * self.group)
+        if sampler.is_point_set and batch:
+            accepted = "'philox', or calls with a number of draws: rows keep no means of replicates, to add points to"
+            raise ParameterError(
+                "sampler", f"{sampler.name!r} for a batch that runs until an error is reached", accepted
+            )
         if sampler.is_point_set and first:
             raise ParameterError("first", f"{first:,} with sampler {sampler.name!r}", "0: a run that stops is a net")
         most = MOST_POINTS * sampler.unit(self.group) if sampler.is_point_set else arguments.MOST_DRAWS

@@ -332,6 +332,11 @@ class BatchEstimate(Result):
         if not np.array_equal(self.rows, other.rows):
             raise MergeError("estimates of rows with different numbers")
         mine, others = early.replicates, late.replicates
+        if mine and others and mine.numbers == others.numbers:
+            raise MergeError(
+                "estimates of a batch over the same replicates: rows keep no means of each, so that what merges has "
+                "other replicates (first_replicate=) and the same points"
+            )
         return replace(
             early,
             replicates=mine.both(others) if mine and others else None,
