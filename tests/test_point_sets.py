@@ -367,6 +367,9 @@ def test_samplers_are_compared():
         assert row.errors[-1][1] == pytest.approx(np.linalg.norm(row.estimate.grad_stderr["loc"]))
     assert abs(rows["pathwise, philox"].slope + 0.5) < 0.05
     assert rows["pathwise, sobol"].slope < -0.7
+    header, *cells = [line.split()[-1] for line in str(found).splitlines()[2:5]]
+    assert header == "error"
+    assert cells == [f"{row.slope:.2f}" for row in found.rows]
     assert len(found.plot().axes) == 3
     assert [text.get_text() for text in found.plot().axes[2].get_legend().get_texts()] == [
         f"{name}: slope {row.slope:.2f}" for name, row in rows.items()

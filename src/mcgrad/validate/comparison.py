@@ -142,8 +142,13 @@ class Comparison:
         first, biased = self.rows[0].estimate, self.biased
         sound = [row for row in self.rows if row.method not in biased]
         least = min((row.error for row in sound if 0 < row.error < math.inf), default=1.0)
-        head = ("method", "variance", "time/draw", "efficiency", "relative")
-        table = [head, *(_summary(row, least, row.method in biased) for row in self.rows)]
+        table = [
+            ("method", "variance", "time/draw", "efficiency", "relative"),
+            *(_summary(row, least, row.method in biased) for row in self.rows),
+        ]
+        if any(math.isfinite(row.slope) for row in self.rows):
+            slopes = ["slope of error", *(f"{row.slope:.2f}" for row in self.rows)]
+            table = [(*cells, slope) for cells, slope in zip(table, slopes, strict=True)]
         replicates = any(isinstance(row.estimate, Estimate) and row.estimate.replicates for row in self.rows)
         draws, over = f"{first.n:,} draws" if replicates else f"the same {first.n:,} draws", ""
         if isinstance(first, BatchEstimate):
