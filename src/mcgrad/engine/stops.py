@@ -91,8 +91,8 @@ class Stops(Runs):
 
         Notes
         -----
-        A part whose components are all about zero is told from zero by no number of draws: it needs `atol`. As the run
-        may end at several looks, its intervals are at the level 1 - (1 - confidence) / 2: docs/until.md has the reason,
+        No number of draws reaches a relative tolerance of a part whose components are all zero: it needs `atol`. As the
+        run may end at several looks, its intervals are at the level 1 - (1 - confidence) / 2: docs/until.md has the reason,
         and measured coverages.
 
         Examples
