@@ -92,8 +92,8 @@ class Stops(Runs):
         Notes
         -----
         No number of draws reaches a relative tolerance of a part whose components are all zero: it needs `atol`. As the
-        run may end at several looks, its intervals are at the level 1 - (1 - confidence) / 2: docs/until.md has the reason,
-        and measured coverages.
+        run may end at several looks, its intervals are at the level 1 - (1 - confidence) / 2: docs/until.md has the
+        reason, and measured coverages.
 
         Examples
         --------
