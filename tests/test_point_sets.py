@@ -461,3 +461,15 @@ def test_a_batch_goes_on_after_each_replicate(backend):
     done = []
     estimator(2**8, seed=4, progress=done.append)
     assert done == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_short_replicates_go_on_from_the_states_of_a_run(backend):
+    estimator = mg.Estimator(bump, mg.Normal(LOCS[0], 1.0), sampler="sobol", replicates=64, backend=backend, threads=1)
+    states, n = [], 64 * 2**9
+    whole = estimator.run(n, 4, watch=states.append)
+    assert states
+    for state in states[:: max(len(states) // 3, 1)]:
+        assert state.row is None
+        assert estimator.resumes(state, n)
+        assert estimator.run(n, 4, resume=state).value == whole.value

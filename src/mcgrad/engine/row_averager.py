@@ -36,7 +36,7 @@ from mcgrad.engine.groups import Groups
 from mcgrad.engine.run import run
 from mcgrad.engine.threads import in_order, thread_count
 from mcgrad.errors import BackendError
-from mcgrad.ir.spaces import Values
+from mcgrad.ir.spaces import RowInput, Values
 from mcgrad.moments import Float64Array
 from mcgrad.noise.rows import first_of_row, seed_of
 
@@ -98,7 +98,7 @@ class RowAverager:
             return False
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         if not self._is_long(kernel, start, stop):
-            cut = self._bound(kernel, values, numbers).chunks(stop - start)
+            cut = self._bound(kernel, {**self._ones(values, len(numbers)), **values}, numbers).chunks(stop - start)
             return state.row is None and chunks.ends_at(cut, state.rows)
         if state.row is None:
             return True
@@ -106,6 +106,13 @@ class RowAverager:
             return False
         offset = self._offset(numbers[state.rows])
         return chunks.ends_at(kernel.chunks(offset + start, stop - start), offset + self._groups.of(state.row.stop))
+
+    def _ones(self, values: Values, rows: int) -> Values:
+        """Return ones for inputs that are not among the values: ranges of rows do not depend on them."""
+        missing = [var for var in self._dispatched.program.equations() if var.op == "input" and var.attrs not in values]
+        return {
+            var.attrs: np.ones((rows, *var.shape) if isinstance(var.attrs, RowInput) else var.shape) for var in missing
+        }
 
     def _on(self, running: Running, values: Values, numbers: Numbers, call: Call) -> RowAverage:
         kernel, resume = running.kernel, call.resume
