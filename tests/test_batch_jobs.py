@@ -181,7 +181,7 @@ def test_rows_without_a_batch_are_refused(folder, capsys):
     assert "job.toml, rows: given" in capsys.readouterr().err
 
 
-IDENTITY = BatchIdentity(40, 7, "float32", False, "0123", "0.1.0", [2, 2], "sum", "45", False)
+IDENTITY = BatchIdentity(40, 7, "float32", False, "0123", "0.1.0", [2, 2], "sum", "45", False, 1)
 PARTIAL = RowPartial(
     np.array([40, 39]),
     np.array([[0.1, np.nan], [-0.0, 1e-320]]),
