@@ -129,7 +129,7 @@ class ReplicateAverager:
     def drawn(self, state: State, call: Call) -> int:
         """Return how many draws are done."""
         assert isinstance(state, RowState)
-        return self._of_each(call).drawn(state)
+        return replace(call, n=call.n // self._sampler.replicates).drawn(state)
 
     def _of_each(self, call: Call) -> Call:
         """Return the call for each replicate."""

@@ -10,7 +10,10 @@ from mcgrad.noise.streams import REPLICATES
 
 
 def seeds_of_replicates(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
-    """Return the seeds of replicates first .. first + count - 1 of a seed, of which each makes a table of its own."""
+    """Return the seeds of replicates first .. first + count - 1 of a seed, of which each makes a table of its own.
+
+    That of a replicate is the first two words of its group in a stream of Philox (docs/draws.md).
+    """
     numbers = np.arange(first, first + count, dtype=np.uint64)
     low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, REPLICATES, 0, numbers, 4))
     return high << np.uint64(32) | low

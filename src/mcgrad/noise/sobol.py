@@ -30,7 +30,8 @@ import numpy.typing as npt
 
 from mcgrad.noise import philox
 from mcgrad.noise.directions import DIMENSIONS, directions
-from mcgrad.noise.streams import OWEN_KEYS, REPLICATES, ROW_SHIFTS, SCRAMBLES
+from mcgrad.noise.replicates import seeds_of_replicates
+from mcgrad.noise.streams import OWEN_KEYS, ROW_SHIFTS, SCRAMBLES
 
 Array = npt.NDArray[Any]
 Seed = int | npt.NDArray[np.uint64]  # of a replicate, or of several
@@ -46,7 +47,7 @@ _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], a
 
 
 def seed_of_replicate(seed: int, replicate: int) -> int:
-    """Return the seed of a replicate: the first two words of that group of a stream of Philox.
+    """Return the seed of a replicate, by its number: one of `seeds_of_replicates`.
 
     Parameters
     ----------
@@ -55,8 +56,7 @@ def seed_of_replicate(seed: int, replicate: int) -> int:
     replicate : int
         Its number, from 0 on.
     """
-    low, high, *_ = philox.words(seed, REPLICATES, 0, replicate, 4)
-    return int(high) << 32 | int(low)
+    return int(seeds_of_replicates(seed, replicate, 1)[0])
 
 
 def table(seed: Seed, coordinates: int, bits: int) -> Array:
