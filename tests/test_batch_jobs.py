@@ -191,7 +191,8 @@ PARTIAL = RowPartial(
     np.array([2.0]),
     np.array([77.0]),
 )
-ROW = RunState(16, np.array([0.5], np.float32), Partial(Moments(16, np.array([0.2]), np.array([1.0]))), 1.5, "cpu")
+ONE = Partial(Moments(16, np.array([0.2]), np.array([1.0])))
+ROW = RunState(16, np.array([0.5], np.float32), (ONE,), 1.5, "cpu")
 STATE = RowState(2, PARTIAL, ROW, 1.5, "cpu")
 
 
@@ -226,6 +227,14 @@ def test_wrong_fields_are_refused_though_the_digest_is_right(tmp_path, name, val
     path.write_text(json.dumps(signed(fields)))
     with pytest.raises(mg.ParameterError, match=f"^{path}, "):
         checkpoint.read(path, IDENTITY)
+
+
+def test_a_checkpoint_that_kept_all_draws_of_a_row_as_one_part_is_read(tmp_path):
+    path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
+    (part,) = fields["row"].pop("parts")
+    row = {**fields["row"], **part}
+    path.write_text(json.dumps(signed({**fields, "format": "mcgrad.Checkpoint/rows/1", "row": row})))
+    assert checkpoint.read(path, IDENTITY).row.partial.moments.mean.tolist() == [0.2]
 
 
 def test_a_checkpoint_that_was_written_before_there_were_batches_is_read(tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.base import Partial
+from mcgrad.backends.chunks import Cut, split
+from mcgrad.backends.numpy import NumpyKernel
 from mcgrad.engine.call import RunState
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.checkpoint import CheckpointWriter
@@ -19,7 +21,7 @@ from tests.estimators import KINDS, estimator
 IDENTITY = Identity(10**9, 2**64 - 1, "float32", False, "0123", "0.1.0")
 MOMENTS = Moments(12345, np.array([0.1, -0.0, np.nan, 1e-320]), np.array([1 / 3, 0.0, np.nan, np.inf]))
 SHIFT = np.array([0.1, -0.0, 1e-45, 3.0], np.float32)
-STATE = RunState(12345, SHIFT, Partial(MOMENTS, 3), 1.5, "numpy")
+STATE = RunState(12345, SHIFT, (Partial(MOMENTS, 3), None, Partial(MOMENTS, 3)), 1.5, "numpy")
 
 
 def numbers(estimate):
@@ -73,9 +75,11 @@ def test_every_bit_comes_back(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(checkpoint.to_json(IDENTITY, STATE))
     read = checkpoint.read(path, IDENTITY)
-    assert (read.stop, read.seconds, read.backend, read.partial.nonfinite) == (12345, 1.5, "numpy", 3)
-    kept = read.shift, read.partial.moments.mean, read.partial.moments.m2
-    for a, b in zip(kept, (SHIFT, MOMENTS.mean, MOMENTS.m2), strict=True):
+    low, middle, high = read.parts
+    assert (read.stop, read.seconds, read.backend, middle) == (12345, 1.5, "numpy", None)
+    assert low.nonfinite == high.nonfinite == 3
+    kept = read.shift, low.moments.mean, low.moments.norm, high.moments.mean, high.moments.norm
+    for a, b in zip(kept, (SHIFT, *2 * (MOMENTS.mean, MOMENTS.norm)), strict=True):
         assert (a.tobytes(), a.dtype) == (b.tobytes(), b.dtype)
 
 
@@ -98,11 +102,12 @@ def test_damage_is_refused(tmp_path):
 
 @pytest.mark.parametrize("value", [None, True, -1, 10**400, 1.5, "nan", "x", [], {}, [None], {"count": 1}])
 @pytest.mark.parametrize(
-    "name", ["stop", "shift", "seconds", "nonfinite", "backend", "moments", "mean", "norm", "count"]
+    "name", ["stop", "shift", "seconds", "parts", "nonfinite", "backend", "moments", "mean", "norm", "count"]
 )
 def test_fields_that_are_none_of_a_checkpoint_are_refused_though_the_digest_is_right(tmp_path, name, value):
     path, fields = tmp_path / "c.json", json.loads(checkpoint.to_json(IDENTITY, STATE))
-    inner = fields["moments"] if name in fields["moments"] else fields
+    part = fields["parts"][-1]
+    inner = next(each for each in (part["moments"], part, fields) if name in each)
     inner[name] = value
     path.write_text(json.dumps(strict_json.signed(fields)))
     if (name, value) in (("seconds", 1.5), ("backend", "x"), ("backend", "nan"), ("shift", [])):
@@ -129,6 +134,34 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, message):
     with pytest.raises(mg.ParameterError) as refused:
         checkpoint.read(path, replace(IDENTITY, **changes))
     assert str(refused.value).startswith(f"{path}, {message}")
+
+
+def earlier(state):
+    """The fields of a checkpoint of format 4, which kept all draws of a run as one part."""
+    fields = json.loads(checkpoint.to_json(IDENTITY, state))
+    ((last, *higher),) = (fields.pop("parts"),)
+    assert not higher
+    return strict_json.signed({**fields, **last, "format": "mcgrad.Checkpoint/4"})
+
+
+def test_a_checkpoint_of_format_4_is_read_where_no_span_had_ended(tmp_path, monkeypatch):
+    def short_chunks(kernel, first, n):
+        return split(n, first, 64, 1.0, Cut(most=64.0, least=64.0))
+
+    monkeypatch.setattr(NumpyKernel, "chunks", short_chunks)
+    path, run, seen, n = tmp_path / "c.json", estimator("scalar", backend="numpy"), [], 70 * 64
+    right = numbers(run.run(n, 3, watch=seen.append))
+    ends = [state.stop for state in seen]
+    base = run._kernel.chunks(0, n)
+    last = next(state for state in seen if base.level(state.stop) == 1)
+    before, after = (seen[ends.index(last.stop) + step] for step in (-1, 1))
+    identity = replace(IDENTITY, n=n, problem=run.fingerprint, dtype=run.dtype)
+    for state, goes_on in ((before, True), (replace(after, parts=(after.partial,)), False)):
+        path.write_text(json.dumps(strict_json.signed({**earlier(state), **vars(identity)})))
+        read = checkpoint.read(path, identity)
+        assert run.resumes(read, n) == goes_on
+        if goes_on:
+            assert numbers(run.run(n, 3, resume=read)) == right
 
 
 def test_a_checkpoint_of_an_earlier_format_is_refused(tmp_path):

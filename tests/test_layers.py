@@ -21,6 +21,7 @@ LAYERS = """
     inputs
     gradients
     backends
+    tasks
     engine
     validate jax torch
     jobs

@@ -66,7 +66,7 @@ def test_states_at_other_places_are_refused():
     run, states = made(loc=LOC[:3], backend="numpy"), []
     run.run(40, watch=states.append)
     assert states[-1].place == "row 3"
-    begun = replace(states[0], row=RunState(16, np.zeros(0), Partial(Moments.of(np.zeros((8, 0)))), 0.0, "numpy"))
+    begun = replace(states[0], row=RunState(16, np.zeros(0), (Partial(Moments.of(np.zeros((8, 0)))),), 0.0, "numpy"))
     with pytest.raises(mg.ParameterError, match=r"^resume: given draw 16 of row 1; accepted: a draw at which a chunk"):
         run.run(40, resume=begun)
     with pytest.raises(mg.ParameterError, match=r"^resume: given row 3; accepted: "):

@@ -18,6 +18,7 @@ from mcgrad.engine.call import RunState
 from mcgrad.engine.run import run
 from mcgrad.moments import Moments
 from mcgrad.reals import MOST_DRAWS
+from mcgrad.tasks.fold import total
 from tests.estimators import estimator
 
 FAR = 10**14  # draws, of which a list of the chunks takes gigabytes
@@ -116,10 +117,11 @@ def test_a_run_goes_on_in_the_middle_of_very_many_chunks_at_once():
     """What comes before is neither listed nor gone through."""
     chunks = split(FAR, 0, 512, 80.0)
     start, stop = next(chunks.after(FAR // 2 // chunks.step * chunks.step))
-    state, seen = RunState(start, *Counting(9).shift(0, 0, start, False), 0.0, "counting"), []
+    shift, half = Counting(9).shift(0, 0, start, False)
+    state, seen = RunState(start, shift, (half,), 0.0, "counting"), []
 
-    def watch(draw, shift, total):
-        seen.append((draw, total.moments.count))
+    def watch(draw, shift, parts):
+        seen.append((draw, total(parts).moments.count))
         raise StopError
 
     with pytest.raises(StopError):
@@ -161,5 +163,5 @@ def test_a_backend_whose_chunks_are_listed_or_come_one_by_one(made, monkeypatch)
 def test_our_backends_make_them_one_by_one(backend):
     run_of_ours = estimator("scalar", "float32", backend)
     assert isinstance(run_of_ours._kernel.chunks(0, FAR), Chunks)
-    state = RunState(FAR // 3, np.zeros(0), Partial(Moments.of(np.zeros((1, 0)))), 0.0, backend)
+    state = RunState(FAR // 3, np.zeros(0), (Partial(Moments.of(np.zeros((1, 0)))),), 0.0, backend)
     assert peak(lambda: run_of_ours.resumes(state, FAR)) < 1e5

@@ -33,6 +33,10 @@ class Partial:
     moments: Moments
     nonfinite: int = 0
 
+    def merge(self, later: Partial) -> Partial:
+        """Return the moments of these draws and of later ones together."""
+        return Partial(self.moments.merge(later.moments), self.nonfinite + later.nonfinite)
+
 
 class Bound(Protocol):
     """A compiled Program with values for its inputs: ready to average."""

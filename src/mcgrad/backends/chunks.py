@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 Chunk = tuple[int, int]  # first draw, end
+RADIX = 64  # parts of a span
 
 
 class Chunks:
@@ -14,6 +15,10 @@ class Chunks:
 
     They end at the end of the first chunk, then at the multiples of a step, and at the end of the draws; those that
     would be longer than the longest allowed are cut further, from the last block before their start.
+
+    A *span* of level l is the chunks between two consecutive multiples of step * RADIX**l, counted from the last
+    multiple of the step that is not beyond the first draw; the first span of a level begins with the first draw. A
+    chunk is of level 0. Moments are merged span by span (`tasks.fold`).
 
     Parameters
     ----------
@@ -47,11 +52,56 @@ class Chunks:
         """Whether a chunk ends at a draw."""
         return self.first < draw <= self.stop and self._end(draw - 1) == draw
 
+    def level(self, stop: int) -> int:
+        """Return how many levels of spans end where a chunk ends."""
+        count, rest = divmod(stop - self._base, self.step * RADIX)
+        if rest or not count:
+            return 0
+        level = 1
+        while count % RADIX == 0:
+            count, level = count // RADIX, level + 1
+        return level
+
+    def open_levels(self, stop: int) -> tuple[bool, ...]:
+        """Return of which levels there are spans that end at or before a draw and belong to a span that does not.
+
+        Parameters
+        ----------
+        stop : int
+            The end of a chunk.
+        """
+        count, rest = divmod(stop - self._base, self.step * RADIX)
+        found = [rest > 0]
+        while count:
+            count, digit = divmod(count, RADIX)
+            found.append(digit > 0)
+        return tuple(found)
+
+    def spans(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the longest spans between two ends of chunks, in order: first draw, end and level of each."""
+        while start < stop:
+            end, level = self._end(start), 0
+            while (wider := self._span_end(start, level + 1)) and wider <= stop:
+                end, level = wider, level + 1
+            yield start, end, level
+            start = end
+
+    def _span_end(self, start: int, level: int) -> int:
+        """Return where the span of a level ends that begins at a draw; 0 where none does."""
+        width = self.step * RADIX**level
+        count, rest = divmod(start - self._base, width)
+        return self._base + (count + 1) * width if not rest or start == self.first else 0
+
     def scaled(self, factor: int) -> Chunks:
         """Return the same chunks of draws that are `factor` draws each."""
         most = None if self.most is None else self.most * factor
         first, stop, head, step, block = (x * factor for x in (self.first, self.stop, self.head, self.step, self.block))
         return Chunks(first, stop, head, step, block, most)
+
+    @property
+    def _base(self) -> int:
+        """From where the multiples of spans count."""
+        return self.first // self.step * self.step
 
     def _end(self, draw: int) -> int:
         """Return where the chunk ends that a draw is in."""
@@ -130,3 +180,22 @@ def after(chunks: Iterable[Chunk], start: int) -> Iterator[Chunk]:
 def ends_at(chunks: Iterable[Chunk], draw: int) -> bool:
     """Whether one of some chunks ends at a draw."""
     return chunks.ends_at(draw) if isinstance(chunks, Chunks) else any(stop == draw for _, stop in chunks)
+
+
+def level(chunks: Iterable[Chunk], stop: int) -> int:
+    """Return how many levels of spans end where a chunk ends: none in chunks that are listed."""
+    return chunks.level(stop) if isinstance(chunks, Chunks) else 0
+
+
+def open_levels(chunks: Iterable[Chunk], stop: int) -> tuple[bool, ...]:
+    """Return of which levels spans are merged at the end of a chunk, but not yet those of the level above."""
+    return chunks.open_levels(stop) if isinstance(chunks, Chunks) else (True,)
+
+
+def spans(chunks: Iterable[Chunk], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the longest spans between two ends of chunks, in order: first draw, end and level of each."""
+    if isinstance(chunks, Chunks):
+        yield from chunks.spans(start, stop)
+        return
+    for begin, end in takewhile(lambda chunk: chunk[0] < stop, after(chunks, start)):
+        yield begin, end, 0

@@ -51,8 +51,7 @@ class RowByRow:
             if shift is None:
                 shift, total = bound.shift(seed, begin, end, omit)
                 continue
-            part = bound.partial(shift, seed, begin, end, omit)
-            total = Partial(total.moments.merge(part.moments), total.nonfinite + part.nonfinite)
+            total = total.merge(bound.partial(shift, seed, begin, end, omit))
         return total
 
 

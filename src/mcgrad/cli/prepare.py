@@ -137,7 +137,7 @@ def _continued(job: Job, state: State | UntilState, note: str) -> tuple[Estimato
         estimator = job.estimator(state.backend)
         if not job.resumes(estimator, state):
             given = f"{state.stop:,}" if isinstance(state, RunState) else state.place
-            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", given, "the end of a chunk")
+            raise ParameterError(f"{checkpoint.path_for(job.out)}, stop", given, "the end of a chunk, merged as now")
         return estimator, note
     except (BackendError, ParameterError) as error:
         return None, f"starts anew: {_located(error, checkpoint.path_for(job.out))}"

@@ -11,16 +11,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
-from mcgrad.backends import chunks
 from mcgrad.backends.base import Kernel, Partial, Shift, loaded, suited
 from mcgrad.engine.call import Call, RowState, RunState, Watch
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
-from mcgrad.engine.run import AfterChunk, run
+from mcgrad.engine.run import AfterChunk, resumes, run
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
+from mcgrad.tasks.fold import Parts
 
 
 class Average(NamedTuple):
@@ -66,8 +66,9 @@ class Averager:
     def resumes(self, call: Call) -> bool:
         """Return whether a run goes on from the state of a call: one chunk of its draws ends there."""
         kernel = suited(self._dispatched.running.kernel, self._groups.of(call.n))
-        state, cut = call.resume, self._groups.chunks(kernel, call.first, call.n)
-        return isinstance(state, RunState) and chunks.ends_at(cut, state.stop)
+        return isinstance(call.resume, RunState) and resumes(
+            self._groups.chunks(kernel, call.first, call.n), call.resume
+        )
 
     def _on(self, running: Running, values: Values, call: Call) -> Average:
         kernel, name, resume = loaded(running.kernel, self._groups.of(call.n)), running.backend.name, call.resume
@@ -87,7 +88,7 @@ class Averager:
 
 
 def _timed(watch: Watch, start: float, backend: str) -> AfterChunk:
-    def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
-        watch(RunState(stop, shift, total, time.perf_counter() - start, backend))
+    def after_chunk(stop: int, shift: Shift, parts: Parts) -> None:
+        watch(RunState(stop, shift, parts, time.perf_counter() - start, backend))
 
     return after_chunk

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.noise.rows import Seeds
+from mcgrad.tasks.fold import Parts, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class RunState:
         The next draw: a chunk ends here.
     shift : array
         About which the sums of all chunks after the first are taken.
-    partial : Partial
-        Over all draws before `stop`.
+    parts : tuple of Partial or None
+        What is merged of the draws before `stop`: the state of a `Fold`.
     seconds : float
         Wall-clock time so far.
     backend : str
@@ -33,9 +34,14 @@ class RunState:
 
     stop: int
     shift: Shift
-    partial: Partial
+    parts: Parts
     seconds: float
     backend: str
+
+    @property
+    def partial(self) -> Partial:
+        """Over all draws before `stop`."""
+        return total(self.parts)
 
     @property
     def place(self) -> str:

@@ -33,12 +33,13 @@ from mcgrad.backends.row_by_row import RowByRow, by_row, together
 from mcgrad.engine.call import Call, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.groups import Groups
-from mcgrad.engine.run import run
+from mcgrad.engine.run import resumes, run
 from mcgrad.engine.threads import in_order, thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import RowInput, Values
 from mcgrad.moments import Float64Array
 from mcgrad.noise.rows import first_of_row, seed_of
+from mcgrad.tasks.fold import Parts
 
 MANY = 16  # chunks of draws in a row, from which on a row is spread over all threads
 
@@ -105,7 +106,8 @@ class RowAverager:
         if state.rows == len(numbers):
             return False
         offset = self._offset(numbers[state.rows])
-        return chunks.ends_at(kernel.chunks(offset + start, stop - start), offset + self._groups.of(state.row.stop))
+        row = replace(state.row, stop=offset + self._groups.of(state.row.stop))
+        return resumes(kernel.chunks(offset + start, stop - start), row)
 
     def _ones(self, values: Values, rows: int) -> Values:
         """Return ones for inputs that are not among the values: ranges of rows do not depend on them."""
@@ -176,10 +178,10 @@ class RowAverager:
         """Average one row, of which some draws may be done."""
         offset, groups, watch = self._offset(number), self._groups, call.watch
 
-        def after_chunk(stop: int, shift: Shift, total: Partial) -> None:
+        def after_chunk(stop: int, shift: Shift, parts: Parts) -> None:
             if watch and stop < offset + groups.of(call.stop):
                 draw = (stop - offset) * groups.size
-                watch(whole.state(RunState(draw, shift, total, whole.seconds, whole.backend)))
+                watch(whole.state(RunState(draw, shift, parts, whole.seconds, whole.backend)))
 
         cut = kernel.chunks(offset + groups.of(call.first), groups.of(call.n))
         resume = begun and replace(begun, stop=offset + groups.of(begun.stop))

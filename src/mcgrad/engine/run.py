@@ -1,4 +1,4 @@
-"""Run a bound kernel over a range of draws: chunks to threads, partials merged in the order of the draws."""
+"""Run a bound kernel over a range of draws: chunks to threads, partials merged in the order that the chunks fix."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from itertools import chain, islice
 from typing import TypeAlias
 
 from mcgrad.backends.base import Bound, Partial, Shift
-from mcgrad.backends.chunks import Chunk, after
+from mcgrad.backends.chunks import Chunk, after, ends_at
 from mcgrad.engine.call import RunState
 from mcgrad.engine.threads import in_order
+from mcgrad.tasks.fold import Fold, Parts, Piece, fits
 
-AfterChunk: TypeAlias = Callable[[int, Shift, Partial], None]  # called with the next draw, shift and partial so far
+AfterChunk: TypeAlias = Callable[[int, Shift, Parts], None]  # called with the next draw, the shift and what is merged
 
 
 def run(
@@ -47,27 +48,29 @@ def run(
         The same bits for any number of workers, and for any state from which it continues.
     """
     if resume:
-        shift, total, left = resume.shift, resume.partial, after(chunks, resume.stop)
+        shift, fold, left = resume.shift, Fold(chunks, resume.parts), after(chunks, resume.stop)
     else:
         left = iter(chunks)
         start, stop = next(left)
-        shift, total = bound.shift(seed, start, stop, omit)
+        shift, first = bound.shift(seed, start, stop, omit)
         if watch:
-            watch(stop, shift, total)
+            watch(stop, shift, (first,))
+        fold = Fold(chunks, (first,))
     two = list(islice(left, 2))
     if not two:
-        return total
+        return fold.total
 
     def partial(chunk: Chunk) -> Partial:
         return bound.partial(shift, seed, *chunk, omit)
 
     with closing(in_order(partial, chain(two, left), workers() if len(two) > 1 else 1)) as parts:
         for (_, stop), part in parts:
-            total = _merged(total, part)
+            fold.add(Piece(stop, 0, part))
             if watch:
-                watch(stop, shift, total)
-    return total
+                watch(stop, shift, fold.parts)
+    return fold.total
 
 
-def _merged(total: Partial, part: Partial) -> Partial:
-    return Partial(total.moments.merge(part.moments), total.nonfinite + part.nonfinite)
+def resumes(chunks: Iterable[Chunk], state: RunState) -> bool:
+    """Return whether a run over some chunks goes on from a state: one of them ends there, and so do the spans in it."""
+    return ends_at(chunks, state.stop) and fits(chunks, state.stop, state.parts)

@@ -131,7 +131,7 @@ def read(path: Path, identity: Identity) -> State | UntilState:
     """
     fields = _fields(path)
     with _in(path):
-        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS, states.OF_LOOKS):
+        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS, states.OF_LOOKS, *states.EARLIER):
             accepted = f"{states.OF_DRAWS!r}, of a batch {states.OF_ROWS!r}, or {states.OF_LOOKS!r}"
             raise ParameterError("format", shown(fields.get("format", "no format")), accepted)
         verify_digest("", fields)

@@ -16,8 +16,9 @@ from mcgrad.results import record
 from mcgrad.results.files import result_of
 from mcgrad.results.packed import pack, unpack
 
-OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/4", "mcgrad.Checkpoint/rows/1"  # formats, by the kind of the state
+OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/5", "mcgrad.Checkpoint/rows/2"  # formats, by the kind of the state
 OF_LOOKS = "mcgrad.Checkpoint/until/1"
+EARLIER = {"mcgrad.Checkpoint/4": OF_DRAWS, "mcgrad.Checkpoint/rows/1": OF_ROWS}  # with all draws of a run as one part
 DONE = "replicates_done"  # of a batch over points: how many, and how many there are
 BY_ROW, SUMS = ("counts", "means", "norms", "nonfinite"), ("totals", "variances", "degrees")
 
@@ -47,12 +48,8 @@ def to_fields(state: State | UntilState) -> dict[str, Any]:
 
 
 def _of_draws(state: RunState) -> dict[str, Any]:
-    return {
-        "stop": state.stop,
-        "shift": state.shift.tolist(),
-        "nonfinite": state.partial.nonfinite,
-        "moments": record.of_moments(state.partial.moments),
-    }
+    parts = [part and {"nonfinite": part.nonfinite, "moments": record.of_moments(part.moments)} for part in state.parts]
+    return {"stop": state.stop, "shift": state.shift.tolist(), "parts": parts}
 
 
 def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State | UntilState:
@@ -73,7 +70,7 @@ def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> Sta
     """
     if fields["format"] == OF_LOOKS:
         return _until_state(fields, n, rows, dtype)
-    return _state(fields, n, rows, dtype)
+    return _state(_upgraded(fields), n, rows, dtype)
 
 
 def _until_state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> UntilState:
@@ -86,8 +83,22 @@ def _until_state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> Un
     with renamed(lambda name: f"found.{name}"):
         estimate = None if found is None else result_of(found)
     with renamed(lambda name: f"state.{name}"):
-        inside = None if state is None else _state(state, n, rows, dtype)
+        inside = None if state is None else _state(_upgraded(state), n, rows, dtype)
     return UntilState(estimate, looks, inside)
+
+
+def _upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of a state as those of the current format."""
+    form = fields.get("format")
+    if not isinstance(form, str) or form not in EARLIER:
+        return fields
+    row = fields.get("row")
+    changes = _one_part(fields) if EARLIER[form] == OF_DRAWS else {"row": _one_part(row) if row else row}
+    return {**fields, **changes, "format": EARLIER[form]}
+
+
+def _one_part(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**fields, "parts": [{name: fields.get(name) for name in ("nonfinite", "moments")}]}
 
 
 def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
@@ -129,11 +140,22 @@ def _replicates(given: Any) -> tuple[int, int] | None:
 
 
 def _run_state(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, backend: Any) -> RunState:
-    stop = record.integer("stop", fields.get("stop"), 1, n)
-    nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
-    moments = record.moments(fields.get("moments"))
-    shift = _shift(fields.get("shift"), len(moments.mean), dtype)
-    return RunState(stop, shift, Partial(moments, nonfinite), seconds, record.word("backend", backend))
+    stop, given = record.integer("stop", fields.get("stop"), 1, n), fields.get("parts")
+    if not isinstance(given, list) or not given or given[-1] is None:
+        raise ParameterError("parts", shown(given), "a list of parts, or nulls, of which the last is a part")
+    last = _part(len(given) - 1, given[-1], stop, None)
+    size = len(last.moments.mean)
+    lower = (each and _part(i, each, stop, size) for i, each in enumerate(given[:-1]))
+    shift = _shift(fields.get("shift"), size, dtype)
+    return RunState(stop, shift, (*lower, last), seconds, record.word("backend", backend))
+
+
+def _part(i: int, fields: Any, stop: int, size: int | None) -> Partial:
+    with renamed(lambda name: f"parts.{i}.{name}"):
+        if not isinstance(fields, Mapping):
+            raise ParameterError("moments", shown(fields), "an object with moments and nonfinite")
+        nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
+        return Partial(record.moments(fields.get("moments"), size=size), nonfinite)
 
 
 def _shift(given: Any, size: int, dtype: str) -> Shift:
