@@ -131,7 +131,7 @@ def test_a_sound_entry_that_does_not_load_is_a_miss(path, content):
     from numba.core.registry import cpu_target
 
     assert entry.keep(NAME, content)
-    code = MachineCode(NAME)
+    code = MachineCode(NAME, content)
     if content == pickle.dumps((1, 2)):  # made for something else: not damaged
         assert code.load_overload((types.int64,), cpu_target.target_context) is None
         assert path.exists()

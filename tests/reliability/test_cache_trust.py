@@ -235,10 +235,10 @@ def test_a_planted_pickle_does_not_run(path, tmp_path, monkeypatch):
     path.chmod(0o777)
     target = type("Target", (), {"refresh": lambda self: None})()
     with pytest.warns(mg.CacheWarning):
-        assert MachineCode(NAME).load_overload((), target) is None
+        assert MachineCode(NAME, entry.find(NAME)).load_overload((), target) is None
     path.chmod(0o700)
     with pytest.warns(mg.CacheWarning):
-        assert MachineCode(NAME).load_overload((), target) is None
+        assert MachineCode(NAME, entry.find(NAME)).load_overload((), target) is None
     assert not planted.exists()
 
 

@@ -19,7 +19,8 @@ from mcgrad.cache.warning import once
 from mcgrad.system.atomic import write as write_file
 
 LARGEST = 1 << 28  # bytes of a file
-OPEN = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+OPEN, OPEN_LOCK = os.O_RDONLY | SAFELY, os.O_RDWR | os.O_CREAT | SAFELY
 NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENXIO)  # of a link, on BSD, of a socket
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -105,6 +106,29 @@ def write(name: str, content: bytes) -> bool:
             once(f"The cache is not written: {path.parent} ({error.strerror}). {remedy}.")
         return False
     return True
+
+
+def open_lock(name: str) -> int | None:
+    """Open the file of a lock, which is made where it does not exist; None where it cannot be opened for writing."""
+    if not usable():
+        return None
+    path, shared = cache_folder() / name, sharing()
+    try:
+        _make(path.parent, shared)
+        handle = os.open(path, OPEN_LOCK, shared.file)
+    except OSError:
+        return None
+    if shared is not PRIVATE:
+        _permit(path, shared.file)
+    return handle
+
+
+def is_at(name: str, handle: int) -> bool:
+    """Return whether an open file is the one of this name: it may have been removed since it was opened."""
+    try:
+        return os.path.samestat(os.stat(cache_folder() / name, follow_symlinks=False), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def exists(name: str) -> bool:

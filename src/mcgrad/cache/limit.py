@@ -24,6 +24,7 @@ SIZE_VARIABLE = "MCGRAD_CACHE_SIZE"
 DEFAULT = 1_000_000_000
 LARGEST_LIMIT = 1e18  # of its unit, for numbers that float64 does not hold
 SUFFIX = ".mcgrad"
+LOCK = ".lock"  # follows an entry's name in that of its lock (`making`), which a process that was killed leaves there
 NAME = r"[0-9a-f]{32}\.\w+\.mcgrad"
 EARLIER = r"mcgrad_[0-9a-f]{24}\.(.+\.)?(py|ptx|cubin|pyc|nbi|nbc)"  # files of earlier versions, which Numba wrote
 SIZE = r"((?:\d+(?:\.\d*)?|\.\d+)(?:e\d+)?)\s*([kMGT]?)B?"
@@ -72,7 +73,7 @@ def added(size: int) -> None:
     folder, limit = cache_folder(), size_limit()
     room = _room.get(folder, -math.inf) - size
     if room < 0:
-        remove_stale(folder, HOUR)
+        remove_stale(folder, HOUR, NAME + re.escape(LOCK))
         found = entries(folder)
         total = sum(entry.size for entry in found)
         if total > limit:
@@ -97,7 +98,7 @@ def clear(folder: Path) -> tuple[int, int]:
     """Remove all entries, also those of earlier versions; return the number of files and of bytes."""
     found = [*folder.glob("mcgrad_*"), *folder.glob("__pycache__/mcgrad_*")]
     old = [path for path in found if re.fullmatch(EARLIER, path.name)]
-    remove_stale(folder, HOUR)
+    remove_stale(folder, HOUR, NAME + re.escape(LOCK))
     files = size = 0
     for path in [*(entry.path for entry in entries(folder)), *old]:
         with suppress(OSError):

@@ -60,7 +60,7 @@ def write_together(files: Mapping[Path, bytes], mode: int = 0o666) -> None:
         raise
 
 
-def remove_stale(folder: Path, age: float, earlier: str = "") -> None:
+def remove_stale(folder: Path, age: float, others: str = "") -> None:
     """Remove temporary files of `write` from a folder, which processes have left there that were killed.
 
     Parameters
@@ -68,10 +68,10 @@ def remove_stale(folder: Path, age: float, earlier: str = "") -> None:
     folder : Path
     age : float
         Least age in seconds since the last write to a file: younger ones may be of a process that still runs.
-    earlier : str
-        A regular expression for names that earlier versions gave to such files.
+    others : str
+        A regular expression for names of other files to remove, such as those that earlier versions gave to these.
     """
-    names = re.compile(f"{re.escape(PREFIX)}.*{re.escape(SUFFIX)}{f'|{earlier}' if earlier else ''}", re.DOTALL)
+    names = re.compile(f"{re.escape(PREFIX)}.*{re.escape(SUFFIX)}{f'|{others}' if others else ''}", re.DOTALL)
     with suppress(OSError), os.scandir(folder) as files:
         for file in files:
             if names.fullmatch(file.name):

@@ -20,7 +20,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from mcgrad.cache import entry, folder
+from mcgrad.cache import entry, folder, making
 from mcgrad.cache.key import key
 from mcgrad.system.locks import Lock
 from mcgrad.system.recent import Recent
@@ -109,10 +109,13 @@ def _compiled(source: str, name: str, user_functions: Sequence[Any], arguments: 
     made = module(source, user_functions)
     function: Any = getattr(made, name)
     function.module = made  # keeps its lines in `linecache`
-    if not user_functions:
-        function._cache = MachineCode(_entry(source, name))
     with _importable(made.__name__):
-        function(*arguments)
+        if user_functions:
+            function(*arguments)
+        else:
+            with making.content(_entry(source, name)) as content:
+                function._cache = MachineCode(_entry(source, name), content)
+                function(*arguments)
     _release(function)
     return function  # type: ignore[no-any-return]
 

@@ -24,10 +24,13 @@ class MachineCode:
     ----------
     name : str
         Name of the entry.
+    content : bytes or None
+        Its content, where there is one. It is released when it has been loaded.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, content: bytes | None) -> None:
         self.name, self.enabled = name, True
+        self._content = content
 
     @property
     def cache_path(self) -> str:
@@ -49,8 +52,8 @@ class MachineCode:
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Return the code for a signature, linked into this process, or None where there is none."""
         target.refresh()  # as Numba does: the code may refer to functions that this registers
-        content = entry.find(self.name) if self.enabled else None
-        if content is None:
+        content, self._content = self._content, None
+        if content is None or not self.enabled:
             return None
         from numba.core.compiler import CompileResult
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mcgrad.cache import entry, folder
+from mcgrad.cache import entry, folder, making
 from mcgrad.cache.key import key
 from mcgrad.errors import BackendError
 from mcgrad.system import packages
@@ -117,14 +117,15 @@ def _incompatible(error: Exception) -> str:
 
 def _kept(name: str, cc: tuple[int, int], make: Callable[[], Ptx]) -> Ptx:
     with _lock:
-        return _known.find(name) or _known.put(name, _find(name, cc) or _keep(name, make()))
+        found = _known.find(name)
+        if found is None:
+            with making.content(name) as content:
+                found = _known.put(name, (content and _read(name, content, cc)) or _keep(name, make()))
+        return found
 
 
-def _find(name: str, cc: tuple[int, int]) -> Ptx | None:
-    """Read an entry: PTX, a zero byte, and the machine code, if there is any."""
-    content = entry.find(name)
-    if content is None:
-        return None
+def _read(name: str, content: bytes, cc: tuple[int, int]) -> Ptx | None:
+    """Return the kernel of an entry: PTX, a zero byte, and the machine code, if there is any."""
     head, _, image = content.partition(b"\0")
     text = head.decode("utf-8", errors="replace")
     found = _entry(text)
