@@ -8,6 +8,7 @@ from mcgrad.errors import (
     BackendWarning as BackendWarning,
     CacheWarning as CacheWarning,
     ControlWarning as ControlWarning,
+    ExecutorError as ExecutorError,
     JumpWarning as JumpWarning,
     McgradError as McgradError,
     MergeError as MergeError,

@@ -105,6 +105,10 @@ class BackendError(McgradError, RuntimeError):
     """A backend that is not available here, or that failed."""
 
 
+class ExecutorError(McgradError, RuntimeError):
+    """An executor that cannot do tasks, or is gone in the middle of a run: a killed worker, a lost scheduler."""
+
+
 class BackendWarning(UserWarning):
     """A backend that ``backend="auto"`` would have taken is missing or failed; the next best one runs."""
 

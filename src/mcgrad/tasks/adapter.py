@@ -1,0 +1,53 @@
+"""What a run of tasks asks of an executor (`tasks.ordered`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from mcgrad.tasks.task import Done, Payload, Task
+
+
+class Pending(Protocol):
+    """A result that is not there yet: a Future of `concurrent.futures`, or of Dask."""
+
+    def result(self) -> Done:
+        """Return it, or raise what the task raised; called when it is there."""
+
+    def add_done_callback(self, function: Callable[[Any], object], /) -> None:
+        """Call a function, in any thread, when the result is there, or an error, or it is cancelled."""
+
+
+class Adapter(Protocol):
+    """An executor as far as a run needs it. It lasts for one call."""
+
+    def workers(self) -> int:
+        """Return how many tasks run at a time, now: 0 where that is not known yet."""
+
+    def submit(self, payload: Payload, task: Task, number: int, missed_by: str | None) -> Pending:
+        """Have a task worked out.
+
+        Parameters
+        ----------
+        payload : Payload
+        task : Task
+        number : int
+            Tasks of lower numbers come first.
+        missed_by : str or None
+            The worker that lacked the payload when this task was submitted before.
+        """
+
+    def describe(self) -> str:
+        """Return what the executor is, for messages."""
+
+    def lost(self, error: Exception | None) -> str | None:
+        """Say in a clause what is lost, if an error means that the executor is gone; with None, whether it is gone."""
+
+    def dropped(self, error: Exception) -> bool:
+        """Whether an error means that a task was not worked out and may be submitted again."""
+
+    def cancel(self, pending: Sequence[Any]) -> None:
+        """Cancel tasks that have not begun."""
+
+    def close(self) -> None:
+        """Release what the cluster keeps for this call. The executor stays as it is."""

@@ -1,0 +1,217 @@
+"""Results of tasks come in the order of their ranges, whatever the executor does."""
+
+from concurrent.futures import CancelledError, Future
+from random import Random
+from threading import Condition, Thread
+
+import pytest
+
+from mcgrad.errors import ExecutorError
+from mcgrad.tasks.ordered import AHEAD, SENDS, in_order
+from mcgrad.tasks.task import Done, Payload, Task
+
+PAYLOAD = Payload("digest", b"content")
+
+
+class Shuffled:
+    """Completes tasks in another thread, in any order; each chunk is said to have taken so many seconds."""
+
+    def __init__(self, workers=3, chunk=0.5, answer=None):
+        self.threads, self.chunk, self.answer = workers, chunk, answer or self.result
+        self.sent, self.cancelled, self._pending, self._any = [], [], [], Condition()
+        self.most = 0
+        Thread(target=self._complete, daemon=True).start()
+
+    def result(self, task, missed_by):
+        return Done(((task.start, task.stop),), (task.stop - task.start) * self.chunk, "worker")
+
+    def _complete(self):
+        random = Random(0)
+        while True:
+            with self._any:
+                self._any.wait_for(lambda: self._pending)
+                future, task, missed_by = self._pending.pop(random.randrange(len(self._pending)))
+            try:
+                found = self.answer(task, missed_by)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(found)
+
+    def workers(self):
+        return self.threads
+
+    def submit(self, payload, task, number, missed_by):
+        assert payload is PAYLOAD
+        future = Future()
+        self.sent.append((number, task, missed_by))
+        with self._any:
+            self._pending.append((future, task, missed_by))
+            self.most = max(self.most, len(self._pending))
+            self._any.notify()
+        return future
+
+    def describe(self):
+        return "a shuffled executor"
+
+    def lost(self, error):
+        return "it has gone" if isinstance(error, EOFError) else None
+
+    def dropped(self, error):
+        return isinstance(error, CancelledError)
+
+    def cancel(self, pending):
+        self.cancelled.extend(pending)
+
+    def close(self):
+        pass
+
+
+class Chunks:
+    """Hands out numbered chunks."""
+
+    def __init__(self, n):
+        self.n, self.at = n, 0
+
+    def __call__(self, chunks):
+        if self.at == self.n:
+            return None
+        start, self.at = self.at, min(self.at + chunks, self.n)
+        return Task("digest", 0, None, start, self.at)
+
+    def left(self):
+        return self.n - self.at
+
+
+def ranges(adapter, n=200):
+    chunks = Chunks(n)
+    return [piece for done in in_order(adapter, PAYLOAD, chunks, chunks.left) for piece in done.pieces]
+
+
+def lengths(adapter, n=200):
+    return [stop - start for start, stop in ranges(adapter, n)]
+
+
+def covers(found, n=200):
+    return [start for start, _ in found] == [0, *(stop for _, stop in found[:-1])] and found[-1][1] == n
+
+
+def test_results_come_in_the_order_of_the_ranges():
+    adapter = Shuffled()
+    assert covers(ranges(adapter))
+    assert [number for number, *_ in adapter.sent] == list(range(len(adapter.sent)))
+    assert 1 < adapter.most <= 3 * 1.5
+    assert adapter.cancelled == []
+
+
+def test_tasks_last_about_a_second_and_become_shorter_near_the_end():
+    found = lengths(Shuffled(workers=2, chunk=0.01), 2000)
+    assert found[:3] == [1, 1, 1]
+    assert max(found) == 100
+    assert found[-4:] == [1, 1, 1, 1]
+    assert max(lengths(Shuffled(workers=2, chunk=3.0), 50)) == 1
+
+
+def test_with_many_workers_tasks_last_longer_as_one_client_takes_all_results():
+    assert max(lengths(Shuffled(workers=1000, chunk=0.01), 2_000_000)) == 400
+
+
+def test_what_is_kept_ahead_of_the_oldest_result_is_bounded():
+    adapter = Shuffled(workers=2)
+    results = in_order(adapter, PAYLOAD, Chunks(10**15))
+    next(results)
+    assert len(adapter.sent) <= 2 * AHEAD + 2
+    results.close()
+    assert len(adapter.sent) <= 2 * AHEAD + 2
+
+
+def test_a_worker_that_misses_the_payload_is_sent_it():
+    workers = [f"worker {i}" for i in range(3)]
+    has, random = set(), Random(1)
+
+    def answer(task, missed_by):
+        worker = missed_by or random.choice(workers)
+        if missed_by:
+            has.add(missed_by)
+        pieces = ((task.start, task.stop),) if worker in has else ()
+        return Done(pieces, 0.5, worker, missing=not pieces)
+
+    adapter = Shuffled(answer=answer)
+    assert covers(ranges(adapter))
+    assert has == set(workers)
+    assert {missed_by for *_, missed_by in adapter.sent} == {None, *workers}
+
+
+def test_an_error_of_a_task_comes_in_its_turn():
+    def answer(task, missed_by):
+        if task.start >= 20:
+            raise ZeroDivisionError(task.start)
+        return Done(((task.start, task.stop),), 5.0, "worker")
+
+    adapter, found = Shuffled(answer=answer), []
+    with pytest.raises(ZeroDivisionError, match="20"):
+        found.extend(done.pieces[0] for done in in_order(adapter, PAYLOAD, Chunks(100)))
+    assert adapter.sent[-1][0] < 40
+
+
+def test_an_executor_that_is_gone_is_an_error_after_what_is_done():
+    def answer(task, missed_by):
+        if task.start >= 20:
+            raise EOFError
+        return Done(((task.start, task.stop),), 5.0, "worker")
+
+    found = []
+    with pytest.raises(ExecutorError, match=r"a shuffled executor: it has gone.*checkpoint") as caught:
+        for done in in_order(Shuffled(answer=answer), PAYLOAD, Chunks(100)):
+            found.extend(done.pieces)
+    assert covers(found, 20)
+    assert isinstance(caught.value.__cause__, EOFError)
+
+
+def test_a_task_that_was_dropped_is_sent_again_up_to_a_limit():
+    dropped = set()
+
+    def answer(task, missed_by):
+        if task.start % 7 == 0 and task.start not in dropped:
+            dropped.add(task.start)
+            raise CancelledError
+        return Done(((task.start, task.stop),), 5.0, "worker")
+
+    assert covers(ranges(Shuffled(answer=answer)))
+    assert len(dropped) == 29
+
+    def never(task, missed_by):
+        raise CancelledError
+
+    adapter = Shuffled(answer=never)
+    with pytest.raises(ExecutorError, match=f"dropped {SENDS} times"):
+        ranges(adapter)
+    assert len([task for _, task, _ in adapter.sent if task.start == 0]) == SENDS
+
+
+@pytest.mark.parametrize("end", ["close", "throw"])
+def test_tasks_are_cancelled_when_the_consumer_stops(end):
+    adapter = Shuffled()
+    results = in_order(adapter, PAYLOAD, Chunks(10**15))
+    next(results)
+    if end == "close":
+        results.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            results.throw(KeyboardInterrupt)
+    made = len(adapter.sent)
+    assert adapter.cancelled
+    assert next(results, None) is None
+    assert len(adapter.sent) == made
+
+
+def test_an_executor_that_gets_more_workers_gets_more_tasks():
+    adapter = Shuffled(workers=1, chunk=5.0)
+    results = in_order(adapter, PAYLOAD, Chunks(10**15))
+    next(results)
+    few = len(adapter.sent)
+    adapter.threads = 50
+    next(results)
+    assert few < 10
+    assert len(adapter.sent) >= 75
+    results.close()
