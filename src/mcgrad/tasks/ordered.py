@@ -24,6 +24,8 @@ GROWTH = 4  # times as long as the last task a task may be
 SENDS = 6  # times that one task is sent, where a worker misses its payload or the executor drops it
 LOOK = 1.0  # seconds between looks whether the executor is still there
 
+REMEDY = "Where a checkpoint was written, the run goes on from it, with an executor or without"
+
 NextTask = Callable[[int], Task | None]  # of the next so many chunks, or None at the end
 
 
@@ -87,9 +89,7 @@ class _Sent:
 
 
 class _Run:
-    def __init__(
-        self, adapter: Adapter, payload: Payload, next_task: NextTask, left: Callable[[], int] | None
-    ) -> None:
+    def __init__(self, adapter: Adapter, payload: Payload, next_task: NextTask, left: Callable[[], int] | None) -> None:
         self._adapter, self._payload, self._next_task, self._left = adapter, payload, next_task, left
         self.waiting = deque[_Sent]()  # in the order of the tasks
         self._ended = SimpleQueue[_Sent]()  # in the order in which they were completed
@@ -176,17 +176,16 @@ class _Run:
 
     def _take(self, sent: _Sent) -> None:
         self._flying -= 1
-        assert sent.future is not None
+        future, sent.future = sent.future, None
+        assert future is not None
         try:
-            done = sent.future.result()
+            done = future.result()
         except Exception as error:
             if self._adapter.dropped(error):
                 self._send(sent)
             else:
                 self._fail(sent, self._explained(error))
             return
-        finally:
-            sent.future = None
         if done.missing:
             self._send(sent, done.worker)
             return
@@ -211,5 +210,4 @@ class _Run:
         return gone
 
     def _gone(self, reason: str) -> ExecutorError:
-        remedy = "What is done before that is kept where a checkpoint is written: with it the run goes on, with or without"
-        return ExecutorError(f"{self._adapter.describe()}: {reason}. {remedy} an executor")
+        return ExecutorError(f"{self._adapter.describe()}: {reason}. {REMEDY}")
