@@ -7,10 +7,11 @@ from threading import Condition, Thread
 import pytest
 
 from mcgrad.errors import ExecutorError
+from mcgrad.system.kind import kind_here
 from mcgrad.tasks.ordered import AHEAD, SENDS, in_order
 from mcgrad.tasks.task import Done, Payload, Task
 
-PAYLOAD = Payload("digest", b"content")
+PAYLOAD, KIND = Payload(b"content"), kind_here("numpy")
 
 
 class Shuffled:
@@ -23,7 +24,7 @@ class Shuffled:
         Thread(target=self._complete, daemon=True).start()
 
     def result(self, task, missed_by):
-        return Done(((task.start, task.stop),), (task.stop - task.start) * self.chunk, "worker")
+        return Done(((task.start, task.stop),), (task.stop - task.start) * self.chunk, "worker", KIND)
 
     def _complete(self):
         random = Random(0)
@@ -77,7 +78,7 @@ class Chunks:
         if self.at == self.n:
             return None
         start, self.at = self.at, min(self.at + chunks, self.n)
-        return Task("digest", 0, None, start, self.at)
+        return Task(PAYLOAD.digest, start, self.at, b"")
 
     def left(self):
         return self.n - self.at
@@ -134,7 +135,7 @@ def test_a_worker_that_misses_the_payload_is_sent_it():
         if missed_by:
             has.add(missed_by)
         pieces = ((task.start, task.stop),) if worker in has else ()
-        return Done(pieces, 0.5, worker, missing=not pieces)
+        return Done(pieces, 0.5, worker, KIND, missing=not pieces)
 
     adapter = Shuffled(answer=answer)
     assert covers(ranges(adapter))
@@ -146,7 +147,7 @@ def test_an_error_of_a_task_comes_in_its_turn():
     def answer(task, missed_by):
         if task.start >= 20:
             raise ZeroDivisionError(task.start)
-        return Done(((task.start, task.stop),), 5.0, "worker")
+        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
 
     adapter, found = Shuffled(answer=answer), []
     with pytest.raises(ZeroDivisionError, match="20"):
@@ -158,7 +159,7 @@ def test_an_executor_that_is_gone_is_an_error_after_what_is_done():
     def answer(task, missed_by):
         if task.start >= 20:
             raise EOFError
-        return Done(((task.start, task.stop),), 5.0, "worker")
+        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
 
     found = []
     with pytest.raises(ExecutorError, match=r"a shuffled executor: it has gone.*checkpoint") as caught:
@@ -174,7 +175,7 @@ def test_a_task_that_was_dropped_is_sent_again_up_to_a_limit():
         if task.start % 7 == 0 and task.start not in dropped:
             dropped.add(task.start)
             raise CancelledError
-        return Done(((task.start, task.stop),), 5.0, "worker")
+        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
 
     assert covers(ranges(Shuffled(answer=answer)))
     assert len(dropped) == 29

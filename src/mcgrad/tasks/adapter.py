@@ -1,10 +1,11 @@
-"""What a run of tasks asks of an executor (`tasks.ordered`)."""
+"""What a run of tasks asks of an executor (`tasks.ordered`), and the adapter of one that was given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from mcgrad.errors import ParameterError, shown
 from mcgrad.tasks.task import Done, Payload, Task
 
 
@@ -18,6 +19,7 @@ class Pending(Protocol):
         """Call a function, in any thread, when the result is there, or an error, or it is cancelled."""
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """An executor as far as a run needs it. It lasts for one call."""
 
@@ -51,3 +53,20 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Release what the cluster keeps for this call. The executor stays as it is."""
+
+
+def adapter_of(executor: Any) -> Adapter:
+    """Return the adapter of an executor.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor, dask.distributed.Client or Adapter
+
+    Raises
+    ------
+    ParameterError
+        It is none of these.
+    """
+    if isinstance(executor, Adapter):
+        return executor
+    raise ParameterError("executor", shown(executor), "a concurrent.futures.Executor, or a dask.distributed Client")

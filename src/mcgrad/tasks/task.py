@@ -1,74 +1,105 @@
-"""Tasks: a range of the draws of a run, worked out by any process that has the payload."""
+"""What travels: a payload, with all that the tasks of a run share; tasks, which say what to average; and what is done.
+
+A task is a pure function of itself and its payload: any process may work it out, more than once. `tasks.work` does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
 
-from mcgrad.backends.base import Shift
+from mcgrad.backends.base import RowPartial
+from mcgrad.system.kind import Kind
+from mcgrad.tasks.fold import Piece
 
-if TYPE_CHECKING:
-    from mcgrad.tasks.fold import Piece
+DIGEST = 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What all tasks of a run have in common.
+    """What the tasks of one or several runs share: a Program, values of its inputs, a backend's name.
 
     Parameters
     ----------
-    digest : str
-        Of the content.
     content : bytes
-        The Program, values of its inputs, and the rest of a run but its range.
+        As `tasks.content` makes and reads it.
+
+    Attributes
+    ----------
+    digest : str
+        Of the content: equal payloads have equal digests, in any process.
     """
 
-    digest: str
     content: bytes
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", blake2b(self.content, digest_size=DIGEST).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Some consecutive chunks of a run: a pure function of the payload and these fields.
+class Task(NamedTuple):
+    """What to average: a few hundred bytes, and arrays as large as the gradient.
 
     Parameters
     ----------
     digest : str
         Of the payload.
-    seed : int
-    shift : array
-        About which sums are taken.
     start, stop : int
-        Draws: ends of chunks.
+        Draws, in the numbers of the Program, where chunks end; of a batch rows.
+    run : bytes
+        What all tasks of the run share and the payload does not have.
+    part : bytes
+        Of a batch, what its rows have for themselves.
     """
 
     digest: str
-    seed: int
-    shift: Shift
     start: int
     stop: int
+    run: bytes
+    part: bytes = b""
+
+
+class RowPiece(NamedTuple):
+    """The partial of one range of rows.
+
+    Parameters
+    ----------
+    rows : (int, int)
+        The first, and the end.
+    partial : RowPartial
+    """
+
+    rows: tuple[int, int]
+    partial: RowPartial
+
+
+Pieces: TypeAlias = tuple[Piece, ...] | tuple[RowPiece, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What comes back of a task.
+    """What a task returned.
 
     Parameters
     ----------
-    pieces : tuple of Piece
-        In the order of the draws.
+    pieces : tuple of Piece or RowPiece
+        In the order of the draws, or of the rows; of all of the task, or none.
     seconds : float
-        Of the chunks.
+        That it took, compiling aside.
     worker : str
-        Which worked it out.
+        Host and number of the process.
+    kind : Kind
+        Of the process.
     compile_seconds : float
-        To make the kernel, where this task was the first there.
+        To load the payload, and to compile or to find what was compiled.
     missing : bool
-        Whether the worker lacks the payload: then there are no pieces.
+        Whether the process lacks the payload: the task is to be sent again with it.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: Pieces
     seconds: float
     worker: str
+    kind: Kind
     compile_seconds: float = 0.0
     missing: bool = False
