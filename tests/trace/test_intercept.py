@@ -1,4 +1,4 @@
-"""scipy.special's plain functions under the tracer, however and whenever the user imported them."""
+"""np.array and scipy.special's plain functions under the tracer, however and whenever the user imported them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import threading
+from types import ModuleType
 
+import numba
 import numpy as np
 import pytest
 import scipy.special
 from scipy.special import logsumexp as imported
 
 from mcgrad.ir import build
+from mcgrad.ir.interpret import interpret
 from mcgrad.trace.trace import trace
 
 Z = build.noise(0, "normal", (3,))
@@ -63,6 +66,7 @@ def in_a_fresh_process(code: str, **environment: str) -> None:
 SETUP = """
 import sys
 from mcgrad.ir import build
+from mcgrad.ir.interpret import interpret
 from mcgrad.trace.trace import trace
 z = build.noise(0, "normal", (3,))
 """
@@ -96,3 +100,25 @@ assert expit(0.0) == 0.5 and np.isfinite(psi(1.0))
 """,
         SCIPY_ARRAY_API="1",
     )
+
+
+def test_numpy_is_as_it_was_for_all_code_but_the_users():
+    before, found = dict(vars(np)), []
+
+    def f(z):
+        found.append(np.array([1.0, 2.0]).tolist() == [1.0, 2.0])
+        found.append(np.linalg._linalg.asarray is before["asarray"])
+        return np.sum(np.array([z[0], z[1], 2.0]))
+
+    trace(f, (Z,), {})
+    assert found == [True, True] * 2
+    assert type(np) is ModuleType
+    assert vars(np) == before
+
+
+def test_numba_compiles_what_calls_np_array_while_a_function_is_traced():
+    def f(z):
+        return np.sum(z * numba.njit(lambda x: np.array([x, 2.0, x]) + np.asarray([1.0, x, x]))(3.0))
+
+    result = trace(f, (Z,), {})
+    np.testing.assert_allclose(interpret([result], {Z: np.ones((3, 1))}, "float64")[0], [15.0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special as sc
+from numpy import asarray
 
 import mcgrad as mg
 from mcgrad.errors import TraceError
@@ -36,8 +37,30 @@ def in_place_constant(z):
     return total
 
 
-def assign(z):
+def read_after(z):
+    top = z[:2]
     z[0] = 1.0
+    return top + z[2]
+
+
+def write_to_view(z):
+    z.reshape(3, 1)[0] = 1.0
+    return z * 2
+
+
+def write_to_copies(z):
+    wide = np.broadcast_to(z, (2, 3))
+    wide[0] = 1.0
+    return wide
+
+
+def write_mask(z):
+    z[z > 0] = np.ones(2)
+    return z
+
+
+def write_index(z):
+    z[z] = 1.0
     return z
 
 
@@ -66,13 +89,18 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: z[z[0]], "indexing with a traced array", "np.where", "z[z[0]]"),
     (lambda z: np.take(z, z), "np.take with a traced value for indices=", "known while tracing", "np.take"),
     (lambda z: z.reshape(3, z[0]), ".reshape with a traced value for shape=", "known while tracing", "z.reshape"),
-    (lambda z: np.asarray(z), "np.asarray(z)", "np.stack", "np.asarray(z)"),
-    (lambda z: np.array([z[0], 1.0]), "np.array([z[0], 1.0])", "np.stack", "np.array"),
+    (lambda z: asarray(z), "asarray(z)", "by this name", "asarray(z)"),
+    (lambda z: asarray([z[0], 1.0]), "asarray([z[0], 1.0])", "np.stack", "asarray"),
+    (lambda z: np.piecewise(z, [z < 0], [np.sum, 1.0]), "np.piecewise", "np.where", "np.piecewise"),
     (lambda z: np.sum([z[0], 1.0]), "np.sum([z[0], 1.0])", "np.stack", "np.sum"),
     (lambda z: np.full(3, z[0]), "np.full(3, z[0])", "np.stack", "np.full"),
     (lambda z: np.random.default_rng(0).normal(z), "normal(z)", "mg.Joint(z=q", "normal(z)"),
     (store, "storing a traced value in a NumPy array", "np.stack", "out[0] = z[1]"),
-    (assign, "item assignment", "np.where(mask, value, z)", "z[0] = 1.0"),
+    (read_after, "an array that was written to by way of another one", "z.copy()", "return top + z[2]"),
+    (write_to_view, "an array that was written to by way of another one", "mg.at(z, i)", "return z * 2"),
+    (write_to_copies, "assignment to an element", "z.copy()", "wide[0] = 1.0"),
+    (write_mask, "with a traced mask", "np.where(mask, value, z)", "z[z > 0] = np.ones(2)"),
+    (write_index, "assignment with a traced index", "np.where", "z[z] = 1.0"),
     (in_place_constant, "np.add with out=", "a = a + z", "total += z"),
     (lambda z: np.exp(z, out=np.zeros(3)), "np.exp with out=", "use its result", "np.exp"),
     (lambda z: np.add(z, 1, where=X[0] > 0), "np.add with where=", "leave it out", "np.add"),

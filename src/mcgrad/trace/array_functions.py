@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace import elementwise, products, reductions, shaping
+from mcgrad.trace import elementwise, polynomials, products, reductions, shaping
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     # element by element
     "where": elementwise.where,
     "select": elementwise.select,
+    "piecewise": elementwise.piecewise,
     "clip": elementwise.clip,
+    "nan_to_num": elementwise.nan_to_num,
     "sinc": elementwise.sinc,
     "copy": elementwise.same,
     "real": elementwise.same,
@@ -55,15 +57,19 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "inner": products.inner,
     "outer": products.outer,
     "kron": products.kron,
+    "cross": products.cross,
     "einsum": products.einsum,
     "tensordot": products.tensordot,
-    "polyval": products.polyval,
     "trace": products.trace,
     "diagonal": products.diagonal,
     "diag": products.diag,
     "tril": products.tril,
     "triu": products.triu,
     "linalg.norm": products.norm,
+    # polynomials
+    "polyval": polynomials.polyval,
+    "vander": polynomials.vander,
+    "convolve": polynomials.convolve,
     # shape
     "reshape": shaping.reshape,
     "ravel": shaping.ravel,
@@ -78,6 +84,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "moveaxis": shaping.moveaxis,
     "atleast_1d": shaping.at_least(1),
     "atleast_2d": shaping.at_least(2),
+    "meshgrid": shaping.meshgrid,
     # joining and splitting
     "concatenate": shaping.concatenate,
     "stack": shaping.stack,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcgrad.ir.program import Var
 from mcgrad.trace.foreign import WHOLE, instead_of, renamed
@@ -19,14 +19,18 @@ DIFFERS = "its value differs from draw to draw"
 CHANGES = "it is made of parameters or float data, whose values may change from call to call"
 NOISE = "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0))"
 INDEX = "shapes and indices must be known while tracing; np.where chooses by value"
-STACK = "build the array with np.stack or np.concatenate"
+STACK = "build the array with np.stack or np.concatenate, or make another one: out = mg.at(out, i).set(value)"
 
 
 class Conversions:
     """Refuses float(z), bool(z) and the like with what to write instead."""
 
     __slots__ = ()
-    _var: Var
+
+    if TYPE_CHECKING:
+
+        @property
+        def _var(self) -> Var: ...
 
     def _reason(self) -> str:
         return DIFFERS if self._var.by_draw else CHANGES
@@ -85,9 +89,6 @@ class Conversions:
     def __contains__(self, item: Any) -> NoReturn:
         raise refusal(_text("the operator in"), "use np.any(z == item)")
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise refusal("item assignment z[...] = value", "build a new array with np.where(mask, value, z) or np.stack")
-
     def __delitem__(self, key: Any) -> NoReturn:
         raise refusal("del z[...]", "build a new array with np.concatenate")
 
@@ -105,8 +106,8 @@ class Conversions:
             raise refusal(called[0], NOISE)
         raise refusal(
             f"making a NumPy array of a traced value{f' in {called[0]}' if called else ''}",
-            "use it as it is; build arrays with np.stack or np.concatenate instead of np.array([...]), np.asarray or "
-            "filling one element by element",
+            "use it as it is; build arrays with np.array([...]), by this name, or np.stack, and not by filling "
+            "one element by element",
         )
 
 

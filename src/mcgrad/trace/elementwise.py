@@ -9,7 +9,8 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.build import apply
-from mcgrad.ir.program import Shape, Var
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.refuse import refusal
 
@@ -30,6 +31,61 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Var:
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = apply("where", operand(condition), operand(choice), result)
     return result
+
+
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Var:
+    """np.piecewise, with functions that work element by element: the last condition that holds chooses."""
+    point = operand(x)
+    conditions = _conditions(condlist, point)
+    if len(funclist) not in (len(conditions), len(conditions) + 1):
+        expected = f"either {len(conditions)} or {len(conditions) + 1} functions"
+        raise ValueError(f"with {len(conditions)} condition(s), {expected} are expected")
+    functions = list(funclist)
+    otherwise = functions.pop() if len(functions) > len(conditions) else 0
+    result = _piece(otherwise, point, args, kw)
+    for condition, function in zip(conditions, functions, strict=True):
+        result = apply("where", condition, _piece(function, point, args, kw), result)
+    return build.broadcast(result, point.shape)
+
+
+def _conditions(condlist: Any, point: Var) -> list[Var]:
+    """One condition, or several in a list or along the first axis."""
+    if isinstance(condlist, list | tuple) and condlist and isinstance(condlist[0], list | tuple | np.ndarray | Var):
+        return [operand(c) for c in condlist]
+    conditions = operand(condlist)
+    if len(conditions.shape) < min(2, len(point.shape) + 1):
+        return [conditions]
+    return [build.reshape(build.slice_(conditions, [(k, k + 1, 1), *((0, n, 1) for n in conditions.shape[1:])]),
+                          conditions.shape[1:]) for k in range(conditions.shape[0])]  # fmt: skip
+
+
+def _piece(function: Any, point: Var, args: Any, kw: Any) -> Var:
+    """What one function says of all elements; NumPy gives it those alone for which its condition holds."""
+    if not callable(function):
+        return operand(function)
+    value = operand(function(point, *args, **kw))
+    changing = {point}
+    for var in toposort([value]):
+        if var not in changing and any(arg in changing for arg in var.args):
+            changing.add(var)
+            if OPS[var.op].category != "elementwise" and var.op != "broadcast":
+                raise refusal("np.piecewise with a function of several elements together", "which elements it would "
+                              "get depends on the draw; use np.where(condition, a, b)")  # fmt: skip
+    return value
+
+
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Var:
+    """np.nan_to_num; the largest number, that an infinity becomes, is that of the estimate's width."""
+    if copy is not True:
+        raise refusal("np.nan_to_num with copy=False", "use its result: z = np.nan_to_num(z)")
+    value = operand(x)
+    if value.kind == "bool":
+        return value
+    largest = apply("stop", apply("nextafter", value, 0.0))
+    high, low = (largest if end is None else operand(end) for end in (posinf, neginf))
+    infinite = apply("where", apply("less", value, 0.0), low, high)
+    number = apply("where", apply("isnan", value), operand(nan), infinite)
+    return apply("where", apply("isfinite", value), value, number)
 
 
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Var:

@@ -1,10 +1,14 @@
-"""Calls of scipy.special's plain functions with a Tracer, which NumPy's protocols do not pass on to it.
+"""Calls with a Tracer that NumPy's protocols do not pass on to it.
 
-logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every SciPy, so that no
-protocol applies. Another function under the name `scipy.special.logsumexp` would not be called by code that has done
-`from scipy.special import logsumexp`. So while a trace runs, the *code* of the function object itself is exchanged for
-a few lines that answer calls with a Tracer, and pass any other call, from whichever thread, to the original code. Under
-SCIPY_ARRAY_API the ufuncs are plain functions too, and treated alike.
+np.array and its relatives are built-in functions, which ask each element of a list for a number. While a trace runs the
+module is of a class that gives the user's code, and no other, functions of these names that accept Tracers. What was
+imported by name before is NumPy's own, and refused with what to write instead.
+
+scipy.special's logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every
+SciPy, so that no protocol applies. Another function under the name `scipy.special.logsumexp` would not be called by
+code that has done `from scipy.special import logsumexp`. So while a trace runs, the *code* of the function object
+itself is exchanged for a few lines that answer calls with a Tracer, and pass any other call, from whichever thread, to
+the original code. Under SCIPY_ARRAY_API the ufuncs are plain functions too, and treated alike.
 
 SciPy is not imported here: where the user's code has not imported scipy.special there is nothing to exchange.
 """
@@ -14,10 +18,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from mcgrad.system.locks import Lock
+from mcgrad.trace import array_constructors
+from mcgrad.trace.frames import owner
 from mcgrad.trace.scipy_special import FUNCTIONS, UFUNCS
 
 _lock = Lock()
@@ -27,10 +35,11 @@ _found: dict[FunctionType, tuple[str, CodeType, CodeType]] = {}  # the name, Sci
 
 @contextmanager
 def intercepted() -> Iterator[None]:
-    """Let scipy.special's plain functions accept Tracers in the context, if the user's code has imported them."""
+    """Let np.array and its relatives accept Tracers, and scipy.special's plain functions where they are imported."""
     global _tracing
     with _lock:
         _tracing += 1
+        np.__class__ = _TracedNumPy
         _find()
         for function, (_, _, detour) in _found.items():
             function.__code__ = detour
@@ -40,8 +49,31 @@ def intercepted() -> Iterator[None]:
         with _lock:
             _tracing -= 1
             if not _tracing:
+                np.__class__ = ModuleType
                 for function, (_, code, _) in _found.items():
                     function.__code__ = code
+
+
+class _TracedNumPy(ModuleType):
+    """NumPy while a function is traced."""
+
+
+def _constructor(name: str) -> property:
+    def constructor(*args: Any, **kwargs: Any) -> Any:
+        from mcgrad.trace.tracer import answer_constructor
+
+        return answer_constructor(name, args, kwargs)
+
+    def find(module: ModuleType) -> Any:
+        of_the_user = owner(sys._getframe(1).f_code.co_filename) is None
+        return constructor if of_the_user else module.__dict__[name]
+
+    constructor.__name__ = name
+    return property(find)
+
+
+for _name in array_constructors.FUNCTIONS:
+    setattr(_TracedNumPy, _name, _constructor(_name))
 
 
 def loaded() -> bool:

@@ -23,6 +23,8 @@ NOTES = {
     "`np.where(z > 0, np.sqrt(z), 0)` needs no second `where` inside the root",
     "np.maximum, np.minimum, np.clip, np.max, np.min": "what is not taken adds nothing to the gradient, even where its "
     "derivative is infinite: that of `np.sqrt(np.maximum(z, 0))` is 0 at z < 0",
+    "np.piecewise": "functions that work element by element",
+    "np.nan_to_num": "infinities become the largest number of the estimate's width, with derivative zero",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
@@ -56,11 +58,15 @@ PYTHON = """\
   a list or an array on the other side. `z += 1` makes a new array and leaves the old one as it was.
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
-  NumPy allows, as long as the indices do not depend on the draw. Assignment `z[0] = 1` is refused: use `np.where`,
-  `np.concatenate` or `np.stack`.
+  NumPy allows, as long as the indices do not depend on the draw.
+- Assignment `z[0] = 1`, `z[1:] += x`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask and one
+  number. An array that shares the memory in NumPy, as a slice of `z` does, is refused where it is read afterwards.
+  Parameters and float data are written to in a copy, `x = x.copy()`. A NumPy array holds numbers alone: for
+  `out[i] = z` write `out = mg.at(out, i).set(z)`, which makes another array, as `mg.at(out, i).add(z)` does.
 - `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
 - NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.
-- `np.array([z[0], 1.0])` cannot be traced, as NumPy asks each element for a number: write `np.stack([z[0], 1.0])`.
+- `np.array([z[0], 1.0])`, `np.asarray`, `np.asanyarray` and `np.ascontiguousarray`, by these names: not what
+  `from numpy import array` gives, which asks each element for a number.
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
 from mcgrad.trace.contract import Label, contract
-from mcgrad.trace.operands import as_dtype, index_of, operand
+from mcgrad.trace.operands import as_dtype, axis_of, index_of, operand
 from mcgrad.trace.refuse import refusal
+from mcgrad.trace.shaping import moveaxis, section
 
 
 def _batched(x: Var, y: Var, x_core: str, y_core: str, out: str) -> Var:
@@ -109,6 +109,36 @@ def kron(a: Any, b: Any) -> Var:
     spread = [n for extent in first for n in (extent, 1)], [n for extent in second for n in (1, extent)]
     product = build.apply("multiply", build.reshape(x, tuple(spread[0])), build.reshape(y, tuple(spread[1])))
     return build.reshape(product, tuple(m * n for m, n in zip(first, second, strict=True)))
+
+
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Var:
+    """np.cross, of vectors of three elements, and of two, which lie in a plane."""
+    axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
+    x, y = (_components(operand(v), which) for v, which in ((a, axisa), (b, axisb)))
+    if len(x) == len(y) == 2:
+        return _difference_of_products(x[0], y[1], x[1], y[0])
+    (x0, x1, x2), (y0, y1, y2) = ([*v, build.const(0.0)][:3] for v in (x, y))
+    parts = [
+        _difference_of_products(x1, y2, x2, y1),
+        _difference_of_products(x2, y0, x0, y2),
+        _difference_of_products(x0, y1, x1, y0),
+    ]
+    shape = np.broadcast_shapes(*(part.shape for part in parts))
+    last = build.concatenate([build.reshape(build.broadcast(part, shape), (*shape, 1)) for part in parts], len(shape))
+    return moveaxis(last, -1, axisc)
+
+
+def _components(x: Var, axis: int) -> list[Var]:
+    """The two or three elements along an axis."""
+    axis = axis_of(axis, len(x.shape))
+    if x.shape[axis] not in (2, 3):
+        raise ValueError("incompatible dimensions for cross product (dimension must be 2 or 3)")
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return [build.reshape(section(x, axis, k, k + 1), rest) for k in range(x.shape[axis])]
+
+
+def _difference_of_products(a: Var, b: Var, c: Var, d: Var) -> Var:
+    return build.apply("subtract", build.apply("multiply", a, b), build.apply("multiply", c, d))
 
 
 def einsum(subscripts: Any, *operands: Any, optimize: Any = None) -> Var:
@@ -210,16 +240,3 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> V
         raise refusal(f"np.linalg.norm with ord={ord!r} over {len(axes)} axes",
                       "vectors take any number, matrices None, 'fro', 1, -1, inf and -inf")  # fmt: skip
     return build.reshape(result, tuple(1 if i in axes else n for i, n in enumerate(v.shape))) if keepdims else result
-
-
-def polyval(p: Sequence[Any], x: Any) -> Var:
-    """np.polyval, by Horner's rule."""
-    coefficients = operand(p)
-    if len(coefficients.shape) != 1:
-        raise ValueError("polyval takes a one-dimensional sequence of coefficients")
-    point = operand(x)
-    result = build.as_var(np.zeros(point.shape))
-    for k in range(coefficients.size):
-        term = build.reshape(build.slice_(coefficients, [(k, k + 1, 1)]), ())
-        result = term if k == 0 else build.apply("add", build.apply("multiply", result, point), term)
-    return build.broadcast(result, point.shape) if coefficients.size == 1 else result

@@ -127,6 +127,21 @@ def at_least(ndim: int) -> Callable[..., Any]:
     return widen
 
 
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Var, ...]:
+    """np.meshgrid."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
+    parts = [ravel(x) for x in xi]
+    order = list(range(len(parts)))
+    if indexing == "xy" and len(parts) > 1:
+        order[:2] = 1, 0
+    shapes = [
+        tuple(x.size if k == axis else 1 for k in range(len(parts))) for axis, x in zip(order, parts, strict=True)
+    ]
+    grids = [build.reshape(x, shape) for x, shape in zip(parts, shapes, strict=True)]
+    return tuple(grids) if sparse else broadcast_arrays(*grids)
+
+
 # --- joining and splitting -------------------------------------------------------------------------------------------
 def concatenate(arrays: Any, axis: Any = 0) -> Var:
     """np.concatenate."""

@@ -23,6 +23,7 @@ PURE = (
     "mg.Joint(z=q, noise=mg.Normal(0.0, 1.0)), where each draw has its own; counters, iterators and what else changes "
     "from call to call have to be read outside and given in params= or data="
 )
+LOCKED = "all draws read this array: write to a copy, x = x.copy()"
 RETURNED = "an integrand returns a number, an array or a dict of arrays for each draw"
 
 
@@ -65,7 +66,7 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
 
 def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     traced = tuple(_wrapped(tree) for tree in args)
-    named = {name: _wrapped(tree) for name, tree in kwargs.items()}
+    named = {name: _wrapped(tree, LOCKED) for name, tree in kwargs.items()}
     imported = intercept.loaded()
     try:
         try:
@@ -95,8 +96,10 @@ def _refused(error: BaseException) -> TraceError | None:
     return cause
 
 
-def _wrapped(tree: Any) -> Any:
-    return {name: _wrapped(value) for name, value in tree.items()} if isinstance(tree, Mapping) else wrap(tree)
+def _wrapped(tree: Any, locked: str = "") -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _wrapped(value, locked) for name, value in tree.items()}
+    return wrap(tree, locked)
 
 
 def _unwrapped(result: Any, function: Callable[..., Any]) -> Any:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
-from mcgrad.trace import remedies, scipy_special
+from mcgrad.trace import array_constructors, remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
+from mcgrad.trace.assignment import assigned, read
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted
+from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, index_remedy, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
+OF_A_COPY = "write to the array itself, or to a copy, z.copy(), or make a new one: z = mg.at(z, i).set(value)"
+READ_ONLY_VIEW = "it is a view that NumPy does not let one write to: write to a copy, z.copy()"
 UNKNOWN = "it is not among the supported functions, which docs/numpy.md lists"
 DEFAULTS: dict[str, tuple[Any, ...]] = {
     "where": (True,),
@@ -50,13 +54,26 @@ class Tracer(Operators, Conversions):
     ----------
     var : Var
         The equation that computes it.
+    base : Tracer, optional
+        The array of which it is a view.
+    locked : str
+        Why its elements may not be assigned to, and what to do; "" if they may.
     """
 
-    __slots__ = ("_var",)
+    __slots__ = ("_locked", "_memory", "_value", "_writes")
     __array_priority__ = 1000.0
 
-    def __init__(self, var: Var) -> None:
-        self._var = var
+    def __init__(self, var: Var, base: Tracer | None = None, locked: str = "") -> None:
+        self._value = var
+        self._memory: Memory = Memory() if base is None else base._memory
+        self._locked: str = locked if base is None else locked or base._locked
+        self._writes = self._memory.writes  # to the memory, when this was its value
+
+    @property
+    def _var(self) -> Var:
+        if self._writes != self._memory.writes:
+            raise refusal("an array that was written to by way of another one, a view of it or its base,", OF_A_COPY)
+        return self._value
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,23 +106,31 @@ class Tracer(Operators, Conversions):
         return (self[i] for i in range(self._var.shape[0]))
 
     def __getitem__(self, key: Any) -> Tracer:
-        return Tracer(getitem(self._var, unwrap(key)))
+        found = (read if self._writes else getitem)(self._var, unwrap(key))
+        return Tracer(found, self if is_view(key, self.ndim) else None)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self._locked:
+            raise refusal("assignment to an element", self._locked)
+        self._value = assigned(self._var, unwrap(key), unwrap(value))
+        self._memory.writes += 1
+        self._writes = self._memory.writes
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
-            return lambda *args, **kwargs: call(f".{name}", METHODS[name], (self, *args), kwargs)
+            return lambda *args, **kwargs: sharing(name, [self], call(f".{name}", METHODS[name], (self, *args), kwargs))
         if name in ATTRIBUTES:
-            return Tracer(ATTRIBUTES[name](self._var))
+            return sharing(name, [self], Tracer(ATTRIBUTES[name](self._var)))
         if name.startswith("__"):
             raise AttributeError(name)
         error = refusal(f".{name}", remedy(name))
         raise NoAttributeError(error.message, error.filename, error.lineno)
 
     def __copy__(self) -> Tracer:
-        return self
+        return Tracer(self._var)
 
     def __deepcopy__(self, memo: Any) -> Tracer:
-        return self
+        return Tracer(self._var)
 
     def __repr__(self) -> str:
         return f"Tracer({self.dtype}{list(self._var.shape)})"
@@ -129,26 +154,43 @@ class Tracer(Operators, Conversions):
         shown = _function_name(func)
         if func not in BUILDERS:
             raise refusal(shown, remedies.FUNCTIONS.get(func.__name__, UNKNOWN))
-        return call(shown, BUILDERS[func], args, kwargs)
+        return sharing(func.__name__, [*args, *kwargs.values()], call(shown, BUILDERS[func], args, kwargs))
 
 
 CALLED = {**UFUNCS, **scipy_special.UFUNCS}
 
 
-def wrap(value: Any) -> Any:
+def wrap(value: Any, locked: str = "") -> Any:
     """Put Tracers around Vars in tuples and lists."""
     if isinstance(value, Var):
-        return Tracer(value)
+        return Tracer(value, locked=locked)
     if isinstance(value, tuple | list) and any(isinstance(part, Var) for part in value):
-        return type(value)(wrap(part) for part in value)
+        return type(value)(wrap(part, locked) for part in value)
     return value
 
 
 def unwrap(value: Any) -> Any:
-    """Take the Tracers off Vars in nested tuples and lists."""
+    """Take the Tracers off Vars in nested tuples and lists, and off arguments and results of functions in them."""
     if isinstance(value, Tracer):
         return value._var
-    return type(value)(map(unwrap, value)) if type(value) in (tuple, list) else value
+    if type(value) in (tuple, list):
+        return type(value)(map(unwrap, value))
+    if callable(value) and not isinstance(value, type):
+        return lambda *args, **kwargs: unwrap(value(*map(wrap, args), **kwargs))
+    return value
+
+
+def sharing(name: str, arguments: Sequence[Any], result: Any) -> Any:
+    """Say of Tracers that a function of NumPy's makes which arrays among its arguments they are views of."""
+    if name not in VIEWS and name not in READ_ONLY:
+        return result
+    if isinstance(result, tuple | list):
+        bases = arguments if len(arguments) == len(result) else [arguments[0]] * len(result)
+        return type(result)(sharing(name, [base], part) for base, part in zip(bases, result, strict=True))
+    base = arguments[0]
+    if not isinstance(result, Tracer) or not isinstance(base, Tracer) or (name == "diag" and base.ndim == 1):
+        return result
+    return Tracer(result._var, base, READ_ONLY_VIEW if name in READ_ONLY else "")
 
 
 signature = functools.cache(inspect.signature)
@@ -172,7 +214,7 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         names = ", ".join(accepted.parameters)
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
     for name, value in arguments.items():
-        if name in STATIC and _holds_tracer(value):
+        if name in STATIC and holds_tracer(value):
             traced = index_remedy(unwrap(value)) if name == "indices" else None
             raise refusal(f"{shown} with a traced value for {name}=", traced or "it must be known while tracing")
     return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
@@ -199,9 +241,19 @@ def _refuse_keywords(shown: str, names: list[str]) -> None:
         raise refusal(f"{shown} with {spelled}", "leave it out; docs/numpy.md lists what is supported")
 
 
+def answer_constructor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Answer a call of np.array or a relative: here if a Tracer is among what it is made of, else by NumPy."""
+    given = args[0] if args else kwargs.get("object", kwargs.get("a"))
+    if not holds_tracer(given):
+        return getattr(np, name)(*args, **kwargs)
+    result = call(f"np.{name}", array_constructors.FUNCTIONS[name], args, kwargs)
+    unchanged = name != "array" and isinstance(given, Tracer) and result._var is given._var
+    return given if unchanged else result
+
+
 def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a call of a plain function of scipy.special: here if a Tracer is among the arguments, else by SciPy."""
-    if not any(_holds_tracer(value) for value in (*args, *kwargs.values())):
+    if not any(holds_tracer(value) for value in (*args, *kwargs.values())):
         return original(name)(*args, **kwargs)
     shown = f"scipy.special.{name}"
     if name in scipy_special.FUNCTIONS:
@@ -210,8 +262,9 @@ def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return Tracer(scipy_special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
 
 
-def _holds_tracer(value: Any) -> bool:
-    return isinstance(value, Tracer) or (isinstance(value, tuple | list) and any(_holds_tracer(part) for part in value))
+def holds_tracer(value: Any) -> bool:
+    """Whether a Tracer is anywhere in nested lists and tuples."""
+    return isinstance(value, Tracer) or (isinstance(value, tuple | list) and any(holds_tracer(part) for part in value))
 
 
 def _ufunc_name(name: str) -> str:
