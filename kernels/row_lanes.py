@@ -1,10 +1,10 @@
-"""Rows of a batch in lanes: their values, which draws count, and moments by lane, in emitted functions over batches.
+"""Rows of a batch in lanes: their values, which draws count, and sums by row, in emitted functions over batches.
 
 A block of lanes holds Q = lanes // groups rows of a batch, and of each a group of draws, as many as four words of noise
 serve (`groups`, 4 in float32 and 2 in float64): lane k Q + q is draw k of the group and of the q-th row. Draws start ..
-stop of each row count. Moments are sums over a lane's draws of deviations from the lane's first draw that counts, and
-of their squares: with m draws in a lane, the deviations from its mean have at least 1 / m of that sum of squares, so a
-mean far from zero costs no digits. `row_moments` makes those of rows of them.
+stop of each row count. Of each component a row has a shift, its first draw that counts, and sums of its draws'
+deviations from this, and of their squares: with m draws, the deviations from their mean have at least 1 / m of that sum
+of squares, so a mean far from zero costs no digits. `row_moments` makes moments of them.
 
 All functions: ws is the workspace, addresses are of elements; loops over q and over lanes have the same number of turns
 in every block, so that what a row's result is depends on no other row.
@@ -13,9 +13,9 @@ in every block, so that what a row's result is depends on no other row.
 import numpy as np
 from numba import njit
 
-from mcgrad.kernels.intrinsics import prefer_vector_width
-from mcgrad.kernels.jit import CALLED
-from mcgrad.kernels.workspace import at_any, put_any, repeater
+from mcgrad.kernels.intrinsics import prefer_vector_width, select
+from mcgrad.kernels.jit import CALLED, INLINED
+from mcgrad.kernels.workspace import at_sum, put_any, put_sum, repeater
 
 
 def rows_spreader(groups, each):
@@ -45,37 +45,43 @@ def mask_draws(ws, first, lanes, groups, base, start, stop, count):
             put_any(ws, first + k * each + q, np.float64(1.0 if inside and q < count else 0.0))
 
 
-@njit(**CALLED)
-def clear_moments(ws, shifts, sums, squares, components, lanes, groups, start, stop):
-    """Set shifts and sums to zero, and squares where a lane may have no draw: others are, at their first draw."""
-    zero = ws.dtype.type(0)
-    for w in range(components * lanes):
-        put_any(ws, shifts + w, zero)
-    for w in range(components * lanes):
-        put_any(ws, sums + w, zero)
-    for w in range(components * lanes if stop - start < groups else 0):
-        put_any(ws, squares + w, zero)
+def draws_adder(groups, each):
+    """Make `add_draws` for so many draws of a row in the lanes, and rows of the batch: constants of machine code."""
 
+    @njit(**CALLED)
+    def add_some_draws(ws, draws, shift, total, square, base, start, stop):
+        """Add those of a group that count; the group from `start` on is the first, and starts the sums."""
+        prefer_vector_width()
+        zero, first, head = ws.dtype.type(0), base <= start, draws + start % groups * each
+        for q in range(each):
+            about = select(first, at_sum(ws, head + q), at_sum(ws, shift + q))
+            sum_ = select(first, zero, at_sum(ws, total + q))
+            squares = select(first, zero, at_sum(ws, square + q))
+            for k in range(groups):
+                difference = at_sum(ws, draws + k * each + q) - about
+                difference = select((base + k >= start) & (base + k < stop), difference, zero)
+                sum_ += difference
+                squares += difference * difference
+            put_sum(ws, shift + q, about)
+            put_sum(ws, total + q, sum_)
+            put_sum(ws, square + q, squares)
 
-@njit(**CALLED)
-def take_first_draws(ws, shifts, sums, squares, components, lanes, groups, base, start, stop):
-    """Make the shift of lanes what their first draw is, after the group from `base` on that has it."""
-    prefer_vector_width()
-    each, zero = lanes // groups, ws.dtype.type(0)
-    if base == start:  # all lanes have it here, or no draw at all, and then sums of zero
-        for w in range(components * lanes):
-            put_any(ws, shifts + w, at_any(ws, sums + w))
-        for w in range(components * lanes):
-            put_any(ws, sums + w, zero)
-        for w in range(components * lanes):
-            put_any(ws, squares + w, zero)
-        return
-    for k in range(groups):
-        draw = base + k
-        if draw >= start and draw < stop and draw - groups < start:
-            for i in range(components):
-                row = i * lanes + k * each
-                for q in range(row, row + each):
-                    put_any(ws, shifts + q, at_any(ws, sums + q))
-                    put_any(ws, sums + q, zero)
-                    put_any(ws, squares + q, zero)
+    @njit(**INLINED)
+    def add_draws(ws, draws, shift, total, square, base, start, stop):
+        """Add a group of draws of a component, one for each lane from `draws` on, to the sums of its rows.
+
+        Deviations from what is at `shift` go to `total`, their squares to `square`.
+        """
+        if base <= start or base + groups > stop:
+            add_some_draws(ws, draws, shift, total, square, base, start, stop)
+            return
+        for q in range(each):
+            about, sum_, squares = at_sum(ws, shift + q), at_sum(ws, total + q), at_sum(ws, square + q)
+            for k in range(groups):
+                difference = at_sum(ws, draws + k * each + q) - about
+                sum_ += difference
+                squares += difference * difference
+            put_sum(ws, total + q, sum_)
+            put_sum(ws, square + q, squares)
+
+    return add_draws

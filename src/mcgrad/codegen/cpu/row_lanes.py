@@ -6,8 +6,9 @@ of four (`kernels/row_lanes`). The body of a block is what it is where lanes car
 - A loop over the groups of draws runs inside the loop over blocks.
 - What each row of the batch has its own value of is a leaf of the body that is in the workspace, spread over the lanes
   at the start of a block.
-- Moments are by lane, in the workspace, and become those of rows at the end of a block. A matrix of moments, of an
-  outer product that is summed over the rows, would not stay in cache: this is summed over the lanes of each block.
+- Each row has sums in the workspace, to which the draws of its lanes are added, and which become moments at the end of
+  a block. A matrix of moments, of an outer product that is summed over the rows, would not stay in cache: this is
+  summed over the lanes of each block.
 
     numbers  of the rows, padded to whole blocks        by_row  values by row of the batch, the rows last
     means, norms  by row and component                  totals, variances  of the components that are summed
@@ -30,8 +31,8 @@ from mcgrad.codegen.cpu.products import LaneProduct
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
-from mcgrad.codegen.loops.cells import Buffer, Lane, Row, Value
-from mcgrad.codegen.loops.loop_tree import Accumulate, Fill, Gemm, Let, Load, Loop, Moments, Node, Noise, Outer, walk
+from mcgrad.codegen.loops.cells import Buffer, Index, Lane, Row
+from mcgrad.codegen.loops.loop_tree import AddDraws, Gemm, Loop, Moments, Node, Noise, Outer, Store, Tree, walk
 from mcgrad.codegen.loops.lower import expanded, is_outer, lower
 from mcgrad.codegen.loops.schedule import schedule
 from mcgrad.codegen.loops.signature import Arguments
@@ -48,9 +49,8 @@ from mcgrad.noise.generators import POINT_SETS
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
-SUMS = Buffer("running")  # of a matrix product
-LANES = ["clear_moments", "mask_draws", "rows_spreader", "take_first_draws"]
-MOMENTS = ["rows_adder", "rows_writer"]
+PRODUCT, DRAWS = Buffer("running"), Buffer("draws")  # sums of a matrix product, and draws of outputs
+MOMENTS = [Buffer(role) for role in ("shifts", "sums", "squares")]
 
 
 @dataclass
@@ -110,10 +110,10 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])
-    moments = {Buffer(role): components for role in ("shifts", "sums", "squares")}
-    moments[SUMS] = 2 * int(products)
+    kept = {DRAWS: _most_together(kernel.block), PRODUCT: 2 * int(products)}
+    kept |= dict.fromkeys(MOMENTS, -(-components // draws_together(program.dtype, carried)))
     values = {Buffer("value", leaf): leaf.size for leaf in given}
-    workspace = allocate(kernel, program.dtype, kept=values | moments)
+    workspace = allocate(kernel, program.dtype, kept=values | kept)
     workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
     arguments = Arguments(plan.program, kernel.names)
     over_rows = [out for out in plan.program.outputs if out.summed]
@@ -126,15 +126,17 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
         "jit": ["LOOP", "lane"],
         "workspace": WORKSPACE,
         "noise_fill": sorted(fillers),
-        "row_lanes": LANES,
-        "row_moments": MOMENTS,
+        "row_lanes": ["draws_adder", *(["mask_draws"] if outer else []), "rows_spreader"],
+        "row_moments": ["rows_adder", "rows_writer"],
         "lane_products": ["multiply_lanes"] if products else [],
         "pairs": PAIRS if outer else [],
     }
     head = preamble(plan.program, imports)
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
-    block = f"({printer.groups}, {workspace.lanes // printer.groups})"
-    head.add(f"spread_rows = rows_spreader{block}", f"add_rows = rows_adder{block}", f"write_rows = rows_writer{block}")
+    each = workspace.lanes // printer.groups
+    head.add(f"spread_rows = rows_spreader({printer.groups}, {each})")
+    head.add(f"add_draws = draws_adder({printer.groups}, {each})")
+    head.add(f"add_rows = rows_adder({each})", f"write_rows = rows_writer({each})")
     head.add("", "", "@njit(**LOOP)")
     head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
     starts = np.cumsum([0, *(leaf.size for leaf in given)])
@@ -181,8 +183,19 @@ def _body(program: Program) -> tuple[Program, dict[Var, Var]]:
     return body, {leaf: base for base, leaf in leaves.items()}
 
 
+def draws_together(dtype: str, carried: str) -> int:
+    """Return how many draws of a row are in the lanes at a time."""
+    return 2 if carried == "pair" else DRAWS_PER_GROUP[dtype]
+
+
+def _most_together(block: Tree) -> int:
+    """The most outputs with moments of any loop over the lanes."""
+    loops = [node for node in walk(block) if isinstance(node, Loop) and node.kind == "lane"]
+    return max((sum(isinstance(node, Moments) for node in loop.body) for loop in loops), default=0)
+
+
 def _places(outputs: list[Output]) -> tuple[dict[Output, int], int]:
-    """Where the components of outputs with moments by lane start among these, and how many there are."""
+    """Where the components of outputs with moments by row start among these, and how many there are."""
     places, size = {}, 0
     for out in outputs:
         places[out] = size
@@ -196,36 +209,30 @@ def _function(
     """Write the body of the function."""
     workspace, text = printer.workspace, Source()
     lanes, groups = workspace.lanes, printer.groups
-    each, mask = lanes // groups, workspace.address(Buffer("mask"))
-    shifts, sums, squares = (workspace.address(Buffer(role)) for role in ("shifts", "sums", "squares"))
-    integer = printer.integer
-    moments = f"ws, {shifts}, {sums}, {squares}, {components}, {lanes}, {groups}"
+    each, integer = lanes // groups, printer.integer
+    masked = any(isinstance(node, Outer) for node in walk(kernel.block))
     text.indent()
     text.add('"""Moments of the draws start .. stop of `count` rows of a batch."""', "prefer_vector_width()")
-    text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
-    text.add(f"several = (stop - 1) // {groups} > start // {groups}  # groups of draws")
+    text.add(*printer.lines(kernel.zeros))
     with text.compound(f"for block in range(numbers.size // {each}):"):
-        text.add("partial = True", f"position = block * {each}", f"rows = min(count - position, {each})")
+        text.add(f"position = block * {each}", f"rows = min(count - position, {each})")
+        if masked:
+            text.add("partial = True")
         if leaves:
             first = workspace.address(Buffer("value", leaves[0]))
             text.add(f"spread_rows(ws, {first}, by_row, numbers.size, position, {size})")
-        if components:
-            text.add(f"clear_moments({moments}, start, stop)")
         with text.compound(f"for group in range(start // {groups}, (stop - 1) // {groups} + 1):"):
-            outside = f"base < start or base + {groups} > stop"
             text.add(f"base = group * {groups}", f"place = {printer.place}")
-            with text.compound(f"if partial or {outside}:"):
-                text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
-            text.add(f"partial = {outside}")
-            tree = split_lanes(kernel.block, lambda: _RowLanes(workspace, printer.places))
-            text.add(*printer.lines(tree))
-            if components:
-                with text.compound(f"if several and base < start + {groups}:"):
-                    text.add(f"take_first_draws({moments}, base, start, stop)")
+            if masked:
+                mask, outside = workspace.address(Buffer("mask")), f"base < start or base + {groups} > stop"
+                with text.compound(f"if partial or {outside}:"):
+                    text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
+                text.add(f"partial = {outside}")
+            text.add(*printer.lines(split_lanes(kernel.block, lambda: _RowLanes(workspace))))
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
-            rows = ", ".join(integer(address + place * lanes) for address in (shifts, sums, squares))
-            which = f"ws, {rows}, {integer(out.var.size)}, start, stop, least, scratch, odd, position, rows"
+            rows = ", ".join(integer(workspace.address(buffer) + place * each) for buffer in MOMENTS)
+            which = f"ws, {rows}, {integer(out.var.size)}, stop - start, least, scratch, odd, position, rows"
             if out.summed:
                 call = f"add_rows({which}, totals, variances, {integer(printer.summed[out])})"
             else:
@@ -235,30 +242,18 @@ def _function(
 
 
 class _RowLanes(Lanes):
-    """One loop over the lanes of a block of rows of a batch.
+    """One loop over the lanes of a block of rows of a batch."""
 
-    Parameters
-    ----------
-    workspace : Workspace
-    places : dict of Output to int
-        Where the moments of each output start.
-    """
-
-    def __init__(self, workspace: Workspace, places: dict[Output, int]) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._places = places
+        self._outputs = 0
 
     def moments(self, node: Moments) -> None:
-        """Add to the sums of each lane."""
-        number, index = self.count(node), node.index.plus(self._places[node.output])
-        shift, sums, squares = (self.lane(Row(Buffer(role), index)) for role in ("shifts", "sums", "squares"))
-        about, difference = Value(f"p{number}"), Value(f"d{number}")
-        self.lanes += [
-            Load(about, shift),
-            Let(difference, "masked_difference", (self.operand(node.operand), about, self.lane(Row(Buffer("mask"))))),
-            Accumulate(sums, "sum", difference),
-            Accumulate(squares, "sum", difference, square=True),
-        ]
+        """Keep the draws of the lanes, which go to the sums of rows after the loop."""
+        cell = self.lane(Row(DRAWS, Index(self._outputs)))
+        self._outputs += 1
+        self.lanes.append(Store(cell, self.operand(node.operand)))
+        self.after.append(AddDraws(node.output, node.index, cell))
 
 
 class _Printer(Printer):
@@ -269,7 +264,7 @@ class _Printer(Printer):
     dtype, workspace, arguments
         Those of a Printer.
     places, summed : dict of Output to int
-        Where the moments by lane of each output start, and where the outputs that are summed do among these.
+        Where the moments by row of each output start, and where the outputs that are summed do among these.
     carried : {"batch", "pair", "seeds"}
         What the lanes carry, as `filler` has it.
 
@@ -292,7 +287,7 @@ class _Printer(Printer):
     ) -> None:
         super().__init__(dtype, workspace, arguments)
         self.places, self.summed, self.carried = places, summed, carried
-        self.groups = 2 if carried == "pair" else DRAWS_PER_GROUP[dtype]
+        self.groups = draws_together(dtype, carried)
 
     @property
     def place(self) -> str:
@@ -306,7 +301,7 @@ class _Printer(Printer):
         first, lead, flipped, source, target, rows, columns, inner = map(
             self._number, (of.first, of.lead, of.flipped, of.source, of.target, of.rows, of.columns, of.inner)
         )
-        sums, add = self.workspace.address(SUMS), f"({of.added_to}) != 0"
+        sums, add = self.workspace.address(PRODUCT), f"({of.added_to}) != 0"
         return (
             f"multiply_lanes({of.matrix}, {first}, {lead}, {flipped}, ws, {source}, {sums}, {target}, "
             f"{rows}, {columns}, {inner}, {add})"
@@ -323,6 +318,11 @@ class _Printer(Printer):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"
                 which = f"place, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
                 yield f"{filler(source, self.dtype, self.carried)}(ws, {where}, {which})"
+            case AddDraws(output, index, cell):
+                each = self.workspace.lanes // self.groups
+                yield f"row = ({self.index(index.plus(self.places[output]))}) * {each}  # of {output.path}"
+                sums = (f"{self.workspace.address(buffer)} + row" for buffer in MOMENTS)
+                yield f"add_draws(ws, {self.operand(cell.address)}, {', '.join(sums)}, base, start, stop)"
             case Outer():
                 yield from pair_lines(self, node, self.groups, self.summed[node.output])
             case _:

@@ -236,6 +236,15 @@ class AddMoments:
 
 
 @dataclass(frozen=True)
+class AddDraws:
+    """Add an element of an output, of which each lane has a draw in a cell, to the sums of each row of the batch."""
+
+    output: Output
+    index: Index
+    cell: Lane
+
+
+@dataclass(frozen=True)
 class StartSums:
     """Set the sums of a matrix product, which a thread keeps in registers, to zero."""
 
@@ -259,7 +268,7 @@ class AddParts:
 Node = (
     Loop | Stage | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
     | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
-    | AddMoments | StartSums | StoreParts | AddParts
+    | AddMoments | AddDraws | StartSums | StoreParts | AddParts
 )  # fmt: skip
 Tree = tuple[Node, ...]
 
