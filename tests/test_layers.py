@@ -10,7 +10,7 @@ ROOT = Path(mcgrad.__file__).parent
 (KERNELS,) = map(Path, mcgrad.kernels.__path__)  # in the checkout not below the others
 LAYERS = """
     kernels errors system
-    tree moments
+    tree moments pickles
     cache arrays
     noise reals
     results ir paths

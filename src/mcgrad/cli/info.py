@@ -15,7 +15,7 @@ from mcgrad.cache import limit
 from mcgrad.cache.folder import obstacle
 from mcgrad.cache.settings import CACHE_VARIABLE, cache_folder
 from mcgrad.engine.threads import THREADS_VARIABLE, thread_count, threads_given
-from mcgrad.system import packages
+from mcgrad.system import packages, workers
 from mcgrad.system.cgroup import quota
 from mcgrad.system.machine import allowed_processors, available_processors, processor, version
 
@@ -36,7 +36,7 @@ def info() -> dict[str, str]:
         "processor": processor(),
         "features": _features(),
         "processors": _processors(),
-        "threads": f"{thread_count(None)} ({f'${THREADS_VARIABLE}' if threads_given() else 'all usable processors'})",
+        "threads": _threads(),
         "BLAS": _blas(),
         "cache": _cache(),
         **{f"backend {name}": _backend(backend) for name, backend in registry.backends().items()},
@@ -51,6 +51,14 @@ def _processors() -> str:
     limits = [f"affinity {allowed}"] if allowed != there else []
     limits += [f"control group's quota {share:g}"] if share is not None else []
     return f"{available_processors()} usable of {there}" + (f" ({', '.join(limits)})" if limits else "")
+
+
+def _threads() -> str:
+    share = workers.share()
+    why = (
+        f"${THREADS_VARIABLE}" if threads_given() else f"the share of {share.why}" if share else "all usable processors"
+    )
+    return f"{thread_count(None)} ({why})"
 
 
 def _backend(backend: Backend) -> str:

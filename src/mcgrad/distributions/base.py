@@ -23,6 +23,7 @@ from mcgrad.distributions.family import Family, is_built_in
 from mcgrad.distributions.parameters import float_array, owned, rounded
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
+from mcgrad.pickles import portable
 from mcgrad.reals import MOST_DRAWS, count, seed as seed_of
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Distribution(Family):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields, with the parameters in host memory."""
-        return {**self.__dict__, "_flat": {path: to_host(array) for path, array in self._flat.items()}}
+        return {**portable(self.__dict__), "_flat": {path: to_host(array) for path, array in self._flat.items()}}
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         """Set the fields, and make arrays read-only again, which pickle does not."""

@@ -20,6 +20,7 @@ from mcgrad.distributions.reparameterized import leaf_shape
 from mcgrad.distributions.supports import Support
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import NoiseSpec, Shape
+from mcgrad.pickles import HoldsFunctions
 from mcgrad.trace.tracer import unwrap
 
 
@@ -213,7 +214,7 @@ class Transformed(Distribution):
         return new
 
 
-class _Written(Bijection):
+class _Written(HoldsFunctions, Bijection):
     """A map that the user writes as functions.
 
     Parameters

@@ -115,7 +115,8 @@ class Estimator(Stops):
         next best where that one fails (with a `BackendWarning`).
     threads : int, optional
         Default: $MCGRAD_NUM_THREADS, or all processors this process may use (by its affinity, and by the quota of its
-        control groups), in each call. The result does not depend on it.
+        control groups), in each call; in a worker of a pool of processes, of Dask or of Ray no more than its share. The
+        result does not depend on it.
     draws : int, optional
         About how many draws there will be in all, for ``backend="auto"``. Without it, so many calls of a million draws
         are assumed that compiling does not count. The CPU backend compiles for such a call at once, or else in the

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 from contextvars import ContextVar
 from typing import Any, Protocol, Self, TypeVar
 
@@ -12,6 +10,7 @@ from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.options import Options
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir import serial
+from mcgrad.pickles import is_interactive
 from mcgrad.system.machine import processor
 
 _being_pickled: ContextVar[tuple[Any, ...]] = ContextVar("distributions being pickled", default=())
@@ -80,7 +79,7 @@ def _by_name_or_as_code(derived: Derivation) -> Derivation | bytes:
         raise
     except Exception:  # PicklingError, AttributeError, TypeError, or any exception of a user's __reduce__
         content = b""
-    if content and not (b"__main__" in content and _is_interactive()):
+    if content and not (b"__main__" in content and is_interactive()):
         return derived
     from numba import cloudpickle  # part of Numba, a dependency
 
@@ -93,8 +92,3 @@ def _by_name_or_as_code(derived: Derivation) -> Derivation | bytes:
             return derived
         given = f"{shown(derived.q)}, which cannot be pickled ({error})"
         raise ParameterError("q", given, "functions, and objects that pickle or cloudpickle takes") from error
-
-
-def _is_interactive() -> bool:
-    """Return whether ``__main__`` is no file, as in a notebook: other processes cannot import its functions."""
-    return not os.path.isfile(getattr(sys.modules["__main__"], "__file__", ""))  # "<stdin>" for a program on stdin

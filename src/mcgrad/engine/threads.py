@@ -18,6 +18,7 @@ from typing import TypeGuard, TypeVar
 from mcgrad.backends.blas_threads import limit_worker
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import count
+from mcgrad.system import workers
 from mcgrad.system.machine import available_processors
 
 THREADS_VARIABLE = "MCGRAD_NUM_THREADS"
@@ -32,6 +33,8 @@ Result = TypeVar("Result")
 def thread_count(threads: int | None) -> int:
     """Return the number of threads: as given, or $MCGRAD_NUM_THREADS, or the processors this process may use now.
 
+    In a worker that `system.workers` knows, it is the worker's share, if that is less.
+
     Raises
     ------
     ParameterError
@@ -41,7 +44,8 @@ def thread_count(threads: int | None) -> int:
         return count("threads", threads, 1, MOST_THREADS)
     given = threads_given()
     if not given:
-        return available_processors()
+        processors, share = available_processors(), workers.share()
+        return processors if share is None else min(processors, share.threads)
     if not given.isdecimal():
         raise ParameterError(THREADS_VARIABLE, shown(given), f"a whole number from 1 to {MOST_THREADS}, or nothing")
     return count(THREADS_VARIABLE, int(given), 1, MOST_THREADS)

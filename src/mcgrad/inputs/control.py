@@ -8,13 +8,14 @@ from typing import Any
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs import arguments
+from mcgrad.pickles import HoldsFunctions
 
 LINEAR, QUADRATIC, AUTO = "linear", "quadratic", "auto"
 SAMPLE, PILOT = "sample", "pilot"
 ACCEPTED = f'None, "{AUTO}", "{LINEAR}", "{QUADRATIC}", a mcgrad.Control, or a list of the last three'
 
 
-class Control:
+class Control(HoldsFunctions):
     """A function of the draw whose mean is known, as a control variate.
 
     Parameters

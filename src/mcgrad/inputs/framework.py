@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
 from typing import Any
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called
+from mcgrad.pickles import code_of, function_of, is_importable
 
 
 class FrameworkFunction:
@@ -22,6 +21,7 @@ class FrameworkFunction:
     """
 
     maker = ""  # the public function that makes objects of this class
+    __qualname__: str  # the function's
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
@@ -35,12 +35,9 @@ class FrameworkFunction:
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle by name where the name in its module is this object, as that of a decorated function is."""
-        name = str(getattr(self, "__qualname__", ""))
-        try:
-            by_name = attrgetter(name)(sys.modules[self.__module__]) is self
-        except (AttributeError, KeyError):
-            by_name = False
-        return name if by_name else (type(self), (self.function,))
+        if is_importable(self):
+            return str(self.__qualname__)
+        return _made, (type(self), code_of(self.function, "f"), self.kept)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return f of the library's own arrays as f computes it, and of NumPy arrays and Tracers by NumPy's functions.
@@ -55,6 +52,11 @@ class FrameworkFunction:
         """Return what f computes, of the library's own arrays."""
         return self.function(*args, **kwargs)
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The other arguments that it was made with, by name."""
+        return {}
+
     def own(self, value: Any) -> bool:
         """Whether a value is an array of the library."""
         raise NotImplementedError
@@ -62,6 +64,10 @@ class FrameworkFunction:
     def replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what f computes, of NumPy arrays and Tracers."""
         raise NotImplementedError
+
+
+def _made(kind: type[FrameworkFunction], function: Any, kept: Mapping[str, Any]) -> FrameworkFunction:
+    return kind(function_of(function), **kept)
 
 
 def leaves(tree: Any) -> Iterator[Any]:

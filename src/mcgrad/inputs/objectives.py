@@ -16,10 +16,11 @@ from mcgrad.inputs.integrand import Integrand, trace_log_joint
 from mcgrad.ir.build import apply, as_var
 from mcgrad.ir.program import Var
 from mcgrad.ir.spaces import Input, Space, named, of_space
+from mcgrad.pickles import HoldsFunctions
 from mcgrad.trace.trace import trace
 
 
-class Objective:
+class Objective(HoldsFunctions):
     """An integrand that contains the density of its own distribution.
 
     Parameters

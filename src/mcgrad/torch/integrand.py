@@ -36,10 +36,10 @@ class TorchFunction(FrameworkFunction):
         self._signature = _signature_of(function)
         self.__signature__ = self._with_tensors()
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle by name where the name in its module is this object, and with its modules otherwise."""
-        by_name = super().__reduce__()
-        return by_name if isinstance(by_name, str) else (_made, (self.function, self.modules))
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The modules."""
+        return self.modules
 
     @property
     def tensors(self) -> dict[str, Any]:
@@ -145,10 +145,6 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
 
 from_torch._torchdynamo_disable = True  # type: ignore[attr-defined]  # as torch.compiler.disable, without torch
 from_torch._torchdynamo_disable_msg = "mg.from_torch makes an integrand once, outside of what is compiled"  # type: ignore[attr-defined]
-
-
-def _made(function: Callable[..., Any], modules: dict[str, Any]) -> TorchFunction:
-    return TorchFunction(function, **modules)
 
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
