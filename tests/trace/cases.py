@@ -182,6 +182,18 @@ case("np.var", lambda x: np.var(x, 1, ddof=1), (2, 3))
 case("np.std", lambda x: np.std(x, ddof=1), (2, 3))
 case("np.average", lambda x: np.average(x) + np.average(x, axis=1, weights=[1, 2, 3]), (2, 3))
 case("np.average", lambda x, w: np.average(x, weights=w), (2, 3), (2, 3))
+for axis in (-1, 0, None):
+    case("np.sort", lambda x, a=axis: np.sort(x, axis=a), (2, 3))
+case("np.sort", lambda x: np.sort(x, 0, stable=True)[3:20], (23, 2), smooth=False)
+case("np.sort", lambda x: np.sort(x > 1.0) & (np.sort(x[:1]) > 0), (7,), smooth=False)
+case("np.partition", lambda x: np.partition(x, 3)[3] * np.partition(x, [1, -1])[-1], (6,))
+for n in (1, 4, 5, 18):
+    case("np.median", np.median, (n,))
+case("np.median", lambda x: np.median(x, axis=(0, -1), keepdims=True), (3, 2, 4))
+for method in words("linear lower higher nearest midpoint"):
+    case("np.quantile", lambda x, m=method: np.quantile(x, [[0, 0.1, 0.25], [0.6, 0.8, 1]], method=m), (5,))
+case("np.quantile", lambda x: np.quantile(x, 0.3, axis=0), (6, 2))
+case("np.percentile", lambda x: np.percentile(x, [10, 50], axis=1, keepdims=True), (2, 9))
 for name in words("any all count_nonzero"):
     function = getattr(np, name)
     case(f"np.{name}", lambda x, f=function: f(x > 1.0, axis=0), (3, 8), smooth=False)

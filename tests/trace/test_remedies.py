@@ -21,10 +21,11 @@ X = np.linspace(-2.0, 2.0, 3)
 GRID = np.arange(3.0)
 LATER = [  # the call, and words of the remedy
     (lambda z: np.interp(z[0], GRID, GRID), "np.interp", "np.clip"),
-    (lambda z: np.sort(z), "np.sort", "np.max"),
-    (lambda z: z.sort(), ".sort", "np.max"),
-    (lambda z: np.median(z), "np.median", "sorting"),
-    (lambda z: np.quantile(z, 0.1), "np.quantile", "sorting"),
+    (lambda z: np.argsort(z), "np.argsort", "np.sort"),
+    (lambda z: z.argsort(), ".argsort", "np.sort"),
+    (lambda z: z.sort(), ".sort", "np.sort"),
+    (lambda z: np.nanmedian(z), "np.nanmedian", "np.median"),
+    (lambda z: np.quantile(z, 0.1, method="weibull"), "np.quantile with method='weibull'", "midpoint"),
     (lambda z: np.argmax(z), "np.argmax", "np.where(x == np.max(x), a, b)"),
     (lambda z: z.argmin(), ".argmin", "np.where(x == np.max(x), a, b)"),
     (lambda z: np.round(z), "np.round", "np.floor(z + 0.5)"),

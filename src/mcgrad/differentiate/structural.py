@@ -144,6 +144,14 @@ def _pad_reverse(ct: Var, var: Var) -> list[Var]:
     return [slice_(ct, bounds)]
 
 
+def _take_reverse(ct: Var, var: Var) -> list[Var]:
+    (x,), index = var.args, var.attrs.index.array
+    places = index.ravel()
+    if places.size == x.size and np.array_equal(np.sort(places), np.arange(x.size)):  # each element once
+        return [take(reshape(ct, (x.size,)), np.argsort(places).reshape(x.shape))]
+    return [scatter_add(ct, index, x.shape)]
+
+
 def _concatenate_forward(ts: Tangents, var: Var) -> Var:
     return concatenate([zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)], var.attrs.axis)
 
@@ -224,7 +232,7 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "slice": _slice_reverse,
     "flip": lambda ct, var: [flip(ct, var.attrs.axes)],
     "pad": _pad_reverse,
-    "take": lambda ct, var: [scatter_add(ct, var.attrs.index.array, var.args[0].shape)],
+    "take": _take_reverse,
     "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
     "sum": lambda ct, var: [expand(ct, var.attrs.axes, var.args[0].shape)],

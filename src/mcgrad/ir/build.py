@@ -115,6 +115,10 @@ def _algebra(op: str, args: list[Var]) -> Var | None:
             condition = condition.args[0]
         if condition.is_const and condition.size and len(np.unique(condition.attrs.array)) == 1:
             return args[1] if condition.attrs.array.flat[0] else args[2]
+    if op == "add" and args[0].op == args[1].op == "where":
+        found = _halves(*args) or _halves(*args[::-1])
+        if found is not None:
+            return found
     if op == "add" and args[1].op == "negative":
         return apply("subtract", args[0], args[1].args[0])
     if op == "subtract" and is_fill(args[1], 0.0):
@@ -132,6 +136,13 @@ def _algebra(op: str, args: list[Var]) -> Var | None:
             if is_fill(y, 0.0):
                 return apply("softplus", x)
     return _in_one(op, args)
+
+
+def _halves(x: Var, y: Var) -> Var | None:
+    """One choice in place of the sum of two, of which always one is zero: where(c, 0, a) + where(c, b, 0)."""
+    (c, zero, a), (d, b, other) = x.args, y.args
+    same = c is d or (c.op, c.args, c.attrs) == (d.op, d.args, d.attrs)
+    return apply("where", c, b, a) if same and is_fill(zero, 0.0) and is_fill(other, 0.0) else None
 
 
 def _in_one(op: str, args: list[Var]) -> Var | None:

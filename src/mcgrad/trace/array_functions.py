@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace import elementwise, polynomials, products, reductions, shaping
+from mcgrad.trace import elementwise, polynomials, products, reductions, shaping, sorting
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     # element by element
@@ -46,6 +46,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "var": reductions.var,
     "std": reductions.std,
     "ptp": reductions.ptp,
+    # sorted values
+    "sort": sorting.sort,
+    "partition": sorting.partition,
+    "median": sorting.median,
+    "quantile": sorting.quantile,
+    "percentile": sorting.percentile,
     # running
     "cumsum": reductions.cumsum,
     "cumprod": reductions.cumprod,

@@ -61,6 +61,7 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 METHOD_REMEDIES: dict[str, str] = {
+    "sort": "use z = np.sort(z)",
     "item": "compute with the array itself",
     "tolist": "iterate over the array itself, or index it",
     "fill": "use np.full_like",

@@ -25,6 +25,9 @@ NOTES = {
     "derivative is infinite: that of `np.sqrt(np.maximum(z, 0))` is 0 at z < 0",
     "np.piecewise": "functions that work element by element",
     "np.nan_to_num": "infinities become the largest number of the estimate's width, with derivative zero",
+    "np.sort, np.partition, np.median, np.quantile, np.percentile": "by a sorting network; the derivative goes to the "
+    "element that has come to a place, of equal ones to each from one place. np.partition sorts all. `q` is known while "
+    "tracing, methods are linear, lower, higher, nearest and midpoint. Where one element is NaN, all sorted ones are",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",

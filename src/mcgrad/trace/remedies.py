@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-SORTING = "sorting is not supported; np.max, np.min and np.where choose by value"
+SORTING = "the order of the elements is not traced; np.sort, np.max, np.min and np.where choose by value"
+QUANTILES = "NaNs of a draw spoil its result, and are counted; use np.median or np.quantile of x without them"
 EXTREME = "use np.max or np.min, or np.where(x == np.max(x), a, b) to choose by where the largest is"
 MATRIX = (
     "for a matrix that no draw changes compute it before, with NumPy, and give it in data=; write out what a matrix of "
@@ -17,8 +18,8 @@ NAN = "NaNs of a draw spoil its result, and are counted: leave such elements out
 
 FUNCTIONS: dict[str, str] = {
     # choosing by value
-    **dict.fromkeys(("sort", "argsort", "partition", "argpartition", "lexsort", "unique", "sort_complex"), SORTING),
-    **dict.fromkeys(("median", "quantile", "percentile", "nanmedian", "nanquantile", "nanpercentile"), SORTING),
+    **dict.fromkeys(("argsort", "argpartition", "lexsort", "unique", "sort_complex"), SORTING),
+    **dict.fromkeys(("nanmedian", "nanquantile", "nanpercentile"), QUANTILES),
     **dict.fromkeys(("argmax", "argmin", "nanargmax", "nanargmin"), EXTREME),
     **dict.fromkeys(("nonzero", "flatnonzero", "argwhere", "compress", "extract"), COUNTING),
     **dict.fromkeys(("histogram", "histogram2d", "bincount"), "count by np.sum((a <= x) & (x < b)) for each bin"),
