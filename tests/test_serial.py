@@ -60,7 +60,8 @@ def again(program):
 
 
 def sources(program):
-    return [emit(program, checked).source for emit in (chunk.emit, choose.emit) for checked in (False, True)]
+    targets = (chunk.emit,) if choose.has_loops(program) else (chunk.emit, choose.emit)
+    return [emit(program, checked).source for emit in targets for checked in (False, True)]
 
 
 def moments(program, inputs):

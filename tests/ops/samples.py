@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,8 @@ import scipy.special as sc
 
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
+from mcgrad.trace.trace import trace
+from mcgrad.trace.tracer import unwrap, wrap
 
 Domain = tuple[float, float]
 POSITIVE, UNIT, ANY, WIDE = (0.3, 2.0), (-0.9, 0.9), (-2.0, 2.0), (-30.0, 30.0)
@@ -204,3 +206,108 @@ for subscripts, fixed, shape in [  # one operand fixed, large enough for BLAS in
 ]:
     sample("einsum", lambda x, s=subscripts, f=fixed: build.einsum(s, build.const(f), x),
            lambda x, s=subscripts, f=fixed: np.einsum(s, f, x), shape, ANY)  # fmt: skip
+
+
+# --- loops -----------------------------------------------------------------------------------------------------------
+def in_turn(
+    step: Callable[..., Any], init: Sequence[Any], xs: Sequence[Any], same: Sequence[Any], length: int, reverse: bool
+) -> Any:
+    """What a loop means, in Python: `step(carries, elements, same)` gives the next carries, and what is stacked."""
+    rows = []
+    for t in reversed(range(length)) if reverse else range(length):
+        init, stacked = step(init, [x[t] for x in xs], same)
+        rows.append(stacked)
+    return [*init, *map(np.stack, zip(*rows[:: -1 if reverse else 1], strict=True))]
+
+
+def loop_of(
+    step: Callable[..., Any], init: Sequence[Var], xs: Sequence[Var], same: Sequence[Var], length: int, reverse: bool
+) -> list[Var]:
+    """The same as a loop."""
+    shapes = [*(x.shape for x in init), *(x.shape[1:] for x in xs), *(x.shape for x in same)]
+    params = [build.argument(i, shape) for i, shape in enumerate(shapes)]
+    m, n = len(init), len(init) + len(xs)
+    carried, stacked = trace(step, (tuple(params[:m]), tuple(params[m:n]), tuple(params[n:])), {})
+    loop = build.loop(params, [*carried, *stacked], [*init, *xs, *same], (m, len(xs), length, reverse))
+    shapes = [*(x.shape for x in init), *((length, *y.shape) for y in stacked)]
+    starts = np.cumsum([0, *(int(np.prod(shape, dtype=int)) for shape in shapes)])
+    return [build.part(loop, int(start), shape) for start, shape in zip(starts, shapes, strict=False)]
+
+
+def joined(results: Sequence[Any]) -> Any:
+    """All numbers of some results, in one vector."""
+    if isinstance(results[0], Var):
+        return build.concatenate([build.reshape(x, (x.size,)) for x in results], 0)
+    return np.concatenate([np.ravel(x) for x in results])
+
+
+def turns(
+    step: Callable[..., Any],
+    groups: tuple[int, int],
+    length: int,
+    *args: Any,
+    smooth: bool = True,
+    reverse: bool = False,
+) -> None:
+    """List a sample of a loop whose first arguments are carries, whose next ones by step, and whose others the same."""
+    m, n = groups[0], sum(groups)
+
+    def run(how: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *xs: joined(how(step, xs[:m], xs[m:n], xs[n:], length, reverse))
+
+    sample("loop", run(loop_of), run(in_turn), *args)
+
+
+def regression(carries: Any, xs: Any, same: Any) -> Any:
+    return [np.tanh(0.9 * carries[0] + np.sum(xs[0] * same[0]))], [xs[0] * carries[0]]
+
+
+def exchange(carries: Any, xs: Any, same: Any) -> Any:
+    a, b = carries
+    return [b, 0.5 * a + np.sin(b)[::-1]], [a[1]]
+
+
+def mixing(carries: Any, xs: Any, same: Any) -> Any:
+    (c,) = carries
+    return [np.matmul(ARRAY[:20, :20], c) / 4 + same[0]], []
+
+
+def kinked(carries: Any, xs: Any, same: Any) -> Any:
+    low, total = carries
+    level = np.where(xs[0] > 0.2, np.sqrt(np.abs(xs[0])), low * same[0])
+    return [np.minimum(low, level), total + np.maximum(level, 0.1)], []
+
+
+def gathered(carries: Any, xs: Any, same: Any) -> Any:
+    (c,) = carries
+    return [c.ravel()[np.array([[3, 0], [0, 1]])] * xs[0][::-1] + c.T], [np.cumsum(c[0])]
+
+
+def ignoring(carries: Any, xs: Any, same: Any) -> Any:
+    unread, before = carries
+    return [0.5 * unread + 1.0, xs[0] * same[0]], [before]
+
+
+def nested(carries: Any, xs: Any, same: Any) -> Any:
+    (c,) = carries
+    how = loop_of if isinstance(unwrap(c), Var) else in_turn
+    args = [unwrap(x) for x in (c, xs[0], same[0])]
+    inner, stacked = how(lambda cs, ys, same: ([cs[0] * same[0] + ys[0]], [np.exp(0.1 * cs[0])]),
+                         [args[0]], [args[1]], [args[2]], 3, True)  # fmt: skip
+    inner, stacked = wrap(inner), wrap(stacked)
+    return [np.sin(inner) + c], [stacked * xs[0]]
+
+
+for reverse in (False, True):
+    turns(regression, (1, 1), 4, (), ANY, (4, 2), ANY, (2,), ANY, reverse=reverse)
+    turns(exchange, (2, 0), 3, (2,), ANY, (2,), ANY, reverse=reverse)
+    turns(kinked, (2, 1), 3, (), ANY, (), ANY, (3,), (0.3, 2.0), (), ANY, reverse=reverse)
+    turns(ignoring, (2, 1), 3, (), ANY, (), ANY, (3,), ANY, (), ANY, reverse=reverse)
+    turns(nested, (1, 1), 4, (), ANY, (4, 3), ANY, (), UNIT, reverse=reverse)
+turns(mixing, (1, 0), 3, (20,), ANY, (20,), ANY)
+turns(gathered, (1, 1), 2, (2, 2), ANY, (2, 2), ANY)
+turns(regression, (1, 1), 1, (), ANY, (1, 2), ANY, (2,), ANY)
+sample("part", lambda x: build.part(build.concatenate([x, build.const([1.0])], 0), 1, (2, 2)),
+       lambda x: np.append(x, 1.0)[1:].reshape(2, 2), (4,), ANY)  # fmt: skip
+sample("part", lambda x: build.part(build.scan("cumsum", x, 0), 1, (2, 1)), lambda x: np.cumsum(x)[1:3, None],
+       (4,), ANY)  # fmt: skip

@@ -5,6 +5,7 @@ from functools import reduce
 
 import numpy as np
 
+from mcgrad.differentiate import loops
 from mcgrad.differentiate.elementwise import DERIVATIVES, has_derivatives
 from mcgrad.differentiate.structural import FORWARD, REVERSE, expand, zeros_like
 from mcgrad.differentiate.zeros import (
@@ -23,6 +24,7 @@ from mcgrad.differentiate.zeros import (
 )
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.cost import cost
+from mcgrad.ir.fuse_loops import fuse_loops
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, toposort
 
@@ -71,24 +73,40 @@ def forward(value: Var, wrt: Sequence[Var]) -> list[Var]:
 
 def jvp(value: Var, source: Var, seed: Var) -> Var | None:
     """Tangent of a value of any shape for the tangent `seed` of one of its ancestors; None if it is zero."""
-    tangents: dict[Var, Var] = {source: seed}
-    zeros: dict[Var, Zeros] = {}  # that a tangent may have
-    few = source.size > 1  # the seed has zeros
-    carriers = _carriers(value)
-    for var in toposort([value]):
-        if var is source or var not in carriers or not any(arg in tangents for arg in var.args):
+    return pushed_forward([value], {source: seed}, few=source.size > 1)[0]
+
+
+def pushed_forward(
+    values: Sequence[Var], seeds: Mapping[Var, Var], origins: Mapping[Var, Zeros] | None = None, few: bool = False
+) -> list[Var | None]:
+    """Return the tangents of values for those of some Vars; None is zero.
+
+    Parameters
+    ----------
+    values : sequence of Var
+    seeds : dict from Var to Var
+    origins : dict from Var to Zeros, optional
+        How zeros in the seeds may come about.
+    few : bool
+        Whether a seed has zeros by itself.
+    """
+    tangents: dict[Var, Var] = dict(seeds)
+    zeros: dict[Var, Zeros] = dict(origins or {})  # that a tangent may have
+    carriers = _carriers(values)
+    for var in toposort(values):
+        if var in seeds or var not in carriers or not any(arg in tangents for arg in var.args):
             continue
         before = max(zeros.get(arg, NONE) for arg in var.args)
         guarded = CHOSEN if few and not var.by_draw else before  # costs nothing where no draw changes anything
         tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
             tangents[var], zeros[var] = tangent, max(before, FORWARD_ZEROS.get(var.op, NONE))
-    return tangents.get(value)
+    return [tangents.get(value) for value in values]
 
 
-def _carriers(value: Var) -> set[Var]:
+def _carriers(values: Sequence[Var]) -> set[Var]:
     """The Vars whose derivative reaches a value: not those behind a `stop`, which need no rule."""
-    found, stack = {value}, [value]
+    found, stack = set(values), list(values)
     while stack:
         var = stack.pop()
         args = [arg for arg, smooth in zip(var.args, has_derivatives(var), strict=True) if smooth]
@@ -110,6 +128,8 @@ def jvp_rule(var: Var, ts: Sequence[Var | None], zeros: Zeros = NONE) -> Var | N
         return None
     if var.op in FORWARD:
         return FORWARD[var.op](ts, var)
+    if var.op == "loop":
+        return loops.tangent(var, ts, zeros, pushed_forward)
     if not OPS[var.op].linear:
         raise TypeError(f"{var.op} has no derivative rule")
     return rebuild(var, tuple(zeros_like(x) if t is None else t for t, x in zip(ts, var.args, strict=True)))
@@ -183,6 +203,8 @@ def depending(order: Sequence[Var], wrt: Sequence[Var]) -> set[Var]:
 
 def cotangents_of_args(var: Var, ct: Var, zeros: Zeros, active: Collection[Var]) -> Sequence[Var | None]:
     """Cotangents of the arguments of one equation, as `vjp`; raise where an active one has no rule."""
+    if var.op == "loop":
+        return loops.cotangents(var, ct, zeros, active, pulled_back)
     found = vjp(var, ct, zeros)
     if any(arg in active for arg in var.args[len(found) :]):
         raise TypeError(f"{var.op} has no derivative rule in all its arguments")
@@ -240,21 +262,23 @@ def gradient_cost(roots: Sequence[Var]) -> float:
     """Cost of one draw: arithmetic, and what must be stored because a later phase reads it.
 
     A phase ends where an equation needs all elements of its argument before it can give its first: a reduction, a
-    contraction, a scan from the far end.
+    contraction, a scan from the far end. A loop needs all of its arguments, and its results are stored.
     """
     phase: dict[Var, int] = {}
     stored: set[Var] = set()
     total = 0.0
-    for var in toposort(roots):
+    for var in toposort(fuse_loops(roots)):
         if not var.by_draw:
             continue
         changing = [arg for arg in var.args if arg.by_draw]
         phase[var] = max((phase[arg] + _barrier(arg) for arg in changing), default=0)
         stored.update(arg for arg in changing if phase[arg] < phase[var] and not _barrier(arg))
+        if var.op == "loop":
+            stored.add(var)
         total += cost(var)
     return total + sum(6.0 * var.size for var in stored)
 
 
 def _barrier(var: Var) -> bool:
     reversed_scan = OPS[var.op].category == "scan" and var.attrs.reverse
-    return OPS[var.op].category in ("reduction", "contraction") or reversed_scan or var.op == "flip"
+    return OPS[var.op].category in ("reduction", "contraction", "loop") or reversed_scan or var.op == "flip"

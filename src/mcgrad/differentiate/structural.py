@@ -150,6 +150,9 @@ def _take_reverse(ct: Var, var: Var) -> list[Var]:
     if places.size == x.size and np.array_equal(np.sort(places), np.arange(x.size)):  # each element once
         return [take(reshape(ct, (x.size,)), np.argsort(places).reshape(x.shape))]
     return [scatter_add(ct, index, x.shape)]
+def _part_reverse(ct: Var, var: Var) -> list[Var]:
+    start, (size,) = var.attrs.start, var.args[0].shape
+    return [pad(reshape(ct, (var.size,)), [(start, size - start - var.size, 0)])]
 
 
 def _concatenate_forward(ts: Tangents, var: Var) -> Var:
@@ -233,6 +236,8 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "flip": lambda ct, var: [flip(ct, var.attrs.axes)],
     "pad": _pad_reverse,
     "take": _take_reverse,
+    "take": lambda ct, var: [scatter_add(ct, var.attrs.index.array, var.args[0].shape)],
+    "part": _part_reverse,
     "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
     "sum": lambda ct, var: [expand(ct, var.attrs.axes, var.args[0].shape)],

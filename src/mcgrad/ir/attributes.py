@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import prod
 from string import ascii_letters
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.ir.body import Body
 from mcgrad.ir.lookup import Table
 
 LETTERS = ascii_letters.replace("Z", "")  # for the axes of an Einsum; the interpreter gives Z to the draws
@@ -170,4 +172,55 @@ class Call(Attributes):
     """A pair of the user's Numba functions, and the shape of the result."""
 
     function: Any
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument(Attributes):
+    """The number of an argument of a body, and how often its value changes: a `program.Level`."""
+
+    number: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Attributes):
+    """A body that runs `length` times, and what its arguments are.
+
+    Parameters
+    ----------
+    body : Body
+        Its first `carries` arguments are carries, which the first results give to the next step; of the next `scanned`
+        arguments each step has its own element along the first axis; the others are the same in all steps. The results
+        after the carries are stacked.
+    carries, scanned, length : int
+    reverse : bool
+        Whether the steps run from the last to the first.
+    """
+
+    body: Body
+    carries: int
+    scanned: int
+    length: int
+    reverse: bool
+
+    def places(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Where each result begins in the vector of all results, and its shape: of a stacked one, with all steps."""
+        found, start = [], 0
+        for i, result in enumerate(self.body.results):
+            shape = result.shape if i < self.carries else (self.length, *result.shape)
+            found.append((start, shape))
+            start += prod(shape)
+        return found
+
+    def __str__(self) -> str:
+        order = ", from the last" * self.reverse
+        return f"{self.length} steps{order}, {self.carries} carried, {self.scanned} by step"
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Attributes):
+    """Where the elements of the result begin in a vector, and their shape."""
+
+    start: int
     shape: tuple[int, ...]

@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from mcgrad.ir import attributes
 from mcgrad.ir.attributes import Literal
+from mcgrad.ir.body import Body
 from mcgrad.ir.infer import equation
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Shape, Var
+from mcgrad.ir.program import Level, Shape, Var, toposort
 from mcgrad.ir.spaces import Input, RowInput, Space
 from mcgrad.noise.source import NoiseSource
 
@@ -287,6 +288,92 @@ def einsum(subscripts: str, *args: Var) -> Var:
     return _make("einsum", args, attributes.Einsum(tuple(inputs.split(",")), output))
 
 
+# --- loops -----------------------------------------------------------------------------------------------------------
+def argument(number: int, shape: Shape, level: Level = Level.CONSTANT) -> Var:
+    """Make a leaf that stands for an argument of the body of a loop."""
+    return equation("argument", (), attributes.Argument(int(number), int(level)), tuple(shape))
+
+
+def loop(params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]) -> Var:
+    """Run a body many times; return the vector of all results, of which `part` takes one (`Loop.places` says where).
+
+    Parameters
+    ----------
+    params : sequence of Var
+        Leaves: of the carries, of what each step has its own element of, of what is the same in all steps.
+    results : sequence of Var
+        The carries of the next step, and what is stacked: of `params` and literals alone.
+    args : sequence of Var
+        What the first step begins with, arrays with an axis for the steps in front, and the rest.
+    loop : tuple
+        Number of carries, number of arguments by step, number of steps, whether these run from the last to the first.
+    """
+    carries, scanned, length, reverse = loop
+    if length < 2:
+        return _few_steps(params, results, args, loop)
+    levels = [arg.level for arg in args]
+    while True:
+        body = _body(params, results, levels)
+        found = [max(level, var.level) for level, var in zip(levels[:carries], body.results, strict=False)]
+        if found == levels[:carries]:
+            break
+        levels[:carries] = found
+    return _make("loop", tuple(args), attributes.Loop(body, carries, scanned, length, reverse))
+
+
+def _body(params: Sequence[Var], results: Sequence[Var], levels: Sequence[Level]) -> Body:
+    """The body with its arguments numbered in order, of these levels."""
+    leaves = [argument(i, var.shape, level) for i, (var, level) in enumerate(zip(params, levels, strict=True))]
+    new = dict(zip(params, leaves, strict=True))
+    order = [var for var in toposort([*params, *results]) if var not in new]
+    for var in order:
+        new[var] = rebuild(var, tuple(new[arg] for arg in var.args))
+    found = tuple(new[var] for var in results)
+    return Body(tuple(leaves), found, tuple(toposort([*leaves, *found])))
+
+
+def _few_steps(
+    params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]
+) -> Var:
+    """The results of no step, which are what it begins with, or of one, which is the body."""
+    carries, scanned, length, _ = loop
+    if not length:
+        return concatenate([*(reshape(arg, (arg.size,)) for arg in args[:carries]), const(np.zeros(0))], 0)
+    new = dict(zip(params, args, strict=True))
+    for var in params[carries : carries + scanned]:
+        new[var] = reshape(new[var], var.shape)
+    for var in toposort(results):
+        if var not in new:
+            new[var] = rebuild(var, tuple(new[arg] for arg in var.args))
+    return concatenate([reshape(new[var], (var.size,)) for var in results], 0)
+
+
+def part(x: Var, start: int, shape: Shape) -> Var:
+    """Take the elements of a vector from `start` on, as an array: of what is computed by element, of its parts."""
+    (size,), stop = x.shape, start + int(np.prod(shape, dtype=np.int64))
+    if x.op != "loop" and (start, stop) == (0, size):
+        return reshape(x, shape)
+    if OPS[x.op].category == "elementwise":
+        return apply(x.op, *(part(arg, start, shape) for arg in x.args))
+    if x.op == "broadcast" and x.args[0].size == 1:
+        return broadcast(reshape(x.args[0], ()), shape)
+    if x.op == "part" and len(x.shape) == 1:
+        return part(x.args[0], x.attrs.start + start, shape)
+    begin = 0
+    pieces = x.args if x.op in ("concatenate", "pad") else ()
+    if x.op == "pad":
+        ((begin, _, gap),) = x.attrs.widths
+        if gap:
+            pieces = ()
+        elif stop <= begin or start >= begin + x.args[0].size:
+            return broadcast(const(0.0), shape)
+    for piece in pieces:
+        if begin <= start and stop <= begin + piece.size:
+            return part(piece, start - begin, shape)
+        begin += piece.size
+    return _make("part", (x,), attributes.Part(int(start), tuple(shape)))
+
+
 def table(x: Var, what: Table) -> Var:
     """Look up an array for each element; `x` must not depend on the draw."""
     return _make("table", (x,), attributes.Lookup(what))
@@ -307,7 +394,17 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
         return broadcast(args[0], var.shape)
     if var.op == "sum":
         return reduce("sum", args[0], var.attrs.axes)
+    if var.op == "part":
+        return part(args[0], var.attrs.start, var.attrs.shape)
+    if var.op == "loop":
+        return loop_again(var, args)
     return _make(var.op, args, var.attrs)
+
+
+def loop_again(var: Var, args: Sequence[Var]) -> Var:
+    """Make the same loop with other arguments, which may change more or less often."""
+    attrs, body = var.attrs, var.attrs.body
+    return loop(body.params, body.results, args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
 
 
 def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:

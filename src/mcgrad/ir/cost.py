@@ -19,6 +19,8 @@ def cost(var: Var) -> float:
     op = OPS[var.op]
     if op.name == "noise":
         return NOISE * var.size
+    if op.name == "loop":
+        return float(var.attrs.length) * sum(cost(inner) for inner in var.attrs.body.equations if inner.by_draw)
     if op.name == "einsum":
         return BLAS * contraction_size(var)
     if op.name == "divide" and not var.args[1].by_draw:

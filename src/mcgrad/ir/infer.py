@@ -64,6 +64,8 @@ def _leaf(op: str, attrs: Any, shape: Shape) -> tuple[Shape, str, Level]:
         return attrs.array.shape, "bool" if attrs.array.dtype == bool else "float", Level.CONSTANT
     if op == "noise":
         return shape, "float", Level.DRAW
+    if op == "argument":
+        return shape, "float", Level(attrs.level)
     return shape, "float", Level.ROW if isinstance(attrs, RowInput) else Level.CONSTANT
 
 
@@ -146,6 +148,23 @@ def _einsum(attrs: Any, *shapes: Shape) -> Shape:
     return tuple(extents[letter] for letter in attrs.output)
 
 
+def _part(attrs: Any, x: Shape) -> Shape:
+    assert len(x) == 1, f"part of {x}"
+    assert 0 <= attrs.start <= attrs.start + prod(attrs.shape) <= x[0], f"part {attrs} of {x}"
+    return tuple(attrs.shape)
+
+
+def _loop(attrs: Any, *shapes: Shape) -> Shape:
+    params, results, carries = attrs.body.params, attrs.body.results, attrs.carries
+    scanned = range(carries, carries + attrs.scanned)
+    wanted = [(attrs.length, *param.shape) if i in scanned else param.shape for i, param in enumerate(params)]
+    assert list(shapes) == wanted, f"loop of {shapes}, whose body takes {wanted}"
+    carried = [param.shape for param in params[:carries]]
+    assert [var.shape for var in results[:carries]] == carried, f"loop whose carries {carried} change their shape"
+    assert all(var.kind == "float" for var in results), "loop with a result that is not float"
+    return (sum(prod(shape) for _, shape in attrs.places()),)
+
+
 def _table(attrs: Any, x: Shape) -> Shape:
     return (*x, *attrs.table.shape)
 
@@ -167,6 +186,8 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
     **dict.fromkeys(["cumsum", "cumprod", "linear_recurrence"], _scan),
     "einsum": _einsum,
+    "part": _part,
+    "loop": _loop,
     "table": _table,
     **dict.fromkeys(["native_value", "native_gradient"], _native),
 }

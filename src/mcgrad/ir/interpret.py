@@ -9,6 +9,7 @@ other method than the call is used. So draw-independent values of arrays on a de
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,7 @@ class Interpreter:
             elif not var.args:
                 self.inputs.append(var)
             else:
-                meaning = _to_float(dtype) if var.op == "float" else IMPL[var.op]
-                if var.op == "nextafter" and neighbours:
-                    meaning = _neighbour(neighbours)
-                self._steps.append((var, meaning))
+                self._steps.append((var, _meaning(var, dtype, neighbours)))
 
     def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
         """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw where no leaf changes by draw.
@@ -96,6 +94,15 @@ def _needed(roots: Sequence[Var], known: Collection[Var]) -> list[Var]:
             needed.add(var)
             stack.extend(var.args)
     return [var for var in toposort(roots) if var in needed]
+
+
+def _meaning(var: Var, dtype: str, neighbours: str | None) -> Callable[..., Array]:
+    """What an equation does in a dtype."""
+    if var.op == "float":
+        return _to_float(dtype)
+    if var.op == "loop":
+        return _loop(Interpreter(var.attrs.body.results, var.attrs.body.params, dtype, neighbours))
+    return _neighbour(neighbours) if var.op == "nextafter" and neighbours else IMPL[var.op]
 
 
 def _to_float(dtype: str) -> Callable[..., Array]:
@@ -215,6 +222,38 @@ def _einsum(var: Var, *args: Array) -> Array:
     return product
 
 
+def _loop(body: Interpreter) -> Callable[..., Array]:
+    """Run a body step by step."""
+
+    def run(var: Var, *args: Array) -> Array:
+        attrs, params = var.attrs, var.attrs.body.params
+        carries, places = attrs.carries, attrs.places()
+        last = carries + attrs.scanned
+        draws = np.broadcast_shapes(*(arg.shape[-1:] for arg in args)) or (1,)
+        out = np.zeros_like(args[0] if args else np.zeros(1), body.dtype, shape=(var.size, *draws))
+        carried, same = list(args[:carries]), dict(zip(params[last:], args[last:], strict=True))
+        for t in reversed(range(attrs.length)) if attrs.reverse else range(attrs.length):
+            elements = (arg[t] for arg in args[carries:last])
+            found = body({**dict(zip(params, [*carried, *elements], strict=False)), **same})
+            carried = found[:carries]
+            for (start, _), value in zip(places[carries:], found[carries:], strict=True):
+                _put(out, start + t * prod(value.shape[:-1]), value)
+        for (start, _), value in zip(places, carried, strict=False):
+            _put(out, start, value)
+        return out
+
+    return run
+
+
+def _put(out: Array, start: int, value: Array) -> None:
+    size = prod(value.shape[:-1])
+    out[start : start + size] = value.reshape(size, value.shape[-1])
+
+
+def _part(var: Var, x: Array) -> Array:
+    return x[var.attrs.start : var.attrs.start + var.size].reshape(*var.shape, x.shape[-1])
+
+
 def _table(var: Var, x: Array) -> Array:
     found = var.attrs.table(np.moveaxis(to_host(x), -1, 0))
     found = np.moveaxis(found, 0, -1)
@@ -265,6 +304,7 @@ IMPL: dict[str, Callable[..., Array]] = {
     "cumprod": _scan(np.cumprod),
     "linear_recurrence": _linear_recurrence,
     "einsum": _einsum,
+    "part": _part,
     "table": _table,
     "native_value": _native,
     "native_gradient": _native,

@@ -3,7 +3,7 @@
 Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is
 *elementwise* (any number of arguments of one shape), a *view* (says where elements are read, computes nothing), an
 *assembly* (puts the elements of its arguments in their places), a *reduction*, a *scan*, a *contraction*, a *table*, a
-*native* function of the user's, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
+*native* function of the user's, a *loop*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ class Op:
     Parameters
     ----------
     name : str
-    category : {"leaf", "elementwise", "view", "assembly", "reduction", "scan", "contraction", "table", "native"}
+    category : str
+        One of those above.
     takes : {"float", "bool", "any"}
         What kind of values the arguments have. "any" is one kind for all, but for the condition of a `where`.
     result : {"float", "bool", "same"}
@@ -65,6 +66,7 @@ OPS: dict[str, Op] = {
         Op("input", "leaf", cost=0.0, attributes=Input),
         Op("const", "leaf", cost=0.0, attributes=attributes.Literal),
         Op("noise", "leaf", cost=0.0, attributes=NoiseSource),
+        Op("argument", "leaf", cost=0.0, attributes=attributes.Argument),  # of the body of a loop
         # copy: the same values, in rows of their own for each draw
         *_elementwise("mcgrad", "copy", "any", "same", linear=True),
         # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`
@@ -97,6 +99,7 @@ OPS: dict[str, Op] = {
         _moving("view", "slice", attributes.Slice),
         _moving("view", "flip", attributes.Flip),
         _moving("view", "take", attributes.Take),
+        _moving("view", "part", attributes.Part),
         _moving("assembly", "pad", attributes.Pad),
         _moving("assembly", "concatenate", attributes.Concatenate),
         Op("scatter_add", "reduction", linear=True, attributes=attributes.ScatterAdd),
@@ -105,6 +108,8 @@ OPS: dict[str, Op] = {
         Op("cumsum", "scan", linear=True, attributes=attributes.Scan),
         *(Op(name, "scan", attributes=attributes.Scan) for name in ("cumprod", "linear_recurrence")),
         Op("einsum", "contraction", attributes=attributes.Einsum),
+        # all results of a body that runs many times, in one vector, of which `part` equations read
+        Op("loop", "loop", attributes=attributes.Loop),
         # an array made by the host of each number of a draw-independent array
         Op("table", "table", cost=0.0, attributes=attributes.Lookup),
         *(Op(name, "native", cost=20.0, attributes=attributes.Call) for name in ("native_value", "native_gradient")),

@@ -119,6 +119,10 @@ class Program:
         """All Vars in dependency order."""
         return list(toposort(self.roots()))
 
+    def all_equations(self) -> list[Var]:
+        """All Vars, and those in the bodies of loops."""
+        return list(with_bodies(self.equations()))
+
     def body(self) -> list[Var]:
         """The Vars that change by draw, in dependency order: what has to be computed for each draw."""
         return [var for var in toposort(out.var for out in self.outputs) if var.by_draw]
@@ -169,7 +173,7 @@ class Program:
         names = dict(zip(self.equations(), _names(), strict=False))
         lines = [f"program ({self.dtype}):"]
         for level, title in TITLES.items():
-            rows = [describe(var, names) for var in names if var.level == level]
+            rows = [line for var in names if var.level == level for line in described(var, names)]
             if rows:
                 lines += [f"  {title}:", *("    " + row for row in rows)]
         lines.append("  mean of:")
@@ -215,8 +219,27 @@ def describe(var: Var, names: dict[Var, str]) -> str:
     return f"{names[var]}: {var.kind[0]}[{shape}] = {var.op}({', '.join(args)})"
 
 
-def _names() -> Iterator[str]:
+def described(var: Var, names: dict[Var, str]) -> Iterator[str]:
+    """One equation as lines of text: of a loop, with its body."""
+    yield describe(var, names)
+    if var.op == "loop":
+        body = var.attrs.body
+        inner = dict(zip(body.equations, _names(f"{names[var]}_"), strict=False))
+        for equation in body.equations:
+            yield from ("  " + line for line in described(equation, inner))
+        yield f"  gives {', '.join(inner[result] for result in body.results)}"
+
+
+def with_bodies(order: Iterable[Var]) -> Iterator[Var]:
+    """Yield Vars, and after each loop those in its body."""
+    for var in order:
+        yield var
+        if var.op == "loop":
+            yield from with_bodies(var.attrs.body.equations)
+
+
+def _names(prefix: str = "v") -> Iterator[str]:
     number = 0
     while True:
-        yield f"v{number}"
+        yield f"{prefix}{number}"
         number += 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from hashlib import blake2b
 from importlib import import_module
@@ -24,24 +24,25 @@ import numpy as np
 
 from mcgrad.errors import ParameterError
 from mcgrad.ir.attributes import Call, Literal
+from mcgrad.ir.body import Body
 from mcgrad.ir.check import check
 from mcgrad.ir.identity import identity
 from mcgrad.ir.infer import equation
 from mcgrad.ir.lookup import Table
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Output, Program, Var, numbered
+from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, RowInput, Space
 from mcgrad.noise.source import NoiseSource
 
 KIND, VERSION = b"mcgrad program ", b"1"
 DIGEST = 16  # bytes
-LEAVES = ("input", "noise")  # whose shape does not follow from the rest
+LEAVES = ("input", "noise", "argument")  # whose shape does not follow from the rest
 ACCEPTED = "what Program.to_bytes of this version of mcgrad returned"
 
 
 def functions(program: Program) -> tuple[Any, ...]:
     """Return the Integrands that equations call, each once, in the order of the equations."""
-    return tuple(dict.fromkeys(var.attrs.function for var in program.equations() if isinstance(var.attrs, Call)))
+    return tuple(dict.fromkeys(var.attrs.function for var in program.all_equations() if isinstance(var.attrs, Call)))
 
 
 def digest(program: Program) -> bytes:
@@ -103,11 +104,7 @@ def _flags(out: Output) -> list[bool]:
 def _parts(program: Program) -> Iterator[bytes]:
     """Yield the header, as a line, and the contents of the literal arrays."""
     writer = _Writer()
-    rows: list[list[Any]] = []
-    number: dict[Var, int] = {}
-    for var, args in numbered(program.roots()):
-        number[var] = len(number)
-        rows.append([var.op, args, writer.attributes(var.attrs), *([var.shape] if var.op in LEAVES else [])])
+    rows, number = writer.equations(toposort(program.roots()))
     outputs = [[out.path, number[out.var], out.scale and number[out.scale], *_flags(out)] for out in program.outputs]
     header = {
         "dtype": program.dtype,
@@ -127,6 +124,16 @@ class _Writer:
     def __init__(self) -> None:
         self.literals: dict[Literal, int] = {}
         self.functions: dict[Any, int] = {}
+
+    def equations(self, order: Iterable[Var]) -> tuple[list[list[Any]], dict[Var, int]]:
+        """Return equations as rows, and the number of each."""
+        rows: list[list[Any]] = []
+        number: dict[Var, int] = {}
+        for var in order:
+            args = [number[arg] for arg in var.args]
+            number[var] = len(number)
+            rows.append([var.op, args, self.attributes(var.attrs), *([var.shape] if var.op in LEAVES else [])])
+        return rows, number
 
     def attributes(self, attrs: Any) -> Any:
         """Return the fields of a record, a literal, or None."""
@@ -149,6 +156,9 @@ class _Writer:
             found = getattr(sys.modules[module], name, None)
             assert found is value.function, f"a table made by {module}.{name}, which is not found there"
             return {"table": [module, name, self._value(value.given), value.shape, self._value(value.derivative)]}
+        if isinstance(value, Body):
+            rows, number = self.equations(value.equations)
+            return {"body": [rows, [number[var] for var in value.params], [number[var] for var in value.results]]}
         if isinstance(value, tuple):
             return [self._value(part) for part in value]
         if value is None or isinstance(value, bool | int | str):
@@ -172,14 +182,18 @@ class _Reader:
 
     def program(self) -> Program:
         """Make the Program, and check it."""
-        made: list[Var] = []
-        for op, args, attrs, *shape in self.header["equations"]:
-            made.append(equation(op, tuple(made[i] for i in args), self._attributes(op, attrs), *map(tuple, shape)))
+        made = self._equations(self.header["equations"])
         outputs = (
             Output(path, made[var], None if scale is None else made[scale], *flags)
             for path, var, scale, *flags in self.header["outputs"]
         )
         return check(Program(tuple(outputs), self.header["dtype"]))
+
+    def _equations(self, rows: Sequence[Any]) -> list[Var]:
+        made: list[Var] = []
+        for op, args, attrs, *shape in rows:
+            made.append(equation(op, tuple(made[i] for i in args), self._attributes(op, attrs), *map(tuple, shape)))
+        return made
 
     def _attributes(self, op: str, attrs: Any) -> Any:
         record = OPS[op].attributes
@@ -200,6 +214,10 @@ class _Reader:
             return self.literals[found]
         if kind == "function":
             return self.functions[found]
+        if kind == "body":
+            rows, params, results = found
+            made = self._equations(rows)
+            return Body(tuple(made[i] for i in params), tuple(made[i] for i in results), tuple(made))
         module, name, given, shape, derivative = found
         return Table(_own(module, name), self._value(given), tuple(shape), self._value(derivative))
 

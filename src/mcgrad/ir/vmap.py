@@ -7,6 +7,7 @@ draw with each component replaced in turn). One rule for each op, or category of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import numpy as np
 
@@ -56,6 +57,8 @@ def _mapped(var: Var, args: Args, extent: int) -> Var:
         return _einsum(var, args)
     if OPS[var.op].category == "native":
         return _native(var, args, extent)
+    if var.op == "loop":
+        return _loop(var, args, extent)
     args = tuple(_repeated(arg, extent) if arg is own else arg for arg, own in zip(args, var.args, strict=True))
     if OPS[var.op].category == "elementwise":
         return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
@@ -101,6 +104,57 @@ def _einsum(var: Var, args: Args) -> Var:
     return build.einsum(f"{','.join(terms)}->{new}{var.attrs.output}", *args)
 
 
+def _loop(var: Var, args: Args, extent: int) -> Var:
+    """A loop whose arguments and carries have the axis where they differ; the results, each with it in front."""
+    attrs, body = var.attrs, var.attrs.body
+    carries, last = attrs.carries, attrs.carries + attrs.scanned
+    differs = [arg is not own for arg, own in zip(args, var.args, strict=True)]
+    while True:
+        params = [
+            build.argument(len(body.params) + i, (extent, *param.shape), arg.level) if differs[i] else param
+            for i, (param, arg) in enumerate(zip(body.params, args, strict=True))
+        ]
+        mapped = {old: new for old, new in zip(body.params, params, strict=True) if old is not new}
+        new = rewrite(body.results, lambda v, given: v if given == v.args else _mapped(v, given, extent), mapped)
+        found = [differs[i] or new[result] is not result for i, result in enumerate(body.results[:carries])]
+        if found == differs[:carries]:
+            break
+        differs[:carries] = found
+    results = []
+    for i, result in enumerate(body.results):
+        differs_here = differs[i] if i < carries else new[result] is not result
+        results.append(_repeated(result, extent) if differs_here and new[result] is result else new[result])
+    given = []
+    for i, (arg, own) in enumerate(zip(args, var.args, strict=True)):
+        if i in range(carries, last) and arg is not own:  # the steps come first
+            arg = build.transpose(arg, [1, 0, *range(2, len(arg.shape))])
+        given.append(_repeated(arg, extent) if differs[i] and arg is own else arg)
+    again = build.loop(params, results, given, (carries, attrs.scanned, attrs.length, attrs.reverse))
+    pieces, start = [], 0
+    for i, (result, (_, shape)) in enumerate(zip(results, attrs.places(), strict=True)):
+        steps = () if i < carries else (attrs.length,)
+        value = build.part(again, start, (*steps, *result.shape))
+        start += value.size
+        if result.shape == body.results[i].shape:
+            value = _repeated(value, extent)
+        elif steps:
+            value = build.transpose(value, [1, 0, *range(2, len(value.shape))])
+        pieces.append(build.reshape(value, (extent, prod(shape))))
+    return build.concatenate(pieces, 1)
+
+
+def _part(var: Var, args: Args, extent: int) -> Var:
+    """Elements of each of several vectors: of those that are put together, those of a piece as they are."""
+    (x,), start = args, 0
+    if x.op == "concatenate" and x.attrs.axis == 1:
+        for piece in x.args:
+            if (start, piece.shape[1]) == (var.attrs.start, var.size):
+                return build.reshape(piece, (extent, *var.shape))
+            start += piece.shape[1]
+    bounds = [(0, extent, 1), (var.attrs.start, var.attrs.start + var.size, 1)]
+    return build.reshape(build.slice_(x, bounds), (extent, *var.shape))
+
+
 def _native(var: Var, args: Args, extent: int) -> Var:
     """A user's function takes one draw: call it once for each."""
     calls = []
@@ -127,6 +181,7 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
         args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
     ),
     "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs.axis + 1),
+    "part": _part,
     "table": lambda var, args, extent: build.table(args[0], var.attrs.table),
     "sum": _reduce,
     "prod": _reduce,

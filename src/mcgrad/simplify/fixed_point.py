@@ -18,12 +18,13 @@ Values that draws change in jumps alone, such as counts, keep their roundings: 4
 
 from dataclasses import replace
 
-from mcgrad.ir.build import apply, broadcast, rebuild
+from mcgrad.ir.build import apply, broadcast, loop, rebuild
 from mcgrad.ir.check import check
 from mcgrad.ir.ops import COMMUTATIVE
 from mcgrad.ir.program import Level, Output, Program, Var
-from mcgrad.ir.rewrite import Sharing, rewrite_program
+from mcgrad.ir.rewrite import Sharing, rewrite, rewrite_program
 from mcgrad.simplify.identities import EXACT, ROUNDED, of_broadcasts
+from mcgrad.simplify.loops import simplify_loops
 from mcgrad.simplify.magnitude import is_moderate
 from mcgrad.simplify.outer_products import as_einsum
 from mcgrad.simplify.step_functions import StepFunctions
@@ -34,29 +35,71 @@ PASSES = 8
 def simplify(program: Program) -> Program:
     """Apply all identities until none applies (at most PASSES times)."""
     for _ in range(PASSES):
+        program = _with_loops(program)
         program, rewritten = _rewritten(program)
         outputs = tuple(_unscaled(out) for out in program.outputs)
         if not rewritten and outputs == program.outputs:
             break
         program = Program(outputs, program.dtype)
-    return check(program)
+    return check(_with_loops(program))
+
+
+def _with_loops(program: Program) -> Program:
+    """Simplify the loops, if there are any."""
+    roots = program.roots()
+    new = dict(zip(roots, simplify_loops(roots), strict=True))
+    if all(new[root] is root for root in roots):
+        return program
+    outputs = (
+        replace(out, var=new[out.var], scale=None if out.scale is None else new[out.scale]) for out in program.outputs
+    )
+    return Program(tuple(outputs), program.dtype)
 
 
 def _rewritten(program: Program) -> tuple[Program, bool]:
     """Apply one identity to each equation, and make equal ones one; say whether any identity applied."""
-    share, is_step, rewritten = Sharing(COMMUTATIVE), StepFunctions(), False
+    rule = _Simpler(StepFunctions())
+    return rewrite_program(program, rule), rule.rewritten
 
-    def simpler(var: Var, args: tuple[Var, ...]) -> Var:
-        nonlocal rewritten
+
+class _Simpler:
+    """The rule that applies one identity to an equation, and makes equal equations one.
+
+    Parameters
+    ----------
+    is_step : StepFunctions
+
+    Attributes
+    ----------
+    rewritten : bool
+        Whether any identity applied.
+    """
+
+    def __init__(self, is_step: StepFunctions) -> None:
+        self.is_step, self.rewritten = is_step, False
+        self._share = Sharing(COMMUTATIVE)
+
+    def __call__(self, var: Var, args: tuple[Var, ...]) -> Var:
         var = rebuild(var, args)
-        identity = EXACT.get(var.op) or (None if is_step(var) else ROUNDED.get(var.op))
+        if var.op == "loop":
+            var = self._loop(var)
+        identity = EXACT.get(var.op) or (None if self.is_step(var) else ROUNDED.get(var.op))
         result = (identity(var) if identity else None) or of_broadcasts(var)
-        rewritten |= result is not None
-        result = share(result or var)
-        is_step(result)
+        self.rewritten |= result is not None
+        result = self._share(result or var)
+        self.is_step(result)
         return result
 
-    return rewrite_program(program, simpler), rewritten
+    def _loop(self, var: Var) -> Var:
+        """Apply an identity to each equation of a body."""
+        attrs, body = var.attrs, var.attrs.body
+        rule = _Simpler(self.is_step.of_body(var))
+        new = rewrite(body.results, rule)
+        self.rewritten |= rule.rewritten
+        if all(new[result] is result for result in body.results):
+            return var
+        results = [new[result] for result in body.results]
+        return loop(body.params, results, var.args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
 
 
 def _unscaled(out: Output) -> Output:

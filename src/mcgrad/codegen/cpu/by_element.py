@@ -71,7 +71,7 @@ def emit_by_element(program: Program) -> EmittedByElement | None:
     """
     plan = schedule(lower(program))
     noise = [var for var in plan.program.body() if var.op == "noise"]
-    if any(var.attrs.generator != PHILOX for var in noise):
+    if any(var.attrs.generator != PHILOX for var in noise) or any(var.op == "loop" for var in plan.program.body()):
         return None
     plan.stored.update(dict.fromkeys(noise))
     kernel = build(plan)

@@ -24,7 +24,7 @@ from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.fuse import fuse
 from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, walk
 from mcgrad.codegen.loops.lower import lower
-from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.schedule import all_equations, schedule
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.noise_calls import fillers
@@ -163,7 +163,7 @@ def preamble(program: Program, imports: Mapping[str, list[str]]) -> Source:
     bits, text = program.dtype[-2:], Source()
     functions = {
         name: "special" if name in SPECIAL else "elementary"
-        for name in sorted(elementwise_ops(program.body()) - set(INFIX))
+        for name in sorted(elementwise_ops(all_equations(program.body())) - set(INFIX))
     }
     text.add("import numpy as np", "from numba import njit, uint32, uint64", "")
     for module, names in imports.items():

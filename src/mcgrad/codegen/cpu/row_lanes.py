@@ -92,7 +92,7 @@ class EmittedRows(Emitted):
 def writes(program: Program) -> bool:
     """Whether such a function can be written: not for calls of the user's own functions, nor where draws are points."""
     points = any(var.attrs.generator in POINT_SETS for var in program.noise())
-    return not points and all(OPS[var.op].category != "native" for var in program.body())
+    return not points and all(OPS[var.op].category not in ("native", "loop") for var in program.body())
 
 
 def emit_rows(program: Program, carried: str) -> EmittedRows:

@@ -123,12 +123,18 @@ def _reshape(var: Var, inner: Access) -> Strided | None:
         return None
 
 
+def _part(var: Var, inner: Access) -> Strided:
+    (stride,) = inner.strides
+    return inner.offset + var.attrs.start * stride, tuple(stride * s for s in c_strides(var.shape))
+
+
 STRIDED: dict[str, Callable[[Var, Access], Strided | None]] = {  # offset and strides, where a view keeps to such
     "transpose": _transpose,
     "broadcast": _broadcast,
     "slice": _slice,
     "flip": _flip,
     "reshape": _reshape,
+    "part": _part,
 }
 
 

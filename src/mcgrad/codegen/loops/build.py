@@ -38,6 +38,7 @@ from mcgrad.codegen.loops.schedule import (
     Nest,
     OuterMoments,
     Product,
+    Repeat,
     Schedule,
     Step,
     Tile,
@@ -94,11 +95,31 @@ def build(plan: Schedule, outer_nodes: bool = False) -> Kernel:
     return Kernel(builder.names, assemblies, tuple(node for step in plan.steps for node in builder.step(step)))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where elements begin: in rows, or in an array that no draw changes; and how far on with each step of loops.
+
+    Parameters
+    ----------
+    of : Buffer or Var
+    offset : int
+    steps : tuple of (axis, extent, stride)
+    """
+
+    of: Buffer | Var
+    offset: int
+    steps: tuple[tuple[str, int, int], ...] = ()
+
+
 class _Builder:
     def __init__(self, plan: Schedule, outer_nodes: bool) -> None:
         self.plan, self.outer_nodes = plan, outer_nodes
         self.outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
+        for var in [*self.names]:
+            self._name_body(var)
+        self.places: dict[Var, Place] = {}  # of what lies in the rows of others: arguments and results of bodies
+        self._repeats = 0
         self.tiled = {var for step in plan.steps if isinstance(step, Tile) for var in computed(step)}
         # draws may be left out of any block once it is known which are finite, otherwise of partial blocks alone
         self.masked: Masked = "always" if any(isinstance(step, Finite) for step in plan.steps) else "partial"
@@ -110,6 +131,8 @@ class _Builder:
             return (self.gemm(step.var, in_tile=False),)
         if isinstance(step, Tile):
             return self.tile(step)
+        if isinstance(step, Repeat):
+            return self.repeat(step)
         if isinstance(step, OuterMoments):
             out = step.output
             nest = Nest(squeeze(out.var.shape), moments=[out])
@@ -136,6 +159,43 @@ class _Builder:
         ]
         loop = Loop(TILE, step.extent, "tile", tuple(body), step=layout.TILE_ROWS)
         return (*(fill for inner in nests for fill in starts(inner)), loop)
+
+    def repeat(self, step: Repeat) -> Tree:
+        """A loop over the steps of a body: the carries lie among the results, and each step changes them."""
+        attrs, axis = step.var.attrs, f"n{self._repeats}"
+        self._repeats += 1
+        body, rows = attrs.body, Buffer("value", step.var)
+        begins: list[Node] = []
+        for i, (result, (start, shape)) in enumerate(zip(body.results, attrs.places(), strict=True)):
+            steps = ((axis, attrs.length, result.size),) if i >= attrs.carries else ()
+            self.places[result] = Place(rows, start, steps)
+            if i < attrs.carries:
+                self.places[body.params[i]] = self.places[result]
+                begin = _Body(self, squeeze(shape))
+                begin.nodes.append(Store(begin.cell(result), begin.read(step.var.args[i])))
+                begins += begin.loops()
+        for i in range(attrs.carries, attrs.carries + attrs.scanned):
+            self.places[body.params[i]] = self._by_step(body.params[i], step.var.args[i], axis, attrs.length)
+        nodes = tuple(node for inner in step.steps for node in self.step(inner))
+        return (*begins, Loop(axis, attrs.length, "serial", nodes, backwards=attrs.reverse))
+
+    def _by_step(self, param: Var, arg: Var, axis: str, length: int) -> Place:
+        """Where each step has its own element of an argument."""
+        if not arg.by_draw:
+            return Place(arg, 0, ((axis, length, param.size),))
+        access = resolve(arg)
+        within = self.place(access.base)
+        return Place(within.of, within.offset + access.offset, (*within.steps, (axis, length, access.strides[0])))
+
+    def place(self, var: Var) -> Place:
+        """Where the elements of a Var are."""
+        return self.places.get(var) or Place(self.buffer(var), 0)
+
+    def _name_body(self, var: Var) -> None:
+        if var.op == "loop" and var.by_draw:
+            for i, inner in enumerate([*var.attrs.body.params, *var.attrs.body.equations]):
+                self.names[inner] = f"{self.names[var]}_{i}"
+                self._name_body(inner)
 
     def gemm(self, var: Var, in_tile: bool) -> Gemm:
         source = resolve(next(arg for arg in var.args if arg.by_draw)).base
@@ -179,11 +239,12 @@ class _Body:
         self.builder, self.shape = builder, shape
         self.axes = tuple(f"i{axis}" for axis in range(len(shape)))
         self.nodes: list[Node] = []
+        self._last: list[Node] = []  # what comes after all of these
         self._known: dict[object, Value] = {}  # what was already computed or loaded
 
     def loops(self, backwards: dict[int, bool] | None = None, within: str = "") -> Tree:
         """The loops around the nodes."""
-        tree: Tree = (Loop("w", None, "lane", tuple(self.nodes)),)
+        tree: Tree = (Loop("w", None, "lane", (*self.nodes, *self._last)),)
         for axis, extent in reversed(list(enumerate(self.shape))):
             back = (backwards or {}).get(axis, False)
             tree = (Loop(self.axes[axis], extent, "element", tree, backwards=back, within=within),)
@@ -193,10 +254,13 @@ class _Body:
         """Add what computes one element of a Var."""
         value = Value(self.builder.names[var])
         stored = var in self.builder.plan.stored
-        own = Row(self.builder.buffer(var), self._index(Access(var, self.shape, 0, c_strides(self.shape))))
+        own = self.cell(var)
         if var.op == "noise":
             self.nodes.append(Noise(value, own if stored else Row(Buffer("noise", var)), var.attrs, own.index))
             self._known[var] = value
+            return
+        if var.op == "argument":
+            self._noise(var, value, stored)
             return
         args: tuple[Operand, ...] = tuple(self.read(arg) for arg in var.args)
         if var.op in REDUCTIONS:
@@ -209,8 +273,29 @@ class _Body:
         else:
             self.nodes.append(Let(value, var.op, args))
         self._known[var] = value
-        if stored:
+        if var in self.builder.places:  # a result of a body, whose place the nest may still read
+            self._last.append(Store(own, value))
+        elif stored:
             self.nodes.append(Store(own, value, var.kind == "bool"))
+
+    def _noise(self, var: Var, value: Value, stored: bool) -> None:
+        """Make the noise that one step of a loop reads."""
+        place = self.builder.places[var]
+        index = self._index(self._whole(var))
+        row = Row(Buffer("value" if stored else "noise", var), index if stored else Index(0))
+        assert isinstance(place.of, Buffer)
+        assert place.of.var is not None
+        self.nodes.append(Noise(value, row, place.of.var.attrs, _further(index, place)))
+        self._known[var] = value
+
+    def cell(self, var: Var) -> Row:
+        """Where the nest's present element of a Var that it computes goes."""
+        place = self.builder.place(var)
+        assert isinstance(place.of, Buffer)
+        return Row(place.of, _further(self._index(self._whole(var)), place))
+
+    def _whole(self, var: Var) -> Access:
+        return Access(var, self.shape, 0, c_strides(self.shape))
 
     def output(self, out: Output) -> Value | Number:
         """One element of an output: of an outer product, which no step makes, that of its factors."""
@@ -233,9 +318,11 @@ class _Body:
         if access.key not in self._known:
             index = self._index(access)
             loads = sum(isinstance(node, Load) for node in self.nodes)
-            cell = Row(self.builder.buffer(access.base), index) if var.by_draw else None
-            value = Value(f"{'x' if cell else 'u'}{loads}", lanewise=cell is not None)
-            self.nodes.append(Load(value, cell or Element("constants", access.base, index), var.kind == "bool"))
+            place = self.builder.place(access.base) if var.by_draw else Place(access.base, 0)
+            index, of = _further(index, place), place.of
+            cell = Row(of, index) if isinstance(of, Buffer) else Element("constants", of, index)
+            value = Value(f"{'x' if isinstance(of, Buffer) else 'u'}{loads}", lanewise=isinstance(of, Buffer))
+            self.nodes.append(Load(value, cell, var.kind == "bool"))
             self._known[access.key] = value
         return self._known[access.key]
 
@@ -244,6 +331,21 @@ class _Body:
         if access.table is not None:
             return Index(0, c_strides(self.shape), self.axes, self.shape, Literal(np.asarray(access.table, np.int64)))
         return Index(access.offset, access.strides, self.axes, self.shape)
+
+
+def _further(index: Index, place: Place) -> Index:
+    """An index into what begins at a place."""
+    if not place.steps:
+        return index.plus(place.offset) if place.offset else index
+    assert index.table is None, "a table of elements of an argument, which lowering copies"
+    axes, extents, strides = zip(*place.steps, strict=True)
+    return replace(
+        index,
+        offset=index.offset + place.offset,
+        strides=(*index.strides, *strides),
+        axes=(*index.axes, *axes),
+        extents=(*index.extents, *extents),
+    )
 
 
 def _reduced(var: Var) -> Access:

@@ -6,16 +6,33 @@
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from mcgrad.codegen.loops.access import resolve
-from mcgrad.ir.build import apply, broadcast, concatenate, copy, einsum, pad, rebuild, reduce, reshape, transpose
+from mcgrad.codegen.loops.access import c_strides, resolve
+from mcgrad.ir.attributes import Literal
+from mcgrad.ir.body import Body
+from mcgrad.ir.build import (
+    apply,
+    argument,
+    broadcast,
+    concatenate,
+    copy,
+    einsum,
+    pad,
+    rebuild,
+    reduce,
+    reshape,
+    transpose,
+)
 from mcgrad.ir.cost import contraction_size
+from mcgrad.ir.infer import equation
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
-from mcgrad.ir.program import Program, Var
-from mcgrad.ir.rewrite import rewrite_program
+from mcgrad.ir.program import Level, Program, Shape, Var, toposort
+from mcgrad.ir.rewrite import rewrite_program, substitute
 
 SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call of BLAS
 SMALL_OUTER = 64  # elements below which an outer product is an equation like any other
@@ -36,12 +53,19 @@ def expand(program: Program) -> Program:
 class _Lowering:
     """The rule of `lower`; each equation's place depends on what those before it have asked of theirs."""
 
-    def __init__(self, outer: set[Var]) -> None:
+    def __init__(self, outer: set[Var], literals: dict[Literal, Var] | None = None) -> None:
         self.outer = outer  # products that are outputs
+        self.within = literals is not None
+        self.literals: dict[Literal, Var] = (
+            {} if literals is None else literals
+        )  # that bodies share with what is outside
         self.placed: set[Var] = set()  # computed straight into their place in an assembly
         self.kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
 
     def __call__(self, var: Var, args: tuple[Var, ...]) -> Var:
+        if var.is_const:
+            first = self.literals.setdefault(var.attrs, var)
+            return first if self.within else var
         if var.by_draw and var.op in ASSEMBLY:
             args = tuple(self._fresh(arg) for arg in args)
             return pad(args[0], var.attrs.widths) if var.op == "pad" else concatenate(args, var.attrs.axis)
@@ -49,11 +73,31 @@ class _Lowering:
             return rebuild(var, (self._whole(args[0]), *args[1:]))
         if var.by_draw and var.op == "einsum" and is_matrix_product(var):
             return self._canonical(var, args)
+        if var.by_draw and var.op == "loop":
+            return self._loop(var, args)
         if var in self.outer:
             return rebuild(var, tuple(self._whole(arg) for arg in args))
         if var.by_draw and var.op == "einsum":
             return expanded(var, args)
         return rebuild(var, args)
+
+    def _loop(self, var: Var, args: tuple[Var, ...]) -> Var:
+        """A loop whose body is lowered: carries and elements by step are of each draw, and its results copies.
+
+        Of an argument by step each step reads neighbours in memory, from one place on.
+        """
+        carries, last = var.attrs.carries, var.attrs.carries + var.attrs.scanned
+        given = [self._by_step(arg) if arg.by_draw and i in range(carries, last) else arg for i, arg in enumerate(args)]
+        self.kept.update(resolve(arg).base for arg in given if arg.by_draw)
+        return equation(
+            "loop", tuple(given), replace(var.attrs, body=_lowered(var.attrs.body, last, args, self.literals))
+        )
+
+    def _by_step(self, arg: Var) -> Var:
+        access = resolve(arg)
+        inner = access.shape[1:]
+        neighbours = access.table is None and _moving(inner, access.strides[1:]) == _moving(inner, c_strides(inner))
+        return arg if neighbours and access.base not in self.placed else copy(arg)
 
     def _canonical(self, var: Var, args: tuple[Var, ...]) -> Var:
         """A matrix product whose operand and result have the axes (batch, contracted | rows, columns), in C order."""
@@ -67,7 +111,7 @@ class _Lowering:
     def _whole(self, operand: Var) -> Var:
         """What BLAS and users' functions read: rows in C order, of an equation that will stay in them."""
         access = resolve(operand)
-        if not access.is_whole or access.base in self.placed or access.base.op in REDUCTIONS:
+        if not access.is_whole or access.base in self.placed or access.base.op in {*REDUCTIONS, "argument", "loop"}:
             operand = copy(operand)
             access = resolve(operand)
         self.kept.add(access.base)
@@ -79,6 +123,45 @@ class _Lowering:
             part = copy(part)
         self.placed.add(part)
         return part
+
+
+class OpenBody(NamedTuple):
+    """A lowered body, that reads what is the same in all steps where it is: outside.
+
+    Parameters
+    ----------
+    params, results : tuple of Var
+    equations : tuple of Var
+        What each step computes, in order.
+    """
+
+    params: tuple[Var, ...]
+    results: tuple[Var, ...]
+    equations: tuple[Var, ...]
+
+
+def _lowered(body: Body, varying: int, args: Sequence[Var], literals: dict[Literal, Var]) -> OpenBody:
+    """The body of a loop whose first arguments vary from step to step; `args` are those outside."""
+    leaves = [argument(i, param.shape, Level.DRAW) for i, param in enumerate(body.params[:varying])]
+    results = substitute(body.results, dict(zip(body.params, [*leaves, *args[varying:]], strict=True)))
+    gathered = {
+        access.base for var in toposort(results) for arg in var.args if (access := resolve(arg)).table is not None
+    }
+    results = substitute(results, {leaf: copy(leaf) for leaf in leaves if leaf in gathered})
+    # what is an argument, or a view of one, is read before any carry is written
+    results = [copy(result) if resolve(result).base in leaves else result for result in results]
+    outside, rule = set(toposort(args)), _Lowering(set(), literals)
+    new: dict[Var, Var] = {}
+    for var in toposort(results):
+        if var not in outside:
+            new[var] = rule(var, tuple(new.get(arg, arg) for arg in var.args))
+    own = tuple(copy(new.get(result, result)) for result in results)
+    equations = (var for var in toposort(own) if var.by_draw and var not in outside and var.op != "argument")
+    return OpenBody((*leaves, *body.params[varying:]), own, tuple(equations))
+
+
+def _moving(shape: Shape, strides: Shape) -> Shape:
+    return tuple(stride for extent, stride in zip(shape, strides, strict=True) if extent != 1)
 
 
 def is_matrix_product(var: Var) -> bool:
@@ -141,7 +224,8 @@ def contraction_labels(var: Var) -> Labels:
     )
 
 
-_NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS | {"einsum", "input", "noise", "native_value", "native_gradient"}
+_NOT_PLACEABLE = VIEWS | ASSEMBLY | REDUCTIONS
+_NOT_PLACEABLE |= {"einsum", "input", "noise", "argument", "loop", "native_value", "native_gradient"}
 
 
 def expanded(var: Var, args: tuple[Var, ...]) -> Var:

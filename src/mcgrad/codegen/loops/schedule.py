@@ -7,6 +7,7 @@ a finished sum. What is read only inside its nest never touches memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mcgrad.codegen.loops.access import Access, resolve
@@ -15,6 +16,7 @@ from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
 from mcgrad.ir.program import Output, Program, Shape, Var
 
 BEFORE = -1  # the place of what no step computes
+LONG = 1024  # numbers of noise, that loops rather make again than read from memory
 
 
 @dataclass(eq=False)
@@ -49,6 +51,24 @@ class Call:
 
 
 @dataclass(eq=False)
+class Repeat:
+    """The steps of a loop's body, which run `length` times in turn.
+
+    Parameters
+    ----------
+    var : Var
+        The loop.
+    steps : list of Step
+    noise : dict from Var to Var
+        Arguments by step that are noise, and are made in each step, to the noise.
+    """
+
+    var: Var
+    steps: list[Step]
+    noise: dict[Var, Var]
+
+
+@dataclass(eq=False)
 class Finite:
     """Find the draws of which every output is finite; needs all outputs stored."""
 
@@ -61,7 +81,7 @@ class Tile:
     steps: list[Nest | Product]
 
 
-Step = Nest | Product | OuterMoments | Call | Finite | Tile
+Step = Nest | Product | OuterMoments | Call | Repeat | Finite | Tile
 
 
 @dataclass
@@ -90,11 +110,27 @@ def accesses(var: Var) -> list[Access]:
     return [resolve(arg) for arg in var.args if arg.by_draw]
 
 
+def outside(loop: Var) -> list[Var]:
+    """What a lowered loop reads: its arguments, and what its steps read besides."""
+    body = loop.attrs.body
+    inner = {*body.params, *body.equations}
+    read = (arg for var in body.equations for arg in (outside(var) if var.op == "loop" else var.args))
+    return [*loop.args[: loop.attrs.carries + loop.attrs.scanned], *(arg for arg in read if arg not in inner)]
+
+
+def all_equations(body: Iterable[Var]) -> Iterator[Var]:
+    """Yield the equations of a lowered body, and those inside its loops."""
+    for var in body:
+        yield var
+        if var.op == "loop":
+            yield from all_equations(var.attrs.body.equations)
+
+
 def computed(step: Step) -> list[Var]:
     """The Vars that a step computes."""
     if isinstance(step, Tile):
         return [var for inner in step.steps for var in computed(inner)]
-    return step.body if isinstance(step, Nest) else [step.var] if isinstance(step, Product | Call) else []
+    return step.body if isinstance(step, Nest) else [step.var] if isinstance(step, Product | Call | Repeat) else []
 
 
 def reads(step: Step, program: Program | None = None) -> list[Access]:
@@ -105,6 +141,8 @@ def reads(step: Step, program: Program | None = None) -> list[Access]:
         return [a for var in step.body for a in accesses(var)] + [resolve(out.var) for out in step.moments]
     if isinstance(step, Product | Call):
         return accesses(step.var)
+    if isinstance(step, Repeat):
+        return [resolve(arg) for arg in outside(step.var) if arg.by_draw]
     if isinstance(step, OuterMoments):
         return accesses(step.output.var)
     outputs = [out.var for out in program.outputs if out.var.by_draw] if program else []
@@ -120,7 +158,7 @@ def schedule(program: Program, checked: bool = False) -> Schedule:
     checked : bool
         Store every output, find the draws that are finite, and only then take moments, so that draws can be left out.
     """
-    plan = _Planner(program)
+    plan = _Planner({out.var for out in program.outputs if is_outer(out.var)}, _made_inside(program))
     for var in program.body():
         plan.add(var)
     outputs = [out for out in program.outputs if out.var.by_draw]
@@ -134,11 +172,21 @@ def schedule(program: Program, checked: bool = False) -> Schedule:
 
 
 class _Planner:
-    def __init__(self, program: Program) -> None:
+    """Plans the equations of a Program, or of the body of a loop.
+
+    Parameters
+    ----------
+    outer : set of Var
+        Outer products that are outputs.
+    made_inside : set of Var
+        Noise that loops make, step by step.
+    """
+
+    def __init__(self, outer: set[Var], made_inside: set[Var]) -> None:
         self.steps: list[Step] = []
         self.place: dict[Var, int] = {}
         self.stored: dict[Var, None] = {}
-        self.outer = {out.var for out in program.outputs if is_outer(out.var)}
+        self.outer, self.made_inside = outer, made_inside
 
     def add(self, var: Var) -> None:
         if var.op in VIEWS:
@@ -149,6 +197,8 @@ class _Planner:
             return
         if var in self.outer:
             return  # only its moments are wanted
+        if var in self.made_inside:
+            return
         if var.op in ASSEMBLY:
             parts = [resolve(arg).base for arg in var.args]
             self.place[var] = max(self.place[part] for part in parts)
@@ -159,18 +209,51 @@ class _Planner:
         elif OPS[var.op].category == "native":
             self._store_reads(var)
             self._append(Call(var), var)
+        elif var.op == "loop":
+            self._append(self._repeat(var), var)
         else:
             self._join(var)
+
+    def _repeat(self, loop: Var) -> Repeat:
+        """The body of a loop, planned by itself; the carries of the next step are written after all is read."""
+        attrs, inner = loop.attrs, _Planner(set(), self.made_inside)
+        body, carries, last = attrs.body, attrs.carries, attrs.carries + attrs.scanned
+        bases = {param: resolve(arg).base for param, arg in zip(body.params[:last], loop.args[:last], strict=True)}
+        noise = {param: base for param, base in bases.items() if base in self.made_inside}
+        for var in outside(loop):
+            base = resolve(var).base
+            if var.by_draw and base not in self.made_inside:
+                self.stored[base] = None
+                inner.place[base] = BEFORE
+        inner.place.update(dict.fromkeys(set(body.params) - set(noise), BEFORE))
+        written = dict.fromkeys(body.results[:carries])
+        for var in [*noise, *(var for var in body.equations if var not in written)]:
+            inner.add(var)
+        for i, result in enumerate(written):
+            inner.write_carry(body.params[i], result)
+        self.stored.update({var: None for var in inner.stored if var not in bases})
+        self.stored.update(dict.fromkeys(var for var in inner.stored if var in noise))
+        return Repeat(loop, inner.steps, noise)
+
+    def write_carry(self, param: Var, result: Var) -> None:
+        """Plan the next value of a carry, a copy: in or after the last nest that reads the present one."""
+        first = 0
+        for at, step in enumerate(self.steps):
+            for access in reads(step):
+                if access.base is param:
+                    same = isinstance(step, Nest) and access.is_whole and squeeze(access.shape) == step.shape
+                    first = max(first, at if same else at + 1)
+        self._join(result, first)
 
     def _append(self, step: Step, var: Var) -> None:
         self.place[var] = len(self.steps)
         self.stored[var] = None
         self.steps.append(step)
 
-    def _join(self, var: Var) -> None:
+    def _join(self, var: Var, first: int = 0) -> None:
         shape = nest_shape(var)
         reads = accesses(var)
-        nest = self._nest(shape, reads, _scan_axis(var))
+        nest = self._nest(shape, reads, _scan_axis(var), first)
         self.steps[nest].body.append(var)  # type: ignore[union-attr]
         self.place[var] = nest
         self._store(reads, nest)
@@ -224,6 +307,25 @@ class _Planner:
         for out in outputs:
             reads = accesses(out.var) if out.var in self.outer else [resolve(out.var)]
             self.stored.update(dict.fromkeys(access.base for access in reads))
+
+
+def _made_inside(program: Program) -> set[Var]:
+    """Noise that loops make step by step: that nothing else reads, and one loop alone, or more where it is long."""
+    by_step: dict[Var, int] = {}
+    otherwise: set[Var] = set()
+    for var in program.body():
+        scanned: range = range(0)
+        if var.op == "loop":
+            scanned = range(var.attrs.carries, var.attrs.carries + var.attrs.scanned)
+            otherwise.update(resolve(arg).base for arg in outside(var)[scanned.stop :] if arg.by_draw)
+        for i, arg in enumerate(() if var.op in VIEWS else var.args[: scanned.stop or None]):
+            if arg.by_draw and (base := resolve(arg).base).op == "noise":
+                if i in scanned:
+                    by_step[base] = by_step.get(base, 0) + 1
+                else:
+                    otherwise.add(base)
+    otherwise.update(resolve(out.var).base for out in program.outputs)
+    return {var for var, loops in by_step.items() if var not in otherwise and (loops == 1 or var.size > LONG)}
 
 
 def _scan_axis(var: Var) -> tuple[int, bool] | None:

@@ -1,0 +1,115 @@
+"""Make loops over the same steps one, in which equal equations are computed once.
+
+The derivative of a loop is another one, which computes the same values again (`differentiate.loops`): with the loop
+itself, and those of other derivatives, it becomes one loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+from mcgrad.ir.build import concatenate, loop, part, rebuild
+from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.rewrite import Sharing, rewrite
+
+
+def fuse_loops(roots: Sequence[Var]) -> list[Var]:
+    """Return the roots with loops of equal length and direction fused, where none needs another's results.
+
+    Parameters
+    ----------
+    roots : sequence of Var
+        Equal equations become one, if there are loops.
+    """
+    roots = list(roots)
+    if not any(var.op == "loop" for var in toposort(roots)):
+        return roots
+    share = Sharing()
+    new = rewrite(roots, lambda var, args: share(rebuild(var, args)))
+    roots = [new[root] for root in roots]
+    while (pair := _independent(roots)) is not None:
+        new = rewrite(roots, rebuild, dict(zip(pair, _fused(*pair), strict=True)))
+        roots = [new[root] for root in roots]
+    return roots
+
+
+def _independent(roots: Iterable[Var]) -> tuple[Var, Var] | None:
+    """Two loops that can be one."""
+    needs: dict[Var, frozenset[Var]] = {}  # loops that a Var depends on
+    for var in toposort(roots):
+        above = frozenset().union(*(needs[arg] for arg in var.args))
+        if var.op == "loop":
+            for other in needs:
+                same = other.op == "loop" and other.level == var.level and other not in above
+                if same and (other.attrs.length, other.attrs.reverse) == (var.attrs.length, var.attrs.reverse):
+                    return other, var
+            above |= {var}
+        needs[var] = above
+    return None
+
+
+def _fused(a: Var, b: Var) -> tuple[Var, Var]:
+    """The vectors of results of two loops, of one loop."""
+    args = [arg for x, y in zip(_groups(a, a.args), _groups(b, b.args), strict=True) for arg in x + y]
+    leaves = _groups(a, a.attrs.body.params), _groups(b, b.attrs.body.params)
+    params = [param for x, y in zip(*leaves, strict=True) for param in x + y]
+    m, n = a.attrs.carries, b.attrs.carries
+    of_a, of_b = a.attrs.body.results, b.attrs.body.results
+    results = [*of_a[:m], *of_b[:n], *of_a[m:], *of_b[n:]]
+    scanned = a.attrs.scanned + b.attrs.scanned
+    both = loop(params, results, args, (m + n, scanned, a.attrs.length, a.attrs.reverse))
+    assert both.op == "loop", "loops that depend on literals alone"
+    pieces, last = parts_of(both, without_repetitions(both)), n + len(of_a)
+    vectors = [*pieces[:m], *pieces[m + n : last]], [*pieces[m : m + n], *pieces[last:]]
+    return concatenate(vectors[0], 0), concatenate(vectors[1], 0)
+
+
+def without_repetitions(var: Var) -> Var:
+    """The vector of results of a loop of which each argument, carry, equation and result is there once."""
+    attrs, body = var.attrs, var.attrs.body
+    carries, last = attrs.carries, attrs.carries + attrs.scanned
+    same: dict[Var, Var] = {}  # of two params with one argument the first
+    first: dict[object, Var] = {}
+    for i, (param, arg) in enumerate(zip(body.params, var.args, strict=True)):
+        if i >= carries:
+            same[param] = first.setdefault((i < last, arg), param)
+    classes: list[object] = list(var.args[:carries])  # equal for carries that may be equal
+    while True:
+        leaders: dict[object, Var] = {}
+        for param, group in zip(body.params, classes, strict=False):
+            same[param] = leaders.setdefault(group, param)
+        share = Sharing()
+        new = rewrite(body.results, lambda v, args, share=share: share(rebuild(v, args)), same)  # type: ignore[misc]
+        results = [new[result] for result in body.results]
+        refined = [*zip(classes, results, strict=False)]
+        if len(set(refined)) == len(set(classes)):
+            break
+        classes = list(refined)
+    kept = [i for i, param in enumerate(body.params) if same[param] is param]
+    stacked = [*dict.fromkeys(results[carries:])]
+    own = [i for i in kept if i < carries]
+    again = loop(
+        [body.params[i] for i in kept],
+        [*(results[i] for i in own), *stacked],
+        [var.args[i] for i in kept],
+        (len(own), sum(carries <= i < last for i in kept), attrs.length, attrs.reverse),
+    )
+    pieces = parts_of(again)
+    place = {body.params[i]: n for n, i in enumerate(own)}
+    found = [pieces[place[same[param]]] for param in body.params[:carries]]
+    place = {result: len(own) + n for n, result in enumerate(stacked)}
+    found += [pieces[place[result]] for result in results[carries:]]
+    return concatenate(found, 0)
+
+
+def parts_of(var: Var, vector: Var | None = None) -> list[Var]:
+    """The results of a loop, each a vector; of another vector, where it has the same."""
+    shapes = [(start, prod(shape)) for start, shape in var.attrs.places()]
+    return [part(var if vector is None else vector, start, (size,)) for start, size in shapes]
+
+
+def _groups(var: Var, each: Sequence[Var]) -> list[list[Var]]:
+    """Carries, what is by step, and the rest."""
+    carries, last = var.attrs.carries, var.attrs.carries + var.attrs.scanned
+    return [[*each[:carries]], [*each[carries:last]], [*each[last:]]]

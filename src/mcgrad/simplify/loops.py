@@ -1,0 +1,231 @@
+"""Rewrite loops into cheaper ones: without results that nothing reads, and without work that need not be in each step.
+
+- Loops over the same steps become one (`ir.fuse_loops`).
+- Results, carries and arguments that nothing reads go.
+- What is the same in all steps is computed before the loop. What no draw changes, but steps do, is computed before it
+  for all steps: from arguments by step at once (`ir.vmap`), from carries by a loop on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import prod
+
+from mcgrad.ir.build import argument, broadcast, concatenate, const, loop, part, rebuild, reshape
+from mcgrad.ir.fuse_loops import fuse_loops, parts_of
+from mcgrad.ir.ops import VIEWS
+from mcgrad.ir.program import Shape, Var, toposort
+from mcgrad.ir.rewrite import rewrite, substitute
+from mcgrad.ir.vmap import vmap
+
+
+def simplify_loops(roots: Sequence[Var]) -> list[Var]:
+    """Return the roots with cheaper loops; the same Vars where there are none."""
+    if not any(var.op == "loop" for var in toposort(roots)):
+        return list(roots)
+    roots = _trimmed(fuse_loops(roots))
+    for simpler in (_unvarying_first, _undrawn_first):
+        new = rewrite(roots, lambda var, args, rule=simpler: _applied(rule, rebuild(var, args)))  # type: ignore[misc]
+        roots = [new[root] for root in roots]
+    return _trimmed(roots)
+
+
+def _applied(rule: Callable[[Var], Var | None], var: Var) -> Var:
+    return (rule(var) if var.op == "loop" else None) or var
+
+
+# --- what nothing reads ----------------------------------------------------------------------------------------------
+def _trimmed(roots: Sequence[Var]) -> list[Var]:
+    """Take out results that nothing reads, and what is there for them alone."""
+    read: dict[Var, set[int]] = {}
+    for var in (*toposort(roots), None):
+        for arg in roots if var is None else var.args:
+            if arg.op == "loop":
+                read.setdefault(arg, set()).update(_overlapped(arg, var))
+
+    def trimmed(var: Var, args: tuple[Var, ...]) -> Var:
+        again = rebuild(var, args)
+        return (_with_results(again, read[var]) if again.op == "loop" else None) or again
+
+    new = rewrite(roots, trimmed)
+    return [new[root] for root in roots]
+
+
+def _overlapped(var: Var, reader: Var | None) -> set[int]:
+    """The results of a loop of which an equation reads an element."""
+    low, high = 0, var.size
+    if reader is not None and reader.op == "part":
+        low, high = reader.attrs.start, reader.attrs.start + reader.size
+    places = ((start, start + prod(shape)) for start, shape in var.attrs.places())
+    return {i for i, (start, stop) in enumerate(places) if start < high and low < stop}
+
+
+def _with_results(var: Var, read: Collection[int]) -> Var | None:
+    """The vector of results of a loop, with zeros for those that nothing reads; None if all are needed."""
+    attrs, body, carries = var.attrs, var.attrs.body, var.attrs.carries
+    live = set(read)
+    while True:
+        used = set(toposort(body.results[i] for i in sorted(live)))
+        more = live | {i for i in range(carries) if body.params[i] in used}
+        if more == live:
+            break
+        live = more
+    kept = [i for i, param in enumerate(body.params) if i in live or (i >= carries and param in used)]
+    if len(live) == len(body.results) and len(kept) == len(body.params):
+        return None
+    results = sorted(live)
+    own = sum(i < carries for i in results)
+    scanned = sum(carries <= i < carries + attrs.scanned for i in kept)
+    kept = [i for i in kept if i >= carries or i in live]
+    again = loop(
+        [body.params[i] for i in kept],
+        [body.results[i] for i in results],
+        [var.args[i] for i in kept],
+        (own, scanned, attrs.length, attrs.reverse),
+    )
+    return _vector(var, dict(zip(results, parts_of(again), strict=True)))
+
+
+def _vector(var: Var, found: dict[int, Var]) -> Var:
+    """Put results together as those of a loop are; zeros for those that are missing."""
+    sizes = [prod(shape) for _, shape in var.attrs.places()]
+    zero = const(0.0)
+    return concatenate(
+        [reshape(found[i], (size,)) if i in found else broadcast(zero, (size,)) for i, size in enumerate(sizes)], 0
+    )
+
+
+# --- what is the same in all steps -----------------------------------------------------------------------------------
+def _unvarying_first(var: Var) -> Var | None:
+    """The vector of results of a loop, with what is the same in all steps computed before it; None if nothing is."""
+    attrs, body = var.attrs, var.attrs.body
+    carries, last = attrs.carries, attrs.carries + attrs.scanned
+    fixed = [i for i in range(carries) if body.results[i] is body.params[i]]
+    varies = {param for i, param in enumerate(body.params[:last]) if i not in fixed}
+    for equation in body.equations:
+        if not varies.isdisjoint(equation.args):
+            varies.add(equation)
+    read = [arg for equation in body.equations if equation in varies for arg in equation.args]
+    first = [*dict.fromkeys(base for x in (*read, *body.results) if x not in varies and (base := _computed(x)))]
+    elements = dict(zip(body.params[carries:last], var.args[carries:last], strict=True))
+    given = [j for j in range(carries, len(body.results)) if (x := body.results[j]) not in varies or x in elements]
+    if not (first or fixed or given):
+        return None
+    outside = {param: var.args[i] for i, param in enumerate(body.params) if i in fixed or i >= last}
+    values = substitute([*first, *(body.results[j] for j in given)], outside)
+    found = {i: var.args[i] for i in fixed}
+    for j, value in zip(given, values[len(first) :], strict=True):
+        result = body.results[j]
+        found[j] = elements.get(result) or broadcast(value, (attrs.length, *result.shape))
+    wanted = [i for i in range(len(body.results)) if i not in found]
+    return _vector(var, found | _rest(var, wanted, elements, outside, dict(zip(first, values, strict=False)), {}))
+
+
+def _computed(x: Var) -> Var | None:
+    """What is computed for a Var, which may be a view of it; None for literals and arguments."""
+    while x.op in VIEWS:
+        x = x.args[0]
+    return x if x.args else None
+
+
+def _rest(
+    var: Var,
+    wanted: Sequence[int],
+    elements: Mapping[Var, Var],
+    same: Mapping[Var, Var],
+    once: Mapping[Var, Var],
+    by_step: Mapping[Var, Var],
+) -> dict[int, Var]:
+    """Some results of a loop, from a loop that has these alone.
+
+    Parameters
+    ----------
+    var : Var
+    wanted : sequence of int
+        Of the results; of the carries, those that are left.
+    elements, same : dict from Var to Var
+        Arguments of the body by step, and others, to those of the loop.
+    once, by_step : dict from Var to Var
+        Equations of the body to what was computed for them before the loop: once, and for all steps.
+    """
+    if not wanted:
+        return {}
+    attrs, body = var.attrs, var.attrs.body
+    carried = [i for i in wanted if i < attrs.carries]
+    number = len(body.params)
+    leaves = {x: argument(number + i, x.shape) for i, x in enumerate((*once, *by_step))}
+    again = loop(
+        [
+            *(body.params[i] for i in carried),
+            *elements,
+            *(leaves[x] for x in by_step),
+            *same,
+            *(leaves[x] for x in once),
+        ],
+        substitute([body.results[i] for i in wanted], leaves),
+        [*(var.args[i] for i in carried), *elements.values(), *by_step.values(), *same.values(), *once.values()],
+        (len(carried), len(elements) + len(by_step), attrs.length, attrs.reverse),
+    )
+    places = attrs.places()
+    return dict(zip(wanted, _in_order(again, [places[i][1] for i in wanted]), strict=True))
+
+
+def _in_order(vector: Var, shapes: Iterable[Shape]) -> list[Var]:
+    """Arrays of these shapes, one after the other in a vector."""
+    found, start = [], 0
+    for shape in shapes:
+        found.append(part(vector, start, shape))
+        start += prod(shape)
+    return found
+
+
+# --- what no draw changes --------------------------------------------------------------------------------------------
+def _undrawn_first(var: Var) -> Var | None:
+    """The vector of results of a loop, with what no draw changes computed before it; None if nothing is."""
+    attrs, body = var.attrs, var.attrs.body
+    carries, last = attrs.carries, attrs.carries + attrs.scanned
+    if not var.by_draw:
+        return None
+    low = [i for i in range(carries) if not body.params[i].by_draw]
+    carried = {body.params[i] for i in low}
+    drawn = [i for i in range(len(body.results)) if i not in low and (i < carries or body.results[i].by_draw)]
+    read = [arg for equation in body.equations if equation.by_draw for arg in equation.args]
+    read += [body.results[i] for i in drawn]
+    first = [*dict.fromkeys(base for x in read if not x.by_draw and (base := _before(x, carried)))]
+    given = [j for j in range(carries, len(body.results)) if not body.results[j].by_draw]
+    if not (low or first or given):
+        return None
+    elements = dict(zip(body.params[carries:last], var.args[carries:last], strict=True))
+    same = dict(zip(body.params[last:], var.args[last:], strict=True))
+    asked = [*first, *(body.results[j] for j in given)]
+    values = _on_host(var, low, asked, elements, same) if low else _at_once(var, asked, elements, same)
+    found = dict(zip((*low, *given), (*values[: len(low)], *values[len(low) + len(first) :]), strict=True))
+    by_step = dict(zip(first, values[len(low) :], strict=False))
+    return _vector(var, found | _rest(var, drawn, elements, same, {}, by_step))
+
+
+def _on_host(
+    var: Var, low: Sequence[int], asked: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]
+) -> list[Var]:
+    """The carries that no draw changes, after the last step, and Vars of the body for all steps: of a loop of these."""
+    attrs, body = var.attrs, var.attrs.body
+    by_step, others = ({x: arg for x, arg in each.items() if not x.by_draw} for each in (elements, same))
+    host = loop(
+        [*(body.params[i] for i in low), *by_step, *others],
+        [*(body.results[i] for i in low), *asked],
+        [*(var.args[i] for i in low), *by_step.values(), *others.values()],
+        (len(low), len(by_step), attrs.length, attrs.reverse),
+    )
+    return _in_order(host, [*(body.results[i].shape for i in low), *((attrs.length, *x.shape) for x in asked)])
+
+
+def _at_once(var: Var, asked: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]) -> list[Var]:
+    """Vars of the body that read no carry, for all steps."""
+    return vmap(substitute(asked, same), elements, var.attrs.length)
+
+
+def _before(x: Var, carried: Collection[Var]) -> Var | None:
+    """What is computed for a Var, or the carry that it is a view of; None for literals and other arguments."""
+    while x.op in VIEWS:
+        x = x.args[0]
+    return x if x.args or x in carried else None
