@@ -236,7 +236,6 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "flip": lambda ct, var: [flip(ct, var.attrs.axes)],
     "pad": _pad_reverse,
     "take": _take_reverse,
-    "take": lambda ct, var: [scatter_add(ct, var.attrs.index.array, var.args[0].shape)],
     "part": _part_reverse,
     "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
