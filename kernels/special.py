@@ -38,8 +38,14 @@ def softplus(x):
 
 @each_width
 def log_cosh(x):
-    """log(cosh(x)) = |x| - log(1 + tanh |x|) = -log(1 - tanh(x)**2) / 2; LLVM computes tanh, its derivative, once."""
-    size, t = absolute(x), absolute(tanh(x))
+    """log(cosh(x)); LLVM computes tanh, its derivative, once."""
+    return log_cosh_of_tanh(x, tanh(x))
+
+
+@each_width
+def log_cosh_of_tanh(x, tanh_x):
+    """log(cosh(x)) = |x| - log(1 + tanh |x|) = -log(1 - tanh(x)**2) / 2 from x and tanh(x)."""
+    size, t = absolute(x), absolute(tanh_x)
     large = t > 0.54  # from where 1 - t**2 is beyond the range of `log1p_reduced`
     y = log1p_reduced(select(large, 0.5 * (t - 1.0), -t * t))
     return select(large, size - LN2 - y, -0.5 * y)

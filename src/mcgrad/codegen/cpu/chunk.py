@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.codegen.cpu.cut import RESTS
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops import layout
@@ -22,6 +23,7 @@ from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.cells import Buffer
 from mcgrad.codegen.loops.fuse import fuse
+from mcgrad.codegen.loops.in_place import in_place
 from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import all_equations, schedule
@@ -86,7 +88,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     lanes : int, optional
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
-    plan = tile(schedule(lower(program), checked))
+    plan = tile(schedule(lower(in_place(program)), checked))
     kernel, workspace = _in_cache(build(plan), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     printer = Printer(program.dtype, workspace, arguments)
@@ -171,7 +173,11 @@ def preamble(program: Program, imports: Mapping[str, list[str]]) -> Source:
             text.add(f"from mcgrad.kernels.{module} import {', '.join(names)}")
     for home in sorted(set(functions.values())):
         text.add(f"from mcgrad.kernels import {home}{bits}")
+    rests = [rest for rest, ops in RESTS.items() if ops <= functions.keys()]
+    if rests:
+        text.add("from mcgrad.kernels import special")
     text.add("", f"real = np.float{bits}", *(f"{name} = lane({home}{bits}.{name})" for name, home in functions.items()))
+    text.add(*(f"{name} = lane(special.{name}.float{bits})" for name in rests))
     return text
 
 

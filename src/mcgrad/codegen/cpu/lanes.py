@@ -7,7 +7,9 @@ vectorises. Where moments are much of it there are two versions, as a whole bloc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from mcgrad.codegen.cpu.cut import cut
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Element, Operand, Register, Row, Value
 from mcgrad.codegen.loops.lane_split import LaneSplit
@@ -50,12 +52,14 @@ class Lanes(LaneSplit):
         self._repeated = False  # whether there are moments of many elements, masked in partial blocks alone
 
     def loops(self) -> Tree:
-        """The loop over the lanes, in two versions where masks are a good part of its work."""
-        loop = super().loops()
+        """The loop over the lanes, or two, and these in two versions where masks are a good part of their work."""
+        (whole,) = super().loops()
+        assert isinstance(whole, Loop)
+        loops = tuple(replace(whole, body=body) for body in cut(whole.body) if body)
         lets = sum(isinstance(node, Let) for node in self.lanes)
         if self._repeated and lets <= LIGHT * self._moments:
-            return (IfPartial(loop, rewrite(loop, _unmasked)),)
-        return loop
+            return (IfPartial(loops, rewrite(loops, _unmasked)),)
+        return loops
 
     def noise(self, node: Noise, row: Row) -> None:
         """Fill a row with noise."""

@@ -32,6 +32,7 @@ from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.cells import Buffer, Index, Lane, Row
+from mcgrad.codegen.loops.in_place import in_place
 from mcgrad.codegen.loops.loop_tree import AddDraws, Gemm, Loop, Moments, Node, Noise, Outer, Store, Tree, walk
 from mcgrad.codegen.loops.lower import expanded, is_outer, lower
 from mcgrad.codegen.loops.schedule import schedule
@@ -105,7 +106,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
         What the lanes carry, as `filler` has it.
     """
     body, given = _body(program)
-    plan = tile(schedule(lower(body)))
+    plan = tile(schedule(lower(in_place(body))))
     kernel = build(plan, outer_nodes=True)
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
