@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
-from mcgrad.backends.base import BoundRows, RowPartial
+from mcgrad.backends.base import Array, BoundRows, RowPartial
 from mcgrad.backends.chunks import Chunk
 from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, CpuRowLanes, Places
 from mcgrad.backends.cpu_rows import CpuRows
@@ -70,6 +70,11 @@ class CpuBatch:
     def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average over the draws start .. stop of each row in a range."""
         return self.chosen(start, stop).partial(seed, start, stop, rows, omit)
+
+    def means(self, seed: int, start: int, stop: int) -> tuple[Array, Array] | None:
+        """Return the means by row, and totals, that `partial` has of all rows; None where others average them."""
+        over_rows = self.over_rows(start, stop)
+        return None if over_rows is None else over_rows.means(seed, start, stop)
 
     def partial_into(
         self, places: Places, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool

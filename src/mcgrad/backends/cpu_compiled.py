@@ -71,7 +71,13 @@ class Compiled:
         for place in self._computed:
             c[place] = next(values).ravel()
         arrays = [(next(values) if name is None else inputs[name], axes) for name, axes in self._matrices]
-        return c, [read_only(np.ascontiguousarray(x.transpose(axes), self.dtype).reshape(-1)) for x, axes in arrays]
+        return c, [self._read_only(x.transpose(axes)) for x, axes in arrays]
+
+    def _read_only(self, x: Array) -> Array:
+        """Return an array flat and read-only, in the dtype: a copy where its elements are in another order."""
+        flat = (x if x.dtype == self.dtype else x.astype(self.dtype)).reshape(-1)
+        flat.flags.writeable = False
+        return flat
 
     def take_workspace(self) -> Array:
         """Return this thread's workspace, or a new one inside another call of this thread, which has it."""

@@ -96,10 +96,22 @@ class ByElementBound:
         with np.errstate(invalid="ignore", over="ignore"):
             finite = math.isfinite(np.add.reduce(means) + np.add.reduce(scatters))
         if finite:
-            found = Partial(Moments(stop - start, means, np.sqrt(scatters)))
+            found = _partial(means, scatters, stop - start)
             if not exponents(found, RANGE, omit).any():
                 return found
         return one_chunk(self.lanes, seed, start, stop, omit)
+
+    def means(self, seed: int, start: int, stop: int) -> Array | None:
+        """Return the means that `shift` has; None where other moments have to be looked at.
+
+        It is called with NumPy's errors of overflow and invalid numbers ignored.
+        """
+        means, scatters = self._sums(seed, start, stop)
+        if not math.isfinite(np.add.reduce(means) + np.add.reduce(scatters)):
+            return None
+        if np.minimum.reduce(scatters, initial=math.inf) >= (stop - start) * RANGE.least:
+            return means
+        return None if exponents(_partial(means, scatters, stop - start), RANGE, False).any() else means
 
     def _sums(self, seed: int, start: int, stop: int) -> tuple[Array, Array]:
         """Call the chunk function."""
@@ -113,3 +125,7 @@ class ByElementBound:
         )  # fmt: skip
         compiled.give_back(workspace)
         return means, scatters
+
+
+def _partial(means: Array, scatters: Array, count: int) -> Partial:
+    return Partial(Moments(count, means, np.sqrt(scatters)))

@@ -121,13 +121,6 @@ class CompiledRowLanes(Compiled):
     ) -> tuple[tuple[Any, ...], RowPartial, Array]:
         """Return the arguments of a call, and the arrays among them that it fills."""
         emitted, rows = self.emitted, len(numbers)
-        padded = self.padded(rows)
-        all_numbers = np.empty(padded, np.uint32)
-        all_numbers[:rows] = numbers
-        if padded > rows:
-            all_numbers[rows:] = numbers[-1]
-        if values.shape[1] != padded:
-            values = np.pad(values, ((0, 0), (0, padded - rows)), mode="edge")
         means, norms = places or (np.empty((rows, emitted.columns)), np.empty((rows, emitted.columns)))
         partial = RowPartial(
             counts=np.full(rows, stop - start, np.int64),
@@ -138,13 +131,68 @@ class CompiledRowLanes(Compiled):
             variances=np.zeros(emitted.summed),
             degrees=rows * emitted.degrees(start, stop) if self.has_pairs else None,
         )
-        odd, scratch = np.zeros(padded), np.empty(2 * self.block)
-        arguments = (
-            *_keys(seed, padded), start, stop, shared[0], emitted.tables, workspace,
-            all_numbers, values.reshape(-1), rows, partial.means.reshape(-1), partial.norms.reshape(-1),
-            partial.totals, partial.variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
+        padded = self.padded(rows)
+        if values.shape[1] != padded:
+            values = np.pad(values, ((0, 0), (0, padded - rows)), mode="edge")
+        odd, into = np.zeros(padded), (means, norms, partial.totals, partial.variances)
+        return self._arguments(workspace, seed, start, stop, numbers, values, shared, into, odd), partial, odd
+
+    def means(
+        self,
+        seed: int,
+        start: int,
+        stop: int,
+        numbers: npt.NDArray[np.int64],
+        values: Array,
+        shared: tuple[Array, list[Array]],
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return what `average` has without the rest of a partial: means, totals, variances, and which rows are odd.
+
+        Parameters
+        ----------
+        seed, start, stop, numbers, shared
+            As for `average`.
+        values : array, shape (values of a row, rows that fill blocks)
+
+        Returns
+        -------
+        means : array, shape (rows, K)
+        totals, variances : array, shape (S,)
+        odd : array, shape (rows that fill blocks,)
+            Not zero for odd rows.
+        """
+        means, norms = np.empty((2, len(numbers), self.emitted.columns))
+        totals, variances = np.zeros((2, self.emitted.summed))
+        odd, workspace = np.zeros(values.shape[1]), self.take_workspace()
+        into = means, norms, totals, variances
+        self.function(*self._arguments(workspace, seed, start, stop, numbers, values, shared, into, odd))
+        self.give_back(workspace)
+        return means, totals, variances, odd
+
+    def _arguments(
+        self,
+        workspace: Array,
+        seed: Seeds,
+        start: int,
+        stop: int,
+        numbers: npt.NDArray[np.int64],
+        values: Array,
+        shared: tuple[Array, list[Array]],
+        into: tuple[Array, Array, Array, Array],
+        odd: Array,
+    ) -> tuple[Any, ...]:
+        """Return the arguments of a call, whose values fill blocks; `into` are means, norms, totals and variances."""
+        means, norms, totals, variances = into
+        rows, padded = len(numbers), values.shape[1]
+        all_numbers = np.empty(padded, np.uint32)
+        all_numbers[:rows] = numbers
+        if padded > rows:
+            all_numbers[rows:] = numbers[-1]
+        return (
+            *_keys(seed, padded), start, stop, shared[0], self.emitted.tables, workspace,
+            all_numbers, values.reshape(-1), rows, means.reshape(-1), norms.reshape(-1),
+            totals, variances, odd, RANGES[self.dtype.itemsize].least, np.empty(2 * self.block), self.blas, *shared[1],
         )  # fmt: skip
-        return arguments, partial, odd
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -219,7 +267,7 @@ class CpuRowLanes:
                 fine = np.flatnonzero(~odd)
                 others, _ = compiled.average(seeds_of(seeds, fine), start, stop, numbers[fine], values[:, fine], shared)
                 found.totals[:], found.variances[:] = others.totals, others.variances
-            if not self._totals_count(found, start, stop):
+            if not self._totals_count(found.totals, found.variances, len(found.counts), stop - start):
                 odd[:], found.totals[:], found.variances[:] = True, 0.0, 0.0
         if not odd.any():
             return found
@@ -228,6 +276,15 @@ class CpuRowLanes:
         put_rows(found, where, again)
         degrees = (len(odd) - len(where)) * compiled.emitted.degrees(start, stop)
         return replace(found, degrees=degrees + again.total_degrees)
+
+    def means(self, seed: int, start: int, stop: int) -> tuple[Array, Array] | None:
+        """Return the means by row, and totals, over all rows in one range; None where some are averaged again."""
+        compiled, rows = self.compiled, len(self.numbers)
+        means, totals, variances, odd = compiled.means(
+            seed, start, stop, self.numbers, self._values((0, rows)), self._shared
+        )
+        count = not compiled.emitted.summed or self._totals_count(totals, variances, rows, stop - start)
+        return (means, totals) if count and not np.count_nonzero(odd) else None
 
     def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""
@@ -253,15 +310,15 @@ class CpuRowLanes:
         values[:, size:] = values[:, size - 1 : size]
         return values
 
-    def _totals_count(self, found: RowPartial, start: int, stop: int) -> bool:
+    def _totals_count(self, totals: Array, variances: Array, rows: int, n: int) -> bool:
         """Whether the totals are finite, and their variances, too, with no square vanished, if there are two draws."""
-        rows, n, limits = max(len(found.counts), 1), stop - start, RANGES[self.compiled.dtype.itemsize]
+        rows, limits = max(rows, 1), RANGES[self.compiled.dtype.itemsize]
         has_variances = n > 1 and self.compiled.has_variances
-        if not _are_finite(found.totals) or (has_variances and not _are_finite(found.variances)):
+        if not _are_finite(totals) or (has_variances and not _are_finite(variances)):
             return False
         if n == 1 or not self.compiled.has_pairs:
             return True
-        tiny = np.flatnonzero(found.variances * n < rows * limits.least)
-        totals, variances = found.totals[tiny], found.variances[tiny]
+        tiny = np.flatnonzero(variances * n < rows * limits.least)
+        totals, variances = totals[tiny], variances[tiny]
         lost = (np.abs(totals) < rows * limits.floor) & ((totals != 0) | (variances != 0))
         return not (lost & self.compiled.emitted.paired[tiny]).any()

@@ -20,6 +20,8 @@ from mcgrad.backends.rescaled import RANGES, exponents, put_back
 from mcgrad.moments import Moments
 
 FAR = 10.0  # distance of a mean from zero, in standard deviations, beyond which the first chunk is averaged again
+LARGEST = FAR**2 / (1.0 + FAR**2)  # part of the sum of squares that n mean^2 is at this distance
+BELOW, ABOVE = 1.0 - 1e-9, 1.0 + 1e-9  # of that part, beyond which rounding does not change the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,37 @@ class ShiftedMoments(ABC):
         """Average over the draws start .. stop about the shift."""
         return self._in_range(shift, seed, start, stop, omit)
 
+    def means(self, seed: int, start: int, stop: int) -> Array | None:
+        """Return the means that `shift` has of the draws start .. stop; None where other moments have to be looked at.
+
+        It is called with NumPy's errors of overflow and invalid numbers ignored.
+        """
+        count, about = stop - start, self._zero
+        found = self.sums(seed, start, stop, about, checked=False, omit=False)
+        if not self._is_plain(found, count, about):
+            return None
+        means_part, most = found.sums * found.sums, found.squares * (LARGEST * count)
+        if not np.logical_and.reduce(means_part <= BELOW * most):
+            if not np.logical_or.reduce(means_part > ABOVE * most):  # rounding decides whether a mean is far from zero
+                return None
+            about = self._near(found.sums / count)
+            found = self.sums(seed, start, stop, about, checked=False, omit=False)
+            if not self._is_plain(found, count, about):
+                return None
+        means: Array = about + found.sums / count
+        return means
+
+    def _is_plain(self, found: Sums, count: int, about: Shift) -> bool:
+        """Whether all sums are finite and no component has lost its digits."""
+        if not math.isfinite(np.add.reduce(found.squares)):
+            return False
+        if self._keeps_digits(found, count):
+            return True
+        return not exponents(Partial(_moments(count, found, about)), self._range, False).any()
+
+    def _keeps_digits(self, found: Sums, count: int) -> bool:
+        return bool(np.minimum.reduce(found.squares, initial=math.inf) >= count * self._range.least)
+
     def _in_range(self, shift: Shift, seed: int, start: int, stop: int, omit: bool) -> Partial:
         """Average about a shift, and again in powers of two what has squares beyond the range of the sums."""
         found, plain = self._about(shift, seed, start, stop, omit)
@@ -100,8 +133,7 @@ class ShiftedMoments(ABC):
         """Average about a shift, and say whether all sums are finite and no square has vanished."""
         found = self.sums(seed, start, stop, shift, checked=False, omit=omit)
         if math.isfinite(np.add.reduce(found.squares)):  # then all deviations are
-            plain = np.minimum.reduce(found.squares, initial=math.inf) >= (stop - start) * self._range.least
-            return Partial(_moments(stop - start, found, shift)), bool(plain)
+            return Partial(_moments(stop - start, found, shift)), self._keeps_digits(found, stop - start)
         found = self.sums(seed, start, stop, shift, checked=True, omit=omit)
         return Partial(_moments(found.used, found, shift), found.nonfinite), False
 

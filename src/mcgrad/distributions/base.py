@@ -335,10 +335,10 @@ class Distribution(Family):
         """Return two numbers between which all entries have to lie, or whether an array is accepted: without a wait."""
         return bounds_of(self._constraint(path)) or self._accepts(path, array)
 
-    def quick_check(self, path: str) -> Callable[[FloatArray], Any] | None:
-        """Return a check that decides alone whether new values of a parameter are accepted; None where none does."""
+    def bounds(self, path: str) -> tuple[float, float] | None:
+        """Return two numbers between which new values of a parameter have to lie; None where other things count."""
         constraint = self._constraint(path)
-        return constraint.check if constraint.by_element and bounds_of(constraint) and not self.has_check else None
+        return bounds_of(constraint) if constraint.by_element and not self.has_check else None
 
     @property
     def checks_on_host(self) -> bool:

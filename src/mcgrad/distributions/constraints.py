@@ -129,20 +129,33 @@ def interval(name: str, low: float, high: float, *, closed: str = "", describe: 
     below = math.nextafter(low, -math.inf) if closed in ("low", "both") else low
     above = math.nextafter(high, math.inf) if closed == "both" else high
 
-    inside = partial(_is_inside, below, above)
+    inside = partial(is_inside, below, above)
     return Constraint(name, inside, describe, partial(_outside, below, above), rows=inside)
 
 
-def _is_inside(below: float, above: float, array: FloatArray) -> Any:
+def is_inside(below: float, above: float, array: FloatArray) -> Any:
+    """Return whether all entries of an array lie between two numbers."""
     if type(array) is not np.ndarray and on_device(array):
         wide = array.astype(np.float64, copy=False)  # in which the ends are
         return ((below < wide) & (wide < above)).all()
     if array.ndim == 0:
         return bool(below < array.item() < above)
     if above == math.inf and array.size and few_are_finite(array):
-        return below == -math.inf or below < float(array.min())
+        return below == -math.inf or below < float(np.minimum.reduce(array, axis=None))
     # minimum and maximum hand NaN on, and no comparison with NaN is true
     return bool(below < float(array.min()) and float(array.max()) < above)
+
+
+def surely_inside(below: float, above: float, array: FloatArray) -> bool:
+    """Return whether a short look finds all entries between two numbers; false, too, where their sum overflows.
+
+    It is called with NumPy's errors of overflow and invalid numbers ignored.
+    """
+    return (
+        math.isfinite(np.add.reduce(array, axis=None))
+        and (below == -math.inf or below < float(np.minimum.reduce(array, axis=None)))
+        and (above == math.inf or float(np.maximum.reduce(array, axis=None)) < above)
+    )
 
 
 def _outside(below: float, above: float, array: FloatArray) -> Mask:
@@ -207,7 +220,7 @@ def _are_positive_definite(rows: FloatArray) -> bool:
 def bounds_of(constraint: Constraint) -> tuple[float, float] | None:
     """Return two numbers between which all entries have to lie, or None for other constraints."""
     check = constraint.check
-    return check.args if isinstance(check, partial) and check.func is _is_inside else None
+    return check.args if isinstance(check, partial) and check.func is is_inside else None
 
 
 def checks_on_host(constraint: Constraint) -> bool:

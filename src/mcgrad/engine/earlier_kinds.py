@@ -6,12 +6,13 @@ raises the error that names it, or accepts it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.distributions.constraints import is_inside
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.noise import Shape
 
@@ -24,14 +25,14 @@ class Place(NamedTuple):
     Parameters
     ----------
     name : Input
-    accepts : callable or None
-        Array -> whether its numbers are accepted; None where all are.
+    bounds : (float, float) or None
+        Between which all of its numbers have to lie; None where all are accepted.
     dtype : str
         What the array is given as.
     """
 
     name: Input
-    accepts: Callable[[npt.NDArray[Any]], Any] | None
+    bounds: tuple[float, float] | None
     dtype: str
 
 
@@ -49,9 +50,9 @@ class EarlierKinds:
             return None
         others, places, shape = found
         values = {**others}
-        for (name, accepts, dtype), x in zip(places, arrays, strict=True):
+        for (name, bounds, dtype), x in zip(places, arrays, strict=True):
             array = np.asarray(x, dtype, order="C")
-            if accepts is not None and not accepts(array):
+            if bounds is not None and not is_inside(*bounds, array):
                 return None
             values[name] = array
         return values, shape

@@ -87,15 +87,12 @@ class RowFinisher:
             variances = np.full(len(partial.totals), np.nan) if self._has_none else partial.variances
             sums = partial.totals, variances, partial.degrees
             return Finished(RowMoments(partial.counts, partial.means, partial.norms, *sums), partial.nonfinite)
-        rows = len(partial.counts)
         values = self._values(inputs)
-        summed = {var: rows * x if len(x) == 1 else x.sum(axis=0) for var, x in values.items()}
         factors = {out.scale: values[out.scale] for out in self._summed.outputs if out.scale is not None}
         by_row = self._by_row
         with np.errstate(all="ignore"):
-            means = by_row.filled(partial.means, values, values)
+            means, totals = self._filled(partial.means, partial.totals, values)
             norms = by_row.filled(partial.norms, {}, {var: np.abs(x) for var, x in values.items()})
-            totals = self._summed.filled(partial.totals[None], summed, factors)[0]
             squares = {var: np.square(x) for var, x in factors.items()}
             variances = self._summed.filled(partial.variances[None], {}, squares)[0]
             if self._lacks_errors:
@@ -122,6 +119,21 @@ class RowFinisher:
         unknown = (lost | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
         totals[unknown] = variances[unknown] = np.nan
         return Finished(RowMoments(counts, means, norms, totals, variances, self._degrees(partial)), nonfinite)
+
+    def means(self, means: Float64Array, totals: Float64Array, inputs: Values) -> tuple[Float64Array, Float64Array]:
+        """Return the means by row, and the sums over the rows, of all outputs, from those of the random ones."""
+        if self._by_row.is_plain and self._summed.is_plain:
+            return means, totals
+        with np.errstate(all="ignore"):
+            return self._filled(means, totals, self._values(inputs))
+
+    def _filled(
+        self, means: Float64Array, totals: Float64Array, values: Mapping[Var, Float64Array]
+    ) -> tuple[Float64Array, Float64Array]:
+        rows = len(means)
+        summed = {var: rows * x if len(x) == 1 else x.sum(axis=0) for var, x in values.items()}
+        factors = {out.scale: values[out.scale] for out in self._summed.outputs if out.scale is not None}
+        return self._by_row.filled(means, values, values), self._summed.filled(totals[None], summed, factors)[0]
 
     @property
     def layouts(self) -> tuple[Layout, Layout]:

@@ -54,6 +54,8 @@ class RowRunner:
     Attributes
     ----------
     finish : RowFinisher
+    components, over_rows : Components
+        Of what is by row, and of the sums over the rows.
     """
 
     def __init__(self, derived: Derivation, options: Options, dispatched: Dispatched) -> None:
@@ -63,14 +65,14 @@ class RowRunner:
         shapes = derived.components.shapes
         self._shared = {path: shape for path, shape in shapes.items() if self._batch.sums(param(path))}
         own = {path: shape for path, shape in shapes.items() if path not in self._shared}
-        self._components = replace(derived.components, shapes=own)
-        self._over_rows = self._components.over_rows(self._shared)
-        self.finish = RowFinisher(derived.program, derived.q.template.free, self._components, self._over_rows)
+        self.components = replace(derived.components, shapes=own)
+        self.over_rows = self.components.over_rows(self._shared)
+        self.finish = RowFinisher(derived.program, derived.q.template.free, self.components, self.over_rows)
         omit, self._threads = options.nonfinite == "omit", options.threads
         self._average = RowAverager(dispatched, derived.groups, omit, options.threads)
         self._common = None
         if self._batch.common_noise:
-            layout = self._components, self._over_rows
+            layout = self.components, self.over_rows
             self._common = CommonNoise(derived, self._batch, layout, dispatched, omit, options.threads)
         self._along = derived.plan.along(derived.wrt)
         inputs = {var.attrs for var in derived.program.equations() if isinstance(var.attrs, RowInput)}
@@ -85,9 +87,9 @@ class RowRunner:
     def shapes(self, batch_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return the shapes of the arrays of the value, and of those of the gradient, by dotted path."""
         lead = () if self._batch.reduce in ("sum", "mean") else batch_shape
-        value = {path: (*lead, *shape) for path, shape in self._components.value.items()}
-        own = {path: (*batch_shape, *shape) for path, shape in self._components.split_shapes.items()}
-        return value, own | self._over_rows.split_shapes
+        value = {path: (*lead, *shape) for path, shape in self.components.value.items()}
+        own = {path: (*batch_shape, *shape) for path, shape in self.components.split_shapes.items()}
+        return value, own | self.over_rows.split_shapes
 
     def inputs(
         self, call: Call, rows: Any, changes: Mapping[str, Any], cotangent: Any = None
@@ -158,7 +160,7 @@ class RowRunner:
             (moments, nonfinite), seconds, backend = self.moments(values, shape, numbers, call)
         return BatchEstimate(
             moments,
-            self._components,
+            self.components,
             self._shared,
             tuple(derived.components.shapes),
             shape,
@@ -301,7 +303,7 @@ class RowRunner:
         if q.rarity is None:
             return
         of_row, random = partial(self._of_row, values), (self._common or self.finish).random
-        warn_of_rare_rows(q, of_row, self._components, moments, random, n, self._derived.dtype)
+        warn_of_rare_rows(q, of_row, self.components, moments, random, n, self._derived.dtype)
 
     def _of_row(self, values: Values, row: int) -> Values:
         """Return the inputs of one row, those of pilots among them."""

@@ -46,8 +46,10 @@ class Runner:
 
     Attributes
     ----------
+    derived : Derivation
     dispatched : Dispatched
         The Program on a backend.
+    finish : Finisher
     average : Averager
     in_streams : InStreams
         Makes estimates that stay on a CUDA device.
@@ -57,25 +59,25 @@ class Runner:
     """
 
     def __init__(self, derived: Derivation, options: Options, ran: str | None) -> None:
-        self._derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
+        self.derived, self._nonfinite, self._device = derived, options.nonfinite, options.output == "device"
         self._along = derived.plan.along(derived.wrt)
         self._tails = Tails(derived) if derived.components.weighted and not derived.batch else None
         self._looked = False
         self.fingerprint = Fingerprint(derived.program, derived.inputs.fixed, derived.plan.antithetic)
         self.dispatched = _dispatched(derived, options, ran)
-        self._finish = Finisher(derived.program, derived.q.template.free, derived.components)
+        self.finish = Finisher(derived.program, derived.q.template.free, derived.components)
         omit = options.nonfinite == "omit"
-        self.average = Averager(self.dispatched, self._finish, derived.groups, omit, options.threads)
+        self.average = Averager(self.dispatched, self.finish, derived.groups, omit, options.threads)
         rows = RowAverager(self.dispatched, derived.groups, omit, options.threads)
         self._over_points = None
         if derived.sampler.is_point_set:
             random = keys_of(derived.program).random
-            self._over_points = ReplicateAverager(derived.sampler, rows, self._finish, omit, random)
+            self._over_points = ReplicateAverager(derived.sampler, rows, self.finish, omit, random)
         self.rows = RowRunner(derived, options, self.dispatched) if derived.batch else None
         self.in_streams = (
             RowsInStreams(derived, self.dispatched, self.rows.finish, options.nonfinite)
             if self.rows
-            else InStreams(derived, self.dispatched, self._finish, options.nonfinite)
+            else InStreams(derived, self.dispatched, self.finish, options.nonfinite)
         )
 
     def estimate(self, values: Values, call: Call, merges: bool = True) -> Estimate:
@@ -94,7 +96,7 @@ class Runner:
         NonFiniteError
             Some draws were not finite, under ``nonfinite="raise"``.
         """
-        derived, problem = self._derived, self.fingerprint.at(values) if merges else ""
+        derived, problem = self.derived, self.fingerprint.at(values) if merges else ""
         values = {**values, **derived.pilots(values, call.seed)}
         replicates = None
         if self._over_points:
@@ -134,7 +136,7 @@ class Runner:
         """Return the tail of weighted draws: found now, with a warning, in the first call, and later in others."""
         assert self._tails
         if self._looked:
-            return self._tails.later(values, call, self._derived.inputs.fixed)
+            return self._tails.later(values, call, self.derived.inputs.fixed)
         self._looked = True
         found = self._tails(values, call)
         warn_of_tail(found)
@@ -150,13 +152,13 @@ class Runner:
 
     def _warn(self, partial: Partial, values: Values, n: int) -> None:
         """Warn of gaps between components of mixtures, once, and of zeros that more draws may change."""
-        derived = self._derived
+        derived = self.derived
         if derived.proposal:  # draws of q are not what it is an average of
             return
         if self._along and derived.q.bridges is not None:
             warn_of_gaps(derived.q, values, self._along, n)
             self._along = []
-        components, random, moments = derived.components, self._finish.random, partial.moments
+        components, random, moments = derived.components, self.finish.random, partial.moments
         if derived.controls:
             size = len(components)
             moments, random = Moments(moments.count, moments.mean[:size], moments.norm[:size]), random[:size]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mcgrad.arrays import stream_context
 from mcgrad.engine.call import Call, State, Watch
 from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.means_alone import MeansAlone
 from mcgrad.engine.options import Options
 from mcgrad.engine.progress import reported
 from mcgrad.engine.row_runner import RowRunner
@@ -76,6 +77,10 @@ class Runs:
             values, shape, numbers = runner.rows.inputs(call, None, changes, cotangent)
             return runner.rows.estimate(values, shape, numbers, call, merges=False)
         return runner.estimate(self.inputs.values(changes, cotangent), call, merges=False)
+
+    def means_alone(self, n: int, names: Sequence[str], paths: Sequence[str]) -> MeansAlone:
+        """Return what estimates the value and the gradient in some parameters, in calls at arrays of these names."""
+        return MeansAlone(self._runner, self.numbers, n, names, paths)
 
     def of_rows(self, chosen: Sequence[int], n: int, seed: int, rows: Any = None) -> Estimate | BatchEstimate:
         """Estimate some rows of a batch, counted in C order: each has the bits that it has among all."""

@@ -12,7 +12,7 @@ from mcgrad import tree
 from mcgrad.arrays import all_to_host, contiguous, on_device, to_host
 from mcgrad.backends.host_values import WIDE
 from mcgrad.distributions.base import Distribution
-from mcgrad.distributions.constraints import real
+from mcgrad.distributions.constraints import bounds_of, real
 from mcgrad.engine.earlier_kinds import EarlierKinds, Place
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.problem import described
@@ -111,11 +111,16 @@ class Inputs:
         values = self._checked(changes, cotangent)
         shape = batch.shape_of(values) if batch else ()
         if cotangent is None:
-            places = [self._place(name, given) for name, given in changes.items()]
-            known = [place for place in places if place is not None]
-            if len(known) == len(places):
-                self._earlier.keep(changes, self._with_shape({}, None)[0], known, shape)
+            places = self.places(changes)
+            if places is not None:
+                self._earlier.keep(changes, self._with_shape({}, None)[0], places, shape)
         return values, shape
+
+    def places(self, changes: Mapping[str, Any]) -> list[Place] | None:
+        """Return where accepted changes go; None where more than their numbers has to be checked in each call."""
+        places = [self._place(name, given) for name, given in changes.items()]
+        known = [place for place in places if place is not None]
+        return known if len(known) == len(places) else None
 
     def _place(self, name: str, given: Any) -> Place | None:
         """Return where a change goes; None where more than its numbers has to be checked in each call."""
@@ -125,9 +130,9 @@ class Inputs:
             at = Input(Space.DATA, name)
             return Place(at, None, self._width(at))
         if name in self.params:
-            return Place(self._names[name], real.check, self.dtype)
-        accepts = self.q.quick_check(name) if name in self.q.shapes else None
-        return None if accepts is None else Place(self._names[name], accepts, self.dtype)
+            return Place(self._names[name], bounds_of(real), self.dtype)
+        bounds = self.q.bounds(name) if name in self.q.shapes else None
+        return None if bounds is None else Place(self._names[name], bounds, self.dtype)
 
     def _checked(self, changes: Mapping[str, Any], cotangent: Any) -> Values:
         own: dict[str, Any] = {}

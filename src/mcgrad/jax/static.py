@@ -60,6 +60,8 @@ class Static:
     deferred : bool
         Whether Estimators are made at the first execution, with its values: under ``method="auto"``, whose pilot needs
         them, and for families of which no accepted values were found.
+    has_paths : bool
+        Whether some parameters are nested.
     batch_shape : tuple of int
         Of a batch, the extents of its axes; empty without one.
     by_row : frozenset of str
@@ -85,7 +87,7 @@ class Static:
 
     def __post_init__(self) -> None:
         self.shapes = {**self.of_q, **self.of_f, **self.data}
-        self._has_paths = any("." in path for path in self.shapes)
+        self.has_paths = any("." in path for path in self.shapes)
         all_known = self.known.keys() >= self.shapes.keys()
         self.deferred = self.options.get("method") == AUTO and not all_known
         axes = None
@@ -102,7 +104,7 @@ class Static:
 
     def nested(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return values of the operands, by path, as the arguments of an Estimator's call."""
-        return dict(tree.unflatten(values)) if self._has_paths else values
+        return dict(tree.unflatten(values)) if self.has_paths else values
 
     @property
     def params(self) -> tuple[str, ...]:

@@ -101,10 +101,13 @@ class RowSums:
         return found
 
     def _over(self, by_row: Float64Array, add: np.ufunc) -> Float64Array:
-        """Add up the values of all rows."""
-        values = np.ascontiguousarray(by_row[:, self.rows.values].T)
-        found: Float64Array = add.reduce(values, axis=1, initial=0.0)
-        return found
+        return added_up(by_row[:, self.rows.values], add)
 
     def _weighted(self, sums: Float64Array) -> Float64Array:
         return sums if self.weight == 1.0 else sums * self.weight
+
+
+def added_up(by_row: Float64Array, add: np.ufunc = np.add) -> Float64Array:
+    """Return the sums of the columns of an array over its rows."""
+    found: Float64Array = add.reduce(np.ascontiguousarray(by_row.T), axis=1, initial=0.0)
+    return found

@@ -29,6 +29,9 @@ def outputs_of(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Ten
         return expectation_of(call, as_tensor(seed) if isinstance(seed, int) else seed, *tensors)
 
 
+_unflattened = torch._C._nn.unflatten_dense_tensors  # views of a flat tensor, in one call
+
+
 class Expectation(torch.autograd.Function):
     """The value, and as further outputs, which have no derivative, the others of the operator."""
 
@@ -127,10 +130,14 @@ def _gradients(
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
         return None, None, *[None] * len(call.differentiable)
-    return _placed(call, call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters]), parameters)
+    if call.rows.is_plain and all([x.dtype is grad.dtype for x in parameters]):  # noqa: C419 - as in `problems`
+        products = _unflattened(grad * cotangent, parameters)
+    else:
+        products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
+    return _placed(call, products, parameters)
 
 
-def _placed(call: Call, products: list[torch.Tensor], parameters: list[torch.Tensor]) -> tuple[Any, ...]:
+def _placed(call: Call, products: Sequence[torch.Tensor], parameters: list[torch.Tensor]) -> tuple[Any, ...]:
     """Return gradients in the places of their tensors, with no derivatives of their own."""
     if torch.is_grad_enabled():
         products = [Once.apply(x, *parameters) for x in products]

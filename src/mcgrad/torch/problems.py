@@ -19,6 +19,7 @@ import torch
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.means_alone import MeansAlone
 from mcgrad.errors import McgradError, ParameterError, shown
 from mcgrad.gradients.problem import described
 from mcgrad.inputs.arguments import check_data_name
@@ -92,6 +93,7 @@ class Problem:
         self._nested = any("." in leaf.path for leaf in known)
         self._paths = None if self._nested or self._fixed else [leaf.path for leaf in known]
         self._estimators: Recent[Hashable, Estimator] = Recent(TABLES)
+        self._means: Recent[tuple[int, bool], MeansAlone] = Recent(TABLES)
         self._lock = Lock()
         for leaf in known:
             if leaf.argument == DATA:
@@ -127,17 +129,30 @@ class Problem:
         if cotangent is not None:
             assert self.cotangent is not None, "a problem that is contracted"
             cotangent = cut(cotangent, self.cotangent, cotangent.ndim - 1)
+        if self._paths is not None and not errors and cotangent is None:
+            value, grads = self._means_alone(arrays, n)(seed, arrays, stream)
+            _check_shape(value, shape)
+            grad = joined(grads, self._width)
+            return value, grad, grad, grad
         estimator, changes = self.prepared(arrays, cotangent)
         est = estimator.numbers(n, seed, changes, stream, cotangent)
         value, grad = est.joined(self.wrt, self._width)
-        if value.shape != shape:
-            accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
-            raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
+        _check_shape(value, shape)
         if not errors:
             return value, grad, grad, grad
         of_value, of_grad = est.joined(self.wrt, self._width, errors=True)
         stderr = joined([of_value.ravel(), of_grad], self._width)
         return value, grad, stderr, np.asarray(np.sum(est.nonfinite), np.int64)
+
+    def _means_alone(self, arrays: list[Any], n: int) -> MeansAlone:
+        """Return what gives value and gradient for so many draws, in calls at tensors of which none is fixed."""
+        key = n, self._are_there(arrays)
+        found = self._means.get(key)
+        if found is None:
+            estimator, _ = self.prepared(arrays)
+            with self._lock:
+                found = self._means.put(key, estimator.means_alone(n, self._paths or (), self.wrt))
+        return found
 
     @lazy_property
     def alone(self) -> Problem:
@@ -221,8 +236,10 @@ class Problem:
 
     def _content(self, arrays: Sequence[Any]) -> Hashable:
         """Return the numbers that are part of the compiled code, and whether some arrays are on a device."""
-        there = any([type(x) is not np.ndarray for x in arrays])  # noqa: C419 - a generator takes twice as long
-        return there, *[arrays[i].tobytes() for i in self._fixed]
+        return self._are_there(arrays), *[arrays[i].tobytes() for i in self._fixed]
+
+    def _are_there(self, arrays: Sequence[Any]) -> bool:
+        return any([type(x) is not np.ndarray for x in arrays])  # noqa: C419 - a generator takes twice as long
 
     def _estimator(self, fixed: Hashable, values: Mapping[str, dict[str, Any]], cotangent: Any = None) -> Estimator:
         found = self._estimators.get(fixed)
@@ -278,6 +295,12 @@ class Problem:
                 has = ", ".join(f"{name} {shape}" for name, shape in made.shapes.items())
                 raise ParameterError(path, f"an argument of q with shape {array.shape}", f"a parameter of q: {has}")
         return made
+
+
+def _check_shape(value: npt.NDArray[Any], shape: Shape) -> None:
+    if value.shape != shape:
+        accepted = "a distribution, or a function of batch_ndim=, among others, that gives q as many batch axes"
+        raise ParameterError("q", f"a function that makes a batch of shape {value.shape}", accepted)
 
 
 def _of_template(objective: Objective, q: Any) -> Objective:

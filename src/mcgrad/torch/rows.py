@@ -113,6 +113,11 @@ class Rows(NamedTuple):
         """Shape of the value: without the batch axes where it is reduced."""
         return (*self.batch, *self.shape) if self.weight is None else self.shape
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is one number, whose gradient in each parameter has the parameter's shape as it is kept."""
+        return not self.value and (self.weight is None or self.weight == 1.0)
+
     def gradient(self, shape: tuple[int, ...], own: bool) -> tuple[int, ...]:
         """Return the shape of the gradient in a parameter, with the axes of f's value before those of a row's own."""
         ndim = len(self.batch)
