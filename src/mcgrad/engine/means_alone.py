@@ -82,10 +82,10 @@ class MeansAlone:
                 if found is not None:
                     self._misses = 0
                     return found
-            self._misses += 1
         changes = dict(zip(self._names, arrays, strict=True))
         est = self._estimate(self._n, seed, changes, stream)
         if may_be_short:
+            self._misses += 1
             self._short = self._made(changes) or self._short
         value, *grads = est.flat(self._paths)
         return value, [grad.reshape(-1) for grad in grads]
