@@ -81,6 +81,16 @@ def function_of(value: Any) -> Any:
     return value.function if isinstance(value, Code) else value
 
 
+def unnamed(function: FunctionType) -> FunctionType:
+    """Return a copy of a function, which cloudpickle takes as code with the globals that it reads."""
+    new = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    new.__kwdefaults__, new.__doc__ = function.__kwdefaults__, function.__doc__
+    new.__module__, new.__qualname__ = function.__module__, function.__qualname__
+    return new
+
+
 def is_importable(function: Any) -> bool:
     """Return whether other processes find a function by the name that it has in its module."""
     if function.__module__ == "__main__" and is_interactive():

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from copy import deepcopy
+from types import FunctionType
+from typing import Any, Self, TypeVar
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called
-from mcgrad.pickles import code_of, function_of, is_importable
+from mcgrad.pickles import is_importable
+
+Kind = TypeVar("Kind", bound="FrameworkFunction")
 
 
 class FrameworkFunction:
@@ -37,7 +41,16 @@ class FrameworkFunction:
         """Pickle by name where the name in its module is this object, as that of a decorated function is."""
         if is_importable(self):
             return str(self.__qualname__)
-        return _made, (type(self), code_of(self.function, "f"), self.kept)
+        return _made, (type(self), self.function, self.kept)
+
+    def __copy__(self) -> Self:
+        return self  # as of a function
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself as of a function: what the function refers to is not copied, so nor is what it is kept with."""
+        if isinstance(self.function, FunctionType):
+            return self
+        return _made(type(self), deepcopy(self.function, memo), deepcopy(self.kept, memo))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return f of the library's own arrays as f computes it, and of NumPy arrays and Tracers by NumPy's functions.
@@ -66,8 +79,8 @@ class FrameworkFunction:
         raise NotImplementedError
 
 
-def _made(kind: type[FrameworkFunction], function: Any, kept: Mapping[str, Any]) -> FrameworkFunction:
-    return kind(function_of(function), **kept)
+def _made(kind: type[Kind], function: Any, kept: Mapping[str, Any]) -> Kind:
+    return kind(function, **kept)
 
 
 def leaves(tree: Any) -> Iterator[Any]:

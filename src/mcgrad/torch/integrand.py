@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from keyword import iskeyword
+from types import FunctionType
 from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError, shown, shown_names
-from mcgrad.inputs.framework import FrameworkFunction
+from mcgrad.inputs.framework import FrameworkFunction, leaves
+from mcgrad.ir.program import toposort
+from mcgrad.pickles import is_importable, unnamed
 from mcgrad.system.packages import framework
+from mcgrad.trace.tracer import Tracer, unwrap
 
 
 class TorchFunction(FrameworkFunction):
@@ -35,6 +39,18 @@ class TorchFunction(FrameworkFunction):
         self._module: Any = function if is_module(function) else Calling(function, modules) if modules else None
         self._signature = _signature_of(function)
         self.__signature__ = self._with_tensors()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle a function and its modules together, as code: by name it would call the modules where it arrives."""
+        reduced = super().__reduce__()
+        function = self.function
+        if isinstance(reduced, str) or not self.modules:
+            return reduced
+        if not isinstance(function, FunctionType) or not is_importable(function):
+            return reduced
+        from numba import cloudpickle  # part of Numba, a dependency
+
+        return _of_code, (type(self), cloudpickle.dumps((unnamed(function), self.modules)))  # type: ignore[no-untyped-call]
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -80,7 +96,19 @@ class TorchFunction(FrameworkFunction):
         """Return what f computes, of NumPy arrays and Tracers."""
         from mcgrad.torch.aten.replay import replay
 
-        return replay(self.call, args, kwargs)
+        result = replay(self.call, args, kwargs)
+        self._check_reached(kwargs, result)
+        return result
+
+    def _check_reached(self, given: Mapping[str, Any], result: Any) -> None:
+        """Refuse modules that f does not call, such as copies of those that it calls: all derivatives would be zero."""
+        known = {name: [unwrap(x) for x in leaves(given.get(name)) if isinstance(x, Tracer)] for name in self.modules}
+        if not any(known.values()):
+            return
+        reached = {*toposort(unwrap(x) for x in leaves(result) if isinstance(x, Tracer))}
+        for name, parameters in known.items():
+            if parameters and reached.isdisjoint(parameters):
+                raise ParameterError(name, "a module whose parameters do not reach the value of f", "one that f calls")
 
     def _with_tensors(self) -> inspect.Signature:
         """Return the signature of f with the names of the modules' parameters as optional arguments."""
@@ -145,6 +173,13 @@ def from_torch(f: Callable[..., Any], **modules: Any) -> TorchFunction:
 
 from_torch._torchdynamo_disable = True  # type: ignore[attr-defined]  # as torch.compiler.disable, without torch
 from_torch._torchdynamo_disable_msg = "mg.from_torch makes an integrand once, outside of what is compiled"  # type: ignore[attr-defined]
+
+
+def _of_code(kind: type[TorchFunction], code: bytes) -> TorchFunction:
+    from numba import cloudpickle
+
+    function, modules = cloudpickle.loads(code)
+    return kind(function, **modules)
 
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
