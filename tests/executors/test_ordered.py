@@ -78,7 +78,7 @@ class Chunks:
         if self.at == self.n:
             return None
         start, self.at = self.at, min(self.at + chunks, self.n)
-        return Task(PAYLOAD.digest, start, self.at, b"")
+        return Task(PAYLOAD.digest, start, self.at, self.at - start, b"")
 
     def left(self):
         return self.n - self.at

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 
@@ -91,6 +92,11 @@ class Chunks:
         width = self.step * RADIX**level
         count, rest = divmod(start - self._base, width)
         return self._base + (count + 1) * width if not rest or start == self.first else 0
+
+    def left(self, start: int) -> int:
+        """Return about how many chunks there are from a draw on."""
+        longest = self.step if self.most is None else min(self.step, self.most)
+        return -(-(self.stop - start) // longest)
 
     def scaled(self, factor: int) -> Chunks:
         """Return the same chunks of draws that are `factor` draws each."""
@@ -199,3 +205,10 @@ def spans(chunks: Iterable[Chunk], start: int, stop: int) -> Iterator[tuple[int,
         return
     for begin, end in takewhile(lambda chunk: chunk[0] < stop, after(chunks, start)):
         yield begin, end, 0
+
+
+def left(chunks: Iterable[Chunk], start: int) -> int:
+    """Return about how many chunks there are from a draw on: very many where they come one by one."""
+    if isinstance(chunks, Chunks):
+        return chunks.left(start)
+    return sum(begin >= start for begin, _ in chunks) if isinstance(chunks, Sequence) else sys.maxsize

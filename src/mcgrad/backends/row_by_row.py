@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.base import Array, Kernel, Partial, RowPartial
-from mcgrad.backends.chunks import Chunk
+from mcgrad.backends.chunks import Chunks
 from mcgrad.ir.program import Level, Program
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.moments import Moments
@@ -33,9 +33,10 @@ class RowByRow:
         self.program, self.kernel, self.inputs, self.numbers = program, kernel, inputs, numbers
         self._by_row = by_row(program)
 
-    def chunks(self, n: int) -> Iterable[Chunk]:
+    def chunks(self, n: int) -> Chunks:
         """Every row by itself."""
-        return [(row, row + 1) for row in range(len(self.numbers))]
+        rows = len(self.numbers)
+        return Chunks(0, rows, min(1, rows), 1, 1)
 
     def partial(self, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool) -> RowPartial:
         """Average row by row."""

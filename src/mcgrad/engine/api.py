@@ -54,6 +54,8 @@ def estimate(
     progress: bool | Callable[[int], None] = False,
     rows: Any = None,
     out: Mapping[str, Any] | None = None,
+    executor: Any = None,
+    require_same: bool = False,
 ) -> Estimate | BatchEstimate:
     """Estimate E f(z), z ~ q, and its gradient in the parameters, by Monte Carlo.
 
@@ -76,7 +78,7 @@ def estimate(
         0 <= seed < 2**64.
     dtype, nonfinite, backend, threads, devices, output
         As for `Estimator`.
-    progress, rows, out
+    progress, rows, out, executor, require_same
         As for a call of an `Estimator`.
 
     Returns
@@ -125,4 +127,5 @@ def estimate(
         devices=devices,
         output=output,
     )
-    return Estimator.of(Request(f, q, options))(n, seed, rows=rows, progress=progress, out=out)
+    given = {"rows": rows, "progress": progress, "out": out, "executor": executor, "require_same": require_same}
+    return Estimator.of(Request(f, q, options))(n, seed, **given)

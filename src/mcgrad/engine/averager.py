@@ -20,7 +20,8 @@ from mcgrad.engine.run import AfterChunk, resumes, run
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
-from mcgrad.tasks.fold import Parts
+from mcgrad.tasks.fold import Elsewhere, Parts
+from mcgrad.tasks.remote import Remote, Work
 
 
 class Average(NamedTuple):
@@ -79,9 +80,17 @@ class Averager:
             start = time.perf_counter() - (resume.seconds if resume else 0.0)
             bound, cut = self._groups.bind(kernel, values), self._groups.chunks(kernel, call.first, call.n)
             after_chunk = _timed(call.watch, start, name) if call.watch else None
-            partial = run(bound, call.seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
+            elsewhere = self._elsewhere(call.remote, kernel, name, values, call) if call.remote else None
+            workers, seed, omit = lambda: self._workers(kernel), call.seed, self._omit
+            partial = run(bound, seed, cut, workers, omit, after_chunk, resume, elsewhere)
             seconds = time.perf_counter() - start
             return Average(self._finish.estimate(partial, values, self._omit), seconds, name)
+
+    def _elsewhere(self, remote: Remote, kernel: Kernel, backend: str, values: Values, call: Call) -> Elsewhere:
+        """Return what has the chunks after the first averaged by an executor."""
+        groups, work = self._groups, Work(self._dispatched.program, values, backend, self._omit)
+        pieces_of = remote.of_draws(work, kernel, call.seed, groups.of(call.first), groups.of(call.n))
+        return groups.elsewhere(pieces_of)
 
     def _workers(self, kernel: Kernel) -> int:
         return kernel.workers(thread_count(self._threads))

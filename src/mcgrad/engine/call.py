@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.noise.rows import Seeds
 from mcgrad.tasks.fold import Parts, total
+from mcgrad.tasks.remote import Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Call:
         Of the rows of a batch that have a seed each, in place of `seed`.
     first_replicate : int
         Of a point set, the number of the first replicate.
+    remote : Remote, optional
+        Runs on an executor rather than in threads of this process.
     """
 
     seed: int
@@ -112,6 +115,7 @@ class Call:
     resume: State | None = None
     seeds: npt.NDArray[np.uint64] | None = None
     first_replicate: int = 0
+    remote: Remote | None = None
 
     @property
     def of_rows(self) -> Seeds:

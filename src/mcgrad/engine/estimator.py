@@ -30,6 +30,7 @@ from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
+from mcgrad.tasks.remote import Remote
 
 
 class Estimator(Stops):
@@ -288,6 +289,8 @@ class Estimator(Stops):
         cotangent: Any = None,
         out: Mapping[str, Any] | None = None,
         first_replicate: int = 0,
+        executor: Any = None,
+        require_same: bool = False,
         **changes: Any,
     ) -> Estimate | BatchEstimate:
         """Estimate over the draws first .. first + n of the seed's sequence.
@@ -318,6 +321,12 @@ class Estimator(Stops):
         first_replicate : int
             Of a point set, the number of the first replicate: estimates over the same points of disjoint replicates
             merge, as do those over other points of the same ones.
+        executor : concurrent.futures.Executor or dask.distributed.Client, optional
+            Where draws are averaged, in place of threads of this process: processes, or machines. The result has the
+            same bits. See docs/clusters.md.
+        require_same : bool
+            Whether to refuse an executor with a worker of another kind than this process (processor, versions), whose
+            last digits may differ. The kinds are in the result in any case.
         **changes
             New values for any subset of the parameters and of the float data, of the same shapes, for this call; those
             of a Joint and other nested ones as dicts. `Estimate.merge` refuses estimates with different data. Data with
@@ -327,12 +336,23 @@ class Estimator(Stops):
         Returns
         -------
         Estimate, or BatchEstimate of a batch
+
+        Raises
+        ------
+        ParameterError
+            Before anything runs.
+        ExecutorError
+            The executor is gone, or cannot do tasks.
         """
-        call = self._call(n, seed, first, rows, first_replicate)
+        if executor is not None and not isinstance(executor, Remote):
+            with self._remote(executor, require_same) as remote:
+                given = {"progress": progress, "out": out, "cotangent": cotangent, "first_replicate": first_replicate}
+                return self(n, seed, first=first, rows=rows, stream=stream, executor=remote, **given, **changes)
+        call = self._call(n, seed, first, rows, first_replicate, executor)
         if stream is not None:
             with stream_context(stream):
                 given = {"progress": progress, "out": out, "cotangent": cotangent, "first_replicate": first_replicate}
-                return self(n, seed, first=first, rows=rows, **given, **changes)
+                return self(n, seed, first=first, rows=rows, executor=executor, **given, **changes)
         if self._runner.rows:
             return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
         arrays = (

@@ -6,12 +6,14 @@ an axis, so kernels and moments count groups. All other code counts draws; the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 from mcgrad.backends.base import Bound, Kernel, Partial, Shift
 from mcgrad.backends.chunks import Chunk, Chunks
 from mcgrad.ir.spaces import Values
+from mcgrad.tasks.fold import Elsewhere, Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,18 @@ class Groups:
         """Bind a kernel to values of its inputs, for ranges of draws."""
         bound = kernel.bind(inputs)
         return bound if self.size == 1 else _InDraws(bound, self)
+
+    def elsewhere(self, pieces_of: Elsewhere) -> Elsewhere:
+        """Return what yields the pieces of draws, of what yields those of their groups."""
+        if self.size == 1:
+            return pieces_of
+
+        def in_draws(shift: Shift, start: int) -> Generator[Piece, None, None]:
+            with closing(pieces_of(shift, self.of(start))) as pieces:
+                for piece in pieces:
+                    yield piece._replace(stop=piece.stop * self.size)
+
+        return in_draws
 
 
 @dataclass(frozen=True, slots=True)

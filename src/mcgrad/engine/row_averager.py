@@ -7,10 +7,11 @@ partials are merged in the order of the rows; other kernels take row by row.
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,6 @@ from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
 from mcgrad.backends.base import (
     Array,
-    AveragesRows,
-    Bound,
     BoundRows,
     Kernel,
     Partial,
@@ -29,7 +28,7 @@ from mcgrad.backends.base import (
     limits_of_rows,
     load_rows,
 )
-from mcgrad.backends.row_by_row import RowByRow, by_row, together
+from mcgrad.backends.row_by_row import by_row, together
 from mcgrad.engine.call import Call, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.groups import Groups
@@ -40,6 +39,8 @@ from mcgrad.ir.spaces import RowInput, Values
 from mcgrad.moments import Float64Array
 from mcgrad.noise.rows import first_of_row, seed_of
 from mcgrad.tasks.fold import Parts
+from mcgrad.tasks.remote import Work
+from mcgrad.tasks.runs import bound_rows
 
 MANY = 16  # chunks of draws in a row, from which on a row is spread over all threads
 
@@ -148,32 +149,36 @@ class RowAverager:
         if len(two) == 1 and not call.watch:
             whole.add(two[0], partial(two[0]))
             return
-        threads = self._workers(kernel) if len(two) > 1 else 1
-        with closing(in_order(partial, chain(two, ranges), threads)) as parts:
+        parts: Generator[tuple[tuple[int, int], RowPartial], None, None]
+        if call.remote and len(two) > 1:
+            work = Work(self._dispatched.program, values, whole.backend, self._omit)
+            cut, rest = bound.chunks(stop - start), two[0][0]
+            parts = call.remote.of_rows(work, (start, stop), cut, rest, numbers, call.of_rows)
+        else:
+            parts = in_order(partial, chain(two, ranges), self._workers(kernel) if len(two) > 1 else 1)
+        with closing(parts):
             for rows, part in parts:
                 whole.add(rows, part)
                 if call.watch:
                     call.watch(whole.state())
 
     def _bound(self, kernel: Kernel, values: Values, numbers: Numbers) -> BoundRows:
-        if hasattr(kernel, "bind_rows"):  # isinstance of a protocol takes as long as a third of all else here
-            return cast(AveragesRows, kernel).bind_rows(values, numbers)
-        return RowByRow(self._dispatched.program, kernel, values, numbers)
+        return bound_rows(self._dispatched.program, kernel, values, numbers)
 
     def _long_rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:
         """Average row by row, each over chunks of draws in all threads."""
         begun = whole.row
         for row in range(whole.rows, len(numbers)):
-            bound = kernel.bind({name: x[row] if name in self._by_row else x for name, x in values.items()})
+            of_row = {name: x[row] if name in self._by_row else x for name, x in values.items()}
             own = replace(call, seed=seed_of(call.of_rows, row))
-            part = self._long_row(kernel, bound, numbers[row], own, whole, begun)
+            part = self._long_row(kernel, of_row, numbers[row], own, whole, begun)
             whole.add((row, row + 1), together(self._dispatched.program, [part]))
             begun = None
             if call.watch:
                 call.watch(whole.state())
 
     def _long_row(
-        self, kernel: Kernel, bound: Bound, number: np.int64, call: Call, whole: _Whole, begun: RunState | None
+        self, kernel: Kernel, values: Values, number: np.int64, call: Call, whole: _Whole, begun: RunState | None
     ) -> Partial:
         """Average one row, of which some draws may be done."""
         offset, groups, watch = self._offset(number), self._groups, call.watch
@@ -183,9 +188,12 @@ class RowAverager:
                 draw = (stop - offset) * groups.size
                 watch(whole.state(RunState(draw, shift, parts, whole.seconds, whole.backend)))
 
-        cut = kernel.chunks(offset + groups.of(call.first), groups.of(call.n))
+        first, n, omit = offset + groups.of(call.first), groups.of(call.n), self._omit
         resume = begun and replace(begun, stop=offset + groups.of(begun.stop))
-        return run(bound, call.seed, cut, lambda: self._workers(kernel), self._omit, after_chunk, resume)
+        work = Work(self._dispatched.program, values, whole.backend, omit)
+        elsewhere = call.remote.of_draws(work, kernel, call.seed, first, n) if call.remote else None
+        bound, cut, workers = kernel.bind(values), kernel.chunks(first, n), lambda: self._workers(kernel)
+        return run(bound, call.seed, cut, workers, omit, after_chunk, resume, elsewhere)
 
     def _offset(self, number: np.int64) -> int:
         return first_of_row(int(number), self._dispatched.program.dtype)

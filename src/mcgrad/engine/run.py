@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain, islice
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from mcgrad.backends.base import Bound, Partial, Shift
 from mcgrad.backends.chunks import Chunk, after, ends_at
 from mcgrad.engine.call import RunState
 from mcgrad.engine.threads import in_order
-from mcgrad.tasks.fold import Fold, Parts, Piece, fits
+from mcgrad.tasks.fold import Elsewhere, Fold, Parts, Piece, fits
 
 AfterChunk: TypeAlias = Callable[[int, Shift, Parts], None]  # called with the next draw, the shift and what is merged
 
@@ -24,6 +24,7 @@ def run(
     omit: bool,
     watch: AfterChunk | None = None,
     resume: RunState | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Partial:
     """Average over chunks of draws.
 
@@ -38,9 +39,12 @@ def run(
     omit : bool
         Whether draws with a non-finite output are left out.
     watch : callable, optional
-        Called after each chunk, in their order.
+        Called after each chunk, or each piece that comes from elsewhere, in their order.
     resume : RunState, optional
         Continue from this state, at the end of a chunk.
+    elsewhere : callable, optional
+        Returns the pieces of the draws from one on, with a shift, as other processes work them out. They are asked
+        where at least two chunks are left after the first.
 
     Returns
     -------
@@ -60,15 +64,29 @@ def run(
     if not two:
         return fold.total
 
+    if elsewhere and len(two) > 1:
+        pieces = elsewhere(shift, two[0][0])
+    else:
+        pieces = _here(bound, shift, seed, chain(two, left), workers() if len(two) > 1 else 1, omit)
+    with closing(pieces):
+        for piece in pieces:
+            fold.add(piece)
+            if watch:
+                watch(piece.stop, shift, fold.parts)
+    return fold.total
+
+
+def _here(
+    bound: Bound, shift: Shift, seed: int, chunks: Iterator[Chunk], threads: int, omit: bool
+) -> Generator[Piece, None, None]:
+    """Yield the pieces of chunks, averaged in threads of this process."""
+
     def partial(chunk: Chunk) -> Partial:
         return bound.partial(shift, seed, *chunk, omit)
 
-    with closing(in_order(partial, chain(two, left), workers() if len(two) > 1 else 1)) as parts:
+    with closing(in_order(partial, chunks, threads)) as parts:
         for (_, stop), part in parts:
-            fold.add(Piece(stop, 0, part))
-            if watch:
-                watch(stop, shift, fold.parts)
-    return fold.total
+            yield Piece(stop, 0, part)
 
 
 def resumes(chunks: Iterable[Chunk], state: RunState) -> bool:

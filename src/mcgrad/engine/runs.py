@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
+from mcgrad.tasks.remote import Remote, on
 
 
 class Runs:
@@ -40,12 +42,30 @@ class Runs:
     program: Program
     group: int
 
-    def _call(self, n: int, seed: int, first: int, rows: Any, replicate: int = 0) -> Call:
+    @contextmanager
+    def _remote(self, executor: Any, require_same: bool) -> Iterator[Remote | None]:
+        """Return a context in which calls use an executor.
+
+        Raises
+        ------
+        ParameterError
+            It is no executor, or the Estimator has an option by which it stays on a device here.
+        """
+        arguments.flag("require_same", require_same)
+        for name, value, none in (("output", self._options.output, "host"), ("devices", self._options.devices, None)):
+            if executor is not None and value != none:
+                given = f"one with {name}={shown(value)}"
+                raise ParameterError("executor", given, f"None, or {name}={none!r}: each worker has devices of its own")
+        with on(executor, require_same) as remote:
+            yield remote
+
+    def _call(self, n: int, seed: int, first: int, rows: Any, replicate: int = 0, remote: Remote | None = None) -> Call:
         """Return the arguments of a call, checked."""
         n, first = self.derived.sampler.draw_range(n, first, self.group)
         if rows is not None and not self._runner.rows:
             raise ParameterError("rows", f"{shown(rows)} without a batch", "None; first= says where draws begin")
-        return Call(arguments.seed(seed), first, n, first_replicate=first_replicate_of(replicate, self.derived.sampler))
+        replicate = first_replicate_of(replicate, self.derived.sampler)
+        return Call(arguments.seed(seed), first, n, first_replicate=replicate, remote=remote)
 
     def _estimate_rows(
         self,
@@ -97,13 +117,15 @@ class Runs:
         watch: Watch | None = None,
         resume: State | None = None,
         first_replicate: int = 0,
+        executor: Any = None,
+        require_same: bool = False,
     ) -> Estimate | BatchEstimate:
         """Estimate as a call does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters
         ----------
-        n, seed, first, rows, first_replicate
-            As for a call.
+        n, seed, first, rows, first_replicate, executor, require_same
+            As for a call. A run on an executor goes on from a state of one without, and the other way round.
         watch : callable, optional
             Called with a `RunState` after each chunk of draws; of a batch, unless its rows have common noise, with a
             `RowState` after each range of rows, and after each chunk of the draws of a long row; of a point set
@@ -120,9 +142,11 @@ class Runs:
         if resume is not None and not self.resumes(resume, n, first, rows):
             accepted = "a draw at which a chunk of this run ends, or a row at which a range of its rows does"
             raise ParameterError("resume", resume.place, accepted)
-        if self._runner.rows:
-            return self._estimate_rows(self._runner.rows, call, rows)
-        return self._runner.estimate(self.inputs.values({}), call)
+        with self._remote(executor, require_same) as remote:
+            call = replace(call, remote=remote)
+            if self._runner.rows:
+                return self._estimate_rows(self._runner.rows, call, rows)
+            return self._runner.estimate(self.inputs.values({}), call)
 
     def resumes(self, state: State, n: int, first: int = 0, rows: Any = None) -> bool:
         """Return whether a run over the draws first .. first + n goes on from a state: a chunk of it ends there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ from mcgrad.inputs.sampler import MOST_POINTS
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.stopping import FIRST, GRAD, GROUPS, VALUE, StoppingRule
+from mcgrad.tasks.remote import Remote
 
 
 class Stops(Runs):
@@ -39,6 +41,8 @@ class Stops(Runs):
         rows: Any = None,
         progress: bool | Callable[[int], None] = False,
         cotangent: Any = None,
+        executor: Any = None,
+        require_same: bool = False,
         **changes: Any,
     ) -> Estimate | BatchEstimate:
         """Estimate until the error is within a tolerance: look at it after n, 2 n, 4 n ... draws of one sequence.
@@ -65,7 +69,7 @@ class Stops(Runs):
         max_seconds : float, optional
             The run ends at a look from which it would not come to the next in this time, at its speed so far. It comes
             to the first look in any case. Its bits depend on the time through the number of looks alone.
-        seed, first, rows, cotangent
+        seed, first, rows, cotangent, executor, require_same
             As for a call.
         progress : bool or callable
             Whether to show a bar, with the error, the tolerance and the time that is expected to be left; or a function
@@ -111,11 +115,12 @@ class Stops(Runs):
             max_seconds=max_seconds,
         )
         looks = self.looks(rule, seed, first=first, rows=rows)
-        over = self._over(looks.range_after(0), rows, changes, cotangent)
-        if not progress and not callable(progress):
-            return until(over, looks, self._varies)
-        with reporting_looks(progress, looks) as watch:
-            return until(over, looks, self._varies, watch)
+        with self._remote(executor, require_same) as remote:
+            over = self._over(looks.range_after(0), rows, changes, cotangent, remote)
+            if not progress and not callable(progress):
+                return until(over, looks, self._varies)
+            with reporting_looks(progress, looks) as watch:
+                return until(over, looks, self._varies, watch)
 
     def run_until(
         self,
@@ -125,13 +130,15 @@ class Stops(Runs):
         rows: Any = None,
         watch: UntilWatch | None = None,
         resume: UntilState | None = None,
+        executor: Any = None,
+        require_same: bool = False,
     ) -> Estimate | BatchEstimate:
         """Estimate as `until` does; report the state after each chunk of draws, or continue from such a state.
 
         Parameters
         ----------
         rule : StoppingRule
-        seed, rows
+        seed, rows, executor, require_same
             As for a call.
         watch : callable, optional
             Called with an `UntilState` when `run` calls with the state of a range of draws, and after each look.
@@ -141,7 +148,9 @@ class Stops(Runs):
         looks = self.looks(rule, seed, rows=rows)
         if resume is not None and not self.resumes_until(resume, looks, rows):
             raise ParameterError("resume", resume.place, "a look, or a draw at which a chunk of the next range ends")
-        return until(self._over(looks.range_after(0), rows), looks, self._varies, watch, resume)
+        with self._remote(executor, require_same) as remote:
+            over = self._over(looks.range_after(0), rows, remote=remote)
+            return until(over, looks, self._varies, watch, resume)
 
     def looks(self, rule: StoppingRule, seed: int = 0, *, first: int = 0, rows: Any = None) -> Looks:
         """Return where a run looks at its error, with all numbers of draws that its rule leaves open.
@@ -192,12 +201,20 @@ class Stops(Runs):
             raise ParameterError("of", given, "an Estimator with errors=True, or parts by row")
 
     def _over(
-        self, call: Call, rows: Any, changes: Mapping[str, Any] = MappingProxyType({}), cotangent: Any = None
+        self,
+        call: Call,
+        rows: Any,
+        changes: Mapping[str, Any] = MappingProxyType({}),
+        cotangent: Any = None,
+        remote: Remote | None = None,
     ) -> Callable[[Call], Estimate | BatchEstimate]:
         """Return what estimates over the draws of calls, all with the same values of inputs."""
+        over: Callable[[Call], Estimate | BatchEstimate]
         if self._runner.rows:
-            return partial(self._runner.rows.estimate, *self._runner.rows.inputs(call, rows, changes, cotangent))
-        return partial(self._runner.estimate, self.inputs.values(changes, cotangent))
+            over = partial(self._runner.rows.estimate, *self._runner.rows.inputs(call, rows, changes, cotangent))
+        else:
+            over = partial(self._runner.estimate, self.inputs.values(changes, cotangent))
+        return lambda call: over(replace(call, remote=remote))
 
     @property
     def _varies(self) -> dict[str, bool]:

@@ -7,12 +7,12 @@ out of a whole span, and the bits are those of one thread. Up to `RADIX` steps o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import takewhile
 from typing import NamedTuple, TypeAlias
 
-from mcgrad.backends.base import Partial
+from mcgrad.backends.base import Partial, Shift
 from mcgrad.backends.chunks import Chunk, after, level, open_levels, spans
 
 Parts: TypeAlias = tuple[Partial | None, ...]  # by level: what is merged of the spans of that level
@@ -33,6 +33,9 @@ class Piece(NamedTuple):
     stop: int
     level: int
     partial: Partial
+
+
+Elsewhere: TypeAlias = Callable[[Shift, int], Generator[Piece, None, None]]  # of the draws from one on, with a shift
 
 
 class Fold:

@@ -107,12 +107,11 @@ class _Run:
             and self._flying < workers + max(int(QUEUED * workers), 1)
             and len(self.waiting) < AHEAD * workers + 1
         ):
-            chunks = self._chunks(workers)
-            task = self._next_task(chunks)
+            task = self._next_task(self._chunks(workers))
             if task is None:
                 self._exhausted = True
                 return
-            sent = _Sent(task, self._made, chunks)
+            sent = _Sent(task, self._made, task.chunks)
             self._made += 1
             self.waiting.append(sent)
             self._send(sent)

@@ -47,6 +47,8 @@ class Task(NamedTuple):
         Of the payload.
     start, stop : int
         Draws, in the numbers of the Program, where chunks end; of a batch rows.
+    chunks : int
+        How many chunks, or ranges of rows, these are.
     run : bytes
         What all tasks of the run share and the payload does not have.
     part : bytes
@@ -56,6 +58,7 @@ class Task(NamedTuple):
     digest: str
     start: int
     stop: int
+    chunks: int
     run: bytes
     part: bytes = b""
 

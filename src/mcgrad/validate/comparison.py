@@ -34,6 +34,7 @@ from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.columns import aligned
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
+from mcgrad.tasks.remote import Remote, on
 from mcgrad.validate.rows import problems, spread
 
 ROUNDS = 8  # pieces of the draws: each goes through every method before the next does
@@ -237,6 +238,8 @@ def compare(
     dtype: npt.DTypeLike | None = None,
     backend: str = "auto",
     threads: int | None = None,
+    executor: Any = None,
+    require_same: bool = False,
 ) -> Comparison:
     """Estimate a gradient by several methods over the same draws.
 
@@ -258,6 +261,8 @@ def compare(
         As for `estimate`, of point sets.
     antithetic, coefficients, proposal, batched_params, batched_data, seed, dtype, backend, threads
         As for `estimate`, the same for all.
+    executor, require_same
+        As for `estimate`. Times of draws are then those of the executor, with all its workers.
 
     Returns
     -------
@@ -328,9 +333,10 @@ def compare(
     if not estimators:
         given = shown(asked) if asked else "none"
         raise ParameterError("methods", given, f"at least one that applies, of {', '.join(METHODS)}")
-    rows = _run(estimators, n, seed)
-    if len(drawn) > 1:
-        rows = tuple(replace(row, errors=_errors(row, estimators[row.method], seed)) for row in rows)
+    with on(executor, require_same) as remote:
+        rows = _run(estimators, n, seed, remote)
+        if len(drawn) > 1:
+            rows = tuple(replace(row, errors=_errors(row, estimators[row.method], seed, remote)) for row in rows)
     value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
     biased = _biased(estimators, value, n, seed)
     return Comparison(rows, refused, _gradient(rows[0].estimate).names(), biased)
@@ -352,7 +358,7 @@ def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: i
     return {name: found[name] for name in estimators if name in found}
 
 
-def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, ...]:
+def _run(estimators: Mapping[str, Estimator], n: int, seed: int, remote: Remote | None) -> tuple[Row, ...]:
     """Run all methods in turns: over pieces of the draws, or of a batch or a point set over all of them again."""
     unit = math.lcm(*(estimator.group for estimator in estimators.values()))
     points = any(estimator.derived.sampler.is_point_set for estimator in estimators.values())
@@ -363,11 +369,11 @@ def _run(estimators: Mapping[str, Estimator], n: int, seed: int) -> tuple[Row, .
         raise ParameterError("n", f"{n:,}", f"at least {2 * unit}, for groups of {unit} draws")
     steps = {name: each.derived.whole(step) if points else step for name, each in estimators.items()}
     for name, estimator in estimators.items():
-        estimator(steps[name] if again else WARM * unit, seed)
+        estimator(steps[name] if again else WARM * unit, seed, executor=remote)
     parts: dict[str, list[Estimate | BatchEstimate]] = {name: [] for name in estimators}
     for i in range(REPEATS if again else rounds):
         for name, estimator in estimators.items():
-            parts[name].append(estimator(steps[name], seed, first=0 if again else i * step))
+            parts[name].append(estimator(steps[name], seed, first=0 if again else i * step, executor=remote))
     return tuple(_row(name, found, found[:rounds]) for name, found in parts.items())
 
 
@@ -382,13 +388,13 @@ def _row(method: str, timed: list[Estimate | BatchEstimate], parts: list[Estimat
     return Row(method, whole, variance, min(part.seconds / part.n for part in timed))
 
 
-def _errors(row: Row, estimator: Estimator, seed: int) -> tuple[tuple[int, float], ...]:
+def _errors(row: Row, estimator: Estimator, seed: int, remote: Remote | None) -> tuple[tuple[int, float], ...]:
     """Return the errors with the draws of a row, and with halvings of these."""
     found = {row.estimate.n: _spread(row.estimate)}
     for k in range(1, HALVINGS + 1):
         n = estimator.derived.whole(row.estimate.n >> k)
         if n >= FEWEST * estimator.group and n < min(found):
-            found[n] = _spread(estimator(n, seed))
+            found[n] = _spread(estimator(n, seed, executor=remote))
     return tuple(sorted(found.items()))
 
 
