@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
-HEAVY = ["numba", "llvmlite", "scipy", "cupy", "rich", "matplotlib", "threadpoolctl", "platformdirs", "jax", "torch"]
+HEAVY = [
+    "numba",
+    "llvmlite",
+    "scipy",
+    "cupy",
+    "rich",
+    "matplotlib",
+    "threadpoolctl",
+    "platformdirs",
+    "jax",
+    "torch",
+    "dask",
+    "distributed",
+]
 
 
 def fresh(code):

@@ -158,6 +158,7 @@ def test_remedies_name_what_the_extras_install():
     extras = project["optional-dependencies"]
     assert [list(packages.CUDA[12]), list(packages.CUDA[13])] == [extras["cuda"], extras["cuda13"]]
     assert packages.PLOT in extras["plot"]
+    assert extras["dask"] == [packages.DASK]
     assert [extras[module] for module in packages.FRAMEWORKS] == [
         [lowest] for _, lowest in packages.FRAMEWORKS.values()
     ]

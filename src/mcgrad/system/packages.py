@@ -19,6 +19,7 @@ CUDA = {  # by the major version of CUDA; as in pyproject.toml's extras
 }
 WITH_CUDA = '"numpy<2.6" "numba<0.69"'  # tested with numba-cuda, which states no upper bounds of its own
 FRAMEWORKS = {"torch": ("PyTorch", "torch>=2.6"), "jax": ("JAX", "jax>=0.9")}  # by module; as in pyproject.toml
+DASK = "dask[distributed]>=2024.8"
 PLOT = "matplotlib>=3.9.2"
 NVJITLINK = {12: "nvidia-nvjitlink-cu12", 13: "nvidia-nvjitlink"}
 NEWEST = max(CUDA)

@@ -1,8 +1,12 @@
-"""What a run of tasks asks of an executor (`tasks.ordered`), and the adapter of one that was given."""
+"""What a run of tasks asks of an executor (`tasks.ordered`), and the adapter of one that was given.
+
+Executors are recognised by the module of their type, so that neither Dask nor loky is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, Protocol, runtime_checkable
 
 from mcgrad.errors import ParameterError, shown
@@ -65,8 +69,18 @@ def adapter_of(executor: Any) -> Adapter:
     Raises
     ------
     ParameterError
-        It is none of these.
+        It is none of these, or one that cannot be used here.
+    ExecutorError
+        It is closed, or its workers lack what tasks need.
     """
     if isinstance(executor, Adapter):
         return executor
-    raise ParameterError("executor", shown(executor), "a concurrent.futures.Executor, or a dask.distributed Client")
+    if type(executor).__module__.partition(".")[0] == "distributed":
+        from mcgrad.tasks.dask import dask_adapter
+
+        return dask_adapter(executor)
+    if isinstance(executor, Executor):
+        from mcgrad.tasks.futures import FuturesAdapter
+
+        return FuturesAdapter(executor)
+    raise ParameterError("executor", shown(executor), "a concurrent.futures.Executor, or a dask.distributed.Client")

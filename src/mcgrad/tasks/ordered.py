@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
 
+from mcgrad import __version__
 from mcgrad.errors import ExecutorError, McgradError
 from mcgrad.tasks.adapter import Adapter, Pending
 from mcgrad.tasks.task import Done, Payload, Task
@@ -184,6 +185,9 @@ class _Run:
                 self._send(sent)
             else:
                 self._fail(sent, self._explained(error))
+            return
+        if done.kind.mcgrad != __version__:
+            self._fail(sent, self._gone(f"{done.worker} has mcgrad {done.kind.mcgrad}, and this process {__version__}"))
             return
         if done.missing:
             self._send(sent, done.worker)
