@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,13 +186,13 @@ def test_places_that_cannot_be_written_leave_no_empty_folders(tmp_path, monkeypa
     monkeypatch.chdir(current)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     blocked(monkeypatch, home, current)
-    path = save_elsewhere(make(), home / "x")
+    path = save_elsewhere(partial(save, make()), home / "x")
     assert path.name == "x.json"
     assert path.parent.parent == temporary
     assert path.parent.stat().st_mode & 0o077 == 0
     assert os.listdir(home) == os.listdir(current) == []
     blocked(monkeypatch, tmp_path)
-    assert save_elsewhere(make(), home / "x") is None
+    assert save_elsewhere(partial(save, make()), home / "x") is None
     assert len(os.listdir(temporary)) == 1
 
 

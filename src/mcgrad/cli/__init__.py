@@ -1,4 +1,4 @@
-"""The command line: parse and run ``mcgrad run``, ``explain``, ``info``, ``tune`` and ``cache``."""
+"""The command line: parse and run ``mcgrad run``, ``merge``, ``explain``, ``info``, ``tune`` and ``cache``."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ def _command(args: argparse.Namespace) -> int:
 
         (clear_cache if args.action == "clear" else show_cache)()
         return OK
+    if args.command == "merge":
+        from mcgrad.cli.merge import merge_files
+
+        merge_files(args.out, args.parts, args.require_same, args.force)
+        return OK
     names = ("n", "seed", "backend", "threads", "dtype")
     overrides = {name: getattr(args, name, None) for name in names}
     if args.command == "explain":
@@ -134,13 +139,15 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     from mcgrad.cli.batch import run_jobs
     from mcgrad.cli.board import COMPLETE, DONE, FAILED
     from mcgrad.cli.run import Settings
+    from mcgrad.engine.shard import Shard
     from mcgrad.jobs.jobfile import read
 
     every = args.checkpoint
     if not isinstance(every, int | float) or not every >= 0:
         raise ParameterError("--checkpoint", repr(every), "seconds, 0 or more")
     progress = sys.stderr.isatty() if args.progress is None else args.progress
-    settings = Settings(progress, args.verify, args.out, args.resume, every, args.force)
+    shard = None if args.shard is None else Shard.given("--shard", args.shard)
+    settings = Settings(progress, args.verify, args.out, args.resume, every, args.force, shard)
     outcomes = run_jobs([entry for file in args.jobs for entry in read(file, overrides)], settings)
     states = {outcome.state for outcome in outcomes}
     if states == {FAILED}:
@@ -190,6 +197,11 @@ def parser() -> argparse.ArgumentParser:
         help="show a line and a bar for each job; by default where standard error is a terminal",
     )
     run.add_argument("--out", metavar="DIR", help="folder for all results, instead of the jobs' own")
+    run.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="work out the K-th of N parts of each job alone, into a file OUT.shard-K-of-N.json for mcgrad merge",
+    )
 
     run.add_argument(
         "--force",
@@ -201,6 +213,23 @@ def parser() -> argparse.ArgumentParser:
         "explain", help="show what a job compiles to", description="Print each job's Program, backend and source."
     )
     _job_arguments(explain)
+
+    merge = commands.add_parser(
+        "merge",
+        help="add up the shards of a run",
+        description="Merge the files that mcgrad run --shard has written, or results over disjoint draws of one "
+        "problem, in any order, and write the result as mcgrad run does.",
+    )
+    merge.add_argument("out", metavar="OUT", help="path of the result, without the ending")
+    merge.add_argument("parts", nargs="+", metavar="PART", help="files of all shards, or of results")
+    merge.add_argument(
+        "--require-same",
+        action="store_true",
+        help="refuse parts of several kinds of processors or versions, which may differ in the last bits",
+    )
+    merge.add_argument(
+        "--force", action="store_true", help="write the result also over files that mcgrad did not write"
+    )
 
     commands.add_parser("info", help="versions, processor, threads, cache, backends")
     commands.add_parser(

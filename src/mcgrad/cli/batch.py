@@ -16,6 +16,8 @@ from mcgrad.cli.outputs import refuse_targets, remove_leftovers
 from mcgrad.cli.prepare import Complete, Ready, in_turn, prepare
 from mcgrad.cli.run import Settings, pass_over, run_job
 from mcgrad.cli.standard_streams import complain
+from mcgrad.engine.shard import Shard
+from mcgrad.errors import ParameterError
 from mcgrad.jobs import failure, signals
 from mcgrad.jobs.jobfile import Entry, Refused, refuse_clashes
 from mcgrad.results.columns import aligned
@@ -52,6 +54,8 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
     """
     if settings.out is not None:
         entries = [entry.into(settings.out) if isinstance(entry, Entry) else entry for entry in entries]
+    if settings.shard:
+        entries = [_of_shard(entry, settings.shard) for entry in entries]
     refuse_clashes(entry for entry in entries if isinstance(entry, Entry))
     entries = refuse_targets(entries, settings.force, settings.resume)
     remove_leftovers(entries)
@@ -67,6 +71,16 @@ def run_jobs(entries: Sequence[Entry | Refused], settings: Settings) -> list[Out
         if len(outcomes) > 1:
             print(printable("\n".join(["", *summary(outcomes)])))
     return outcomes
+
+
+def _of_shard(entry: Entry | Refused, shard: Shard) -> Entry | Refused:
+    """Return one shard of a job, or why it has none."""
+    if isinstance(entry, Refused):
+        return entry
+    try:
+        return entry.of_shard(shard)
+    except ParameterError as error:
+        return Refused(entry.name, entry.location, error)
 
 
 class _Batch:
@@ -136,7 +150,7 @@ class _Batch:
             self.lines.say()
         if isinstance(found, Complete):
             return pass_over(found, self.settings, self.lines.say, complain)
-        show = self.lines.run(i, found.identity.expected(found.resume), found.done)
+        show = self.lines.run(i, found.expected, found.done)
 
         def report(done: int, expected: int, note: str) -> None:
             self.refuse_signals()

@@ -14,12 +14,11 @@ from typing import TypeVar
 import numpy as np
 
 from mcgrad.backends.registry import AUTO
-from mcgrad.engine.call import RunState, State
+from mcgrad.engine.call import RunState
 from mcgrad.engine.estimator import Estimator
-from mcgrad.engine.until import UntilState
 from mcgrad.errors import BackendError, ParameterError
 from mcgrad.jobs import checkpoint
-from mcgrad.jobs.identity import Identity, identity_of
+from mcgrad.jobs.identity import AnyState, Identity, identity_of
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.jobfile import Entry
 from mcgrad.results.files import paths
@@ -56,14 +55,22 @@ class Ready:
         State of an earlier run, from which it continues.
     note : str
         Message on whether it continues an earlier run, or empty.
+    begun : DrawsOfShard, RowsOfShard or None
+        Of a shard, its state before anything is done.
     """
 
     job: Job
     estimator: Estimator
     seconds: float
     identity: Identity
-    resume: State | UntilState | None
+    resume: AnyState | None
     note: str
+    begun: AnyState | None = None
+
+    @property
+    def expected(self) -> int:
+        """With how many draws the run is expected to end."""
+        return self.identity.expected(self.resume or self.begun)
 
     @property
     def done(self) -> int:
@@ -87,7 +94,8 @@ def _prepared(job: Job, resume: bool, refusal: ParameterError | None) -> Complet
     estimator, note = _continued(job, found, note) if found else (None, note)
     if estimator is None:
         estimator, found = job.estimator(), None
-    return Ready(job, estimator, time.perf_counter() - start, _identity(job, estimator), found, note)
+    begun = job.part(estimator, job.shard).begun if job.shard else None
+    return Ready(job, estimator, time.perf_counter() - start, _identity(job, estimator), found, note, begun)
 
 
 def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tuple[Item, Future[Made]], None, None]:
@@ -105,7 +113,7 @@ def in_turn(items: Iterable[Item], work: Callable[[Item], Made]) -> Generator[tu
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _left(job: Job) -> tuple[Complete | State | UntilState | None, str]:
+def _left(job: Job) -> tuple[Complete | AnyState | None, str]:
     """Return the result or the state of an earlier run of a job, if there is any, with a message."""
     result, path = paths(job.out)[0], checkpoint.path_for(job.out)
     if not os.path.exists(result) and not os.path.exists(path):  # false for paths that are too long
@@ -113,6 +121,9 @@ def _left(job: Job) -> tuple[Complete | State | UntilState | None, str]:
     identity, note = _identity(job, job.estimator(REFERENCE)), ""  # traced, not compiled
     if os.path.exists(result):
         try:
+            if job.shard:
+                _refuse_backend(job, result, checkpoint.read_shard(result, identity).state.backend)
+                return Complete(job, result), ""
             estimate = checkpoint.read_result(result, identity)
             _refuse_backend(job, result, estimate.backend)
             nonfinite = int(np.sum(estimate.nonfinite))
@@ -131,7 +142,7 @@ def _left(job: Job) -> tuple[Complete | State | UntilState | None, str]:
     return None, note
 
 
-def _continued(job: Job, state: State | UntilState, note: str) -> tuple[Estimator | None, str]:
+def _continued(job: Job, state: AnyState, note: str) -> tuple[Estimator | None, str]:
     """Return an estimator that continues an earlier run, on its backend, or the reason why it cannot."""
     try:
         estimator = job.estimator(state.backend)
@@ -145,7 +156,8 @@ def _continued(job: Job, state: State | UntilState, note: str) -> tuple[Estimato
 
 def _identity(job: Job, estimator: Estimator) -> Identity:
     with job.located():
-        return identity_of(estimator, job.n, job.seed, job.options.nonfinite == "omit", job.rows, job.until)
+        omitted = job.options.nonfinite == "omit"
+        return identity_of(estimator, job.n, job.seed, omitted, job.rows, job.until, job.shard)
 
 
 def _located(error: Exception, path: Path) -> str:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.standard_streams import lost
-from mcgrad.engine.call import State
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.shard import DrawsOfShard, Shard
 from mcgrad.engine.until import UntilState
 from mcgrad.errors import NonFiniteError, ParameterError
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
+from mcgrad.jobs.identity import AnyState
 from mcgrad.jobs.job import Job
 from mcgrad.jobs.output_lock import locked
+from mcgrad.jobs.shardfile import save as save_shard, to_json
 from mcgrad.jobs.signals import ends_the_process
 from mcgrad.jobs.targets import refuse_other, refuse_others
 from mcgrad.results.batch_estimate import BatchEstimate
@@ -51,6 +56,8 @@ class Settings:
         Seconds between checkpoints.
     force : bool
         Whether to overwrite files that mcgrad did not write.
+    shard : Shard or None
+        Which part of each run is worked out, if not all.
     """
 
     progress: bool = False
@@ -59,6 +66,7 @@ class Settings:
     resume: bool = False
     every: float = 2.0
     force: bool = False
+    shard: Shard | None = None
 
 
 def run_job(ready: Ready, settings: Settings, report: Report, say: Say, warn: Warn) -> tuple[str, str]:
@@ -95,9 +103,10 @@ def run_job(ready: Ready, settings: Settings, report: Report, say: Say, warn: Wa
         say()
         estimate, state, why = _estimated(ready, settings, report, say, warn)
     checks: dict[str, Callable[[], bool]] = {}
-    if job.compare and estimator.backend != REFERENCE:
+    once = job.shard is None or job.shard.number == 1  # the others would find the same
+    if estimate is not None and once and job.compare and estimator.backend != REFERENCE:
         checks["comparison with the reference"] = lambda: _compare(job, estimator, estimate, say)
-    if settings.verify:
+    if settings.verify and once:
         checks["verification"] = lambda: _verified(job, say)
     return _all_held(checks, job, (state, why), warn)
 
@@ -123,7 +132,7 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
         if not is_of_others(checkpoint):
             with suppress(OSError):
                 checkpoint.unlink()
-        if not is_whole(job.out):
+        if not job.shard and not is_whole(job.out):
             refuse_other(arrays, result, name, force)
             mend(job.out)
             say(f"wrote {near(arrays)} again, which was damaged or not there")
@@ -132,54 +141,76 @@ def _completed(job: Job, force: bool, say: Say, warn: Warn) -> bool:
 
 def _estimated(
     ready: Ready, settings: Settings, report: Report, say: Say, warn: Warn
-) -> tuple[Estimate | BatchEstimate, str, str]:
+) -> tuple[Estimate | BatchEstimate | None, str, str]:
     """Run with checkpoints, print and write the result; an exception or a signal leaves a checkpoint."""
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
-    def watch(so_far: State | UntilState) -> None:
+    def watch(so_far: AnyState) -> None:
         accuracy = so_far.accuracy if isinstance(so_far, UntilState) else None
         note = f"error {accuracy.error:.2g}, tolerance {accuracy.tolerance:.2g}" if accuracy else ""
         report(ready.identity.drawn(so_far), ready.identity.expected(so_far), note)
         writer(so_far)
 
     try:
-        estimate = job.run(ready.estimator, watch, ready.resume)
+        output = _output(ready, watch)
         try:
-            say(str(estimate))  # before writing the files, which may fail
+            say(output.text)  # before writing the files, which may fail
         finally:
-            state, why = _written(estimate, job, settings.force, say, warn)
+            state, why = _written(output, job, settings.force, say, warn)
     except NonFiniteError:  # a resumed run would raise it again
         writer.remove()
         raise
     except BaseException:
         writer.flush()
         if writer.written:
-            kept = f"{writer.written:,}{'' if job.until else f' of {ready.identity.expected(None):,}'} draws"
+            kept = f"{writer.written:,}{'' if job.until else f' of {ready.expected:,}'} draws"
             warn(f"{job.name}: {kept} are kept; --resume goes on from there")
         raise
     if state == DONE:
         writer.remove()
     else:
         writer.flush()
-    return estimate, state, why
+    return output.estimate, state, why
 
 
-def _written(estimate: Estimate | BatchEstimate, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
+class _Output(NamedTuple):
+    """What a job has worked out: over the draws, its table, and how it is written as files and as JSON."""
+
+    estimate: Estimate | BatchEstimate | None
+    text: str
+    save: Callable[[Path], Sequence[Path]]
+    to_json: Callable[[], str]
+
+
+def _output(ready: Ready, watch: Callable[[AnyState], None]) -> _Output:
+    job, identity = ready.job, ready.identity
+    if job.shard is None:
+        whole = job.run(ready.estimator, watch, ready.resume)
+        return _Output(whole, str(whole), partial(save, whole), whole.to_json)
+    run = job.run_shard(ready.estimator, job.shard, watch, ready.resume)
+    state, part = run.state, f"Shard {job.shard.number} of {job.shard.count}"
+    kind = "draws" if isinstance(state, DrawsOfShard) else "replicates" if identity.of_points > 1 else "rows"
+    of = f"{part}: {kind} {state.start:,} to {state.stop - 1:,}" if run.estimate else f"{part}: nothing to do"
+    text = "\n".join([f"{of}.", *([] if run.estimate is None else ["", str(run.estimate)])])
+    return _Output(run.estimate, text, lambda stem: [save_shard(run, identity, stem)], partial(to_json, run, identity))
+
+
+def _written(output: _Output, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
     """Write the results to their path, or else to another folder, or else print them."""
     try:
         refuse_others(
             job.out, job.location.key("out"), force
         )  # checked again: a file may have been made during the run
-        files = save(estimate, job.out)
+        files = output.save(job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)
         failed = f"error: {job.name}: the results cannot be written to {near(job.out)} ({why})"
-        path = save_elsewhere(estimate, job.out)
+        path = save_elsewhere(output.save, job.out)
         if path:
             warn(f"{failed}; they are in {path}")
             return ELSEWHERE, str(path)
-        say(estimate.to_json())
+        say(output.to_json())
         sys.stdout.flush()
         if lost(sys.stdout):
             raise

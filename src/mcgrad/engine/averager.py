@@ -7,21 +7,25 @@ A `Runner` passes values and a range of draws. The backend binds the values, `ru
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from mcgrad.arrays import all_to_host
 from mcgrad.backends.base import Kernel, Partial, Shift, loaded, suited
-from mcgrad.engine.call import Call, RowState, RunState, Watch
+from mcgrad.backends.chunks import Chunk, Chunks
+from mcgrad.engine.call import Call, PartOfDraws, RowState, RunState, Watch
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
-from mcgrad.engine.run import AfterChunk, resumes, run
+from mcgrad.engine.run import AfterChunk, resumes, resumes_part, run, run_part
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, Shard
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Values
 from mcgrad.tasks.fold import Elsewhere, Parts
 from mcgrad.tasks.remote import Remote, Work
+from mcgrad.tasks.spans import Spans
 
 
 class Average(NamedTuple):
@@ -61,28 +65,42 @@ class Averager:
             try:
                 return self._on(running, values, call)
             except BackendError as error:
+                if call.part:  # another backend has other chunks, and so do its shards
+                    raise
                 self._dispatched.fall_back(running, error)
                 values, call = all_to_host(values), replace(call, resume=None)  # another backend has other chunks
 
     def resumes(self, call: Call) -> bool:
         """Return whether a run goes on from the state of a call: one chunk of its draws ends there."""
+        kernel, state = suited(self._dispatched.running.kernel, self._groups.of(call.n)), call.resume
+        cut = self._groups.chunks(kernel, call.first, call.n)
+        if isinstance(state, DrawsOfShard):
+            return isinstance(call.part, PartOfDraws) and resumes_part(cut, call.draws, state)
+        return isinstance(state, RunState) and resumes(cut, state)
+
+    def part(self, call: Call, shard: Shard) -> PartOfDraws:
+        """Return which draws of a call a shard has."""
         kernel = suited(self._dispatched.running.kernel, self._groups.of(call.n))
-        return isinstance(call.resume, RunState) and resumes(
-            self._groups.chunks(kernel, call.first, call.n), call.resume
-        )
+        return PartOfDraws(*shard.of_chunks(self._groups.chunks(kernel, call.first, call.n)))
 
     def _on(self, running: Running, values: Values, call: Call) -> Average:
         kernel, name, resume = loaded(running.kernel, self._groups.of(call.n)), running.backend.name, call.resume
-        assert not isinstance(resume, RowState)
+        assert not isinstance(resume, RowState | RowsOfShard)
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         with kernel.limits():
             start = time.perf_counter() - (resume.seconds if resume else 0.0)
             bound, cut = self._groups.bind(kernel, values), self._groups.chunks(kernel, call.first, call.n)
-            after_chunk = _timed(call.watch, start, name) if call.watch else None
-            elsewhere = self._elsewhere(call.remote, kernel, name, values, call) if call.remote else None
             workers, seed, omit = lambda: self._workers(kernel), call.seed, self._omit
-            partial = run(bound, seed, cut, workers, omit, after_chunk, resume, elsewhere)
+            if isinstance(call.part, PartOfDraws):
+                assert not isinstance(resume, RunState)
+                watch = _of_shard(call, cut, start, name)
+                partial = run_part(bound, seed, cut, call.draws, workers, omit, watch, resume).total
+            else:
+                assert not isinstance(resume, DrawsOfShard)
+                after_chunk = _timed(call.watch, start, name) if call.watch else None
+                elsewhere = self._elsewhere(call.remote, kernel, name, values, call) if call.remote else None
+                partial = run(bound, seed, cut, workers, omit, after_chunk, resume, elsewhere)
             seconds = time.perf_counter() - start
             return Average(self._finish.estimate(partial, values, self._omit), seconds, name)
 
@@ -99,5 +117,20 @@ class Averager:
 def _timed(watch: Watch, start: float, backend: str) -> AfterChunk:
     def after_chunk(stop: int, shift: Shift, parts: Parts) -> None:
         watch(RunState(stop, shift, parts, time.perf_counter() - start, backend))
+
+    return after_chunk
+
+
+def _of_shard(
+    call: Call, cut: Iterable[Chunk], start: float, backend: str
+) -> Callable[[int, Shift, Spans], None] | None:
+    watch, (begin, end) = call.watch, call.draws
+    chunks = cut if isinstance(cut, Chunks) else None
+    if not watch:
+        return None
+
+    def after_chunk(done: int, shift: Shift, spans: Spans) -> None:
+        seconds = time.perf_counter() - start
+        watch(DrawsOfShard(begin, end, done, chunks, shift, (*spans.pieces,), spans.parts, seconds, backend))
 
     return after_chunk

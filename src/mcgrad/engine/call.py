@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.backends.base import Partial, RowPartial, Shift
+from mcgrad.backends.chunks import Chunk
 from mcgrad.noise.rows import Seeds
 from mcgrad.tasks.fold import Parts, total
 from mcgrad.tasks.remote import Remote
+
+if TYPE_CHECKING:
+    from mcgrad.engine.shard import ShardState
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,36 @@ class RowState:
         return f"{f'{self.row.place} of ' if self.row else ''}row {self.rows:,}"
 
 
+@dataclass(frozen=True, slots=True)
+class PartOfDraws:
+    """The draws start .. stop of a call whose chunks are those of all its draws: of a shard."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfRows:
+    """Rows of a larger batch, or replicates of a larger point set: of a shard.
+
+    Parameters
+    ----------
+    start, stop : int
+        Which rows of the whole, or replicates, the rows of the call are.
+    ranges : tuple of (int, int), optional
+        The ranges that they are cut into, counted from `start`.
+    whole : (int, int), optional
+        Of a point set: the first draw and the number of draws of all replicates.
+    """
+
+    start: int
+    stop: int
+    ranges: tuple[Chunk, ...] | None = None
+    whole: tuple[int, int] | None = None
+
+
 State: TypeAlias = RunState | RowState
-Watch: TypeAlias = Callable[[State], None]
+Watch: TypeAlias = Callable[[Any], None]  # of a State, or of a ShardState in a shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +138,27 @@ class Call:
         Of a point set, the number of the first replicate.
     remote : Remote, optional
         Runs on an executor rather than in threads of this process.
+    replicates : int, optional
+        Of a shard of a run over a point set, how many replicates.
+    part : PartOfDraws or PartOfRows, optional
+        Of a shard, what is worked out; states are then of the shard.
     """
 
     seed: int
     first: int
     n: int
     watch: Watch | None = None
-    resume: State | None = None
+    resume: State | ShardState | None = None
     seeds: npt.NDArray[np.uint64] | None = None
     first_replicate: int = 0
     remote: Remote | None = None
+    replicates: int | None = None
+    part: PartOfDraws | PartOfRows | None = None
+
+    @property
+    def draws(self) -> tuple[int, int]:
+        """The draws that are averaged, from the first to the end."""
+        return (self.part.start, self.part.stop) if isinstance(self.part, PartOfDraws) else (self.first, self.stop)
 
     @property
     def of_rows(self) -> Seeds:

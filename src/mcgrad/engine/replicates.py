@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mcgrad.backends.base import Partial, RowPartial
-from mcgrad.engine.call import Call, RowState, State
+from mcgrad.engine.call import Call, PartOfRows, RowState, State
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import Finished
+from mcgrad.engine.shard import RowsOfShard
 from mcgrad.inputs.sampler import Sampler
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Moments
@@ -40,7 +41,8 @@ class Average(NamedTuple):
 def of_replicates(call: Call, done: int, count: int) -> Iterator[Call]:
     """Yield the call for each replicate of a batch but those that are done, of so many."""
     for seed in seeds_of_replicates(call.seed, call.first_replicate, count)[done:]:
-        yield replace(call, seed=int(seed), first=call.first // count, n=call.n // count, watch=None, resume=None)
+        first, n = call.first // count, call.n // count
+        yield replace(call, seed=int(seed), first=first, n=n, watch=None, resume=None, part=None)
 
 
 class MeansOfReplicates:
@@ -50,19 +52,25 @@ class MeansOfReplicates:
     ----------
     count : int
         Of all replicates.
-    begun : RowState, optional
+    begun : RowState or RowsOfShard, optional
         Of an earlier run, after some of them.
+    part : PartOfRows, optional
+        Of a shard, the replicates: then the means of each are kept, too.
 
     Attributes
     ----------
     done : int
     """
 
-    def __init__(self, count: int, begun: RowState | None = None) -> None:
+    def __init__(self, count: int, begun: RowState | RowsOfShard | None = None, part: PartOfRows | None = None) -> None:
         self._count, self.done = count, 0
+        self._part, self._kept = part, list[tuple[int, RowPartial]]()
         self._rows: RowMoments | None = None
         self._totals, self._nonfinite = Moments(0, NONE, NONE), np.zeros(0, np.int64)
-        if begun and begun.replicates:
+        if isinstance(begun, RowsOfShard):
+            for _, partial in begun.partials:
+                self.add(finished_of(partial))
+        elif begun and begun.replicates:
             partial, self.done = begun.partial, begun.replicates[0]
             self._rows = RowMoments(partial.counts, partial.means, partial.norms, NONE, NONE)
             self._totals, self._nonfinite = Moments(self.done, partial.totals, partial.variances), partial.nonfinite
@@ -76,9 +84,15 @@ class MeansOfReplicates:
         self._totals = self._totals.merge(Moments(1, moments.totals, np.zeros_like(moments.totals)))
         self._nonfinite = self._nonfinite + found.nonfinite if self.done else found.nonfinite
         self.done += 1
+        if self._part:
+            sums = moments.totals, moments.variances, moments.degrees
+            rows = RowPartial(moments.counts, moments.means, moments.norms, found.nonfinite, *sums)
+            self._kept.append((self.done, rows))
 
-    def state(self, seconds: float, backend: str) -> RowState:
+    def state(self, seconds: float, backend: str) -> RowState | RowsOfShard:
         """Return the state of the run."""
+        if self._part:
+            return RowsOfShard(self._part.start, self._part.stop, (*self._kept,), None, seconds, backend)
         assert self._rows is not None
         rows, totals = self._rows, self._totals
         sums = totals.mean, totals.norm, np.zeros_like(totals.mean)
@@ -94,6 +108,12 @@ class MeansOfReplicates:
         degrees = np.full(len(totals.mean), totals.count - 1.0)
         moments = RowMoments(rows.counts, rows.means, rows.norms, totals.mean, variances, degrees)
         return Finished(moments, self._nonfinite)
+
+
+def finished_of(partial: RowPartial) -> Finished:
+    """Return the completed moments of one replicate of a batch from a state of a shard."""
+    sums = partial.totals, partial.variances, partial.degrees
+    return Finished(RowMoments(partial.counts, partial.means, partial.norms, *sums), partial.nonfinite)
 
 
 class ReplicateAverager:
@@ -117,23 +137,27 @@ class ReplicateAverager:
 
     def __call__(self, values: Values, call: Call) -> Average:
         """Average over the draws of a call, with values of the inputs."""
-        rows = np.zeros(self._sampler.replicates, np.int64)
+        rows = np.zeros(self._count(call), np.int64)
         partial, seconds, backend = self._rows(values, rows, self._of_each(call))
         replicates, found = self._finished(partial, values, call)
         return Average(replicates, found, seconds, backend)
 
     def resumes(self, call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
-        return self._rows.resumes({}, np.zeros(self._sampler.replicates, np.int64), self._of_each(call))
+        return self._rows.resumes({}, np.zeros(self._count(call), np.int64), self._of_each(call))
 
     def drawn(self, state: State, call: Call) -> int:
         """Return how many draws are done."""
         assert isinstance(state, RowState)
-        return replace(call, n=call.n // self._sampler.replicates).drawn(state)
+        return replace(call, n=call.n // self._count(call)).drawn(state)
+
+    def _count(self, call: Call) -> int:
+        """Return the number of replicates of a call: fewer in a shard."""
+        return self._sampler.replicates if call.replicates is None else call.replicates
 
     def _of_each(self, call: Call) -> Call:
         """Return the call for each replicate."""
-        count = self._sampler.replicates
+        count = self._count(call)
         seeds = seeds_of_replicates(call.seed, call.first_replicate, count)
         return replace(call, first=call.first // count, n=call.n // count, seeds=seeds)
 

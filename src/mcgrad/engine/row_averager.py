@@ -6,8 +6,7 @@ partials are merged in the order of the rows; other kernels take row by row.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from mcgrad.arrays import all_to_host
 from mcgrad.backends import chunks
 from mcgrad.backends.base import (
-    Array,
     BoundRows,
     Kernel,
     Partial,
@@ -29,14 +27,15 @@ from mcgrad.backends.base import (
     load_rows,
 )
 from mcgrad.backends.row_by_row import by_row, together
-from mcgrad.engine.call import Call, RowState, RunState
+from mcgrad.engine.call import Call, PartOfRows, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.groups import Groups
+from mcgrad.engine.row_fold import RowFold
 from mcgrad.engine.run import resumes, run
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, Shard
 from mcgrad.engine.threads import in_order, thread_count
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import RowInput, Values
-from mcgrad.moments import Float64Array
 from mcgrad.noise.rows import first_of_row, seed_of
 from mcgrad.tasks.fold import Parts
 from mcgrad.tasks.remote import Work
@@ -90,18 +89,26 @@ class RowAverager:
             try:
                 return self._on(running, values, numbers, call)
             except BackendError as error:
+                if call.part:  # another backend has other ranges, and so do its shards
+                    raise
                 self._dispatched.fall_back(running, error)
                 values, call = all_to_host(values), replace(call, resume=None)  # another backend has other ranges
 
     def resumes(self, values: Values, numbers: Numbers, call: Call) -> bool:
         """Return whether a run goes on from the state of a call: a range of rows, or a chunk of one, ends there."""
         kernel, state = self._dispatched.running.kernel, call.resume
-        if not isinstance(state, RowState) or state.rows > len(numbers):
+        if not isinstance(state, RowState | RowsOfShard) or state.rows > len(numbers):
             return False
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
-        if not self._is_long(kernel, start, stop):
-            cut = self._bound(kernel, {**self._ones(values, len(numbers)), **values}, numbers).chunks(stop - start)
-            return state.row is None and chunks.ends_at(cut, state.rows)
+        is_long, given = self._is_long(kernel, start, stop), _ranges_given(call)
+        if is_long:
+            ranges: Iterable[tuple[int, int]] = ((row, row + 1) for row in range(len(numbers)))
+        else:
+            ranges = self._ranges(kernel, values, numbers, stop - start) if given is None else given
+        if isinstance(state, RowsOfShard) and not (state.of(call.part) and state.ends_at(ranges)):
+            return False
+        if not is_long:
+            return state.row is None and chunks.ends_at(ranges, state.rows)
         if state.row is None:
             return True
         if state.rows == len(numbers):
@@ -109,6 +116,24 @@ class RowAverager:
         offset = self._offset(numbers[state.rows])
         row = replace(state.row, stop=offset + self._groups.of(state.row.stop))
         return resumes(kernel.chunks(offset + start, stop - start), row)
+
+    def part(self, values: Values, numbers: Numbers, call: Call, shard: Shard) -> PartOfRows:
+        """Return which rows of a call a shard has: ranges of rows; where rows are long, whole rows.
+
+        Parameters are as for a call.
+        """
+        kernel = self._dispatched.running.kernel
+        start, stop = self._groups.of(call.first), self._groups.of(call.stop)
+        if self._is_long(kernel, start, stop):
+            return PartOfRows(*shard.of_items(len(numbers)))
+        ranges = shard.of_ranges(self._ranges(kernel, values, numbers, stop - start))
+        first = ranges[0][0] if ranges else 0
+        own = tuple((begin - first, end - first) for begin, end in ranges)
+        return PartOfRows(first, ranges[-1][1] if ranges else first, own)
+
+    def _ranges(self, kernel: Kernel, values: Values, numbers: Numbers, n: int) -> Iterable[tuple[int, int]]:
+        """Return the ranges of the rows of a call; only some of the values need to be there."""
+        return self._bound(kernel, {**self._ones(values, len(numbers)), **values}, numbers).chunks(n)
 
     def _ones(self, values: Values, rows: int) -> Values:
         """Return ones for inputs that are not among the values: ranges of rows do not depend on them."""
@@ -119,7 +144,7 @@ class RowAverager:
 
     def _on(self, running: Running, values: Values, numbers: Numbers, call: Call) -> RowAverage:
         kernel, resume = running.kernel, call.resume
-        assert not isinstance(resume, RunState)
+        assert not isinstance(resume, RunState | DrawsOfShard)
         if not getattr(kernel, "takes_device_arrays", False):
             values = all_to_host(values)
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
@@ -127,11 +152,12 @@ class RowAverager:
         if not is_long:
             load_rows(kernel, start, stop)
         with kernel.limits() if is_long else limits_of_rows(kernel, start, stop):
-            whole = _Whole(len(numbers), self._empty, running.backend.name, resume)
+            part = call.part if isinstance(call.part, PartOfRows) else None
+            whole = RowFold(len(numbers), self._empty, running.backend.name, resume, part)
             (self._long_rows if is_long else self._rows)(kernel, values, numbers, call, whole)
             return RowAverage(whole.partial, whole.seconds, whole.backend)
 
-    def _rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:
+    def _rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: RowFold) -> None:
         """Average ranges of rows, each in one thread."""
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         bound = self._bound(kernel, values, numbers)
@@ -144,7 +170,9 @@ class RowAverager:
             found: RowPartial = into(whole.places(rows), call.of_rows, start, stop, rows, self._omit)
             return found
 
-        ranges = chunks.after(bound.chunks(stop - start), whole.rows)
+        given = _ranges_given(call)
+        cut = bound.chunks(stop - start) if given is None else given
+        ranges = chunks.after(cut, whole.rows)
         two = list(islice(ranges, 2))
         if len(two) == 1 and not call.watch:
             whole.add(two[0], partial(two[0]))
@@ -152,8 +180,7 @@ class RowAverager:
         parts: Generator[tuple[tuple[int, int], RowPartial], None, None]
         if call.remote and len(two) > 1:
             work = Work(self._dispatched.program, values, whole.backend, self._omit)
-            cut, rest = bound.chunks(stop - start), two[0][0]
-            parts = call.remote.of_rows(work, (start, stop), cut, rest, numbers, call.of_rows)
+            parts = call.remote.of_rows(work, (start, stop), cut, two[0][0], numbers, call.of_rows)
         else:
             parts = in_order(partial, chain(two, ranges), self._workers(kernel) if len(two) > 1 else 1)
         with closing(parts):
@@ -165,7 +192,7 @@ class RowAverager:
     def _bound(self, kernel: Kernel, values: Values, numbers: Numbers) -> BoundRows:
         return bound_rows(self._dispatched.program, kernel, values, numbers)
 
-    def _long_rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: _Whole) -> None:
+    def _long_rows(self, kernel: Kernel, values: Values, numbers: Numbers, call: Call, whole: RowFold) -> None:
         """Average row by row, each over chunks of draws in all threads."""
         begun = whole.row
         for row in range(whole.rows, len(numbers)):
@@ -178,7 +205,7 @@ class RowAverager:
                 call.watch(whole.state())
 
     def _long_row(
-        self, kernel: Kernel, values: Values, number: np.int64, call: Call, whole: _Whole, begun: RunState | None
+        self, kernel: Kernel, values: Values, number: np.int64, call: Call, whole: RowFold, begun: RunState | None
     ) -> Partial:
         """Average one row, of which some draws may be done."""
         offset, groups, watch = self._offset(number), self._groups, call.watch
@@ -212,66 +239,6 @@ class RowAverager:
         return False
 
 
-class _Whole:
-    """The moments of all rows, which are filled range by range: some at the start, where an earlier run goes on.
-
-    Attributes
-    ----------
-    rows : int
-        How many rows are done.
-    row : RunState or None
-        Of the next row, where an earlier run began with it.
-    """
-
-    def __init__(self, rows: int, empty: RowPartial, backend: str, resume: RowState | None) -> None:
-        k, self._sums = empty.means.shape[1], len(empty.totals)
-        self._counts, self._nonfinite = np.empty((2, rows), np.int64)
-        # one piece of memory, as the C library keeps the largest that was freed: pages of a new one cost more than sums
-        self._memory = np.empty((2, rows, k))
-        self._means, self._norms = self._memory
-        self._added: tuple[Array, Array, Array] | None = None  # totals, variances and degrees
-        self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
-        self._only: RowPartial | None = None
-        self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
-        if resume:
-            self.add((0, resume.rows), resume.partial)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._start
-
-    @property
-    def partial(self) -> RowPartial:
-        """Of the rows that are done."""
-        if self._only:
-            return self._only
-        done = slice(self.rows)
-        means, norms = self._means[done], self._norms[done]
-        return RowPartial(self._counts[done], means, norms, self._nonfinite[done], *self._so_far)
-
-    @property
-    def _so_far(self) -> tuple[Array, Array, Array]:
-        """Totals, variances and degrees of freedom of the rows that are done."""
-        return self._added or (np.zeros(self._sums), np.zeros(self._sums), np.zeros(self._sums))
-
-    def places(self, rows: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
-        """Return where the means and the norms of a range of rows belong: `add` copies only what is elsewhere."""
-        return self._means[slice(*rows)], self._norms[slice(*rows)]
-
-    def add(self, rows: tuple[int, int], part: RowPartial) -> None:
-        """Take the moments of the next rows."""
-        where, self.rows = slice(*rows), rows[1]
-        if rows == (0, len(self._counts)):  # nothing to add up
-            self._only = part
-            return
-        self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
-        if part.means.base is not self._memory:
-            self._means[where], self._norms[where] = part.means, part.norms
-        totals, variances, degrees = self._so_far
-        with np.errstate(invalid="ignore", over="ignore"):
-            self._added = totals + part.totals, variances + part.variances, degrees + part.total_degrees
-
-    def state(self, row: RunState | None = None) -> RowState:
-        """Return the state of the run, which does not change later; `row` is of the next row."""
-        return RowState(self.rows, self.partial, row, self.seconds, self.backend)
+def _ranges_given(call: Call) -> tuple[tuple[int, int], ...] | None:
+    """Return the ranges of rows of a shard, which are those of the whole batch."""
+    return call.part.ranges if isinstance(call.part, PartOfRows) else None

@@ -131,7 +131,10 @@ class RowFinisher:
         self, means: Float64Array, totals: Float64Array, values: Mapping[Var, Float64Array]
     ) -> tuple[Float64Array, Float64Array]:
         rows = len(means)
-        summed = {var: rows * x if len(x) == 1 else x.sum(axis=0) for var, x in values.items()}
+        summed = {
+            var: rows * x if len(x) == 1 else np.ascontiguousarray(x.T).sum(axis=1)  # in one order in any memory
+            for var, x in values.items()
+        }
         factors = {out.scale: values[out.scale] for out in self._summed.outputs if out.scale is not None}
         return self._by_row.filled(means, values, values), self._summed.filled(totals[None], summed, factors)[0]
 

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.engine.call import Call, RowState, RunState, State
+from mcgrad.engine.call import Call, PartOfRows, RowState, RunState, State
 from mcgrad.engine.common_noise import CommonNoise, Together
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options
+from mcgrad.engine.outline import Outline, outline
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_rows
 from mcgrad.engine.replicates import MeansOfReplicates, of_replicates
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_epilogue import Finished, RowFinisher
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, Shard, of_replicates_of_shard
 from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError, ParameterError, shown
@@ -155,7 +157,7 @@ class RowRunner:
         if self._common:
             values = {**values, **self._pilots(values, len(numbers), call)}
             (moments, nonfinite), together, seconds, backend = self._common(values, call)
-            self._check(moments, nonfinite, values, shape, call.n)
+            self._check(moments, nonfinite, values, shape, call.draws[1] - call.draws[0])
         else:
             (moments, nonfinite), seconds, backend = self.moments(values, shape, numbers, call)
         return BatchEstimate(
@@ -166,7 +168,7 @@ class RowRunner:
             shape,
             numbers.reshape(shape),
             self._batch.reduce,
-            ranges=((call.first, call.stop),),
+            ranges=(call.draws,),
             seed=call.seed,
             dtype=derived.dtype,
             backend=backend,
@@ -188,7 +190,11 @@ class RowRunner:
         if not sampler.is_point_set:
             return None
         random = keys_of(self._derived.program).random
-        return Replicates(sampler.generator, ((first, first + sampler.replicates),), random=random)
+        return Replicates(sampler.generator, ((first, first + self._count(call)),), random=random)
+
+    def _count(self, call: Call) -> int:
+        """Return the number of replicates of a call over a point set: fewer in a shard."""
+        return self._derived.sampler.replicates if call.replicates is None else call.replicates
 
     def moments(
         self, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call
@@ -240,9 +246,9 @@ class RowRunner:
         self, values: Values, numbers: npt.NDArray[np.int64], call: Call
     ) -> tuple[Finished, float, str]:
         """Return the moments of the means of replicates, with the time of all."""
-        begun, count = call.resume, self._derived.sampler.replicates
-        assert not isinstance(begun, RunState)
-        means = MeansOfReplicates(count, begun)
+        begun, count = call.resume, self._count(call)
+        assert not isinstance(begun, RunState | DrawsOfShard)
+        means = MeansOfReplicates(count, begun, call.part if isinstance(call.part, PartOfRows) else None)
         times, backends = (begun.seconds, {begun.backend}) if begun else (0.0, set())
         for own in of_replicates(call, means.done, count):
             found, seconds, backend = self._once(values, numbers, own)
@@ -264,7 +270,9 @@ class RowRunner:
     def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""
         if self._derived.sampler.is_point_set:
-            state, count = call.resume, self._derived.sampler.replicates
+            state, count = call.resume, self._count(call)
+            if isinstance(state, RowsOfShard):
+                return state.of(call.part) and 0 < state.rows <= count and not state.row
             begun = state.replicates if isinstance(state, RowState) and state.rows == len(numbers) else None
             return begun is not None and begun[1] == count and 0 < begun[0] < count
         if self._common:
@@ -308,6 +316,25 @@ class RowRunner:
     def _of_row(self, values: Values, row: int) -> Values:
         """Return the inputs of one row, those of pilots among them."""
         return {name: x[row] if name in self._by_row else x for name, x in values.items()}
+
+    def part(
+        self, values: Values, shape: Shape, numbers: npt.NDArray[np.int64], call: Call, shard: Shard
+    ) -> tuple[Values, Shape, npt.NDArray[np.int64], Call]:
+        """Return the arguments of `estimate` for a shard: some of the draws, of the rows, or of the replicates."""
+        sampler = self._derived.sampler
+        if sampler.is_point_set:
+            return values, shape, numbers, of_replicates_of_shard(call, shard, sampler.replicates)
+        if self._common:
+            return values, shape, numbers, replace(call, part=self._common.part(call, shard))
+        part = self._average.part(values, numbers, call, shard)
+        some = slice(part.start, part.stop)
+        own = {name: x[some] if name in self._batch.by_row else x for name, x in values.items()}
+        return own, (part.stop - part.start,), numbers[some], replace(call, part=part)
+
+    def outline(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> Outline:
+        """Return what completes the moments of all rows; parameters are as for `moments`."""
+        values = {**values, **self._pilots(values, len(numbers), call)}
+        return outline(self._derived.program, values, self._derived.q.template.free)
 
     def _pilots(self, values: Values, rows: int, call: Call) -> dict[Any, Any]:
         """Return the inputs that pilots compute, with the rows on the first axis."""

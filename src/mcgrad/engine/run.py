@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TypeAlias
 
 from mcgrad.backends.base import Bound, Partial, Shift
-from mcgrad.backends.chunks import Chunk, after, ends_at
+from mcgrad.backends.chunks import Chunk, after, ends_at, spans
 from mcgrad.engine.call import RunState
+from mcgrad.engine.shard import DrawsOfShard
 from mcgrad.engine.threads import in_order
 from mcgrad.tasks.fold import Elsewhere, Fold, Parts, Piece, fits
+from mcgrad.tasks.spans import Spans
 
 AfterChunk: TypeAlias = Callable[[int, Shift, Parts], None]  # called with the next draw, the shift and what is merged
 
@@ -89,6 +91,71 @@ def _here(
             yield Piece(stop, 0, part)
 
 
+def run_part(
+    bound: Bound,
+    seed: int,
+    chunks: Iterable[Chunk],
+    part: Chunk,
+    workers: Callable[[], int],
+    omit: bool,
+    watch: Callable[[int, Shift, Spans], None] | None = None,
+    resume: DrawsOfShard | None = None,
+) -> Spans:
+    """Average over some of the chunks of a run, with the shift of the whole.
+
+    Parameters
+    ----------
+    bound, seed, chunks, workers, omit
+        As for `run`.
+    part : (int, int)
+        The draws, between two ends of chunks.
+    watch : callable, optional
+        Called after each chunk with the next draw, the shift and what is merged.
+    resume : DrawsOfShard, optional
+        Continue from this state.
+
+    Returns
+    -------
+    Spans
+        Pieces that a `Fold` of the whole run takes, with the bits that it would have.
+    """
+    begin, end = part
+    if resume:
+        shift, done, merged = resume.shift, resume.done, Spans(chunks, begin, end, resume.pieces, resume.parts)
+    else:
+        start, stop = next(iter(chunks))
+        shift, first = bound.shift(seed, start, stop, omit)
+        done, merged = begin, Spans(chunks, begin, end)
+        if begin == start:
+            done = stop
+            merged.add(Piece(stop, 0, first))
+            if watch:
+                watch(stop, shift, merged)
+    left = takewhile(lambda chunk: chunk[0] < end, after(chunks, done))
+    two = list(islice(left, 2))
+    if not two:
+        return merged
+
+    pieces = _here(bound, shift, seed, chain(two, left), workers() if len(two) > 1 else 1, omit)
+    with closing(pieces):
+        for piece in pieces:
+            merged.add(piece)
+            if watch:
+                watch(piece.stop, shift, merged)
+    return merged
+
+
 def resumes(chunks: Iterable[Chunk], state: RunState) -> bool:
     """Return whether a run over some chunks goes on from a state: one of them ends there, and so do the spans in it."""
     return ends_at(chunks, state.stop) and fits(chunks, state.stop, state.parts)
+
+
+def resumes_part(chunks: Iterable[Chunk], part: Chunk, state: DrawsOfShard) -> bool:
+    """Return whether a run over some of the chunks goes on from a state of a shard."""
+    if (state.start, state.stop) != part or not part[0] < state.done <= part[1] or not ends_at(chunks, state.done):
+        return False
+    begun = state.pieces[-1].stop if state.pieces else part[0]
+    whole = [(end, level) for _, end, level in takewhile(lambda span: span[1] <= state.done, spans(chunks, *part))]
+    if [(piece.stop, piece.level) for piece in state.pieces] != whole:
+        return False
+    return (state.done > begun) == bool(state.parts)

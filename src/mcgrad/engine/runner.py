@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from mcgrad.arrays import any_on_device, synchronize
 from mcgrad.backends.base import Partial
 from mcgrad.engine.averager import Averager
-from mcgrad.engine.call import Call, State
+from mcgrad.engine.call import Call, PartOfRows, State
 from mcgrad.engine.control_results import in_results, warn_of_wrong_means
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import CUDA, Dispatched
@@ -19,11 +20,13 @@ from mcgrad.engine.epilogue import Finisher, nonfinite_message
 from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.in_stream import InStreams
 from mcgrad.engine.options import Options
+from mcgrad.engine.outline import Outline, outline
 from mcgrad.engine.rarity import warn_of_gaps, warn_of_rare_draws
 from mcgrad.engine.replicates import ReplicateAverager
 from mcgrad.engine.row_averager import RowAverager
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.rows_in_streams import RowsInStreams
+from mcgrad.engine.shard import Shard, of_replicates_of_shard
 from mcgrad.engine.tails import Tails, warn_of_tail
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import NonFiniteError
@@ -103,9 +106,10 @@ class Runner:
             replicates, partial, seconds, backend = self._over_points(values, call)
         else:
             partial, seconds, backend = self.average(values, call)
+        n = call.draws[1] - call.draws[0]
         if partial.nonfinite and self._nonfinite == "raise":
-            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(call.n), derived.groups.size))
-        self._warn(partial, values, call.n)
+            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(n), derived.groups.size))
+        self._warn(partial, values, n)
         control = None
         if derived.controls and derived.pilots.controls:
             control = in_results(derived.controls, values, derived.pilots.controls.draws)
@@ -114,7 +118,7 @@ class Runner:
         return Estimate(
             partial.moments,
             derived.components,
-            ranges=((call.first, call.stop),),
+            ranges=(call.draws,),
             seed=call.seed,
             dtype=derived.dtype,
             backend=backend,
@@ -135,12 +139,25 @@ class Runner:
     def _tail(self, values: Values, call: Call) -> float | Callable[[], float]:
         """Return the tail of weighted draws: found now, with a warning, in the first call, and later in others."""
         assert self._tails
+        if isinstance(call.part, PartOfRows) and call.part.whole:  # the same tail in all shards
+            call = replace(call, first=call.part.whole[0], n=call.part.whole[1])
         if self._looked:
             return self._tails.later(values, call, self.derived.inputs.fixed)
         self._looked = True
         found = self._tails(values, call)
         warn_of_tail(found)
         return found.k
+
+    def part(self, call: Call, shard: Shard) -> Call:
+        """Return the call for a shard: some of the draws, or of the replicates."""
+        if self._over_points:
+            return of_replicates_of_shard(call, shard, self.derived.sampler.replicates)
+        return replace(call, part=self.average.part(call, shard))
+
+    def outline(self, values: Values, call: Call) -> Outline:
+        """Return what completes the moments of all draws."""
+        values = {**values, **self.derived.pilots(values, call.seed)}
+        return outline(self.derived.program, values, self.derived.q.template.free)
 
     def resumes(self, call: Call) -> bool:
         """Return whether a run goes on from the state of a call."""

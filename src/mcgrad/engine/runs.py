@@ -20,14 +20,17 @@ from mcgrad.engine.options import Options
 from mcgrad.engine.progress import reported
 from mcgrad.engine.row_runner import RowRunner
 from mcgrad.engine.runner import Runner
+from mcgrad.engine.shard import Shard, ShardState
+from mcgrad.engine.shard_run import PartOfRun, ShardRun
 from mcgrad.engine.values import Inputs
-from mcgrad.errors import ParameterError, shown
+from mcgrad.errors import BackendError, ParameterError, shown
 from mcgrad.inputs import arguments
 from mcgrad.inputs.sampler import first_replicate as first_replicate_of
 from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
+from mcgrad.system.kind import kind_here
 from mcgrad.tasks.remote import Remote, on
 
 
@@ -155,6 +158,72 @@ class Runs:
             values, _, numbers = self._runner.rows.inputs(call, rows, {})
             return self._runner.rows.resumes(values, numbers, call)
         return self._runner.resumes(call)
+
+    def part(self, shard: Shard, n: int, seed: int = 0, *, rows: Any = None) -> PartOfRun:
+        """Return the part of a run over the draws 0 .. n that a shard has; other parameters are as for `run`."""
+        call, runner, of_rows = self._call(n, seed, 0, rows), self._runner, self._runner.rows
+        backend = runner.dispatched.running.backend.name
+        if of_rows:
+            values, shape, numbers = of_rows.inputs(call, rows, {})
+            own, of_part, some, part = of_rows.part(values, shape, numbers, call, shard)
+            return PartOfRun(
+                part,
+                backend,
+                partial(of_rows.estimate, own, of_part, some),
+                partial(of_rows.resumes, own, some),
+                partial(of_rows.outline, values, numbers, call),
+            )
+        values = self.inputs.values({})
+        estimate, outline = partial(runner.estimate, values), partial(runner.outline, values, call)
+        return PartOfRun(runner.part(call, shard), backend, estimate, runner.resumes, outline)
+
+    def run_shard(
+        self,
+        shard: Shard,
+        n: int,
+        seed: int = 0,
+        *,
+        rows: Any = None,
+        watch: Callable[[ShardState], None] | None = None,
+        resume: ShardState | None = None,
+    ) -> ShardRun:
+        """Work out one shard of a run over the draws 0 .. n.
+
+        Parameters
+        ----------
+        shard : Shard
+        n, seed, rows
+            As for a call.
+        watch : callable, optional
+            Called with the state after each chunk of draws, or range of rows, or replicate.
+        resume : DrawsOfShard or RowsOfShard, optional
+            A state of an earlier run of this shard with this `fingerprint`, n, seed and rows on this backend.
+
+        Notes
+        -----
+        Where a backend fails under "auto", the shard runs anew on the next best one. Shards of two backends do not
+        merge, as these cut runs into other chunks.
+        """
+        while True:
+            running, part, states = self._runner.dispatched.running, self.part(shard, n, seed, rows=rows), [resume]
+
+            def kept(state: ShardState, states: list[ShardState | None] = states) -> None:
+                states[0] = state
+                if watch:
+                    watch(state)
+
+            call = replace(part.call, watch=kept, resume=resume)
+            if resume is not None and not part.resumes(call):
+                accepted = "a draw at which a chunk of this shard ends, or a row at which a range of its rows does"
+                raise ParameterError("resume", resume.place, accepted)
+            try:
+                estimate = None if part.is_empty else part.estimate(call)
+            except BackendError as error:
+                self._runner.dispatched.fall_back(running, error)
+                resume = None
+                continue
+            outline = part.outline() if shard.number == 1 else None
+            return ShardRun(states[0] or part.begun, estimate, outline, (kind_here(part.backend),))
 
     def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
         """Return the numbers of the rows of a batch, of its shape; None without a batch."""

@@ -15,11 +15,10 @@ from dataclasses import asdict, fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from mcgrad.engine.call import State
-from mcgrad.engine.until import UntilState
 from mcgrad.errors import ParameterError, renamed, shown
-from mcgrad.jobs import states
-from mcgrad.jobs.identity import Identity
+from mcgrad.jobs import shardfile, states
+from mcgrad.jobs.identity import AnyState, Identity
+from mcgrad.jobs.shardfile import ShardFile
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.files import result_of
@@ -79,9 +78,9 @@ class CheckpointWriter:
         self.written = 0
         self._warned = False
         self._due = clock() + every
-        self._state: State | UntilState | None = None  # not in the file yet
+        self._state: AnyState | None = None  # not in the file yet
 
-    def __call__(self, state: State | UntilState) -> None:
+    def __call__(self, state: AnyState) -> None:
         """Keep the state of the run, and write it if the last checkpoint was long enough ago."""
         self._state = state
         if self._clock() >= self._due:
@@ -109,13 +108,13 @@ class CheckpointWriter:
             self.path.unlink()
 
 
-def to_json(identity: Identity, state: State | UntilState) -> str:
+def to_json(identity: Identity, state: AnyState) -> str:
     """Return a checkpoint as text that :func:`read` understands, exactly."""
     fields = states.to_fields(state)
     return dumps(signed({"format": fields["format"], **asdict(identity), **fields}))
 
 
-def read(path: Path, identity: Identity) -> State | UntilState:
+def read(path: Path, identity: Identity) -> AnyState:
     """Read a checkpoint.
 
     Parameters
@@ -129,9 +128,9 @@ def read(path: Path, identity: Identity) -> State | UntilState:
     ParameterError
         The file is damaged, or of another run. The message has the field that differs.
     """
-    fields = _fields(path)
+    fields = shardfile.content(path)
     with _in(path):
-        if fields.get("format") not in (states.OF_DRAWS, states.OF_ROWS, states.OF_LOOKS, *states.EARLIER):
+        if fields.get("format") not in states.FORMATS:
             accepted = f"{states.OF_DRAWS!r}, of a batch {states.OF_ROWS!r}, or {states.OF_LOOKS!r}"
             raise ParameterError("format", shown(fields.get("format", "no format")), accepted)
         verify_digest("", fields)
@@ -155,13 +154,13 @@ def read_result(path: Path, identity: Identity) -> Estimate | BatchEstimate:
     ParameterError
         The file is damaged, of another run, or of a version that wrote no digest. The message has the field.
     """
-    fields = _fields(path)
+    fields = shardfile.content(path)
     with _in(path):
         estimate = result_of(fields)
         if DIGEST not in fields:
             raise ParameterError(DIGEST, "nothing, as in results of earlier versions", "a result with a digest")
     compared = {field.name: getattr(identity, field.name) for field in dataclass_fields(Identity)}
-    for name in ("version", "until", *(["n"] if identity.until else [])):
+    for name in ("version", "until", "shard", *(["n"] if identity.until else [])):
         del compared[name]
     _refuse_other(path, fields, compared)
     stopping = fields.get("stopping") or {"rule": None}
@@ -174,12 +173,11 @@ def read_result(path: Path, identity: Identity) -> Estimate | BatchEstimate:
     return estimate
 
 
-def _fields(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ParameterError(str(path), str(error), "a whole file that mcgrad wrote") from None
-    return loads(str(path), content, "a whole file that mcgrad wrote")
+def read_shard(path: Path, identity: Identity) -> ShardFile:
+    """Read the file of a shard that is done; parameters and errors are as for :func:`read`."""
+    found = shardfile.read(path)
+    _refuse_other(path, {**found.identity, "shard": [found.shard.number, found.shard.count]}, asdict(identity))
+    return found
 
 
 def _in(path: Path) -> AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,14 @@ import numpy.typing as npt
 from mcgrad import __version__
 from mcgrad.engine.call import Call, RowState, RunState, State
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, Shard, ShardState
 from mcgrad.engine.until import Looks, UntilState
 from mcgrad.errors import renamed
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.stopping import StoppingRule
+
+AnyState: TypeAlias = State | UntilState | ShardState
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Identity:
         Version of mcgrad. Other versions may cut the draws into other chunks, and differ in the last digits.
     until : dict or None
         The rule of a run that stops, as fields.
+    shard : list of int, or None
+        Of a shard, its number and how many there are.
     """
 
     n: int
@@ -46,6 +51,7 @@ class Identity:
     problem: str
     version: str
     until: dict[str, Any] | None = field(default=None, kw_only=True)
+    shard: list[int] | None = field(default=None, kw_only=True)
 
     @property
     def looks(self) -> Looks | None:
@@ -54,23 +60,33 @@ class Identity:
             return None
         return Looks(StoppingRule(**self.until), self.seed, 0, self.own_rows, self.of_points)
 
-    def drawn(self, state: State | UntilState) -> int:
+    def drawn(self, state: AnyState) -> int:
         """Return how many draws are done in a state of the run."""
         if isinstance(state, UntilState):
             assert self.looks
             return self.looks.drawn(state)
+        if isinstance(state, DrawsOfShard):
+            return state.done - state.start
+        if isinstance(state, RowsOfShard):
+            return state.rows * self.of_each + (state.row.stop if state.row else 0)
         return Call(self.seed, 0, self.n).drawn(state)
 
-    def place(self, state: State | UntilState) -> str:
+    def place(self, state: AnyState) -> str:
         """Return where a run is in a state, as text."""
         if isinstance(state, UntilState):
             return state.place
+        if isinstance(state, DrawsOfShard | RowsOfShard):
+            return f"{state.place} of {state.stop - state.start:,}"
         replicates = state.replicates if isinstance(state, RowState) else None
         last = replicates[1] if replicates else self.n if isinstance(state, RunState) else self.size
         return f"{state.place} of {last:,}"
 
-    def expected(self, state: State | UntilState | None) -> int:
+    def expected(self, state: AnyState | None) -> int:
         """Return with how many draws the run is expected to end."""
+        if isinstance(state, DrawsOfShard):
+            return state.stop - state.start
+        if isinstance(state, RowsOfShard):
+            return (state.stop - state.start) * self.of_each
         if self.looks is None:
             return self.n * self.own_rows
         assert not isinstance(state, State)
@@ -91,6 +107,11 @@ class Identity:
         """Number of replicates of a point set: 1 of independent draws."""
         return 1
 
+    @property
+    def of_each(self) -> int:
+        """Draws of each row of a shard, or of each of its replicates, of all rows together."""
+        return self.n // self.of_points * (1 if self.of_points == 1 else self.own_rows)
+
     def of_result(self, estimate: Estimate | BatchEstimate) -> bool:
         """Whether a result is of a run of this kind, with one problem or the same rows."""
         return isinstance(estimate, Estimate)
@@ -107,13 +128,13 @@ class PointIdentity(Identity):
 
     replicates: int
 
-    def drawn(self, state: State | UntilState) -> int:
+    def drawn(self, state: AnyState) -> int:
         """Return how many draws are done in a state of the run, whose rows are replicates."""
-        if isinstance(state, UntilState):
+        if not isinstance(state, State):
             return super().drawn(state)
         return Call(self.seed, 0, self.n // self.replicates).drawn(state)
 
-    def place(self, state: State | UntilState) -> str:
+    def place(self, state: AnyState) -> str:
         """Return where a run is in a state, as text: its rows are replicates."""
         return super().place(state).replace("row", "replicate")
 
@@ -192,6 +213,7 @@ def identity_of(
     omitted: bool,
     rows: Any = None,
     until: StoppingRule | None = None,
+    shard: Shard | None = None,
 ) -> Identity:
     """Return the identity of a run.
 
@@ -207,6 +229,7 @@ def identity_of(
         The numbers of the rows of a batch.
     until : StoppingRule, optional
         Of a run that stops.
+    shard : Shard, optional
 
     Raises
     ------
@@ -220,11 +243,11 @@ def identity_of(
         n, fields = until.bounds[1], until.to_fields()
     assert n is not None
     common = (n, seed, estimator.dtype, omitted, estimator.fingerprint, __version__)
-    sampler = estimator.derived.sampler
+    sampler, part = estimator.derived.sampler, [shard.number, shard.count] if shard else None
     replicates = sampler.replicates if sampler.is_point_set else 1
     if numbers is None or batch is None:
         if sampler.is_point_set:
-            return PointIdentity(*common, replicates, until=fields)
-        return Identity(*common, until=fields)
+            return PointIdentity(*common, replicates, until=fields, shard=part)
+        return Identity(*common, until=fields, shard=part)
     of_rows = list(numbers.shape), batch.reduce, hash_of_rows(numbers), batch.common_noise, replicates
-    return BatchIdentity(*common, *of_rows, until=fields)
+    return BatchIdentity(*common, *of_rows, until=fields, shard=part)

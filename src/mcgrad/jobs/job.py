@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.engine.call import State
 from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.options import Options, Request
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, Shard
+from mcgrad.engine.shard_run import PartOfRun, ShardRun
 from mcgrad.engine.until import UntilState
 from mcgrad.errors import renamed
 from mcgrad.inputs.arguments import called
+from mcgrad.jobs.identity import AnyState
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.stopping import StoppingRule
@@ -71,6 +74,8 @@ class Job:
         The numbers of the rows of a batch.
     until : StoppingRule or None
         When the run stops, in place of `n`.
+    shard : Shard or None
+        Which part of the run is worked out, if not all.
     surroundings : context manager
         Context for calls of functions from the job's Python files.
     """
@@ -87,6 +92,7 @@ class Job:
     out: Path
     rows: Any = None
     until: StoppingRule | None = None
+    shard: Shard | None = None
     surroundings: AbstractContextManager[None] = field(default_factory=nullcontext)
 
     @property
@@ -100,9 +106,10 @@ class Job:
             return Estimator.of(self.request.change(backend=backend or self.options.backend))
 
     def run(
-        self, estimator: Estimator, watch: Callable[[Any], None], resume: State | UntilState | None
+        self, estimator: Estimator, watch: Callable[[Any], None], resume: AnyState | None
     ) -> Estimate | BatchEstimate:
         """Run the job; parameters are as for `Estimator.run` and `Estimator.run_until`."""
+        assert not isinstance(resume, DrawsOfShard | RowsOfShard)
         if self.until is None:
             assert self.n is not None
             assert not isinstance(resume, UntilState)
@@ -110,8 +117,28 @@ class Job:
         assert not isinstance(resume, State)
         return estimator.run_until(self.until, self.seed, rows=self.rows, watch=watch, resume=resume)
 
-    def resumes(self, estimator: Estimator, state: State | UntilState) -> bool:
+    def run_shard(
+        self, estimator: Estimator, shard: Shard, watch: Callable[[Any], None], resume: AnyState | None
+    ) -> ShardRun:
+        """Run one shard of the job; parameters are as for `Estimator.run_shard`."""
+        assert self.n is not None
+        assert not isinstance(resume, State | UntilState)
+        return estimator.run_shard(shard, self.n, self.seed, rows=self.rows, watch=watch, resume=resume)
+
+    def part(self, estimator: Estimator, shard: Shard) -> PartOfRun:
+        """Return the part of the run that a shard has."""
+        assert self.n is not None
+        return estimator.part(shard, self.n, self.seed, rows=self.rows)
+
+    def resumes(self, estimator: Estimator, state: AnyState) -> bool:
         """Return whether a run of the job goes on from a state."""
+        if isinstance(state, DrawsOfShard | RowsOfShard):
+            if not self.shard:
+                return False
+            part = self.part(estimator, self.shard)
+            return part.resumes(replace(part.call, resume=state))
+        if self.shard:
+            return False
         if isinstance(state, UntilState):
             return self.until is not None and estimator.resumes_until(
                 state, estimator.looks(self.until, self.seed, rows=self.rows), self.rows

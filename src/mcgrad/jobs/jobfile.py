@@ -15,6 +15,7 @@ import numpy as np
 from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine.options import Options
+from mcgrad.engine.shard import Shard
 from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs import arguments
@@ -88,6 +89,8 @@ class Entry:
         All keys.
     refusal : ParameterError or None
         Why the job may not run, unless its result is complete already.
+    shard : Shard or None
+        Which part of the run is worked out, if not all.
     """
 
     name: str
@@ -102,11 +105,25 @@ class Entry:
     references: References
     table: Mapping[str, Any]
     refusal: ParameterError | None = None
+    shard: Shard | None = None
 
     def into(self, folder: str) -> Entry:
         """Return the job with its results in another folder, from the command line."""
         location = replace(self.location, options=self.location.options | {"out"})
         return replace(self, location=location, out=at(Path(), folder).absolute() / self.out.name)
+
+    def of_shard(self, shard: Shard) -> Entry:
+        """Return one shard of the job, whose file has a name of its own.
+
+        Raises
+        ------
+        ParameterError
+            The job has no number of draws.
+        """
+        if self.until:
+            given = f"a run until its error is small enough, with --shard {shard}"
+            raise ParameterError(self.location.key("until"), given, "n, the draws of all shards together")
+        return replace(self, shard=shard, out=self.out.with_name(f"{self.out.name}{shard.ending}"))
 
     def job(self) -> Job:
         """Read the files that the keys refer to, and return the job."""
@@ -136,6 +153,7 @@ class Entry:
                 n_compare=self.n_compare,
                 out=self.out,
                 rows=_rows(table.get("rows"), references),
+                shard=self.shard,
                 surroundings=references.surroundings,
             )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from mcgrad.backends.base import Partial, RowPartial, Shift
+from mcgrad.backends.base import RowPartial
 from mcgrad.engine.call import RowState, RunState, State
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard
 from mcgrad.engine.until import UntilState
 from mcgrad.errors import ParameterError, renamed, shown
 from mcgrad.inputs.sampler import MOST_REPLICATES
+from mcgrad.jobs import parts, shard_states
+from mcgrad.jobs.identity import AnyState
 from mcgrad.results import record
 from mcgrad.results.files import result_of
 from mcgrad.results.packed import pack, unpack
@@ -19,12 +20,15 @@ from mcgrad.results.packed import pack, unpack
 OF_DRAWS, OF_ROWS = "mcgrad.Checkpoint/5", "mcgrad.Checkpoint/rows/2"  # formats, by the kind of the state
 OF_LOOKS = "mcgrad.Checkpoint/until/1"
 EARLIER = {"mcgrad.Checkpoint/4": OF_DRAWS, "mcgrad.Checkpoint/rows/1": OF_ROWS}  # with all draws of a run as one part
+FORMATS = (OF_DRAWS, OF_ROWS, OF_LOOKS, *EARLIER, *shard_states.FORMATS)
 DONE = "replicates_done"  # of a batch over points: how many, and how many there are
 BY_ROW, SUMS = ("counts", "means", "norms", "nonfinite"), ("totals", "variances", "degrees")
 
 
-def to_fields(state: State | UntilState) -> dict[str, Any]:
+def to_fields(state: AnyState) -> dict[str, Any]:
     """Return the fields of a state: moments of many rows in base64, as there may be millions."""
+    if isinstance(state, DrawsOfShard | RowsOfShard):
+        return shard_states.to_fields(state)
     if isinstance(state, UntilState):
         return {
             "format": OF_LOOKS,
@@ -34,7 +38,7 @@ def to_fields(state: State | UntilState) -> dict[str, Any]:
         }
     common = {"backend": state.backend, "seconds": state.seconds}
     if isinstance(state, RunState):
-        return {"format": OF_DRAWS, **common, **_of_draws(state)}
+        return {"format": OF_DRAWS, **common, **parts.of_run(state)}
     partial = state.partial
     arrays = {name: getattr(partial, name) for name in (*BY_ROW, *SUMS[:2])} | {"degrees": partial.total_degrees}
     return {
@@ -42,17 +46,12 @@ def to_fields(state: State | UntilState) -> dict[str, Any]:
         **common,
         "done": state.rows,
         "partial": {name: pack(x) for name, x in arrays.items()},
-        "row": None if state.row is None else _of_draws(state.row),
+        "row": None if state.row is None else parts.of_run(state.row),
         **({DONE: list(state.replicates)} if state.replicates else {}),
     }
 
 
-def _of_draws(state: RunState) -> dict[str, Any]:
-    parts = [part and {"nonfinite": part.nonfinite, "moments": record.of_moments(part.moments)} for part in state.parts]
-    return {"stop": state.stop, "shift": state.shift.tolist(), "parts": parts}
-
-
-def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State | UntilState:
+def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> AnyState:
     """Return the state that fields describe.
 
     Parameters
@@ -68,6 +67,8 @@ def from_fields(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> Sta
     ParameterError
         Names a field that cannot be one of such a state.
     """
+    if fields["format"] in shard_states.FORMATS:
+        return shard_states.from_fields(fields, n, dtype)
     if fields["format"] == OF_LOOKS:
         return _until_state(fields, n, rows, dtype)
     return _state(_upgraded(fields), n, rows, dtype)
@@ -103,7 +104,7 @@ def _one_part(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
     if fields.get("format") == OF_DRAWS:
-        return _run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
+        return parts.run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
     done = record.integer("done", fields.get("done"), 0, rows)
     seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
     given = fields.get("partial")
@@ -125,7 +126,7 @@ def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
     if row is not None:
         if done == rows or not isinstance(row, Mapping):
             raise ParameterError("row", shown(row), "null, or an object with the state of the next row")
-        row = _run_state(row, n, dtype, seconds, backend)
+        row = parts.run_state(row, n, dtype, seconds, backend)
     return RowState(done, partial, row, seconds, backend, _replicates(fields.get(DONE)))
 
 
@@ -137,36 +138,3 @@ def _replicates(given: Any) -> tuple[int, int] | None:
         raise ParameterError(DONE, shown(given), "two whole numbers: those done, and all")
     count = record.integer(DONE, given[1], 2, MOST_REPLICATES)
     return record.integer(DONE, given[0], 1, count), count
-
-
-def _run_state(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, backend: Any) -> RunState:
-    stop, given = record.integer("stop", fields.get("stop"), 1, n), fields.get("parts")
-    if not isinstance(given, list) or not given or given[-1] is None:
-        raise ParameterError("parts", shown(given), "a list of parts, or nulls, of which the last is a part")
-    last = _part(len(given) - 1, given[-1], stop, None)
-    size = len(last.moments.mean)
-    lower = (each and _part(i, each, stop, size) for i, each in enumerate(given[:-1]))
-    shift = _shift(fields.get("shift"), size, dtype)
-    return RunState(stop, shift, (*lower, last), seconds, record.word("backend", backend))
-
-
-def _part(i: int, fields: Any, stop: int, size: int | None) -> Partial:
-    with renamed(lambda name: f"parts.{i}.{name}"):
-        if not isinstance(fields, Mapping):
-            raise ParameterError("moments", shown(fields), "an object with moments and nonfinite")
-        nonfinite = record.integer("nonfinite", fields.get("nonfinite"), 0, stop)
-        return Partial(record.moments(fields.get("moments"), size=size), nonfinite)
-
-
-def _shift(given: Any, size: int, dtype: str) -> Shift:
-    accepted = f"a list of {size} finite numbers, or of none"
-    if not isinstance(given, list) or len(given) not in (0, size) or not all(type(x) in (int, float) for x in given):
-        raise ParameterError("shift", shown(given), accepted)
-    try:
-        with np.errstate(over="ignore"):
-            found = np.array([float(x) for x in given], dtype)
-    except OverflowError:
-        found = np.array([np.inf])
-    if not np.isfinite(found).all():
-        raise ParameterError("shift", "numbers that are too large", accepted)
-    return found

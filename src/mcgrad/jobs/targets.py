@@ -12,12 +12,15 @@ from zipfile import ZipFile
 import numpy as np
 
 from mcgrad.errors import ParameterError
+from mcgrad.jobs.shardfile import FORMAT as FORMAT_OF_SHARD
 from mcgrad.results.batch_record import FORMAT as FORMAT_OF_BATCH
 from mcgrad.results.files import paths
 from mcgrad.results.record import FORMAT
 from mcgrad.system.printable import near
 
-KINDS = tuple(each.partition("/")[0] + "/" for each in (FORMAT, FORMAT_OF_BATCH))  # how formats of results start
+KINDS = tuple(
+    each.partition("/")[0] + "/" for each in (FORMAT, FORMAT_OF_BATCH, FORMAT_OF_SHARD)
+)  # how formats of results start
 HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"(?:' + b"|".join(re.escape(kind.encode()) for kind in KINDS) + rb")")
 EARLIER = {
     f"{name}.npy" for name in ("value", "stderr", "n", "nonfinite", "seed")

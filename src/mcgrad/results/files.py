@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,17 @@ def save(estimate: Estimate | BatchEstimate, stem: Path) -> tuple[Path, Path]:
     return json, npz
 
 
-def save_elsewhere(estimate: Estimate | BatchEstimate, stem: Path) -> Path | None:
-    """Write an estimate into a new folder, where `stem` cannot be written: next to it, or in another folder.
+def save_elsewhere(save: Callable[[Path], Sequence[Path]], stem: Path) -> Path | None:
+    """Save results into a new folder, where `stem` cannot be written: next to it, or in another folder.
 
     The folders tried are that of `stem`, the current one, and the one for temporary files, $TMPDIR; the new folder in
     one of them is this user's alone.
+
+    Parameters
+    ----------
+    save : callable
+        Called with a path without the ending; returns the files that it has written.
+    stem : Path
 
     Returns
     -------
@@ -94,7 +100,7 @@ def save_elsewhere(estimate: Estimate | BatchEstimate, stem: Path) -> Path | Non
         folder = None
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"mcgrad-{stem.name[:100]}-", dir=Path(parent()).absolute()))
-            return save(estimate, folder / stem.name)[0]
+            return save(folder / stem.name)[0]
         except Exception:  # also MemoryError: the next folder, or standard output, may still do
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
