@@ -1,7 +1,6 @@
 """Forks, interrupts and the end of the process in the middle of a run."""
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from numba.core.compiler_lock import global_compiler_lock
 import mcgrad as mg
 from mcgrad.backends.base import Partial
 from mcgrad.backends.chunks import split
-from mcgrad.engine import threads
 from mcgrad.engine.run import run
 from mcgrad.moments import Moments
 from mcgrad.system.locks import Lock
@@ -23,6 +21,7 @@ from mcgrad.toolchain import compile, ptx
 from mcgrad.trace import intercept
 
 CHUNKS = split(10**6, 0, 512, 2000.0)  # 64 and the first
+SECOND = CHUNKS.head  # the first draw of the chunk after the first, which the main thread waits for before any other
 Q = mg.Normal(0.3, 1.2)
 
 forks = [
@@ -32,7 +31,7 @@ forks = [
 
 
 class Bound:
-    """A bound kernel that does something before each chunk."""
+    """A bound kernel that does something before each chunk, given its first draw."""
 
     def __init__(self, before):
         self.before = before
@@ -41,11 +40,11 @@ class Bound:
         return np.empty(0), self.partial(np.empty(0), *chunk)
 
     def partial(self, shift, seed, start, stop, omit):
-        self.before()
+        self.before(start)
         return Partial(Moments(stop - start, np.array([float(start)]), np.array([1.0])))
 
 
-def averaged(before=lambda: None, watch=None):
+def averaged(before=lambda start: None, watch=None):
     found = run(Bound(before), 0, CHUNKS, lambda: 2, False, watch)
     return found.moments.count, float(found.moments.mean[0])
 
@@ -236,8 +235,8 @@ def test_a_child_that_goes_on_with_the_run_that_forked_it():
     """The threads that have begun with chunks are not there: the child makes those chunks itself."""
     main, begun, leave, right = threading.get_ident(), threading.Event(), threading.Event(), averaged()
 
-    def hold():
-        if threading.get_ident() != main and os.getpid() == parent:
+    def hold(start):
+        if start != SECOND and threading.get_ident() != main and os.getpid() == parent:
             begun.set()
             assert leave.wait(60)
 
@@ -282,12 +281,11 @@ def fork_later(fork):
 
 def test_an_interrupt_leaves_no_chunk_behind():
     """Control-C while the pool has begun with chunks, and others wait for it."""
-    threads.pool.cache_clear()  # a pool of its own, whatever threads of other tests still do
     main, one_begun, leave = threading.get_ident(), threading.Event(), threading.Event()
-    number, begun, ended = itertools.count(), [], []  # the main thread may wait for the pool's first chunk
+    begun, ended = [], []
 
-    def before():
-        if threading.get_ident() != main and not leave.is_set() and next(number) > 0:
+    def before(start):
+        if start != SECOND and threading.get_ident() != main and not leave.is_set():
             begun.append("a chunk")
             one_begun.set()
             assert leave.wait(60)

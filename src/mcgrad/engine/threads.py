@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import islice
-from threading import Barrier, Thread
-from typing import TypeGuard, TypeVar
+from threading import Barrier, Event, Lock, Thread
+from typing import Generic, TypeGuard, TypeVar
 
 from mcgrad.backends.blas_threads import limit_worker
 from mcgrad.errors import ParameterError, shown
@@ -104,7 +104,8 @@ def in_order(
     An item that no thread of the pool has started when its result is due is computed in this thread. So a run ends
     even if all threads of the pool are blocked on it, as in estimates inside an integrand, and where the pool has no
     threads, as at the end of the process, or in a child that is forked between two results. When the generator is
-    closed, or ends by an exception or interrupt, it waits for the items that were started and drops the others.
+    closed, or ends by an exception or interrupt, it waits for the items that were started and drops the others; a
+    second interrupt ends the wait, and still no other item starts.
     """
     if threads == 1:
         for item in items:
@@ -113,12 +114,13 @@ def in_order(
     process = os.getpid()
     executor = _pool_if_any(threads)
     waiting: deque[tuple[Item, Future[Result] | None]] = deque()
+    on_workers = _OnWorkers(work)
 
     def submit(item: Item) -> Future[Result] | None:
         nonlocal executor
         try:
             if executor and os.getpid() == process:  # in a forked child the locks of the pool may stay held
-                return executor.submit(_on_worker, work, item)
+                return executor.submit(on_workers.work, item)
         except RuntimeError:  # no thread can start, or the process is ending
             executor = None
         return None
@@ -136,11 +138,42 @@ def in_order(
             waiting.popleft()
             yield item, result
     finally:
-        for _, future in waiting:
-            if begun(future):
-                future.exception()
+        if os.getpid() == process:
+            on_workers.end()
 
 
-def _on_worker(work: Callable[[Item], Result], item: Item) -> Result:
-    limit_worker()
-    return work(item)
+class _OnWorkers(Generic[Item, Result]):
+    """The work of one run on threads of a pool, which it counts.
+
+    An interrupt may come right after an item was submitted, before the run knows its future. So the end of a run does
+    not depend on futures: the count is changed by threads of the pool, where no signal raises an exception.
+    """
+
+    def __init__(self, work: Callable[[Item], Result]) -> None:
+        self._work = work
+        self._lock, self._begun, self._over = Lock(), 0, False
+        self._left = Event()  # set by the last that ends after the end of the run
+
+    def work(self, item: Item) -> Result:
+        """Do the work on an item, unless the run is over."""
+        with self._lock:
+            if self._over:
+                raise CancelledError
+            self._begun += 1
+        try:
+            limit_worker()
+            return self._work(item)
+        finally:
+            with self._lock:
+                self._begun -= 1
+                is_last = self._over and not self._begun
+            if is_last:
+                self._left.set()
+
+    def end(self) -> None:
+        """Let no item begin any more, and wait for those that have begun."""
+        with self._lock:
+            self._over = True
+            begun = self._begun
+        if begun:
+            self._left.wait()
