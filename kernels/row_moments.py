@@ -9,7 +9,15 @@ from numba import njit
 
 from mcgrad.kernels.intrinsics import accumulate, prefer_vector_width, select, square_root
 from mcgrad.kernels.jit import CALLED, INLINED
-from mcgrad.kernels.workspace import at_any, at_moment, at_sum, put_any, put_moment
+from mcgrad.kernels.workspace import at_any, at_sum, put_any, put_moment, transposer
+
+
+@njit(**INLINED)
+def scatter_of_row(ws, total, square, share):
+    """The sum of squared deviations from the mean, of the sums of deviations and squares at two places."""
+    sum_ = at_sum(ws, total)
+    scatter = at_sum(ws, square) - sum_ * (sum_ * share)
+    return select(scatter < ws.dtype.type(0), ws.dtype.type(0), scatter)
 
 
 def moments_of_rows(each, finish):
@@ -24,9 +32,10 @@ def moments_of_rows(each, finish):
 
     Returns
     -------
-    function of ws, shift, total, square, n, least, scratch, odd, position
-        It writes means and what `finish` gives to scratch[: 2 each], and adds to odd[position + q] a NaN where they are
-        not finite, or 1 where squares have vanished: where the mean square is below `least`, and deviations are not 0.
+    function of ws, shift, total, square, n, least, scratch, place, second, odd, position
+        It writes means and what `finish` gives to `each` elements of scratch, from `place` and `second` on, and adds to
+        odd[position + q] a NaN where they are not finite, or 1 where squares have vanished: where the mean square is
+        below `least`, and deviations are not 0.
 
     Notes
     -----
@@ -35,30 +44,28 @@ def moments_of_rows(each, finish):
     """
 
     @njit(**CALLED)
-    def mark_vanished(ws, total, square, limit, scratch, odd, position):
-        """Add 1 to odd[position + q] where a scatter is below the limit and deviations are not zero."""
-        zero = ws.dtype.type(0)
+    def mark_rows(ws, total, square, n, limit, odd, position):
+        """Mark rows that are not finite, or whose squares have vanished."""
+        zero, share = ws.dtype.type(0), ws.dtype.type(1.0 / n)
         for q in range(each):
+            scatter = scatter_of_row(ws, total + q, square + q, share)
             differs = (at_any(ws, total + q) != zero) | (at_any(ws, square + q) != zero)
-            if differs and at_any(scratch, each + q) < finish(limit):
-                put_any(odd, position + q, at_any(odd, position + q) + 1.0)
+            marked = np.float64(scatter - scatter) + (1.0 if differs and n > 1 and scatter < limit else 0.0)
+            put_any(odd, position + q, at_any(odd, position + q) + marked)
 
     @njit(**INLINED)
-    def moments(ws, shift, total, square, n, least, scratch, odd, position):
+    def moments(ws, shift, total, square, n, least, scratch, place, second, odd, position):
         prefer_vector_width()
-        real, low = ws.dtype.type, 0.0
-        zero, share, limit = real(0), 1.0 / n, real(n * least)
+        real = ws.dtype.type
+        share, limit, marked = real(1.0 / n), real(n * least), real(0)
         for q in range(each):
-            sum_ = at_sum(ws, total + q)
-            mean = np.float64(sum_) * share
-            scatter = at_sum(ws, square + q) - sum_ * real(mean)
-            scatter = select(scatter < zero, zero, scatter)
-            low = accumulate(low, select(scatter < limit, 1.0, 0.0))
-            put_moment(scratch, q, np.float64(at_sum(ws, shift + q)) + mean)
-            put_moment(scratch, each + q, np.float64(finish(scatter)))
-            put_moment(odd, position + q, at_moment(odd, position + q) + np.float64(scatter - scatter))
-        if low > 0.0 and n > 1:
-            mark_vanished(ws, total, square, limit, scratch, odd, position)
+            scatter = scatter_of_row(ws, total + q, square + q, share)
+            marked = accumulate(marked, scatter - scatter + select(scatter < limit, real(1), real(0)))
+            mean = np.float64(at_sum(ws, shift + q)) + np.float64(at_sum(ws, total + q)) / n
+            put_moment(scratch, place + q, mean)
+            put_moment(scratch, second + q, np.float64(finish(scatter)))
+        if marked != real(0):
+            mark_rows(ws, total, square, n, limit, odd, position)
 
     return moments
 
@@ -69,28 +76,46 @@ def itself(x):
     return x
 
 
-def rows_writer(each):
-    """Make the function that writes means and norms of rows, with so many rows of the batch in a block."""
-    moments = moments_of_rows(each, square_root)
+def rows_writer(each, tile):
+    """Make the function that writes means and norms of rows, with so many rows of the batch in a block.
+
+    So many components as `tile` says, neighbours in each row's results, are written together; `scratch` has room for
+    2 tile each numbers.
+    """
+    moments, put_tile = moments_of_rows(each, square_root), transposer(tile)
 
     @njit(**CALLED)
     def write_rows(
         ws, shifts, sums, squares, components, n, least, scratch, odd, position, count, means, norms, width, column
     ):  # fmt: skip
         """Write means and norms of some components, from `column` on, of the first `count` rows of a block."""
-        for i in range(components):
-            row = i * each
-            moments(ws, shifts + row, sums + row, squares + row, n, least, scratch, odd, position)
-            for q in range(count):
-                place = (position + q) * width + column + i
-                put_any(means, place, at_any(scratch, q))
-                put_any(norms, place, at_any(scratch, each + q))
+        second = tile * each  # norms in `scratch`
+        for first in range(0, components, tile):
+            size = min(tile, components - first)
+            for i in range(size):
+                row = (first + i) * each
+                place = i * each
+                which = shifts + row, sums + row, squares + row
+                moments(ws, *which, n, least, scratch, place, second + place, odd, position)
+            for q in range(0, count, tile):
+                place = (position + q) * width + column + first
+                if size == tile and q + tile <= count:
+                    put_tile(means, place, width, scratch, q, each)
+                    put_tile(norms, place, width, scratch, second + q, each)
+                    continue
+                for j in range(min(tile, count - q)):
+                    for i in range(size):
+                        put_any(means, place + j * width + i, at_any(scratch, i * each + q + j))
+                        put_any(norms, place + j * width + i, at_any(scratch, second + i * each + q + j))
 
     return write_rows
 
 
 def rows_adder(each):
-    """Make the function that adds up rows, with so many rows of the batch in a block."""
+    """Make the function that adds up rows, with so many rows of the batch in a block.
+
+    Its `scratch` has 2 each elements or more.
+    """
     moments = moments_of_rows(each, itself)
 
     @njit(**CALLED)
@@ -101,7 +126,7 @@ def rows_adder(each):
         prefer_vector_width()
         for i in range(components):
             row = i * each
-            moments(ws, shifts + row, sums + row, squares + row, n, least, scratch, odd, position)
+            moments(ws, shifts + row, sums + row, squares + row, n, least, scratch, 0, each, odd, position)
             total, variance = 0.0, 0.0
             for q in range(count):
                 total = accumulate(total, at_any(scratch, q))

@@ -124,6 +124,57 @@ def repeater(copies, count):
     return repeat
 
 
+def transposer(size):
+    """Make an intrinsic of target, place, width, source, first, stride: transposes a square tile of so many numbers.
+
+    target[place + j * width + i] becomes source[first + i * stride + j]. Rows of both are vectors, and what moves
+    between them are halves of pairs of vectors, in steps: a scatter would take each number by itself.
+    """
+
+    @intrinsic
+    def put_tile(typingctx, target, place, width, source, first, stride):
+        arrays = _is_row_array(target, place) and _is_row_array(source, first) and target.dtype == source.dtype
+        if not (arrays and isinstance(width, types.Integer) and isinstance(stride, types.Integer)):
+            return None
+
+        def codegen(context, builder, signature, args):
+            kind = ir.VectorType(context.get_data_type(target.dtype), size)
+            bytes_ = context.get_abi_sizeof(context.get_data_type(target.dtype))
+
+            def pointers(array_type, array, begin, step):
+                for i in range(size):
+                    index = builder.add(begin, builder.mul(step, ir.Constant(step.type, i)))
+                    element = element_pointer(context, builder, array_type, array, types.intp, index)
+                    yield builder.bitcast(element, kind.as_pointer())
+
+            begin, step, start, apart = (
+                context.cast(builder, args[i], which, types.intp)
+                for i, which in ((1, place), (2, width), (4, first), (5, stride))
+            )
+            rows = [builder.load(x, align=bytes_) for x in pointers(source, args[3], start, apart)]
+            half = size // 2
+            while half:  # the lower halves of each 2 half numbers of one row go with those of the row `half` further on
+                low, high = (
+                    ir.Constant(
+                        ir.VectorType(ir.IntType(32), size),
+                        [j + offset if j % (2 * half) < half else j + offset - half + size for j in range(size)],
+                    )
+                    for offset in (0, half)
+                )
+                pairs = {i: (rows[i], rows[i + half]) for i in range(size) if i % (2 * half) < half}
+                for i, (x, y) in pairs.items():
+                    rows[i] = builder.shuffle_vector(x, y, low)
+                    rows[i + half] = builder.shuffle_vector(x, y, high)
+                half //= 2
+            for row, x in zip(rows, pointers(target, args[0], begin, step), strict=True):
+                builder.store(row, x, align=bytes_)
+            return context.get_dummy_value()
+
+        return types.void(target, place, width, source, first, stride), codegen
+
+    return put_tile
+
+
 @njit(**LOOP)
 def mask_lanes(ws, first, lanes, groups, base, start, stop):
     """Set the mask row to 1 in the lanes whose draw lies in start .. stop, to 0 in the others.

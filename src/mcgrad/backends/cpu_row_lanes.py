@@ -16,7 +16,7 @@ from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.backends.host_rows import HostRows
 from mcgrad.backends.rescaled import RANGES
 from mcgrad.backends.row_by_row import by_row, put_rows
-from mcgrad.codegen.cpu.row_lanes import EmittedRows, emit_rows, writes
+from mcgrad.codegen.cpu.row_lanes import TILE, EmittedRows, emit_rows, writes
 from mcgrad.codegen.loops.layout import L2_BYTES
 from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program, toposort
@@ -188,10 +188,11 @@ class CompiledRowLanes(Compiled):
         all_numbers[:rows] = numbers
         if padded > rows:
             all_numbers[rows:] = numbers[-1]
+        scratch = np.empty(2 * TILE * self.block)
         return (
             *_keys(seed, padded), start, stop, shared[0], self.emitted.tables, workspace,
             all_numbers, values.reshape(-1), rows, means.reshape(-1), norms.reshape(-1),
-            totals, variances, odd, RANGES[self.dtype.itemsize].least, np.empty(2 * self.block), self.blas, *shared[1],
+            totals, variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
         )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ from mcgrad.noise.generators import POINT_SETS
 from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
+TILE = 8  # components of which moments are written together: a vector of float64
 PRODUCT, DRAWS = Buffer("running"), Buffer("draws")  # sums of a matrix product, and draws of outputs
 MOMENTS = [Buffer(role) for role in ("shifts", "sums", "squares")]
 
@@ -137,7 +138,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     each = workspace.lanes // printer.groups
     head.add(f"spread_rows = rows_spreader({printer.groups}, {each})")
     head.add(f"add_draws = draws_adder({printer.groups}, {each})")
-    head.add(f"add_rows = rows_adder({each})", f"write_rows = rows_writer({each})")
+    head.add(f"add_rows = rows_adder({each})", f"write_rows = rows_writer({each}, {TILE})")
     head.add("", "", "@njit(**LOOP)")
     head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
     starts = np.cumsum([0, *(leaf.size for leaf in given)])
