@@ -1,28 +1,19 @@
 """Runs on an executor have the bits of runs in threads, whatever is averaged."""
 
 import pickle
-from functools import partial
 
 import numba
 import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.backends import cpu, cpu_row_lanes, cpu_rows, numpy as numpy_backend
-from mcgrad.backends.chunks import Cut, split
 from tests.estimators import KINDS, estimator
 from tests.tasks.executors import Serial
 
-SHORT = Cut(most=3e4, least=3e4)
-
 
 @pytest.fixture(autouse=True)
-def short_chunks(monkeypatch):
+def short_chunks(short_chunks):
     """Chunks of some thousand multiplications, so that runs of many are short."""
-    for module in (cpu, numpy_backend):
-        monkeypatch.setattr(module, "split", partial(split, cut=SHORT))
-    for module in (cpu_rows, cpu_row_lanes):
-        monkeypatch.setattr(module, "CORE", SHORT)
 
 
 def numbers(estimate):

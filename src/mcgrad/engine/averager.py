@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mcgrad.arrays import all_to_host
 from mcgrad.backends.base import Kernel, Partial, Shift, loaded, suited
 from mcgrad.backends.chunks import Chunk, Chunks
-from mcgrad.engine.call import Call, PartOfDraws, RowState, RunState, Watch
+from mcgrad.engine.call import Call, PartOfDraws, RowState, RunState
 from mcgrad.engine.dispatch import Dispatched, Running
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.engine.groups import Groups
@@ -98,7 +98,7 @@ class Averager:
                 partial = run_part(bound, seed, cut, call.draws, workers, omit, watch, resume).total
             else:
                 assert not isinstance(resume, DrawsOfShard)
-                after_chunk = _timed(call.watch, start, name) if call.watch else None
+                after_chunk = _timed(call, start, name) if call.watch else None
                 elsewhere = self._elsewhere(call.remote, kernel, name, values, call) if call.remote else None
                 partial = run(bound, seed, cut, workers, omit, after_chunk, resume, elsewhere)
             seconds = time.perf_counter() - start
@@ -114,9 +114,12 @@ class Averager:
         return kernel.workers(thread_count(self._threads))
 
 
-def _timed(watch: Watch, start: float, backend: str) -> AfterChunk:
+def _timed(call: Call, start: float, backend: str) -> AfterChunk:
+    watch = call.watch
+    assert watch
+
     def after_chunk(stop: int, shift: Shift, parts: Parts) -> None:
-        watch(RunState(stop, shift, parts, time.perf_counter() - start, backend))
+        watch(RunState(stop, shift, parts, time.perf_counter() - start, backend, call.kinds(backend)))
 
     return after_chunk
 
@@ -131,6 +134,7 @@ def _of_shard(
 
     def after_chunk(done: int, shift: Shift, spans: Spans) -> None:
         seconds = time.perf_counter() - start
-        watch(DrawsOfShard(begin, end, done, chunks, shift, (*spans.pieces,), spans.parts, seconds, backend))
+        pieces, kinds = (*spans.pieces,), call.kinds(backend)
+        watch(DrawsOfShard(begin, end, done, chunks, shift, pieces, spans.parts, seconds, backend, kinds))
 
     return after_chunk

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.backends.chunks import Chunk
 from mcgrad.noise.rows import Seeds
+from mcgrad.system.kind import Kinds, kinds_here
 from mcgrad.tasks.fold import Parts, total
 from mcgrad.tasks.remote import Remote
 
@@ -35,6 +36,8 @@ class RunState:
         Wall-clock time so far.
     backend : str
         Name of the backend.
+    kinds : tuple of Kind
+        Of the processes that averaged so far.
     """
 
     stop: int
@@ -42,6 +45,7 @@ class RunState:
     parts: Parts
     seconds: float
     backend: str
+    kinds: Kinds = ()
 
     @property
     def partial(self) -> Partial:
@@ -66,7 +70,7 @@ class RowState:
         Over these rows.
     row : RunState or None
         Of the next row, where some of its draws are done.
-    seconds, backend
+    seconds, backend, kinds
         As of a `RunState`.
     replicates : (int, int), optional
         Of a batch over points, how many replicates are done, and how many there are. All rows are then done in those;
@@ -80,6 +84,7 @@ class RowState:
     seconds: float
     backend: str
     replicates: tuple[int, int] | None = None
+    kinds: Kinds = ()
 
     @property
     def place(self) -> str:
@@ -169,6 +174,17 @@ class Call:
     def stop(self) -> int:
         """The end of the draws."""
         return self.first + self.n
+
+    def kinds(self, backend: str) -> Kinds:
+        """Return the kinds of the processes that have averaged so far, on backends whose names are joined by "+"."""
+        if self.remote is None and self.resume is None:
+            return kinds_here(backend)
+        elsewhere = self.remote.kinds if self.remote else ()
+        earlier = self.resume.kinds if self.resume else ()
+        names = backend.split("+")
+        return tuple(
+            sorted({*kinds_here(backend), *(kind for kind in (*elsewhere, *earlier) if kind.backend in names)})
+        )
 
     def drawn(self, state: State) -> int:
         """Return how many draws are done: with a `RowState` those of all rows together."""

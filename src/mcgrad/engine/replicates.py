@@ -25,6 +25,7 @@ from mcgrad.moments import Moments
 from mcgrad.noise.replicates import seeds_of_replicates
 from mcgrad.results.replicates import ReplicateMeans
 from mcgrad.results.row_moments import RowMoments
+from mcgrad.system.kind import Kinds
 
 NONE = np.zeros(0)
 
@@ -89,15 +90,15 @@ class MeansOfReplicates:
             rows = RowPartial(moments.counts, moments.means, moments.norms, found.nonfinite, *sums)
             self._kept.append((self.done, rows))
 
-    def state(self, seconds: float, backend: str) -> RowState | RowsOfShard:
+    def state(self, seconds: float, backend: str, kinds: Kinds) -> RowState | RowsOfShard:
         """Return the state of the run."""
         if self._part:
-            return RowsOfShard(self._part.start, self._part.stop, (*self._kept,), None, seconds, backend)
+            return RowsOfShard(self._part.start, self._part.stop, (*self._kept,), None, seconds, backend, kinds)
         assert self._rows is not None
         rows, totals = self._rows, self._totals
         sums = totals.mean, totals.norm, np.zeros_like(totals.mean)
         partial = RowPartial(rows.counts, rows.means, rows.norms, self._nonfinite, *sums)
-        return RowState(len(rows.counts), partial, None, seconds, backend, (self.done, self._count))
+        return RowState(len(rows.counts), partial, None, seconds, backend, (self.done, self._count), kinds)
 
     @property
     def finished(self) -> Finished:

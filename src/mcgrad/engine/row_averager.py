@@ -152,8 +152,7 @@ class RowAverager:
         if not is_long:
             load_rows(kernel, start, stop)
         with kernel.limits() if is_long else limits_of_rows(kernel, start, stop):
-            part = call.part if isinstance(call.part, PartOfRows) else None
-            whole = RowFold(len(numbers), self._empty, running.backend.name, resume, part)
+            whole = RowFold(len(numbers), self._empty, running.backend.name, call)
             (self._long_rows if is_long else self._rows)(kernel, values, numbers, call, whole)
             return RowAverage(whole.partial, whole.seconds, whole.backend)
 

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from mcgrad.backends.base import Array, RowPartial
-from mcgrad.engine.call import PartOfRows, RowState, RunState
-from mcgrad.engine.shard import RowsOfShard
+from mcgrad.engine.call import Call, PartOfRows, RowState, RunState
+from mcgrad.engine.shard import DrawsOfShard, RowsOfShard
 from mcgrad.moments import Float64Array
 
 
@@ -22,10 +22,8 @@ class RowFold:
     empty : RowPartial
         Of no row.
     backend : str
-    resume : RowState or RowsOfShard, optional
-        Of an earlier run.
-    part : PartOfRows, optional
-        Of a shard: then the partial of each range is kept, too.
+    call : Call, optional
+        With the state of an earlier run, if there is one; of a shard, the partial of each range is kept, too.
 
     Attributes
     ----------
@@ -40,9 +38,11 @@ class RowFold:
         rows: int,
         empty: RowPartial,
         backend: str,
-        resume: RowState | RowsOfShard | None = None,
-        part: PartOfRows | None = None,
+        call: Call | None = None,
     ) -> None:
+        resume, part = (call.resume, call.part) if call else (None, None)
+        assert not isinstance(resume, RunState | DrawsOfShard)
+        self._call, self._part = call, part if isinstance(part, PartOfRows) else None
         k, self._sums = empty.means.shape[1], len(empty.totals)
         self._counts, self._nonfinite = np.empty((2, rows), np.int64)
         # one piece of memory, as the C library keeps the largest that was freed: pages of a new one cost more than sums
@@ -51,7 +51,7 @@ class RowFold:
         self._added: tuple[Array, Array, Array] | None = None  # totals, variances and degrees
         self.rows, self.row, self.backend = 0, resume.row if resume else None, backend
         self._only: RowPartial | None = None
-        self._part, self._kept = part, list[tuple[int, RowPartial]]()
+        self._kept: list[tuple[int, RowPartial]] = []
         self._start = time.perf_counter() - (resume.seconds if resume else 0.0)
         if isinstance(resume, RowsOfShard):
             for stop, partial in resume.partials:
@@ -99,6 +99,7 @@ class RowFold:
 
     def state(self, row: RunState | None = None) -> RowState | RowsOfShard:
         """Return the state of the run, which does not change later; `row` is of the next row."""
-        if self._part:
-            return RowsOfShard(self._part.start, self._part.stop, (*self._kept,), row, self.seconds, self.backend)
-        return RowState(self.rows, self.partial, row, self.seconds, self.backend)
+        kinds, part = self._call.kinds(self.backend) if self._call else (), self._part
+        if part:
+            return RowsOfShard(part.start, part.stop, (*self._kept,), row, self.seconds, self.backend, kinds)
+        return RowState(self.rows, self.partial, row, self.seconds, self.backend, kinds=kinds)

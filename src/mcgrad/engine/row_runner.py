@@ -183,6 +183,7 @@ class RowRunner:
             total=together.total if together else None,
             differences=together.differences if together else None,
             replicates=self._replicates(call),
+            kinds=call.kinds(backend),
         )
 
     def _replicates(self, call: Call) -> Replicates | None:
@@ -256,7 +257,7 @@ class RowRunner:
             times += seconds
             backends.add(backend)
             if call.watch:
-                call.watch(means.state(times, backend))
+                call.watch(means.state(times, backend, call.kinds(backend)))
         return means.finished, times, "+".join(sorted(backends))
 
     def _check(

@@ -134,6 +134,7 @@ class Runner:
             control=control,
             tail=tail,
             replicates=replicates,
+            kinds=call.kinds(backend),
         )
 
     def _tail(self, values: Values, call: Call) -> float | Callable[[], float]:

@@ -30,7 +30,7 @@ from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
-from mcgrad.system.kind import kind_here
+from mcgrad.system.kind import Kinds, kind_here
 from mcgrad.tasks.remote import Remote, on
 
 
@@ -46,15 +46,27 @@ class Runs:
     group: int
 
     @contextmanager
-    def _remote(self, executor: Any, require_same: bool) -> Iterator[Remote | None]:
+    def _remote(self, executor: Any, require_same: bool, earlier: Kinds = ()) -> Iterator[Remote | None]:
         """Return a context in which calls use an executor.
+
+        Parameters
+        ----------
+        executor, require_same
+            As for a call.
+        earlier : tuple of Kind
+            Of the processes of an earlier run, which this one continues.
 
         Raises
         ------
         ParameterError
-            It is no executor, or the Estimator has an option by which it stays on a device here.
+            It is no executor, the Estimator has an option by which it stays on a device here, or the earlier run was of
+            another kind.
         """
         arguments.flag("require_same", require_same)
+        for kind in earlier if require_same else ():
+            if kind != kind_here(kind.backend):
+                given = f"True, to continue a run of another kind of process ({kind})"
+                raise ParameterError("require_same", given, f"False, or a run of this kind ({kind_here(kind.backend)})")
         for name, value, none in (("output", self._options.output, "host"), ("devices", self._options.devices, None)):
             if executor is not None and value != none:
                 given = f"one with {name}={shown(value)}"
@@ -145,7 +157,7 @@ class Runs:
         if resume is not None and not self.resumes(resume, n, first, rows):
             accepted = "a draw at which a chunk of this run ends, or a row at which a range of its rows does"
             raise ParameterError("resume", resume.place, accepted)
-        with self._remote(executor, require_same) as remote:
+        with self._remote(executor, require_same, resume.kinds if resume else ()) as remote:
             call = replace(call, remote=remote)
             if self._runner.rows:
                 return self._estimate_rows(self._runner.rows, call, rows)

@@ -16,6 +16,7 @@ from mcgrad.backends.base import RowPartial, Shift
 from mcgrad.backends.chunks import RADIX, Chunk, Chunks
 from mcgrad.engine.call import Call, PartOfDraws, PartOfRows, RunState
 from mcgrad.errors import ParameterError, shown
+from mcgrad.system.kind import Kinds
 from mcgrad.tasks.fold import Parts, Piece
 
 MOST_SHARDS = 1_000_000
@@ -123,6 +124,8 @@ class DrawsOfShard:
     seconds : float
         Wall-clock time so far.
     backend : str
+    kinds : tuple of Kind
+        Of the processes that averaged so far.
     """
 
     start: int
@@ -134,6 +137,7 @@ class DrawsOfShard:
     parts: Parts
     seconds: float
     backend: str
+    kinds: Kinds = ()
 
     @property
     def place(self) -> str:
@@ -157,6 +161,8 @@ class RowsOfShard:
     seconds : float
         Wall-clock time so far.
     backend : str
+    kinds : tuple of Kind
+        Of the processes that averaged so far.
     """
 
     start: int
@@ -165,6 +171,7 @@ class RowsOfShard:
     row: RunState | None
     seconds: float
     backend: str
+    kinds: Kinds = ()
 
     def of(self, part: PartOfDraws | PartOfRows | None) -> bool:
         """Return whether the state is of a part of a call."""

@@ -148,7 +148,7 @@ class Stops(Runs):
         looks = self.looks(rule, seed, rows=rows)
         if resume is not None and not self.resumes_until(resume, looks, rows):
             raise ParameterError("resume", resume.place, "a look, or a draw at which a chunk of the next range ends")
-        with self._remote(executor, require_same) as remote:
+        with self._remote(executor, require_same, resume.kinds if resume else ()) as remote:
             over = self._over(looks.range_after(0), rows, remote=remote)
             return until(over, looks, self._varies, watch, resume)
 

@@ -19,6 +19,7 @@ from mcgrad.errors import ToleranceWarning, user_level
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.stopping import DRAWS, NONFINITE, REACHED, SECONDS, Stopping, StoppingRule
+from mcgrad.system.kind import Kinds
 
 Found: TypeAlias = Estimate | BatchEstimate
 
@@ -48,6 +49,12 @@ class UntilState:
     def seconds(self) -> float:
         """Wall-clock time of the draws so far."""
         return (self.found.seconds if self.found else 0.0) + (self.state.seconds if self.state else 0.0)
+
+    @property
+    def kinds(self) -> Kinds:
+        """Of the processes that averaged so far."""
+        found, state = self.found, self.state
+        return tuple(sorted({*(found.kinds if found else ()), *(state.kinds if state else ())}))
 
     @property
     def backend(self) -> str:

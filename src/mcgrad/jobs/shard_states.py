@@ -29,6 +29,7 @@ INTEGERS, BY_ROW, SUMS = ("counts", "nonfinite"), ("means", "norms"), ("totals",
 def to_fields(state: ShardState) -> dict[str, Any]:
     """Return the fields of a state."""
     common = {"backend": state.backend, "seconds": state.seconds, "start": state.start, "stop": state.stop}
+    common |= record.of_kinds(state.kinds)
     if isinstance(state, DrawsOfShard):
         partials = [piece.partial for piece in state.pieces]
         arrays: dict[str, Any] = {
@@ -108,7 +109,8 @@ def from_fields(fields: Mapping[str, Any], n: int, dtype: str) -> ShardState:
     if not isinstance(row, Mapping | None):
         raise ParameterError("row", shown(row), "null, or an object with the state of the next row")
     of_row = None if row is None else parts.run_state(row, n, dtype, seconds, backend)
-    return RowsOfShard(start, stop, partials, of_row, seconds, backend)
+    kinds = record.kinds(fields.get("kinds", []))
+    return RowsOfShard(start, stop, partials, of_row, seconds, backend, kinds)
 
 
 def _of_draws(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, backend: str) -> DrawsOfShard:
@@ -128,7 +130,8 @@ def _of_draws(fields: Mapping[str, Any], n: int, dtype: str, seconds: float, bac
     merged = parts.from_fields(fields.get("parts"), stop, empty=True)
     size = len(merged[-1].moments.mean) if merged and merged[-1] else means.shape[1]
     shift = parts.shift(fields.get("shift"), size, dtype)
-    return DrawsOfShard(start, stop, done, _cut(fields.get("cut"), n), shift, pieces, merged, seconds, backend)
+    cut, kinds = _cut(fields.get("cut"), n), record.kinds(fields.get("kinds", []))
+    return DrawsOfShard(start, stop, done, cut, shift, pieces, merged, seconds, backend, kinds)
 
 
 def _cut(given: Any, n: int) -> Chunks | None:

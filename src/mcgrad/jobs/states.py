@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mcgrad.backends.base import RowPartial
@@ -36,7 +37,7 @@ def to_fields(state: AnyState) -> dict[str, Any]:
             "found": None if state.found is None else state.found.to_dict(),
             "state": None if state.state is None else to_fields(state.state),
         }
-    common = {"backend": state.backend, "seconds": state.seconds}
+    common = {"backend": state.backend, "seconds": state.seconds, **record.of_kinds(state.kinds)}
     if isinstance(state, RunState):
         return {"format": OF_DRAWS, **common, **parts.of_run(state)}
     partial = state.partial
@@ -104,7 +105,8 @@ def _one_part(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
     if fields.get("format") == OF_DRAWS:
-        return parts.run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
+        state = parts.run_state(fields, n, dtype, record.seconds(fields.get("seconds")), fields.get("backend"))
+        return replace(state, kinds=record.kinds(fields.get("kinds", [])))
     done = record.integer("done", fields.get("done"), 0, rows)
     seconds, backend = record.seconds(fields.get("seconds")), record.word("backend", fields.get("backend"))
     given = fields.get("partial")
@@ -127,7 +129,8 @@ def _state(fields: Mapping[str, Any], n: int, rows: int, dtype: str) -> State:
         if done == rows or not isinstance(row, Mapping):
             raise ParameterError("row", shown(row), "null, or an object with the state of the next row")
         row = parts.run_state(row, n, dtype, seconds, backend)
-    return RowState(done, partial, row, seconds, backend, _replicates(fields.get(DONE)))
+    kinds = record.kinds(fields.get("kinds", []))
+    return RowState(done, partial, row, seconds, backend, _replicates(fields.get(DONE)), kinds)
 
 
 def _replicates(given: Any) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value, joined
-from mcgrad.results.format import origin, run, shapes_line, stopping_lines
+from mcgrad.results.format import kinds_lines, origin, run, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import pairs
 from mcgrad.results.ranges import Ranges
@@ -29,6 +29,7 @@ from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.weights import of_weights
+from mcgrad.system.kind import Kinds
 
 
 class Difference(NamedTuple):
@@ -90,7 +91,7 @@ class BatchEstimate(Result):
         With common noise, of the differences of values between pairs of rows.
     replicates : Replicates or None
         With ``sampler="sobol"``, over which replicates the moments are: of the means of each over its points.
-    omitted, dtype, backend, seed, seconds, method, choice, group, antithetic, problem, stopping
+    omitted, dtype, backend, seed, seconds, method, choice, group, antithetic, problem, stopping, kinds
         As of an `Estimate`.
     """
 
@@ -117,6 +118,7 @@ class BatchEstimate(Result):
     differences: Moments | None = None
     stopping: Stopping | None = None
     replicates: Replicates | None = None
+    kinds: Kinds = ()
 
     # Results
 
@@ -387,6 +389,7 @@ class BatchEstimate(Result):
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *how, *stopping_lines(self.stopping)]
+        lines += kinds_lines(self.kinds)
         lines += [self.replicates.line(self.n)] if self.replicates else []
         values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
         grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]

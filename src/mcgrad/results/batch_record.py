@@ -34,7 +34,7 @@ FIELDS = frozenset({
     "moments", "total", "differences",
 })  # fmt: skip
 LATER = frozenset(
-    {DIGEST, "stopping", "antithetic", ESS, record.REPLICATES, *RESULTS, *record.OF_ARRAYS}
+    {DIGEST, "stopping", "antithetic", "kinds", ESS, record.REPLICATES, *RESULTS, *record.OF_ARRAYS}
 )  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
@@ -63,6 +63,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "shared": {path: list(shape) for path, shape in est.shared.items()},
         **record.of_components(est.components),
         **record.of_stopping(est.stopping),
+        **record.of_kinds(est.kinds),
         **({ESS: listed(est.effective_sample_size)} if est.components.weighted and not many else {}),
         "moments": {
             "counts": array(moments.counts),
@@ -127,6 +128,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "group": group,
         "stopping": Stopping.of_fields(fields.get("stopping")),
         "antithetic": record.pairs(fields, group),
+        "kinds": record.kinds(fields.get("kinds", [])),
         **{name: _moments(name, fields[name], size) for name, size in together.items()},
         "replicates": of_fields(fields[record.REPLICATES]) if record.REPLICATES in fields else None,
     }

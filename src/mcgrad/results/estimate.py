@@ -25,6 +25,7 @@ from mcgrad.results.covariance import matrix, matrix_of_replicates
 from mcgrad.results.flat import flat_gradient, flat_value, joined
 from mcgrad.results.format import (
     few_lines,
+    kinds_lines,
     lines,
     nonfinite_lines,
     origin,
@@ -41,6 +42,7 @@ from mcgrad.results.result import Result
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
 from mcgrad.results.weights import of_weights
+from mcgrad.system.kind import Kinds
 from mcgrad.system.printable import line
 
 
@@ -111,6 +113,9 @@ class Estimate(Result):
     stopping : Stopping or None
         Of `Estimator.until`, how the run ended: ``est.stopping.reached`` says whether the error is within the
         tolerance. None for other runs, and once estimates are merged.
+    kinds : tuple of Kind
+        Of the processes that averaged the draws: processors, versions, backends. Last digits may differ between two
+        kinds. Empty in results of earlier versions.
     tail : float or callable
         Pareto k of draws that are weighted, or a function that works it out when it is needed.
     """
@@ -134,6 +139,7 @@ class Estimate(Result):
     control: Controlled | None = None
     tail: float | Callable[[], float] = math.nan
     replicates: ReplicateMeans | None = None
+    kinds: Kinds = ()
 
     def __post_init__(self) -> None:
         if self.device:
@@ -354,6 +360,7 @@ class Estimate(Result):
             "shapes": {path: list(shape) for path, shape in self.components.shapes.items()},
             **record.of_components(self.components),
             **record.of_stopping(self.stopping),
+            **record.of_kinds(self.kinds),
             **({"control": self.control.to_dict()} if self.control else {}),
             **({name: getattr(self, name) for name in record.OF_WEIGHTS} if self.components.weighted else {}),
             "moments": record.of_moments(self.moments),
@@ -389,4 +396,4 @@ class Estimate(Result):
             how = [*how, weights_line(self.effective_sample_size, self.n, self.pareto_k)]
         few = [self.replicates.line(self.n)] if self.replicates else few_lines(self.moments.count, self.group)
         odd = nonfinite_lines(self.nonfinite, self.n // self.group, self.omitted, self.moments.count)
-        return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *few, *odd])
+        return "\n".join([*table, "", foot, *how, *stopping_lines(self.stopping), *kinds_lines(self.kinds), *few, *odd])

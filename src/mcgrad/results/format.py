@@ -11,6 +11,7 @@ from mcgrad.results.components import Components
 from mcgrad.results.interval import quantile, relative_error
 from mcgrad.results.pareto import INFINITE
 from mcgrad.results.stopping import Stopping
+from mcgrad.system.kind import Kinds
 from mcgrad.system.printable import line
 
 MOST_LINES, EDGE = 24, 10  # a table has at most so many lines; a longer one shows so many at either end
@@ -87,6 +88,16 @@ def origin(method: str | Mapping[str, str], choice: str, group: int, antithetic:
     if antithetic:
         groups = ", in antithetic pairs" + (f" of {group // 2} draws each" if group > 2 else "")
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
+
+
+def kinds_lines(kinds: Kinds) -> list[str]:
+    """Return lines on the kinds of the processes, where there are several."""
+    if len(kinds) < 2:
+        return []
+    return [
+        line("by processes of several kinds, between which last digits may differ:"),
+        *(line(f"  {kind}") for kind in kinds),
+    ]
 
 
 def stopping_lines(stopping: Stopping | None) -> list[str]:

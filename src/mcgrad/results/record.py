@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, fields as dataclass_fields
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,17 @@ from mcgrad.results.control import of_fields
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, loads, verify_digest
+from mcgrad.system.kind import Kind, Kinds
 
 FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
-OF_ARRAYS = ("value_shapes", "contracted", "covariance", "weighted")  # only where components are not of one number
+OF_ARRAYS: tuple[str, ...] = ("value_shapes", "contracted", "covariance", "weighted")  # only of several numbers
 OF_WEIGHTS = ("effective_sample_size", "pareto_k")  # only in results with a proposal
 REPLICATES = "replicates"  # only in results over replicates of a point set, of whose means the moments are
-LATER = frozenset(
-    {"method", "choice", "group", "digest", "stopping", "antithetic", "control", REPLICATES, *OF_ARRAYS, *OF_WEIGHTS}
-)  # which the first results did not have
+LATER = frozenset({
+    "method", "choice", "group", "digest", "stopping", "antithetic", "control", "kinds", REPLICATES, *OF_ARRAYS,
+    *OF_WEIGHTS,
+})  # fmt: skip  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
 )
@@ -106,6 +109,7 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
         "stopping": Stopping.of_fields(fields.get("stopping")),
         "antithetic": pairs(fields, group),
         "tail": number("pareto_k", fields.get("pareto_k", "nan")),
+        "kinds": kinds(fields.get("kinds", [])),
     }
     if DIGEST in fields:
         verify_digest("", fields)
@@ -115,6 +119,26 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
 def of_stopping(stopping: Stopping | None) -> dict[str, Any]:
     """Return how a run ended as fields; nothing for a run of so many draws as it was asked for."""
     return {} if stopping is None else {"stopping": stopping.to_fields()}
+
+
+def of_kinds(kinds: Kinds) -> dict[str, Any]:
+    """Return as fields of what kinds the processes were; nothing where that is not known."""
+    return {"kinds": [asdict(kind) for kind in kinds]} if kinds else {}
+
+
+def kinds(given: Any) -> Kinds:
+    """Return of what kinds the processes were."""
+    names = [each.name for each in dataclass_fields(Kind)]
+    if not isinstance(given, list):
+        raise ParameterError("kinds", shown(given), "a list of objects")
+    for each in given:
+        if (
+            not isinstance(each, Mapping)
+            or set(each) != set(names)
+            or not all(isinstance(x, str) for x in each.values())
+        ):
+            raise ParameterError("kinds", shown(each), f"an object with strings {', '.join(names)}")
+    return tuple(Kind(**each) for each in given)
 
 
 def of_pairs(antithetic: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mcgrad.results.ratio import Part, Whole
 from mcgrad.results.record import parsed
 from mcgrad.results.stopping import LOOKS, Stopping
 from mcgrad.results.strict_json import dumps, signed
+from mcgrad.system.kind import Kinds
 
 
 class Result:
@@ -41,6 +42,7 @@ class Result:
     group: int
     stopping: Stopping | None
     antithetic: bool
+    kinds: Kinds
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)} | {"problem": self.fingerprint}  # type: ignore[arg-type]
@@ -231,6 +233,7 @@ class Result:
                 "seconds": early.seconds + late.seconds,
                 "problem": early.fingerprint,
                 "stopping": None,
+                "kinds": tuple(sorted({*early.kinds, *late.kinds})),
             },
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from typing import TypeAlias
 
 from mcgrad import __version__
 from mcgrad.system.machine import processor, processor_features, version
@@ -37,6 +38,15 @@ class Kind:
         features = f" ({self.features})" if self.features else ""
         versions = f"mcgrad {self.mcgrad}, numba {self.numba}, numpy {self.numpy}"
         return f"{self.processor}{features}, {versions}, backend {self.backend}"
+
+
+Kinds: TypeAlias = tuple[Kind, ...]
+
+
+@cache
+def kinds_here(backends: str) -> Kinds:
+    """Return the kinds of this process on backends whose names are joined by "+"."""
+    return tuple(map(kind_here, backends.split("+")))
 
 
 @cache

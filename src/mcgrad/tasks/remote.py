@@ -18,7 +18,7 @@ from mcgrad.errors import ExecutorError
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import FIXED, Values
 from mcgrad.noise.rows import Seeds
-from mcgrad.system.kind import Kind, kind_here
+from mcgrad.system.kind import Kind, Kinds, kind_here
 from mcgrad.tasks.adapter import Adapter, adapter_of
 from mcgrad.tasks.content import PLAIN, SMALL, Content, to_bytes, with_program
 from mcgrad.tasks.cutting import TasksOfDraws, TasksOfRows
@@ -148,11 +148,10 @@ class Remote:
             )
         self._kinds[done.kind] = done.worker
 
-    def taken_kinds(self) -> set[Kind]:
-        """Return the kinds of workers whose results were taken since the last call of this method."""
-        found = set(self._kinds)
-        self._kinds.clear()
-        return found
+    @property
+    def kinds(self) -> Kinds:
+        """The kinds of the workers whose results were taken."""
+        return (*self._kinds,)
 
 
 def _same(last: Work, work: Work) -> bool:
