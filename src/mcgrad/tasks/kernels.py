@@ -1,17 +1,17 @@
 """The payloads of this process, with their kernels, compiled and bound: the least recently used go first.
 
 Several threads may work out tasks at once. A kernel is made once for each Program, functions and backend, a bound
-kernel once for each run.
+kernel once for each n and values of inputs.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
 
-from mcgrad.backends.base import Kernel
+from mcgrad.backends.base import Bound, Kernel
 from mcgrad.backends.registry import backends, find
 from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
@@ -20,7 +20,7 @@ from mcgrad.tasks.content import Content, from_bytes, program_of
 
 BYTES = 1 << 31  # of payloads that are kept
 KERNELS = 32
-RUNS = 8  # of a payload, that are kept bound
+BOUND = 2  # kernels of a payload that are kept bound: each may hold a copy of its data
 
 
 def worker() -> str:
@@ -38,16 +38,17 @@ class Held:
     Attributes
     ----------
     content : Content
+        Without the values.
     values : dict of Input to array
         Of the inputs that all runs share.
-    runs : MadeOnce
-        Bound kernels, and whatever else runs keep, by the bytes of the run.
+    bound : MadeOnce
+        Bound kernels, by the number of draws of the run, which chooses the kernel, and the bytes of its values.
     """
 
     def __init__(self, content: bytes) -> None:
-        self.content, self.size = Content.from_bytes(content), len(content)
-        self.values = from_bytes(self.content.fixed)
-        self.runs: MadeOnce[bytes, Any] = MadeOnce(RUNS)
+        whole, self.size = Content.from_bytes(content), len(content)
+        self.content, self.values = replace(whole, fixed=b""), from_bytes(whole.fixed)
+        self.bound: MadeOnce[tuple[int, bytes], Bound] = MadeOnce(BOUND)
         parts = self.content.program, self.content.functions, self.content.backend.encode()
         self._key = b"".join(blake2b(part, digest_size=16).digest() for part in parts)
 

@@ -63,7 +63,7 @@ class RunOfDraws:
     def ready(self, held: Held, task: Task) -> Average:
         """Return what averages over the chunks of a task."""
         kernel = loaded(held.kernel[1], self.n)
-        bound = held.runs.get(task.run, lambda: self._bound(held, kernel))
+        bound = held.bound.get((self.n, self.values), lambda: self._bound(held, kernel))
 
         def partial(chunk: Chunk) -> Partial:
             return cast(Bound, bound).partial(self.shift, self.seed, *chunk, held.content.omit)
