@@ -138,6 +138,7 @@ def _explain(files: Sequence[str], overrides: dict[str, Any]) -> int:
 def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     from mcgrad.cli.batch import run_jobs
     from mcgrad.cli.board import COMPLETE, DONE, FAILED
+    from mcgrad.cli.executors import executor_of
     from mcgrad.cli.run import Settings
     from mcgrad.engine.shard import Shard
     from mcgrad.jobs.jobfile import read
@@ -147,8 +148,13 @@ def _run(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
         raise ParameterError("--checkpoint", repr(every), "seconds, 0 or more")
     progress = sys.stderr.isatty() if args.progress is None else args.progress
     shard = None if args.shard is None else Shard.given("--shard", args.shard)
-    settings = Settings(progress, args.verify, args.out, args.resume, every, args.force, shard)
-    outcomes = run_jobs([entry for file in args.jobs for entry in read(file, overrides)], settings)
+    if shard and (args.workers is not None or args.scheduler is not None):
+        option = "--scheduler" if args.workers is None else "--workers"
+        raise ParameterError("--shard", f"{shard}, and {option}", "one of the two: a shard runs in threads")
+    entries = [entry for file in args.jobs for entry in read(file, overrides)]
+    with executor_of(args.workers, args.scheduler, args.require_same) as workers:
+        settings = Settings(progress, args.verify, args.out, args.resume, every, args.force, shard, workers)
+        outcomes = run_jobs(entries, settings)
     states = {outcome.state for outcome in outcomes}
     if states == {FAILED}:
         return REFUSED
@@ -197,6 +203,18 @@ def parser() -> argparse.ArgumentParser:
         help="show a line and a bar for each job; by default where standard error is a terminal",
     )
     run.add_argument("--out", metavar="DIR", help="folder for all results, instead of the jobs' own")
+    run.add_argument(
+        "--workers",
+        type=_number,
+        metavar="N",
+        help="run each job on N worker processes of this machine, which are started again where one is killed",
+    )
+    run.add_argument("--scheduler", metavar="ADDRESS", help="run each job on the workers of a Dask scheduler")
+    run.add_argument(
+        "--require-same",
+        action="store_true",
+        help="refuse workers with another processor or other versions than this process",
+    )
     run.add_argument(
         "--shard",
         metavar="K/N",

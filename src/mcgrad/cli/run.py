@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mcgrad.cli.board import COMPLETE, DONE, ELSEWHERE, OFF
+from mcgrad.cli.executors import Workers
 from mcgrad.cli.prepare import Complete, Ready
 from mcgrad.cli.standard_streams import lost
 from mcgrad.engine.estimator import Estimator
@@ -58,6 +59,8 @@ class Settings:
         Whether to overwrite files that mcgrad did not write.
     shard : Shard or None
         Which part of each run is worked out, if not all.
+    workers : Workers or None
+        What runs the jobs, if not the threads of this process.
     """
 
     progress: bool = False
@@ -67,6 +70,7 @@ class Settings:
     every: float = 2.0
     force: bool = False
     shard: Shard | None = None
+    workers: Workers | None = None
 
 
 def run_job(ready: Ready, settings: Settings, report: Report, say: Say, warn: Warn) -> tuple[str, str]:
@@ -93,9 +97,10 @@ def run_job(ready: Ready, settings: Settings, report: Report, say: Say, warn: Wa
     folder_for(job.out, job.location.key("out"))
     with locked(job.out, job.location.key("out"), warn):
         threads = f"{estimator.threads} thread{'s' * (estimator.threads > 1)}"
+        where = settings.workers.describe() if settings.workers else threads
         say(f"{job.name}: {job.location.file}", style="bold")
         say(
-            f"{estimator.backend}, {threads}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
+            f"{estimator.backend}, {where}, {estimator.dtype}, compiled or loaded in {duration(ready.seconds)}",
             style="dim",
         )
         if ready.note:
@@ -146,14 +151,16 @@ def _estimated(
     job = ready.job
     writer = CheckpointWriter(path_for(job.out), ready.identity, settings.every, warn)
 
+    workers = [f"{len(settings.workers)} workers"] if settings.workers else []
+
     def watch(so_far: AnyState) -> None:
         accuracy = so_far.accuracy if isinstance(so_far, UntilState) else None
-        note = f"error {accuracy.error:.2g}, tolerance {accuracy.tolerance:.2g}" if accuracy else ""
-        report(ready.identity.drawn(so_far), ready.identity.expected(so_far), note)
+        error = [f"error {accuracy.error:.2g}, tolerance {accuracy.tolerance:.2g}"] if accuracy else []
+        report(ready.identity.drawn(so_far), ready.identity.expected(so_far), ", ".join([*error, *workers]))
         writer(so_far)
 
     try:
-        output = _output(ready, watch)
+        output = _output(ready, watch, settings.workers)
         try:
             say(output.text)  # before writing the files, which may fail
         finally:
@@ -183,10 +190,11 @@ class _Output(NamedTuple):
     to_json: Callable[[], str]
 
 
-def _output(ready: Ready, watch: Callable[[AnyState], None]) -> _Output:
+def _output(ready: Ready, watch: Callable[[AnyState], None], workers: Workers | None) -> _Output:
     job, identity = ready.job, ready.identity
     if job.shard is None:
-        whole = job.run(ready.estimator, watch, ready.resume)
+        executor = {"executor": workers.executor, "require_same": workers.require_same} if workers else {}
+        whole = job.run(ready.estimator, watch, ready.resume, **executor)
         return _Output(whole, str(whole), partial(save, whole), whole.to_json)
     run = job.run_shard(ready.estimator, job.shard, watch, ready.resume)
     state, part = run.state, f"Shard {job.shard.number} of {job.shard.count}"

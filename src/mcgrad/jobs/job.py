@@ -106,16 +106,22 @@ class Job:
             return Estimator.of(self.request.change(backend=backend or self.options.backend))
 
     def run(
-        self, estimator: Estimator, watch: Callable[[Any], None], resume: AnyState | None
+        self,
+        estimator: Estimator,
+        watch: Callable[[Any], None],
+        resume: AnyState | None,
+        executor: Any = None,
+        require_same: bool = False,
     ) -> Estimate | BatchEstimate:
         """Run the job; parameters are as for `Estimator.run` and `Estimator.run_until`."""
+        where = {"rows": self.rows, "executor": executor, "require_same": require_same}
         assert not isinstance(resume, DrawsOfShard | RowsOfShard)
         if self.until is None:
             assert self.n is not None
             assert not isinstance(resume, UntilState)
-            return estimator.run(self.n, self.seed, rows=self.rows, watch=watch, resume=resume)
+            return estimator.run(self.n, self.seed, watch=watch, resume=resume, **where)
         assert not isinstance(resume, State)
-        return estimator.run_until(self.until, self.seed, rows=self.rows, watch=watch, resume=resume)
+        return estimator.run_until(self.until, self.seed, watch=watch, resume=resume, **where)
 
     def run_shard(
         self, estimator: Estimator, shard: Shard, watch: Callable[[Any], None], resume: AnyState | None
