@@ -30,6 +30,7 @@ from mcgrad.results.ratio import Ratio as Ratio, ratio as ratio
 from mcgrad.results.stopping import Stopping as Stopping, StoppingRule as StoppingRule
 from mcgrad.torch.integrand import from_torch as from_torch
 from mcgrad.trace.at import at as at
+from mcgrad.trace.loops import scan as scan
 from mcgrad.validate.comparison import Comparison as Comparison, compare as compare
 from mcgrad.validate.verification import Verification as Verification, verify as verify
 

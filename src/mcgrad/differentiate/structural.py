@@ -150,6 +150,8 @@ def _take_reverse(ct: Var, var: Var) -> list[Var]:
     if places.size == x.size and np.array_equal(np.sort(places), np.arange(x.size)):  # each element once
         return [take(reshape(ct, (x.size,)), np.argsort(places).reshape(x.shape))]
     return [scatter_add(ct, index, x.shape)]
+
+
 def _part_reverse(ct: Var, var: Var) -> list[Var]:
     start, (size,) = var.attrs.start, var.args[0].shape
     return [pad(reshape(ct, (var.size,)), [(start, size - start - var.size, 0)])]

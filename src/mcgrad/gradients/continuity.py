@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import to_host
-from mcgrad.ir.build import broadcast, const, rebuild
+from mcgrad.ir.build import broadcast, concatenate, const, rebuild, reshape
 from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Var, toposort, with_bodies
 from mcgrad.ir.rewrite import Sharing, rewrite, substitute
 from mcgrad.ir.spaces import Values
 
+Array = npt.NDArray[Any]
+Leaves = Mapping[Var, Array]
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
+STEPS = 8  # of a loop, in which
 DRAWS = 16  # at which the two sides of a comparison are compared
 
 
@@ -33,10 +36,19 @@ def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
     One of the numbers takes the place of the other in the whole root, and the comparison is once true and once false.
     Both are evaluated for some noise. Where an equality finds the largest or smallest element, as `z == np.max(z)`
     does, all elements are the same, and it holds for the first and then for the second. A root that has the number in
-    another form, as the square of what is compared, is taken to jump.
+    another form, as the square of what is compared, is taken to jump. In a loop the root is what a step gives, at the
+    values that the first steps have.
     """
     if comparison.op not in (*ORDERS, *EQUALITIES):
         return False
+    return _is_continuous(root, comparison, _leaves([root], values))
+
+
+def _is_continuous(root: Var, comparison: Var, leaves: Leaves) -> bool:
+    order = list(toposort([root]))
+    if comparison not in order:
+        inner = [var for var in order if var.op == "loop" and comparison in with_bodies(var.attrs.body.equations)]
+        return all(_is_continuous(_joined(var.attrs.body.results), comparison, _in_steps(var, leaves)) for var in inner)
     shared = _shared(root)
     sides = [_inner(shared[arg]) for arg in comparison.args]
     answers = _answers(comparison)
@@ -52,7 +64,7 @@ def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
         both = []
         for answer in answers:
             both += substitute([shared[root]], {**place, shared[comparison]: const(answer)})
-        if _agree(both, values):
+        if _agree(both, leaves):
             return True
     return False
 
@@ -71,19 +83,44 @@ def _shared(root: Var) -> dict[Var, Var]:
     return rewrite([root], lambda var, args: share(rebuild(var, args)))
 
 
-def _agree(roots: Sequence[Var], values: Values) -> bool:
+def _agree(roots: Sequence[Var], leaves: Leaves) -> bool:
     """Whether two Vars have the same finite values."""
-    interpreter, rng = Interpreter(roots), np.random.default_rng(0)
-    leaves: dict[Var, npt.NDArray[Any]] = {}
-    for var in interpreter.inputs:
+    one, other = Interpreter(roots)(leaves)
+    with np.errstate(all="ignore"):
+        return bool(np.all(np.abs(one - other) <= 1e-9 * (np.abs(one) + np.abs(other))))
+
+
+def _leaves(roots: Sequence[Var], values: Values) -> dict[Var, Array]:
+    """Values of the inputs, and some noise."""
+    rng = np.random.default_rng(0)
+    leaves: dict[Var, Array] = {}
+    for var in Interpreter(roots).inputs:
         shape = (*var.shape, DRAWS)
         if var.op == "noise":
             leaves[var] = rng.standard_normal(shape) if var.attrs.law == "normal" else rng.uniform(size=shape)
         else:
             leaves[var] = np.asarray(to_host(values[var.attrs]), np.float64)[..., None]
-    one, other = interpreter(leaves)
-    with np.errstate(all="ignore"):
-        return bool(np.all(np.abs(one - other) <= 1e-9 * (np.abs(one) + np.abs(other))))
+    return leaves
+
+
+def _in_steps(loop: Var, leaves: Leaves) -> dict[Var, Array]:
+    """Values of the arguments of a loop's body, in the first steps: each with the draws of all these steps."""
+    attrs, body = loop.attrs, loop.attrs.body
+    carries, last = attrs.carries, attrs.carries + attrs.scanned
+    args = Interpreter(loop.args)(leaves)
+    carried, one_step = args[:carries], Interpreter(body.results, body.params)
+    order = range(attrs.length)[::-1] if attrs.reverse else range(attrs.length)
+    seen: list[list[Array]] = []
+    for t in order[:STEPS]:
+        given = [*carried, *(arg[t] for arg in args[carries:last]), *args[last:]]
+        seen.append([np.broadcast_to(x, (*x.shape[:-1], DRAWS)) for x in given])
+        carried = one_step(dict(zip(body.params, given, strict=True)))[:carries]
+    return {param: np.concatenate(each, -1) for param, *each in zip(body.params, *seen, strict=True)}
+
+
+def _joined(results: Sequence[Var]) -> Var:
+    """All numbers of some Vars, in one vector."""
+    return concatenate([reshape(x, (x.size,)) for x in results], 0)
 
 
 def _inner(var: Var) -> Var:

@@ -14,7 +14,7 @@ from mcgrad.errors import JumpWarning, ParameterError
 from mcgrad.gradients.continuity import is_continuous
 from mcgrad.gradients.jumps import flat_between, reaches
 from mcgrad.gradients.problem import Problem
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Var, toposort, with_bodies
 
 _warns: ContextVar[bool] = ContextVar("warns", default=True)
 _warned: dict[Any, Any] = {}  # the registry by which Python shows a warning once for each line
@@ -114,7 +114,7 @@ def _jumps(problem: Problem, root: Var, path: str) -> list[Var]:
         flat = flat_between(param, list(tree.flatten(problem.z).values()))
     else:
         flat = flat_between(param, [root])
-    read = set(toposort([root]))  # the entropy or the divergence that it is may read no draw
+    read = set(with_bodies(toposort([root])))  # the entropy or the divergence that it is may read no draw
     own = [var for var in flat if var in read and var in problem.lines]
     return [var for var in own if not is_continuous(root, var, problem.values)]
 

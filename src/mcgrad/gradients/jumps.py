@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mcgrad.differentiate.elementwise import has_derivatives
 from mcgrad.ir.build import apply
@@ -17,32 +17,66 @@ CHOOSING = ("max", "min", "maximum", "minimum")  # what equals its arguments whe
 def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
     """Whether a root depends on the source; with `smoothly`, along a way that has a derivative."""
     reached = {source}
-    for var in toposort(roots):
-        follows = has_derivatives(var) if smoothly else [True] * len(var.args)
-        if any(arg in reached and here for arg, here in zip(var.args, follows, strict=True)):
-            reached.add(var)
+    _spread(toposort(roots), reached, has_derivatives if smoothly else _all_arguments)
     return any(root in reached for root in roots)
 
 
 def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[Var]:
-    """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs.
+    """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs, in loops, too.
 
     With `drawn`, those where draws decide: `floor(k)` jumps at single values of k, and has the derivative zero at all
     others, as the expectation has. What `stop` and `implicit` hold fixed does not count: a sampler may jump, and the
     derivative of its distribution function is that of the draw.
     """
-    reached, found = {source}, []
-    for var in _followed(roots):
-        on = [arg in reached for arg in var.args]
-        if any(on):
+    reached, followed = {source}, _followed(roots)
+    _spread(followed, reached, _all_arguments)
+    return [
+        var
+        for var in followed
+        if (var.by_draw or not drawn) and any(arg in reached and _is_flat(var, i) for i, arg in enumerate(var.args))
+    ]
+
+
+def _all_arguments(var: Var) -> list[bool]:
+    return [True] * len(var.args)
+
+
+def _spread(order: Iterable[Var], reached: set[Var], follows: Callable[[Var], list[bool]]) -> None:
+    """Add what depends on what is reached, of Vars in order and of those in the bodies of loops."""
+    for var in order:
+        if var.op == "loop":
+            body, carries = var.attrs.body, var.attrs.carries
+            reached.update(param for param, arg in zip(body.params, var.args, strict=True) if arg in reached)
+            while True:
+                _spread(body.equations, reached, follows)
+                more = {
+                    body.params[i] for i, result in enumerate(body.results[:carries]) if result in reached
+                } - reached
+                if not more:
+                    break
+                reached |= more
+            if not reached.isdisjoint(body.results):
+                reached.add(var)
+        elif var.op == "part" and var.args[0].op == "loop":
+            if not reached.isdisjoint(_read_by(var)):
+                reached.add(var)
+        elif any(arg in reached and here for arg, here in zip(var.args, follows(var), strict=True)):
             reached.add(var)
-            if (var.by_draw or not drawn) and any(_is_flat(var, i) for i, here in enumerate(on) if here):
-                found.append(var)
-    return found
+
+
+def _read_by(part: Var) -> list[Var]:
+    """The results of the body of a loop of which a part has elements."""
+    (loop,), low, high = part.args, part.attrs.start, part.attrs.start + part.size
+    starts = [start for start, _ in loop.attrs.places()]
+    ends = [*starts[1:], loop.size]
+    return [x for x, a, b in zip(loop.attrs.body.results, starts, ends, strict=True) if a < high and low < b]
 
 
 def _followed(roots: Sequence[Var]) -> list[Var]:
-    """Return the Vars that roots depend on, in order, but for those behind what is held fixed."""
+    """Return the Vars that roots depend on, in order, but for those behind what is held fixed.
+
+    After the arguments of a loop come the Vars in its body, then the loop.
+    """
     order = list(toposort(roots))
     followed = set(roots)
     for var in reversed(order):
@@ -50,13 +84,22 @@ def _followed(roots: Sequence[Var]) -> list[Var]:
             followed.update(var.args)
         elif var in followed:
             followed.update(var.args[1:])
-    return [var for var in order if var in followed]
+    found: list[Var] = []
+    for var in order:
+        if var in followed:
+            found += [*(_followed(var.attrs.body.results) if var.op == "loop" else ()), var]
+    return found
 
 
 def flat_arguments(root: Var, source: Var) -> list[Var]:
-    """Return the random numbers that decide jumps of a root: where one of them crosses zero, or a whole number."""
-    found = []
+    """Return the random numbers that decide jumps of a root: where one of them crosses zero, or a whole number.
+
+    Those that loops make are left out.
+    """
+    found, outside = [], set(toposort([root]))
     for var in flat_between(source, [root]):
+        if var not in outside:
+            continue
         first, *others = var.args
         found.append(apply("subtract", first, others[0]) if others else first)
     return [var for var in found if var.by_draw]

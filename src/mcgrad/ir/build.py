@@ -294,7 +294,13 @@ def argument(number: int, shape: Shape, level: Level = Level.CONSTANT) -> Var:
     return equation("argument", (), attributes.Argument(int(number), int(level)), tuple(shape))
 
 
-def loop(params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]) -> Var:
+def loop(
+    params: Sequence[Var],
+    results: Sequence[Var],
+    args: Sequence[Var],
+    loop: tuple[int, int, int, bool],
+    made: dict[Var, Var] | None = None,
+) -> Var:
     """Run a body many times; return the vector of all results, of which `part` takes one (`Loop.places` says where).
 
     Parameters
@@ -307,13 +313,16 @@ def loop(params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loo
         What the first step begins with, arrays with an axis for the steps in front, and the rest.
     loop : tuple
         Number of carries, number of arguments by step, number of steps, whether these run from the last to the first.
+    made : dict, optional
+        Gets what stands in the body for each Var that the results depend on.
     """
     carries, scanned, length, reverse = loop
+    made = {} if made is None else made
     if length < 2:
-        return _few_steps(params, results, args, loop)
+        return _few_steps(params, results, args, loop, made)
     levels = [arg.level for arg in args]
     while True:
-        body = _body(params, results, levels)
+        body = _body(params, results, levels, made)
         found = [max(level, var.level) for level, var in zip(levels[:carries], body.results, strict=False)]
         if found == levels[:carries]:
             break
@@ -321,19 +330,29 @@ def loop(params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loo
     return _make("loop", tuple(args), attributes.Loop(body, carries, scanned, length, reverse))
 
 
-def _body(params: Sequence[Var], results: Sequence[Var], levels: Sequence[Level]) -> Body:
+def _body(params: Sequence[Var], results: Sequence[Var], levels: Sequence[Level], made: dict[Var, Var]) -> Body:
     """The body with its arguments numbered in order, of these levels."""
     leaves = [argument(i, var.shape, level) for i, (var, level) in enumerate(zip(params, levels, strict=True))]
-    new = dict(zip(params, leaves, strict=True))
-    order = [var for var in toposort([*params, *results]) if var not in new]
-    for var in order:
-        new[var] = rebuild(var, tuple(new[arg] for arg in var.args))
-    found = tuple(new[var] for var in results)
+    found = _again(results, dict(zip(params, leaves, strict=True)), made)
     return Body(tuple(leaves), found, tuple(toposort([*leaves, *found])))
 
 
+def _again(results: Sequence[Var], given: dict[Var, Var], made: dict[Var, Var]) -> tuple[Var, ...]:
+    """Make Vars again with others in place of some; `made` gets what stands for each."""
+    made.clear()
+    made.update(given)
+    for var in toposort(results):
+        if var not in made:
+            made[var] = rebuild(var, tuple(made[arg] for arg in var.args))
+    return tuple(made[var] for var in results)
+
+
 def _few_steps(
-    params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]
+    params: Sequence[Var],
+    results: Sequence[Var],
+    args: Sequence[Var],
+    loop: tuple[int, int, int, bool],
+    made: dict[Var, Var],
 ) -> Var:
     """The results of no step, which are what it begins with, or of one, which is the body."""
     carries, scanned, length, _ = loop
@@ -342,10 +361,7 @@ def _few_steps(
     new = dict(zip(params, args, strict=True))
     for var in params[carries : carries + scanned]:
         new[var] = reshape(new[var], var.shape)
-    for var in toposort(results):
-        if var not in new:
-            new[var] = rebuild(var, tuple(new[arg] for arg in var.args))
-    return concatenate([reshape(new[var], (var.size,)) for var in results], 0)
+    return concatenate([reshape(var, (var.size,)) for var in _again(results, new, made)], 0)
 
 
 def part(x: Var, start: int, shape: Shape) -> Var:

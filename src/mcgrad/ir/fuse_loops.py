@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from mcgrad.ir.build import concatenate, loop, part, rebuild
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import Sharing, rewrite
 
 
@@ -60,7 +60,8 @@ def _fused(a: Var, b: Var) -> tuple[Var, Var]:
     scanned = a.attrs.scanned + b.attrs.scanned
     both = loop(params, results, args, (m + n, scanned, a.attrs.length, a.attrs.reverse))
     assert both.op == "loop", "loops that depend on literals alone"
-    pieces, last = parts_of(both, without_repetitions(both)), n + len(of_a)
+    sizes = [(prod(shape),) for _, shape in both.attrs.places()]
+    pieces, last = in_order(without_repetitions(both), sizes), n + len(of_a)
     vectors = [*pieces[:m], *pieces[m + n : last]], [*pieces[m : m + n], *pieces[last:]]
     return concatenate(vectors[0], 0), concatenate(vectors[1], 0)
 
@@ -95,7 +96,8 @@ def without_repetitions(var: Var) -> Var:
         [var.args[i] for i in kept],
         (len(own), sum(carries <= i < last for i in kept), attrs.length, attrs.reverse),
     )
-    pieces = parts_of(again)
+    shapes = [body.results[i].shape for i in own] + [(attrs.length, *x.shape) for x in stacked]
+    pieces = in_order(again, [(prod(shape),) for shape in shapes])
     place = {body.params[i]: n for n, i in enumerate(own)}
     found = [pieces[place[same[param]]] for param in body.params[:carries]]
     place = {result: len(own) + n for n, result in enumerate(stacked)}
@@ -103,10 +105,13 @@ def without_repetitions(var: Var) -> Var:
     return concatenate(found, 0)
 
 
-def parts_of(var: Var, vector: Var | None = None) -> list[Var]:
-    """The results of a loop, each a vector; of another vector, where it has the same."""
-    shapes = [(start, prod(shape)) for start, shape in var.attrs.places()]
-    return [part(var if vector is None else vector, start, (size,)) for start, size in shapes]
+def in_order(vector: Var, shapes: Iterable[Shape]) -> list[Var]:
+    """Arrays of these shapes, one after the other in a vector."""
+    found, start = [], 0
+    for shape in shapes:
+        found.append(part(vector, start, shape))
+        start += prod(shape)
+    return found
 
 
 def _groups(var: Var, each: Sequence[Var]) -> list[list[Var]]:

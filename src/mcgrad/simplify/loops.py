@@ -4,26 +4,29 @@
 - Results, carries and arguments that nothing reads go.
 - What is the same in all steps is computed before the loop. What no draw changes, but steps do, is computed before it
   for all steps: from arguments by step at once (`ir.vmap`), from carries by a loop on the host.
+- What only loops read, by step, each step computes for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 
-from mcgrad.ir.build import argument, broadcast, concatenate, const, loop, part, rebuild, reshape
-from mcgrad.ir.fuse_loops import fuse_loops, parts_of
-from mcgrad.ir.ops import VIEWS
+from mcgrad.ir.build import apply, argument, broadcast, concatenate, const, loop, rebuild, reshape
+from mcgrad.ir.fuse_loops import fuse_loops, in_order
+from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import rewrite, substitute
 from mcgrad.ir.vmap import vmap
+
+CHEAP = 4.0  # multiplications of an element up to which each of several loops computes it again
 
 
 def simplify_loops(roots: Sequence[Var]) -> list[Var]:
     """Return the roots with cheaper loops; the same Vars where there are none."""
     if not any(var.op == "loop" for var in toposort(roots)):
         return list(roots)
-    roots = _trimmed(fuse_loops(roots))
+    roots = _made_inside(_trimmed(fuse_loops(roots)))
     for simpler in (_unvarying_first, _undrawn_first):
         new = rewrite(roots, lambda var, args, rule=simpler: _applied(rule, rebuild(var, args)))  # type: ignore[misc]
         roots = [new[root] for root in roots]
@@ -83,7 +86,8 @@ def _with_results(var: Var, read: Collection[int]) -> Var | None:
         [var.args[i] for i in kept],
         (own, scanned, attrs.length, attrs.reverse),
     )
-    return _vector(var, dict(zip(results, parts_of(again), strict=True)))
+    shapes = [shape for _, shape in attrs.places()]
+    return _vector(var, dict(zip(results, in_order(again, [shapes[i] for i in results]), strict=True)))
 
 
 def _vector(var: Var, found: dict[int, Var]) -> Var:
@@ -112,7 +116,7 @@ def _unvarying_first(var: Var) -> Var | None:
     if not (first or fixed or given):
         return None
     outside = {param: var.args[i] for i, param in enumerate(body.params) if i in fixed or i >= last}
-    values = substitute([*first, *(body.results[j] for j in given)], outside)
+    values = substitute([*map(_number, first), *(body.results[j] for j in given)], outside)
     found = {i: var.args[i] for i in fixed}
     for j, value in zip(given, values[len(first) :], strict=True):
         result = body.results[j]
@@ -154,29 +158,21 @@ def _rest(
     carried = [i for i in wanted if i < attrs.carries]
     number = len(body.params)
     leaves = {x: argument(number + i, x.shape) for i, x in enumerate((*once, *by_step))}
+    inside = {x: apply("not_equal", leaf, 0.0) if x.kind == "bool" else leaf for x, leaf in leaves.items()}
+    own, varying, others = [body.params[i] for i in carried], [leaves[x] for x in by_step], [leaves[x] for x in once]
     again = loop(
-        [
-            *(body.params[i] for i in carried),
-            *elements,
-            *(leaves[x] for x in by_step),
-            *same,
-            *(leaves[x] for x in once),
-        ],
-        substitute([body.results[i] for i in wanted], leaves),
+        [*own, *elements, *varying, *same, *others],
+        substitute([body.results[i] for i in wanted], inside),
         [*(var.args[i] for i in carried), *elements.values(), *by_step.values(), *same.values(), *once.values()],
         (len(carried), len(elements) + len(by_step), attrs.length, attrs.reverse),
     )
-    places = attrs.places()
-    return dict(zip(wanted, _in_order(again, [places[i][1] for i in wanted]), strict=True))
+    shapes = [shape for _, shape in attrs.places()]
+    return dict(zip(wanted, in_order(again, [shapes[i] for i in wanted]), strict=True))
 
 
-def _in_order(vector: Var, shapes: Iterable[Shape]) -> list[Var]:
-    """Arrays of these shapes, one after the other in a vector."""
-    found, start = [], 0
-    for shape in shapes:
-        found.append(part(vector, start, shape))
-        start += prod(shape)
-    return found
+def _number(x: Var) -> Var:
+    """Numbers as they are; booleans as 0 and 1, as loops have numbers alone."""
+    return apply("float", x)
 
 
 # --- what no draw changes --------------------------------------------------------------------------------------------
@@ -197,7 +193,7 @@ def _undrawn_first(var: Var) -> Var | None:
         return None
     elements = dict(zip(body.params[carries:last], var.args[carries:last], strict=True))
     same = dict(zip(body.params[last:], var.args[last:], strict=True))
-    asked = [*first, *(body.results[j] for j in given)]
+    asked = [*map(_number, first), *(body.results[j] for j in given)]
     values = _on_host(var, low, asked, elements, same) if low else _at_once(var, asked, elements, same)
     found = dict(zip((*low, *given), (*values[: len(low)], *values[len(low) + len(first) :]), strict=True))
     by_step = dict(zip(first, values[len(low) :], strict=False))
@@ -216,7 +212,7 @@ def _on_host(
         [*(var.args[i] for i in low), *by_step.values(), *others.values()],
         (len(low), len(by_step), attrs.length, attrs.reverse),
     )
-    return _in_order(host, [*(body.results[i].shape for i in low), *((attrs.length, *x.shape) for x in asked)])
+    return in_order(host, [*(body.results[i].shape for i in low), *((attrs.length, *x.shape) for x in asked)])
 
 
 def _at_once(var: Var, asked: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]) -> list[Var]:
@@ -229,3 +225,68 @@ def _before(x: Var, carried: Collection[Var]) -> Var | None:
     while x.op in VIEWS:
         x = x.args[0]
     return x if x.args or x in carried else None
+
+
+# --- what only the steps read ----------------------------------------------------------------------------------------
+def _made_inside(roots: Sequence[Var]) -> list[Var]:
+    """Compute in each step what only loops read, by step, and what is computed by element from what draws change.
+
+    So no rows are kept of it for all steps: of noise, a step's own numbers are then enough.
+    """
+    readers: dict[Var, list[bool]] = {root: [False] for root in roots}  # whether each is a loop that reads it by step
+    for var in toposort(roots):
+        by_step: tuple[Var, ...] = ()
+        if var.op == "loop":
+            by_step = var.args[var.attrs.carries : var.attrs.carries + var.attrs.scanned]
+        for arg in var.args:
+            readers.setdefault(arg, []).append(arg in by_step)
+    inside = {
+        var
+        for var, each in readers.items()
+        if all(each) and var.by_draw and var.kind == "float" and OPS[var.op].category == "elementwise"
+        and (len(each) == 1 or OPS[var.op].cost <= CHEAP) and all(arg.kind == "float" for arg in var.args)
+    }  # fmt: skip
+    new = rewrite(roots, lambda var, args: _with_producers(var, args, inside))
+    return [new[root] for root in roots]
+
+
+def _with_producers(var: Var, args: tuple[Var, ...], inside: set[Var]) -> Var:
+    """The loop with what makes some of its arguments in its body."""
+    again = rebuild(var, args)
+    if again.op != "loop" or inside.isdisjoint(var.args):
+        return again
+    attrs, body = again.attrs, again.attrs.body
+    carries, last, number = attrs.carries, attrs.carries + attrs.scanned, len(body.params)
+    elements: dict[Var, Var] = {}  # leaf of the body -> argument by step
+    same = dict(zip(body.params[last:], args[last:], strict=True))
+    made: dict[Var, Var] = {}
+    for param, own, arg in zip(body.params[carries:last], var.args[carries:last], args[carries:last], strict=True):
+        if own not in inside or OPS[arg.op].category != "elementwise":
+            elements[param] = arg
+            continue
+        operands = []
+        for operand in arg.args:
+            source, shape = _of_each_step(operand)
+            leaf = argument(number, shape, source.level)
+            number += 1
+            (elements if source is operand else same)[leaf] = source
+            operands.append(broadcast(leaf, param.shape))
+        made[param] = apply(arg.op, *operands)
+    results = substitute(body.results, made)
+    return loop(
+        [*body.params[:carries], *elements, *same],
+        results,
+        [*args[:carries], *elements.values(), *same.values()],
+        (carries, len(elements), attrs.length, attrs.reverse),
+    )
+
+
+def _of_each_step(operand: Var) -> tuple[Var, Shape]:
+    """What each step reads of an operand, and of what shape: the operand by step, or what is repeated for all steps."""
+    if operand.op == "broadcast":
+        (source,) = operand.args
+        if len(source.shape) < len(operand.shape):
+            return source, source.shape
+        if source.shape[0] == 1:
+            return reshape(source, source.shape[1:]), source.shape[1:]
+    return operand, operand.shape[1:]

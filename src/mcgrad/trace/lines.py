@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
@@ -44,6 +44,13 @@ def noted(result: Var, arguments: Sequence[Var]) -> Var:
         if var.op in JUMPING and var not in table and (line := _user_line()) is not None:
             table[var] = line
     return result
+
+
+def same_lines(made: Mapping[Var, Var]) -> None:
+    """Note for Vars the lines of those that they were made of."""
+    table = _table.get()
+    if table is not None:
+        table.update({now: table[old] for old, now in made.items() if old in table and now.op in JUMPING})
 
 
 def _user_line() -> Line | None:

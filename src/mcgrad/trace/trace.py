@@ -11,9 +11,10 @@ import numpy as np
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, toposort
-from mcgrad.trace import intercept
+from mcgrad.trace import intercept, nested
 from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
+from mcgrad.trace.refuse import refusal_of as _at
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten, unflatten
@@ -52,6 +53,7 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     """
     refuse_untraceable(function)
     found = _traced(function, args, kwargs)
+    _check_arguments(found, function, args, kwargs)
     if not has_state(function):
         return found
     try:
@@ -86,6 +88,20 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         error.add_note(f"mcgrad: raised while tracing {_name(function)} with {_shapes(args)}")
         raise
     return _unwrapped(result, function)
+
+
+def _check_arguments(
+    found: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse results that read values of a step of a loop outside of that."""
+    roots = [var for value in nested.leaves(found).values() if isinstance(var := value, Var)]
+    given = {var for tree in (*args, *kwargs.values()) for var in nested.leaves(tree).values() if isinstance(var, Var)}
+    if any(var.op == "argument" and var not in given for var in toposort(roots)):
+        raise _at(
+            function,
+            f"{_name(function)} reads a value of a step of mg.scan outside of the step; return it there, in the carry "
+            "or in y",
+        )
 
 
 def _refused(error: BaseException) -> TraceError | None:
@@ -226,12 +242,6 @@ def _check_signature(f: Callable[..., Any], z: Any, params: Mapping[str, Any], d
         raise ParameterError(
             _name(f), f"{error}", "an integrand f(z, **params, **data) whose every argument is given"
         ) from None
-
-
-def _at(f: Callable[..., Any], message: str) -> TraceError:
-    """Return an error that points at the first line of f."""
-    code = getattr(inspect.unwrap(f), "__code__", None)
-    return TraceError(message, code.co_filename, code.co_firstlineno) if code else TraceError(message)
 
 
 def _name(f: Callable[..., Any]) -> str:

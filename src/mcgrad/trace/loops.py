@@ -1,0 +1,298 @@
+"""`mg.scan`: a loop over steps that stays a loop, of traced values as of plain arrays."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcgrad.errors import ParameterError, shown
+from mcgrad.ir import build
+from mcgrad.ir.program import Level, Var, toposort
+from mcgrad.ir.rewrite import rewrite
+from mcgrad.reals import count
+from mcgrad.trace.lines import same_lines
+from mcgrad.trace.nested import is_nested, leaves, mapped
+from mcgrad.trace.operands import operand
+from mcgrad.trace.refuse import refusal_of
+from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
+
+REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
+REDUCTIONS = (*REDUCE, "last")
+REPEATING = ("broadcast", "reshape", "transpose")  # views of no more numbers than what they are of
+_numbers = itertools.count(1 << 20)  # of arguments while they are traced: each another, so that none are equal
+
+
+def scan(
+    step: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    reduce: Any = None,
+) -> tuple[Any, Any]:
+    """Run ``carry, y = step(carry, x)`` for each x along the first axis of arrays; a loop that compiles as one.
+
+    In an integrand or a transform it takes the place of a Python loop, which is traced turn by turn: compile times do
+    not grow with the number of steps, and derivatives are loops, too. On plain arrays it is a Python loop. The meaning
+    is that of ``jax.lax.scan``, on one draw.
+
+    Parameters
+    ----------
+    step : callable
+        Plain NumPy. It is traced once: what it does may depend on the values of carry and x by ``np.where`` alone.
+    init : array, or nested dicts and tuples of arrays
+        The first carry. Each carry has its shapes, and is made of numbers or of booleans as it is.
+    xs : array, or nested dicts and tuples of arrays, optional
+        Of shapes ``(length, ...)``: step t gets ``x = xs[t]``, nested as xs is. Without it x is None.
+    length : int, optional
+        The number of steps, where there are no xs.
+    reverse : bool
+        From the last step to the first; y of step t is then at t, too.
+    reduce : {None, "sum", "mean", "max", "last"}, or these nested as y is
+        What is returned of the outputs of the steps: all of them, stacked along a first axis (None); their sum, mean or
+        maximum; that of the step that runs last. What is reduced takes no memory for each step.
+
+    Returns
+    -------
+    carry : as init
+        After the last step.
+    ys : as y, nested dicts and tuples of arrays
+        Of shapes ``(length, ...)``, or reduced.
+
+    Raises
+    ------
+    ParameterError
+        Arrays of different lengths, or none and no `length`; a reduction that there is not.
+    TraceError
+        A step that does not return two values, or a carry that changes its shape or nesting, with the line of `step`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def step(s, z):
+    ...     s = s * np.exp(0.02 * z - 0.0002)
+    ...     return s, s
+    >>> last, mean = scan(step, 100.0, np.array([1.0, -1.0, 0.5]), reduce="mean")
+    >>> round(float(last), 4), round(float(mean), 4)
+    (100.9444, 100.9681)
+
+    Notes
+    -----
+    The reverse pass keeps the carries of all steps of a block of draws: memory grows with length times carries, not
+    with the number of draws.
+    """
+    elements = leaves(xs)
+    steps = _length(elements, length)
+    order = range(steps)[::-1] if reverse else range(steps)
+    _check_reduce(reduce)
+    plain = not holds_tracer([*leaves(init).values(), *elements.values()])
+    if plain and steps:
+        first = _called(step, init, _element(xs, order[0]), init)
+        if not holds_tracer([*leaves(first[0]).values(), *leaves(first[1]).values()]):
+            return _in_python(step, init, xs, order, first, reduce)
+    carry, ys = _traced(step, init, xs, steps, reverse, reduce)
+    if plain and not steps:  # which no value of an array depends on
+        return mapped(lambda path, x: np.asarray(x)[()], init), mapped(lambda path, y: np.zeros(y.shape, y.dtype), ys)
+    return carry, ys
+
+
+def _length(elements: dict[str, Any], length: int | None) -> int:
+    """The number of steps."""
+    found = None if length is None else count("length", length, 0)
+    for path, x in elements.items():
+        shape = np.shape(x) if not isinstance(x, Tracer) else x.shape
+        if not shape:
+            raise ParameterError(f"xs{path}", "an array without axes", "arrays of shape (length, ...)")
+        if found is None:
+            found = shape[0]
+        if shape[0] != found:
+            given = "length" if length is not None else "the others"
+            raise ParameterError(f"xs{path}", f"an array of shape {shape}", f"{found} elements, as {given}")
+    if found is None:
+        raise ParameterError(
+            "length", "neither length nor xs", "a number of steps, or arrays with one element for each"
+        )
+    return found
+
+
+def _check_reduce(reduce: Any) -> None:
+    for name in [reduce] if not is_nested(reduce) else leaves(reduce).values():
+        if name is not None and name not in REDUCTIONS:
+            raise ParameterError("reduce", shown(name), f"None, {', '.join(REDUCTIONS)}, or these nested as y is")
+
+
+def _element(xs: Any, t: int) -> Any:
+    return mapped(lambda path, x: x[t] if isinstance(x, Tracer) else np.asarray(x)[t], xs)
+
+
+def _called(step: Callable[..., Any], carry: Any, x: Any, init: Any) -> tuple[Any, Any]:
+    """Run one step; check that there are two results, and that the next carry is nested as the first."""
+    result = step(carry, x)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise refusal_of(step, f"a step returns {shown(result)}; return carry, y, or carry, None without outputs")
+    after, y = result
+    before, now = leaves(init), leaves(after)
+    if list(before) != list(now):
+        given = [path or "one array" for path in now]
+        raise refusal_of(step, f"the carry is {', '.join(given)} after a step; it has to stay nested as init is: "
+                               f"{', '.join(path or 'one array' for path in before)}")  # fmt: skip
+    for path, value in now.items():
+        if _shape(value) != _shape(before[path]):
+            raise refusal_of(
+                step,
+                f"carry{path} has shape {_shape(before[path])} in init and {_shape(value)} after a step; a carry keeps "
+                f"its shape: begin with np.broadcast_to(init, {_shape(value)}), or sum over what is new",
+            )
+        if (_kind(value) == "b") != (_kind(before[path]) == "b"):
+            kinds = {True: "booleans", False: "numbers"}
+            raise refusal_of(
+                step,
+                f"carry{path} is made of {kinds[_kind(before[path]) == 'b']} in init and of "
+                f"{kinds[_kind(value) == 'b']} after a step; begin with False or with 0.0 as the step returns them",
+            )
+    return after, y
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return value.shape if isinstance(value, Tracer) else np.shape(value)
+
+
+def _kind(value: Any) -> str:
+    return value.dtype.kind if isinstance(value, Tracer) else np.asarray(value).dtype.kind
+
+
+# --- plain arrays ----------------------------------------------------------------------------------------------------
+def _in_python(
+    step: Callable[..., Any], init: Any, xs: Any, order: Sequence[int], first: tuple[Any, Any], reduce: Any
+) -> tuple[Any, Any]:
+    carry, y = first
+    outputs = [y]
+    for t in order[1:]:
+        carry, y = _called(step, carry, _element(xs, t), init)
+        outputs.append(y)
+    collected = [leaves(y) for y in outputs]
+    how = _reductions(reduce, y)
+
+    def reduced(path: str, value: Any) -> Any:
+        rows = [each[path] for each in collected]
+        name = how[path]
+        if name is None:
+            return np.stack(rows[:: 1 if order[0] == 0 else -1])
+        return value if name == "last" else REDUCE[name](rows, axis=0)
+
+    return mapped(lambda path, x: np.asarray(x)[()], carry), mapped(reduced, y)
+
+
+def _reductions(reduce: Any, y: Any) -> dict[str, str | None]:
+    """How each output is reduced, by its path."""
+    outputs = leaves(y)
+    if not is_nested(reduce) or reduce is None:
+        return dict.fromkeys(outputs, reduce)
+    named = leaves(mapped(lambda path, name: name or "stack", _without_none(reduce)))
+    if list(named) != list(outputs):
+        raise ParameterError("reduce", f"names for {', '.join(named)}", f"one name, or names for {', '.join(outputs)}")
+    return {path: None if name == "stack" else name for path, name in named.items()}
+
+
+def _without_none(reduce: Any) -> Any:
+    if reduce is None:
+        return "stack"
+    if isinstance(reduce, dict):
+        return {key: _without_none(part) for key, part in reduce.items()}
+    return type(reduce)(map(_without_none, reduce)) if isinstance(reduce, tuple | list) else reduce
+
+
+# --- traced values ---------------------------------------------------------------------------------------------------
+def _traced(step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool, reduce: Any) -> tuple[Any, Any]:
+    begin = {path: operand(unwrap(x)) for path, x in leaves(init).items()}
+    arrays = {path: operand(unwrap(x)) for path, x in leaves(xs).items()}
+    carried = {path: _leaf(var.shape, var.level) for path, var in begin.items()}
+    elements = {path: _leaf(var.shape[1:], var.level) for path, var in arrays.items()}
+    carry = mapped(lambda path, _: Tracer(_of_kind(carried[path], begin[path])), init)
+    x = mapped(lambda path, _: Tracer(_of_kind(elements[path], arrays[path])), xs)
+    after, y = _called(step, carry, x, init)
+    new = [build.apply("float", operand(unwrap(value))) for value in leaves(after).values()]
+    outputs = {path: operand(unwrap(value)) for path, value in leaves(y).items()}
+    how = _reductions(reduce, y)
+    first = [build.apply("float", var) for var in begin.values()]
+    params = [*carried.values()]
+    for path, var in outputs.items():
+        if how[path] is not None:
+            start, total, result = _accumulated(how[path], build.apply("float", var), length)
+            first.append(start)
+            params.append(total)
+            new.append(result)
+    stacked = [path for path in outputs if how[path] is None]
+    results = [*new, *(build.apply("float", outputs[path]) for path in stacked)]
+    params += elements.values()
+    args = [*first, *(build.apply("float", var) for var in arrays.values())]
+    found = _loop(params, results, args, (len(first), len(elements), length, reverse))
+    values = dict(zip(begin, found, strict=False))
+    rest = iter(found[len(begin) :])
+    made = {path: next(rest) for path in outputs if how[path] is not None}
+    made |= {path: next(rest) for path in stacked}
+    if any(name == "mean" for name in how.values()):
+        made |= {path: build.apply("divide", made[path], float(length)) for path in outputs if how[path] == "mean"}
+    return (
+        mapped(lambda path, _: Tracer(_of_kind(values[path], begin[path])), init),
+        mapped(lambda path, _: Tracer(_of_kind(made[path], outputs[path]) if how[path] is None else made[path]), y),
+    )
+
+
+def _leaf(shape: tuple[int, ...], level: Level) -> Var:
+    return build.argument(next(_numbers), shape, level)
+
+
+def _of_kind(var: Var, like: Var) -> Var:
+    """Numbers as they are; booleans, which a loop hands on as 0 and 1, as booleans again."""
+    return var if like.kind == "float" else build.apply("not_equal", var, 0.0)
+
+
+def _accumulated(how: str | None, y: Var, length: int) -> tuple[Var, Var, Var]:
+    """What an output is reduced in: a carry's start, its leaf, and its next value."""
+    if not length and how != "sum":
+        raise ParameterError("reduce", f"{how!r} of no steps", '"sum", or at least one step')
+    total = _leaf(y.shape, Level.CONSTANT)
+    start = build.broadcast(build.const(-np.inf if how == "max" else 0.0), y.shape)
+    if how == "last":
+        return start, total, y
+    return start, total, build.apply("maximum" if how == "max" else "add", total, y)
+
+
+def _loop(
+    params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]
+) -> list[Var]:
+    """The results of a loop whose body may read Vars from outside, which become arguments."""
+    depends = set(params)
+    order = list(toposort(results))
+    for var in order:
+        if not depends.isdisjoint(var.args):
+            depends.add(var)
+    read = [arg for var in order if var in depends for arg in var.args] + list(results)
+    outer = [*dict.fromkeys(_outer(var) for var in read if var not in depends)]
+    outer = [var for var in outer if not var.is_const]
+    leaves_ = [_leaf(var.shape, var.level) for var in outer]
+    floats = [build.apply("float", var) for var in outer]
+    inside = {var: _of_kind(leaf, var) for var, leaf in zip(outer, leaves_, strict=True)}
+    new = rewrite(results, build.rebuild, inside)
+    closed = [new[result] for result in results]
+    made: dict[Var, Var] = {}
+    var = build.loop([*params, *leaves_], closed, [*args, *floats], loop, made)
+    same_lines({old: made.get(now, now) for old, now in new.items()})
+    carries, _, length, _ = loop
+    shapes = [*(x.shape for x in results[:carries]), *((length, *x.shape) for x in results[carries:])]
+    found, start = [], 0
+    for shape in shapes:
+        found.append(build.part(var, start, shape))
+        start += found[-1].size
+    return found
+
+
+def _outer(var: Var) -> Var:
+    """What a step reads from outside: for what is repeated or arranged inside of it, that."""
+    while var.op in REPEATING:
+        var = var.args[0]
+    return var

@@ -1,0 +1,300 @@
+"""Integrands with `mg.scan`: values and gradients are those of the unrolled loop, by every method and backend."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.codegen.cpu import chunk
+from mcgrad.codegen.cuda import choose
+from mcgrad.ir.program import Program
+from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
+from tests.emit.test_plain import agree
+
+T = 5
+Q = mg.Normal(np.linspace(-0.2, 0.3, T), 0.8)
+
+
+def unrolled(step, init, xs=None, length=None, reverse=False, reduce=None):
+    """`mg.scan` as a Python loop over traced values, for steps with one output."""
+    n = len(xs) if length is None else length
+    ys, c = [None] * n, init
+    for t in range(n)[::-1] if reverse else range(n):
+        c, ys[t] = step(c, None if xs is None else xs[t])
+    if reduce == "max":
+        top = ys[0]
+        for y in ys[1:]:
+            top = np.maximum(top, y)
+        return c, top
+    return c, np.stack(ys) if reduce is None else sum(ys) / (1 if reduce == "sum" else n)
+
+
+def asian(scan):
+    def f(z, s0, vol, strike):
+        def step(s, x):
+            s = s * np.exp(vol * x - 0.5 * vol**2)
+            return s, s
+
+        _, mean = scan(step, s0, z, reduce="mean")
+        return np.maximum(mean - strike, 0.0)
+
+    return f, {"s0": 1.1, "vol": 0.3, "strike": 1.0}
+
+
+def queue(scan):
+    """Lindley's recursion: the mean wait of customers, with kinks in each step."""
+
+    def f(z, rate):
+        _, mean = scan(lambda w, x: (np.maximum(w + np.exp(x) - rate, 0.0), w), 0.0, z, reduce="mean")
+        return mean
+
+    return f, {"rate": 1.4}
+
+
+def roots(scan):
+    """Zero derivatives below branches, times infinite ones."""
+
+    def f(z, a):
+        def step(c, x):
+            level = np.where(x > 0.0, np.sqrt(np.where(x > 0.0, x, 0.0)) * a, c)
+            return np.where(level > 1.0, 1.0 + np.log(np.maximum(level, 1.0)), level), level * c
+
+        c, ys = scan(step, a, z)
+        return c + ys[-1] * ys[1]
+
+    return f, {"a": 0.7}
+
+
+def weights(scan):
+    """A vector that each step turns by a matrix, which is a parameter."""
+
+    def f(z, w, b):
+        def step(h, x):
+            h = np.tanh(w @ h + b * x)
+            return h, np.sum(h**2)
+
+        h, ys = scan(step, np.ones(3), z, reverse=True)
+        return h[0] + np.sum(ys * np.linspace(0.2, 1.0, len(z)))
+
+    return f, {"w": np.linspace(-0.5, 0.6, 9).reshape(3, 3), "b": np.array([0.1, -0.4, 0.2])}
+
+
+def before_and_after(scan):
+    """What comes from before the loop is read in it and after it; one carry is not read, one ignores what it was."""
+
+    def f(z, a, b):
+        early = np.exp(a * z[0])
+
+        def step(carry, x):
+            ignores, idle, total = carry
+            return (x * early, idle + b, total + ignores * b), ignores
+
+        (ignores, _, total), ys = scan(step, (a * 1.0, b * 1.0, 0.0), z)
+        return total * early + ignores + ys[0] * ys[2]
+
+    return f, {"a": 0.4, "b": -0.7}
+
+
+def nested(scan):
+    def f(z, a):
+        def step(c, x):
+            inner, ys = scan(lambda d, k: (np.sin(d * a) + x * k, d), c, np.array([0.5, 1.0, -0.3]))
+            return inner, np.sum(ys)
+
+        c, ys = scan(step, a, z, reduce="sum")
+        return c * ys
+
+    return f, {"a": 0.6}
+
+
+def doubling(scan):
+    """No draw changes one carry, nor what a step computes of it."""
+
+    def f(z, growth):
+        def step(carry, x):
+            time, s = carry
+            return (time + growth, s + np.exp(-time) * x), s
+
+        (time, s), top = scan(step, (0.0 * growth, 0.0 * growth), z, reduce="max")
+        return s * time + top
+
+    return f, {"growth": 0.3}
+
+
+PROBLEMS = {f.__name__: f for f in (asian, queue, roots, weights, before_and_after, nested, doubling)}
+OPTIONS = [
+    {"method": "pathwise"},
+    {"method": "score"},
+    {"method": "score+leave_one_out"},
+    {"method": "measure_valued"},
+    {"method": "difference"},
+    {"method": "pathwise", "antithetic": True},
+]
+
+
+def estimates(make, q=Q, n=64, backend="numpy", **options):
+    found = []
+    for scan in (mg.scan, unrolled):
+        f, params = make(scan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mg.JumpWarning)
+            found.append(mg.estimate(f, q, n, params=params, seed=1, backend=backend, dtype="float64", **options))
+    return found
+
+
+def assert_equal(found, want, rtol=1e-9):
+    np.testing.assert_allclose(found.value, want.value, rtol=rtol)
+    for name, gradient in want.grad.items():
+        size = np.abs(gradient).max()
+        np.testing.assert_allclose(found.grad[name], gradient, rtol=0, atol=rtol * max(size, 1.0), err_msg=name)
+        np.testing.assert_allclose(found.grad_stderr[name], want.grad_stderr[name], rtol=1e-6, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_it_is_the_unrolled_loop(name, options):
+    if options["method"] == "difference":
+        options = {"method": dict.fromkeys(PROBLEMS[name](mg.scan)[1], "difference")}
+    elif options["method"] not in ("pathwise",):
+        options = {"method": {"loc": options["method"], "scale": options["method"]}}
+    assert_equal(*estimates(PROBLEMS[name], **options), rtol=1e-6 if "difference" in str(options) else 1e-9)
+
+
+@pytest.mark.parametrize("name", ["asian", "weights"])
+@pytest.mark.parametrize(
+    "options",
+    [{"sampler": "sobol", "replicates": 8}, {"covariance": True, "antithetic": True}, {"control": "auto"}],
+    ids=str,
+)
+def test_other_options(name, options):
+    assert_equal(*estimates(PROBLEMS[name], method="pathwise", **options))
+
+
+def test_values_with_many_numbers():
+    def make(scan):
+        def f(z, a, b):
+            def step(c, x):
+                c = np.stack([c[0] * a + x, np.cos(c[1] + b * x)])
+                return c, c[0] * c[1]
+
+            c, ys = scan(step, np.ones(2), z)
+            return {"path": ys, "last": c}
+
+        return f, {"a": 0.4, "b": np.array(0.8)}
+
+    found, want = estimates(make, method="pathwise")
+    for path in ("path", "last"):
+        np.testing.assert_allclose(found.value[path], want.value[path], rtol=1e-9)
+        for name in want.grad:
+            np.testing.assert_allclose(found.grad[name][path], want.grad[name][path], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["asian", "before_and_after"])
+def test_rows_of_a_batch(name):
+    q = mg.Normal(np.linspace(-0.5, 0.5, 3 * T).reshape(3, T), 0.8, batch_ndim=1)
+    assert_equal(*estimates(PROBLEMS[name], q, 8, method="pathwise"))
+    if name == "asian":
+        f, params = asian(mg.scan)
+        assert_equal(*(
+            mg.estimate(f, q, 8, params=params, seed=1, backend=backend, dtype="float64", method="pathwise")
+            for backend in ("cpu", "numpy")
+        ))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_emitted_source(name, plain_backend):  # noqa: F811
+    f, params = PROBLEMS[name](mg.scan)
+    made = mg.Estimator(f, Q, params=params, backend="numpy", dtype="float64", method="pathwise")
+    agree(plain_backend, made.program, made.inputs.values({}), (3, 20))
+    again = Program.from_bytes(made.program.to_bytes())
+    assert chunk.emit(again).source == chunk.emit(made.program).source
+
+
+def test_compiled_in_both_modes():
+    for make, dtype in ((queue, "float32"), (weights, "float64")):
+        f, params = make(mg.scan)
+        compiled, reference = (
+            mg.estimate(f, Q, 500, params=params, seed=1, backend=backend, dtype=dtype, method="pathwise")
+            for backend in ("cpu", "numpy")
+        )
+        assert_equal(compiled, reference, rtol=1e-5 if dtype == "float32" else 1e-10)
+
+
+@pytest.mark.parametrize("make", [asian, weights])
+def test_source_and_memory_by_the_number_of_steps(make):
+    sources, rows = [], []
+    for steps in (50, 4000):
+        f, params = make(mg.scan)
+        made = mg.Estimator(f, mg.Normal(np.zeros(steps), 1.0), params=params, wrt=list(params), backend="numpy")
+        emitted = chunk.emit(made.program)
+        sources.append(len(emitted.source.splitlines()))
+        rows.append(emitted.rows)
+    assert sources[0] == sources[1]
+    if make is asian:  # three tangents, which need no memory for each step
+        assert rows[0] == rows[1] < 20
+    else:  # the carry of each step, of three numbers, and one noise, which is made again
+        assert rows[1] < 5 * 4000
+
+
+def test_a_pickled_estimator():
+    f, params = weights(mg.scan)
+    made = mg.Estimator(f, Q, params=params, backend="numpy", method="pathwise")
+    assert pickle.loads(pickle.dumps(made))(100, seed=2).value == made(100, seed=2).value
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_few_steps(steps):
+    def f(z, a):
+        c, ys = mg.scan(lambda c, x: (c * x, c), a * z[0], z[1 : 1 + steps])
+        return c * a + (ys[0] * z[0] if steps else 0.0)
+
+    def same(z, a):
+        c = a * z[0]
+        return c * z[1] * a + c * z[0] if steps else c * a
+
+    found, want = (
+        mg.estimate(g, mg.Normal(np.ones(2), 1.0), 50, params={"a": 0.5}, seed=1, backend="numpy") for g in (f, same)
+    )
+    assert_equal(found, want)
+
+
+def jumping(z, k):
+    def step(carry, x):
+        s, alive = carry
+        s = s + x
+        alive = np.where(s > k, 0.0, alive)  # the barrier
+        return (s, alive), None
+
+    (s, alive), _ = mg.scan(step, (0.0, 1.0), z)
+    return alive * s * k
+
+
+def bending(z, k):
+    def step(s, x):
+        s = s + x
+        return np.where(s > k, 0.5 * (s + k), s), None
+
+    s, _ = mg.scan(step, 0.0, z)
+    return s * k
+
+
+def test_jumps_in_a_step_are_found():
+    with pytest.warns(mg.JumpWarning, match=r"leaves a jump out in k, .*alive = np\.where\(s > k, 0\.0"):
+        mg.estimate(jumping, Q, 100, params={"k": 0.3}, method="pathwise", backend="numpy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mg.JumpWarning)
+        mg.estimate(bending, Q, 100, params={"k": 0.3}, method="pathwise", backend="numpy")
+    with pytest.raises(mg.ParameterError, match=r"^k: given a parameter that the integrand follows in jumps alone"):
+        mg.estimate(
+            lambda z, *, k: mg.scan(lambda c, x: (c + (x > k), None), 0.0, z)[0],
+            Q, 100, params={"k": 0.3}, method="pathwise", backend="numpy",
+        )  # fmt: skip
+
+
+def test_the_gpu_says_that_it_has_none():
+    f, params = asian(mg.scan)
+    made = mg.Estimator(f, Q, params=params, backend="numpy")
+    with pytest.raises(mg.BackendError, match=r"no loops \(mg\.scan\) yet"):
+        choose.emit(made.program)
