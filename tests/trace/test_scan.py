@@ -168,7 +168,7 @@ def test_a_value_of_a_step_is_refused_outside_of_it():
         mg.scan(lambda c, x: (kept.append(c) or c + x, None), z[0], z)
         return kept[-1] * 2.0
 
-    with pytest.raises(mg.TraceError, match="leaks reads a value of a step of mg.scan outside of the step"):
+    with pytest.raises(mg.TraceError, match=r"leaks reads a value of a step of mg\.scan outside of the step"):
         trace(leaks, (input_("z", (4,)),), {})
 
 
