@@ -208,3 +208,11 @@ def test_antithetic_pairs_are_those_of_an_estimate():
     assert float(found.stderr) == pytest.approx(known.stderr, rel=1e-12)
     with pytest.raises(mg.ParameterError, match=r"^n: given '?2,?001'?; accepted: a multiple of 2"):
         of(t, n=2001, seed=5, backend="numpy", antithetic=True)
+
+
+def test_many_cotangents_at_once():
+    loc = torch.zeros(3, requires_grad=True)
+    value = mg.torch.expectation(lambda z: np.sum(np.cos(z)), mg.Normal, 64, loc=loc, scale=1.0, seed=0, backend="cpu")
+    (one,) = torch.autograd.grad(value, loc, retain_graph=True)
+    (many,) = torch.autograd.grad(value, loc, torch.tensor([1.0, -2.0]), is_grads_batched=True)
+    torch.testing.assert_close(many, torch.stack([one, -2.0 * one]))

@@ -279,13 +279,18 @@ class CpuRowLanes:
         return replace(found, degrees=degrees + again.total_degrees)
 
     def means(self, seed: int, start: int, stop: int) -> tuple[Array, Array] | None:
-        """Return the means by row, and totals, over all rows in one range; None where some are averaged again."""
+        """Return the means by row, and totals, over all rows in one range; None where some are averaged again.
+
+        It may return totals that are not finite, which `partial` averages again.
+        """
         compiled, rows = self.compiled, len(self.numbers)
         means, totals, variances, odd = compiled.means(
             seed, start, stop, self.numbers, self._values((0, rows)), self._shared
         )
-        count = not compiled.emitted.summed or self._totals_count(totals, variances, rows, stop - start)
-        return (means, totals) if count and not np.count_nonzero(odd) else None
+        has_variances = compiled.has_variances or compiled.has_pairs
+        if np.count_nonzero(odd) or (has_variances and not self._totals_count(totals, variances, rows, stop - start)):
+            return None
+        return means, totals
 
     def _again(self, seed: Seeds, start: int, stop: int, rows: npt.NDArray[np.intp], omit: bool) -> RowPartial:
         """Average over some rows by the variant that looks at every draw, whose lanes carry draws."""

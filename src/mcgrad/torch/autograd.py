@@ -23,13 +23,23 @@ def outputs_of(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Ten
 
     The dispatcher costs more than all else here.
     """
-    if torch._C._len_torch_dispatch_stack() == 0 and all(type(x) in PLAIN for x in tensors):
+    if _has_no_mode() and all(type(x) in PLAIN for x in tensors):
         return solve_call(call, tensors, seed)
     with torch._C._AutoDispatchBelowAutograd():
         return expectation_of(call, as_tensor(seed) if isinstance(seed, int) else seed, *tensors)
 
 
-_unflattened = torch._C._nn.unflatten_dense_tensors  # views of a flat tensor, in one call
+def _has_no_mode() -> bool:
+    return torch._C._len_torch_dispatch_stack() == 0
+
+
+def _is_batched(cotangent: torch.Tensor) -> bool:
+    """Whether a backward pass is under `torch.func`, or has many cotangents: ``is_grads_batched``."""
+    transformed = torch._C._are_functorch_transforms_active()
+    return transformed or bool(torch._C._functorch.is_legacy_batchedtensor(cotangent))
+
+
+_unflattened = torch._C._nn.unflatten_dense_tensors  # views of a flat tensor in one call, of which no mode knows
 
 
 class Expectation(torch.autograd.Function):
@@ -130,7 +140,8 @@ def _gradients(
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
         return None, None, *[None] * len(call.differentiable)
-    if call.rows.is_plain and all([x.dtype is grad.dtype for x in parameters]):  # noqa: C419 - as in `problems`
+    dtypes = {x.dtype for x in parameters}
+    if dtypes == {grad.dtype} and call.rows.is_plain and _has_no_mode() and not _is_batched(cotangent):
         products = _unflattened(grad * cotangent, parameters)
     else:
         products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
