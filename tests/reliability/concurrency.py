@@ -128,7 +128,8 @@ def _children(count: int, run: Callable[[int], object]) -> list[int]:
 
 
 def processes(others: str) -> Callable[[Random], Case]:
-    """Start processes at once on one cache, empty at first, which others clear, or which holds next to nothing."""
+    """Start processes at once on one cache: empty at first, which others clear, which holds next to nothing, or one of
+    which is killed, perhaps while the others wait for what it compiles."""
 
     def make(rng: Random) -> Case:
         seed = rng.getrandbits(32)
@@ -136,6 +137,7 @@ def processes(others: str) -> Callable[[Random], Case]:
         def act(folder: Path) -> str:
             rng = Random(seed)
             calls = [(rng.choice([0, 0, 1]), "cpu", 1, 1000, 0) for _ in range(4)]
+            moment = rng.uniform(0.1, 2.0)
             expected = _expected(calls)
 
             def run() -> str:
@@ -144,7 +146,10 @@ def processes(others: str) -> Callable[[Random], Case]:
                     os.environ["MCGRAD_CACHE_SIZE"] = "10kB"
 
                 def one(i: int) -> None:
-                    if i == len(calls):
+                    if i == len(calls) and others == "killed":
+                        signal.setitimer(signal.ITIMER_REAL, moment)  # which ends the process as kill -9 does
+                        made(*calls[0][:3])(1000, 0)
+                    elif i == len(calls):
                         from mcgrad.cli import main
 
                         for _ in range(200):
@@ -152,7 +157,8 @@ def processes(others: str) -> Callable[[Random], Case]:
                     elif bits(made(*calls[i][:3])(1000, 0)) != expected[i]:
                         raise ValueError("other bits")
 
-                return str(_children(len(calls) + (others == "cleared"), one))
+                statuses = _children(len(calls) + (others in ("cleared", "killed")), one)
+                return str(statuses[: len(calls)] if others == "killed" else statuses)
 
             ended = forked(run)
             if any(x != "0" for x in ended.value.strip("[]").split(", ")):
@@ -323,5 +329,11 @@ def cases(rng: Random) -> Iterator[Case]:
         *map(copied, ("pickle", "deepcopy")),
     ]
     return in_turn(
-        rng, [*makers, runs(same=True), runs(same=False), *map(processes, ("empty at first", "cleared", "limited"))]
+        rng,
+        [
+            *makers,
+            runs(same=True),
+            runs(same=False),
+            *map(processes, ("empty at first", "cleared", "limited", "killed")),
+        ],
     )

@@ -206,9 +206,13 @@ class BatchEstimate(Result):
             self.components.value,
             self._in_batch(moments.estimate[:, where]),
             self._in_batch(moments.stderr[:, where]),
-            lambda: self._in_batch(matrix(self.components, moments.estimate, moments.counts)),
+            self._covariance_by_row,
             self._gradients_by_parameter,
         )
+
+    def _covariance_by_row(self) -> Float64Array:
+        """Return the covariances of the numbers of the value of each row, for `Whole`."""
+        return self._in_batch(matrix(self.components, self.moments.estimate, self.moments.counts))
 
     def _gradients_by_parameter(self) -> dict[str, tuple[int, Float64Array]]:
         """Return gradients of the value, for `Whole`: of a value by row, those that are by row, too."""

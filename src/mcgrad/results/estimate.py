@@ -208,20 +208,14 @@ class Estimate(Result):
     @cached_property
     def _whole(self) -> Whole:
         components, moments = self.components, self.finished
-        numbers = components.values
+        numbers, errors = moments.estimate[components.values], moments.stderr[components.values]
+        return Whole(components.value, numbers, errors, self._covariance, self._gradients_by_parameter)
 
-        def gradients() -> dict[str, tuple[int, Float64Array]]:
-            if components.contracted:
-                return {}
-            return {path: (0, x) for path, x in components.by_parameter(moments.estimate).items()}
-
-        return Whole(
-            components.value,
-            moments.estimate[numbers],
-            moments.stderr[numbers],
-            self._covariance,
-            gradients,
-        )
+    def _gradients_by_parameter(self) -> dict[str, tuple[int, Float64Array]]:
+        """Return gradients of the value, for `Whole`."""
+        if self.components.contracted:
+            return {}
+        return {path: (0, x) for path, x in self.components.by_parameter(self.finished.estimate).items()}
 
     def _covariance(self) -> Float64Array:
         """Return the covariance of the numbers of the value: of replicates, of their means."""
