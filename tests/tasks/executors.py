@@ -13,8 +13,8 @@ class Serial:
     ----------
     workers : int
         As many as it says it has.
-    longest : int
-        Chunks of a task, at most.
+    work : callable
+        Works out a task.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Serial:
 
     def __init__(self, workers=2, work=work):
         self._workers, self._work = workers, work
-        self.tasks, self.payloads, self.done, self.cancelled, self.closed = [], [], [], 0, False
+        self.tasks, self.payloads, self.done, self.ended, self.closed = [], [], [], False, False
 
     def workers(self):
         return self._workers
@@ -52,7 +52,7 @@ class Serial:
         return False
 
     def cancel(self, pending):
-        self.cancelled += len(pending)
+        self.ended = True
 
     def close(self):
         self.closed = True

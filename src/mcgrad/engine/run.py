@@ -8,11 +8,11 @@ from itertools import chain, islice, takewhile
 from typing import TypeAlias
 
 from mcgrad.backends.base import Bound, Partial, Shift
-from mcgrad.backends.chunks import Chunk, after, ends_at, spans
+from mcgrad.backends.chunks import Chunk, after, ends_at, level, spans
 from mcgrad.engine.call import RunState
 from mcgrad.engine.shard import DrawsOfShard
 from mcgrad.engine.threads import in_order
-from mcgrad.tasks.fold import Elsewhere, Fold, Parts, Piece, fits
+from mcgrad.tasks.fold import Elsewhere, Fold, Parts, Piece, fits, total
 from mcgrad.tasks.spans import Spans
 
 AfterChunk: TypeAlias = Callable[[int, Shift, Parts], None]  # called with the next draw, the shift and what is merged
@@ -53,19 +53,20 @@ def run(
     Partial
         The same bits for any number of workers, and for any state from which it continues.
     """
+    parts: Parts
     if resume:
-        shift, fold, left = resume.shift, Fold(chunks, resume.parts), after(chunks, resume.stop)
+        shift, parts, left = resume.shift, resume.parts, after(chunks, resume.stop)
     else:
         left = iter(chunks)
         start, stop = next(left)
         shift, first = bound.shift(seed, start, stop, omit)
+        parts = (*[None] * level(chunks, stop), first)
         if watch:
-            watch(stop, shift, (first,))
-        fold = Fold(chunks, (first,))
+            watch(stop, shift, parts)
     two = list(islice(left, 2))
     if not two:
-        return fold.total
-
+        return total(parts)
+    fold = Fold(chunks, parts)
     if elsewhere and len(two) > 1:
         pieces = elsewhere(shift, two[0][0])
     else:

@@ -76,6 +76,8 @@ class Fold:
 
 def total(parts: Sequence[Partial | None]) -> Partial:
     """Return the partial of all draws of a fold."""
+    if len(parts) == 1 and parts[0]:  # as in a run of few draws
+        return parts[0]
     return reduce(lambda early, late: early.merge(late), (part for part in reversed(parts) if part is not None))
 
 
