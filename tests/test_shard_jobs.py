@@ -161,14 +161,16 @@ def test_shards_of_other_cuts_and_versions_are_refused(folder, three, capsys, mo
 def test_a_mixture_of_kinds_is_refused_where_it_is_asked_for(folder, three, capsys):
     assert main(["merge", "merged", *three, "--require-same"]) == 0
     fields = json.loads(Path(three[1]).read_text())
-    fields["kinds"][0]["processor"] = "another processor"
+    fields["state"]["kinds"][0]["processor"] = "another processor"
     del fields["digest"]
     (folder / three[1]).write_text(json.dumps(signed(fields)))
     message = refused(capsys, "merged", *three, "--require-same")
     assert "--require-same: given " in message
-    assert f"another processor ({fields['kinds'][0]['features']})" in message
+    assert f"another processor ({fields['state']['kinds'][0]['features']})" in message
     assert three[1] in message
     assert main(["merge", "merged", *three]) == 0
+    assert len(result_of(loads("", (folder / "merged.json").read_bytes())).kinds) == 2
+    assert "parts of one kind" in refused(capsys, "again", "merged.json", "--require-same")
 
 
 def test_results_over_disjoint_draws_merge(folder, capsys):

@@ -235,7 +235,7 @@ class Runs:
                 resume = None
                 continue
             outline = part.outline() if shard.number == 1 else None
-            return ShardRun(states[0] or part.begun, estimate, outline, (kind_here(part.backend),))
+            return ShardRun(states[0] or part.begun, estimate, outline)
 
     def row_numbers(self, rows: Any = None) -> npt.NDArray[np.int64] | None:
         """Return the numbers of the rows of a batch, of its shape; None without a batch."""

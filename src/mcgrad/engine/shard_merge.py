@@ -56,7 +56,8 @@ def merged(
             whole = _over_replicates(of_rows, batch[0])
         else:
             whole = _over_rows(of_rows, batch, outline, batch_shape)
-    return replace(whole, seconds=sum(state.seconds for state in states), problem=problem)
+    kinds = tuple(sorted({kind for state in states for kind in state.kinds}))
+    return replace(whole, seconds=sum(state.seconds for state in states), problem=problem, kinds=kinds)
 
 
 def _over_draws(

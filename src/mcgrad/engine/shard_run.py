@@ -13,7 +13,6 @@ from mcgrad.engine.outline import Outline
 from mcgrad.engine.shard import DrawsOfShard, RowsOfShard, ShardState
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
-from mcgrad.system.kind import Kind
 
 
 class ShardRun(NamedTuple):
@@ -27,14 +26,11 @@ class ShardRun(NamedTuple):
         Over the draws, the rows or the replicates of the shard; None where it has none.
     outline : Outline or None
         Of the first shard: what completes the moments of all.
-    kinds : tuple of Kind
-        Of the processes that worked it out.
     """
 
     state: ShardState
     estimate: Estimate | BatchEstimate | None
     outline: Outline | None
-    kinds: tuple[Kind, ...]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _of_results(
         except MergeError as error:
             raise ParameterError(str(path), str(error), "a result of the same problem over other draws") from error
     if require_same:
-        kinds = {path: getattr(estimate, "kinds", ()) for path, estimate in ordered}
+        kinds = {path: estimate.kinds for path, estimate in ordered}
         for path, known in kinds.items():
             if not known:
                 raise ParameterError(OPTION, f"{path}, which does not say where it was worked out", "results that do")
@@ -104,7 +104,7 @@ def _of_shards(files: Sequence[ShardFile], require_same: bool) -> Estimate | Bat
         raise ParameterError("parts", f"{len(files)} of {head.shard.count} shards, without {which}", "all shards")
     _refuse_gaps(files)
     if require_same:
-        _refuse_mixture({each.path: each.run.kinds for each in files})
+        _refuse_mixture({each.path: each.state.kinds for each in files})
     shape = tuple(head.identity.get("batch_shape", ()))
     states, estimates = [each.state for each in files], [each.run.estimate for each in files]
     assert head.run.outline  # checked by `_refuse_gaps`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields as dataclass_fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,10 @@ from mcgrad.results.files import paths, result_of
 from mcgrad.results.packed import pack, unpack
 from mcgrad.results.strict_json import dumps, loads, signed, verify_digest
 from mcgrad.system.atomic import write
-from mcgrad.system.kind import Kind
 
 FORMAT = "mcgrad.Shard/1"
 KIND = FORMAT.partition("/")[0] + "/"  # how the format starts, in any version
-FIELDS = frozenset({"format", "identity", "kinds", "state", "estimate", "outline", "digest"})
+FIELDS = frozenset({"format", "identity", "state", "estimate", "outline", "digest"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ def to_json(run: ShardRun, identity: Identity) -> str:
     fields = {
         "format": FORMAT,
         "identity": asdict(identity),
-        "kinds": [asdict(kind) for kind in run.kinds],
         "state": shard_states.to_fields(run.state),
         "estimate": None if run.estimate is None else run.estimate.to_dict(),
         "outline": None if run.outline is None else _of_outline(run.outline),
@@ -116,8 +114,7 @@ def read(path: Path, fields: Mapping[str, Any] | None = None) -> ShardFile:
             estimate: Estimate | BatchEstimate | None = found["estimate"] and result_of(found["estimate"])
         with renamed(lambda name: f"outline.{name}"):
             outline = found["outline"] and _outline(found["outline"])
-        kinds = tuple(_kind(each) for each in found["kinds"])
-    return ShardFile(path, shard, whole, ShardRun(state, estimate, outline, kinds))
+    return ShardFile(path, shard, whole, ShardRun(state, estimate, outline))
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -127,13 +124,6 @@ def content(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ParameterError(str(path), error.strerror or str(error), "a whole file that mcgrad wrote") from None
     return loads(str(path), text, "a whole file that mcgrad wrote")
-
-
-def _kind(given: Any) -> Kind:
-    names = [field.name for field in dataclass_fields(Kind)]
-    if not isinstance(given, Mapping) or set(given) != {*names} or not all(isinstance(x, str) for x in given.values()):
-        raise ParameterError("kinds", shown(given), f"objects with {', '.join(names)}")
-    return Kind(**given)
 
 
 def _of_outline(outline: Outline) -> dict[str, Any]:
