@@ -41,8 +41,17 @@ class At:
 
 
 def tasks_on(client):
-    """Return how many tasks the scheduler has."""
-    return client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+    """Return how many tasks of the scheduler are to be worked out yet."""
+    states = ("processing", "queued", "waiting", "no-worker")
+    return client.run_on_scheduler(
+        lambda dask_scheduler: sum(task.state in states for task in dask_scheduler.tasks.values())
+    )
+
+
+def until_workers_are(client, number):
+    """Wait until the scheduler knows that others have gone."""
+    while len(client.nthreads()) != number:
+        pass
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -50,6 +59,17 @@ def test_the_bits_of_threads(client, case):
     run = estimator(**CASES[case])
     found, right = run(N, seed=3, executor=client), run(N, seed=3)
     assert bits(found) == bits(right)
+
+
+def test_batches_and_runs_that_stop(client):
+    rows = mg.Estimator(wave, mg.Normal(np.zeros((5, 3)), 1.2, batch_ndim=1), params={"a": 0.7}, backend="numpy")
+    found, right = rows(30_000, executor=client), rows(30_000)
+    assert found.value.tobytes() == right.value.tobytes()
+    assert found.grad_stderr["loc"].tobytes() == right.grad_stderr["loc"].tobytes()
+    run = estimator()
+    found, right = (run.until(rtol=3e-3, start=1 << 16, **options) for options in ({"executor": client}, {}))
+    assert bits(found) == bits(right)
+    assert found.stopping.looks == right.stopping.looks > 2
 
 
 def test_the_executor_of_a_client_is_the_client(client):
@@ -82,6 +102,7 @@ def test_a_worker_that_is_added_works(client, cluster, monkeypatch):
         assert min(client.run(executed).values()) > 0
     finally:
         cluster[1].scale(2)
+        until_workers_are(client, 2)
 
 
 def test_a_lost_scheduler_is_an_error_and_the_run_goes_on_without_it(tmp_path, monkeypatch, compile_cache):
@@ -121,32 +142,33 @@ def shimmed(folder, code):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def test_workers_that_cannot_do_tasks_are_all_named_before_anything_runs(tmp_path):
-    with local_cluster(1) as (client, cluster):
-        environments = [shimmed(tmp_path / str(i), code) for i, code in enumerate(SHIMS.values())]
-        address = cluster.scheduler_address
-        with worker(address, environments[0]), worker(address, environments[1]), worker(address, environments[2]):
-            client.wait_for_workers(4)
-            reports = []
-            with pytest.raises(mg.ExecutorError, match="3 workers cannot do tasks") as caught:
-                estimator()(N, executor=client, progress=reports.append)
-            assert reports == []
-            addresses = client.run(os.getpid)
-            assert all(f": {reason}" in str(caught.value) for reason in SHIMS)
-            assert sum(address in str(caught.value) for address in addresses) == 3
+def test_workers_that_cannot_do_tasks_are_all_named_before_anything_runs(client, cluster, tmp_path):
+    reports, good = [], len(client.nthreads())
+    with ExitStack() as stack:
+        for i, code in enumerate(SHIMS.values()):
+            stack.enter_context(worker(cluster[1].scheduler_address, shimmed(tmp_path / str(i), code)))
+        client.wait_for_workers(good + 3)
+        with pytest.raises(mg.ExecutorError, match="3 workers cannot do tasks") as caught:
+            estimator()(N, executor=client, progress=reports.append)
+        addresses = client.nthreads()
+    assert reports == []
+    assert all(f": {reason}" in str(caught.value) for reason in SHIMS)
+    assert sum(address in str(caught.value) for address in addresses) == 3
+    until_workers_are(client, good)
 
 
-def test_a_worker_that_joins_without_mcgrad_is_named_by_its_first_task(tmp_path, monkeypatch):
+def test_a_worker_that_joins_without_mcgrad_is_named_by_its_first_task(client, cluster, tmp_path, monkeypatch):
     in_short_tasks(monkeypatch)
-    environment = shimmed(tmp_path / "shim", SHIMS["no mcgrad"])
-    with local_cluster(1) as (client, cluster), ExitStack() as stack:
+    environment, good = shimmed(tmp_path / "shim", SHIMS["no mcgrad"]), len(client.nthreads())
+    with ExitStack() as stack:
 
         def add():
-            stack.enter_context(worker(cluster.scheduler_address, environment))
-            client.wait_for_workers(2)
+            stack.enter_context(worker(cluster[1].scheduler_address, environment))
+            client.wait_for_workers(good + 1)
 
         with pytest.raises(mg.ExecutorError, match=r"cannot do tasks.*no mcgrad"):
             estimator()(LONG, executor=client, progress=At(add))
+    until_workers_are(client, good)
 
 
 def test_data_is_sent_once_to_each_worker(client, monkeypatch):
