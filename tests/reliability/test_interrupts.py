@@ -23,6 +23,7 @@ def interrupted(work, at):
         return trace if frame.f_code in INNER or frame.f_code is threads.in_order.__code__ else None
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # from Python 3.12 on, some frame has to say so before tracing begins
     sys.settrace(trace)
     try:
         with closing(threads.in_order(work, iter(range(ITEMS)), WORKERS)) as results:
