@@ -1,6 +1,7 @@
 """What goes wrong on workers, what is refused, and how little travels."""
 
 import pickle
+import re
 import threading
 from types import SimpleNamespace
 
@@ -116,6 +117,15 @@ def test_a_run_that_ends_early_cancels_its_tasks_and_leaves_an_adapter_open(run)
         run(N, executor=serial, progress=stop)
     assert serial.ended
     assert not serial.closed
+
+
+def test_the_bar_says_how_fast_and_by_how_many_workers(run, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    for call in (lambda **given: run(N, **given), lambda **given: run.until(1e-2, **given)):
+        call(executor=Serial(workers=3), progress=True)
+        assert re.search(r" [1-9]\.?\d*e\+0\d draws/s, 3 workers", capsys.readouterr().err)
+    run(N, progress=True)
+    assert "draws/s" not in capsys.readouterr().err
 
 
 def test_until_and_compare(run):

@@ -119,7 +119,7 @@ class Stops(Runs):
             over = self._over(looks.range_after(0), rows, changes, cotangent, remote)
             if not progress and not callable(progress):
                 return until(over, looks, self._varies)
-            with reporting_looks(progress, looks) as watch:
+            with reporting_looks(progress, looks, remote) as watch:
                 return until(over, looks, self._varies, watch)
 
     def run_until(
