@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import scipy.special as sc
+from scipy import linalg
 from scipy.special import logsumexp
 
 Shape = tuple[int, ...]
@@ -261,6 +262,41 @@ for order in ("fro", None, 1, -1, np.inf, -np.inf):
     case("np.linalg.norm", lambda x, p=order: np.linalg.norm(x, p), (4, 3))
     case("np.linalg.norm", lambda x, p=order: np.linalg.norm(x, p, axis=(2, 0), keepdims=True), (4, 2, 3))
 case("np.linalg.norm", np.linalg.norm, (4, 2, 3))
+
+
+# --- matrices --------------------------------------------------------------------------------------------------------
+def definite(x: Any) -> Any:
+    """A positive definite matrix for each of a batch."""
+    return x @ np.swapaxes(x, -1, -2) + 2.0 * np.eye(x.shape[-1])
+
+
+def regular(x: Any) -> Any:
+    """A matrix that is not symmetric, and whose largest pivots do not stand on the diagonal."""
+    return np.roll(x + 3.0 * np.eye(x.shape[-1]), 1, axis=-2)
+
+
+for n in (1, 3, 7):
+    case("np.linalg.cholesky", lambda x: np.linalg.cholesky(definite(x)), (n, n), UNIT)
+    case("np.linalg.solve", lambda x, b: np.linalg.solve(regular(x), b), (n, n), UNIT, (n,))
+    case("np.linalg.inv", lambda x: np.linalg.inv(regular(x)), (n, n), UNIT)
+    case("np.linalg.det", lambda x: np.linalg.det(regular(x)), (n, n), UNIT)
+    case("np.linalg.slogdet", lambda x: np.linalg.slogdet(regular(x)).logabsdet, (n, n), UNIT)
+case("np.linalg.slogdet", lambda x: np.linalg.slogdet(-regular(x))[0], (3, 3), UNIT, smooth=False)
+case("np.linalg.cholesky", lambda x: np.linalg.cholesky(definite(x), upper=True), (2, 1, 3, 3), UNIT)
+case("np.linalg.solve", lambda x, b: np.linalg.solve(regular(x), b), (2, 3, 3), UNIT, (3, 2))
+case("np.linalg.inv", lambda x: np.linalg.inv(regular(x)), (2, 2, 2), UNIT)
+case("np.linalg.det", lambda x: np.linalg.det(regular(x)), (3, 4, 4), UNIT)
+for n in (3, 7):
+    for lower, trans in ((True, 0), (False, 0), (True, "T"), (False, 1)):
+        case("scipy.linalg.solve_triangular", lambda x, b, low=lower, t=trans: linalg.solve_triangular(
+            x + np.eye(len(x)), b, lower=low, trans=t, unit_diagonal=len(x) == 3
+        ), (n, n), (0.1, 0.5), (n, 2))  # fmt: skip
+case("scipy.linalg.solve_triangular", lambda x, b: linalg.solve_triangular(np.eye(4) + x, b), (4, 4), UNIT, (4,))
+case("scipy.linalg.cholesky", lambda x: linalg.cholesky(definite(x)) + linalg.cholesky(definite(x), lower=True), (3, 3))
+case("scipy.linalg.cho_factor", lambda x: np.diag(linalg.cho_factor(definite(x))[0]), (3, 3))
+for lower in (True, False):
+    case("scipy.linalg.cho_solve", lambda x, b, low=lower: linalg.cho_solve(
+        linalg.cho_factor(definite(x), lower=low), b), (3, 3), UNIT, (3,))  # fmt: skip
 
 # --- shape -----------------------------------------------------------------------------------------------------------
 case("np.reshape", lambda x: np.reshape(x, (3, -1)) + np.reshape(x, 6)[0], (2, 3))

@@ -9,7 +9,7 @@ from mcgrad.ir import build
 from mcgrad.ir.check import check
 from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program
-from mcgrad.trace import scipy_special
+from mcgrad.trace import linear_algebra, scipy_special
 from mcgrad.trace.array_functions import BUILDERS, FUNCTIONS, resolve
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS
 from mcgrad.trace.trace import trace
@@ -44,6 +44,7 @@ def test_every_entry_of_the_tables_has_a_case():
         *(f"np.{name}.reduce" for name in REDUCE),
         *(f"np.{name}.accumulate" for name in ACCUMULATE),
         *(f".{name}" for name in (*METHODS, *ATTRIBUTES)),
+        *(f"scipy.linalg.{name}" for name in linear_algebra.SCIPY),
         *(f"scipy.special.{name}" for name in (*scipy_special.UFUNCS, *scipy_special.FUNCTIONS)),
     }
     assert tables - {case.entry for case in CASES} == set()

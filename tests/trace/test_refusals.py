@@ -115,7 +115,7 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: np.argmax(z), "np.argmax", "np.max", "np.argmax(z)"),
     (lambda z: z.argmax(), ".argmax", "np.max", "z.argmax()"),
     (lambda z: z.item(), ".item", "the array itself", "z.item()"),
-    (lambda z: np.linalg.solve(X[:, :2], z), "np.linalg.solve", "no draw changes", "np.linalg.solve"),
+    (lambda z: np.linalg.eigh(np.outer(z, z)), "np.linalg.eigh", "no draw changes", "np.linalg.eigh"),
     (lambda z: np.spacing(z), "np.spacing", "not among the supported functions", "np.spacing"),
     (lambda z: np.frexp(z), "np.frexp", "not among the supported functions", "np.frexp"),
     (lambda z: np.add.at(z, 0, 1), "np.add.at", "not among the supported functions", "np.add.at"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace import elementwise, polynomials, products, reductions, shaping, sorting
+from mcgrad.trace import elementwise, linear_algebra, polynomials, products, reductions, shaping, sorting
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     # element by element
@@ -72,6 +72,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tril": products.tril,
     "triu": products.triu,
     "linalg.norm": products.norm,
+    # matrices
+    "linalg.cholesky": linear_algebra.cholesky,
+    "linalg.solve": linear_algebra.solve,
+    "linalg.inv": linear_algebra.inv,
+    "linalg.det": linear_algebra.det,
+    "linalg.slogdet": linear_algebra.slogdet,
     # polynomials
     "polyval": polynomials.polyval,
     "vander": polynomials.vander,

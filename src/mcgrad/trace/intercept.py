@@ -10,7 +10,8 @@ code that has done `from scipy.special import logsumexp`. So while a trace runs,
 itself is exchanged for a few lines that answer calls with a Tracer, and pass any other call, from whichever thread, to
 the original code. Under SCIPY_ARRAY_API the ufuncs are plain functions too, and treated alike.
 
-SciPy is not imported here: where the user's code has not imported scipy.special there is nothing to exchange.
+So are some of scipy.linalg's functions. SciPy is not imported here: where the user's code has not imported it there is
+nothing to exchange.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ import numpy as np
 from mcgrad.system.locks import Lock
 from mcgrad.trace import array_constructors
 from mcgrad.trace.frames import owner
+from mcgrad.trace.linear_algebra import SCIPY
 from mcgrad.trace.scipy_special import FUNCTIONS, UFUNCS
 
+MODULES = {"scipy.special": (*FUNCTIONS, *UFUNCS), "scipy.linalg": tuple(SCIPY)}  # plain functions that are traced
 _lock = Lock()
 _tracing = 0
 _found: dict[FunctionType, tuple[str, CodeType, CodeType]] = {}  # the name, SciPy's code, the code while tracing
@@ -76,13 +79,13 @@ for _name in array_constructors.FUNCTIONS:
     setattr(_TracedNumPy, _name, _constructor(_name))
 
 
-def loaded() -> bool:
-    """Whether scipy.special has been imported."""
-    return "scipy.special" in sys.modules
+def loaded() -> list[str]:
+    """Return those of SciPy's modules with such functions that have been imported."""
+    return [module for module in MODULES if module in sys.modules]
 
 
 def original(name: str) -> Callable[..., Any]:
-    """Return scipy.special's plain function of this name as SciPy wrote it."""
+    """Return SciPy's plain function of this dotted name as SciPy wrote it."""
     function, code = next((f, code) for f, (found, code, _) in list(_found.items()) if found == name)
     twin = FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
     twin.__kwdefaults__ = function.__kwdefaults__
@@ -90,18 +93,18 @@ def original(name: str) -> Callable[..., Any]:
 
 
 def _find() -> None:
-    special = sys.modules.get("scipy.special")
-    for name in (*FUNCTIONS, *UFUNCS):
-        function = getattr(special, name, None)
-        if isinstance(function, FunctionType) and function not in _found:
-            _found[function] = name, function.__code__, _detour(name, function.__code__)
+    for module, names in MODULES.items():
+        for name in names:
+            function = getattr(sys.modules.get(module), name, None)
+            if isinstance(function, FunctionType) and function not in _found:
+                _found[function] = f"{module}.{name}", function.__code__, _detour(module, name, function.__code__)
 
 
-def _detour(name: str, code: CodeType) -> CodeType:
+def _detour(module: str, name: str, code: CodeType) -> CodeType:
     scope: dict[str, Any] = {}
     text = f"""def {name}(*args, **kwargs):
-    from mcgrad.trace.tracer import answer_special
-    return answer_special({name!r}, args, kwargs)
+    from mcgrad.trace.tracer import answer_scipy
+    return answer_scipy({module!r}, {name!r}, args, kwargs)
 """
     exec(compile(text, __file__, "exec"), scope)  # in this file's name: it is no user's line
     detour: CodeType = scope[name].__code__

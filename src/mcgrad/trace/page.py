@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from mcgrad.trace import scipy_special
+from mcgrad.trace import linear_algebra, scipy_special
 from mcgrad.trace.array_functions import FUNCTIONS
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE
@@ -25,12 +25,16 @@ NOTES = {
     "derivative is infinite: that of `np.sqrt(np.maximum(z, 0))` is 0 at z < 0",
     "np.piecewise": "functions that work element by element",
     "np.nan_to_num": "infinities become the largest number of the estimate's width, with derivative zero",
-    "np.sort, np.partition, np.median, np.quantile, np.percentile": "by a sorting network; the derivative goes to the "
-    "element that has come to a place, of equal ones to each from one place. np.partition sorts all. `q` is known while "
-    "tracing, methods are linear, lower, higher, nearest and midpoint. Where one element is NaN, all sorted ones are",
+    "np.sort, np.partition, np.median, np.quantile, np.percentile": "by a sorting network; the derivative goes to "
+    "the element that has come to a place, of equal ones to each from one place. np.partition sorts all. `q` is known "
+    "while tracing, methods are linear, lower, higher, nearest and midpoint. If one element is NaN, so are all",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
+    "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "of matrices up to some "
+    "tens of rows. Where NumPy raises LinAlgError, as for a matrix that is not positive definite, the result is NaN or "
+    "infinite, and the draw is counted among those that are not finite",
+    "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "likewise",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
     "np.take, np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
@@ -81,6 +85,7 @@ def markdown() -> str:
         + [f"np.{name}.accumulate" for name in ACCUMULATE],
         "## Functions": [f"np.{name}" for name in (*FUNCTIONS, *CONTRACTIONS)],
         "## Methods and attributes of arrays": [f".{name}" for name in (*METHODS, *ATTRIBUTES)],
+        "## scipy.linalg": [f"scipy.linalg.{name}" for name in linear_algebra.SCIPY],
         "## scipy.special": [f"scipy.special.{name}" for name in (*scipy_special.UFUNCS, *scipy_special.FUNCTIONS)],
     }
     pages = [INTRODUCTION, PYTHON]

@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, str] = {
     **dict.fromkeys(("cov", "corrcoef"), "center the rows and multiply, (x - m) @ (x - m).T / (n - 1)"),
     "gradient": "use np.diff, or slices, (x[2:] - x[:-2]) / 2",
     **dict.fromkeys(
-        ("solve", "inv", "det", "slogdet", "cholesky", "eig", "eigh", "eigvals", "eigvalsh", "svd", "svdvals", "qr",
+        ("eig", "eigh", "eigvals", "eigvalsh", "svd", "svdvals", "qr",
          "pinv", "lstsq", "matrix_power", "matrix_rank", "cond", "tensorsolve", "tensorinv"), MATRIX),
     "multi_dot": "use @, whose products are ordered by size",
     # shapes

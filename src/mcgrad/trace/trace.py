@@ -75,9 +75,9 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
             with intercept.intercepted():
                 result = function(*traced, **named)
         except TraceError:
-            if imported or not intercept.loaded():
+            if intercept.loaded() == imported:
                 raise
-            with intercept.intercepted():  # the function itself imports scipy.special: once more, now that it is there
+            with intercept.intercepted():  # the function itself imports SciPy: once more, now that it is there
                 result = function(*traced, **named)
     except TraceError:
         raise

@@ -12,7 +12,7 @@ import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
-from mcgrad.trace import array_constructors, remedies, scipy_special
+from mcgrad.trace import array_constructors, linear_algebra, remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.assignment import assigned, read
@@ -37,6 +37,9 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
     "subok": (True, False),
     "mode": ("raise",),
     "copy": (True, False),
+    "check_finite": (True, False),
+    "overwrite_a": (True, False),
+    "overwrite_b": (True, False),
 }
 STATIC = {"axis", "axes", "axis1", "axis2", "source", "destination", "shape", "indices", "indices_or_sections",
           "repeats", "reps", "shift", "pad_width", "mode", "constant_values", "n", "k", "ord", "offset", "ddof", "dx",
@@ -165,7 +168,8 @@ def wrap(value: Any, locked: str = "") -> Any:
     if isinstance(value, Var):
         return Tracer(value, locked=locked)
     if isinstance(value, tuple | list) and any(isinstance(part, Var) for part in value):
-        return type(value)(wrap(part, locked) for part in value)
+        made = getattr(type(value), "_make", type(value))  # of a named tuple
+        return made(wrap(part, locked) for part in value)
     return value
 
 
@@ -251,13 +255,14 @@ def answer_constructor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     return given if unchanged else result
 
 
-def answer_special(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Answer a call of a plain function of scipy.special: here if a Tracer is among the arguments, else by SciPy."""
+def answer_scipy(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Answer a call of a plain function of SciPy's: here if a Tracer is among the arguments, else by SciPy."""
+    shown = f"{module}.{name}"
     if not any(holds_tracer(value) for value in (*args, *kwargs.values())):
-        return original(name)(*args, **kwargs)
-    shown = f"scipy.special.{name}"
-    if name in scipy_special.FUNCTIONS:
-        return call(shown, scipy_special.FUNCTIONS[name], args, kwargs)
+        return original(shown)(*args, **kwargs)
+    functions = scipy_special.FUNCTIONS if module == "scipy.special" else linear_algebra.SCIPY
+    if name in functions:
+        return call(shown, functions[name], args, kwargs)
     _only_defaults(shown, kwargs)
     return Tracer(scipy_special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
 
