@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from mcgrad.system.kind import Kind, Kinds, kind_here
 from mcgrad.tasks.adapter import Adapter, adapter_of
 from mcgrad.tasks.content import PLAIN, SMALL, Content, to_bytes, with_program
 from mcgrad.tasks.cutting import TasksOfDraws, TasksOfRows
+from mcgrad.tasks.digests import digest_of, keep_digest
 from mcgrad.tasks.fold import Elsewhere, Piece
 from mcgrad.tasks.ordered import in_order
 from mcgrad.tasks.runs import Run, RunOfDraws, RunOfRows
@@ -124,17 +126,19 @@ class Remote:
         """Return the payload of a run, and what its tasks carry of it: nothing of a large run."""
         content = pickle.dumps(run, PLAIN)
         if len(content) > SMALL:
-            return self._made(work, fixed, content), b""
+            return Payload(_content(work, fixed, content)), b""
         last = self._last
         if last and _same(last[0], work) and _is(last[1], fixed):
             return last[2], content
-        payload = self._made(work, fixed, b"")
+        parts: dict[Hashable, Any] = {"": work.program}
+        parts.update(fixed.items())
+        others = work.backend, work.omit
+        known = digest_of(parts, others)
+        payload = Payload(partial(_content, work, fixed, b""), known)
+        if known is None:
+            keep_digest(parts, others, payload.digest)
         self._last = work, fixed, payload
         return payload, content
-
-    def _made(self, work: Work, fixed: Values, run: bytes) -> Payload:
-        program, functions = with_program(work.program)
-        return Payload(Content(program, functions, work.backend, work.omit, to_bytes(fixed), run).to_bytes())
 
     def _note(self, done: Done) -> None:
         """Note the kind of a worker; refuse it where it has to be that of this process and is not."""
@@ -152,6 +156,11 @@ class Remote:
     def kinds(self) -> Kinds:
         """The kinds of the workers whose results were taken."""
         return (*self._kinds,)
+
+
+def _content(work: Work, fixed: Values, run: bytes) -> bytes:
+    program, functions = with_program(work.program)
+    return Content(program, functions, work.backend, work.omit, to_bytes(fixed), run).to_bytes()
 
 
 def _same(last: Work, work: Work) -> bool:

@@ -5,7 +5,8 @@ A task is a pure function of itself and its payload: any process may work it out
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
@@ -16,14 +17,15 @@ from mcgrad.tasks.fold import Piece
 DIGEST = 16  # bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Payload:
     """What the tasks of one or several runs share: a Program, values of its inputs, a backend's name.
 
     Parameters
     ----------
-    content : bytes
-        As `tasks.content` makes and reads it.
+    content : bytes or callable
+        As `tasks.content` makes and reads it, or a function that returns it when a worker lacks it.
+    digest : str, optional
+        Of equal content that was made before.
 
     Attributes
     ----------
@@ -31,11 +33,18 @@ class Payload:
         Of the content: equal payloads have equal digests, in any process.
     """
 
-    content: bytes
-    digest: str = field(init=False)
+    __slots__ = ("_content", "digest")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", blake2b(self.content, digest_size=DIGEST).hexdigest())
+    def __init__(self, content: bytes | Callable[[], bytes], digest: str | None = None) -> None:
+        self._content = content
+        self.digest = digest or blake2b(self.content, digest_size=DIGEST).hexdigest()
+
+    @property
+    def content(self) -> bytes:
+        """As bytes."""
+        if not isinstance(self._content, bytes):
+            self._content = self._content()
+        return self._content
 
 
 class Task(NamedTuple):
