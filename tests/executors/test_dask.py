@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import tracemalloc
 from contextlib import ExitStack
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.cli import main
+from tests.job_files import JOB, job_folder
 
 from .clusters import local_cluster, scheduler_and_workers, worker
 from .problems import CASES, LONG, N, bits, estimator, in_short_tasks, normal, wave
@@ -244,3 +247,14 @@ def test_a_closed_client_is_an_error(cluster):
     other.close()
     with pytest.raises(mg.ExecutorError, match="cannot be used: its client is closed"):
         estimator()(N, executor=other)
+
+
+def test_jobs_of_the_command_line_run_on_a_scheduler(cluster, tmp_path, monkeypatch, capsys):
+    job_folder(tmp_path, monkeypatch)
+    (tmp_path / "job.toml").write_text(JOB.replace("n = 500", "n = 2_000_000"))
+    assert main(["run", "job.toml"]) == 0
+    capsys.readouterr()
+    assert main(["run", "job.toml", "--scheduler", cluster[1].scheduler_address, "--out", "there"]) == 0
+    assert re.search(r"numpy, 2 workers of the Dask scheduler tcp://\S+, float64", capsys.readouterr().out)
+    here, there = (mg.Estimate.from_json((tmp_path / at / "job.json").read_text()) for at in ("results", "there"))
+    assert bits(here) == bits(there)

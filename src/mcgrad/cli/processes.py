@@ -18,6 +18,7 @@ from mcgrad.jobs import signals
 from mcgrad.tasks.futures import FuturesAdapter
 from mcgrad.tasks.task import Done, Payload, Task
 
+KILLED = 1.0  # seconds to wait until a killed process has ended
 IN_TURN = 3  # pools that are made one after the other, of which none completes a task, before a run ends
 
 
@@ -151,7 +152,11 @@ def _end_after_parent() -> None:
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
-    """Kill the processes of a pool, whatever they do."""
-    for process in list((getattr(pool, "_processes", None) or {}).values()):
-        with contextlib.suppress(Exception):  # it has ended, or was not started
+    """Kill the processes of a pool, whatever they do, and wait until they have ended."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    for process in processes:
+        with contextlib.suppress(Exception):  # it was not started
             process.kill()
+    for process in processes:
+        with contextlib.suppress(Exception):
+            process.join(KILLED)
