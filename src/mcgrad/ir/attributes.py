@@ -213,6 +213,11 @@ class Loop(Attributes):
             start += prod(shape)
         return found
 
+    @property
+    def carried(self) -> int:
+        """How many numbers the carries have: the first ones of the vector."""
+        return sum(prod(result.shape) for result in self.body.results[: self.carries])
+
     def __str__(self) -> str:
         order = ", from the last" * self.reverse
         return f"{self.length} steps{order}, {self.carries} carried, {self.scanned} by step"

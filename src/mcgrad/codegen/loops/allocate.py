@@ -165,6 +165,10 @@ def size(buffer: Buffer) -> int:
     """Rows of a buffer."""
     if buffer.var is None or buffer.role == "noise":
         return 1
+    if buffer.role == "carried":
+        return int(buffer.var.attrs.carried)
+    if buffer.var.op == "loop":
+        return buffer.var.size - int(buffer.var.attrs.carried)
     if buffer.role == "running":
         axis: int = buffer.var.attrs.axis
         return buffer.var.size // max(buffer.var.shape[axis], 1)

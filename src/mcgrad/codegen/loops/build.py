@@ -13,7 +13,7 @@ import numpy as np
 
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.access import Access, c_strides, resolve
-from mcgrad.codegen.loops.cells import Buffer, Element, Index, Number, Operand, Row, Value
+from mcgrad.codegen.loops.cells import Buffer, Element, Index, Number, Operand, Role, Row, Value
 from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     CallUser,
@@ -161,14 +161,14 @@ class _Builder:
         return (*(fill for inner in nests for fill in starts(inner)), loop)
 
     def repeat(self, step: Repeat) -> Tree:
-        """A loop over the steps of a body: the carries lie among the results, and each step changes them."""
+        """A loop over the steps of a body: first the carries get what it begins with, and each step changes them."""
         attrs, axis = step.var.attrs, f"n{self._repeats}"
         self._repeats += 1
-        body, rows = attrs.body, Buffer("value", step.var)
+        body = attrs.body
         begins: list[Node] = []
         for i, (result, (start, shape)) in enumerate(zip(body.results, attrs.places(), strict=True)):
             steps = ((axis, attrs.length, result.size),) if i >= attrs.carries else ()
-            self.places[result] = Place(rows, start, steps)
+            self.places[result] = replace(self._among_results(step.var, start), steps=steps)
             if i < attrs.carries:
                 self.places[body.params[i]] = self.places[result]
                 begin = _Body(self, squeeze(shape))
@@ -179,17 +179,27 @@ class _Builder:
         nodes = tuple(node for inner in step.steps for node in self.step(inner))
         return (*begins, Loop(axis, attrs.length, "serial", nodes, backwards=attrs.reverse))
 
+    def _among_results(self, loop: Var, start: int) -> Place:
+        """Where a result of a loop is."""
+        carried = loop.attrs.carried
+        role: Role = "carried" if start < carried else "value"
+        return Place(Buffer(role, loop), start - (0 if start < carried else carried))
+
     def _by_step(self, param: Var, arg: Var, axis: str, length: int) -> Place:
         """Where each step has its own element of an argument."""
         if not arg.by_draw:
             return Place(arg, 0, ((axis, length, param.size),))
         access = resolve(arg)
-        within = self.place(access.base)
+        within = self.place(access)
         return Place(within.of, within.offset + access.offset, (*within.steps, (axis, length, access.strides[0])))
 
-    def place(self, var: Var) -> Place:
-        """Where the elements of a Var are."""
-        return self.places.get(var) or Place(self.buffer(var), 0)
+    def place(self, access: Access) -> Place:
+        """Where the elements of the base of an access begin."""
+        base = access.base
+        if base.op == "loop":
+            first = access.offset if access.table is None else int(access.table.min())
+            return replace(self._among_results(base, first), offset=-base.attrs.carried * (first >= base.attrs.carried))
+        return self.places.get(base) or Place(self.buffer(base), 0)
 
     def _name_body(self, var: Var) -> None:
         if var.op == "loop" and var.by_draw:
@@ -290,7 +300,7 @@ class _Body:
 
     def cell(self, var: Var) -> Row:
         """Where the nest's present element of a Var that it computes goes."""
-        place = self.builder.place(var)
+        place = self.builder.place(self._whole(var))
         assert isinstance(place.of, Buffer)
         return Row(place.of, _further(self._index(self._whole(var)), place))
 
@@ -318,7 +328,7 @@ class _Body:
         if access.key not in self._known:
             index = self._index(access)
             loads = sum(isinstance(node, Load) for node in self.nodes)
-            place = self.builder.place(access.base) if var.by_draw else Place(access.base, 0)
+            place = self.builder.place(access) if var.by_draw else Place(access.base, 0)
             index, of = _further(index, place), place.of
             cell = Row(of, index) if isinstance(of, Buffer) else Element("constants", of, index)
             value = Value(f"{'x' if isinstance(of, Buffer) else 'u'}{loads}", lanewise=isinstance(of, Buffer))

@@ -12,7 +12,9 @@ from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal["value", "running", "noise", "parts", "mask", "finite", "shares", "draws", "shifts", "sums", "squares"]
+Role = Literal[
+    "value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "shifts", "sums", "squares"
+]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -85,12 +87,12 @@ class Buffer:
 
     Parameters
     ----------
-    role : {"value", "running", "noise", "parts", "mask", "finite", "shares", "draws", "shifts", "sums", "squares"}
-        Of a Var: its elements; the running value of a scan; one row of noise that is not kept; the parts of a matrix
-        product's sums that several threads make. Of a kernel: for each lane whether its draw counts, and whether an
-        output of it is not finite; threads' shares of sums; where lanes carry rows of a batch, elements of outputs on
-        the way to their moments, and of each row what these are about, and the sums of deviations from it and of the
-        squares of these.
+    role : str
+        Of a Var: its elements; the running value of a scan; the carries of a loop, whose value has the stacked results
+        alone; one row of noise that is not kept; the parts of a matrix product's sums that several threads make. Of a
+        kernel: for each lane whether its draw counts, and whether an output of it is not finite; threads' shares of
+        sums; where lanes carry rows of a batch, elements of outputs on the way to their moments, and of each row what
+        these are about, and the sums of deviations from it and of the squares of these.
     var : Var, optional
         Whose rows these are.
     within : str
@@ -106,10 +108,10 @@ class Buffer:
 
     @property
     def is_added_to(self) -> bool:
-        """Whether lane loops add to these rows, which then lie apart from all others."""
+        """Whether lane loops add to these rows, or change them in each step; they then lie apart from all others."""
         if self.role == "value":
             return self.var is not None and self.var.op in REDUCTIONS
-        return self.role in ("running", "draws", "shifts", "sums", "squares")
+        return self.role in ("running", "carried", "draws", "shifts", "sums", "squares")
 
 
 @dataclass(frozen=True)

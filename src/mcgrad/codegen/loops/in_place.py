@@ -62,8 +62,13 @@ def _together(x: Var, y: Var) -> Var | None:
     return _elements(bases.pop(), first + second - 1)
 
 
-def _elements(base: Var, rows: Rows) -> Var:
-    """Elements of a Var; of a multiple of another, multiples of its elements, which need no rows of their own."""
+def _elements(base: Var, rows: Rows) -> Var | None:
+    """Elements of a Var; of a multiple of another, multiples of its elements, which need no rows of their own.
+
+    Not of a loop, whose results lie apart.
+    """
+    if base.op == "loop":
+        return None
     if base.op == "multiply":
         for x, factor in (base.args, base.args[::-1]):
             if x.by_draw and factor.op == "broadcast" and factor.args[0].size == 1:
