@@ -30,7 +30,7 @@ def outputs_of(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Ten
 
 
 def _has_no_mode() -> bool:
-    return torch._C._len_torch_dispatch_stack() == 0
+    return bool(torch._C._len_torch_dispatch_stack() == 0)
 
 
 def _is_batched(cotangent: torch.Tensor) -> bool:
