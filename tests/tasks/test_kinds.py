@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.identity import Identity
 from mcgrad.system.kind import kind_here
@@ -68,6 +69,15 @@ def test_a_worker_of_another_kind_is_refused_where_that_is_asked_for(run):
         run(N, executor=serial, require_same=True)
     with pytest.raises(mg.ParameterError, match="require_same: given 1"):
         run(N, executor=serial, require_same=1)
+
+
+def test_a_backend_for_devices_names_its_device(monkeypatch):
+    monkeypatch.setattr(NumpyBackend, "device", lambda self: "a GPU", raising=False)
+    run = mg.Estimator(np.sin, mg.Normal(0.3, 1.2), backend="numpy")
+    assert run(2).kinds == (replace(HERE, processor=f"{HERE.processor}, a GPU"),)
+    run(N, executor=Serial(), require_same=True)
+    with pytest.raises(mg.ExecutorError, match=r"another kind .*a GPU"):
+        run(N, executor=Serial(work=elsewhere), require_same=True)
 
 
 def test_a_state_keeps_the_kinds(run, tmp_path):

@@ -11,6 +11,7 @@ from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.cuda.backend import CudaBackend
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.errors import BackendError, BackendWarning, ParameterError, shown
+from mcgrad.system.kind import Kind, Kinds, kind_here
 
 AUTO = "auto"
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (NumpyBackend(), CpuBackend(), CudaBackend())}
@@ -75,6 +76,17 @@ def find(name: str) -> Backend:
     if reason is not None:
         raise BackendError(f'backend "{name}" is not available: {reason}')
     return backend
+
+
+def kind_of(name: str) -> Kind:
+    """Return the kind of this process on a backend: with its device, once a backend that has one has run."""
+    device = getattr(BACKENDS.get(name), "device", None)
+    return kind_here(name) if device is None else kind_here(name, device() or "")
+
+
+def kinds_of(names: str) -> Kinds:
+    """Return the kinds of this process on backends whose names are joined by "+"."""
+    return tuple([kind_of(name) for name in names.split("+")])
 
 
 def _known(name: str, *others: str) -> str:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from mcgrad.backends.base import Partial, RowPartial, Shift
 from mcgrad.backends.chunks import Chunk
+from mcgrad.backends.registry import kinds_of
 from mcgrad.noise.rows import Seeds
-from mcgrad.system.kind import Kinds, kinds_here
+from mcgrad.system.kind import Kinds
 from mcgrad.tasks.fold import Parts, total
 from mcgrad.tasks.remote import Remote
 
@@ -178,13 +179,11 @@ class Call:
     def kinds(self, backend: str) -> Kinds:
         """Return the kinds of the processes that have averaged so far, on backends whose names are joined by "+"."""
         if self.remote is None and self.resume is None:
-            return kinds_here(backend)
+            return kinds_of(backend)
         elsewhere = self.remote.kinds if self.remote else ()
         earlier = self.resume.kinds if self.resume else ()
         names = backend.split("+")
-        return tuple(
-            sorted({*kinds_here(backend), *(kind for kind in (*elsewhere, *earlier) if kind.backend in names)})
-        )
+        return tuple(sorted({*kinds_of(backend), *(kind for kind in (*elsewhere, *earlier) if kind.backend in names)}))
 
     def drawn(self, state: State) -> int:
         """Return how many draws are done: with a `RowState` those of all rows together."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import stream_context
+from mcgrad.backends.registry import kind_of
 from mcgrad.engine.call import Call, State, Watch
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.means_alone import MeansAlone
@@ -30,7 +31,7 @@ from mcgrad.ir.program import Program
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.out import Out
-from mcgrad.system.kind import Kinds, kind_here
+from mcgrad.system.kind import Kinds
 from mcgrad.tasks.remote import Remote, on
 
 
@@ -64,9 +65,9 @@ class Runs:
         """
         arguments.flag("require_same", require_same)
         for kind in earlier if require_same else ():
-            if kind != kind_here(kind.backend):
+            if kind != kind_of(kind.backend):
                 given = f"True, to continue a run of another kind of process ({kind})"
-                raise ParameterError("require_same", given, f"False, or a run of this kind ({kind_here(kind.backend)})")
+                raise ParameterError("require_same", given, f"False, or a run of this kind ({kind_of(kind.backend)})")
         for name, value, none in (("output", self._options.output, "host"), ("devices", self._options.devices, None)):
             if executor is not None and value != none:
                 given = f"one with {name}={shown(value)}"

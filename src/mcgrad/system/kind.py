@@ -18,7 +18,8 @@ class Kind:
     Parameters
     ----------
     processor : str
-        Name of the processor, that of its maker where the operating system has it.
+        Name of the processor, that of its maker where the operating system has it; of a backend for devices, with that
+        of the device.
     features : str
         Digest of its instruction sets; empty where the operating system does not list them.
     mcgrad, numba, numpy : str
@@ -44,14 +45,9 @@ Kinds: TypeAlias = tuple[Kind, ...]
 
 
 @cache
-def kinds_here(backends: str) -> Kinds:
-    """Return the kinds of this process on backends whose names are joined by "+"."""
-    return tuple(map(kind_here, backends.split("+")))
-
-
-@cache
-def kind_here(backend: str) -> Kind:
-    """Return the kind of this process on a backend."""
+def kind_here(backend: str, device: str = "") -> Kind:
+    """Return the kind of this process on a backend: on the processor, or on a device that is named."""
     features = processor_features()
     digest = blake2b(features.encode(), digest_size=4).hexdigest() if features else ""
-    return Kind(processor(), digest, __version__, version("numba"), version("numpy"), backend)
+    where = f"{processor()}, {device}" if device else processor()
+    return Kind(where, digest, __version__, version("numba"), version("numpy"), backend)

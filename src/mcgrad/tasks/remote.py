@@ -14,12 +14,13 @@ import numpy.typing as npt
 from mcgrad.arrays import all_to_host
 from mcgrad.backends.base import Kernel, Shift
 from mcgrad.backends.chunks import Chunk
+from mcgrad.backends.registry import kind_of
 from mcgrad.backends.row_by_row import by_row
 from mcgrad.errors import ExecutorError
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import FIXED, Values
 from mcgrad.noise.rows import Seeds
-from mcgrad.system.kind import Kind, Kinds, kind_here
+from mcgrad.system.kind import Kind, Kinds
 from mcgrad.tasks.adapter import Adapter, adapter_of
 from mcgrad.tasks.content import PLAIN, SMALL, Content, to_bytes, with_program
 from mcgrad.tasks.cutting import TasksOfDraws, TasksOfRows
@@ -144,7 +145,7 @@ class Remote:
         """Note the kind of a worker; refuse it where it has to be that of this process and is not."""
         if done.kind in self._kinds:
             return
-        here = kind_here(done.kind.backend)
+        here = kind_of(done.kind.backend)
         if self._require_same and done.kind != here:
             raise ExecutorError(
                 f"require_same=True: {done.worker} is of another kind than this process, so that last digits may "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 
+from mcgrad.backends.registry import kind_of
 from mcgrad.errors import BackendError
 from mcgrad.system.kind import kind_here
 from mcgrad.tasks.kernels import held, worker
@@ -44,5 +45,5 @@ def work(task: Task, content: bytes | None = None) -> Done:
         pieces = average()
     except BackendError as error:
         raise BackendError(f"{error} (on {worker()})") from error
-    seconds, kind = time.perf_counter() - ready, kind_here(payload.content.backend)
+    seconds, kind = time.perf_counter() - ready, kind_of(payload.content.backend)
     return Done(pieces, seconds, worker(), kind, ready - begun)

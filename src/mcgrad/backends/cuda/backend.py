@@ -57,6 +57,10 @@ class CudaBackend:
 
         return CudaKernel(program, driver.devices())
 
+    def device(self) -> str | None:
+        """Return the name of the first device, once the driver is initialized: results are those of its model."""
+        return _device_name()
+
     def is_compiled(self, program: Program) -> bool:
         """Whether a Program was compiled before, in this process or an earlier one: one with rows for few draws."""
         code = emitted_rows(program, TYPICAL) if by_row(program) else emitted(program)
