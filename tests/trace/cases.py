@@ -264,6 +264,19 @@ for order in ("fro", None, 1, -1, np.inf, -np.inf):
 case("np.linalg.norm", np.linalg.norm, (4, 2, 3))
 
 
+# --- found by value --------------------------------------------------------------------------------------------------
+for side in ("left", "right"):
+    case("np.searchsorted", lambda x, s=side: np.searchsorted([0.5, 1.0, 1.0, 1.5], x, s), (2, 5), smooth=False)
+for bins in ([0.5, 1.0, 1.5], [1.5, 1.0, 0.5]):
+    case("np.digitize", lambda x, b=bins: np.digitize(x, b) + np.digitize(x, b, right=True), (9,), smooth=False)
+case("np.interp", lambda x: np.interp(x, [0.5, 0.75, 1.5], [1.0, -1.0, 2.0]), (8,), smooth=False)
+case("np.interp", lambda x: np.interp(x, [0.0, 3.0], [1.0, -1.0]) + np.interp(x, [9.0, 10.0], [0, 1], left=-2), (3,))
+case("np.interp", lambda y: np.interp([0.1, 0.4, 9.0], [0.0, 0.25, 1.5], y) + np.interp(1.0, [0.5], y[:1]), (3,))
+case("np.take", lambda x, k: np.take(x, np.floor(k).astype(int), axis=1), (2, 3), (2, 2), (0.1, 2.9), smooth=False)
+case("indexing", lambda x, k: x[k.astype(int)], (3, 2), (4,), (-2.9, 2.9), smooth=False)
+case(".astype", lambda x: x.astype(int), (8,), ANY, smooth=False)
+
+
 # --- matrices --------------------------------------------------------------------------------------------------------
 def definite(x: Any) -> Any:
     """A positive definite matrix for each of a batch."""

@@ -20,7 +20,6 @@ from mcgrad.trace.ufuncs import UFUNCS
 X = np.linspace(-2.0, 2.0, 3)
 GRID = np.arange(3.0)
 LATER = [  # the call, and words of the remedy
-    (lambda z: np.interp(z[0], GRID, GRID), "np.interp", "np.clip"),
     (lambda z: np.argsort(z), "np.argsort", "np.sort"),
     (lambda z: z.argsort(), ".argsort", "np.sort"),
     (lambda z: z.sort(), ".sort", "np.sort"),
@@ -37,7 +36,6 @@ LATER = [  # the call, and words of the remedy
     (lambda z: np.linalg.eigvalsh(np.outer(z, z)), "np.linalg.eigvalsh", "data="),
     (lambda z: np.linalg.pinv(np.outer(z, z)), "np.linalg.pinv", "write out"),
     (lambda z: np.linspace(z[0], z[1], 4), "np.linspace", "np.linspace(0.0, 1.0, n)"),
-    (lambda z: np.searchsorted(X, z), "np.searchsorted", "np.sum(edges <= x)"),
     (lambda z: np.histogram(z), "np.histogram", "each bin"),
     (lambda z: np.correlate(z, X), "np.correlate", "np.convolve"),
     (lambda z: np.isclose(z, X), "np.isclose", "np.abs"),
@@ -81,11 +79,6 @@ def test_remedies_call_only_what_is_supported():
 def test_remedies_are_right():
     rng = np.random.default_rng(0)
     a, b, x = rng.normal(size=(3, 3))
-    xp, fp = np.array([-1.0, 0.0, 2.0, 2.5]), np.array([1.0, -1.0, 0.5, 3.0])
-    for at in (-3.0, -0.5, 1.0, 2.2, 9.0):
-        ours = fp[0] + np.sum(np.diff(fp) / np.diff(xp) * np.clip(at - xp[:-1], 0, np.diff(xp)))
-        np.testing.assert_allclose(ours, np.interp(at, xp, fp))
-    np.testing.assert_array_equal(np.sum(np.sort(a)[:, None] <= x, axis=0), np.searchsorted(np.sort(a), x, "right"))
     rows = rng.normal(size=(2, 9))
     centered = rows - rows.mean(1, keepdims=True)
     np.testing.assert_allclose(centered @ centered.T / 8, np.cov(rows))

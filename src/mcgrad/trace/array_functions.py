@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace import elementwise, linear_algebra, polynomials, products, reductions, shaping, sorting
+from mcgrad.trace import elementwise, linear_algebra, lookup, polynomials, products, reductions, shaping, sorting
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     # element by element
@@ -31,6 +31,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "empty_like": elementwise.zeros_like,
     "ones_like": elementwise.ones_like,
     "full_like": elementwise.full_like,
+    # found by value
+    "searchsorted": lookup.searchsorted,
+    "digitize": lookup.digitize,
+    "interp": lookup.interp,
     # sums, extremes, moments
     "sum": reductions.sum,
     "prod": reductions.prod,
@@ -113,7 +117,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "roll": shaping.roll,
     "repeat": shaping.repeat,
     "tile": shaping.tile,
-    "take": shaping.take,
+    "take": lookup.take,
     "pad": shaping.pad,
     "fliplr": lambda m: shaping.flip(m, 1),
     "flipud": lambda m: shaping.flip(m, 0),

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var
-from mcgrad.trace import elementwise, products, reductions, remedies, shaping
+from mcgrad.trace import elementwise, lookup, products, reductions, remedies, shaping
 from mcgrad.trace.operands import as_dtype
 
 
@@ -21,6 +22,9 @@ def _transpose(x: Var, *axes: Any) -> Var:
 
 
 def _astype(x: Var, dtype: Any) -> Var:
+    if np.dtype(dtype).kind in "iu":  # whole numbers, that index
+        x = apply("float", x)
+        return apply("where", apply("less", x, 0.0), apply("ceil", x), apply("floor", x))
     return as_dtype(x, dtype, "astype")
 
 
@@ -54,7 +58,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "std": reductions.std,
     "sum": reductions.sum,
     "swapaxes": shaping.swapaxes,
-    "take": shaping.take,
+    "take": lookup.take,
     "trace": products.trace,
     "transpose": _transpose,
     "var": reductions.var,

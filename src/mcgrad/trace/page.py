@@ -37,10 +37,12 @@ NOTES = {
     "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "likewise",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
-    "np.take, np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
+    "np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
     "np.einsum": "subscripts as a string; any number of operands, ellipsis, repeated labels, implicit output; "
                  "`optimize` is ignored, the order of products is chosen by size",
-    ".astype": "to float or bool; the width of floats is that of the whole estimate",
+    "np.searchsorted, np.digitize, np.interp": "of a traced x, in knots known while tracing: all knots are compared, "
+    "so they are for some tens. np.interp has the slope of the piece above at a knot, and NaN for NaN",
+    ".astype": "to float, bool or int, which cuts fractions off; the width of floats is that of the whole estimate",
     "scipy.special.logsumexp": "with `axis` and `keepdims`, without `b` and `return_sign`",
     "any function": "`dtype=` takes float dtypes, which change nothing; `out=` is refused",
 }  # fmt: skip
@@ -66,6 +68,9 @@ PYTHON = """\
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
   NumPy allows, as long as the indices do not depend on the draw.
+- Indexing of a traced array by one array of whole numbers of the draw, `w[k.astype(int)]`, and `np.take(w, k, axis)`:
+  all elements are compared with k. The derivative goes to the chosen ones; it is zero in k. What is no index of the
+  array gives NaN, and counts. A NumPy array has to be given in `data=`, or chosen from by `np.where`.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask and one
   number. An array that shares the memory in NumPy, as a slice of `z` does, is refused where it is read afterwards.
   Parameters and float data are written to in a copy, `x = x.copy()`. A NumPy array holds numbers alone: for

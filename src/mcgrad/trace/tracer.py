@@ -20,6 +20,7 @@ from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted
+from mcgrad.trace.lookup import gather
 from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, index_remedy, operand
 from mcgrad.trace.operators import Operators
@@ -109,6 +110,8 @@ class Tracer(Operators, Conversions):
         return (self[i] for i in range(self._var.shape[0]))
 
     def __getitem__(self, key: Any) -> Tracer:
+        if is_index(key):
+            return Tracer(gather(self._var, key._var))
         found = (read if self._writes else getitem)(self._var, unwrap(key))
         return Tracer(found, self if is_view(key, self.ndim) else None)
 
@@ -184,6 +187,11 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def is_index(value: Any) -> bool:
+    """Whether this is one traced array of numbers of the draw, which choose elements."""
+    return isinstance(value, Tracer) and value._var.by_draw and value._var.kind == "float"
+
+
 def sharing(name: str, arguments: Sequence[Any], result: Any) -> Any:
     """Say of Tracers that a function of NumPy's makes which arrays among its arguments they are views of."""
     if name not in VIEWS and name not in READ_ONLY:
@@ -218,7 +226,7 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         names = ", ".join(accepted.parameters)
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
     for name, value in arguments.items():
-        if name in STATIC and holds_tracer(value):
+        if name in STATIC and holds_tracer(value) and not (name == "indices" and is_index(value)):
             traced = index_remedy(unwrap(value)) if name == "indices" else None
             raise refusal(f"{shown} with a traced value for {name}=", traced or "it must be known while tracing")
     return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
