@@ -30,7 +30,6 @@ LATER = [  # the call, and words of the remedy
     (lambda z: np.round(z), "np.round", "np.floor(z + 0.5)"),
     (lambda z: z.round(), ".round", "np.floor(z + 0.5)"),
     (lambda z: np.rint(z), "np.rint", "np.floor(z + 0.5)"),
-    (lambda z: np.take_along_axis(z, np.array([0, 2]), 0), "np.take_along_axis", "x[np.arange(n), indices]"),
     (lambda z: sc.gamma(z), "scipy.special.gamma", "np.exp(scipy.special.gammaln(z))"),
     (lambda z: sc.erfinv(z), "scipy.special.erfinv", "scipy.special.ndtri"),
     (lambda z: np.linalg.eigvalsh(np.outer(z, z)), "np.linalg.eigvalsh", "data="),

@@ -118,6 +118,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "repeat": shaping.repeat,
     "tile": shaping.tile,
     "take": lookup.take,
+    "take_along_axis": lookup.take_along_axis,
     "pad": shaping.pad,
     "fliplr": lambda m: shaping.flip(m, 1),
     "flipud": lambda m: shaping.flip(m, 0),

@@ -26,14 +26,34 @@ def gather(x: Var, index: Var, axis: int = 0) -> Var:
     n = x.shape[axis]
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
     table = shaping.moveaxis(apply("float", x), axis, -1)
+    k = build.reshape(index, (*index.shape, *(1 for _ in rest)))
+    return shaping.moveaxis(_chosen(table, k, n), range(len(index.shape)), range(axis, axis + len(index.shape)))
+
+
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Var:
+    """np.take_along_axis, of indices known while tracing or not."""
+    x = operand(arr)
+    if axis is None:
+        x, axis = shaping.ravel(x), 0
+    axis = axis_of(axis, len(x.shape))
+    if not isinstance(indices, Var):
+        return shaping.rearranged(x, lambda places: np.take_along_axis(places, np.asarray(indices), axis))
+    if len(indices.shape) != len(x.shape):
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    table = shaping.moveaxis(apply("float", x), axis, -1)
+    table = build.reshape(table, (*table.shape[:-1], 1, x.shape[axis]))  # one choice more for each index along the axis
+    return shaping.moveaxis(_chosen(table, shaping.moveaxis(indices, axis, -1), x.shape[axis]), -1, axis)
+
+
+def _chosen(table: Var, index: Var, n: int) -> Var:
+    """The element of the last axis of a table, of n elements, at each index; the other axes broadcast."""
     k = apply("stop", index)
     k = apply("where", apply("less", k, 0.0), apply("add", k, float(n)), k)
-    k = build.reshape(k, (*k.shape, *(1 for _ in rest)))
     hits = apply("equal", build.reshape(k, (*k.shape, 1)), np.arange(n, dtype=float))
-    chosen = build.reduce("sum", apply("where", hits, table, 0.0), (len(hits.shape) - 1,))
+    chosen = apply("where", hits, table, 0.0)
+    chosen = build.reduce("sum", chosen, (len(chosen.shape) - 1,))
     found = build.reduce("sum", apply("float", hits), (len(hits.shape) - 1,))
-    result = apply("where", apply("less", 0.0, found), chosen, np.nan)
-    return shaping.moveaxis(result, range(len(index.shape)), range(axis, axis + len(index.shape)))
+    return apply("where", apply("less", 0.0, found), chosen, np.nan)
 
 
 def take(a: Any, indices: Any, axis: Any = None, *, mode: Any = "raise") -> Var:

@@ -68,9 +68,10 @@ PYTHON = """\
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
   NumPy allows, as long as the indices do not depend on the draw.
-- Indexing of a traced array by one array of whole numbers of the draw, `w[k.astype(int)]`, and `np.take(w, k, axis)`:
-  all elements are compared with k. The derivative goes to the chosen ones; it is zero in k. What is no index of the
-  array gives NaN, and counts. A NumPy array has to be given in `data=`, or chosen from by `np.where`.
+- Indexing of a traced array by one array of whole numbers of the draw, `w[k.astype(int)]`, `np.take(w, k, axis)` and
+  `np.take_along_axis(w, k, axis)`: all elements are compared with k. The derivative goes to the chosen ones; it is
+  zero in k. What is no index of the array gives NaN, and counts. A NumPy array has to be given in `data=`, or chosen
+  from by `np.where`.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask and one
   number. An array that shares the memory in NumPy, as a slice of `z` does, is refused where it is read afterwards.
   Parameters and float data are written to in a copy, `x = x.copy()`. A NumPy array holds numbers alone: for
