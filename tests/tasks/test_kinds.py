@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends import registry
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.jobs import checkpoint
 from mcgrad.jobs.identity import Identity
@@ -72,6 +73,7 @@ def test_a_worker_of_another_kind_is_refused_where_that_is_asked_for(run):
 
 
 def test_a_backend_for_devices_names_its_device(monkeypatch):
+    monkeypatch.setattr(registry, "_kinds", {})
     monkeypatch.setattr(NumpyBackend, "device", lambda self: "a GPU", raising=False)
     run = mg.Estimator(np.sin, mg.Normal(0.3, 1.2), backend="numpy")
     assert run(2).kinds == (replace(HERE, processor=f"{HERE.processor}, a GPU"),)

@@ -86,7 +86,15 @@ def kind_of(name: str) -> Kind:
 
 def kinds_of(names: str) -> Kinds:
     """Return the kinds of this process on backends whose names are joined by "+"."""
-    return tuple([kind_of(name) for name in names.split("+")])
+    found = _kinds.get(names)
+    if found is None:
+        found = tuple(kind_of(name) for name in names.split("+"))
+        if not any(hasattr(BACKENDS.get(name), "device") for name in names.split("+")):
+            _kinds[names] = found
+    return found
+
+
+_kinds: dict[str, Kinds] = {}  # of backends without a device, by their names
 
 
 def _known(name: str, *others: str) -> str:

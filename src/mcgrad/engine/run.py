@@ -60,7 +60,10 @@ def run(
         left = iter(chunks)
         start, stop = next(left)
         shift, first = bound.shift(seed, start, stop, omit)
-        parts = (*[None] * level(chunks, stop), first)
+        two = list(islice(left, 2))
+        if not two and not watch:  # in a call of few draws all else takes microseconds
+            return first
+        left, parts = chain(two, left), (*[None] * level(chunks, stop), first)
         if watch:
             watch(stop, shift, parts)
     two = list(islice(left, 2))
