@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.tasks import dask_workers
 from mcgrad.cli import main
 from tests.job_files import JOB, job_folder
 
@@ -89,6 +90,23 @@ def test_a_worker_that_is_killed_changes_no_bit(client, monkeypatch):
     assert len(kill.reports) > 10
     client.wait_for_workers(2)
     assert first not in client.run(os.getpid).values()
+
+
+def test_workers_that_all_start_again_are_sent_the_payload_again(client, monkeypatch):
+    in_short_tasks(monkeypatch)
+    run = estimator()
+    assert bits(run(LONG, executor=client, progress=At(client.restart))) == bits(run(LONG))
+
+
+def test_a_worker_that_goes_while_it_is_asked_for_its_versions_is_not_named():
+    class Client:
+        def nthreads(self):
+            return {"tcp://a:1": 1}
+
+        def run(self, function, workers, on_error):
+            return {"tcp://a:1": ConnectionResetError(104, "Connection reset by peer")}
+
+    dask_workers.check_workers(Client())
 
 
 def test_a_worker_that_is_added_works(client, cluster, monkeypatch):

@@ -64,6 +64,8 @@ def as_text(wrong: Mapping[str, str]) -> str:
 
 
 def _reason(versions: Mapping[str, str] | BaseException) -> str:
+    if isinstance(versions, OSError):  # the worker has gone meanwhile
+        return ""
     if isinstance(versions, BaseException):
         return f"asked for its versions, it raises {type(versions).__name__}: {versions}"
     wanted = {"mcgrad": __version__, "Python": _python(), "Numba": "there"}
