@@ -95,14 +95,38 @@ class Chunks:
 
     def left(self, start: int) -> int:
         """Return about how many chunks there are from a draw on."""
-        longest = self.step if self.most is None else min(self.step, self.most)
-        return -(-(self.stop - start) // longest)
+        return -(-(self.stop - start) // self._longest)
+
+    def reach(self, start: int, count: int) -> int:
+        """Return where about `count` chunks end that begin at a draw: with a span, as wide as there is, if they are many.
+
+        Parameters
+        ----------
+        start : int
+            The end of a chunk, before the last.
+        count : int
+            At least 1. From half a span on, the chunks may be as many as those of a span.
+        """
+        if count < RADIX // 2:
+            return self._end(min(start + count * self._longest, self.stop) - 1)
+        draw = min(start + max(count, RADIX) * self._longest, self.stop)
+        if draw == self.stop:
+            return draw
+        found, width = self._end(draw - 1), self.step * RADIX
+        while (end := self._base + (draw - self._base) // width * width) > start:
+            found, width = end, width * RADIX
+        return found
 
     def scaled(self, factor: int) -> Chunks:
         """Return the same chunks of draws that are `factor` draws each."""
         most = None if self.most is None else self.most * factor
         first, stop, head, step, block = (x * factor for x in (self.first, self.stop, self.head, self.step, self.block))
         return Chunks(first, stop, head, step, block, most)
+
+    @property
+    def _longest(self) -> int:
+        """The most draws in a chunk."""
+        return self.step if self.most is None else min(self.step, self.most)
 
     @property
     def _base(self) -> int:

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.chunks import RADIX, Chunk, Chunks, after, left, level
+from mcgrad.backends.chunks import Chunk, Chunks, after, left
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
 from mcgrad.tasks.content import PLAIN, to_bytes
@@ -34,24 +34,21 @@ class TasksOfDraws:
 
     def __init__(self, digest: str, run: bytes, chunks: Iterable[Chunk], start: int) -> None:
         self._digest, self._run, self._chunks, self._at = digest, run, chunks, start
-        self._left = after(chunks, start)
+        self._listed = iter(()) if isinstance(chunks, Chunks) else after(chunks, start)
 
     def __call__(self, count: int) -> Task | None:
         """Return the task of about the next `count` chunks, or of those that are left; None where none is.
 
         It ends with a span, so that the worker merges all that it works out, where spans are not much longer.
         """
-        most, stop, chunks, highest = count if count < RADIX // 2 else max(count, RADIX), self._at, 0, 0
-        for i, (_, end) in enumerate(islice(self._left, most)):
-            height = level(self._chunks, end) if most >= RADIX else 0
-            if height >= highest:
-                stop, chunks, highest = end, i + 1, height
-        if not chunks:
-            return None
-        start, self._at = self._at, stop
-        if isinstance(self._chunks, Chunks):  # listed ones are all of level 0, so that none is left over here
-            self._left = self._chunks.after(stop)
-        return Task(self._digest, start, stop, chunks, self._run)
+        start, before = self._at, self.left()
+        if isinstance(self._chunks, Chunks):  # there may be billions
+            self._at = self._chunks.reach(start, count) if start < self._chunks.stop else start
+            chunks = before - self.left()
+        else:
+            ends = [end for _, end in islice(self._listed, count)]
+            self._at, chunks = ends[-1] if ends else start, len(ends)
+        return Task(self._digest, start, self._at, max(chunks, 1), self._run) if self._at > start else None
 
     def left(self) -> int:
         """Return how many chunks are left."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from queue import Empty, SimpleQueue
+from typing import Any, Protocol
 
 from mcgrad import __version__
 from mcgrad.errors import ExecutorError, McgradError
@@ -30,8 +31,25 @@ REMEDY = "Where a checkpoint was written, the run goes on from it, with an execu
 NextTask = Callable[[int], Task | None]  # of the next so many chunks, or None at the end
 
 
+class Ended(Protocol):
+    """A queue of tasks that have ended, as of `queue`: one with a clock of its own simulates a cluster."""
+
+    def put(self, item: Any, /) -> None:
+        """Add a task."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Remove and return a task; raise `queue.Empty` where none comes in time."""
+
+    def empty(self) -> bool:
+        """Whether none is there."""
+
+
 def in_order(
-    adapter: Adapter, payload: Payload, next_task: NextTask, left: Callable[[], int] | None = None
+    adapter: Adapter,
+    payload: Payload,
+    next_task: NextTask,
+    left: Callable[[], int] | None = None,
+    ended: Ended | None = None,
 ) -> Generator[Done, None, None]:
     """Yield the results of tasks in the order in which they were made.
 
@@ -46,6 +64,8 @@ def in_order(
         Returns the task of the next k chunks, or of those that are left, and None where none is.
     left : callable, optional
         Returns how many chunks are left. Near the end tasks become shorter, so that all workers end together.
+    ended : Ended, optional
+        Where tasks wait that have ended.
 
     Raises
     ------
@@ -54,7 +74,7 @@ def in_order(
     Exception
         What a task raises, in its turn.
     """
-    run = _Run(adapter, payload, next_task, left)
+    run = _Run(adapter, payload, next_task, left, ended or SimpleQueue())
     try:
         run.fill()
         while run.waiting:
@@ -90,10 +110,12 @@ class _Sent:
 
 
 class _Run:
-    def __init__(self, adapter: Adapter, payload: Payload, next_task: NextTask, left: Callable[[], int] | None) -> None:
+    def __init__(
+        self, adapter: Adapter, payload: Payload, next_task: NextTask, left: Callable[[], int] | None, ended: Ended
+    ) -> None:
         self._adapter, self._payload, self._next_task, self._left = adapter, payload, next_task, left
         self.waiting = deque[_Sent]()  # in the order of the tasks
-        self._ended = SimpleQueue[_Sent]()  # in the order in which they were completed
+        self._ended = ended  # in the order in which they were completed
         self._flying = 0  # submitted and not completed
         self._made = 0
         self._exhausted = False

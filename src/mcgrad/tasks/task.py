@@ -57,7 +57,7 @@ class Task(NamedTuple):
     start, stop : int
         Draws, in the numbers of the Program, where chunks end; of a batch rows.
     chunks : int
-        How many chunks, or ranges of rows, these are.
+        About how many chunks these are, or how many ranges of rows.
     run : bytes
         What all tasks of the run share and the payload does not have.
     part : bytes
