@@ -4,14 +4,23 @@ from concurrent.futures import CancelledError, Future
 from random import Random
 from threading import Condition, Thread
 
+import numpy as np
 import pytest
 
+from mcgrad.backends.base import Partial
 from mcgrad.errors import ExecutorError
+from mcgrad.moments import Moments
 from mcgrad.system.kind import kind_here
 from mcgrad.tasks.ordered import AHEAD, SENDS, in_order
+from mcgrad.tasks.fold import Piece
 from mcgrad.tasks.task import Done, Payload, Task
 
 PAYLOAD, KIND = Payload(b"content"), kind_here("numpy")
+
+
+def done_of(task, seconds):
+    partial = Partial(Moments(task.stop - task.start, np.zeros(3), np.zeros(3)))
+    return Done((Piece(task.stop, 0, partial),), seconds, "worker", KIND)
 
 
 class Shuffled:
@@ -24,7 +33,7 @@ class Shuffled:
         Thread(target=self._complete, daemon=True).start()
 
     def result(self, task, missed_by):
-        return Done(((task.start, task.stop),), (task.stop - task.start) * self.chunk, "worker", KIND)
+        return done_of(task, (task.stop - task.start) * self.chunk)
 
     def _complete(self):
         random = Random(0)
@@ -86,7 +95,12 @@ class Chunks:
 
 def ranges(adapter, n=200):
     chunks = Chunks(n)
-    return [piece for done in in_order(adapter, PAYLOAD, chunks, chunks.left) for piece in done.pieces]
+    return ranges_of(in_order(adapter, PAYLOAD, chunks, chunks.left))
+
+
+def ranges_of(results):
+    found = [piece for done in results for piece in done.pieces]
+    return [(piece.stop - piece.partial.moments.count, piece.stop) for piece in found]
 
 
 def lengths(adapter, n=200):
@@ -134,8 +148,7 @@ def test_a_worker_that_misses_the_payload_is_sent_it():
         worker = missed_by or random.choice(workers)
         if missed_by:
             has.add(missed_by)
-        pieces = ((task.start, task.stop),) if worker in has else ()
-        return Done(pieces, 0.5, worker, KIND, missing=not pieces)
+        return done_of(task, 0.5) if worker in has else Done((), 0.0, worker, KIND, missing=True)
 
     adapter = Shuffled(answer=answer)
     assert covers(ranges(adapter))
@@ -147,11 +160,11 @@ def test_an_error_of_a_task_comes_in_its_turn():
     def answer(task, missed_by):
         if task.start >= 20:
             raise ZeroDivisionError(task.start)
-        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
+        return done_of(task, 5.0)
 
     adapter, found = Shuffled(answer=answer), []
     with pytest.raises(ZeroDivisionError, match="20"):
-        found.extend(done.pieces[0] for done in in_order(adapter, PAYLOAD, Chunks(100)))
+        found.extend(in_order(adapter, PAYLOAD, Chunks(100)))
     assert adapter.sent[-1][0] < 40
 
 
@@ -159,12 +172,12 @@ def test_an_executor_that_is_gone_is_an_error_after_what_is_done():
     def answer(task, missed_by):
         if task.start >= 20:
             raise EOFError
-        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
+        return done_of(task, 5.0)
 
     found = []
     with pytest.raises(ExecutorError, match=r"a shuffled executor: it has gone.*checkpoint") as caught:
-        found.extend(done.pieces[0] for done in in_order(Shuffled(answer=answer), PAYLOAD, Chunks(100)))
-    assert covers(found, 20)
+        found.extend(in_order(Shuffled(answer=answer), PAYLOAD, Chunks(100)))
+    assert covers(ranges_of(found), 20)
     assert isinstance(caught.value.__cause__, EOFError)
 
 
@@ -175,7 +188,7 @@ def test_a_task_that_was_dropped_is_sent_again_up_to_a_limit():
         if task.start % 7 == 0 and task.start not in dropped:
             dropped.add(task.start)
             raise CancelledError
-        return Done(((task.start, task.stop),), 5.0, "worker", KIND)
+        return done_of(task, 5.0)
 
     assert covers(ranges(Shuffled(answer=answer)))
     assert len(dropped) == 29

@@ -37,6 +37,11 @@ class Partial:
         """Return the moments of these draws and of later ones together."""
         return Partial(self.moments.merge(later.moments), self.nonfinite + later.nonfinite)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.moments.mean.nbytes + self.moments.norm.nbytes
+
 
 class Bound(Protocol):
     """A compiled Program with values for its inputs: ready to average."""
@@ -153,6 +158,12 @@ class RowPartial:
     totals: Array
     variances: Array
     degrees: Array | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        arrays = self.counts, self.means, self.norms, self.nonfinite, self.totals, self.variances, self.total_degrees
+        return sum(array.nbytes for array in arrays)
 
     @property
     def total_degrees(self) -> Array:

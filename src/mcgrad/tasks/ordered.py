@@ -20,7 +20,11 @@ from mcgrad.tasks.task import Done, Payload, Task
 TARGET = 1.0  # seconds that a task is to last
 RATE = 250  # tasks a second that one client takes: with more workers than that tasks last longer
 QUEUED = 0.5  # tasks for each worker that wait there while another is worked out
-AHEAD = 4.0  # tasks for each worker, submitted or done, ahead of the oldest result
+AHEAD = 4.0  # tasks for each worker, submitted or done, ahead of the oldest result, in any case
+LATE = (
+    600.0  # seconds of each worker's work that may be ahead: a worker whose end goes unnoticed for minutes stops none
+)
+HELD = 1 << 28  # bytes of results that may wait for an older one, where they are more than these
 LEFT = 2  # tasks for each worker that are left to hand out when the end is near
 GROWTH = 4  # times as long as the last task a task may be
 SENDS = 6  # times that one task is sent, where a worker misses its payload or the executor drops it
@@ -117,6 +121,7 @@ class _Run:
         self.waiting = deque[_Sent]()  # in the order of the tasks
         self._ended = ended  # in the order in which they were completed
         self._flying = 0  # submitted and not completed
+        self._held = 0  # bytes of results that wait
         self._made = 0
         self._exhausted = False
         self._chunk: float | None = None  # seconds of one
@@ -128,7 +133,7 @@ class _Run:
         while (
             not self._exhausted
             and self._flying < workers + max(int(QUEUED * workers), 1)
-            and len(self.waiting) < AHEAD * workers + 1
+            and len(self.waiting) < self._ahead(workers)
         ):
             task = self._next_task(self._chunks(workers))
             if task is None:
@@ -149,6 +154,7 @@ class _Run:
         if first.done is None:
             assert first.error is not None
             raise first.error
+        self._held -= first.done.nbytes
         return first.done
 
     def cancel(self) -> None:
@@ -158,11 +164,16 @@ class _Run:
         self.waiting.clear()
         self._adapter.cancel(pending)
 
+    def _ahead(self, workers: int) -> float:
+        """Return how many tasks may be submitted, or done, ahead of the oldest result."""
+        most = AHEAD if self._held > HELD else max(LATE / _seconds(workers), AHEAD)
+        return most * workers + 1
+
     def _chunks(self, workers: int) -> int:
         """Return how many chunks the next task has."""
         if self._chunk is None:
             return 1
-        chunks = int(max(TARGET, workers / RATE) / max(self._chunk, 1e-9))
+        chunks = int(_seconds(workers) / max(self._chunk, 1e-9))
         chunks = min(chunks, GROWTH * self._longest)
         if self._left:
             chunks = min(chunks, self._left() // (LEFT * workers))
@@ -214,7 +225,7 @@ class _Run:
         if done.missing:
             self._send(sent, done.worker)
             return
-        sent.done = done
+        sent.done, self._held = done, self._held + done.nbytes
         chunk = done.seconds / sent.chunks
         self._chunk = chunk if self._chunk is None else (self._chunk + chunk) / 2
 
@@ -236,3 +247,8 @@ class _Run:
 
     def _gone(self, reason: str) -> ExecutorError:
         return ExecutorError(f"{self._adapter.describe()}: {reason}. {REMEDY}")
+
+
+def _seconds(workers: int) -> float:
+    """Return how long a task is to last: longer where one client would not take so many a second."""
+    return max(TARGET, workers / RATE)

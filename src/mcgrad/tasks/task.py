@@ -15,6 +15,7 @@ from mcgrad.system.kind import Kind
 from mcgrad.tasks.fold import Piece
 
 DIGEST = 16  # bytes
+EACH = 500  # bytes that a piece takes besides its arrays, and so many a result
 
 
 class Payload:
@@ -115,3 +116,8 @@ class Done:
     kind: Kind
     compile_seconds: float = 0.0
     missing: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pieces, about."""
+        return EACH * (1 + len(self.pieces)) + sum(piece.partial.nbytes for piece in self.pieces)
