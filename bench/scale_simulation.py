@@ -81,7 +81,7 @@ class Cluster:
     client: float = 3e-4
 
 
-class Dropped(Exception):
+class DroppedError(Exception):
     """A worker died with its task."""
 
 
@@ -93,7 +93,7 @@ class _Future:
 
     def result(self) -> Done:
         if self.found is None:
-            raise Dropped
+            raise DroppedError
         return self.found
 
     def add_done_callback(self, function: Callable[[Any], object]) -> None:
@@ -177,7 +177,7 @@ class Simulation:
 
     def dropped(self, error: Exception) -> bool:
         """Whether a worker died with its task."""
-        return isinstance(error, Dropped)
+        return isinstance(error, DroppedError)
 
     def cancel(self, pending: Any) -> None:
         """Forget tasks that have not begun."""
@@ -329,9 +329,8 @@ def simulate(cluster: Cluster, n: int, seed: int = 0) -> Outcome:
     simulation = Simulation(cluster, chunks, seed)
     fold, at = Fold(chunks), chunks.head
     fold.add(Piece(at, 0, counted(0, at)))
-    tasks, taken, held = TasksOfDraws("", b"", chunks, at), 0, 0
-    for done in in_order(simulation, Payload(b""), tasks, tasks.left, simulation):
-        taken += 1
+    tasks, held = TasksOfDraws("", b"", chunks, at), 0
+    for taken, done in enumerate(in_order(simulation, Payload(b""), tasks, tasks.left, simulation), 1):
         held = max(held, simulation.ended - taken)
         for piece in done.pieces:
             assert piece.stop - piece.partial.moments.count == at, "a piece out of order"

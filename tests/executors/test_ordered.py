@@ -11,8 +11,8 @@ from mcgrad.backends.base import Partial
 from mcgrad.errors import ExecutorError
 from mcgrad.moments import Moments
 from mcgrad.system.kind import kind_here
-from mcgrad.tasks.ordered import AHEAD, SENDS, in_order
 from mcgrad.tasks.fold import Piece
+from mcgrad.tasks.ordered import AHEAD, SENDS, in_order
 from mcgrad.tasks.task import Done, Payload, Task
 
 PAYLOAD, KIND = Payload(b"content"), kind_here("numpy")

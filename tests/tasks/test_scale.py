@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from bench.scale_simulation import Cluster, simulate
+
 from mcgrad.tasks import ordered
 
 # of 20 workers one dies every 10 seconds, and is missed half a minute later

@@ -98,7 +98,7 @@ class Chunks:
         return -(-(self.stop - start) // self._longest)
 
     def reach(self, start: int, count: int) -> int:
-        """Return where about `count` chunks end that begin at a draw: with a span, as wide as there is, if they are many.
+        """Return where about `count` chunks end that begin at a draw: if they are many, at the end of a span.
 
         Parameters
         ----------
