@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
-from mcgrad.tasks import dask_workers
 from mcgrad.cli import main
+from mcgrad.tasks import dask_workers
 from tests.job_files import JOB, job_folder
 
 from .clusters import local_cluster, scheduler_and_workers, worker
