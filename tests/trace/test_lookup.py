@@ -22,18 +22,18 @@ def at(f, *arrays):
 
 
 def test_what_is_no_index_gives_nan():
-    found = at(lambda w, k: w[k], VALUES, [0.0, -4.0, 3.0, 4.0, -5.0, 0.5, np.nan, np.inf])
-    np.testing.assert_array_equal(found, [1.0, 1.0, 2.0, *[np.nan] * 5])
+    found = at(lambda w, k: w[np.floor(k)], VALUES, [0.0, -4.0, 3.0, 4.0, -5.0, np.nan, np.inf])
+    np.testing.assert_array_equal(found, [1.0, 1.0, 2.0, *[np.nan] * 4])
 
 
 def test_an_element_that_is_not_chosen_may_be_anything():
-    assert at(lambda w, k: w[k], [np.nan, 2.0, np.inf], np.float64(1.0)) == 2.0
+    assert at(lambda w, k: w[k.astype(int)], [np.nan, 2.0, np.inf], np.float64(1.0)) == 2.0
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1, None])
 def test_take_along_each_axis(axis):
     a, k = np.arange(24.0).reshape(2, 3, 4), np.array([[0, 1], [-1, 0]])
-    found = at(lambda a, k: np.take(a, k, axis), a, k)
+    found = at(lambda a, k: np.take(a, k.astype(int), axis), a, k)
     np.testing.assert_array_equal(found, np.take(a, k, axis))
 
 

@@ -86,6 +86,8 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: list(range(z[0])), "as an index, a size or a count", "np.where", "range(z[0])"),
     (lambda z: X[:, z[0]], "X[:, z[0]]", "np.where", "X[:, z[0]]"),
     (lambda z: z[z > 0], "indexing with a traced array", "np.where", "z[z > 0]"),
+    (lambda z: z[z[0]], "indexing by numbers that may have fractions", "k.astype(int)", "z[z[0]]"),
+    (lambda z: np.take(z, z), "indexing by numbers that may have fractions", "k.astype(int)", "np.take"),
     (lambda z: z[z[0], 1:], "indexing with a traced array", "np.where", "z[z[0], 1:]"),
     (lambda z: np.take(z, z, mode="wrap"), "np.take with mode='wrap'", "np.clip", "np.take"),
     (lambda z: np.interp(0.5, z, X[0]), "np.interp with a traced value for xp=", "known while tracing", "np.interp"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from mcgrad.ir import build
 from mcgrad.ir.build import apply
-from mcgrad.ir.program import Var
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace import shaping
 from mcgrad.trace.operands import axis_of, holds_var, operand
 from mcgrad.trace.refuse import refusal
@@ -23,6 +23,7 @@ def gather(x: Var, index: Var, axis: int = 0) -> Var:
     The derivative goes to the element that is chosen; it is zero in the index.
     """
     axis = axis_of(axis, len(x.shape))
+    _check_whole(index)
     n = x.shape[axis]
     rest = (*x.shape[:axis], *x.shape[axis + 1 :])
     table = shaping.moveaxis(apply("float", x), axis, -1)
@@ -40,9 +41,34 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Var:
         return shaping.rearranged(x, lambda places: np.take_along_axis(places, np.asarray(indices), axis))
     if len(indices.shape) != len(x.shape):
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    _check_whole(indices)
     table = shaping.moveaxis(apply("float", x), axis, -1)
     table = build.reshape(table, (*table.shape[:-1], 1, x.shape[axis]))  # one choice more for each index along the axis
     return shaping.moveaxis(_chosen(table, shaping.moveaxis(indices, axis, -1), x.shape[axis]), -1, axis)
+
+
+def _check_whole(index: Var) -> None:
+    """Refuse what is not made of whole numbers: in NumPy floats are no indices."""
+    whole: set[Var] = set()
+    for var in toposort([index]):
+        if var.op in ("floor", "ceil", "float"):
+            is_whole = True
+        elif var.op == "const":
+            is_whole = var.kind == "bool" or bool(np.all(var.attrs.array == np.floor(var.attrs.array)))
+        else:
+            is_whole = var.op in WHOLE and all(arg in whole or arg.kind == "bool" for arg in var.args)
+        if is_whole:
+            whole.add(var)
+    if index not in whole:
+        raise refusal("indexing by numbers that may have fractions",
+                      "cut them off, z[k.astype(int)], or use np.where(condition, a, b)")  # fmt: skip
+
+
+WHOLE = {  # ops whose result is whole if the arguments are
+    "add", "subtract", "negative", "multiply", "minimum", "maximum", "absolute", "sign", "where", "stop", "copy", "sum",
+    "prod", "max", "min", "cumsum", "cumprod", "reshape", "transpose", "broadcast", "slice", "flip", "take", "pad",
+    "concatenate", "scatter_add", "einsum",
+}  # fmt: skip
 
 
 def _chosen(table: Var, index: Var, n: int) -> Var:
