@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -100,10 +101,17 @@ def test_what_is_no_executor_is_refused(given):
         estimator()(N, executor=given)
 
 
-def test_a_thread_of_the_pool_itself_is_refused(threads):
+def test_a_thread_of_the_pool_itself_is_refused(threads, monkeypatch):
     future = threads.submit(lambda: estimator()(N, executor=threads))
     with pytest.raises(mg.ParameterError, match="this is one of its threads"):
         future.result()
+
+    begin = Event()
+    other = threads.submit(lambda: begin.wait() and futures.FuturesAdapter(threads))
+    monkeypatch.setattr(threads, "_threads", set())  # as it is before the executor lists the thread that it has started
+    begin.set()
+    with pytest.raises(mg.ParameterError, match="this is one of its threads"):
+        other.result()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from threading import current_thread
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.system.machine import available_processors
@@ -97,7 +97,7 @@ class FuturesAdapter:
 def _refuse_waiting_for_itself(executor: Executor) -> None:
     threads = getattr(executor, "_threads", None)
     threads = threads if isinstance(threads, set) else set()
-    if current_thread() in threads:
+    if current_thread() in threads or _works_for(executor):
         accepted = "another executor, or none: this is one of its threads, and tasks would wait for it to end"
         raise ParameterError("executor", shown(executor), accepted)
     manager = getattr(executor, "_executor_manager_thread", None)
@@ -105,6 +105,11 @@ def _refuse_waiting_for_itself(executor: Executor) -> None:
         threads = {*threads, manager}
     if threads and not any(thread.is_alive() for thread in threads) and not _ended(executor):
         raise ParameterError("executor", f"{shown(executor)}, of the process that forked this one", "one made here")
+
+
+def _works_for(executor: Executor) -> bool:
+    """Whether this thread was started by an executor, which lists it a moment later."""
+    return any(isinstance(x, ref) and x() is executor for x in getattr(current_thread(), "_args", ()))
 
 
 def _ended(executor: Executor) -> bool:
