@@ -115,3 +115,22 @@ def test_a_gaussian_process_on_both_backends():
     value, slope = by_formula(0.35, 0.3)
     one = mg.estimate(f, mg.Normal(0.35, 1e-12), backend="numpy", **given)
     np.testing.assert_allclose([one.value, one.grad["noise"]], [value, slope], rtol=1e-8)
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_the_derivative_of_a_determinant_that_is_zero_is_that_of_its_minors_or_not_a_number(n: int):
+    rng = np.random.default_rng(n)
+    of_column, of_last = rng.normal(size=(2, n, n))
+    of_column[:, 0] = 0.0  # the first pivot is zero
+    of_last[-1] = of_last[0]  # the last pivot is
+    q = mg.Normal(np.zeros(1), 1.0)
+    for a in (of_column, of_last):
+        e = mg.estimate(lambda z, a: np.linalg.det(a) + 0 * z[0], q, n=128, params={"a": a}, backend="numpy")
+        minors = np.array(
+            [[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)] for i in range(n)]
+        )
+        assert abs(e.value) < 1e-14
+        if n > 3 and a is of_column:
+            assert np.isnan(e.grad["a"][:, 0]).all()  # the other minors have the zero column
+        else:
+            np.testing.assert_allclose(e.grad["a"], minors, atol=1e-12)

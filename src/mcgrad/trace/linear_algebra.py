@@ -62,7 +62,11 @@ def inv(a: Any) -> Var:
 
 
 def det(a: Any) -> Var:
-    """np.linalg.det: written out up to three rows, else the product of the pivots."""
+    """np.linalg.det: written out up to three rows, else the product of the pivots.
+
+    With a pivot that is zero before the last, the matrix is singular and its elimination has not the derivative of the
+    determinant, which is that of the minors: the value is zero and the derivative NaN.
+    """
     x = _square(a)
     n, batch = x.shape[-1], x.shape[:-2]
     if n == 0:
@@ -70,7 +74,10 @@ def det(a: Any) -> Var:
     if n <= 3:
         return _minor(x, tuple(range(n)))
     pivots, sign = _pivots(x)
-    return apply("multiply", sign, build.reduce("prod", pivots, (len(batch),)))
+    early = build.reduce("prod", at(pivots, (slice(0, n - 1),)), (len(batch),))
+    is_zero = apply("stop", apply("float", apply("equal", early, 0.0)))
+    unknown = apply("multiply", is_zero, apply("sqrt", apply("absolute", early)))  # 0, of derivative 0 * inf
+    return apply("add", apply("multiply", sign, build.reduce("prod", pivots, (len(batch),))), unknown)
 
 
 def _minor(x: Var, columns: tuple[int, ...]) -> Var:

@@ -33,7 +33,8 @@ NOTES = {
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
     "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "of matrices up to some "
     "tens of rows. Where NumPy raises LinAlgError, as for a matrix that is not positive definite, the result is NaN or "
-    "infinite, and the draw is counted among those that are not finite",
+    "infinite, and the draw is counted among those that are not finite; so is one where np.linalg.det finds a pivot of "
+    "zero before the last: the determinant is zero, its derivative NaN",
     "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "likewise",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
