@@ -31,7 +31,8 @@ from mcgrad.results.stopping import Stopping as Stopping, StoppingRule as Stoppi
 from mcgrad.torch.integrand import from_torch as from_torch
 from mcgrad.trace.at import at as at
 from mcgrad.trace.loops import scan as scan
-from mcgrad.validate.comparison import Comparison as Comparison, compare as compare
+from mcgrad.validate.compare import compare as compare
+from mcgrad.validate.comparison import Comparison as Comparison
 from mcgrad.validate.verification import Verification as Verification, verify as verify
 
 __version__: str

@@ -1,6 +1,6 @@
 """The record of a method of estimating gradients: where it applies, its needs, its pilot, and its function.
 
-`methods` lists the records; `plan` makes Programs of them, and `engine.auto`, `validate.comparison` and
+`methods` lists the records; `plan` makes Programs of them, and `engine.auto`, `validate.compare` and
 `validate.verification` read from them which methods suit an integrand and what may bias one.
 """
 

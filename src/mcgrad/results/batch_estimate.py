@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,7 +20,7 @@ from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value, joined
 from mcgrad.results.format import kinds_lines, origin, run, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
-from mcgrad.results.pairs import pairs
+from mcgrad.results.pairs import Difference, paired
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.replicates import Replicates
@@ -30,19 +30,6 @@ from mcgrad.results.row_sums import RowSums
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.weights import of_weights
 from mcgrad.system.kind import Kinds
-
-
-class Difference(NamedTuple):
-    """The difference of two values, and its standard error.
-
-    Parameters
-    ----------
-    value, stderr : float, array or nested dict of them
-        As the value of a row.
-    """
-
-    value: Any
-    stderr: Any
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -251,13 +238,10 @@ class BatchEstimate(Result):
         if self.differences is None:
             (a, b), errors = (x[[i, j], where] for x in (self.moments.estimate, self.moments.stderr))
             return self._difference(a - b, np.hypot(*errors))
-        rows = pairs(self.size)
-        at = np.flatnonzero((rows[0] == min(i, j)) & (rows[1] == max(i, j)))
-        if not len(at):
+        found = paired(self.differences, self.size, i, j)
+        if found is None:
             raise ParameterError("first, second", f"rows {first} and {second}", "row 0 and another, of so many rows")
-        shape, sign = (-1, where.stop), 1.0 if i < j else -1.0
-        mean, error = (x.reshape(shape)[at[0]] for x in (self.differences.estimate, self.differences.stderr))
-        return self._difference(sign * mean, error)
+        return self._difference(*found)
 
     def _difference(self, mean: Float64Array, error: Float64Array) -> Difference:
         of_value = Components({}, self.components.value)
