@@ -224,7 +224,7 @@ def condition(z):
 
 
 def long(z):
-    return lax.scan(lambda c, x: (jnp.sin(c) + x, None), z[0], jnp.ones(6000))[0]
+    return lax.fori_loop(0, 6000, lambda i, x: x.at[i].set(z[0]), jnp.zeros(6000)).sum()
 
 
 def search(z):
@@ -251,7 +251,7 @@ def wrong_shapes(z):
         (random, "jax.random", "belong in q"),
         (random_loop, "jax.random", "belong in q"),
         (condition, "", "use jnp.where or lax.cond"),
-        (long, "lax.scan of 6000 steps", "jnp.cumsum"),
+        (long, "lax.scan of 6000 steps", "return what a step has as y"),
         (search, "lax.while_loop with a traced condition", "lax.scan or lax.fori_loop"),
         (lambda z: jnp.exp(1j * z[0]).real, "complex", "two real arrays"),
         (lambda z: np.sin(z).sum(), "__array__()", "in mg.from_jax"),

@@ -1,22 +1,18 @@
-"""JAX's primitives that hold jaxprs: calls, which are inlined, branches, which are selected, and loops, unrolled."""
+"""JAX's primitives that hold jaxprs: calls, which are inlined, branches, which are selected, and loops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from jax.extend import core
 
+from mcgrad.jax.jaxprs import loops
 from mcgrad.jax.jaxprs.elementwise import ELEMENTWISE
-from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
 Evaluate = Callable[..., list[Any]]
-UNROLLED = 5000  # equations
 BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
-WHOLE = "write it for whole arrays, with jnp.cumsum, jnp.cumprod or lax.associative_scan, or give it fewer steps"
-STEPS = "the number of steps must be known while tracing: lax.scan or lax.fori_loop with bounds that are integers"
 LOOPS = ("scan", "while")  # of constants, JAX runs them
 RANDOM = frozenset(
     ("random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "random_split", "random_clone",
@@ -47,43 +43,18 @@ def _cond(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[
 
 def _scan(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
     params = equation.params
-    length, body = params["length"], params["jaxpr"]
-    steps = range(length)[::-1] if params["reverse"] else range(length)
-    _limit(length, body, "lax.scan")
     first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-    consts, carry, inputs = args[:first], args[first:last], args[last:]
-    outputs: list[list[Any]] = [[None] * length for _ in equation.outvars[len(carry) :]]
-    for step in steps:
-        made = _inside(evaluate, body, [*consts, *carry, *(x[step] for x in inputs)])
-        carry, made = made[: len(carry)], made[len(carry) :]
-        for output, value in zip(outputs, made, strict=True):
-            output[step] = value
-    empty = [np.zeros(var.aval.shape) for var in equation.outvars[len(carry) :]]
-    return [*carry, *(np.stack(rows) if length else rest for rows, rest in zip(outputs, empty, strict=True))]
+    parts = args[:first], args[first:last], args[last:]
+    return loops.run(evaluate, loops.Steps("lax.scan", params["jaxpr"], *parts, params["length"], params["reverse"]))
 
 
 def _while(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
     """Run a loop whose condition no traced value changes."""
     params = equation.params
-    asked, done = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-    of_condition, of_body, carry = args[:asked], args[asked:done], args[done:]
-    count = 0
-    while True:
-        (goes_on,) = _inside(evaluate, params["cond_jaxpr"], [*of_condition, *carry])
-        if isinstance(goes_on, Tracer):
-            raise refusal("lax.while_loop with a traced condition", STEPS)
-        if not goes_on:
-            return carry
-        count += 1
-        _limit(count, params["body_jaxpr"], "lax.while_loop")
-        carry = _inside(evaluate, params["body_jaxpr"], [*of_body, *carry])
-
-
-def _limit(steps: int, body: core.ClosedJaxpr, name: str) -> None:
-    equations = steps * len(body.jaxpr.eqns)
-    if equations > UNROLLED:
-        text = f"{name} of {steps} steps or more, which would be unrolled to more than {UNROLLED} equations,"
-        raise refusal(text, WHOLE)
+    first, last = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    length = loops.number_of_steps(params, args)
+    steps = loops.Steps("lax.while_loop", params["body_jaxpr"], args[first:last], args[last:], (), length)
+    return loops.run(evaluate, steps)
 
 
 def _linear_solve(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.extend.core import primitives
 
+from mcgrad.errors import TraceError
 from mcgrad.functions.triangular_solve import cholesky, solve_triangular
 from mcgrad.ir import build
 from mcgrad.trace.operands import index_remedy, operand
@@ -21,9 +22,20 @@ from mcgrad.trace.tracer import Tracer, unwrap
 CHOICE = "use jnp.where(condition, a, b), or sum with weights, to choose by value"
 
 
+class ValueNeededError(TraceError):
+    """Code that needs a number while it is traced: a counter has it where its loop is unrolled."""
+
+
+def value_needed(call: str, remedy: str) -> ValueNeededError:
+    """Return the error for `call`, with the line of the user's code."""
+    error = refusal(call, remedy)
+    return ValueNeededError(error.message, error.filename, error.lineno)
+
+
 def _constant(*indices: Any) -> None:
     if any(isinstance(index, Tracer) for index in indices):
-        raise refusal("indexing with a traced array", index_remedy(*unwrap(list(indices)), library="jnp") or CHOICE)
+        remedy = index_remedy(*unwrap(list(indices)), library="jnp") or CHOICE
+        raise value_needed("indexing with a traced array", remedy)
 
 
 def _places(shape: tuple[int, ...], first: int = 0) -> Any:
@@ -36,7 +48,13 @@ def _bind(primitive: Any, *args: Any, **params: Any) -> Any:
 
 
 def _at(x: Any, places: Any) -> Any:
-    """Return the elements at flat places."""
+    """Return the elements at flat places: as a slice along an axis where they are one, with the axis in front."""
+    for axis in range(x.ndim if places.size else 0):
+        rows = np.moveaxis(_places(x.shape), axis, 0)
+        width = rows[0].size
+        first, number = int(np.argmax(rows.reshape(-1, width)[:, 0] == places.flat[0])), places.size // width
+        if np.array_equal(rows[first : first + number].ravel(), places.ravel()):
+            return np.reshape(np.moveaxis(x, axis, 0)[first : first + number], places.shape)
     return x[np.unravel_index(places, x.shape)]
 
 
