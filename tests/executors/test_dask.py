@@ -12,6 +12,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli import main
+from mcgrad.engine.row_averager import MANY
 from mcgrad.tasks import dask_workers
 from tests.job_files import JOB, job_folder
 
@@ -210,6 +211,24 @@ def test_data_is_sent_once_to_each_worker(client, monkeypatch):
     assert max(taken) < 1.1 * X.nbytes
     assert bits(run(20_000, seed=1, executor=client)) == bits(run(20_000, seed=1))
     assert client.run(received) == after
+
+
+def test_each_payload_of_a_call_is_scattered(client):
+    """A long row of much data of its own is a run, which is too large for its tasks."""
+    X = np.random.default_rng(0).normal(size=(2, 5000))
+    rows = mg.Estimator(
+        lambda z, X: np.sum(np.sin(X * z)),
+        mg.Normal(np.array([-1.0, 1.0]), 0.7, batch_ndim=1),
+        data={"X": X},
+        batched_data="X",
+        backend="numpy",
+    )
+    n = 1000
+    while len(list(rows._kernel.chunks(0, n))) < MANY:
+        n += 100
+    found, right = rows(n, executor=client), rows(n)
+    assert found.value.tobytes() == right.value.tobytes()
+    assert found.grad["loc"].tobytes() == right.grad["loc"].tobytes()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

@@ -66,7 +66,7 @@ class DaskAdapter:
     def __init__(self, client: Any) -> None:
         self._address = client.scheduler.address if client.scheduler else "a closed client"
         self._client, self._run, self._numbers = client, f"mcgrad-{uuid4().hex}", count()
-        self._payload: Any = None  # the Future of what was scattered
+        self._payload: tuple[str, Any] = "", None  # the digest of what was scattered last, and its Future
         self._counted, self._workers = float("-inf"), 0
         self._task = ExitStack()
         self._here("its client is closed")
@@ -137,7 +137,7 @@ class DaskAdapter:
         """Whether to submit a task again: one that was cancelled, as when the payload went with its last worker."""
         if not isinstance(error, CancelledError) or self.lost(error):
             return False
-        self._payload = None
+        self._payload = "", None
         return True
 
     def cancel(self, pending: Sequence[Any]) -> None:
@@ -147,15 +147,17 @@ class DaskAdapter:
 
     def close(self) -> None:
         """Let the cluster forget the payload, and return to the worker's pool of threads from a task of Dask's."""
-        self._payload = None
+        self._payload = "", None
         self._task.close()
 
     def _scattered(self, payload: Payload) -> Any:
         """Return the future of the payload, which is sent to one worker, from where others fetch it."""
-        if self._payload is None or self._payload.status != "finished":
+        digest, future = self._payload
+        if digest != payload.digest or future.status != "finished":
             key = f"{self._run}-payload-{next(self._numbers)}"
-            self._payload = self._client.scatter({key: payload.content})[key]
-        return self._payload
+            future = self._client.scatter({key: payload.content})[key]
+            self._payload = payload.digest, future
+        return future
 
     def _here(self, gone: str) -> None:
         if self._client.status != "running":
