@@ -275,7 +275,7 @@ class RowRunner:
             if isinstance(state, RowsOfShard):
                 return state.of(call.part) and 0 < state.rows <= count and not state.row
             begun = state.replicates if isinstance(state, RowState) and state.rows == len(numbers) else None
-            return begun is not None and begun[1] == count and 0 < begun[0] < count
+            return begun is not None and begun[1] == count and 0 < begun[0] <= count
         if self._common:
             return self._common.resumes(call)
         values = {**values, **self._unknown(values, len(numbers))}  # ranges of rows do not depend on values
