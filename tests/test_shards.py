@@ -107,6 +107,13 @@ def test_shards_merge_to_the_bits_of_the_whole_run(whole, count):
         assert all(run.estimate is not None for run in runs)  # each has a part
 
 
+@pytest.mark.parametrize("options", [{}, {"reduce": "sum"}, POINTS])
+def test_shards_of_no_rows(options):
+    estimator = batch(rows=0, backend="numpy", **options)
+    _, found = run_shards(estimator, 8 << 6, 3)
+    assert {**fields(found), "kinds": []} == {**fields(estimator.run(8 << 6, 7)), "kinds": []}
+
+
 @given(
     first=st.integers(0, 10**6),
     n=st.integers(2, 10**15),

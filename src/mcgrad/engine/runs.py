@@ -185,6 +185,7 @@ class Runs:
                 partial(of_rows.estimate, own, of_part, some),
                 partial(of_rows.resumes, own, some),
                 partial(of_rows.outline, values, numbers, call),
+                has_all=not len(numbers) and not self.derived.sampler.is_point_set,
             )
         values = self.inputs.values({})
         estimate, outline = partial(runner.estimate, values), partial(runner.outline, values, call)

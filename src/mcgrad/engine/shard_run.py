@@ -48,6 +48,8 @@ class PartOfRun:
         Whether that goes on from the state of a call.
     outline : callable
         Returns what completes the moments of the whole run.
+    has_all : bool
+        Whether the run is over no rows.
     """
 
     call: Call
@@ -55,6 +57,7 @@ class PartOfRun:
     estimate: Callable[[Call], Estimate | BatchEstimate]
     resumes: Callable[[Call], bool]
     outline: Callable[[], Outline]
+    has_all: bool = False
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -64,8 +67,8 @@ class PartOfRun:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do: there are more shards than chunks."""
-        return self.bounds[0] == self.bounds[1]
+        """Whether there is nothing to do: there are more shards than chunks. Of no rows, each shard has all."""
+        return self.bounds[0] == self.bounds[1] and not self.has_all
 
     @property
     def begun(self) -> ShardState:
