@@ -12,8 +12,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli import main
-from mcgrad.engine.row_averager import MANY
-from mcgrad.tasks import dask_workers
+from mcgrad.tasks import dask_workers, remote
 from tests.job_files import JOB, job_folder
 
 from .clusters import local_cluster, scheduler_and_workers, worker
@@ -213,22 +212,12 @@ def test_data_is_sent_once_to_each_worker(client, monkeypatch):
     assert client.run(received) == after
 
 
-def test_each_payload_of_a_call_is_scattered(client):
-    """A long row of much data of its own is a run, which is too large for its tasks."""
-    X = np.random.default_rng(0).normal(size=(2, 5000))
-    rows = mg.Estimator(
-        lambda z, X: np.sum(np.sin(X * z)),
-        mg.Normal(np.array([-1.0, 1.0]), 0.7, batch_ndim=1),
-        data={"X": X},
-        batched_data="X",
-        backend="numpy",
-    )
-    n = 1000
-    while len(list(rows._kernel.chunks(0, n))) < MANY:
-        n += 100
-    found, right = rows(n, executor=client), rows(n)
-    assert found.value.tobytes() == right.value.tobytes()
-    assert found.grad["loc"].tobytes() == right.grad["loc"].tobytes()
+def test_each_payload_of_a_call_is_scattered(client, monkeypatch):
+    monkeypatch.setattr(remote, "SMALL", 0)  # no run is small enough to travel in its tasks
+    run = estimator()
+    found, right = (run.until(rtol=3e-3, start=1 << 16, **options) for options in ({"executor": client}, {}))
+    assert bits(found) == bits(right)
+    assert found.stopping.looks > 2
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
