@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
+from math import sqrt
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from mcgrad.tasks.task import Done, Payload, Task
 
 TARGET = 1.0  # seconds that a task is to last
 RATE = 250  # tasks a second that one client takes: with more workers than that tasks last longer
+BYTES = 1e8  # of results a second that it takes
 QUEUED = 0.5  # tasks for each worker that wait there while another is worked out
 AHEAD = 4.0  # tasks for each worker, submitted or done, ahead of the oldest result, in any case
 LATE = (
@@ -125,6 +127,7 @@ class _Run:
         self._made = 0
         self._exhausted = False
         self._chunk: float | None = None  # seconds of one
+        self._nbytes = 0.0  # of a result
         self._longest = 1  # chunks of a task so far
 
     def fill(self) -> None:
@@ -166,17 +169,28 @@ class _Run:
 
     def _ahead(self, workers: int) -> float:
         """Return how many tasks may be submitted, or done, ahead of the oldest result."""
-        most = AHEAD if self._held > HELD else max(LATE / _seconds(workers), AHEAD)
+        most = AHEAD if self._held > HELD else max(LATE / self._seconds(workers), AHEAD)
         return most * workers + 1
+
+    def _seconds(self, workers: int) -> float:
+        """Return how long a task is to last: longer where one client would not take so many, or so large, results."""
+        return max(TARGET, workers * self._each)
+
+    @property
+    def _each(self) -> float:
+        """Seconds in which a client takes one result."""
+        return max(1 / RATE, self._nbytes / BYTES)
 
     def _chunks(self, workers: int) -> int:
         """Return how many chunks the next task has."""
         if self._chunk is None:
             return 1
-        chunks = int(_seconds(workers) / max(self._chunk, 1e-9))
-        chunks = min(chunks, GROWTH * self._longest)
+        chunk = max(self._chunk, 1e-9)
+        chunks = min(int(self._seconds(workers) / chunk), GROWTH * self._longest)
         if self._left:
-            chunks = min(chunks, self._left() // (LEFT * workers))
+            left = self._left()
+            balanced = int(sqrt(left * self._each / chunk))  # as long as a client takes for all results that are left
+            chunks = min(chunks, max(left // (LEFT * workers), balanced))
         self._longest = max(chunks, self._longest)
         return max(chunks, 1)
 
@@ -228,6 +242,7 @@ class _Run:
         sent.done, self._held = done, self._held + done.nbytes
         chunk = done.seconds / sent.chunks
         self._chunk = chunk if self._chunk is None else (self._chunk + chunk) / 2
+        self._nbytes = (self._nbytes + done.nbytes) / 2
 
     def _fail(self, sent: _Sent, error: Exception) -> None:
         """Keep an error until its turn; no further tasks are made."""
@@ -247,8 +262,3 @@ class _Run:
 
     def _gone(self, reason: str) -> ExecutorError:
         return ExecutorError(f"{self._adapter.describe()}: {reason}. {REMEDY}")
-
-
-def _seconds(workers: int) -> float:
-    """Return how long a task is to last: longer where one client would not take so many a second."""
-    return max(TARGET, workers / RATE)
