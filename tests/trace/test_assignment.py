@@ -175,6 +175,21 @@ def test_at_of_plain_arrays():
     assert counts.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("value", [lambda z: z[1], lambda z: z[1] > 0.0], ids=["number", "boolean"])
+@pytest.mark.parametrize("rule", ["set", "add"])
+def test_at_of_booleans(rule, value):
+    def f(z):
+        return getattr(mg.at(z > 0.0, [0, 2]), rule)(value(z))
+
+    def of_an_array(z):
+        return getattr(mg.at(np.array([True, False, False]), [0, 2]), rule)(value(z))
+
+    z = np.array([-0.3, 0.6, 1.1])
+    for function in (f, of_an_array):
+        np.testing.assert_array_equal(traced(function, z), function(z))
+
+
+
 def test_the_gradient_of_a_recursion_that_is_written_into_an_array():
     def recursion_of(z, a):
         path = z.copy()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mcgrad.ir.build import apply
+from mcgrad.ir.program import Var
 from mcgrad.trace.assignment import added, assigned
 from mcgrad.trace.operands import operand
 from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
@@ -32,7 +35,7 @@ class At:
         array, of a dtype that holds both. Of an element that the index names twice the last value stays.
         """
         if holds_tracer((self.array, self.index, value)):
-            return Tracer(assigned(operand(unwrap(self.array)), unwrap(self.index), unwrap(value)))
+            return Tracer(_of_both(assigned, self, value))
         result = self._copy(value)
         result[self.index] = value
         return result
@@ -46,7 +49,7 @@ class At:
             Of a shape that broadcasts to that of ``array[index]``.
         """
         if holds_tracer((self.array, self.index, value)):
-            return Tracer(added(operand(unwrap(self.array)), unwrap(self.index), unwrap(value)))
+            return Tracer(_of_both(added, self, value))
         result = self._copy(value)
         np.add.at(result, self.index, value)
         return result
@@ -54,6 +57,15 @@ class At:
     def _copy(self, value: Any) -> Any:
         array = np.asarray(self.array)
         return array.astype(np.result_type(array, np.asarray(value)))
+
+
+def _of_both(rule: Callable[[Var, Any, Var], Var], place: At, value: Any) -> Var:
+    """Apply a rule to an array of a kind that holds the array and the value: booleans alone stay booleans."""
+    array, new = operand(unwrap(place.array)), operand(unwrap(value))
+    if not array.kind == new.kind == "bool":
+        return rule(apply("float", array), unwrap(place.index), new)
+    result = rule(array, unwrap(place.index), new)
+    return result if result.kind == "bool" else apply("not_equal", result, 0.0)
 
 
 def at(array: Any, index: Any) -> At:
