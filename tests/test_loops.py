@@ -290,6 +290,49 @@ def test_jumps_in_a_step_are_found():
         )  # fmt: skip
 
 
+def late(z, k):
+    """A barrier that only the last of 20 steps have."""
+
+    def step(carry, x):
+        s, n, alive = carry
+        s = s + x
+        alive = np.where((s > k) & (n > 15.0), 0.0, alive)
+        return (s, n + 1.0, alive), None
+
+    (s, _, alive), _ = mg.scan(step, (0.0, 0.0, 1.0), np.tile(z, 4))
+    return alive * s * k
+
+
+def jumping_inside(z, k):
+    def step(s, x):
+        s, _ = mg.scan(lambda s, w: (s + np.where(s > k, w * x, x), None), s, np.array([0.2, 0.5]))
+        return s, None
+
+    s, _ = mg.scan(step, 0.0, z)
+    return s * k
+
+
+def bending_inside(z, k):
+    def step(s, x):
+        s, _ = mg.scan(lambda s, w: (s + np.where(s > k, s - k, w * 0.0) + x, None), s, np.array([0.2, 0.5]))
+        return s, None
+
+    s, _ = mg.scan(step, 0.0, z)
+    return s * k
+
+
+@pytest.mark.parametrize("f", [late, jumping_inside, bending_inside])
+def test_jumps_of_late_steps_and_of_inner_loops(f):
+    made = lambda: mg.estimate(f, Q, 100, params={"k": 0.3}, method="pathwise", backend="numpy")  # noqa: E731
+    if f is bending_inside:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", mg.JumpWarning)
+            made()
+    else:
+        with pytest.warns(mg.JumpWarning, match=r"leaves a jump out in k, .*np\.where\(.*s > k"):
+            made()
+
+
 def test_the_gpu_says_that_it_has_none():
     f, params = asian(mg.scan)
     made = mg.Estimator(f, Q, params=params, backend="numpy")

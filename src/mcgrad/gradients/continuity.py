@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,17 @@ from mcgrad.ir.spaces import Values
 Array = npt.NDArray[Any]
 Leaves = Mapping[Var, Array]
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
-STEPS = 8  # of a loop, in which
 DRAWS = 16  # at which the two sides of a comparison are compared
+STEPS = 10_000  # of a loop that run for it, with fewer of the draws each where there are many
+STATES = 1024  # of steps and draws that are compared at once
 
 
-def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
-    """Whether a root is the same on both sides of a comparison, where the numbers compared are equal.
+class Continuity:
+    """Looks at both sides of comparisons of a root, where the numbers compared are equal.
 
     Parameters
     ----------
-    root, comparison : Var
+    root : Var
     values : dict of Input to array
         Values of the inputs.
 
@@ -37,18 +38,42 @@ def is_continuous(root: Var, comparison: Var, values: Values) -> bool:
     Both are evaluated for some noise. Where an equality finds the largest or smallest element, as `z == np.max(z)`
     does, all elements are the same, and it holds for the first and then for the second. A root that has the number in
     another form, as the square of what is compared, is taken to jump. In a loop the root is what a step gives, at the
-    values that the first steps have.
+    values that each of the steps has, of the first 10,000.
     """
-    if comparison.op not in (*ORDERS, *EQUALITIES):
-        return False
-    return _is_continuous(root, comparison, _leaves([root], values))
 
+    def __init__(self, root: Var, values: Values) -> None:
+        self._root, self._values = root, values
+        self._leaves: Leaves | None = None
+        self._in_steps: dict[tuple[Var, int], list[Leaves]] = {}  # by a loop and what is given outside of it
 
-def _is_continuous(root: Var, comparison: Var, leaves: Leaves) -> bool:
-    order = list(toposort([root]))
-    if comparison not in order:
+    def is_continuous(self, comparison: Var) -> bool:
+        """Return whether the root is the same on both sides of a comparison."""
+        if comparison.op not in (*ORDERS, *EQUALITIES):
+            return False
+        if self._leaves is None:
+            self._leaves = _leaves([self._root], self._values)
+        return self._is_continuous(self._root, comparison, self._leaves)
+
+    def _is_continuous(self, root: Var, comparison: Var, leaves: Leaves) -> bool:
+        order = list(toposort([root]))
+        if comparison in order:
+            return _is_same(root, comparison, leaves)
         inner = [var for var in order if var.op == "loop" and comparison in with_bodies(var.attrs.body.equations)]
-        return all(_is_continuous(_joined(var.attrs.body.results), comparison, _in_steps(var, leaves)) for var in inner)
+        return all(
+            self._is_continuous(_joined(var.attrs.body.results), comparison, states)
+            for var in inner
+            for states in self._states(var, leaves)
+        )
+
+    def _states(self, loop: Var, leaves: Leaves) -> list[Leaves]:
+        key = loop, id(leaves)
+        if key not in self._in_steps:
+            self._in_steps[key] = list(_in_steps(loop, leaves))
+        return self._in_steps[key]
+
+
+def _is_same(root: Var, comparison: Var, leaves: Leaves) -> bool:
+    """Whether a root is the same on both sides of a comparison that it reads outside of loops."""
     shared = _shared(root)
     sides = [_inner(shared[arg]) for arg in comparison.args]
     answers = _answers(comparison)
@@ -103,19 +128,24 @@ def _leaves(roots: Sequence[Var], values: Values) -> dict[Var, Array]:
     return leaves
 
 
-def _in_steps(loop: Var, leaves: Leaves) -> dict[Var, Array]:
-    """Values of the arguments of a loop's body, in the first steps: each with the draws of all these steps."""
+def _in_steps(loop: Var, leaves: Leaves) -> Iterator[Leaves]:
+    """Values of the arguments of a loop's body in its steps: of some of these at a time, with the draws of all."""
     attrs, body = loop.attrs, loop.attrs.body
     carries, last = attrs.carries, attrs.carries + attrs.scanned
     args = Interpreter(loop.args)(leaves)
+    draws = max((x.shape[-1] for x in args), default=1)
     carried, one_step = args[:carries], Interpreter(body.results, body.params)
-    order = range(attrs.length)[::-1] if attrs.reverse else range(attrs.length)
+    order = (range(attrs.length)[::-1] if attrs.reverse else range(attrs.length))[:STEPS]
+    taken = min(draws, max(1, STATES // max(len(order), 1)))  # of the draws, in each step the next ones
     seen: list[list[Array]] = []
-    for t in order[:STEPS]:
+    for number, t in enumerate(order):
         given = [*carried, *(arg[t] for arg in args[carries:last]), *args[last:]]
-        seen.append([np.broadcast_to(x, (*x.shape[:-1], DRAWS)) for x in given])
+        some = np.arange(number * taken, (number + 1) * taken) % draws
+        seen.append([np.broadcast_to(x, (*x.shape[:-1], draws))[..., some] for x in given])
+        if len(seen) * taken >= STATES or number == len(order) - 1:
+            yield {param: np.concatenate(each, -1) for param, *each in zip(body.params, *seen, strict=True)}
+            seen = []
         carried = one_step(dict(zip(body.params, given, strict=True)))[:carries]
-    return {param: np.concatenate(each, -1) for param, *each in zip(body.params, *seen, strict=True)}
 
 
 def _joined(results: Sequence[Var]) -> Var:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import JumpWarning, ParameterError
-from mcgrad.gradients.continuity import is_continuous
+from mcgrad.gradients.continuity import Continuity
 from mcgrad.gradients.jumps import flat_between, reaches
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.program import Var, toposort, with_bodies
@@ -83,8 +83,9 @@ def _warn(problem: Problem, root: Var, wrt: Sequence[str]) -> None:
     zero: list[str] = []
     moving: list[str] = []
     lines: list[tuple[str, int]] = []
+    continuity = Continuity(root, problem.values)
     for path in wrt:
-        found = _jumps(problem, root, path)
+        found = [var for var in _comparisons(problem, root, path) if not continuity.is_continuous(var)]
         if found:
             lines += [problem.lines[var] for var in found]
             (moving if reaches(problem.params[path], [root]) else zero).append(path)
@@ -104,8 +105,8 @@ def _warn(problem: Problem, root: Var, wrt: Sequence[str]) -> None:
     warnings.warn_explicit(message, JumpWarning, file, number, registry=_warned)
 
 
-def _jumps(problem: Problem, root: Var, path: str) -> list[Var]:
-    """Return the jumps that a parameter moves, of those in the user's own code.
+def _comparisons(problem: Problem, root: Var, path: str) -> list[Var]:
+    """Return what may jump where a parameter moves it, in the user's own code.
 
     For a parameter of q: those in the transform, and those in the integrand if its value follows in no other way.
     """
@@ -115,8 +116,7 @@ def _jumps(problem: Problem, root: Var, path: str) -> list[Var]:
     else:
         flat = flat_between(param, [root])
     read = set(with_bodies(toposort([root])))  # the entropy or the divergence that it is may read no draw
-    own = [var for var in flat if var in read and var in problem.lines]
-    return [var for var in own if not is_continuous(root, var, problem.values)]
+    return [var for var in flat if var in read and var in problem.lines]
 
 
 def _where(problem: Problem, flat: Sequence[Var]) -> str:

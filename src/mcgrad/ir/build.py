@@ -6,7 +6,7 @@ one shape. Shape, kind and level are what `infer` says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -333,17 +333,20 @@ def loop(
 def _body(params: Sequence[Var], results: Sequence[Var], levels: Sequence[Level], made: dict[Var, Var]) -> Body:
     """The body with its arguments numbered in order, of these levels."""
     leaves = [argument(i, var.shape, level) for i, (var, level) in enumerate(zip(params, levels, strict=True))]
-    found = _again(results, dict(zip(params, leaves, strict=True)), made)
+    found = again(results, dict(zip(params, leaves, strict=True)), made)
     return Body(tuple(leaves), found, tuple(toposort([*leaves, *found])))
 
 
-def _again(results: Sequence[Var], given: dict[Var, Var], made: dict[Var, Var]) -> tuple[Var, ...]:
-    """Make Vars again with others in place of some; `made` gets what stands for each."""
+def again(results: Sequence[Var], given: Mapping[Var, Var], made: dict[Var, Var]) -> tuple[Var, ...]:
+    """Make Vars again with others in place of some; `made` gets what stands for each, in the bodies of loops, too."""
     made.clear()
     made.update(given)
     for var in toposort(results):
         if var not in made:
-            made[var] = rebuild(var, tuple(made[arg] for arg in var.args))
+            inside: dict[Var, Var] = {}
+            args = tuple(made[arg] for arg in var.args)
+            made[var] = loop_again(var, args, inside) if var.op == "loop" else rebuild(var, args)
+            made.update(inside)
     return tuple(made[var] for var in results)
 
 
@@ -361,7 +364,7 @@ def _few_steps(
     new = dict(zip(params, args, strict=True))
     for var in params[carries : carries + scanned]:
         new[var] = reshape(new[var], var.shape)
-    return concatenate([reshape(var, (var.size,)) for var in _again(results, new, made)], 0)
+    return concatenate([reshape(var, (var.size,)) for var in again(results, new, made)], 0)
 
 
 def part(x: Var, start: int, shape: Shape) -> Var:
@@ -417,10 +420,10 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
     return _make(var.op, args, var.attrs)
 
 
-def loop_again(var: Var, args: Sequence[Var]) -> Var:
-    """Make the same loop with other arguments, which may change more or less often."""
+def loop_again(var: Var, args: Sequence[Var], made: dict[Var, Var] | None = None) -> Var:
+    """Make the same loop with other arguments, which may change more or less often; `made` as in `loop`."""
     attrs, body = var.attrs, var.attrs.body
-    return loop(body.params, body.results, args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
+    return loop(body.params, body.results, args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse), made)
 
 
 def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:

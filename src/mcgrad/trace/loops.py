@@ -11,7 +11,6 @@ import numpy as np
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Level, Var, toposort
-from mcgrad.ir.rewrite import rewrite
 from mcgrad.reals import count
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.nested import is_nested, leaves, mapped
@@ -277,8 +276,8 @@ def _loop(
     leaves_ = [_leaf(var.shape, var.level) for var in outer]
     floats = [build.apply("float", var) for var in outer]
     inside = {var: _of_kind(leaf, var) for var, leaf in zip(outer, leaves_, strict=True)}
-    new = rewrite(results, build.rebuild, inside)
-    closed = [new[result] for result in results]
+    new: dict[Var, Var] = {}
+    closed = build.again(results, inside, new)
     made: dict[Var, Var] = {}
     var = build.loop([*params, *leaves_], closed, [*args, *floats], loop, made)
     same_lines({old: made.get(now, now) for old, now in new.items()})
