@@ -189,7 +189,6 @@ def test_at_of_booleans(rule, value):
         np.testing.assert_array_equal(traced(function, z), function(z))
 
 
-
 def test_the_gradient_of_a_recursion_that_is_written_into_an_array():
     def recursion_of(z, a):
         path = z.copy()
