@@ -115,3 +115,67 @@ def test_what_is_not_a_pair_of_numba_functions_is_refused():
         mg.Integrand(value=square, value_and_grad=lambda z, grad: 0.0)
     with pytest.raises(mg.TraceError, match="draws that are one array"):
         mg.Estimator(SQUARE, mg.Joint(a=mg.Normal()))
+
+
+# --- called in a function --------------------------------------------------------------------------------------------
+@numba.njit
+def bend(x, k):
+    return np.sin(k * x[0]) + x[1] ** 2
+
+
+@numba.njit
+def bend_and_grad(x, grad, k):
+    grad[0], grad[1] = k * np.cos(k * x[0]), 2 * x[1]
+    return np.sin(k * x[0]) + x[1] ** 2
+
+
+def bend_in_numpy(x, k):
+    return np.sin(k * x[0]) + x[1] ** 2
+
+
+BEND = mg.Integrand(value=bend, value_and_grad=bend_and_grad)
+
+
+def in_steps(g):
+    def f(z, *, a, k):
+        def step(c, x):
+            c = 0.9 * c + 0.3 * g(np.stack([c * a, x]), k)
+            return c, c
+
+        return mg.scan(step, a, z, reduce="mean")[1]
+
+    return f
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("options", [{}, {"method": "score"}, {"antithetic": True}], ids=str)
+def test_in_the_steps_of_a_loop(backend, options):
+    q = mg.Normal(np.zeros(6), 1.0)
+    given = {"params": {"a": 0.4, "k": 0.7}, "wrt": ["a", "loc"], "backend": backend, "seed": 2, **options}
+    got, want = (mg.estimate(in_steps(g), q, 200, **given) for g in (BEND, bend_in_numpy))
+    assert got.value == pytest.approx(want.value, rel=1e-12)
+    assert got.grad["a"] == pytest.approx(want.grad["a"], rel=1e-11)
+    np.testing.assert_allclose(got.grad["loc"], want.grad["loc"], rtol=1e-11, atol=1e-14)
+
+
+def once(g):
+    return lambda z, *, a, k: a * g(z[:2], k)
+
+
+@pytest.mark.parametrize("made", [in_steps, once])
+def test_what_it_has_no_derivative_in_is_refused(made):
+    f, twin = made(BEND), made(bend_in_numpy)
+    given = {"params": {"a": 0.4, "k": 0.7}, "backend": "numpy", "seed": 2}
+    q = mg.Normal(np.zeros(6), 1.0)
+    with pytest.raises(mg.ParameterError, match=r'k, in which an Integrand gives no .*method=\{"k": "difference"\}'):
+        mg.estimate(f, q, 100, method="pathwise", **given)
+    right = mg.estimate(f, q, 100, method={"k": "difference"}, **given)
+    assert abs(right.grad["a"]) > 0.1
+    near = mg.estimate(twin, q, 100, method="pathwise", **given)
+    assert right.grad["k"] == pytest.approx(near.grad["k"], rel=1e-3)
+
+
+def test_called_with_arrays():
+    x = np.array([0.3, -0.2])
+    assert BEND(x, 0.7) == bend_in_numpy(x, 0.7)
+    assert BEND(x.reshape(2, 1), 0.7) == bend_in_numpy(x, 0.7)

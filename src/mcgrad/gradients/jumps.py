@@ -21,6 +21,13 @@ def reaches(source: Var, roots: Sequence[Var], smoothly: bool = True) -> bool:
     return any(root in reached for root in roots)
 
 
+def followers(source: Var, roots: Sequence[Var]) -> set[Var]:
+    """Return what depends on the source, of what roots depend on, in loops, too."""
+    reached = {source}
+    _spread(toposort(roots), reached, _all_arguments)
+    return reached
+
+
 def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[Var]:
     """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs, in loops, too.
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.gradients.jumps import reaches
+from mcgrad.gradients.jumps import followers, reaches
 from mcgrad.gradients.problem import Problem
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Var, toposort, with_bodies
 
 Need = Callable[[Problem, Sequence[str], str], None]  # of a problem, in parameters at some paths, for a method
 
@@ -30,11 +30,16 @@ def smooth_draws(problem: Problem, wrt: Sequence[str], method: str) -> None:
 
 
 def traced_parameters(problem: Problem, wrt: Sequence[str], method: str) -> None:
-    """Refuse the own parameters of an Integrand, which gives the gradient in the draw alone."""
-    names = [path for path in wrt if path not in problem.own]
-    if names and any(OPS[var.op].category == "native" for var in toposort([problem.value])):
+    """Refuse the own parameters of an Integrand, which gives the gradient in its first argument alone."""
+    calls = [var for var in with_bodies(toposort([problem.value])) if OPS[var.op].category == "native"]
+    names = []
+    for path in wrt if calls else ():
+        moved = followers(problem.params[path], [problem.value])
+        if any(arg in moved for call in calls for arg in call.args[1:]):
+            names.append(path)
+    if names:
         given = f"{', '.join(names)}, in which an Integrand gives no gradient"
-        others = f"any of {', '.join(problem.own)}, or " if problem.own else ""
+        others = f"any of {', '.join(own)}, or " if (own := [path for path in problem.own if path not in names]) else ""
         raise ParameterError("wrt", given, f'{others}method={{"{names[0]}": "difference"}}')
 
 

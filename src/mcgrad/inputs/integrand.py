@@ -15,7 +15,9 @@ from mcgrad import tree
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Shape, Var
+from mcgrad.trace.operands import operand
 from mcgrad.trace.trace import trace_integrand, trace_number
+from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
 
 
 class Integrand:
@@ -35,6 +37,9 @@ class Integrand:
     The functions run inside the fused kernel, once for each draw, on arrays of the estimator's dtype; they must not
     keep or change what they are given. The gradient in f's own parameters is not available: name q's in ``wrt``.
 
+    In a function that is traced, and in the step of an `mg.scan`, ``pair(x, *others)`` is one such call, with x in
+    the place of z: derivatives in x are those of `value_and_grad`, and there are none in the others.
+
     Examples
     --------
     >>> @numba.njit
@@ -51,6 +56,17 @@ class Integrand:
             if not callable(function) or not hasattr(function, "py_func"):
                 raise ParameterError(name, shown(function), "a function compiled with numba.njit")
         self.value, self.value_and_grad = value, value_and_grad
+
+    def __call__(self, z: Any, *args: Any) -> Any:
+        """Return the value at an array z, for parameters and data in order: within a function that is traced, too.
+
+        There it is one call in the kernel, and its derivative in z is `value_and_grad`.
+        """
+        if not holds_tracer([z, *args]):
+            z, *rest = (np.asarray(x, order="C") for x in (z, *args))
+            return self.value(np.asarray(z, np.float64).ravel(), *(x[()] if x.ndim == 0 else x for x in rest))
+        first, *others = (operand(unwrap(x)) for x in (z, *args))
+        return Tracer(build.native("native_value", self, (build.apply("float", first), *others), ()))
 
     def trace(self, z: Var, params: Mapping[str, Var], data: Mapping[str, Any]) -> Var:
         """Return the call as a Var."""
