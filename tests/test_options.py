@@ -8,6 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.engine.options import Options, Request
+from mcgrad.inputs.arguments import RESERVED
 from mcgrad.validate.verification import verified
 
 OPTIONS = {field.name: field for field in fields(Options)}
@@ -42,6 +43,13 @@ def test_an_estimator_takes_all_options():
 def test_an_option_is_refused_without_f_and_q(name, value):
     with pytest.raises(mg.ParameterError, match=rf"^{name}: given {value!r}"):
         Options(**{name: value})
+
+
+def test_no_parameter_may_have_the_name_of_an_argument_of_a_call():
+    """Its new values would be taken for that argument."""
+    call = inspect.signature(mg.Estimator.__call__).parameters
+    arguments = [name for name, p in call.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
+    assert sorted(RESERVED) == sorted(arguments)
 
 
 def test_names_may_come_from_an_iterator():

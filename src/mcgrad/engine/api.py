@@ -97,7 +97,7 @@ def estimate(
     >>> est = mg.estimate(lambda z: np.sin(z), mg.Normal(0.3, 1.2), n=1_000_000)
     >>> est.grad["loc"], est.grad_stderr["loc"]
     """
-    n = arguments.count("n", n, 2)
+    n = arguments.draws(n, q)
     seed = arguments.seed(seed)
     options = Options(
         params=params,

@@ -33,6 +33,9 @@ RESERVED = (
     "stream",
     "out",
     "cotangent",
+    "first_replicate",
+    "executor",
+    "require_same",
 )  # arguments of a call of an Estimator besides parameters
 
 
@@ -240,6 +243,14 @@ def owned(name: str, array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if isinstance(new, np.ndarray):  # arrays on a device have no such flag
         new.flags.writeable = False
     return new
+
+
+def draws(n: Any, q: Any) -> int:
+    """Return the number of draws of a function that is called with f, q and n."""
+    if n is None and isinstance(q, int | float | np.number):
+        accepted = "a distribution, and n after it; with an objective, which has its distribution, n=..., by name"
+        raise ParameterError("q", f"{shown(q)}, and no n", accepted)
+    return count("n", n, 2)
 
 
 def draw_range(n: Any, first: Any, group: int) -> tuple[int, int]:

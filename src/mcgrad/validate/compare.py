@@ -111,7 +111,7 @@ def compare(
     method averages all draws a few times, as many draws a call as asked for, and the fastest counts. Finite differences
     are taken in the first row, the last, and two between.
     """
-    n, seed = arguments.count("n", n, 2), arguments.seed(seed)
+    n, seed = arguments.draws(n, q), arguments.seed(seed)
     asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
     options = Options(
         params=params,
