@@ -12,6 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 from mcgrad.errors import ParameterError, shown
 from mcgrad.tasks.task import Done, Payload, Task
 
+ACCEPTED = (
+    "a concurrent.futures.Executor, such as ProcessPoolExecutor(4), or a dask.distributed.Client, such as "
+    'Client("tcp://HOST:8786")'
+)
+
 
 class Pending(Protocol):
     """A result that is not there yet: a Future of `concurrent.futures`, or of Dask."""
@@ -83,4 +88,4 @@ def adapter_of(executor: Any) -> Adapter:
         from mcgrad.tasks.futures import FuturesAdapter
 
         return FuturesAdapter(executor)
-    raise ParameterError("executor", shown(executor), "a concurrent.futures.Executor, or a dask.distributed.Client")
+    raise ParameterError("executor", shown(executor), ACCEPTED)
