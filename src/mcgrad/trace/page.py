@@ -31,10 +31,11 @@ NOTES = {
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
-    "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "of matrices up to some "
-    "tens of rows. Where NumPy raises LinAlgError, as for a matrix that is not positive definite, the result is NaN or "
-    "infinite, and the draw is counted among those that are not finite; so is one where np.linalg.det finds a pivot of "
-    "zero before the last: the determinant is zero, its derivative NaN",
+    "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "each row is equations, so "
+    "solving for 5 rows, or factoring 12, takes some 20 seconds to compile; matrices of more rows are for "
+    "[`mg.scan`](loops.md#matrices-of-more-than-a-few-rows). Where NumPy raises LinAlgError, as for a matrix that is "
+    "not positive definite, the result is NaN or infinite, and the draw is counted among those that are not finite; so "
+    "is one where np.linalg.det finds a pivot of zero before the last: the determinant is zero, its derivative NaN",
     "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "likewise",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
