@@ -40,17 +40,25 @@ def test_threads_of_a_pool(threads):
     assert bits(estimator()(N, executor=threads)) == bits(estimator()(N))
 
 
+def killing(executor):
+    """Return a function that kills one process of an executor when it is first called."""
+    left = iter([*executor._processes][:1])
+
+    def kill(done):
+        for process in left:
+            os.kill(process, signal.SIGKILL)
+
+    return kill
+
+
 def test_loky(monkeypatch):
     loky = pytest.importorskip("loky", reason="loky is not installed: pip install loky")
     in_short_tasks(monkeypatch)
     executor, run = loky.get_reusable_executor(2), estimator()
     assert bits(run(LONG, executor=executor)) == bits(run(LONG))
 
-    def kill(done):
-        os.kill(next(iter(executor._processes)), signal.SIGKILL)
-
     with pytest.raises(mg.ExecutorError, match="2 workers: a worker process has ended"):
-        run(LONG, executor=executor, progress=kill)
+        run(10**12, executor=executor, progress=killing(executor))
     executor = loky.get_reusable_executor(2)
     assert bits(run(LONG, executor=executor)) == bits(run(LONG))
     executor.shutdown()
@@ -82,9 +90,8 @@ def test_a_pool_whose_worker_dies_is_an_error():
     with ProcessPoolExecutor(2, mp_context=SPAWN) as executor:
         run = estimator(backend="numpy")
         run(N, executor=executor)
-        kill = lambda done: os.kill(next(iter(executor._processes)), signal.SIGKILL)  # noqa: E731
         with pytest.raises(mg.ExecutorError, match=r"2 workers: a worker process has ended.*checkpoint"):
-            run(10**12, executor=executor, progress=kill)
+            run(10**12, executor=executor, progress=killing(executor))
         with pytest.raises(mg.ExecutorError, match="a worker process has ended"):
             run(N, executor=executor)
 
