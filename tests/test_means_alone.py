@@ -69,25 +69,21 @@ def test_elements_in_vectors():
 
 @pytest.mark.parametrize("reduce", ["mean", "none"])
 def test_batches(reduce):
-    dtype, n = ("float64", 4) if reduce == "mean" else ("float32", 2)
+    """With a mean over two batch axes, and parameters in another order; and by row."""
+    dtype, n, shape = ("float64", 4, (2, 3)) if reduce == "mean" else ("float32", 2, (5,))
+    paths = ("w", "scale", "loc") if reduce == "mean" else None
     rng = np.random.default_rng(0)
-    loc, scale = rng.normal(size=(5, 3)).astype(dtype), rng.uniform(0.5, 1.0, (5, 3)).astype(dtype)
-    w, x = rng.normal(size=(4, 3)).astype(dtype), rng.normal(size=(5, 4)).astype(dtype)
+    loc, scale = rng.normal(size=(*shape, 3)).astype(dtype), rng.uniform(0.5, 1.0, (*shape, 3)).astype(dtype)
+    w, x = rng.normal(size=(4, 3)).astype(dtype), rng.normal(size=(*shape, 4)).astype(dtype)
 
     def f(z, *, w, x):
         return np.sum(x * np.tanh(w @ z))
 
-    q = mg.Normal(loc, scale, batch_ndim=1)
+    q = mg.Normal(loc, scale, batch_ndim=len(shape))
     options = {"params": {"w": w}, "data": {"x": x}, "batched_data": "x", "reduce": reduce}
     estimator = mg.Estimator(f, q, backend="cpu", threads=1, **options)
-    check(Counted(estimator, n, ("loc", "scale", "w", "x")), (loc, scale, w, x), (loc + 1, 2 * scale, -w, x**2))
-
-
-def test_batch_of_two_axes_and_parameters_in_another_order():
-    loc, scale = np.ones((2, 3, 4)), np.full((2, 3, 4), 0.5)
-    q = mg.Normal(loc, scale, batch_ndim=2)
-    estimator = mg.Estimator(lambda z: np.sum(z**3), q, reduce="sum", backend="cpu", threads=1)
-    check(Counted(estimator, 4, ("loc", "scale"), ("scale", "loc")), (loc, scale), (loc - 1, scale + 1))
+    counted = Counted(estimator, n, ("loc", "scale", "w", "x"), paths)
+    check(counted, (loc, scale, w, x), (loc + 1, 2 * scale, -w, x**2))
 
 
 def test_groups_of_draws():
@@ -165,7 +161,7 @@ def test_after_many_calls_that_are_looked_at_again_all_make_estimates(counted):
 def test_threads_share_it():
     from concurrent.futures import ThreadPoolExecutor
 
-    loc, scale = np.zeros(10), np.ones(10)
+    loc, scale = np.zeros(3), np.ones(3)
     counted = Counted(mg.Estimator(sines, mg.Normal(loc, scale), backend="cpu", threads=1), 32, ("loc", "scale"))
     exact = [counted.expected(seed, loc + seed, scale)[0] for seed in range(64)]
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""Executors for tests, which work out tasks in this process, all that travels as bytes."""
+"""Executors for tests, which work out tasks in this process, all that travels as bytes; estimates to compare."""
 
 import pickle
 from concurrent.futures import Future
@@ -56,3 +56,8 @@ class Serial:
 
     def close(self):
         self.closed = True
+
+
+def numbers(estimate):
+    """Everything but the time it took, as text, where NaN equals itself."""
+    return str({key: value for key, value in estimate.to_dict().items() if key not in ("seconds", "kinds")})

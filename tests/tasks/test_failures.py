@@ -16,16 +16,11 @@ from mcgrad.engine import dispatch
 from mcgrad.system.made_once import MadeOnce
 from mcgrad.tasks import content, kernels
 from mcgrad.tasks.work import work
-from tests.tasks.executors import Serial
-from tests.tasks.test_remote import numbers
+from tests.tasks.executors import Serial, numbers
 
 N = 1 << 18
 Q = mg.Normal(0.3, 1.2)
-
-
-@pytest.fixture(autouse=True)
-def short_chunks(short_chunks):
-    """Chunks of some thousand multiplications, so that runs of many are short."""
+pytestmark = pytest.mark.usefixtures("short_chunks")
 
 
 @pytest.fixture

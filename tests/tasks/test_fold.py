@@ -89,7 +89,7 @@ def cuts(draw, longest=5000):
     return split(max(count * step - draw(st.integers(0, step)), 2), first, block, 1.0, cut, most, short=work)
 
 
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, deadline=None, max_examples=15)
 @given(cuts(), st.data())
 def test_any_partition_into_pieces_merges_to_the_bits_of_the_definition(chunks, data):
     right = by_definition(chunks)

@@ -17,16 +17,12 @@ from tests.tasks.executors import Serial
 
 HERE = kind_here("numpy")
 OTHER = replace(HERE, processor="another processor", features="0123abcd")
+pytestmark = pytest.mark.usefixtures("short_chunks")
 
 
 def elsewhere(task, content=None):
     """As a worker of another kind."""
     return replace(work(task, content), kind=OTHER, worker="far:7")
-
-
-@pytest.fixture(autouse=True)
-def short_chunks(short_chunks):
-    """Chunks of some thousand multiplications."""
 
 
 @pytest.fixture
