@@ -207,9 +207,7 @@ def _output(ready: Ready, watch: Callable[[AnyState], None], workers: Workers | 
 def _written(output: _Output, job: Job, force: bool, say: Say, warn: Warn) -> tuple[str, str]:
     """Write the results to their path, or else to another folder, or else print them."""
     try:
-        refuse_others(
-            job.out, job.location.key("out"), force
-        )  # checked again: a file may have been made during the run
+        refuse_others(job.out, job.location.key("out"), force)  # again: a file may have been made during the run
         files = output.save(job.out)
     except Exception as error:
         why = getattr(error, "strerror", None) or failure.reason(error)

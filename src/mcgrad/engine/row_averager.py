@@ -160,7 +160,6 @@ class RowAverager:
         """Average ranges of rows, each in one thread."""
         start, stop = self._groups.of(call.first), self._groups.of(call.stop)
         bound = self._bound(kernel, values, numbers)
-
         into = getattr(bound, "partial_into", None)
 
         def partial(rows: tuple[int, int]) -> RowPartial:

@@ -1,4 +1,4 @@
-"""Shards: the parts into which a run is cut, so that machines work them out that know nothing of each other.
+"""Shards: the parts into which a run is cut, so that machines work them out independently of each other.
 
 A shard has some of the chunks of a run; of a batch some of its ranges of rows, and of a point set some replicates.
 Which ones, follows from the run, the number of the shard and the number of shards alone. What it works out is kept

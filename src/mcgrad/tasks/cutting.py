@@ -13,7 +13,7 @@ from mcgrad.backends.chunks import Chunk, Chunks, after, left
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
 from mcgrad.tasks.content import PLAIN, to_bytes
-from mcgrad.tasks.runs import PartOfRows
+from mcgrad.tasks.runs import TaskRows
 from mcgrad.tasks.task import Task
 
 
@@ -96,13 +96,13 @@ class TasksOfRows:
         start, stop = ranges[0][0], ranges[-1][1]
         rows, self._at = slice(start, stop), stop
         seeds = seeds_of(self._seeds, rows)
-        part = PartOfRows(
+        own = TaskRows(
             tuple((begin - start, end - start) for begin, end in ranges),
             self._numbers[rows],
             None if isinstance(seeds, int) else seeds,
             to_bytes(self._of(rows)),
         )
-        return Task(self._digest, start, stop, len(ranges), self._run, pickle.dumps(part, PLAIN))
+        return Task(self._digest, start, stop, len(ranges), self._run, pickle.dumps(own, PLAIN))
 
     def left(self) -> int:
         """Return how many ranges are left."""

@@ -17,11 +17,11 @@ from uuid import uuid4
 
 from mcgrad import __version__
 from mcgrad.errors import ExecutorError, ParameterError, shown
+from mcgrad.tasks.content import PLAIN
 from mcgrad.tasks.dask_workers import ON_WORKER, as_text, check_workers, unfit
 from mcgrad.tasks.task import Payload, Task
 
 RUNNING = "a Client that is connected and not asynchronous"
-PLAIN = 5  # the protocol of pickles
 COUNT = 1.0  # seconds for which a number of workers is kept
 ANSWER = 5.0  # seconds to wait for the scheduler's answer to that
 FIRST = 1  # priority of a task that is submitted again: its range comes before those of others
@@ -88,7 +88,7 @@ class DaskAdapter:
             try:
                 found = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER)
                 self._workers = sum(found.values())
-            except (OSError, TimeoutError):  # it is busy or gone, of which futures will tell
+            except (OSError, TimeoutError):  # it is busy, or it is gone and futures fail
                 pass
         return self._workers
 
@@ -141,12 +141,12 @@ class DaskAdapter:
         return True
 
     def cancel(self, pending: Sequence[Any]) -> None:
-        """Cancel tasks that have not begun. Those that have end by themselves, and nobody hears of them."""
+        """Cancel tasks that have not begun. Those that have go on to their end, and their results are dropped."""
         if pending and self._client.status == "running":
             self._client.cancel(list(pending))
 
     def close(self) -> None:
-        """Let the cluster forget the payload, and return to the worker's pool of threads from a task of Dask's."""
+        """Release the payload in the cluster, and return to the worker's pool of threads from a task of Dask's."""
         self._payload = "", None
         self._task.close()
 

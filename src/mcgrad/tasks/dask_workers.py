@@ -1,7 +1,7 @@
 """What runs on the workers of a Dask cluster, and the check before it: a worker that cannot do tasks is named.
 
 Functions are sent as code, not by name: a worker without mcgrad that is sent a name from it leaves the cluster without
-saying why.
+an error.
 """
 
 from __future__ import annotations

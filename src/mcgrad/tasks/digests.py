@@ -43,13 +43,13 @@ def digest_of(parts: Mapping[Hashable, object], others: Hashable) -> str | None:
 
 
 def keep_digest(parts: Mapping[Hashable, object], others: Hashable, digest: str) -> None:
-    """Keep the digest of a payload for as long as its objects are there, if nobody can write to arrays among them."""
+    """Keep the digest of a payload for as long as its objects are there, if arrays among them are read-only."""
     if all(_is_fixed(x) for x in parts.values()):
         _known.append(_Made(tuple((name, ref(x)) for name, x in parts.items()), others, digest))
 
 
 def _is_fixed(x: object) -> bool:
-    """Whether nobody can change an object: no array, or one that is read-only and a view of none that is not."""
+    """Whether an object cannot change: it is no array, or one that is read-only and a view of none that is not."""
     if not isinstance(x, np.ndarray):
         return not hasattr(x, "shape")
     while isinstance(x, np.ndarray):

@@ -81,7 +81,7 @@ class FuturesAdapter:
         wait([future for future in pending if not future.cancel()])
 
     def close(self) -> None:
-        """Do nothing: workers forget payloads by themselves."""
+        """Do nothing: workers release payloads by themselves."""
 
     def _first(self, digest: str) -> bool:
         """Whether a task is among the first of its payload, one for each worker."""

@@ -23,9 +23,7 @@ RATE = 250  # tasks a second that one client takes: with more workers than that 
 BYTES = 1e8  # of results a second that it takes
 QUEUED = 0.5  # tasks for each worker that wait there while another is worked out
 AHEAD = 4.0  # tasks for each worker, submitted or done, ahead of the oldest result, in any case
-LATE = (
-    600.0  # seconds of each worker's work that may be ahead: a worker whose end goes unnoticed for minutes stops none
-)
+LATE = 600.0  # seconds of each worker's work that may be ahead: so long may the end of a worker go unnoticed
 HELD = 1 << 28  # bytes of results that may wait for an older one, where they are more than these
 LEFT = 2  # tasks for each worker that are left to hand out when the end is near
 GROWTH = 4  # times as long as the last task a task may be

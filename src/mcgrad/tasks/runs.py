@@ -80,7 +80,7 @@ class RunOfDraws:
 
 
 @dataclass(frozen=True, slots=True)
-class PartOfRows:
+class TaskRows:
     """What the rows of a task have for themselves.
 
     Parameters
@@ -123,19 +123,19 @@ class RunOfRows:
         """Return what averages over the ranges of rows of a task."""
         program, kernel = held.kernel
         load_rows(kernel, self.start, self.stop)
-        part: PartOfRows = pickle.loads(task.part)
-        values = {**held.values, **from_bytes(self.values), **from_bytes(part.values)}
-        seeds: Seeds = self.seed if part.seeds is None else part.seeds
+        own: TaskRows = pickle.loads(task.rows)
+        values = {**held.values, **from_bytes(self.values), **from_bytes(own.values)}
+        seeds: Seeds = self.seed if own.seeds is None else own.seeds
 
         def average() -> Pieces:
             with limits_of_rows(kernel, self.start, self.stop):
-                bound, omit = bound_rows(program, kernel, values, part.numbers), held.content.omit
+                bound, omit = bound_rows(program, kernel, values, own.numbers), held.content.omit
                 return tuple(
                     RowPiece(
                         (task.start + rows[0], task.start + rows[1]),
                         bound.partial(seeds, self.start, self.stop, rows, omit),
                     )
-                    for rows in part.ranges
+                    for rows in own.ranges
                 )
 
         return average

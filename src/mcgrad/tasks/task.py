@@ -61,7 +61,7 @@ class Task(NamedTuple):
         About how many chunks these are, or how many ranges of rows.
     run : bytes
         What all tasks of the run share and the payload does not have.
-    part : bytes
+    rows : bytes
         Of a batch, what its rows have for themselves.
     """
 
@@ -70,7 +70,7 @@ class Task(NamedTuple):
     stop: int
     chunks: int
     run: bytes
-    part: bytes = b""
+    rows: bytes = b""
 
 
 class RowPiece(NamedTuple):

@@ -15,7 +15,7 @@ VIEWS = {  # of the functions and methods, those whose result may share memory w
     "moveaxis", "conj", "conjugate", "atleast_1d", "atleast_2d", "split", "array_split", "hsplit", "vsplit", "flip",
     "fliplr", "flipud", "real", "T", "mT",
 }  # fmt: skip
-READ_ONLY = {"broadcast_to", "broadcast_arrays", "diagonal", "diag"}  # those whose result NumPy lets nobody write to
+READ_ONLY = {"broadcast_to", "broadcast_arrays", "diagonal", "diag"}  # those whose result is read-only in NumPy
 
 
 class Memory:

@@ -56,9 +56,7 @@ class _Lowering:
     def __init__(self, outer: set[Var], literals: dict[Literal, Var] | None = None) -> None:
         self.outer = outer  # products that are outputs
         self.within = literals is not None
-        self.literals: dict[Literal, Var] = (
-            {} if literals is None else literals
-        )  # that bodies share with what is outside
+        self.literals = {} if literals is None else literals  # that bodies share with what is outside
         self.placed: set[Var] = set()  # computed straight into their place in an assembly
         self.kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
 
