@@ -334,6 +334,29 @@ def test_jumps_of_late_steps_and_of_inner_loops(f):
             made()
 
 
+def test_steps_of_differences_are_those_of_the_unrolled_loop():
+    """Chosen by what is compared in all steps, of loops in loops, too."""
+
+    def barrier(scan):
+        def f(z, k):
+            def inner(carry, w):
+                s, alive = carry
+                return (s + w, np.where(s > 3.0 * k, 0.0, alive)), None
+
+            def step(carry, x):
+                return scan(inner, carry, x * np.array([1.0, 0.5]))[0], x
+
+            (s, alive), _ = scan(step, (0.0, 1.0), z)
+            return alive * s
+
+        return f
+
+    given = {"params": {"k": 0.3}, "wrt": ["k"], "method": "difference", "backend": "numpy", "seed": 1}
+    ours, theirs = (mg.estimate(barrier(scan), Q, 400, **given) for scan in (mg.scan, unrolled))
+    assert ours.grad["k"] == pytest.approx(theirs.grad["k"], rel=1e-9)
+    assert theirs.grad["k"] != 0.0
+
+
 def test_the_gpu_says_that_it_has_none():
     f, params = asian(mg.scan)
     made = mg.Estimator(f, Q, params=params, backend="numpy")

@@ -183,7 +183,8 @@ class Search:
         with np.errstate(all="ignore"):
             deviation, (low, high) = samples.std(axis=1), np.quantile(samples, [0.25, 0.75], axis=1)
             spread = np.where(high > low, np.fmin(deviation, high - low), deviation)
-        spread[~(np.isfinite(spread) & (spread > 0))] = np.inf
+            rounding = 8 * np.finfo(samples.dtype).eps * np.abs(samples).max(axis=1)  # of the mean of equal numbers
+        spread[~(np.isfinite(spread) & (spread > rounding))] = np.inf
         return {
             Input(Space.SPREAD, out.path): spread[where].reshape(out.var.shape)
             for out, where in zip(program.outputs, program.slices(), strict=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from mcgrad.differentiate.elementwise import has_derivatives
-from mcgrad.ir.build import apply
+from mcgrad.ir.build import apply, loop, part, slice_
 from mcgrad.ir.program import Var, toposort
 
 CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
 HOLDING = ("stop", "implicit")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
+MOST_STEPS = 256  # of a loop whose numbers are looked at
 CHOOSING = ("max", "min", "maximum", "minimum")  # what equals its arguments where they are the extreme
 
 
@@ -101,15 +102,37 @@ def _followed(roots: Sequence[Var]) -> list[Var]:
 def flat_arguments(root: Var, source: Var) -> list[Var]:
     """Return the random numbers that decide jumps of a root: where one of them crosses zero, or a whole number.
 
-    Those that loops make are left out.
+    Those of the steps of a loop are along a first axis, of long ones for steps that are evenly spaced.
     """
-    found, outside = [], set(toposort([root]))
-    for var in flat_between(source, [root]):
-        if var not in outside:
-            continue
-        first, *others = var.args
-        found.append(apply("subtract", first, others[0]) if others else first)
-    return [var for var in found if var.by_draw]
+    return list(_deciding(toposort([root]), set(flat_between(source, [root]))))
+
+
+def _deciding(order: Iterable[Var], flat: Collection[Var]) -> Iterator[Var]:
+    """Yield the numbers that equations compare, of those that are flat, and that loops compare in their steps."""
+    for var in order:
+        if var in flat:
+            first, *others = var.args
+            number = apply("subtract", first, others[0]) if others else first
+            if number.by_draw:
+                yield number
+        elif var.op == "loop":
+            yield from _stacked(var, list(_deciding(var.attrs.body.equations, flat)))
+
+
+def _stacked(var: Var, inside: Sequence[Var]) -> list[Var]:
+    """Return what Vars of the body of a loop are in each step, or in some, along a first axis."""
+    if not inside:
+        return []
+    attrs, body = var.attrs, var.attrs.body
+    results = [*body.results, *(apply("float", x) for x in inside)]
+    again = loop(body.params, results, var.args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
+    found, start = [], var.size
+    for x in inside:
+        whole = part(again, start, (attrs.length, *x.shape))
+        start += whole.size
+        some = (0, attrs.length, -(-attrs.length // MOST_STEPS))
+        found.append(slice_(whole, [some, *((0, n, 1) for n in x.shape)]))
+    return found
 
 
 def _is_flat(var: Var, argument: int) -> bool:
