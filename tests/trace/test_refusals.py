@@ -89,6 +89,7 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: z[z[0]], "indexing by numbers that may have fractions", "k.astype(int)", "z[z[0]]"),
     (lambda z: np.take(z, z), "indexing by numbers that may have fractions", "k.astype(int)", "np.take"),
     (lambda z: z[z[0], 1:], "indexing with a traced array", "np.where", "z[z[0], 1:]"),
+    (lambda z: mg.scan(lambda c, t: (c + z[t], None), 0.0, np.arange(2)), "indexing", "use its x", "z[t]"),
     (lambda z: np.take(z, z, mode="wrap"), "np.take with mode='wrap'", "np.clip", "np.take"),
     (lambda z: np.interp(0.5, z, X[0]), "np.interp with a traced value for xp=", "known while tracing", "np.interp"),
     (lambda z: z.reshape(3, z[0]), ".reshape with a traced value for shape=", "known while tracing", "z.reshape"),

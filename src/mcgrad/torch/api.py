@@ -11,9 +11,9 @@ from mcgrad import tree
 from mcgrad.distributions.base import Distribution
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
+from mcgrad.inputs.arguments import draws
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
-from mcgrad.reals import count
 from mcgrad.results.flat import flat_shape
 from mcgrad.torch import earlier
 from mcgrad.torch.autograd import Expectation, TransformedExpectation, outputs_of
@@ -310,7 +310,7 @@ def _prepared(
         shapes = problem.value_shapes(None if transformed else arrays_of(problem, found.tensors)[0])
         number, value = problem.number, tuple(shapes.items())
     rows = Rows.of(found.axes, found.known, whole_reduce, flat_shape(dict(value)))
-    n = n if type(n) is int else count("n", n, 2)
+    n = n if type(n) is int else draws(n, q)
     differentiable = [leaf.differentiable for leaf in found.known]
     kept = errors or torch._C._are_functorch_transforms_active() or rows.keeps(found.known)
     return Call(number, n, differentiable, found.dtype, errors, kept, rows, value), found, problem

@@ -11,6 +11,11 @@ from mcgrad.ir.program import Var
 from mcgrad.trace.operands import holds_var, index_of, index_remedy
 from mcgrad.trace.refuse import refusal
 
+CHOICE = (
+    "use z[k.astype(int)], with one index, np.where(condition, a, b), or a sum with weights, to choose by value; in a "
+    "step of mg.scan, rather than z[t], use its x, with z for xs"
+)
+
 
 def getitem(x: Var, key: Any) -> Var:
     """Return x[key].
@@ -26,7 +31,7 @@ def getitem(x: Var, key: Any) -> Var:
     if any(holds_var(k) for k in keys):
         raise refusal(
             "indexing with a traced array",
-            index_remedy(*keys) or "use np.where(condition, a, b), or sum with weights, to choose by value",
+            index_remedy(*keys) or CHOICE,
         )
     if all(k is None or k is Ellipsis or isinstance(k, slice) or is_integer(k) for k in keys):
         return _basic(x, keys)

@@ -104,7 +104,7 @@ def _length(elements: dict[str, Any], length: int | None) -> int:
     for path, x in elements.items():
         shape = np.shape(x) if not isinstance(x, Tracer) else x.shape
         if not shape:
-            raise ParameterError(f"xs{path}", "an array without axes", "arrays of shape (length, ...)")
+            raise ParameterError(f"xs{path}", "an array without axes", "arrays (length, ...), or length= without xs")
         if found is None:
             found = shape[0]
         if shape[0] != found:
