@@ -111,3 +111,12 @@ def test_draws_that_are_not_finite():
         mg.estimate(pole, mg.Normal(), 50, common_noise=True)
     with pytest.raises(mg.ParameterError, match="common_noise: given True of a batch without rows"):
         mg.estimate(pole, mg.Normal(np.zeros(0), 1.0, batch_ndim=1), 50, common_noise=True)
+
+
+def test_the_covariance_of_a_sum_of_weighted_draws():
+    q, p = mg.Normal(np.zeros((2, 3)), 0.8, batch_ndim=1), mg.Normal(np.zeros(3), 1.0)
+    given = {"n": N, "covariance": True, "backend": "numpy", "proposal": p}
+    est = mg.estimate(lambda z: z, q, common_noise=True, reduce="sum", **given)
+    one = mg.estimate(lambda z: 2 * z, mg.Normal(np.zeros(3), 0.8), **given)
+    np.testing.assert_allclose(est.covariance, one.covariance, rtol=1e-12)
+    assert str(mg.BatchEstimate.from_json(est.to_json()).to_dict()) == str(est.to_dict())

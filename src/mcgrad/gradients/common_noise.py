@@ -43,8 +43,8 @@ def with_common_noise(program: Program, rows: int, pairs: Pairs) -> Program:
     found = outputs_of_rows(program, rows)
     values = _table(found[0])
     more = [Output(TOTAL, reduce("sum", values, (0,)))]
-    if found[-1].path == COVARIANCE:
-        deviations = _lines(_table(found[-1]), np.arange(rows), values.shape[1])
+    for out in (out for out in found if out.path == COVARIANCE):
+        deviations = _lines(_table(out), np.arange(rows), values.shape[1])
         more.append(Output(TOTAL_COVARIANCE, products_of(reduce("sum", deviations, (0,)))))
     if len(pairs[0]):
         first, second = (_lines(values, each, values.shape[1]) for each in pairs)
