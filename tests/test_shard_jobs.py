@@ -133,6 +133,22 @@ def test_a_damaged_shard_is_named(folder, three, capsys):
     assert f"{three[1]}: given No such file" in refused(capsys, "merged", *three)
 
 
+def test_fields_of_other_types_are_refused_by_name(folder, three, capsys):
+    fields = loads(three[1], Path(three[1]).read_bytes())
+    del fields["digest"]
+    identity = fields["identity"]
+    for name, value, why in (
+        ("identity", {**identity, "n": [1]}, "identity.n: given [1]"),
+        ("identity", {**identity, "dtype": -1}, "identity.dtype: given -1"),
+        ("identity", {**identity, "version": None}, "identity.version: given None"),
+        ("identity", {name: x for name, x in identity.items() if name != "problem"}, "identity.fields"),
+        ("estimate", [1], "estimate: given [1]; accepted: an object"),
+        ("state", "done", "state: given 'done'"),
+    ):
+        (folder / three[1]).write_text(json.dumps(signed({**fields, name: value})))
+        assert why in refused(capsys, "merged", *three)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "why"),
     [

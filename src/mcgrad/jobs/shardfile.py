@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from mcgrad.engine.outline import Outline
 from mcgrad.engine.shard import Shard, ShardState
 from mcgrad.engine.shard_run import ShardRun
 from mcgrad.errors import ParameterError, renamed, shown
+from mcgrad.inputs.sampler import MOST_REPLICATES
 from mcgrad.ir.program import Level, Program
 from mcgrad.jobs import shard_states
-from mcgrad.jobs.identity import Identity
+from mcgrad.jobs.identity import BatchIdentity, Identity, PointIdentity
+from mcgrad.reals import MOST_DRAWS
+from mcgrad.results import record
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.results.files import paths, result_of
@@ -55,14 +58,14 @@ class ShardFile:
 
 def to_json(run: ShardRun, identity: Identity) -> str:
     """Return what a shard has worked out as text that :func:`read` understands, exactly."""
-    fields = {
+    found = {
         "format": FORMAT,
         "identity": asdict(identity),
         "state": shard_states.to_fields(run.state),
         "estimate": None if run.estimate is None else run.estimate.to_dict(),
         "outline": None if run.outline is None else _of_outline(run.outline),
     }
-    return dumps(signed(fields))
+    return dumps(signed(found))
 
 
 def save(run: ShardRun, identity: Identity, stem: Path) -> Path:
@@ -82,13 +85,13 @@ def save(run: ShardRun, identity: Identity, stem: Path) -> Path:
     return path
 
 
-def read(path: Path, fields: Mapping[str, Any] | None = None) -> ShardFile:
+def read(path: Path, given: Mapping[str, Any] | None = None) -> ShardFile:
     """Read the file of a shard.
 
     Parameters
     ----------
     path : Path
-    fields : dict, optional
+    given : dict, optional
         Its content, where that is known.
 
     Raises
@@ -96,16 +99,18 @@ def read(path: Path, fields: Mapping[str, Any] | None = None) -> ShardFile:
     ParameterError
         The file is damaged, or none of a shard. The message has the file and the field.
     """
-    found = content(path) if fields is None else fields
+    found = content(path) if given is None else given
     with renamed(lambda name: f"{path}, {name}"):
         if found.get("format") != FORMAT:
             raise ParameterError("format", shown(found.get("format", "no format")), repr(FORMAT))
         if set(found) != FIELDS:
             raise ParameterError("fields", shown(sorted(found)), ", ".join(sorted(FIELDS)))
         verify_digest("", found)
-        identity = found["identity"]
-        if not isinstance(identity, Mapping) or not isinstance(identity.get("shard"), list):
-            raise ParameterError("identity", shown(identity), "the identity of a shard")
+        for name in ("state", "estimate", "outline"):
+            if not isinstance(found[name], Mapping if name == "state" else Mapping | None):
+                raise ParameterError(name, shown(found[name]), "an object")
+        with renamed(lambda name: f"identity.{name}"):
+            identity = _identity(found["identity"])
         whole = {name: value for name, value in identity.items() if name != "shard"}
         shard = Shard.given("identity.shard", "/".join(map(str, identity["shard"])))
         with renamed(lambda name: f"state.{name}"):
@@ -115,6 +120,25 @@ def read(path: Path, fields: Mapping[str, Any] | None = None) -> ShardFile:
         with renamed(lambda name: f"outline.{name}"):
             outline = found["outline"] and _outline(found["outline"])
     return ShardFile(path, shard, whole, ShardRun(state, estimate, outline))
+
+
+def _identity(given: Any) -> Mapping[str, Any]:
+    """Return the fields of an identity of a shard, which are those of one of its classes."""
+    names = set(given) if isinstance(given, Mapping) else None
+    if not any(names == {each.name for each in fields(kind)} for kind in (Identity, PointIdentity, BatchIdentity)):
+        raise ParameterError("fields", shown(given), "those of the identity of a shard")
+    record.integer("n", given["n"], 1, MOST_DRAWS)
+    record.integer("replicates", given.get("replicates", 1), 1, MOST_REPLICATES)
+    record.float_dtype(given["dtype"])
+    for name in ("problem", "version"):
+        record.string(name, given[name])
+    for name in ("shard", "batch_shape"):
+        numbers = given.get(name, [])
+        if not isinstance(numbers, list):
+            raise ParameterError(name, shown(numbers), "a list of whole numbers")
+        for number in numbers:
+            record.integer(name, number, 0, MOST_DRAWS)
+    return given  # type: ignore[no-any-return]
 
 
 def content(path: Path) -> dict[str, Any]:
