@@ -334,6 +334,63 @@ def test_jumps_of_late_steps_and_of_inner_loops(f):
             made()
 
 
+BRANCHES = {
+    "a root before": lambda scan, z, a: scan(
+        lambda c, x: (c + np.where(z[0] > 0, np.sqrt(a * z[0]) * x, a * x), None), 0.0, z
+    )[0],
+    "a root that is given": lambda scan, z, a: (
+        lambda r: scan(lambda c, x: (c + np.where(z[0] > 0, r * x, a * x), None), 0.0, z)[0]
+    )(np.sqrt(a * z[0])),
+    "a root by step": lambda scan, z, a: scan(
+        lambda c, x: (c + np.where(x[1] > 0, x[0], a * x[1]), None), 0.0, np.stack([np.sqrt(a * z), z], 1)
+    )[0],
+    "a root that is carried": lambda scan, z, a: scan(
+        lambda c, x: ((np.where(x > 0, np.sqrt(c[0] * x), a * c[0]), c[1] + np.log(c[0])), c[0]), (1.0, a), z
+    )[0][1],
+    "a root after": lambda scan, z, a: np.sqrt(scan(lambda c, x: (np.where(x > 9, c + a * x, 0.0), None), a, z)[0]),
+    "in a loop in a loop": lambda scan, z, a: scan(
+        lambda c, x: (scan(lambda d, y: (d + np.where(x > 0, np.sqrt(a * x) * y, y), None), c, z[:2])[0], None), a, z
+    )[0],
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.parametrize("name", BRANCHES)
+@pytest.mark.parametrize("wrt", ["a", "loc"])
+def test_zeros_of_branches_not_taken_stay_zero(name, wrt):
+    found, want = (
+        mg.estimate(
+            lambda z, a, scan=scan: BRANCHES[name](scan, z, a) + 0.0 * z[0],
+            Q, 50, params={"a": 0.7}, wrt=[wrt], method="pathwise", backend="numpy", seed=3,
+        )
+        for scan in (mg.scan, unrolled)
+    )  # fmt: skip
+    assert np.all(np.isfinite(want.grad[wrt]))
+    np.testing.assert_allclose(found.grad[wrt], want.grad[wrt], rtol=1e-9, atol=1e-12)
+
+
+def test_guards_of_zeros_are_below_branches_alone():
+    """A branch between constants asks for none in the reverse pass."""
+
+    def equations(f):
+        made = mg.Estimator(f, mg.Normal(np.zeros(50), 1.0), params={"a": 0.1}, wrt=["loc"], backend="numpy")
+        (back,) = (var for var in made.program.equations() if var.op == "loop" and var.attrs.reverse)
+        return sum(var.op == "equal" for var in back.attrs.body.equations)
+
+    def growing(weight):
+        def f(z, *, a):
+            def step(carry, x):
+                s, total = carry
+                s = s * np.exp(a * x) + np.sqrt(s * s + 1.0) * 0.1
+                return (s, total + weight(s) * np.log(1.0 + s * s)), None
+
+            return mg.scan(step, (1.0, 0.0), z)[0][1]
+
+        return f
+
+    assert equations(growing(lambda s: np.where(s > 2.0, 1.0, 3.0))) == equations(growing(lambda s: 2.0))
+
+
 def test_steps_of_differences_are_those_of_the_unrolled_loop():
     """Chosen by what is compared in all steps, of loops in loops, too."""
 

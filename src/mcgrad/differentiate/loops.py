@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mcgrad.differentiate.structural import zeros_like
-from mcgrad.differentiate.zeros import CHOSEN, FORWARD_ZEROS, NONE, REVERSE_ZEROS, Zeros
+from mcgrad.differentiate.zeros import CHOSEN, FORWARD_ZEROS, NONE, Zeros
 from mcgrad.ir.attributes import Loop
 from mcgrad.ir.build import apply, argument, broadcast, concatenate, const, is_fill, loop, part
 from mcgrad.ir.program import Var, toposort, with_bodies
 
 Tangents = Callable[[Sequence[Var], Mapping[Var, Var], Mapping[Var, Zeros]], list[Var | None]]
-Cotangents = Callable[[Mapping[Var, Var], Sequence[Var], Mapping[Var, Zeros]], list[Var]]
+Cotangents = Callable[[Mapping[Var, Var], Sequence[Var], Mapping[Var, Zeros], dict[Var, Zeros]], list[Var]]
 
 
 def tangent(var: Var, ts: Sequence[Var | None], zeros: Zeros, tangents: Tangents) -> Var | None:
@@ -72,7 +72,14 @@ def tangent(var: Var, ts: Sequence[Var | None], zeros: Zeros, tangents: Tangents
     return concatenate(pieces, 0)
 
 
-def cotangents(var: Var, ct: Var, zeros: Zeros, active: Collection[Var], pulled_back: Cotangents) -> list[Var | None]:
+def cotangents(
+    var: Var,
+    ct: Var,
+    zeros: Zeros,
+    active: Collection[Var],
+    pulled_back: Cotangents,
+    of_args: dict[Var, Zeros],
+) -> list[Var | None]:
     """Cotangents of the arguments of a loop: of those that are active; None is zero.
 
     Parameters
@@ -85,28 +92,34 @@ def cotangents(var: Var, ct: Var, zeros: Zeros, active: Collection[Var], pulled_
     active : collection of Var
     pulled_back : callable
         Reverse mode, for the body.
+    of_args : dict
+        Gets how zeros in what is returned may come about.
     """
     attrs, body = var.attrs, var.attrs.body
     carries, last, count = attrs.carries, attrs.carries + attrs.scanned, len(body.params)
     cts = [_nonzero(part(ct, start, shape)) for start, shape in attrs.places()]
     moves = _moving(attrs, [arg in active for arg in var.args])
-    origin = max(zeros, *(REVERSE_ZEROS.get(inner.op, NONE) for inner in with_bodies(body.equations)))
     bars = [argument(count + i, result.shape, result.level) for i, result in enumerate(body.results)]
     pulled = [cts[i] is not None and (moves[i] if i < carries else True) for i in range(len(bars))]
     wrt = [param for param, moving in zip(body.params, moves, strict=True) if moving]
+    origins = [max(zeros, CHOSEN if given is None else NONE) for given in cts]  # the last step may have zeros
     while True:
-        if any(pulled[i] and cts[i] is None for i in range(carries)):
-            origin = max(origin, CHOSEN)  # the last step has zeros
         seeds: dict[Var, Var] = {}
-        for result, bar, given in zip(body.results, bars, pulled, strict=True):
+        of_seeds: dict[Var, Zeros] = {}
+        for result, bar, given, origin in zip(body.results, bars, pulled, origins, strict=True):
             if given:
                 seeds[result] = apply("add", seeds[result], bar) if result in seeds else bar
-        found = dict(zip(wrt, map(_nonzero, pulled_back(seeds, wrt, dict.fromkeys(seeds, origin))), strict=True))
+                of_seeds[result] = max(origin, of_seeds.get(result, NONE))
+        ends: dict[Var, Zeros] = {}
+        found = dict(zip(wrt, map(_nonzero, pulled_back(seeds, wrt, of_seeds, ends)), strict=True))
         grads = [found.get(param) for param in body.params]
         more = [pulled[i] or grads[i] is not None for i in range(carries)]
-        if more == pulled[:carries]:
+        wider = [max(origins[i], ends.get(body.params[i], NONE)) for i in range(carries)]  # of the step before
+        if more == pulled[:carries] and wider == origins[:carries]:
             break
-        pulled[:carries] = more
+        pulled[:carries], origins[:carries] = more, wider
+    for param, arg in zip(body.params, var.args, strict=True):
+        of_args[arg] = max(ends.get(param, NONE), of_args.get(arg, NONE))
     backward = [i for i in range(carries) if pulled[i]]
     summed = [i for i in range(last, count) if grads[i] is not None]
     by_step = [i for i in range(carries, last) if grads[i] is not None]

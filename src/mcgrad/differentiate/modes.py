@@ -26,7 +26,7 @@ from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.cost import cost
 from mcgrad.ir.fuse_loops import fuse_loops
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.program import Var, toposort, with_bodies
 
 FORWARD_LIMIT = 8  # scalar parameters beyond which forward mode is not even tried
 
@@ -100,7 +100,8 @@ def pushed_forward(
         guarded = CHOSEN if few and not var.by_draw else before  # costs nothing where no draw changes anything
         tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
-            tangents[var], zeros[var] = tangent, max(before, FORWARD_ZEROS.get(var.op, NONE))
+            tangents[var] = tangent
+            zeros[var] = max(before, *(FORWARD_ZEROS.get(inner.op, NONE) for inner in with_bodies([var])))
     return [tangents.get(value) for value in values]
 
 
@@ -141,7 +142,10 @@ def reverse(value: Var, wrt: Sequence[Var]) -> list[Var]:
 
 
 def pulled_back(
-    cotangents: Mapping[Var, Var], wrt: Sequence[Var], origins: Mapping[Var, Zeros] | None = None
+    cotangents: Mapping[Var, Var],
+    wrt: Sequence[Var],
+    origins: Mapping[Var, Zeros] | None = None,
+    ends: dict[Var, Zeros] | None = None,
 ) -> list[Var]:
     """Return the cotangents of inputs, for those of some Vars, each of the Var's shape.
 
@@ -154,6 +158,8 @@ def pulled_back(
         The inputs.
     origins : dict from Var to Zeros, optional
         How zeros in the given cotangents may come about.
+    ends : dict, optional
+        Gets how zeros in the cotangents of the inputs may.
     """
     order = list(toposort(cotangents))
     active, first = depending(order, wrt), first_equals(order, wrt)
@@ -169,16 +175,20 @@ def pulled_back(
             ct = sum_of(terms[var])
             assert ct is not None
             before = BRANCH if unread.some(var) else zeros.get(var, NONE)
-            contributions = cotangents_of_args(var, ct, before, active)
+            of_loop: dict[Var, Zeros] = {}
+            contributions = cotangents_of_args(var, ct, before, active, of_loop)
             after = max(before, REVERSE_ZEROS.get(var.op, NONE))
             of_args: dict[Var, list[Var]] = {}
+            of_loop = {first[arg]: zero for arg, zero in of_loop.items()}
             for arg, contribution in zip(var.args, contributions, strict=False):
                 if contribution is not None and arg in active:
                     of_args.setdefault(first[arg], []).append(contribution)
             for arg, found in of_args.items():
                 terms.setdefault(arg, []).append(reduce(lambda x, y: apply("add", x, y), found))
-                zeros[arg] = max(after, zeros.get(arg, NONE))
+                zeros[arg] = max(after, zeros.get(arg, NONE), of_loop.get(arg, NONE))
                 unread.read(var, arg)
+    if ends is not None:
+        ends.update({var: BRANCH if unread.some(var) else zeros.get(var, NONE) for var in wrt})
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]
 
 
@@ -201,10 +211,15 @@ def depending(order: Sequence[Var], wrt: Sequence[Var]) -> set[Var]:
     return active
 
 
-def cotangents_of_args(var: Var, ct: Var, zeros: Zeros, active: Collection[Var]) -> Sequence[Var | None]:
-    """Cotangents of the arguments of one equation, as `vjp`; raise where an active one has no rule."""
+def cotangents_of_args(
+    var: Var, ct: Var, zeros: Zeros, active: Collection[Var], ends: dict[Var, Zeros] | None = None
+) -> Sequence[Var | None]:
+    """Cotangents of the arguments of one equation, as `vjp`; raise where an active one has no rule.
+
+    Of a loop `ends` gets how zeros in them may come about.
+    """
     if var.op == "loop":
-        return loops.cotangents(var, ct, zeros, active, pulled_back)
+        return loops.cotangents(var, ct, zeros, active, pulled_back, {} if ends is None else ends)
     found = vjp(var, ct, zeros)
     if any(arg in active for arg in var.args[len(found) :]):
         raise TypeError(f"{var.op} has no derivative rule in all its arguments")
