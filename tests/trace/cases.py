@@ -272,13 +272,13 @@ for bins in ([0.5, 1.0, 1.5], [1.5, 1.0, 0.5]):
 case("np.interp", lambda x: np.interp(x, [0.5, 0.75, 1.5], [1.0, -1.0, 2.0]), (8,), smooth=False)
 case("np.interp", lambda x: np.interp(x, [0.0, 3.0], [1.0, -1.0]) + np.interp(x, [9.0, 10.0], [0, 1], left=-2), (3,))
 case("np.interp", lambda y: np.interp([0.1, 0.4, 9.0], [0.0, 0.25, 1.5], y) + np.interp(1.0, [0.5], y[:1]), (3,))
-case("np.take", lambda x, k: np.take(x, np.floor(k).astype(int), axis=1), (2, 3), (2, 2), (0.1, 2.9), smooth=False)
+case("np.take", lambda k, x: np.take(x, np.floor(k).astype(int), axis=1), (2, 2), (0.1, 2.9), (2, 3), smooth=False)
 case("np.take_along_axis", lambda x: np.take_along_axis(x, np.array([[2, 0], [-1, 1]]), 1), (2, 3))
 case("np.take_along_axis", lambda x: np.take_along_axis(x, np.array([5, 0]), None), (2, 3))
 for axis, shape in ((0, (4, 3)), (1, (2, 5)), (-1, (1, 2))):
-    case("np.take_along_axis", lambda x, k, a=axis: np.take_along_axis(x, k.astype(int), a),
-         (2, 3), shape, (-1.9, 1.9), smooth=False)  # fmt: skip
-case("indexing", lambda x, k: x[k.astype(int)], (3, 2), (4,), (-2.9, 2.9), smooth=False)
+    case("np.take_along_axis", lambda k, x, a=axis: np.take_along_axis(x, k.astype(int), a),
+         shape, (-1.9, 1.9), (2, 3), smooth=False)  # fmt: skip
+case("indexing", lambda k, x: x[k.astype(int)], (4,), (-2.9, 2.9), (3, 2), smooth=False)
 case(".astype", lambda x: x.astype(int), (8,), ANY, smooth=False)
 
 

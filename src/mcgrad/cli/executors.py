@@ -11,6 +11,7 @@ from mcgrad.cli.processes import Processes
 from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import count
 from mcgrad.jobs import signals
+from mcgrad.system.packages import DASK, install
 
 MOST = 4096
 CONNECT = 10.0  # seconds
@@ -83,7 +84,7 @@ def _client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
-        accepted = 'an installation with Dask: pip install "mcgrad[dask]"'
+        accepted = f"an installation with Dask: {install(DASK)}"
         raise ParameterError("--scheduler", f"{address!r} without dask.distributed", accepted) from None
     try:
         client = Client(address, timeout=CONNECT, set_as_default=False)
