@@ -41,12 +41,13 @@ def test_threads_of_a_pool(threads):
 
 
 def killing(executor):
-    """Return a function that kills one process of an executor when it is first called."""
-    left = iter([*executor._processes][:1])
+    """Return a function that kills a process of an executor as soon as there is one: idle ones end by themselves."""
+    killed = []
 
     def kill(done):
-        for process in left:
-            os.kill(process, signal.SIGKILL)
+        if not killed and executor._processes:
+            killed.append(next(iter(executor._processes)))
+            os.kill(killed[0], signal.SIGKILL)
 
     return kill
 
