@@ -10,12 +10,11 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends import registry
-from mcgrad.backends.base import Cost
-from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
 from mcgrad.engine import dispatch
 from mcgrad.system.made_once import MadeOnce
 from mcgrad.tasks import content, kernels
 from mcgrad.tasks.work import work
+from tests.reliability.test_chunks import Listing
 from tests.tasks.executors import Serial, numbers
 
 N = 1 << 18
@@ -28,21 +27,10 @@ def run():
     return mg.Estimator(np.sin, Q, backend="numpy")
 
 
-class Theirs(NumpyBackend):
+class Theirs(Listing):
     """A backend of another package, whose chunks are a list or come one by one."""
 
     name = "theirs"
-
-    def __init__(self, made=list):
-        self.made = made
-
-    def cost(self, program, draws, threads):
-        return Cost(0.0, 0.0, 0.0)
-
-    def compile(self, program):
-        right = NumpyKernel(program)
-        shared = {name: getattr(right, name) for name in ("block", "workers", "limits", "source", "bind")}
-        return SimpleNamespace(**shared, chunks=lambda first, n: self.made(right.chunks(first, n)))
 
 
 @pytest.mark.parametrize("made", [list, iter])

@@ -1,4 +1,4 @@
-"""What is merged of a run over draws as fields of a file, which are checked when they are read."""
+"""Write the merged parts of a run over draws as fields of a file, and read them with checks."""
 
 from __future__ import annotations
 

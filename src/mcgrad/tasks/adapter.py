@@ -1,4 +1,4 @@
-"""What a run of tasks asks of an executor (`tasks.ordered`), and the adapter of one that was given.
+"""The protocol by which `tasks.ordered` calls an executor, and the choice of an adapter for the one that was given.
 
 Executors are recognised by the module of their type, so that neither Dask nor loky is imported here.
 """
