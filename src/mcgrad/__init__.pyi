@@ -31,6 +31,7 @@ from mcgrad.results.stopping import Stopping as Stopping, StoppingRule as Stoppi
 from mcgrad.torch.integrand import from_torch as from_torch
 from mcgrad.trace.at import at as at
 from mcgrad.trace.loops import scan as scan
+from mcgrad.trace.while_loops import while_loop as while_loop
 from mcgrad.validate.compare import compare as compare
 from mcgrad.validate.comparison import Comparison as Comparison
 from mcgrad.validate.verification import Verification as Verification, verify as verify

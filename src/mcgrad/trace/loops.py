@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mcgrad.reals import count
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.nested import is_nested, leaves, mapped
 from mcgrad.trace.operands import operand
+from mcgrad.trace.overruns import collected, noted
 from mcgrad.trace.refuse import refusal_of
 from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
 
@@ -84,36 +86,35 @@ def scan(
     with the number of draws.
     """
     elements = leaves(xs)
-    steps = _length(elements, length)
+    steps = number_of_steps(elements, length)
     order = range(steps)[::-1] if reverse else range(steps)
     _check_reduce(reduce)
     plain = not holds_tracer([*leaves(init).values(), *elements.values()])
     if plain and steps:
-        first = _called(step, init, _element(xs, order[0]), init)
+        with collected():
+            first = _called(step, init, element(xs, order[0]), init)
         if not holds_tracer([*leaves(first[0]).values(), *leaves(first[1]).values()]):
             return _in_python(step, init, xs, order, first, reduce)
-    carry, ys = _traced(step, init, xs, steps, reverse, reduce)
+    carry, ys = traced(step, init, xs, steps, reverse, reduce)
     if plain and not steps:  # which no value of an array depends on
         return mapped(lambda path, x: np.asarray(x)[()], init), mapped(lambda path, y: np.zeros(y.shape, y.dtype), ys)
     return carry, ys
 
 
-def _length(elements: dict[str, Any], length: int | None) -> int:
-    """The number of steps."""
-    found = None if length is None else count("length", length, 0)
+def number_of_steps(elements: dict[str, Any], length: int | None, name: str = "length") -> int:
+    """Return the number of steps, of which `name` is the argument that says how many."""
+    found = None if length is None else count(name, length, 0)
     for path, x in elements.items():
         shape = np.shape(x) if not isinstance(x, Tracer) else x.shape
         if not shape:
-            raise ParameterError(f"xs{path}", "an array without axes", "arrays (length, ...), or length= without xs")
+            raise ParameterError(f"xs{path}", "an array without axes", f"arrays ({name}, ...), or {name}= without xs")
         if found is None:
             found = shape[0]
         if shape[0] != found:
-            given = "length" if length is not None else "the others"
+            given = name if length is not None else "the others"
             raise ParameterError(f"xs{path}", f"an array of shape {shape}", f"{found} elements, as {given}")
     if found is None:
-        raise ParameterError(
-            "length", "neither length nor xs", "a number of steps, or arrays with one element for each"
-        )
+        raise ParameterError(name, f"neither {name} nor xs", "a number of steps, or arrays with one element for each")
     return found
 
 
@@ -123,7 +124,8 @@ def _check_reduce(reduce: Any) -> None:
             raise ParameterError("reduce", shown(name), f"None, {', '.join(REDUCTIONS)}, or these nested as y is")
 
 
-def _element(xs: Any, t: int) -> Any:
+def element(xs: Any, t: int) -> Any:
+    """Return what step t gets of xs."""
     return mapped(lambda path, x: x[t] if isinstance(x, Tracer) else np.asarray(x)[t], xs)
 
 
@@ -133,6 +135,12 @@ def _called(step: Callable[..., Any], carry: Any, x: Any, init: Any) -> tuple[An
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise refusal_of(step, f"a step returns {shown(result)}; return carry, y, or carry, None without outputs")
     after, y = result
+    check_carry(step, after, init)
+    return after, y
+
+
+def check_carry(step: Callable[..., Any], after: Any, init: Any) -> None:
+    """Refuse a carry that a step returns in another nesting, shape or kind than that of the first."""
     before, now = leaves(init), leaves(after)
     if list(before) != list(now):
         given = [path or "one array" for path in now]
@@ -152,7 +160,6 @@ def _called(step: Callable[..., Any], carry: Any, x: Any, init: Any) -> tuple[An
                 f"carry{path} is made of {kinds[_kind(before[path]) == 'b']} in init and of "
                 f"{kinds[_kind(value) == 'b']} after a step; begin with False or with 0.0 as the step returns them",
             )
-    return after, y
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -170,7 +177,7 @@ def _in_python(
     carry, y = first
     outputs = [y]
     for t in order[1:]:
-        carry, y = _called(step, carry, _element(xs, t), init)
+        carry, y = _called(step, carry, element(xs, t), init)
         outputs.append(y)
     collected = [leaves(y) for y in outputs]
     how = _reductions(reduce, y)
@@ -205,14 +212,18 @@ def _without_none(reduce: Any) -> Any:
 
 
 # --- traced values ---------------------------------------------------------------------------------------------------
-def _traced(step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool, reduce: Any) -> tuple[Any, Any]:
+def traced(
+    step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool = False, reduce: Any = None
+) -> tuple[Any, Any]:
+    """Make the loop of a scan of traced values; arguments and results are those of `scan`."""
     begin = {path: operand(unwrap(x)) for path, x in leaves(init).items()}
     arrays = {path: operand(unwrap(x)) for path, x in leaves(xs).items()}
     carried = {path: _leaf(var.shape, var.level) for path, var in begin.items()}
     elements = {path: _leaf(var.shape[1:], var.level) for path, var in arrays.items()}
     carry = mapped(lambda path, _: Tracer(_of_kind(carried[path], begin[path])), init)
     x = mapped(lambda path, _: Tracer(_of_kind(elements[path], arrays[path])), xs)
-    after, y = _called(step, carry, x, init)
+    with collected() as overruns:
+        after, y = _called(step, carry, x, init)
     new = [build.apply("float", operand(unwrap(value))) for value in leaves(after).values()]
     outputs = {path: operand(unwrap(value)) for path, value in leaves(y).items()}
     how = _reductions(reduce, y)
@@ -224,6 +235,11 @@ def _traced(step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: 
             first.append(start)
             params.append(total)
             new.append(result)
+    for each in overruns:  # of loops in the step: whether any of them has overrun so far
+        _, total, result = _accumulated("max", build.apply("float", each.flag), 1)
+        first.append(build.const(0.0))
+        params.append(total)
+        new.append(result)
     stacked = [path for path in outputs if how[path] is None]
     results = [*new, *(build.apply("float", outputs[path]) for path in stacked)]
     params += elements.values()
@@ -232,6 +248,7 @@ def _traced(step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: 
     values = dict(zip(begin, found, strict=False))
     rest = iter(found[len(begin) :])
     made = {path: next(rest) for path in outputs if how[path] is not None}
+    noted([replace(each, flag=build.apply("not_equal", next(rest), 0.0)) for each in overruns])
     made |= {path: next(rest) for path in stacked}
     if any(name == "mean" for name in how.values()):
         made |= {path: build.apply("divide", made[path], float(length)) for path in outputs if how[path] == "mean"}

@@ -11,7 +11,7 @@ import numpy as np
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
 from mcgrad.ir.program import Var, toposort
-from mcgrad.trace import intercept, nested
+from mcgrad.trace import intercept, nested, overruns
 from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
 from mcgrad.trace.refuse import refusal_of as _at
@@ -57,7 +57,9 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     if not has_state(function):
         return found
     try:
-        differs = difference(found, _traced(function, args, kwargs))
+        with overruns.collected():
+            again = _traced(function, args, kwargs)
+        differs = difference(found, again)
     except Exception as error:
         raised = f"raises {type(error).__name__} ({error}) when it is called a second time"
         raise _at(function, f"{_name(function)} {raised}, after a first call without an error; {PURE}") from error
@@ -72,12 +74,12 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     imported = intercept.loaded()
     try:
         try:
-            with intercept.intercepted():
+            with intercept.intercepted(), overruns.collected() as noted:
                 result = function(*traced, **named)
         except TraceError:
             if intercept.loaded() == imported:
                 raise
-            with intercept.intercepted():  # the function itself imports SciPy: once more, now that it is there
+            with intercept.intercepted(), overruns.collected() as noted:  # f imports SciPy: again, now that it is there
                 result = function(*traced, **named)
     except TraceError:
         raise
@@ -87,7 +89,9 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
             raise refused from error
         error.add_note(f"mcgrad: raised while tracing {_name(function)} with {_shapes(args)}")
         raise
-    return _unwrapped(result, function)
+    overruns.noted(noted)
+    found = _unwrapped(result, function)
+    return nested.mapped(lambda path, x: overruns.spoiled(x, noted), found) if noted else found
 
 
 def _check_arguments(
