@@ -106,3 +106,27 @@ def test_refused():
         )
     with pytest.raises(mg.ParameterError, match=r"batch shape"):
         of({**t, "x": t["x"][:2]})
+
+
+def test_tensors_that_are_read_where_they_lie():
+    """As numbers in their order, as a transposed view, and as a view that is negated when it is read."""
+
+    def few(t):
+        value = expectation(
+            f, mg.Normal, 2, loc=t["loc"], scale=t["scale"], batch_ndim=1, params={"w": t["w"]}, data={"x": t["x"]},
+            batched_data="x", seed=3, reduce="sum",
+        )  # fmt: skip
+        return value.item(), *torch.autograd.grad(value, [t["loc"], t["scale"], t["w"]])
+
+    t = tensors(torch.float32)
+    negated = torch.complex(torch.zeros(B, D), -t["loc"].detach()).conj().imag
+    assert negated.is_neg()
+    views = [t["loc"].detach().clone(), t["loc"].detach().t().contiguous().t(), negated]
+    first = few(t)
+    for _ in range(2):
+        for view in views:
+            again = few({**t, "loc": view.requires_grad_()})
+            assert again[0] == first[0]
+            assert all(torch.equal(x, y) for x, y in zip(again[1:], first[1:], strict=True))
+    with pytest.raises(mg.ParameterError, match="scale"):
+        few({**t, "scale": -t["scale"]})

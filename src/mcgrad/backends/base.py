@@ -12,14 +12,15 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.program import Program
-from mcgrad.ir.spaces import Values
+from mcgrad.ir.spaces import Input, Values
 from mcgrad.moments import Moments, degrees_of_rows
+from mcgrad.noise import Shape
 from mcgrad.noise.rows import Seeds
 
 Array = npt.NDArray[Any]
@@ -257,3 +258,19 @@ class Backend(Protocol):
 
     def compile(self, program: Program) -> Kernel:
         """Compile a simplified Program."""
+
+
+class Known(NamedTuple):
+    """An array of each call: the input that it is, its shape, and between which its numbers lie, or None for any."""
+
+    name: Input
+    shape: Shape
+    bounds: tuple[float, float] | None
+
+
+class Part(NamedTuple):
+    """Means to copy: by row or totals; their first column; and how many, for each row."""
+
+    by_row: bool
+    first: int
+    size: int

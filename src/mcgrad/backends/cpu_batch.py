@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
-from mcgrad.backends.base import Array, BoundRows, RowPartial
+from mcgrad.backends.base import Array, BoundRows, Known, Part, RowPartial
 from mcgrad.backends.chunks import Chunk
+from mcgrad.backends.cpu_at_addresses import RowsAtAddresses, suits
 from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, CpuRowLanes, Places
 from mcgrad.backends.cpu_rows import CpuRows
 from mcgrad.ir.spaces import Values
@@ -75,6 +76,21 @@ class CpuBatch:
         """Return the means by row, and totals, that `partial` has of all rows; None where others average them."""
         over_rows = self.over_rows(start, stop)
         return None if over_rows is None else over_rows.means(seed, start, stop)
+
+    def at_addresses(
+        self, known: Sequence[Known], start: int, stop: int, parts: Sequence[Part], weight: float, kept: slice
+    ) -> RowsAtAddresses | None:
+        """Return what has means of all rows at other arrays, whose addresses are given; None where nothing has.
+
+        Parameters
+        ----------
+        known, start, stop, parts, weight, kept
+            As for `RowsAtAddresses`; arrays by row have one axis of rows.
+        """
+        over_rows = self.over_rows(start, stop) if len(self._numbers) else None
+        if over_rows is None or not suits(over_rows.compiled):
+            return None
+        return RowsAtAddresses(over_rows.compiled, known, self._inputs, self._numbers, start, stop, parts, weight, kept)
 
     def partial_into(
         self, places: Places, seed: Seeds, start: int, stop: int, rows: tuple[int, int], omit: bool

@@ -31,13 +31,13 @@ class Compiled:
         self.emitted, self.dtype, self.keys = emitted, np.dtype(dtype), keys
         self.components = sum(out.var.size for out, _ in emitted.outputs)
         given = [(var, slice(at, at + var.size)) for var, at in emitted.scalars]
-        self._inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
+        self.shared_inputs = [(var.attrs, place) for var, place in given if var.op == "input"]
         self._computed = [place for var, place in given if var.op != "input"]
         computed = [var for var, _ in given if var.op != "input"]
         matrices = [(var, axes, var.op == "input") for var, axes in emitted.matrices]
-        self._matrices = [(var.attrs if is_input else None, axes) for var, axes, is_input in matrices]
+        self.matrices = [(var.attrs if is_input else None, axes) for var, axes, is_input in matrices]
         computed += [var for var, _, is_input in matrices if not is_input]
-        self.host, self._computes = HostValues(computed, dtype), bool(computed)
+        self.host, self.computes = HostValues(computed, dtype), bool(computed)
         self.size = sum(var.size for var, _ in emitted.scalars) + 1
         self.blas = blas.gemm_address(self.dtype.itemsize * 8) if emitted.uses_blas else 0
         self._local = threading.local()
@@ -65,12 +65,12 @@ class Compiled:
     def arguments(self, inputs: Values) -> tuple[Array, list[Array]]:
         """Compute the draw-independent arguments."""
         c = np.empty(self.size, self.dtype)
-        for name, place in self._inputs:
+        for name, place in self.shared_inputs:
             c[place] = inputs[name].reshape(-1)
-        values = iter(self.host(inputs) if self._computes else ())
+        values = iter(self.host(inputs) if self.computes else ())
         for place in self._computed:
             c[place] = next(values).ravel()
-        arrays = [(next(values) if name is None else inputs[name], axes) for name, axes in self._matrices]
+        arrays = [(next(values) if name is None else inputs[name], axes) for name, axes in self.matrices]
         return c, [self._read_only(x.transpose(axes)) for x, axes in arrays]
 
     def _read_only(self, x: Array) -> Array:
@@ -82,7 +82,11 @@ class Compiled:
     def take_workspace(self) -> Array:
         """Return this thread's workspace, or a new one inside another call of this thread, which has it."""
         found: Array | None = self._local.__dict__.pop("workspace", None)
-        return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype) if found is None else found
+        return self.new_workspace() if found is None else found
+
+    def new_workspace(self) -> Array:
+        """Return a workspace of which this thread knows nothing."""
+        return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
 
     def give_back(self, workspace: Array) -> None:
         """Keep a workspace for the next call of this thread."""

@@ -66,6 +66,11 @@ class CompiledRowLanes(Compiled):
         seed = np.empty(0, np.uint64) if self.emitted.seeds else 0
         return self._call(self.take_workspace(), seed, 0, 0, np.empty(0, np.int64), values, (nothing, matrices))[0]
 
+    @property
+    def reads_as_given(self) -> bool:
+        """Whether all that is read, by row or by all rows, are inputs as they are: nothing is computed of them."""
+        return not (self.computed or self.computes)
+
     def padded(self, rows: int) -> int:
         """Return how many rows fill the blocks that have some number of them."""
         return -(-rows // self.block) * self.block
@@ -135,7 +140,7 @@ class CompiledRowLanes(Compiled):
         if values.shape[1] != padded:
             values = np.pad(values, ((0, 0), (0, padded - rows)), mode="edge")
         odd, into = np.zeros(padded), (means, norms, partial.totals, partial.variances)
-        return self._arguments(workspace, seed, start, stop, numbers, values, shared, into, odd), partial, odd
+        return self.arguments_into(workspace, seed, start, stop, numbers, values, shared, into, odd), partial, odd
 
     def means(
         self,
@@ -165,11 +170,11 @@ class CompiledRowLanes(Compiled):
         totals, variances = np.zeros((2, self.emitted.summed))
         odd, workspace = np.zeros(values.shape[1]), self.take_workspace()
         into = means, norms, totals, variances
-        self.function(*self._arguments(workspace, seed, start, stop, numbers, values, shared, into, odd))
+        self.function(*self.arguments_into(workspace, seed, start, stop, numbers, values, shared, into, odd))
         self.give_back(workspace)
         return means, totals, variances, odd
 
-    def _arguments(
+    def arguments_into(
         self,
         workspace: Array,
         seed: Seeds,

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mcgrad.backends.base import Known
 from mcgrad.distributions.constraints import surely_inside
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Running
 from mcgrad.engine.earlier_kinds import Place
 from mcgrad.engine.means_of_draws import MeansOfDraws, Numbers
-from mcgrad.engine.means_of_rows import MeansOfRows
+from mcgrad.engine.means_of_rows import MeansAtAddresses, MeansOfRows
 from mcgrad.engine.runner import Runner
 from mcgrad.errors import BackendError
 from mcgrad.ir.spaces import Input, Values
@@ -90,6 +91,24 @@ class MeansAlone:
         value, *grads = est.flat(self._paths)
         return value, [grad.reshape(-1) for grad in grads]
 
+    def at_addresses(self, seed: int, addresses: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array] | None:
+        """Return the value and the gradients, these one after the other in a dtype; None where `self` has to be called.
+
+        Parameters
+        ----------
+        seed : int
+        addresses : sequence of int
+            Of contiguous arrays of the shapes and dtypes of those of an earlier call, one for each name.
+        dtype : dtype
+        """
+        short = self._short
+        if short is None or short.at_addresses is None or short.running is not self._runner.dispatched.running:
+            return None
+        try:
+            return short.at_addresses(seed, addresses, dtype)
+        except BackendError:
+            return None
+
     def _made(self, changes: dict[str, Any]) -> _Short | None:
         """Return what later calls are, after one with these changes; None where each has to make an estimate."""
         runner, derived = self._runner, self._runner.derived
@@ -106,7 +125,12 @@ class MeansAlone:
         short = _Short(runner.dispatched.running, derived.inputs.values({}), known, means)
         with np.errstate(over="ignore", invalid="ignore"):
             values = short.values([*changes.values()])
-        return short if values is not None and means.suit(values) else None
+            if values is None or not means.suit(values):
+                return None
+            if all(x.dtype == x.width for x in known):
+                arrays = [Known(name, shape, bounds) for (name, bounds, _), shape, *_ in known]
+                short.at_addresses = means.at_addresses(values, arrays)
+        return short
 
 
 class _Known(NamedTuple):
@@ -130,6 +154,9 @@ class _Means(Protocol):
     def __call__(self, values: Values, seed: int) -> Numbers | None:
         """Return the value and the gradients; None where sums have to be looked at again."""
 
+    def at_addresses(self, values: Values, known: Sequence[Known]) -> MeansAtAddresses | None:
+        """Return the same at arrays whose addresses are given, if there is; `values` are of an earlier call."""
+
 
 class _Short:
     """A call without an estimate.
@@ -147,6 +174,7 @@ class _Short:
 
     def __init__(self, running: Running, others: Values, known: list[_Known], means: _Means) -> None:
         self.running, self._others, self._known, self._means = running, others, known, means
+        self.at_addresses: MeansAtAddresses | None = None
 
     def values(self, arrays: Sequence[Array]) -> dict[Input, Array] | None:
         """Return the values of all inputs; None where an array is of another kind, or may not be accepted."""

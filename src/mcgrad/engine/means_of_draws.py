@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.backends.base import suited
+from mcgrad.backends.base import Known, suited
 from mcgrad.ir.spaces import Values
 from mcgrad.results.flat import flat_value
 
@@ -46,6 +46,9 @@ class MeansOfDraws:
         """Return whether the kernel has means, and the draws are one chunk."""
         with self._kernel.limits():
             return hasattr(self._kernel.bind(values), "means") and is_one(self._kernel.chunks(0, self._draws))
+
+    def at_addresses(self, values: Values, known: Sequence[Known]) -> None:
+        """Return None: kernels of one problem have no means of arrays whose addresses are given."""
 
     def __call__(self, values: Values, seed: int) -> Numbers | None:
         """Return the value and the gradients; None where sums have to be looked at again."""

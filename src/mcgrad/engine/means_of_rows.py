@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcgrad.backends.base import limits_of_rows
+from mcgrad.backends.base import Known, Part, limits_of_rows
 from mcgrad.engine.means_of_draws import Numbers, is_one
 from mcgrad.inputs.batch import row_numbers
 from mcgrad.ir.spaces import Values
 from mcgrad.moments import Float64Array
 from mcgrad.noise import Shape
-from mcgrad.results.flat import flat_value
 from mcgrad.results.row_sums import added_up
 
 if TYPE_CHECKING:
@@ -66,6 +65,23 @@ class MeansOfRows:
             bound = self._kernel.bind_rows(values, self._numbers)
             return hasattr(bound, "means") and is_one(bound.chunks(self._draws))
 
+    def at_addresses(self, values: Values, known: Sequence[Known]) -> MeansAtAddresses | None:
+        """Return the same at arrays whose addresses are given, after a call with `values`; None where there is nothing.
+
+        Parameters
+        ----------
+        values : mapping from Input to array
+        known : sequence of Known
+            Those that change.
+        """
+        bound: Any = self._kernel.bind_rows(self._batch.rows(values), self._numbers)
+        if not (hasattr(bound, "at_addresses") and self._finish.has_all_means):
+            return None
+        flat = [x._replace(shape=self._batch.shape_of_input(x.name, x.shape)) for x in known]
+        parts = [Part(by_row, where.start, where.stop - where.start) for by_row, where in self._slices]
+        means = bound.at_addresses(flat, 0, self._draws, parts, self._weight, self._own.values)
+        return None if means is None else MeansAtAddresses(self, means)
+
     def __call__(self, values: Values, seed: int) -> Numbers | None:
         """Return the value and the gradients; None where sums have to be looked at again."""
         values = self._batch.rows(values)
@@ -79,11 +95,32 @@ class MeansOfRows:
         if self._weight != 1.0:
             totals = totals * self._weight
         grads = [means[:, where].reshape(-1) if own else totals[where] for own, where in self._slices]
-        return self._value(means), grads
+        return self.value(means[:, self._own.values]), grads
 
-    def _value(self, means: Float64Array) -> Float64Array:
+    def value(self, by_row: Float64Array) -> Float64Array:
+        """Return the value of the whole batch, of the components of that of each row."""
         own = self._own
         if not self._is_reduced:
-            return flat_value(own, means).reshape((*self._shape, *own.flat_value))
-        total = added_up(means[:, own.values])
+            return by_row.reshape((*self._shape, *own.flat_value))
+        total = added_up(by_row)
         return (total if self._weight == 1.0 else total * self._weight).reshape(own.flat_value)
+
+
+class MeansAtAddresses:
+    """The value, and the gradients one after the other, at arrays whose addresses are given.
+
+    Parameters
+    ----------
+    of : MeansOfRows
+    means : RowsAtAddresses
+        Of the backend.
+    """
+
+    def __init__(self, of: MeansOfRows, means: Any) -> None:
+        self._of, self._means = of, means
+
+    def __call__(self, seed: int, addresses: Sequence[int], dtype: np.dtype[Any]) -> tuple[Float64Array, Any] | None:
+        """Return the value and the gradients, these in a dtype; None where a call has to make an estimate."""
+        grad = np.empty(self._means.size, dtype)
+        by_row = self._means(seed, addresses, grad)
+        return None if by_row is None else (self._of.value(by_row), grad)

@@ -120,9 +120,14 @@ class RowFinisher:
         totals[unknown] = variances[unknown] = np.nan
         return Finished(RowMoments(counts, means, norms, totals, variances, self._degrees(partial)), nonfinite)
 
+    @property
+    def has_all_means(self) -> bool:
+        """Whether the means of the random outputs are those of all outputs."""
+        return self._by_row.is_plain and self._summed.is_plain
+
     def means(self, means: Float64Array, totals: Float64Array, inputs: Values) -> tuple[Float64Array, Float64Array]:
         """Return the means by row, and the sums over the rows, of all outputs, from those of the random ones."""
-        if self._by_row.is_plain and self._summed.is_plain:
+        if self.has_all_means:
             return means, totals
         with np.errstate(all="ignore"):
             return self._filled(means, totals, self._values(inputs))

@@ -123,6 +123,10 @@ class Batch:
             return values
         return {name: self._flat(x) if name in self.by_row else x for name, x in values.items()}
 
+    def shape_of_input(self, name: Input, shape: Shape) -> Shape:
+        """Return the shape that `rows` gives an input."""
+        return (math.prod(shape[: self.ndim]), *shape[self.ndim :]) if name in self.by_row else shape
+
     def first(self, known: Mapping[Input, Any]) -> dict[Input, Any]:
         """Return the inputs of the first row; of a batch without rows, ones."""
         return {name: self._first(x) if name in self.by_row else x for name, x in known.items()}

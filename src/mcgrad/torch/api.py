@@ -313,4 +313,5 @@ def _prepared(
     n = n if type(n) is int else draws(n, q)
     differentiable = [leaf.differentiable for leaf in found.known]
     kept = errors or torch._C._are_functorch_transforms_active() or rows.keeps(found.known)
-    return Call(number, n, differentiable, found.dtype, errors, kept, rows, value), found, problem
+    scales = rows.is_plain and all(x.dtype == found.dtype for x in found.known if x.differentiable)
+    return Call(number, n, differentiable, found.dtype, errors, kept, rows, value, scales), found, problem

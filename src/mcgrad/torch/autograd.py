@@ -140,8 +140,7 @@ def _gradients(
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
         return None, None, *[None] * len(call.differentiable)
-    dtypes = {x.dtype for x in parameters}
-    if dtypes == {grad.dtype} and call.rows.is_plain and _has_no_mode() and not _is_batched(cotangent):
+    if call.scales and _has_no_mode() and not _is_batched(cotangent):
         products = _unflattened(grad * cotangent, parameters)
     else:
         products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])
