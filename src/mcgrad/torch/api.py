@@ -16,7 +16,7 @@ from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.results.flat import flat_shape
 from mcgrad.torch import earlier
-from mcgrad.torch.autograd import Expectation, TransformedExpectation, outputs_of
+from mcgrad.torch.autograd import TransformedExpectation, outputs_of, recorded
 from mcgrad.torch.leaves import Leaf, Leaves, leaves
 from mcgrad.torch.operator import Call, arrays_of, expectation_of
 from mcgrad.torch.problems import number_of, problem_of
@@ -264,7 +264,7 @@ def _outputs(
         call, known, tensors = like.call, like.known, like.tensors(values)
     number = seed_number(seed, generator, tensors)
     if True in call.differentiable:
-        return Expectation.apply(call, number, *tensors), known, call
+        return recorded(call, number, tensors), known, call
     return outputs_of(call, number, tensors), known, call
 
 
@@ -313,5 +313,5 @@ def _prepared(
     n = n if type(n) is int else draws(n, q)
     differentiable = [leaf.differentiable for leaf in found.known]
     kept = errors or torch._C._are_functorch_transforms_active() or rows.keeps(found.known)
-    scales = rows.is_plain and all(x.dtype == found.dtype for x in found.known if x.differentiable)
-    return Call(number, n, differentiable, found.dtype, errors, kept, rows, value, scales), found, problem
+    alike = all(leaf.dtype == found.dtype for leaf in found.known if leaf.differentiable)
+    return Call(number, n, differentiable, found.dtype, errors, kept, rows, value, alike), found, problem

@@ -70,6 +70,16 @@ class Expectation(torch.autograd.Function):
         return _placed(call, products, parameters)
 
 
+def recorded(call: Call, seed: int | torch.Tensor, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Apply `Expectation` outside of `torch.func`, with whose tensors alone `apply` does more than its base class's."""
+    if any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):  # that left their transform
+        return Expectation.apply(call, seed, *tensors)  # type: ignore[no-any-return]
+    return _applied(call, seed, *tensors)  # type: ignore[no-any-return]
+
+
+_applied = super(torch.autograd.Function, Expectation).apply
+
+
 class TransformedExpectation(torch.autograd.Function):
     """The same under the transforms of `torch.func`, which accept only nodes whose forward pass has no context."""
 
@@ -140,7 +150,7 @@ def _gradients(
     """Return the gradients in all arguments of `apply`: the call, the seed, and the tensors."""
     if cotangent is None:
         return None, None, *[None] * len(call.differentiable)
-    if call.scales and _has_no_mode() and not _is_batched(cotangent):
+    if call.alike and call.rows.is_plain and _has_no_mode() and not _is_batched(cotangent):
         products = _unflattened(grad * cotangent, parameters)
     else:
         products = call.rows.multiplied(grad, cotangent, [(x.shape, x.dtype) for x in parameters])

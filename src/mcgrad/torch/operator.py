@@ -63,8 +63,8 @@ class Call:
         Its fields are the last arguments.
     value : tuple of (str, tuple of int)
         Shapes of what f returns, by path; no argument.
-    scales : bool
-        Whether a gradient is its part of `grad` times a number, in the dtype of its tensor; no argument.
+    alike : bool
+        Whether all tensors to differentiate in have the dtype of the outputs; no argument.
     """
 
     problem: int
@@ -75,7 +75,7 @@ class Call:
     kept: bool
     rows: Rows
     value: tuple[tuple[str, tuple[int, ...]], ...] = (("", ()),)
-    scales: bool = False
+    alike: bool = False
 
     def returned(self, x: torch.Tensor, axis: int) -> Any:
         """Return the numbers on one axis of a tensor nested as f returns them, where that is a dict."""
