@@ -3,6 +3,7 @@ from mcgrad.backends.registry import register_backend as register_backend
 from mcgrad.distributions import *
 from mcgrad.engine.api import estimate as estimate
 from mcgrad.engine.estimator import Estimator as Estimator
+from mcgrad.engine.multilevel import Multilevel as Multilevel, mlmc as mlmc
 from mcgrad.errors import (
     BackendError as BackendError,
     BackendWarning as BackendWarning,
@@ -12,6 +13,7 @@ from mcgrad.errors import (
     JumpWarning as JumpWarning,
     McgradError as McgradError,
     MergeError as MergeError,
+    MultilevelWarning as MultilevelWarning,
     NonFiniteError as NonFiniteError,
     ParameterError as ParameterError,
     RareDrawsWarning as RareDrawsWarning,
@@ -26,6 +28,7 @@ from mcgrad.jax.integrand import from_jax as from_jax
 from mcgrad.results.batch_estimate import BatchEstimate as BatchEstimate
 from mcgrad.results.estimate import Estimate as Estimate
 from mcgrad.results.interval import ConfidenceInterval as ConfidenceInterval
+from mcgrad.results.multilevel_estimate import MultilevelEstimate as MultilevelEstimate
 from mcgrad.results.ratio import Ratio as Ratio, ratio as ratio
 from mcgrad.results.stopping import Stopping as Stopping, StoppingRule as StoppingRule
 from mcgrad.torch.integrand import from_torch as from_torch

@@ -137,6 +137,10 @@ class WeightsWarning(UserWarning):
     """Draws of a proposal whose weights have so heavy a tail that standard errors are not to be trusted."""
 
 
+class MultilevelWarning(UserWarning):
+    """Levels that are not coupled as they should be, or whose standard errors are not to be trusted."""
+
+
 class MergeError(McgradError, ValueError):
     """Estimates that cannot be merged: of different problems, seeds or dtypes, or with draws in common."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.noise import philox
+from mcgrad.noise.derived_seeds import derived_seeds
 from mcgrad.noise.streams import REPLICATES
 
 
@@ -14,6 +14,4 @@ def seeds_of_replicates(seed: int, first: int, count: int) -> npt.NDArray[np.uin
 
     That of a replicate is the first two words of its group in a stream of Philox (docs/draws.md).
     """
-    numbers = np.arange(first, first + count, dtype=np.uint64)
-    low, high, *_ = (word.astype(np.uint64) for word in philox.words(seed, REPLICATES, 0, numbers, 4))
-    return high << np.uint64(32) | low
+    return derived_seeds(seed, REPLICATES, first, count)

@@ -1,0 +1,183 @@
+"""One level of a multilevel run: its Programs, a pilot of a few draws, and the run of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mcgrad.arrays import all_to_host, to_host
+from mcgrad.engine.derivation import Derivation
+from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.options import Options, Request
+from mcgrad.engine.per_draw import PerDraw
+from mcgrad.errors import ParameterError, shown
+from mcgrad.gradients.pathwise import PATHWISE
+from mcgrad.inputs.coupling import Coupling
+from mcgrad.moments import Float64Array, Moments
+from mcgrad.noise.derived_seeds import derived_seeds
+from mcgrad.noise.streams import LEVELS
+from mcgrad.results.estimate import Estimate
+from mcgrad.results.levels import Level
+from mcgrad.tasks.remote import Remote
+
+BLOCK = 1024  # draws that are interpreted at once
+Cost = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What the first draws of a level show.
+
+    Parameters
+    ----------
+    mean, variance : array, shape (components,)
+        Of one draw of the difference, and of its gradient.
+    kurtosis : array, shape (components,)
+    fine, coarse : Moments
+        Of the numbers of f at the level, and at the level before.
+    """
+
+    mean: Float64Array
+    variance: Float64Array
+    kurtosis: Float64Array
+    fine: Moments
+    coarse: Moments
+
+
+class LevelProgram:
+    """The Programs of one level, which are made once: of the difference, and of f there and at the level before.
+
+    Parameters
+    ----------
+    coupling : Coupling
+    level : int
+    options : Options
+    cost : callable, optional
+        Cost of one draw of a level, in place of the count of multiplications.
+    """
+
+    def __init__(self, coupling: Coupling, level: int, options: Options, cost: Cost | None) -> None:
+        self.level, self._options = level, options
+        q = coupling.q(level)
+        self.derived = Derivation.of(Request(coupling.difference(level), q, options))
+        self.group = self.derived.groups.size
+        plain = Options(params=options.params, data=options.data, wrt=(), dtype=options.dtype, method=PATHWISE.name)
+        both = Derivation.of(Request(coupling.both(level), q, plain)) if level else None
+        self._difference = PerDraw(self.derived.of_result)
+        self._both = (both, PerDraw(both.program)) if both else None
+        self._estimator: Estimator | None = None
+        self.cost = self.derived.program.work() / self.group if cost is None else _checked(cost(level), level)
+
+    def check_like(self, first: LevelProgram) -> None:
+        """Refuse parameters to differentiate in that are others than at level 0."""
+        here, there = self.derived, first.derived
+        for path, shape in there.components.shapes.items():
+            if here.components.shapes.get(path) != shape:
+                given = f"{path!r}, of shape {here.components.shapes.get(path)} at level {self.level} and {shape} at 0"
+                raise ParameterError("wrt", given, "parameters that all levels share, such as those in params")
+            own = [to_host(each.q.flat_params[path]) for each in (here, there) if path in each.q.shapes]
+            if own and not np.array_equal(own[0], own[-1]):
+                given = f"{path!r}, which has another value at level {self.level} than at 0"
+                raise ParameterError("wrt", given, "parameters that all levels share")
+        if here.components.value != there.components.value:
+            given = f"a value of shapes {dict(here.components.value)} at level {self.level}"
+            raise ParameterError("f", given, f"{dict(there.components.value)}, as at level 0")
+
+    def pilot(self, changes: Mapping[str, Any], seed: int, n: int) -> Pilot:
+        """Interpret n draws."""
+        derived, groups = self.derived, max(n // self.group, 2)
+        values = all_to_host(derived.inputs.values(changes))
+        samples = _draws(self._difference, {**values, **derived.pilots(values, seed)}, seed, groups)
+        found, numbers = Moments.of(samples), derived.components.values.stop
+        with np.errstate(all="ignore"):
+            scaled = (samples - found.mean[:, None]) / found.deviation[:, None]
+            kurtosis = np.mean(np.square(np.square(scaled)), axis=1)
+        fine, coarse = Moments.of(samples[:numbers]), Moments.of(np.empty((numbers, 0)))
+        if self._both:
+            both, per_draw = self._both
+            apart = _draws(per_draw, all_to_host(both.inputs.values(changes)), seed, n)
+            fine, coarse = Moments.of(apart[:numbers]), Moments.of(apart[numbers:])
+        return Pilot(found.mean, found.variance * self.group, kurtosis, fine, coarse)
+
+    def estimator(self, draws: int) -> Estimator:
+        """Return what averages the difference; "auto" takes the best backend for so many draws, the first time."""
+        if self._estimator is None:
+            self._estimator = Estimator.of_derivation(self.derived, replace(self._options, draws=draws))
+        return self._estimator
+
+
+class LevelRun:
+    """A run over the draws of one level, which goes on as more are asked for.
+
+    Parameters
+    ----------
+    program : LevelProgram
+    changes : dict of str to array
+        New values of parameters and data.
+    seed : int
+        Of all levels: each has a seed that is made of it (docs/draws.md).
+    start : int
+        Draws of the pilot.
+    remote : Remote, optional
+    """
+
+    def __init__(
+        self, program: LevelProgram, changes: Mapping[str, Any], seed: int, start: int, remote: Remote | None
+    ) -> None:
+        self.program, self._changes, self._remote = program, changes, remote
+        self._seed = int(derived_seeds(seed, LEVELS, program.level, 1)[0])
+        self.pilot = program.pilot(changes, self._seed, start)
+        self.estimate: Estimate | None = None
+
+    @property
+    def n(self) -> int:
+        """Draws that are averaged."""
+        return self.estimate.n if self.estimate else 0
+
+    @property
+    def mean(self) -> Float64Array:
+        """Means of the difference so far: before the first run of the pilot."""
+        return self.result.mean if self.estimate else self.pilot.mean
+
+    @property
+    def variance(self) -> Float64Array:
+        """Variance of one draw."""
+        return self.result.variance if self.estimate else self.pilot.variance
+
+    def extend(self, n: int, expected: int) -> None:
+        """Average until there are n draws.
+
+        Parameters
+        ----------
+        n : int
+        expected : int
+            How many there will be in the end, by what is known now.
+        """
+        group = self.program.group
+        more = max(-(-(n - self.n) // group), 2) * group
+        part = self.program.estimator(expected)(more, self._seed, first=self.n, executor=self._remote, **self._changes)
+        assert isinstance(part, Estimate)
+        self.estimate = self.estimate.merge(part) if self.estimate else part
+
+    @property
+    def result(self) -> Level:
+        """What there is so far."""
+        assert self.estimate
+        pilot = self.pilot
+        return Level(self.estimate, self.program.cost, pilot.kurtosis, pilot.fine, pilot.coarse)
+
+
+def _draws(per_draw: PerDraw, values: Mapping[Any, Any], seed: int, n: int) -> Float64Array:
+    """Return outputs of the first n draws, shape (components, n)."""
+    with per_draw.kernel.limits():
+        parts = [per_draw(values, seed, min(BLOCK, n - first), first) for first in range(0, n, BLOCK)]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def _checked(cost: Any, level: int) -> float:
+    if isinstance(cost, bool) or not isinstance(cost, int | float | np.number) or not 0 < cost < np.inf:
+        raise ParameterError("cost", f"a function that returns {shown(cost)} at level {level}", "a number above 0")
+    return float(cost)

@@ -1,0 +1,148 @@
+"""Run levels until the noise and the bias of their sum are within a tolerance, and warn of what may be wrong."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from mcgrad.engine.allocation import allocation
+from mcgrad.engine.level_runs import LevelRun
+from mcgrad.errors import MultilevelWarning, ToleranceWarning, user_level
+from mcgrad.moments import Float64Array
+from mcgrad.results.components import Components
+from mcgrad.results.multilevel_estimate import DRAWS, LEVELS, NONFINITE, REACHED, MultilevelEstimate
+from mcgrad.results.multilevel_rule import MultilevelRule
+from mcgrad.results.rates import SLOWEST
+
+GROWTH = 8  # by which the draws of a level grow at once: variances and tolerances are known better then
+SPARE = 0.95  # of the variance that is allowed: so that a few draws more or less do not ask for a round of their own
+DOUBT = 0.4  # relative error of a variance, of which its standard error has half: intervals are then too short
+APART = 5.0  # standard errors between two means that should be one
+
+
+def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> MultilevelEstimate:
+    """Run levels, more draws and more of them, until the error is within the tolerance or at a limit.
+
+    Parameters
+    ----------
+    start : callable
+        Returns the run of a level, which has had its pilot.
+    rule : MultilevelRule
+    seed : int
+    """
+    runs: list[LevelRun] = []
+    last = rule.min_level
+    while True:
+        runs += [start(level) for level in range(len(runs), last + 1)]
+        reason = _average(runs, rule, runs[0].program.derived.components)
+        found = MultilevelEstimate(tuple(run.result for run in runs), rule, reason, seed)
+        if reason != REACHED or _is_within(found):
+            return found
+        if last == rule.max_level:
+            return MultilevelEstimate(found.levels, rule, LEVELS, seed)
+        last += 1
+
+
+def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components) -> str:
+    """Run all levels until the variance of their sum is small enough; return how that ended."""
+    size, costs = components.gradient.stop, np.array([run.program.cost for run in runs])
+    while True:
+        means, variances = (np.array([x[:size] for x in by_run]) for by_run in _so_far(runs))
+        tolerances = rule.tolerances(components, means.sum(axis=0))
+        counted = ~np.isposinf(tolerances)
+        targets = (1 - rule.bias_share) * np.square(tolerances[counted])
+        variances, done = variances[:, counted], np.array([run.n for run in runs])
+        reason = REACHED if np.isfinite(variances).all() and np.isfinite(targets).all() else NONFINITE
+        wanted = np.zeros(len(runs))
+        if reason == REACHED:
+            if done.all() and ((variances / done[:, None]).sum(axis=0) <= targets).all():
+                return REACHED
+            wanted = allocation(_smooth(variances), costs, SPARE * targets)
+        expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
+        at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
+        if (at_once <= done).all():
+            return DRAWS if reason == REACHED else reason
+        for run, n, most in zip(runs, at_once, expected, strict=True):
+            if n > run.n:
+                run.extend(int(n), int(most))
+
+
+def _so_far(runs: Sequence[LevelRun]) -> tuple[list[Float64Array], list[Float64Array]]:
+    return [run.mean for run in runs], [run.variance for run in runs]
+
+
+def _smooth(variances: Float64Array) -> Float64Array:
+    """Return variances by level that do not fall by surprise: of a level whose few draws met no event.
+
+    From level 2 on they are at least half of what the level before has, times 2^-1/2 (the code of Giles 2015, at the
+    slowest rate).
+    """
+    found = variances.copy()
+    for level in range(2, len(found)):
+        found[level] = np.maximum(found[level], 0.5 * 2.0**-SLOWEST * found[level - 1])
+    return found
+
+
+def _is_within(found: MultilevelEstimate) -> bool:
+    """Return whether the root mean square error of each component is within its tolerance."""
+    tolerances = found.rule.tolerances(found.components, found.mean)
+    return bool((found.errors <= tolerances).all())
+
+
+def warn(found: MultilevelEstimate) -> None:
+    """Warn of a tolerance that is not reached, of levels that do not fit together, and of heavy tails.
+
+    Warns
+    -----
+    ToleranceWarning, MultilevelWarning
+    """
+    if not found.reached:
+        remedy = {
+            NONFINITE: "the pathwise gradient, or f, is not defined at some draws",
+            LEVELS: f"more than {found.rule.max_level} levels are needed: give max_level=, or a larger tolerance",
+            DRAWS: "more draws are needed: give max_draws=, or atol=, the error that may remain",
+        }[found.reason]
+        warnings.warn(f"{found.ending}; {remedy}", ToleranceWarning, stacklevel=user_level())
+    for text in (*_apart(found), *_uncoupled(found), *_heavy(found)):
+        warnings.warn(text, MultilevelWarning, stacklevel=user_level())
+
+
+def _apart(found: MultilevelEstimate) -> list[str]:
+    """Say which levels do not add up."""
+    return [
+        f"f has another mean at level {i} than as the coarse part of level {i + 1}, by {apart:.0f} standard errors, so "
+        "that the levels do not add up: coarsen= does not make draws of the level before"
+        for i, (before, level) in enumerate(pairwise(found.levels))
+        if (apart := level.mismatch(before)) > APART
+    ]
+
+
+def _uncoupled(found: MultilevelEstimate) -> list[str]:
+    """Say whether the last level gains nothing."""
+    if not found.levels[-1].is_uncoupled:
+        return []
+    return [
+        f"at level {len(found.levels) - 1} the difference has nearly the variance of independent draws: coarsen= does "
+        "not make a draw at which f is close to f of the fine draw, and levels gain nothing"
+    ]
+
+
+def _heavy(found: MultilevelEstimate) -> list[str]:
+    """Say whether few draws decide what the standard errors are."""
+    counted = ~np.isposinf(found.rule.tolerances(found.components, found.mean))
+    doubt = np.where(counted, found.doubt, 0.0)
+    i = int(np.argmax(doubt))
+    if not doubt[i] > DOUBT:
+        return []
+    shares = [np.nan_to_num(level.doubt[i] * level.stderr[i] ** 2) for level in found.levels]
+    worst = int(np.argmax(shares))
+    level = found.levels[worst]
+    return [
+        f"{found.components[i]}: its standard error has a relative error of {0.5 * doubt[i]:.0%}, as the difference "
+        f"has a kurtosis of {level.kurtosis[i]:.0f} at level {worst}, of which there are {level.n:,} draws: few "
+        "of them decide. start= gives each level more, and an f without jumps, such as a conditional expectation, has "
+        "a smaller kurtosis"
+    ]
