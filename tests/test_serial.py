@@ -60,8 +60,7 @@ def again(program):
 
 
 def sources(program):
-    targets = (chunk.emit,) if choose.has_loops(program) else (chunk.emit, choose.emit)
-    return [emit(program, checked).source for emit in targets for checked in (False, True)]
+    return [emit(program, checked).source for emit in (chunk.emit, choose.emit) for checked in (False, True)]
 
 
 def moments(program, inputs):

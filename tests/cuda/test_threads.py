@@ -46,7 +46,21 @@ from tests.emit.test_tiles import INTEGRANDS
 
 Q = mg.Normal(np.array([0.1, -0.2, 0.3, 0.0]), 0.6)
 SHARES = Buffer("shares")
-CASES = {**{name: (f, Q) for name, f in INTEGRANDS.items()}, **PATHS}
+
+
+def in_steps(z):
+    """Vectors that steps exchange, sums of what a step has and of what it will have, a loop in a loop."""
+
+    def step(carry, x):
+        a, b = carry
+        inner, _ = mg.scan(lambda c, y: (np.sin(c + y) * np.sum(c), None), a, z)
+        return (b[::-1] * np.sum(a), np.cumsum(inner) + x), (a, np.max(b))
+
+    (a, b), (rows, tops) = mg.scan(step, (z, np.ones(4)), z)
+    return np.sum(a * b) + np.sum(rows**2) + np.sum(tops)
+
+
+CASES = {**{name: (f, Q) for name, f in INTEGRANDS.items()}, **PATHS, "loops": (in_steps, Q)}
 
 
 def made(f, q, checked, shape):
@@ -93,7 +107,7 @@ def rows(workspace, buffer):
     found = workspace.rows[buffer]
     if buffer == SHARES:
         return set()  # each sum has some of them
-    if not found.strides or buffer.within or buffer.role != "value":
+    if not found.strides or buffer.within or buffer.role != "value" or buffer.var.op == "loop":
         return {found.offset + i for i in range(size(buffer))}
     shape = tuple(n for n in buffer.var.shape if n != 1)
     return {int(found.offset + np.dot(found.strides, i)) for i in itertools.product(*map(range, shape))}
@@ -166,7 +180,7 @@ def test_a_bound_tree_prints_what_threads_do():
     _, kernel, tiled, _ = made(lambda z: np.max(np.cumsum(z)), mg.Normal(np.zeros(4), 1.0), False, shape)
     text = re.sub(r"v\d+", "v", show(bind(kernel, shape, tiled), kernel.names))
     assert text.startswith(
-        "runningv = start of cumsum\nsumv = start of max\nsingle 0\n    serial i0: 4\n        lane w: all"
+        "runningv = start of cumsum\nsumv = start of max\nsingle 0\n    element i0: 4\n        lane w: all"
     )
     assert "single 0\n    v[0] = sumv\nbarrier\nsumv = 0\nthread i0: 4" in text
 
@@ -184,7 +198,7 @@ def test_a_block_of_threads_runs_nests_inside_loops_over_rows_and_time():
     assert races(tree, workspace) == []
     body = ast.parse("\n".join(printer.lines(split_draws(tree, workspace)))).body
     loops = [ast.unparse(node.test) for node in ast.walk(ast.Module(body, [])) if isinstance(node, ast.While)]
-    assert loops[:2] == ["row < 7", "time < 5"]
+    assert loops[:2] == ["row < 7", "time < time_end"]
     assert {"i0 < 4", "i0 < 3"} <= {*loops}
 
 

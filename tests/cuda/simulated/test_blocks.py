@@ -17,8 +17,7 @@ from tests.test_integrand import GIVEN, Q, value, value_and_grad
 SEED, FIRST = 2**40 + 7, 2**34 + 3  # the number of a group of draws takes more than 32 bits
 GROUP = {"float32": 4, "float64": 2}
 TOLERANCE = {"float32": 3e-5, "float64": 1e-10}
-UNROLLED = [sample for sample in ALL_SAMPLES if not sample.id.startswith("loop-")]  # loops are for CPUs
-PACKS = [UNROLLED[start : start + 12] for start in range(0, len(UNROLLED), 12)]
+PACKS = [ALL_SAMPLES[start : start + 12] for start in range(0, len(ALL_SAMPLES), 12)]
 CHAIN = mg.Normal(np.linspace(-0.5, 0.5, 7), 0.4)
 
 

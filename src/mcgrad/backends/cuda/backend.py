@@ -12,7 +12,6 @@ from mcgrad.backends.base import NEVER, Cost
 from mcgrad.backends.cuda.kernel import TYPICAL, CudaKernel, emitted, emitted_rows
 from mcgrad.backends.rates import Rates, current
 from mcgrad.backends.row_by_row import by_row
-from mcgrad.codegen.cuda.choose import has_loops
 from mcgrad.ir.program import Program
 from mcgrad.system import packages
 from mcgrad.toolchain import ptx
@@ -45,7 +44,7 @@ class CudaBackend:
 
     def cost(self, program: Program, draws: int, threads: int) -> Cost:
         """Return the estimated cost; loading CuPy and compiling count unless that is done."""
-        if not has_driver() or has_loops(program):
+        if not has_driver():
             return NEVER
         loaded = "cupy" in sys.modules
         cost = self.rates().cost(program, draws, load=not loaded, compile=not self.is_compiled(program))

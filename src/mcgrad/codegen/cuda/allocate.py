@@ -87,7 +87,7 @@ def _made(kernel: Kernel) -> dict[Buffer, Made]:
             if isinstance(node, Fill):
                 continue  # sums of a tile are set to zero before it
             for buffer in touched(node):
-                if buffer.var is not None and buffer.role in ("value", "running"):
+                if buffer.var is not None and buffer.role in ("value", "running", "carried"):
                     made.setdefault(buffer, (buffer.role == "running", time, number[buffer.var]))
     return made
 

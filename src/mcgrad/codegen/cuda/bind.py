@@ -91,7 +91,7 @@ class _Binder:
             case Fill(buffer) if buffer.var is not None:
                 self.fills[buffer] = node
                 return ()
-            case Fill():
+            case Fill() | Start():
                 return (node,)
             case DropNonfinite():
                 together = self.combine([Share(BAD, "sum", Row(Buffer("finite")))])
@@ -146,7 +146,7 @@ class _Binder:
             *body.finished(len(nest.axes)),
         )
         for level, axis in reversed(list(enumerate(nest.axes))):
-            kind: Kind = "thread" if level == 0 and not nest.serial else "serial"
+            kind: Kind = "thread" if level == 0 and not nest.serial else "element"
             tree = (replace(nest.loops[axis], kind=kind, body=tree),)
             if level:
                 tree = (*body.outside(level), *tree, *body.finished(level))
@@ -171,7 +171,7 @@ class _Binder:
             tree += self.barrier
             for slot, share in batch:
                 add = (Load(X.value, _share_row(slot, "i", rows)), Accumulate(Y, share.op, X.value))
-                body = (Start((Y,), share.op), Loop("i", rows, "serial", add), Store(share.row, Y.value))
+                body = (Start((Y,), share.op), Loop("i", rows, "element", add), Store(share.row, Y.value))
                 tree.append(Loop("", None, "single", body, thread=slot % rows))
         return tuple(tree)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcgrad.codegen.cuda.allocate import allocate
+from mcgrad.codegen.cuda.alone import TOGETHER as TOGETHER_ALONE, alone, shape_alone, suits
 from mcgrad.codegen.cuda.bind import MASK, bind
 from mcgrad.codegen.cuda.draws import split_draws
 from mcgrad.codegen.cuda.kernel import ARGUMENTS, Emitted, head, offsets
@@ -27,7 +28,7 @@ from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.loop_tree import Tree
 from mcgrad.codegen.loops.lower import lower
-from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.schedule import all_equations, schedule
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.text import Source, elementwise_ops
@@ -42,7 +43,7 @@ GLOBAL_GROUPS = 32  # of threads with different draws, where rows are in global 
 WORK = 4e6  # multiplications of a chunk: enough that its end does not count
 VECTOR = 4  # elements of the longest vector
 MOST_TURNS = 64  # sums of float32 lose nothing that matters over so few
-Choose = Callable[[Kernel, Sums, str], tuple[Shape, bool]]
+Choose = Callable[[Kernel, Kernel | None, Sums, str], tuple[Kernel, Shape, bool]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Block:
         What comes before all turns, and what a turn is.
     in_shared : bool
         Whether rows are in shared memory.
+    is_alone : bool
+        Whether threads have draws alone.
     """
 
     program: Program
@@ -65,6 +68,12 @@ class Block:
     zeros: Tree
     tree: Tree
     in_shared: bool
+    is_alone: bool
+
+    @property
+    def launch(self) -> tuple[int, int]:
+        """Threads, and how many blocks should find room on a multiprocessor at once."""
+        return self.printer.shape.threads, TOGETHER_ALONE if self.is_alone else TOGETHER
 
     @property
     def elements(self) -> int:
@@ -87,18 +96,22 @@ def block_of(
     program : Program
     checked : bool
     choose : callable
-        Returns the shape of the block, and whether its rows are in shared memory.
+        Returns one of two kernels, the shape of the block, and whether its rows are in shared memory. Threads share the
+        elements of the first; of the second, which Programs with loops have, each has draws alone.
     arguments, printer : type
         What numbers the arguments of the kernel, and what prints.
     """
-    plan = split(tile(schedule(lower(program), checked)))
+    whole = tile(schedule(lower(program), checked))
+    plan = split(whole)
     kernel = build(plan, outer_nodes=True)
     sums = Sums(plan.program, kernel.block, checked)
-    shape, in_shared = choose(kernel, sums, program.dtype)
+    lone = alone(build(whole, outer_nodes=True)) if any(var.op == "loop" for var in program.body()) else None
+    kernel, shape, in_shared = choose(kernel, lone, sums, program.dtype)
     tiled = tilings(kernel.block, shape)
     workspace = allocate(kernel, shape, tiled, checked)
     prints = printer(program.dtype, workspace, arguments(plan.program, kernel.names), shape, tiled, sums)
-    return Block(plan.program, prints, kernel.zeros, split_draws(bind(kernel, shape, tiled), workspace), in_shared)
+    tree = split_draws(bind(kernel, shape, tiled), workspace)
+    return Block(plan.program, prints, kernel.zeros, tree, in_shared, kernel is lone)
 
 
 def emit(program: Program, checked: bool = False, shape: Shape | None = None) -> Emitted:
@@ -112,7 +125,7 @@ def emit(program: Program, checked: bool = False, shape: Shape | None = None) ->
     shape : Shape, optional
         Of the block of threads; by default the one that suits the Program.
     """
-    block = block_of(program, checked, (lambda *plan: (shape, True)) if shape else choose_shape)
+    block = block_of(program, checked, _as_given(shape) if shape else choose_shape)
     printer = block.printer
     turns = turns_of(program, printer.shape, printer.sums)
     text = Source()
@@ -134,22 +147,28 @@ def emit(program: Program, checked: bool = False, shape: Shape | None = None) ->
     )
 
 
+def _as_given(shape: Shape) -> Choose:
+    return lambda kernel, lone, *_: (lone if lone and shape.rows == 1 else kernel, shape, True)
+
+
 def choose_shape(
-    kernel: Kernel, sums: Sums, dtype: str, groups: int | None = None, most: int | None = None
-) -> tuple[Shape, bool]:
-    """Return the shape with most draws whose rows fit in shared memory, if any do; the same for every device.
+    kernel: Kernel, lone: Kernel | None, sums: Sums, dtype: str, groups: int | None = None, most: int | None = None
+) -> tuple[Kernel, Shape, bool]:
+    """Return the kernel, and the shape with most draws whose rows fit in shared memory, if any do; for every device.
 
     It has `groups` groups of threads with different draws, or fewer, and `most` threads in each, or fewer, where that
     makes a warp; by default as many as a block has threads.
     """
+    if lone is not None and suits(lone):
+        return lone, *shape_alone(lone, sums, dtype, groups)
     groups, most = groups or THREADS, most or THREADS
     while groups:
         shape = Shape(min(THREADS // groups, max(most, WARP // groups)), groups, DRAWS_PER_GROUP[dtype])
         rows = allocate(kernel, shape, tilings(kernel.block, shape), sums.checked).total
         if (rows * shape.lanes + sums.size(shape)) * np.dtype(dtype).itemsize <= SHARED:
-            return shape, True
+            return kernel, shape, True
         groups //= 2
-    return Shape(THREADS // GLOBAL_GROUPS, GLOBAL_GROUPS, DRAWS_PER_GROUP[dtype]), False
+    return kernel, Shape(THREADS // GLOBAL_GROUPS, GLOBAL_GROUPS, DRAWS_PER_GROUP[dtype]), False
 
 
 def whole_vectors(elements: int) -> int:
@@ -170,11 +189,11 @@ def _head(block: Block) -> Source:
     reals = ", ".join(["pointer(real_type)"] * (len(matrices) + 1))
     source = head(
         printer.dtype,
-        elementwise_ops(block.program.body()),
+        elementwise_ops(all_equations(block.program.body())),
         [var.attrs for var in block.program.noise()],
         f"pointer(real_type), pointer(real_type), pointer(types.int32), {reals}",
         len(printer.arguments.user_functions),
-        (printer.shape.threads, TOGETHER),
+        block.launch,
         blocks=True,
     )
     source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'shift', 't', 'work', *matrices])}):")

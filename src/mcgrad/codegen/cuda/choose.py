@@ -9,7 +9,6 @@ from __future__ import annotations
 from mcgrad.codegen.cuda import blocks, registers, row_blocks, row_registers
 from mcgrad.codegen.cuda.kernel import Emitted
 from mcgrad.codegen.cuda.rows import EmittedRows
-from mcgrad.errors import BackendError
 from mcgrad.ir.program import Program
 
 
@@ -26,7 +25,6 @@ def emit(program: Program, checked: bool = False, by_value: bool = True) -> Emit
         Pass constants and shift by value where there are few; otherwise the kernel reads them from memory, where they
         are already if they were computed on the device.
     """
-    refuse_loops(program)
     if registers.fits(program):
         return registers.emit(program, checked, by_value)
     return blocks.emit(program, checked)
@@ -45,20 +43,8 @@ def emit_rows(program: Program, n: int, far: float, checked: bool = False) -> Em
     checked : bool
         As for `emit`.
     """
-    refuse_loops(program)
     groups = row_shape(program, n)
     return row_blocks.emit(program, groups, far, checked) if groups else row_registers.emit(program, checked)
-
-
-def has_loops(program: Program) -> bool:
-    """Whether there is a loop in each draw."""
-    return any(var.op == "loop" for var in program.body())
-
-
-def refuse_loops(program: Program) -> None:
-    """Raise where there is a loop in each draw, which kernels of GPUs do not have yet."""
-    if has_loops(program):
-        raise BackendError('the CUDA backend has no loops (mg.scan) yet: backend="cpu", or "auto", which takes that')
 
 
 def row_shape(program: Program, n: int) -> int:

@@ -48,7 +48,7 @@ from mcgrad.ir.program import Var
 DRAWS = {"if_inside": "select({1}, {0}, real(0))", "is_true": "{} != real(0)"}
 LOOP = {  # how a loop begins, the condition under which it goes on, and how a turn ends
     "thread": ("{axis} = {mine}", "{axis} < {end}", "{axis} = int32({axis} + {rows})"),
-    "serial": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
+    "element": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
     "row": ("{axis} = int32({first})", "{axis} < {end}", "{axis} = int32({axis} + 1)"),
     "backwards": ("{axis} = int32({last})", "{axis} >= 0", "{axis} = int32({axis} - 1)"),
     "tile": ("{axis} = int32(0)", "{axis} < {end}", "{axis} = t1"),
@@ -105,8 +105,8 @@ class ThreadPrinter(Printer):
                     yield from super().node(node)
             case Load(value, Row() | Lane() as cell):
                 yield self.loaded(value, self.where(cell))
-            case Store(Row() | Lane() as cell, Value() as value):
-                yield self.stored(self.where(cell), value)
+            case Store(Row() | Lane() as cell, operand):
+                yield self.stored(self.where(cell), operand)
             case Address(value, index):
                 yield f"{value.name} = {self.at(index)}"
             case Noise(value, _, source, component):
@@ -149,11 +149,24 @@ class ThreadPrinter(Printer):
             yield from body
         elif node.kind == "single":
             yield from (f"if ti == {node.thread}:", *indented(body))
+        elif node.kind == "serial":
+            yield from self.steps(node, body)
         else:
             if node.kind == "tile":
                 body = [f"t1 = min(int32({node.axis} + {node.step}), int32({node.extent}))", *body]
             kind, end = "backwards" if node.backwards else node.kind, "t1" if node.within else str(node.extent)
             yield from self.turns(kind, node.axis, end, body, node.within or "0", (node.extent or 0) - 1)
+
+    def steps(self, node: Loop, body: list[str]) -> Iterator[str]:
+        """A loop over steps, of which it reads at run time how many there are: so compilers unroll none."""
+        axis, end = node.axis, f"{node.axis}_end"
+        yield f"{end} = at(t, int32({self.arguments.table([node.extent or 0])}))"
+        if node.backwards:
+            yield from (f"{axis} = int32({end} - 1)", f"while {axis} >= 0:")
+            yield from indented([*body, f"{axis} = int32({axis} - 1)"])
+        else:
+            yield from (f"{axis} = int32(0)", f"while {axis} < {end}:")
+            yield from indented([*body, f"{axis} = int32({axis} + 1)"])
 
     def turns(
         self, kind: str, axis: str, end: str, body: Iterable[str], first: str = "0", last: int = 0
@@ -183,6 +196,12 @@ class ThreadPrinter(Printer):
         """The names of a value in all draws of the thread."""
         return [f"{value.name}_{k}" for k in self.draws]
 
+    def each(self, operand: Operand) -> list[str]:
+        """An operand in each draw of the thread."""
+        if isinstance(operand, Value) and operand.lanewise:
+            return self.names(operand)
+        return [self.operand(operand)] * self.shape.group
+
     def at(self, place: Index | int | str) -> str:
         """The place in the workspace of the thread's first draw in a row."""
         if isinstance(place, Index):
@@ -198,6 +217,6 @@ class ThreadPrinter(Printer):
         """Load the thread's draws from a place of the workspace on."""
         return f"{', '.join(self.names(value))} = load{self.shape.group}(ws, {where})"
 
-    def stored(self, where: str, value: Value) -> str:
-        """Store them."""
-        return f"store{self.shape.group}(ws, {where}, {', '.join(self.names(value))})"
+    def stored(self, where: str, operand: Operand) -> str:
+        """Store them, or what is the same in all draws."""
+        return f"store{self.shape.group}(ws, {where}, {', '.join(self.each(operand))})"

@@ -25,7 +25,9 @@ MOST_CONSTANTS = 240  # and shifts, which are passed by value
 
 
 def fits(program: Program) -> bool:
-    """Whether a Program is small enough."""
+    """Whether a Program is small enough, and has no loop over steps, whose state `blocks` keeps in registers."""
+    if any(var.op == "loop" for var in program.body()):
+        return False
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     constants = sum(var.size for var in program.hoisted())
     return (

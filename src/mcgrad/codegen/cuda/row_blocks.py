@@ -11,7 +11,6 @@ import numpy as np
 
 from mcgrad.codegen.cuda.blocks import (
     THREADS,
-    TOGETHER,
     Block,
     block_of,
     choose_shape,
@@ -29,6 +28,7 @@ from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Cell, Element
 from mcgrad.codegen.loops.loop_tree import Gemm, Loop, walk
+from mcgrad.codegen.loops.schedule import all_equations
 from mcgrad.codegen.text import Source, elementwise_ops, indented
 from mcgrad.ir.program import Level, Program, Var
 from mcgrad.noise.laws import DRAWS_PER_GROUP
@@ -66,8 +66,9 @@ def emit(program: Program, groups: int, far: float, checked: bool = False) -> Em
         Write the variant that looks at every draw.
     """
 
-    def choose(kernel: Kernel, sums: Sums, dtype: str) -> tuple[Shape, bool]:
-        return choose_shape(kernel, sums, dtype, groups, min(1 << (_widest(kernel) - 1).bit_length(), MOST_THREADS))
+    def choose(kernel: Kernel, lone: Kernel | None, sums: Sums, dtype: str) -> tuple[Kernel, Shape, bool]:
+        most = min(1 << (_widest(kernel) - 1).bit_length(), MOST_THREADS)
+        return choose_shape(kernel, lone, sums, dtype, groups, most)
 
     block = block_of(program, checked, choose, RowArguments, RowPrinter)
     printer, arguments = block.printer, block.printer.arguments
@@ -103,7 +104,7 @@ def _widest(kernel: Kernel) -> int:
     width = 1
     for node in walk(kernel.block):
         match node:
-            case Loop(extent=int(extent)):
+            case Loop(kind=kind, extent=int(extent)) if kind != "serial":
                 width = max(width, extent)
             case Gemm(var=var):
                 width = max(width, var.size)
@@ -117,11 +118,11 @@ def _head(block: Block) -> Source:
     reals = ", ".join(["pointer(real_type)"] * (len(matrices) + 1))
     source = head(
         printer.dtype,
-        elementwise_ops(block.program.body()),
+        elementwise_ops(all_equations(block.program.body())),
         [var.attrs for var in block.program.noise()],
         f"pointer(real_type), pointer(types.int32), {reals}",
         len(printer.arguments.user_functions),
-        (printer.shape.threads, TOGETHER),
+        block.launch,
         blocks=True,
         common=TYPES,
     )

@@ -26,7 +26,9 @@ HELPERS = ("put_moments", "team_sum")
 
 
 def fits(program: Program) -> bool:
-    """Whether a Program is small enough."""
+    """Whether a Program is small enough, and has no loop over steps."""
+    if any(var.op == "loop" for var in program.body()):
+        return False
     outputs = sum(out.var.size for out in program.outputs if out.var.by_draw)
     constants = sum(var.size for var in program.hoisted() if fill_value(var) is None)
     words = 1 if program.dtype == "float32" else 2

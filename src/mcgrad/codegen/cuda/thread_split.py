@@ -7,10 +7,11 @@ together afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mcgrad.codegen.loops.access import resolve
-from mcgrad.codegen.loops.schedule import Nest, Schedule, Step, Tile, squeeze
+from mcgrad.codegen.loops.schedule import Nest, Repeat, Schedule, Step, Tile, squeeze
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Var
 
@@ -60,18 +61,29 @@ def conflicts(var: Var, axis: int, axes: int) -> bool:
 def split(plan: Schedule) -> Schedule:
     """Return the schedule with nests of their own for reductions that would keep threads from sharing a nest."""
     stored, local = dict(plan.stored), set(plan.local)
-    steps: list[Step] = []
-    for step in plan.steps:
-        if isinstance(step, Tile):
-            inside = [part for inner in step.steps for part in _parts(inner, stored, local, step)]
-            steps.append(Tile(step.extent, inside))  # type: ignore[arg-type]
-        else:
-            steps += _parts(step, stored, local, None)
+    steps = _split(plan.steps, stored, local)
     return replace(plan, steps=steps, stored=stored, local=frozenset(local))
 
 
+def _split(steps: Sequence[Step], stored: dict[Var, None], local: set[Var], within: Tile | None = None) -> list[Step]:
+    """The steps, those of tiles and loops among them; what is stored besides is added to `stored`."""
+    new: list[Step] = []
+    for step in steps:
+        if isinstance(step, Tile):
+            new.append(Tile(step.extent, _split(step.steps, stored, local, step)))  # type: ignore[arg-type]
+        elif isinstance(step, Repeat):
+            new.append(replace(step, steps=_split(step.steps, stored, local)))
+        else:
+            new += _parts(step, stored, local, within)
+    return new
+
+
 def _parts(step: Step, stored: dict[Var, None], local: set[Var], within: Tile | None) -> list[Step]:
-    """A nest without the reductions that are in the way, then a nest for each of these."""
+    """A nest without the reductions that are in the way, and a nest for each of these.
+
+    That nest comes after it, if it computes what they reduce, and before it otherwise: it may write the next value of a
+    carry.
+    """
     if not isinstance(step, Nest) or not step.shape:
         return [step]
     moved = _moved(step)
@@ -85,7 +97,9 @@ def _parts(step: Step, stored: dict[Var, None], local: set[Var], within: Tile | 
             if within is not None and base.shape == (within.extent,):
                 local.add(base)
     rest = [Nest(step.shape, body, step.moments, step.backwards)] if body or step.moments else []
-    return [*rest, *(Nest(step.shape, [var]) for var in moved)]
+    after = [var for var in moved if var.args[0].by_draw and resolve(var.args[0]).base in body]
+    before = [var for var in moved if var not in after]
+    return [*(Nest(step.shape, [var]) for var in before), *rest, *(Nest(step.shape, [var]) for var in after)]
 
 
 def _moved(nest: Nest) -> list[Var]:
