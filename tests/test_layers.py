@@ -17,6 +17,7 @@ LAYERS = """
     differentiate trace
     simplify codegen toolchain
     functions
+    sde
     distributions
     inputs
     gradients

@@ -10,7 +10,17 @@ from mcgrad.inputs.sampler import REPLICATES
 from mcgrad.noise.sobol import COORDINATES
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {"arrays": 3, "importance": 5, "loops": 5, "mlmc": 3, "paths": 2, "sobol": 5, "until": 2, "variance": 3}
+PAGES = {
+    "arrays": 3,
+    "importance": 5,
+    "loops": 5,
+    "mlmc": 3,
+    "paths": 2,
+    "sde": 4,
+    "sobol": 5,
+    "until": 2,
+    "variance": 3,
+}
 
 
 def text(page):

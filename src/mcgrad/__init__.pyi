@@ -1,4 +1,4 @@
-from mcgrad import jax as jax, noise as noise, paths as paths, torch as torch
+from mcgrad import jax as jax, noise as noise, paths as paths, sde as sde, torch as torch
 from mcgrad.backends.registry import register_backend as register_backend
 from mcgrad.distributions import *
 from mcgrad.engine.api import estimate as estimate

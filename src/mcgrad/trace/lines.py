@@ -14,7 +14,8 @@ from mcgrad.ir.program import Var
 from mcgrad.trace.frames import Line as Line, owner, replayed
 
 ROOT = os.path.dirname(mcgrad.errors.__file__)
-FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in ("trace", "ir", "inputs", "torch"))  # that f runs through
+RUN_THROUGH = ("trace", "ir", "inputs", "torch", "paths", "sde")  # by f
+FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in RUN_THROUGH)
 JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 

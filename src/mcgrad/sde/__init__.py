@@ -1,0 +1,7 @@
+"""Paths of stochastic differential equations: loops over steps, from the normal noise of a draw, in plain NumPy."""
+
+from mcgrad.sde.barriers import Maximum as Maximum, Minimum as Minimum, Survival as Survival
+from mcgrad.sde.exact import gbm as gbm, ou as ou
+from mcgrad.sde.schemes import euler as euler, heun as heun
+from mcgrad.sde.second_order import milstein as milstein
+from mcgrad.sde.square_root import cir as cir

@@ -1,0 +1,161 @@
+"""What is kept of a path: reductions, which a loop carries from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mcgrad.errors import ParameterError, shown
+from mcgrad.sde.state import leafwise, shape_of
+from mcgrad.trace.nested import is_nested, leaves, mapped
+
+NAMES = ("path", "last", "mean", "max", "min", "integral")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coordinates:
+    """What a scheme steps in, where that is not the state itself, such as its logarithm.
+
+    Parameters
+    ----------
+    inward, outward : callable
+        From values of a part of the state to those that are stepped, and back; called with the value and the function
+        that takes this part of nested values.
+    """
+
+    inward: Callable[[Any, Callable[[Any], Any]], Any] = lambda value, part: value
+    outward: Callable[[Any, Callable[[Any], Any]], Any] = lambda value, part: value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What a reduction may read of a step.
+
+    Parameters
+    ----------
+    before, after : nested arrays
+        What was stepped, at both ends, before after a jump at the beginning of the step.
+    variance : nested arrays
+        Of a step's increment, each number's.
+    seen : nested arrays
+        What is observed at the end.
+    weight : float
+        Of the end, in the trapezoidal rule.
+    length : int
+        The number of steps.
+    coordinates : Coordinates
+    """
+
+    before: Any
+    after: Any
+    variance: Any
+    seen: Any
+    weight: Any
+    length: int
+    coordinates: Coordinates
+
+
+class Reduction(Protocol):
+    """What is kept of a path."""
+
+    def arrays(self) -> Any:
+        """Return what is read step by step, of shape (steps, ...), or None."""
+
+    def begin(self, first: Step) -> Any:
+        """Return what is carried into the first step, of which `after` is the first state."""
+
+    def next(self, carry: Any, step: Step, extra: Any) -> Any:
+        """Return what is carried after a step."""
+
+    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
+        """Return the result, from what is carried after the last step and what is observed then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A reduction of what is observed that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES` but "path", which is no reduction.
+    """
+
+    name: str
+
+    def arrays(self) -> Any:
+        """Return None."""
+        return None
+
+    def begin(self, first: Step) -> Any:
+        """Return the first value, or zeros for the mean, which is that of the times after the first."""
+        if self.name == "last":
+            return None
+        if self.name == "mean":
+            return mapped(lambda path, y: np.zeros(shape_of(y)), first.seen)
+        if self.name == "integral":
+            return mapped(lambda path, y: first.weight * y, first.seen)
+        return first.seen
+
+    def next(self, carry: Any, step: Step, extra: Any) -> Any:
+        """Return the sum, or the extremum, with one value more."""
+        if self.name == "last":
+            return None
+        weight = step.weight if self.name == "integral" else 1.0 / step.length
+        rules: dict[str, Callable[[Any, Any], Any]] = {"max": np.maximum, "min": np.minimum}
+        rule = rules.get(self.name, lambda total, y: total + weight * y)
+        return leafwise(rule, carry, step.seen)
+
+    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
+        """Return what is carried; the last value is that."""
+        return last if self.name == "last" else carry
+
+
+def parsed(reduce: Any) -> dict[str, Reduction | None]:
+    """Return the reductions by their path in `reduce`; None is the path itself.
+
+    Raises
+    ------
+    ParameterError
+        What is no reduction.
+    """
+    accepted = f"{', '.join(map(repr, NAMES))}, mg.sde.Survival and its kind, or nested dicts and tuples of these"
+    given = leaves(reduce)
+    if not given or _holds_none(reduce):
+        raise ParameterError("reduce", shown(reduce), accepted)
+    found: dict[str, Reduction | None] = {}
+    for path, name in given.items():
+        if isinstance(name, str) and name in NAMES:
+            found[path] = None if name == "path" else Running(name)
+        elif not isinstance(name, str) and all(hasattr(name, method) for method in ("arrays", "begin", "next", "end")):
+            found[path] = name
+        else:
+            raise ParameterError(f"reduce{path}", shown(name), accepted)
+    return found
+
+
+def _holds_none(reduce: Any) -> bool:
+    parts = reduce.values() if isinstance(reduce, Mapping) else reduce if is_nested(reduce) and reduce else ()
+    return reduce is None or any(map(_holds_none, parts))
+
+
+def part_of(x: Any, of: Any) -> Callable[[Any], Any]:
+    """Return what takes the part of a state, and of what is nested as that, which a reduction is of.
+
+    Raises
+    ------
+    ParameterError
+        None for a nested state, of which reductions name a part, or a part that there is not.
+    """
+    if of is None:
+        if is_nested(x):
+            raise ParameterError("of", "None for a nested state", "which part it is of, such as of=0 or of='spot'")
+        return lambda value: value
+    try:
+        x[of]
+    except (KeyError, IndexError, TypeError):
+        raise ParameterError("of", shown(of), f"a key or an index of x0, {shown(x)}") from None
+    return lambda value: value[of] if is_nested(value) or shape_of(value) else value
