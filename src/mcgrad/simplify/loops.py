@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 
-from mcgrad.ir.build import apply, argument, broadcast, concatenate, const, loop, rebuild, reshape
+from mcgrad.ir.build import apply, argument, broadcast, loop, rebuild, reshape
 from mcgrad.ir.fuse_loops import fuse_loops, in_order
+from mcgrad.ir.loop_results import vector_of, with_results
 from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import rewrite, substitute
@@ -48,7 +49,7 @@ def _trimmed(roots: Sequence[Var]) -> list[Var]:
 
     def trimmed(var: Var, args: tuple[Var, ...]) -> Var:
         again = rebuild(var, args)
-        return (_with_results(again, read[var]) if again.op == "loop" else None) or again
+        return (with_results(again, read[var]) if again.op == "loop" else None) or again
 
     new = rewrite(roots, trimmed)
     return [new[root] for root in roots]
@@ -61,42 +62,6 @@ def _overlapped(var: Var, reader: Var | None) -> set[int]:
         low, high = reader.attrs.start, reader.attrs.start + reader.size
     places = ((start, start + prod(shape)) for start, shape in var.attrs.places())
     return {i for i, (start, stop) in enumerate(places) if start < high and low < stop}
-
-
-def _with_results(var: Var, read: Collection[int]) -> Var | None:
-    """The vector of results of a loop, with zeros for those that nothing reads; None if all are needed."""
-    attrs, body, carries = var.attrs, var.attrs.body, var.attrs.carries
-    live = set(read)
-    while True:
-        used = set(toposort(body.results[i] for i in sorted(live)))
-        more = live | {i for i in range(carries) if body.params[i] in used}
-        if more == live:
-            break
-        live = more
-    kept = [i for i, param in enumerate(body.params) if i in live or (i >= carries and param in used)]
-    if len(live) == len(body.results) and len(kept) == len(body.params):
-        return None
-    results = sorted(live)
-    own = sum(i < carries for i in results)
-    scanned = sum(carries <= i < carries + attrs.scanned for i in kept)
-    kept = [i for i in kept if i >= carries or i in live]
-    again = loop(
-        [body.params[i] for i in kept],
-        [body.results[i] for i in results],
-        [var.args[i] for i in kept],
-        (own, scanned, attrs.length, attrs.reverse),
-    )
-    shapes = [shape for _, shape in attrs.places()]
-    return _vector(var, dict(zip(results, in_order(again, [shapes[i] for i in results]), strict=True)))
-
-
-def _vector(var: Var, found: dict[int, Var]) -> Var:
-    """Put results together as those of a loop are; zeros for those that are missing."""
-    sizes = [prod(shape) for _, shape in var.attrs.places()]
-    zero = const(0.0)
-    return concatenate(
-        [reshape(found[i], (size,)) if i in found else broadcast(zero, (size,)) for i, size in enumerate(sizes)], 0
-    )
 
 
 # --- what is the same in all steps -----------------------------------------------------------------------------------
@@ -122,7 +87,7 @@ def _unvarying_first(var: Var) -> Var | None:
         result = body.results[j]
         found[j] = elements.get(result) or broadcast(value, (attrs.length, *result.shape))
     wanted = [i for i in range(len(body.results)) if i not in found]
-    return _vector(var, found | _rest(var, wanted, elements, outside, dict(zip(first, values, strict=False)), {}))
+    return vector_of(var, found | _rest(var, wanted, elements, outside, dict(zip(first, values, strict=False)), {}))
 
 
 def _computed(x: Var) -> Var | None:
@@ -197,7 +162,7 @@ def _undrawn_first(var: Var) -> Var | None:
     values = _on_host(var, low, asked, elements, same) if low else _at_once(var, asked, elements, same)
     found = dict(zip((*low, *given), (*values[: len(low)], *values[len(low) + len(first) :]), strict=True))
     by_step = dict(zip(first, values[len(low) :], strict=False))
-    return _vector(var, found | _rest(var, drawn, elements, same, {}, by_step))
+    return vector_of(var, found | _rest(var, drawn, elements, same, {}, by_step))
 
 
 def _on_host(

@@ -27,6 +27,7 @@ from mcgrad.codegen.loops.in_place import in_place
 from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import all_equations, schedule
+from mcgrad.codegen.loops.segments import segmented
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.noise_calls import fillers
@@ -88,7 +89,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     lanes : int, optional
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
-    plan = tile(schedule(lower(in_place(program)), checked))
+    plan = tile(schedule(lower(in_place(segmented(program, layout.STEP_ROWS))), checked))
     kernel, workspace = _in_cache(build(plan), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     printer = Printer(program.dtype, workspace, arguments)

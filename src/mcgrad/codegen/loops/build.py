@@ -297,6 +297,8 @@ class _Body:
         assert place.of.var is not None
         self.nodes.append(Noise(value, row, place.of.var.attrs, _further(index, place)))
         self._known[var] = value
+        if stored:  # other nests of the step, and loops in it, read the numbers that were made
+            self.builder.places[var] = Place(row.buffer, 0)
 
     def cell(self, var: Var) -> Row:
         """Where the nest's present element of a Var that it computes goes."""
