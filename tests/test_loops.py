@@ -414,6 +414,31 @@ def test_steps_of_differences_are_those_of_the_unrolled_loop():
     assert theirs.grad["k"] != 0.0
 
 
+def chained(scan):
+    """Loops that read what another gives, step by step; the last one needs where the first has ended."""
+
+    def f(z, a):
+        s, ys = scan(lambda s, x: (np.sin(s * a + x), s * x), 0.3 * a, z)
+        t, ws = scan(lambda t, y: (0.5 * t + np.exp(y), t), 0.1, 2.0 * ys)
+        _, vs = scan(lambda v, w: (v + w * a, v * w), s, ws)
+        return t + scan(lambda u, x: (u * a + x, u), 0.0, ys * vs)[0]
+
+    return f, {"a": 0.4}
+
+
+@pytest.mark.parametrize("wrt", [["a"], ["a", "loc"]])
+def test_loops_that_read_each_other_step_by_step_are_one(wrt, plain_backend):  # noqa: F811
+    assert_equal(*estimates(chained, wrt=wrt, method="pathwise"))
+    f, params = chained(mg.scan)
+    made = mg.Estimator(f, Q, params=params, wrt=wrt, backend="numpy", dtype="float64", method="pathwise")
+    agree(plain_backend, made.program, made.inputs.values({}), (3, 20))
+    forward = [var for var in made.program.body() if var.op == "loop" and not var.attrs.reverse]
+    assert len(forward) == 2  # of four
+    if wrt == ["a"]:  # nothing of all steps is kept, but what the second loop reads: three values, with their tangents
+        long = mg.Estimator(f, mg.Normal(np.zeros(1000), 1.0), params=params, wrt=wrt, backend="numpy")
+        assert chunk.emit(long.program).rows < 7 * 1000
+
+
 def test_the_source_for_a_gpu_is_as_long_for_any_number_of_steps():
     f, params = asian(mg.scan)
     few, many = (

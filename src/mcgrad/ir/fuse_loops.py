@@ -1,7 +1,8 @@
 """Make loops over the same steps one, in which equal equations are computed once.
 
 The derivative of a loop is another one, which computes the same values again (`differentiate.loops`): with the loop
-itself, and those of other derivatives, it becomes one loop.
+itself, and those of other derivatives, it becomes one loop. So does a loop with another that reads its results step by
+step, of which no step has to be kept then.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from math import prod
 
 from mcgrad.ir.build import concatenate, loop, part, rebuild
 from mcgrad.ir.program import Shape, Var, toposort
-from mcgrad.ir.rewrite import Sharing, rewrite
+from mcgrad.ir.rewrite import Sharing, rewrite, substitute
 
 
 def fuse_loops(roots: Sequence[Var]) -> list[Var]:
-    """Return the roots with loops of equal length and direction fused, where none needs another's results.
+    """Return the roots with loops of equal length and direction fused, where none needs another's later steps.
 
     Parameters
     ----------
@@ -28,36 +29,57 @@ def fuse_loops(roots: Sequence[Var]) -> list[Var]:
     share = Sharing()
     new = rewrite(roots, lambda var, args: share(rebuild(var, args)))
     roots = [new[root] for root in roots]
-    while (pair := _independent(roots)) is not None:
+    while (pair := _fusible(roots)) is not None:
         new = rewrite(roots, rebuild, dict(zip(pair, _fused(*pair), strict=True)))
         roots = [new[root] for root in roots]
     return roots
 
 
-def _independent(roots: Iterable[Var]) -> tuple[Var, Var] | None:
-    """Two loops that can be one."""
+def _fusible(roots: Iterable[Var]) -> tuple[Var, Var] | None:
+    """Two loops that can be one: the second reads nothing of the first, or what each step gives in the same step."""
     needs: dict[Var, frozenset[Var]] = {}  # loops that a Var depends on
     for var in toposort(roots):
         above = frozenset().union(*(needs[arg] for arg in var.args))
         if var.op == "loop":
             for other in needs:
-                same = other.op == "loop" and other.level == var.level and other not in above
+                same = other.op == "loop" and other.level == var.level
                 if same and (other.attrs.length, other.attrs.reverse) == (var.attrs.length, var.attrs.reverse):
-                    return other, var
+                    read = _by_step(var, other) if other in above else {}
+                    if all(other not in needs[arg] or i in read for i, arg in enumerate(var.args)):
+                        return other, var
             above |= {var}
         needs[var] = above
     return None
 
 
+def _by_step(var: Var, other: Var) -> dict[int, Var]:
+    """Which arguments by step of a loop are results of each step of another, and which ones."""
+    attrs, found = other.attrs, dict[int, Var]()
+    stacked = dict(zip(attrs.places()[attrs.carries :], attrs.body.results[attrs.carries :], strict=True))
+    for i in range(var.attrs.carries, var.attrs.carries + var.attrs.scanned):
+        arg = var.args[i]
+        while arg.op == "reshape":
+            arg = arg.args[0]
+        if arg.op == "part" and arg.args[0] is other:
+            result = stacked.get((arg.attrs.start, var.args[i].shape))
+            if result is not None:
+                found[i] = result
+    return found
+
+
 def _fused(a: Var, b: Var) -> tuple[Var, Var]:
     """The vectors of results of two loops, of one loop."""
-    args = [arg for x, y in zip(_groups(a, a.args), _groups(b, b.args), strict=True) for arg in x + y]
-    leaves = _groups(a, a.attrs.body.params), _groups(b, b.attrs.body.params)
-    params = [param for x, y in zip(*leaves, strict=True) for param in x + y]
+    read = {b.attrs.body.params[i]: result for i, result in _by_step(b, a).items()}
+    given = [arg for param, arg in zip(b.attrs.body.params, b.args, strict=True) if param not in read]
+    own = [param for param in b.attrs.body.params if param not in read]
     m, n = a.attrs.carries, b.attrs.carries
-    of_a, of_b = a.attrs.body.results, b.attrs.body.results
+    ends = [n, n + b.attrs.scanned - len(read)]
+    args = [arg for x, y in zip(_groups(a, a.args), _cut(given, ends), strict=True) for arg in x + y]
+    leaves = _groups(a, a.attrs.body.params), _cut(own, ends)
+    params = [param for x, y in zip(*leaves, strict=True) for param in x + y]
+    of_a, of_b = a.attrs.body.results, substitute(b.attrs.body.results, read)
     results = [*of_a[:m], *of_b[:n], *of_a[m:], *of_b[n:]]
-    scanned = a.attrs.scanned + b.attrs.scanned
+    scanned = a.attrs.scanned + b.attrs.scanned - len(read)
     both = loop(params, results, args, (m + n, scanned, a.attrs.length, a.attrs.reverse))
     assert both.op == "loop", "loops that depend on literals alone"
     sizes = [(prod(shape),) for _, shape in both.attrs.places()]
@@ -116,5 +138,8 @@ def in_order(vector: Var, shapes: Iterable[Shape]) -> list[Var]:
 
 def _groups(var: Var, each: Sequence[Var]) -> list[list[Var]]:
     """Carries, what is by step, and the rest."""
-    carries, last = var.attrs.carries, var.attrs.carries + var.attrs.scanned
-    return [[*each[:carries]], [*each[carries:last]], [*each[last:]]]
+    return _cut(each, [var.attrs.carries, var.attrs.carries + var.attrs.scanned])
+
+
+def _cut(each: Sequence[Var], ends: Sequence[int]) -> list[list[Var]]:
+    return [[*each[: ends[0]]], [*each[ends[0] : ends[1]]], [*each[ends[1] :]]]

@@ -27,7 +27,9 @@ def simplify_loops(roots: Sequence[Var]) -> list[Var]:
     """Return the roots with cheaper loops; the same Vars where there are none."""
     if not any(var.op == "loop" for var in toposort(roots)):
         return list(roots)
-    roots = _made_inside(_trimmed(fuse_loops(roots)))
+    roots = _trimmed(fuse_loops(roots))
+    while (inside := _made_inside(roots)) != roots:  # level by level, of what is computed by element of other such
+        roots = _trimmed(fuse_loops(inside))
     for simpler in (_unvarying_first, _undrawn_first):
         new = rewrite(roots, lambda var, args, rule=simpler: _applied(rule, rebuild(var, args)))  # type: ignore[misc]
         roots = [new[root] for root in roots]
