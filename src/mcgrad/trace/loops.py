@@ -82,8 +82,8 @@ def scan(
 
     Notes
     -----
-    The reverse pass keeps the carries of all steps of a block of draws: memory grows with length times carries, not
-    with the number of draws.
+    The reverse pass keeps the carries of all steps of a block of draws, or, of long loops, those before segments of
+    steps: memory grows with the root of the length, not with the number of draws.
     """
     elements = leaves(xs)
     steps = number_of_steps(elements, length)
