@@ -155,6 +155,34 @@ def test_allocations_have_the_least_cost(levels, components):
     assert n @ costs == pytest.approx(math.exp(best.fun), rel=3e-3)
 
 
+def bridged(z, *, level, spot, vol):
+    """Milstein's scheme on a path of which the coarse path has the first half of the coordinates."""
+    h = 1.0 / 2**level
+    path = mg.paths.brownian(z, np.arange(1, 2**level + 1) * h)
+    w = path - np.concatenate([np.zeros(1), path[:-1]])
+    end = spot * np.prod(1.0 + RATE * h + vol * w + 0.5 * vol**2 * (w**2 - h))
+    return np.exp(-RATE) * np.maximum(end - 1.0, 0.0)
+
+
+def test_points_reach_the_same_error_at_less_cost():
+    given = {"params": MARKET, "coarsen": lambda z: z[: len(z) // 2], "dtype": "float64", "backend": "numpy"}
+    asked = {"rtol": 0.003, "of": "all", "start": 256, "seed": 3}
+    points = mg.Multilevel(bridged, increments, sampler="sobol", **given)(**asked)
+    assert points.reached
+    doublings = [level.n / 256 for level in points.levels]
+    assert all(math.log2(x).is_integer() for x in doublings)
+    assert len(set(doublings)) > 1
+    assert (np.abs(points.mean - black_scholes()) < 4.5 * points.noise + points.biases).all()
+    errors = np.array([level.stderr for level in points.levels])
+    assert np.allclose(points.noise, np.sqrt(np.square(errors).sum(axis=0)))
+    low, high = points.confidence_interval().value
+    assert 1.96 < ((high - low) / 2 - points.bias) / points.stderr < 2.14  # t of 15 degrees of freedom, or more
+    draws = sum(np.square(errors[i]) @ [1, 0, 0] for i in range(len(errors)))
+    alone = sum(np.sqrt(level.spread[0] * level.cost) for level in points.levels) ** 2 / draws
+    assert points.cost < 0.5 * alone  # what independent draws cost at the least for the same error of the value
+    assert str(mg.MultilevelEstimate.from_json(points.to_json())) == str(points)
+
+
 def test_allocations_of_one_component_are_by_the_root_of_variance_over_cost():
     n = allocation(np.array([[4.0], [1.0], [0.0]]), np.array([1.0, 4.0, 8.0]), np.array([0.1]))
     assert np.allclose(n, [4 * 2 / 0.1, 4 * 0.5 / 0.1, 0.0])
@@ -379,6 +407,7 @@ REFUSED = [
     (lambda: mg.mlmc(flat, increments, params={"level": 1.0}), r"params\['level'\]", "the level", "another name"),
     (lambda: mg.mlmc(flat, increments, params={"a": 1.0}), r"params\['a'\]", "flat does not accept", "none"),
     (lambda: mg.mlmc(flat, increments, nonfinite="omit"), "nonfinite", "'omit'", "propagate"),
+    (lambda: mg.mlmc(flat, increments, sampler="sobol", antithetic=True), "antithetic", "'sobol'", "one of the two"),
     (lambda: mg.mlmc(flat, increments, cost=2.0), "cost", "2.0", "a function of the level"),
     (lambda: mg.mlmc(flat, increments, cost=lambda level: 0), "cost", "returns 0 at level 0", "above 0"),
     (lambda: mg.mlmc(flat, increments, rtol=0.0), "rtol, atol", "0 and 0", "above 0"),

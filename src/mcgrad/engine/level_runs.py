@@ -23,6 +23,7 @@ from mcgrad.results.estimate import Estimate
 from mcgrad.results.levels import Level
 from mcgrad.tasks.remote import Remote
 
+AGAIN = 16  # times as many draws as expected, for which another backend may be the best
 BLOCK = 1024  # draws that are interpreted at once
 Cost = Callable[[int], float]
 
@@ -69,6 +70,7 @@ class LevelProgram:
         self._difference = PerDraw(self.derived.of_result)
         self._both = (both, PerDraw(both.program)) if both else None
         self._estimator: Estimator | None = None
+        self._expected = 0
         self.cost = self.derived.program.work() / self.group if cost is None else _checked(cost(level), level)
 
     def check_like(self, first: LevelProgram) -> None:
@@ -102,10 +104,20 @@ class LevelProgram:
             fine, coarse = Moments.of(apart[:numbers]), Moments.of(apart[numbers:])
         return Pilot(found.mean, found.variance * self.group, kurtosis, fine, coarse)
 
+    def start(self, draws: int) -> int:
+        """Return with how many draws a run begins: at least so many, and of points as many as it may have."""
+        groups = -(-draws // self.group) * self.group
+        whole = self.derived.whole(groups)
+        return whole if whole >= groups else 2 * whole
+
     def estimator(self, draws: int) -> Estimator:
-        """Return what averages the difference; "auto" takes the best backend for so many draws, the first time."""
-        if self._estimator is None:
+        """Return what averages the difference; "auto" takes the best backend for so many draws.
+
+        It looks again where there are many more draws than it expected.
+        """
+        if self._estimator is None or draws > AGAIN * self._expected:
             self._estimator = Estimator.of_derivation(self.derived, replace(self._options, draws=draws))
+            self._expected = draws
         return self._estimator
 
 
@@ -147,8 +159,18 @@ class LevelRun:
         """Variance of one draw."""
         return self.result.variance if self.estimate else self.pilot.variance
 
+    @property
+    def square_error(self) -> Float64Array:
+        """Squares of the standard errors of the means: infinite before the first run."""
+        return np.square(self.result.stderr) if self.estimate else np.full(len(self.pilot.mean), np.inf)
+
+    @property
+    def is_of_points(self) -> bool:
+        """Whether draws are points, whose number doubles."""
+        return self.program.derived.sampler.is_point_set
+
     def extend(self, n: int, expected: int) -> None:
-        """Average until there are n draws.
+        """Average until there are n draws; of points, which are whole nets, until there are at least so many.
 
         Parameters
         ----------
@@ -156,18 +178,22 @@ class LevelRun:
         expected : int
             How many there will be in the end, by what is known now.
         """
-        group = self.program.group
-        more = max(-(-(n - self.n) // group), 2) * group
-        part = self.program.estimator(expected)(more, self._seed, first=self.n, executor=self._remote, **self._changes)
-        assert isinstance(part, Estimate)
-        self.estimate = self.estimate.merge(part) if self.estimate else part
+        program, group = self.program, self.program.group
+        while self.n < n:
+            more = max(-(-(n - self.n) // group), 2) * group
+            if self.is_of_points:
+                more = self.n or program.start(n)
+            estimator = program.estimator(max(expected, self.n + more))
+            part = estimator(more, self._seed, first=self.n, executor=self._remote, **self._changes)
+            assert isinstance(part, Estimate)
+            self.estimate = self.estimate.merge(part) if self.estimate else part
 
     @property
     def result(self) -> Level:
         """What there is so far."""
         assert self.estimate
         pilot = self.pilot
-        return Level(self.estimate, self.program.cost, pilot.kurtosis, pilot.fine, pilot.coarse)
+        return Level(self.estimate, self.program.cost, pilot.variance, pilot.kurtosis, pilot.fine, pilot.coarse)
 
 
 def _draws(per_draw: PerDraw, values: Mapping[Any, Any], seed: int, n: int) -> Float64Array:

@@ -19,6 +19,8 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
 from mcgrad.inputs.coupling import LEVEL, Coupling
+from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.noise.source import PHILOX
 from mcgrad.results.multilevel_estimate import MultilevelEstimate
 from mcgrad.results.multilevel_rule import DEEPEST, FIRST, SHARE, START, MultilevelRule
 from mcgrad.results.stopping import ALL, MOST
@@ -49,7 +51,10 @@ class Multilevel:
         distribution at both levels stays as it is.
     cost : callable, optional
         ``cost(level)``: of one draw of the difference. Default: the count of multiplications in the Program.
-    cotangent, method, baseline, k, antithetic, control, coefficients, dtype, backend, threads
+    cotangent, method, baseline, k, sampler, replicates, scramble, antithetic, control, coefficients
+        As of an `Estimator`. With ``sampler="sobol"`` each level has points of its own, and the number of one level's
+        is doubled at a time (Giles and Waterhouse 2009).
+    dtype, backend, threads
         As of an `Estimator`.
     nonfinite : {"propagate", "raise"}
 
@@ -60,7 +65,7 @@ class Multilevel:
 
     Notes
     -----
-    Independent draws alone (no ``sampler="sobol"``), of one problem (no batches).
+    Of one problem: there are no batches of levels, and no proposals.
 
     Examples
     --------
@@ -82,6 +87,9 @@ class Multilevel:
         method: MethodNames = "pathwise",
         baseline: str | None = None,
         k: int = GROUP,
+        sampler: str = PHILOX,
+        replicates: int = REPLICATES,
+        scramble: str = SCRAMBLES[0],
         antithetic: bool = False,
         control: Any = None,
         coefficients: str | None = None,
@@ -107,6 +115,9 @@ class Multilevel:
             method=method,
             baseline=baseline,
             k=k,
+            sampler=sampler,
+            replicates=replicates,
+            scramble=scramble,
             antithetic=antithetic,
             control=control,
             coefficients=coefficients,
@@ -165,7 +176,7 @@ class Multilevel:
         alpha : float, optional
             The rate 2^(-alpha l) at which the means of the differences fall, where it is known. Default: estimated.
         start : int
-            Draws that each level has at least, and its pilot.
+            Draws that each level has at least, and its pilot; of points the next number that there may be.
         min_level, max_level : int
             The last level at first, at least 2, and at most.
         max_draws : int
@@ -226,6 +237,9 @@ def mlmc(
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
+    sampler: str = PHILOX,
+    replicates: int = REPLICATES,
+    scramble: str = SCRAMBLES[0],
     antithetic: bool = False,
     control: Any = None,
     coefficients: str | None = None,
@@ -250,8 +264,10 @@ def mlmc(
 
     Parameters
     ----------
-    f, q, params, data, wrt, coarsen, cost, cotangent, method, baseline, k, antithetic, control, coefficients
+    f, q, params, data, wrt, coarsen, cost, cotangent, method, baseline, k
         As for `Multilevel`: what is estimated, how levels are coupled, and how the gradient is estimated.
+    sampler, replicates, scramble, antithetic, control, coefficients
+        As for `Multilevel`: what reduces the error of a number of draws.
     rtol, atol, of, seed, bias_share, alpha, start, min_level, max_level, max_draws, executor, require_same
         As for a call of a `Multilevel`: the tolerance, and the limits.
     dtype, nonfinite, backend, threads
@@ -267,7 +283,8 @@ def mlmc(
     ----------
     Giles, Multilevel Monte Carlo path simulation, Operations Research 56, 2008. Giles, Multilevel Monte Carlo methods,
     Acta Numerica 24, 2015. Burgos and Giles, Computing Greeks using multilevel path simulation, Monte Carlo and
-    Quasi-Monte Carlo Methods 2010, 2012.
+    Quasi-Monte Carlo Methods 2010, 2012. Giles and Waterhouse, Multilevel quasi-Monte Carlo path simulation, Advanced
+    Financial Modelling, 2009.
 
     Examples
     --------
@@ -292,6 +309,9 @@ def mlmc(
         method=method,
         baseline=baseline,
         k=k,
+        sampler=sampler,
+        replicates=replicates,
+        scramble=scramble,
         antithetic=antithetic,
         control=control,
         coefficients=coefficients,

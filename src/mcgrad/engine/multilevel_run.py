@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcgrad.engine.allocation import allocation
 from mcgrad.engine.level_runs import LevelRun
@@ -48,30 +49,57 @@ def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> Mu
 
 def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components) -> str:
     """Run all levels until the variance of their sum is small enough; return how that ended."""
-    size, costs = components.gradient.stop, np.array([run.program.cost for run in runs])
+    size = components.gradient.stop
     while True:
-        means, variances = (np.array([x[:size] for x in by_run]) for by_run in _so_far(runs))
-        tolerances = rule.tolerances(components, means.sum(axis=0))
+        tolerances = rule.tolerances(components, np.array([run.mean[:size] for run in runs]).sum(axis=0))
         counted = ~np.isposinf(tolerances)
         targets = (1 - rule.bias_share) * np.square(tolerances[counted])
-        variances, done = variances[:, counted], np.array([run.n for run in runs])
-        reason = REACHED if np.isfinite(variances).all() and np.isfinite(targets).all() else NONFINITE
-        wanted = np.zeros(len(runs))
-        if reason == REACHED:
-            if done.all() and ((variances / done[:, None]).sum(axis=0) <= targets).all():
+        variances = np.array([run.variance[:size][counted] for run in runs])
+        done, finite = np.array([run.n for run in runs]), np.isfinite(variances).all() and np.isfinite(targets).all()
+        expected = np.full(len(runs), rule.start)
+        at_once = expected
+        if finite:
+            squares = np.array([run.square_error[:size][counted] for run in runs])
+            if (squares.sum(axis=0) <= targets).all():
                 return REACHED
+            costs = np.array([run.program.cost for run in runs])
             wanted = allocation(_smooth(variances), costs, SPARE * targets)
-        expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
-        at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
+            expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
+            at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
+            if runs[0].is_of_points:
+                at_once = np.maximum(rule.start, _doubled(squares / targets, done, costs, rule.max_draws))
+                expected = at_once
         if (at_once <= done).all():
-            return DRAWS if reason == REACHED else reason
+            return DRAWS if finite else NONFINITE
         for run, n, most in zip(runs, at_once, expected, strict=True):
             if n > run.n:
                 run.extend(int(n), int(most))
 
 
-def _so_far(runs: Sequence[LevelRun]) -> tuple[list[Float64Array], list[Float64Array]]:
-    return [run.mean for run in runs], [run.variance for run in runs]
+def _doubled(squares: Float64Array, done: NDArray[np.int64], costs: Float64Array, limit: int) -> NDArray[np.int64]:
+    """Return the numbers of points with one level doubled: where the error is the largest for what that costs.
+
+    Parameters
+    ----------
+    squares : array, shape (levels, components)
+        Of the errors of levels, in the unit of what their sum may be.
+    done : int array, shape (levels,)
+    costs : array, shape (levels,)
+    limit : int
+        Points that a level may have.
+
+    References
+    ----------
+    Giles and Waterhouse, Multilevel quasi-Monte Carlo path simulation, 2009.
+    """
+    if not done.all():
+        return done
+    gain = squares[:, int(np.argmax(squares.sum(axis=0)))] / (done * costs)
+    gain[2 * done > limit] = -1.0
+    level = int(np.argmax(gain))
+    found = done.copy()
+    found[level] *= 2 if gain[level] > 0 else 1
+    return found
 
 
 def _smooth(variances: Float64Array) -> Float64Array:

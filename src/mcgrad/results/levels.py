@@ -25,6 +25,8 @@ class Level:
         Of the difference and of its gradient.
     cost : float
         Of one draw of the difference, in multiplications, or in the unit of ``cost=``.
+    spread : array, shape (components,)
+        Variance of one draw of each component, by a pilot.
     kurtosis : array, shape (components,)
         Fourth central moment of each component over its squared variance, by a pilot; 3 of normal numbers, NaN of what
         no draw changes. A standard error of n draws has a relative error of about sqrt((kurtosis - 1) / n) / 2.
@@ -35,6 +37,7 @@ class Level:
 
     estimate: Estimate
     cost: float
+    spread: Float64Array
     kurtosis: Float64Array
     fine: Moments
     coarse: Moments
@@ -61,13 +64,17 @@ class Level:
 
     @property
     def variance(self) -> Float64Array:
-        """Variance of one draw of each component."""
+        """Variance of one draw of each component; of points that of the pilot, as errors are not of draws."""
+        if self.estimate.replicates:
+            return self.spread
         with np.errstate(over="ignore"):
             return np.asarray(np.square(self.stderr) * self.n)
 
     @property
     def doubt(self) -> Float64Array:
         """Relative standard error of the square of each `stderr`; 0 where no draw changes the component."""
+        if self.estimate.replicates:
+            return np.where(self.stderr > 0, np.sqrt(2 / (len(self.estimate.replicates) - 1)), 0.0)
         with np.errstate(invalid="ignore"):
             found = np.sqrt(np.maximum(self.kurtosis - 1.0, 0.0) / (self.n / self.estimate.group))
         return np.where(np.isfinite(found), found, 0.0)
@@ -96,6 +103,7 @@ class Level:
         return {
             "estimate": self.estimate.to_dict(),
             "cost": self.cost,
+            "spread": self.spread.tolist(),
             "kurtosis": self.kurtosis.tolist(),
             "fine": record.of_moments(self.fine),
             "coarse": record.of_moments(self.coarse),
@@ -104,15 +112,18 @@ class Level:
     @classmethod
     def of_fields(cls, name: str, given: Any) -> Self:
         """Return the level that is in a file."""
-        names = ("estimate", "cost", "kurtosis", "fine", "coarse")
+        names = ("estimate", "cost", "spread", "kurtosis", "fine", "coarse")
         if not isinstance(given, Mapping) or set(given) != set(names):
             raise ParameterError(name, shown(given), f"an object with {', '.join(names)}")
         with renamed(lambda key: f"{name}.{key}"):
             estimate = Estimate.from_dict(given["estimate"])
-            size = estimate.components.values.stop
-            cost, kurtosis = record.number("cost", given["cost"]), record.numbers("kurtosis", given["kurtosis"])
-            if len(kurtosis) != estimate.components.gradient.stop:
-                raise ParameterError("kurtosis", f"{len(kurtosis)} numbers", "one for each component")
+            values = estimate.components.values.stop
+            cost, size = record.number("cost", given["cost"]), estimate.components.gradient.stop
+            spread, kurtosis = (record.numbers(key, given[key]) for key in ("spread", "kurtosis"))
+            for key, found in (("spread", spread), ("kurtosis", kurtosis)):
+                if len(found) != size:
+                    raise ParameterError(key, f"{len(found)} numbers", f"{size}, one for each component")
             if not 0 < cost < np.inf:
                 raise ParameterError("cost", shown(given["cost"]), "a number above 0")
-            return cls(estimate, cost, kurtosis, *(record.moments(given[key], size=size) for key in ("fine", "coarse")))
+            fine, coarse = (record.moments(given[key], size=values) for key in ("fine", "coarse"))
+        return cls(estimate, cost, spread, kurtosis, fine, coarse)
