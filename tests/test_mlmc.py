@@ -436,6 +436,19 @@ def test_an_integrand_pair_is_refused():
         mg.mlmc(pair, increments)
 
 
+def test_errors_of_a_level_name_the_line_of_f():
+    def nothing(z, *, level):
+        np.sum(z)
+
+    def late(z, *, level):
+        return np.sum(z) if level == 0 else np.sum(np.linalg.eig(np.outer(z, z))[0])
+
+    with pytest.raises(mg.TraceError, match=r"nothing returns None.*\n.*test_mlmc.py.*\n *def nothing"):
+        mg.mlmc(nothing, increments)
+    with pytest.raises(mg.TraceError, match=r"eig.*\n.*test_mlmc.py.*\n *return np.sum\(z\) if level == 0"):
+        mg.mlmc(late, increments)
+
+
 def test_a_rule_names_a_parameter_that_there_is_not(calls):
     with pytest.raises(mg.ParameterError, match=r"^of: given 'rate'; accepted: .*vol"):
         calls(of="rate")

@@ -14,7 +14,7 @@ PAGES = {
     "arrays": 3,
     "importance": 5,
     "loops": 5,
-    "mlmc": 4,
+    "mlmc": 5,
     "paths": 2,
     "sde": 4,
     "sobol": 5,

@@ -89,6 +89,7 @@ class Coupling:
             return function(z, given)
 
         of_draw.__name__ = of_draw.__qualname__ = called(self._f)
+        of_draw.__wrapped__ = self._f  # type: ignore[attr-defined]  # whose line errors name
         if self._signature is not None:
             of_draw.__signature__ = self._signature  # type: ignore[attr-defined]
         return of_draw

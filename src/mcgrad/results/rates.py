@@ -27,7 +27,7 @@ class Rate:
     Parameters
     ----------
     value : float
-        NaN where fewer than two levels have a difference that is not zero; infinite where none has.
+        NaN where fewer than two levels have a difference that is more than noise; infinite where all are exactly zero.
     stderr : float
     """
 
@@ -56,7 +56,7 @@ def norms(means: Float64Array, errors: Float64Array) -> tuple[Float64Array, Floa
         squares = np.maximum((np.square(means) - np.square(errors)).sum(axis=1), 0.0)
         noise = np.sqrt((4 * np.square(means * errors) + 2 * errors**4).sum(axis=1))
         sizes = np.sqrt(squares)
-        return sizes, np.where(sizes > 0, noise / (2 * sizes), 0.0)
+        return sizes, np.where(sizes > 0, noise / (2 * sizes), np.sqrt(noise))
 
 
 def falling(sizes: Float64Array, errors: Float64Array) -> Rate:
@@ -75,7 +75,8 @@ def falling(sizes: Float64Array, errors: Float64Array) -> Rate:
     levels, found, spread = (x[1:] for x in (np.arange(len(sizes), dtype=np.float64), sizes, errors))
     positive = np.isfinite(found) & (found > 0)
     if not positive.any():
-        return Rate(math.inf, 0.0) if np.isfinite(found).all() else Rate(math.nan, math.inf)
+        is_exact = np.isfinite(found).all() and not spread.any()
+        return Rate(math.inf, 0.0) if is_exact else Rate(math.nan, math.inf)
     if positive.sum() < 2:
         return Rate(math.nan, math.inf)
     x, logs, spread = levels[positive], np.log2(found[positive]), spread[positive]
