@@ -16,7 +16,7 @@ PAGES = {
     "loops": 5,
     "mlmc": 5,
     "paths": 2,
-    "sde": 4,
+    "sde": 5,
     "sobol": 5,
     "until": 2,
     "variance": 3,

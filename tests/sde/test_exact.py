@@ -218,3 +218,27 @@ def test_a_path_as_the_transform_of_a_distribution():
     est = mg.estimate(lambda path: np.maximum(path[-1] - 105.0, 0.0), q, 20_000, antithetic=True)
     price, _, vega, _ = call(100.0, 105.0, 0.3, 0.05, paid=0.0)
     assert_close(est, price, {"vol": vega * math.exp(0.05)})
+
+
+def test_correlated_processes_with_several_rates():
+    """The covariance of the noise of a step, as a matrix, for unit normals; and gradients in the rates."""
+    rates, vols, rho = np.array([0.5, 2.0, 0.1]), np.array([0.3, 0.2, 0.5]), 0.4
+    arguments = {"rate": rates, "mean": 0.0, "volatility": vols, "correlation": rho, "reduce": "last"}
+    columns = [mg.sde.ou(np.zeros(3), [0.0, 0.7], unit[None], **arguments) for unit in np.eye(3)]
+    sums = rates[:, None] + rates
+    correlation = np.eye(3) + rho * (1 - np.eye(3))
+    exact = correlation * np.outer(vols, vols) * -np.expm1(-0.7 * sums) / sums
+    np.testing.assert_allclose(np.transpose(columns) @ np.array(columns), exact, rtol=1e-12)
+
+    def f(z, *, rates):
+        a, b = (mg.sde.ou(np.ones(2), TIMES, z, rate=rates, mean=0.0, volatility=0.5, correlation=rho,
+                          reduce="last")[i] for i in range(2))  # fmt: skip
+        return a * b
+
+    def product(k):
+        return math.exp(-k.sum()) + rho * 0.25 * -math.expm1(-k.sum()) / k.sum()
+
+    est = mg.estimate(f, mg.Normal(np.zeros((3, 2)), 1.0), 20_000, params={"rates": rates[:2]}, antithetic=True)
+    h = np.array([1e-6, 0.0])
+    slope = (product(rates[:2] + h) - product(rates[:2] - h)) / 2e-6
+    assert_close(est, product(rates[:2]), {"rates": slope})

@@ -111,7 +111,10 @@ def test_a_traced_maturity_is_for_sequential_paths():
             lambda: mg.sde.gbm(1.0, TIMES, Z, drift=0.0, volatility=0.1),
             r"z: given \(2,\) standard normals for each step and x0 of shape \(\)",
         ),
-        (lambda: mg.sde.ou(X0, TIMES, Z, rate=np.ones(2), mean=0.0, volatility=1.0, correlation=0.5), "several rates"),
+        (
+            lambda: mg.sde.ou(1.0, TIMES, Z, rate=1.0, mean=0.0, volatility=1.0, correlation=0.5),
+            r"z: given \(2,\) standard",
+        ),
         (
             lambda: mg.sde.cir(X0, TIMES, Z, rate=1.0, mean=1.0, volatility=0.1),
             r"z: given shape \(2, 2\); accepted: shape \(2, 2, 2\)",

@@ -282,6 +282,57 @@ def test_traced_values_and_gradients_are_those_of_plain_arrays(scheme):
         np.testing.assert_allclose(est.grad[name]["last"], (up - down) / (2 * h), rtol=1e-5)
 
 
+def test_milstein_from_numbers_with_traced_functions():
+    """The first state is no stand-in, nor is z; what the functions read is."""
+
+    def f(w, *, vol):
+        last = mg.sde.milstein(drift, lambda t, x: vol * x, X0, TIMES, Z, reduce="last")
+        return np.sum(last) + 0.0 * w
+
+    est = mg.estimate(f, mg.Normal(0.0, 1.0), 2, params={"vol": 0.3}, wrt="vol", backend="numpy", dtype="float64")
+    up, down = (f(0.0, vol=0.3 + h) for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(est.value, f(0.0, vol=0.3), rtol=1e-12)
+    np.testing.assert_allclose(est.grad["vol"], (up - down) / 2e-6, rtol=1e-7)
+
+
+def test_rows_of_a_batch_are_problems_by_themselves():
+    def f(z, *, vol):
+        alive = mg.sde.Survival(lower=0.8)
+        last, alive = mg.sde.milstein(drift, lambda t, x: vol * x, 1.0, TIMES, z, reduce=("last", alive))
+        return last * alive
+
+    vols = np.array([0.1, 0.2, 0.3])
+    options = {"wrt": "vol", "dtype": "float64", "backend": "numpy"}
+    q = mg.Normal(np.zeros((3, T)), 1.0, batch_ndim=1)
+    rows = mg.estimate(f, q, 200, params={"vol": vols}, batched_params="vol", **options)
+    for i in (0, 2):
+        one = mg.estimate(f, mg.Normal(np.zeros(T), 1.0), 20_000, params={"vol": vols[i]}, **options)
+        assert abs(rows.value[i] - one.value) < 4 * np.hypot(rows.stderr[i], one.stderr)
+        scale = np.hypot(rows.grad_stderr["vol"][i], one.grad_stderr["vol"])
+        assert abs(rows.grad["vol"][i] - one.grad["vol"]) < 4 * scale
+
+
+def test_levels_of_a_multilevel_scheme():
+    """Neighbours of the noise are added: the variances of differences fall as a step (Euler), or its square."""
+
+    def f(z, *, level, vol, scheme):
+        times = np.linspace(0.0, 1.0, 2**level + 1)
+        last = scheme(lambda t, x: 0.05 * x, lambda t, x: vol * x, 1.0, times, z, reduce="last")
+        return last**2
+
+    for scheme, falls in ((mg.sde.euler, 1.0), (mg.sde.milstein, 2.0)):
+        est = mg.mlmc(
+            lambda z, *, level, vol, scheme=scheme: f(z, level=level, vol=vol, scheme=scheme),
+            lambda level: mg.Normal(np.zeros(2**level), 1.0),
+            rtol=0.02,
+            params={"vol": 0.4},
+            seed=3,
+        )
+        assert abs(est.value - np.exp(0.1 + 0.16)) < 4 * est.stderr + est.bias
+        assert abs(est.grad["vol"] - 0.8 * np.exp(0.26)) < 4 * est.grad_stderr["vol"] + est.grad_bias["vol"]
+        assert abs(est.beta["value"].value - falls) < 0.4
+
+
 def test_compiled_in_both_modes():
     """Three parameters and six: tangents in the loop, and a loop back."""
     f = heston(mg.sde.euler)

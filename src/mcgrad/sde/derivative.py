@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from mcgrad.trace.operands import operand
 from mcgrad.trace.tracer import Tracer, unwrap
 
 MOVING = ("view", "assembly")  # categories of ops that only move elements
+NOTHING, SEVERAL = 0.0, 1.0  # zeros are what is padded; elements have numbers from 2 on
 
 _numbers = itertools.count(1 << 24)  # of leaves, none of which are equal
 
@@ -51,42 +53,57 @@ def along(values: Any, x: Any, direction: Any) -> Any:
     return mapped(lambda path, _: found[path], values)
 
 
-def dependence(values: Any, x: Any) -> dict[str, dict[str, npt.NDArray[np.bool_]]]:
-    """Return which elements of each leaf of values may depend on which elements of each leaf of x.
+def reads_own_alone(values: Any, x: Any) -> dict[str, bool | None]:
+    """Return of each leaf of values whether its element i depends on no other number of x than element i of that leaf.
 
     Parameters
     ----------
     values : nested arrays
+        Functions of x, nested as it is.
     x : nested Tracers
 
     Returns
     -------
-    dict from the path of a value to a dict from the path of a leaf of x to an array of shape (*value.shape, leaf.size)
+    dict from path to bool, or None where a leaf depends on nothing of x.
     """
-    return {
-        path: {source: _on(value, leaf._var) for source, leaf in leaves(x).items()}
-        for path, value in leaves(values).items()
-    }
+    found: dict[str, bool | None] = {}
+    for path, value in leaves(values).items():
+        read = {source: _sources(value, leaf._var) for source, leaf in leaves(x).items()}
+        own, size = read.pop(path), leaves(x)[path].size
+        if not own.any() and not any(each.any() for each in read.values()):
+            found[path] = None
+            continue
+        diagonal = own.size == size and bool(
+            ((own == NOTHING) | (own.ravel() == _numbered(size)).reshape(own.shape)).all()
+        )
+        found[path] = diagonal and not any(each.any() for each in read.values())
+    return found
 
 
-def _on(value: Any, source: Var) -> npt.NDArray[np.bool_]:
-    size = source.size
-    none = np.zeros((*shape_of(value), size), np.bool_)
-    if not isinstance(value, Tracer):
-        return none
-    known: dict[Var, npt.NDArray[Any]] = {source: np.eye(size).reshape(*source.shape, size)}
-    for var in toposort([value._var]):
+def _sources(value: Any, source: Var) -> npt.NDArray[np.float64]:
+    """Return which element of a Var each element of a value depends on: `NOTHING`, `SEVERAL`, or its number."""
+    known: dict[Var, npt.NDArray[np.float64]] = {source: _numbered(source.size).reshape(source.shape)}
+    order = toposort([value._var]) if isinstance(value, Tracer) else ()
+    for var in order:
         if var in known or not any(arg in known for arg in var.args):
             continue
-        given = {arg: known.get(arg, np.zeros((*arg.shape, size))) for arg in var.args}
-        if OPS[var.op].category == "elementwise":
-            known[var] = np.maximum.reduce([np.broadcast_to(each, (*var.shape, size)) for each in given.values()])
-        elif OPS[var.op].category in MOVING:
-            known[var] = np.broadcast_to(Interpreter([var], var.args)(given)[0], (*var.shape, size))
+        given = [known.get(arg, np.full(arg.shape, NOTHING)) for arg in var.args]
+        if OPS[var.op].category in MOVING:
+            leaf_values = {arg: each[..., None] for arg, each in zip(var.args, given, strict=True)}
+            known[var] = Interpreter([var], var.args)(leaf_values)[0][..., 0]
+        elif OPS[var.op].category == "elementwise":
+            known[var] = reduce(_either, given)
         else:
-            any_of = np.maximum.reduce([each.reshape(-1, size).max(0, initial=0.0) for each in given.values()])
-            known[var] = np.broadcast_to(any_of, (*var.shape, size))
-    return known[value._var] != 0 if value._var in known else none
+            known[var] = np.full(var.shape, SEVERAL)
+    return known[value._var] if order and value._var in known else np.full(shape_of(value), NOTHING)
+
+
+def _either(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(b == NOTHING, a, np.where((a == NOTHING) | (a == b), b, SEVERAL))
+
+
+def _numbered(size: int) -> npt.NDArray[np.float64]:
+    return np.arange(size, dtype=np.float64) + 2.0
 
 
 class Traced:

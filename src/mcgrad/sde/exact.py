@@ -12,7 +12,7 @@ from mcgrad.paths.constructions import Construction
 from mcgrad.sde import jumps as jumping
 from mcgrad.sde.diffusion import noise_kind, variance
 from mcgrad.sde.grid import grid
-from mcgrad.sde.motion import Motion, motion
+from mcgrad.sde.motion import Motion, factor_of, motion
 from mcgrad.sde.reductions import Coordinates
 from mcgrad.sde.state import Shape, fits, shape_of, start, without_lists
 from mcgrad.sde.walk import Now, walk
@@ -124,8 +124,7 @@ def ou(
         Of shapes that broadcast to x0's. A function of t is taken at the beginning of each step, and constant in it.
         The rate may be zero or negative.
     correlation, scale_tril : optional
-        As for `euler`, where all numbers of x0 have one rate, a number; several rates make the noise of a step another
-        than that of correlated motions: then `euler` is near.
+        As for `euler`. Of several rates each step has a covariance of its own, of which a factor is made.
     jumps : array, shape (steps, ...), optional
         The sum of the jumps of x in each step, which happen at its beginning.
     reduce
@@ -139,7 +138,7 @@ def ou(
     Raises
     ------
     ParameterError
-        As for `euler`; parameters whose shapes do not fit x0's; a correlation with several rates.
+        As for `euler`; parameters whose shapes do not fit x0's.
 
     Notes
     -----
@@ -154,20 +153,26 @@ def ou(
     True
     """
     steps, x = grid(times), one_array(x0)
-    driving = motion(z, x, steps, construction, correlation, scale_tril)
+    driving = motion(z, x, steps, construction)
+    factor = factor_of(driving.noise, correlation, scale_tril)
+    covariance = None if factor is None else factor @ factor.T
     found = jumping.checked(jumps, x, steps)
 
     def advance(now: Now, level: Any) -> tuple[Any, Any, Any]:
         dt, root = steps.of_step(now)
         speed, centre = (parameter(name, given, now["t"], x.shape) for name, given in (("rate", rate), ("mean", mean)))
-        if driving.factor is not None and shape_of(speed) != ():
-            raise ParameterError("correlation", "several rates", "one rate, a number, or mg.sde.euler")
         g = parameter("volatility", volatility, now["t"], x.shape)
         before = level if found is None else level + now["jumps"]
-        fall = np.exp(-speed * dt)
-        length = dt * mean_decay(2.0 * speed * dt)  # of a Brownian motion with the variance of the step
-        noise = _noise(g, x, driving.standard(now["noise"], root), driving) * np.sqrt(length)
-        return before, centre + (before - centre) * fall + noise, variance(g, x, driving) * length
+        length = dt * mean_decay(2.0 * speed * dt)  # of a motion with the variance of the step
+        normals = driving.standard(now["noise"], root)
+        if covariance is None or factor is None:
+            noise, variances = _noise(g, x, normals, driving) * np.sqrt(length), length
+        elif shape_of(speed) == ():
+            noise, variances = _noise(g, x, factor @ normals, driving) * np.sqrt(length), length * np.diag(covariance)
+        else:
+            lengths = covariance * (dt * mean_decay((speed[:, None] + speed) * dt))
+            noise, variances = g * (np.linalg.cholesky(lengths) @ normals), length * np.diag(covariance)
+        return before, centre + (before - centre) * np.exp(-speed * dt) + noise, g * g * variances
 
     return walk(advance, x, steps, {"noise": driving.noise, "jumps": found}, reduce, observe)
 

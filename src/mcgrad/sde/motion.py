@@ -100,7 +100,7 @@ def motion(
     if not isinstance(construction, str) or construction not in CONSTRUCTIONS:
         raise ParameterError("construction", shown(construction), " or ".join(map(repr, CONSTRUCTIONS)))
     z = _noise(z, x, grid)
-    factor = _factor(z, correlation, scale_tril)
+    factor = factor_of(z, correlation, scale_tril)
     if construction == "sequential":
         return Motion(z, False, factor, correlation is not None)
     if not grid.known:
@@ -138,7 +138,8 @@ def _noise(z: Any, x: Any, grid: Grid) -> Any:
     return mapped(leaf, z)
 
 
-def _factor(z: Any, correlation: Any, scale_tril: Any) -> Any:
+def factor_of(z: Any, correlation: Any, scale_tril: Any) -> Any:
+    """Return a factor of the covariance of the motions of some noise, checked; None where they are independent."""
     if correlation is None and scale_tril is None:
         return None
     name = "scale_tril" if correlation is None else "correlation"

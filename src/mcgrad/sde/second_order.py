@@ -124,18 +124,16 @@ def _own(equation: Equation, g: Any, x: Any, dw: Any, dt: Any) -> Any:
     """The terms where each number of the diffusion depends on no other number of the state than its own."""
     motion = equation.motion
     has_own = motion.has_own(x)
-    depends = derivative.dependence(g, x)
-    for path, shape in shapes(x).items():
-        value = leaves(g)[path]
-        kind = noise_kind(value, shape, motion.shape, has_own)
-        for source, found in depends[path].items():
-            if found.any() and (kind == "general" or source != path or not _diagonal(found, shape)):
-                raise refusal_of(
-                    equation.diffusion,
-                    f"diffusion{path} depends on other numbers of the state than its own, or has several motions: "
-                    "Milstein's scheme would need the motions' Levy areas. Use mg.sde.euler, or commutative=True where "
-                    "g_j . grad g_k = g_k . grad g_j for all columns, or to leave the areas out",
-                )
+    own_alone = derivative.reads_own_alone(g, x)
+    for path, value in leaves(g).items():
+        kind = noise_kind(value, shapes(x)[path], motion.shape, has_own)
+        if own_alone[path] is False or (own_alone[path] and kind == "general"):
+            raise refusal_of(
+                equation.diffusion,
+                f"diffusion{path} depends on other numbers of the state than its own, or has several motions: "
+                "Milstein's scheme would need the motions' Levy areas. Use mg.sde.euler, or commutative=True where "
+                "g_j . grad g_k = g_k . grad g_j for all columns, or to leave the areas out",
+            )
     if not has_own:
         return mapped(lambda path, _: 0.0, x)
     slopes = leaves(derivative.along(g, x, mapped(lambda path, _: 1.0, x)))
@@ -144,16 +142,8 @@ def _own(equation: Equation, g: Any, x: Any, dw: Any, dt: Any) -> Any:
         scales = leaves(motion.in_turn(motion.variances(), x))
 
     def leaf(path: str, value: Any) -> Any:
-        if not any(found.any() for found in depends[path].values()):
+        if own_alone[path] is None:
             return 0.0
         return 0.5 * value * slopes[path] * (own[path] * own[path] - scales.get(path, 1.0) * dt)
 
     return mapped(leaf, g)
-
-
-def _diagonal(found: Any, shape: tuple[int, ...]) -> bool:
-    """Whether element i of a value depends on element i alone; the value may have fewer axes if it broadcasts."""
-    if found.shape[:-1] != shape:
-        return False
-    flat = found.reshape(found.shape[-1], found.shape[-1])
-    return not flat[~np.eye(len(flat), dtype=bool)].any()
