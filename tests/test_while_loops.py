@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.codegen.cpu import chunk
 from mcgrad.errors import TraceError
+from mcgrad.ir import interpret
+from mcgrad.ir.program import Program
 from tests.emit.plain import plain_backend  # noqa: F401 - a fixture
 from tests.emit.test_plain import agree
 
@@ -143,6 +146,8 @@ def test_emitted_source(name, plain_backend):  # noqa: F811
     given = {"params": params, "wrt": list(params), "method": "pathwise", "backend": "numpy", "dtype": "float64"}
     made = mg.Estimator(f, q_of(name), **given)
     agree(plain_backend, made.program, made.inputs.values({}), (3, 20))
+    again = Program.from_bytes(made.program.to_bytes())
+    assert chunk.emit(again).source == chunk.emit(made.program).source
 
 
 def test_rejection_sampling_has_the_moments_of_the_half_normal():
@@ -182,6 +187,70 @@ def test_numbers_of_steps_have_no_pathwise_derivative():
 
     with pytest.warns(mg.JumpWarning, match=r"leaves a jump out in barrier, .*lambda s: s < barrier"):
         mg.estimate(place, Q, 50, params={"barrier": 2.5}, method="pathwise", backend="numpy")
+
+
+def test_loops_that_converge_do_not_jump():
+    f, params = newton(mg.while_loop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mg.JumpWarning)
+        est = mg.estimate(f, Q, 400, params=params, seed=1, backend="numpy", dtype="float64")
+    exact = mg.estimate(lambda z, a: np.sqrt(a * np.exp(0.1 * z[0])), Q, 400, params=params, seed=1, backend="numpy")
+    assert est.method == exact.method
+    assert est.grad["a"] == pytest.approx(exact.grad["a"], rel=1e-6)  # the implicit derivative
+    np.testing.assert_allclose(est.grad["loc"], exact.grad["loc"], rtol=1e-6, atol=1e-12)
+
+    def coarse(z, a):
+        return mg.while_loop(lambda x: np.abs(x - a) > 0.1, lambda x: 0.5 * (x + a), z[0] + 2.0 * a, 30)
+
+    with pytest.warns(mg.JumpWarning, match="leaves a jump out in a"):
+        mg.estimate(coarse, Q, 50, params={"a": 0.5}, method="pathwise", backend="numpy")
+
+
+def test_loops_end_with_the_last_draw(plain_backend, monkeypatch):  # noqa: F811
+    f, params = roots(mg.while_loop)
+    q = mg.Normal(np.zeros(5000), 0.5)
+    given = {"params": params, "wrt": ["a"], "method": "pathwise", "backend": "numpy", "dtype": "float64"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.JumpWarning)
+        made = mg.Estimator(f, q, **given)
+    (loop,) = (var for var in made.program.body() if var.op == "loop")
+    assert loop.attrs.running is not None
+    steps = []
+    whole = interpret.Interpreter.__call__
+
+    def counting(self, leaves):
+        steps.append(self.roots == list(loop.attrs.body.results))
+        return whole(self, leaves)
+
+    monkeypatch.setattr(interpret.Interpreter, "__call__", counting)
+    made(50, seed=1)
+    assert 2 < sum(steps) < 50  # of 5,000
+    assert "break" in chunk.emit(made.program).source
+    agree(plain_backend, made.program, made.inputs.values({}), (3, 20))
+
+
+def test_equal_loops_are_one_and_others_run_on():
+    def f(z, a):
+        step = lambda c, x: c + np.exp(a * x)  # noqa: E731
+        first, same, other = (mg.while_loop(lambda c, top=top: c < top, step, 0.0, xs=z) for top in (2.0, 2.0, 3.0))
+        return first * same + other
+
+    q = mg.Normal(np.zeros(30), 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.JumpWarning)
+        made = mg.Estimator(f, q, params={"a": 0.5}, wrt=["a"], backend="numpy", method="pathwise")
+        want = mg.estimate(lambda z, a: 0.0 * z[0] + masked_sum(z, a), q, 50, params={"a": 0.5}, wrt=["a"], seed=1,
+                           backend="numpy", method="pathwise")  # fmt: skip
+    (loop,) = (var for var in made.program.body() if var.op == "loop")
+    assert loop.attrs.running is None
+    found = made(50, seed=1)
+    assert found.value == pytest.approx(want.value)
+    assert found.grad["a"] == pytest.approx(want.grad["a"])
+
+
+def masked_sum(z, a):
+    sums = [masked(lambda c, top=top: c < top, lambda c, x: c + np.exp(a * x), 0.0, xs=z) for top in (2.0, 3.0)]
+    return sums[0] ** 2 + sums[1]
 
 
 def slow(z, a):

@@ -59,7 +59,8 @@ def tangent(var: Var, ts: Sequence[Var | None], zeros: Zeros, tangents: Tangents
     results = [*body.results[:carries], *(_or_zeros(found[i], body.params[i]) for i in moving)]
     results += [t for j in stacked if (t := found[j]) is not None]
     scanned = attrs.scanned + sum(moves[carries:last])
-    again = loop(params, results, args, (carries + len(moving), scanned, attrs.length, attrs.reverse))
+    steps = (carries + len(moving), scanned, attrs.length, attrs.reverse)
+    again = loop(params, results, args, steps, running=attrs.running)
     start = sum(p.size for p in body.params[:carries])
     pieces = []
     for i, result in enumerate(body.results):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ Leaves = Mapping[Var, Array]
 ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
 STEPS = 10_000  # of a loop that run for it, with fewer of the draws each where there are many
+CONVERGED = 1e-7  # relative change by another step, where draws leave a loop that has converged
 STATES = 1024  # of steps and draws that are compared at once
 
 
@@ -38,7 +40,8 @@ class Continuity:
     Both are evaluated for some noise. Where an equality finds the largest or smallest element, as `z == np.max(z)`
     does, all elements are the same, and it holds for the first and then for the second. A root that has the number in
     another form, as the square of what is compared, is taken to jump. In a loop the root is what a step gives, at the
-    values that each of the steps has, of the first 10,000.
+    values that each of the steps has, of the first 10,000. Where draws leave a loop by the comparison, it is enough
+    that one more step changes next to nothing of what they have left it with: the loop has converged.
     """
 
     def __init__(self, root: Var, values: Values) -> None:
@@ -60,9 +63,9 @@ class Continuity:
             return _is_same(root, comparison, leaves)
         inner = [var for var in order if var.op == "loop" and comparison in with_bodies(var.attrs.body.equations)]
         return all(
-            self._is_continuous(_joined(var.attrs.body.results), comparison, states)
+            _has_converged(var, order, comparison, self._states(var, leaves))
+            or all(self._is_continuous(_of_step(var), comparison, states) for states in self._states(var, leaves))
             for var in inner
-            for states in self._states(var, leaves)
         )
 
     def _states(self, loop: Var, leaves: Leaves) -> list[Leaves]:
@@ -146,6 +149,47 @@ def _in_steps(loop: Var, leaves: Leaves) -> Iterator[Leaves]:
             yield {param: np.concatenate(each, -1) for param, *each in zip(body.params, *seen, strict=True)}
             seen = []
         carried = one_step(dict(zip(body.params, given, strict=True)))[:carries]
+
+
+def _of_step(loop: Var) -> Var:
+    """What a step gives, but for whether draws go on: that jumps, and what it chooses may not."""
+    attrs = loop.attrs
+    return _joined([x for i, x in enumerate(attrs.body.results) if i != attrs.running])
+
+
+def _has_converged(loop: Var, readers: Sequence[Var], comparison: Var, seen: Sequence[Leaves]) -> bool:
+    """Whether draws leave a loop by a comparison when another step changes no more than rounding to float32 would."""
+    attrs, body = loop.attrs, loop.attrs.body
+    flag = None if attrs.running is None else body.results[attrs.running]
+    if flag is None or flag.op != "float" or comparison not in set(toposort([flag])):
+        return False
+    (goes_on,) = flag.args
+    another = substitute(body.results, {goes_on: const(np.ones(goes_on.shape, bool))})
+    read = {
+        i for reader in readers if reader.op == "part" and reader.args[0] is loop
+        for i, (start, shape) in enumerate(attrs.places())
+        if start < reader.attrs.start + reader.size and reader.attrs.start < start + prod(shape)
+    }  # fmt: skip
+    while True:
+        used = set(toposort(another[i] for i in read))
+        more = read | {i for i in range(attrs.carries) if body.params[i] in used}
+        if more == read:
+            break
+        read = more
+    read -= {attrs.running}
+    sides = _joined([body.params[i] for i in sorted(read)]), _joined([another[i] for i in sorted(read)])
+    ended = 0
+    for leaves in seen:
+        found, one, other = Interpreter([goes_on, *sides], body.params)(leaves)
+        here = ~np.broadcast_to(
+            found.reshape(-1, found.shape[-1]).any(0), np.broadcast_shapes(one.shape, other.shape)[-1:]
+        )
+        one, other = (np.broadcast_to(x, (x.shape[0], len(here)))[:, here] for x in (one, other))
+        ended += int(here.sum())
+        with np.errstate(all="ignore"):
+            if not np.all(np.abs(one - other) <= CONVERGED * (np.abs(one) + np.abs(other))):
+                return False
+    return ended > 0
 
 
 def _joined(results: Sequence[Var]) -> Var:

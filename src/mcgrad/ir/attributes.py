@@ -196,6 +196,9 @@ class Loop(Attributes):
     carries, scanned, length : int
     reverse : bool
         Whether the steps run from the last to the first.
+    running : int, optional
+        A carry that is zero, in all its elements, once further steps change no other carry: steps in which it is zero
+        for all draws may be left out. Of loops that stack nothing.
     """
 
     body: Body
@@ -203,6 +206,7 @@ class Loop(Attributes):
     scanned: int
     length: int
     reverse: bool
+    running: int | None = None
 
     def places(self) -> list[tuple[int, tuple[int, ...]]]:
         """Where each result begins in the vector of all results, and its shape: of a stacked one, with all steps."""
@@ -219,7 +223,7 @@ class Loop(Attributes):
         return sum(prod(result.shape) for result in self.body.results[: self.carries])
 
     def __str__(self) -> str:
-        order = ", from the last" * self.reverse
+        order = ", from the last" * self.reverse + f", while {self.running}" * (self.running is not None)
         return f"{self.length} steps{order}, {self.carries} carried, {self.scanned} by step"
 
 

@@ -300,6 +300,7 @@ def loop(
     args: Sequence[Var],
     loop: tuple[int, int, int, bool],
     made: dict[Var, Var] | None = None,
+    running: int | None = None,
 ) -> Var:
     """Run a body many times; return the vector of all results, of which `part` takes one (`Loop.places` says where).
 
@@ -315,8 +316,11 @@ def loop(
         Number of carries, number of arguments by step, number of steps, whether these run from the last to the first.
     made : dict, optional
         Gets what stands in the body for each Var that the results depend on.
+    running : int, optional
+        As in `Loop`; nothing where results are stacked.
     """
     carries, scanned, length, reverse = loop
+    running = running if len(results) == carries else None
     made = {} if made is None else made
     if length < 2:
         return _few_steps(params, results, args, loop, made)
@@ -327,7 +331,7 @@ def loop(
         if found == levels[:carries]:
             break
         levels[:carries] = found
-    return _make("loop", tuple(args), attributes.Loop(body, carries, scanned, length, reverse))
+    return _make("loop", tuple(args), attributes.Loop(body, carries, scanned, length, reverse, running))
 
 
 def _body(params: Sequence[Var], results: Sequence[Var], levels: Sequence[Level], made: dict[Var, Var]) -> Body:
@@ -423,7 +427,8 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
 def loop_again(var: Var, args: Sequence[Var], made: dict[Var, Var] | None = None) -> Var:
     """Make the same loop with other arguments, which may change more or less often; `made` as in `loop`."""
     attrs, body = var.attrs, var.attrs.body
-    return loop(body.params, body.results, args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse), made)
+    steps = (attrs.carries, attrs.scanned, attrs.length, attrs.reverse)
+    return loop(body.params, body.results, args, steps, made, attrs.running)
 
 
 def _make(op: str, args: tuple[Var, ...], attrs: Any = None) -> Var:

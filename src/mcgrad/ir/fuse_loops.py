@@ -80,16 +80,23 @@ def _fused(a: Var, b: Var) -> tuple[Var, Var]:
     of_a, of_b = a.attrs.body.results, substitute(b.attrs.body.results, read)
     results = [*of_a[:m], *of_b[:n], *of_a[m:], *of_b[n:]]
     scanned = a.attrs.scanned + b.attrs.scanned - len(read)
-    both = loop(params, results, args, (m + n, scanned, a.attrs.length, a.attrs.reverse))
+    flags = [a.attrs.running, b.attrs.running]
+    both = loop(
+        params, results, args, (m + n, scanned, a.attrs.length, a.attrs.reverse),
+        running=flags[0] if None not in flags else None,
+    )  # fmt: skip
     assert both.op == "loop", "loops that depend on literals alone"
     sizes = [(prod(shape),) for _, shape in both.attrs.places()]
-    pieces, last = in_order(without_repetitions(both), sizes), n + len(of_a)
+    pieces, last = in_order(without_repetitions(both, None if None in flags else m + flags[1]), sizes), n + len(of_a)
     vectors = [*pieces[:m], *pieces[m + n : last]], [*pieces[m : m + n], *pieces[last:]]
     return concatenate(vectors[0], 0), concatenate(vectors[1], 0)
 
 
-def without_repetitions(var: Var) -> Var:
-    """The vector of results of a loop of which each argument, carry, equation and result is there once."""
+def without_repetitions(var: Var, flag: int | None = None) -> Var:
+    """The vector of results of a loop of which each argument, carry, equation and result is there once.
+
+    A carry `flag` that differs from the one that says whether draws go on has them go on for all steps.
+    """
     attrs, body = var.attrs, var.attrs.body
     carries, last = attrs.carries, attrs.carries + attrs.scanned
     same: dict[Var, Var] = {}  # of two params with one argument the first
@@ -112,11 +119,15 @@ def without_repetitions(var: Var) -> Var:
     kept = [i for i, param in enumerate(body.params) if same[param] is param]
     stacked = [*dict.fromkeys(results[carries:])]
     own = [i for i in kept if i < carries]
+    running = None
+    if attrs.running is not None and same[body.params[attrs.running]] is same[body.params[flag or attrs.running]]:
+        running = own.index(body.params.index(same[body.params[attrs.running]]))
     again = loop(
         [body.params[i] for i in kept],
         [*(results[i] for i in own), *stacked],
         [var.args[i] for i in kept],
         (len(own), sum(carries <= i < last for i in kept), attrs.length, attrs.reverse),
+        running=running,
     )
     shapes = [body.results[i].shape for i in own] + [(attrs.length, *x.shape) for x in stacked]
     pieces = in_order(again, [(prod(shape),) for shape in shapes])

@@ -238,6 +238,8 @@ def _loop(body: Interpreter) -> Callable[..., Array]:
             carried = found[:carries]
             for (start, _), value in zip(places[carries:], found[carries:], strict=True):
                 _put(out, start + t * prod(value.shape[:-1]), value)
+            if attrs.running is not None and not on_device(out) and not np.any(carried[attrs.running]):
+                break
         for (start, _), value in zip(places, carried, strict=False):
             _put(out, start, value)
         return out

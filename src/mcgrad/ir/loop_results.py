@@ -13,7 +13,7 @@ from mcgrad.ir.program import Var, toposort
 def with_results(var: Var, read: Collection[int]) -> Var | None:
     """Return the vector of results of a loop, with zeros for those that nothing reads; None if all are needed."""
     attrs, body, carries = var.attrs, var.attrs.body, var.attrs.carries
-    live = needed(var, read)
+    live = needed(var, {*read, *(() if attrs.running is None else (attrs.running,))})
     used = set(toposort(body.results[i] for i in sorted(live)))
     kept = [i for i, param in enumerate(body.params) if i in live or (i >= carries and param in used)]
     if len(live) == len(body.results) and len(kept) == len(body.params):
@@ -27,6 +27,7 @@ def with_results(var: Var, read: Collection[int]) -> Var | None:
         [body.results[i] for i in results],
         [var.args[i] for i in kept],
         (own, scanned, attrs.length, attrs.reverse),
+        running=None if attrs.running is None else results.index(attrs.running),
     )
     shapes = [shape for _, shape in attrs.places()]
     return vector_of(var, dict(zip(results, in_order(again, [shapes[i] for i in results]), strict=True)))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.errors import ParameterError
-from mcgrad.ir.attributes import Call, Literal
+from mcgrad.ir.attributes import Call, Literal, Loop
 from mcgrad.ir.body import Body
 from mcgrad.ir.check import check
 from mcgrad.ir.identity import identity
@@ -145,6 +145,8 @@ class _Writer:
         values = attrs if isinstance(attrs, tuple) else [getattr(attrs, field.name) for field in fields(attrs)]
         if isinstance(attrs, NoiseSource) and not attrs.coordinate:
             values = values[:-1]  # as in versions without it
+        if isinstance(attrs, Loop) and attrs.running is None:
+            values = values[:-1]
         by_row = [True] if isinstance(attrs, RowInput) else []
         return [*map(self._value, values), *by_row]
 

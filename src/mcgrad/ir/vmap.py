@@ -129,7 +129,9 @@ def _loop(var: Var, args: Args, extent: int) -> Var:
         if i in range(carries, last) and arg is not own:  # the steps come first
             arg = build.transpose(arg, [1, 0, *range(2, len(arg.shape))])
         given.append(_repeated(arg, extent) if differs[i] and arg is own else arg)
-    again = build.loop(params, results, given, (carries, attrs.scanned, attrs.length, attrs.reverse))
+    again = build.loop(
+        params, results, given, (carries, attrs.scanned, attrs.length, attrs.reverse), running=attrs.running
+    )
     pieces, start = [], 0
     for i, (result, (_, shape)) in enumerate(zip(results, attrs.places(), strict=True)):
         steps = () if i < carries else (attrs.length,)

@@ -99,7 +99,8 @@ class _Simpler:
         if all(new[result] is result for result in body.results):
             return var
         results = [new[result] for result in body.results]
-        return loop(body.params, results, var.args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
+        steps = (attrs.carries, attrs.scanned, attrs.length, attrs.reverse)
+        return loop(body.params, results, var.args, steps, running=attrs.running)
 
 
 def _unscaled(out: Output) -> Output:

@@ -132,6 +132,7 @@ def _rest(
         substitute([body.results[i] for i in wanted], inside),
         [*(var.args[i] for i in carried), *elements.values(), *by_step.values(), *same.values(), *once.values()],
         (len(carried), len(elements) + len(by_step), attrs.length, attrs.reverse),
+        running=carried.index(attrs.running) if attrs.running in carried else None,
     )
     shapes = [shape for _, shape in attrs.places()]
     return dict(zip(wanted, in_order(again, [shapes[i] for i in wanted]), strict=True))
@@ -178,6 +179,7 @@ def _on_host(
         [*(body.results[i] for i in low), *asked],
         [*(var.args[i] for i in low), *by_step.values(), *others.values()],
         (len(low), len(by_step), attrs.length, attrs.reverse),
+        running=low.index(attrs.running) if attrs.running in low else None,
     )
     return in_order(host, [*(body.results[i].shape for i in low), *((attrs.length, *x.shape) for x in asked)])
 
@@ -245,6 +247,7 @@ def _with_producers(var: Var, args: tuple[Var, ...], inside: set[Var]) -> Var:
         results,
         [*args[:carries], *elements.values(), *same.values()],
         (carries, len(elements), attrs.length, attrs.reverse),
+        running=attrs.running,
     )
 
 

@@ -213,9 +213,18 @@ def _without_none(reduce: Any) -> Any:
 
 # --- traced values ---------------------------------------------------------------------------------------------------
 def traced(
-    step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool = False, reduce: Any = None
+    step: Callable[..., Any],
+    init: Any,
+    xs: Any,
+    length: int,
+    reverse: bool = False,
+    reduce: Any = None,
+    running: bool = False,
 ) -> tuple[Any, Any]:
-    """Make the loop of a scan of traced values; arguments and results are those of `scan`."""
+    """Make the loop of a scan of traced values; arguments and results are those of `scan`.
+
+    With `running` the last carry says whether further steps change the others.
+    """
     begin = {path: operand(unwrap(x)) for path, x in leaves(init).items()}
     arrays = {path: operand(unwrap(x)) for path, x in leaves(xs).items()}
     carried = {path: _leaf(var.shape, var.level) for path, var in begin.items()}
@@ -244,7 +253,8 @@ def traced(
     results = [*new, *(build.apply("float", outputs[path]) for path in stacked)]
     params += elements.values()
     args = [*first, *(build.apply("float", var) for var in arrays.values())]
-    found = _loop(params, results, args, (len(first), len(elements), length, reverse))
+    steps = (len(first), len(elements), length, reverse)
+    found = _loop(params, results, args, steps, len(begin) - 1 if running else None)
     values = dict(zip(begin, found, strict=False))
     rest = iter(found[len(begin) :])
     made = {path: next(rest) for path in outputs if how[path] is not None}
@@ -279,7 +289,11 @@ def _accumulated(how: str | None, y: Var, length: int) -> tuple[Var, Var, Var]:
 
 
 def _loop(
-    params: Sequence[Var], results: Sequence[Var], args: Sequence[Var], loop: tuple[int, int, int, bool]
+    params: Sequence[Var],
+    results: Sequence[Var],
+    args: Sequence[Var],
+    loop: tuple[int, int, int, bool],
+    running: int | None,
 ) -> list[Var]:
     """The results of a loop whose body may read Vars from outside, which become arguments."""
     depends = set(params)
@@ -296,7 +310,7 @@ def _loop(
     new: dict[Var, Var] = {}
     closed = build.again(results, inside, new)
     made: dict[Var, Var] = {}
-    var = build.loop([*params, *leaves_], closed, [*args, *floats], loop, made)
+    var = build.loop([*params, *leaves_], closed, [*args, *floats], loop, made, running)
     same_lines({old: made.get(now, now) for old, now in new.items()})
     carries, _, length, _ = loop
     shapes = [*(x.shape for x in results[:carries]), *((length, *x.shape) for x in results[carries:])]

@@ -57,5 +57,6 @@ def spoiled(x: Var, overruns: Sequence[Overrun]) -> Var:
     """Return a value, NaN in draws that overrun; so are its derivatives."""
     if not overruns:
         return x
-    any_ = reduce(lambda a, b: build.apply("logical_or", a, b), [each.flag for each in overruns])
-    return build.apply("multiply", build.apply("float", x), build.apply("where", any_, np.nan, 1.0))
+    flag = reduce(lambda a, b: build.apply("logical_or", a, b), [each.flag for each in overruns])
+    held = build.apply("not_equal", build.apply("stop", build.apply("float", flag)), 0.0)  # no jump of what is computed
+    return build.apply("multiply", build.apply("float", x), build.apply("where", held, np.nan, 1.0))

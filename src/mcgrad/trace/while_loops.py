@@ -86,16 +86,20 @@ def while_loop(
             return carry
     goes_on = _Condition(cond)
 
-    def step(carry: Any, x: Any) -> tuple[Any, None]:
+    def step(state: Any, x: Any) -> tuple[Any, None]:
+        carry, _ = state
         more = goes_on(carry)
         with collected() as inner:
             after = _called(body, carry, x, xs)
         check_carry(body, after, init)
         noted([replace(each, flag=build.apply("logical_and", more, each.flag)) for each in inner])
         new = leaves(after)
-        return mapped(lambda path, old: _chosen(more, new[path], old), carry), None
+        return (mapped(lambda path, old: _chosen(more, new[path], old), carry), Tracer(more)), None
 
-    carry = traced(step, init, xs, steps)[0] if steps else mapped(lambda path, x: Tracer(operand(unwrap(x))), init)
+    if steps:
+        carry = traced(step, (init, True), xs, steps, running=True)[0][0]
+    else:
+        carry = mapped(lambda path, x: Tracer(operand(unwrap(x))), init)
     note(goes_on(carry), steps)
     return carry
 

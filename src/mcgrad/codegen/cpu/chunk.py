@@ -90,7 +90,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
     plan = tile(schedule(lower(in_place(segmented(program, layout.STEP_ROWS))), checked))
-    kernel, workspace = _in_cache(build(plan), program.dtype, lanes)
+    kernel, workspace = _in_cache(build(plan, leaves=True), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     printer = Printer(program.dtype, workspace, arguments)
     text = Source()

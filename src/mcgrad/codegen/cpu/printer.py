@@ -17,6 +17,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Fill,
     Gemm,
     IfPartial,
+    Leave,
     Let,
     Load,
     Loop,
@@ -121,6 +122,12 @@ class Printer:
                 yield from ("if partial:", *indented(self.lines(partial)), "else:", *indented(self.lines(whole)))
             case Fill():
                 yield from self.fill(node)
+            case Leave(buffer, first, rows):
+                lanes = self.workspace.lanes
+                address = self.workspace.address(buffer) + first * lanes
+                yield from ("going = real(0)", f"for w in range({rows * lanes}):")
+                yield f"    going += {READ['lane_sum' if buffer.is_added_to else 'lane'].format(address)}"
+                yield from ("if going == real(0):", "    break  # no draw of the block goes on")
             case Noise(_, Lane(address), source, component):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"
                 number = self.index(component) + (f" + {source.coordinate}" if source.coordinate else "")

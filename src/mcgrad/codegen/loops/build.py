@@ -20,6 +20,7 @@ from mcgrad.codegen.loops.loop_tree import (
     DropNonfinite,
     Fill,
     Gemm,
+    Leave,
     Let,
     Load,
     Loop,
@@ -80,7 +81,7 @@ class Kernel:
         )
 
 
-def build(plan: Schedule, outer_nodes: bool = False) -> Kernel:
+def build(plan: Schedule, outer_nodes: bool = False, leaves: bool = False) -> Kernel:
     """Make the tree.
 
     Parameters
@@ -89,8 +90,10 @@ def build(plan: Schedule, outer_nodes: bool = False) -> Kernel:
     outer_nodes : bool
         Let one node, which the backend has a way of its own for, average an outer product over a block of draws.
         Otherwise that is a nest like any other, which makes the product of an element of each factor.
+    leaves : bool
+        Whether loops end when no draw of a block goes on.
     """
-    builder = _Builder(plan, outer_nodes)
+    builder = _Builder(plan, outer_nodes, leaves)
     assemblies = tuple(var for var in plan.stored if var.op in ASSEMBLY)
     return Kernel(builder.names, assemblies, tuple(node for step in plan.steps for node in builder.step(step)))
 
@@ -112,8 +115,8 @@ class Place:
 
 
 class _Builder:
-    def __init__(self, plan: Schedule, outer_nodes: bool) -> None:
-        self.plan, self.outer_nodes = plan, outer_nodes
+    def __init__(self, plan: Schedule, outer_nodes: bool, leaves: bool) -> None:
+        self.plan, self.outer_nodes, self.leaves = plan, outer_nodes, leaves
         self.outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
         for var in [*self.names]:
@@ -177,6 +180,9 @@ class _Builder:
         for i in range(attrs.carries, attrs.carries + attrs.scanned):
             self.places[body.params[i]] = self._by_step(body.params[i], step.var.args[i], axis, attrs.length)
         nodes = tuple(node for inner in step.steps for node in self.step(inner))
+        if self.leaves and attrs.running is not None:
+            first, _ = attrs.places()[attrs.running]
+            nodes += (Leave(Buffer("carried", step.var), first, body.results[attrs.running].size),)
         return (*begins, Loop(axis, attrs.length, "serial", nodes, backwards=attrs.reverse))
 
     def _among_results(self, loop: Var, start: int) -> Place:

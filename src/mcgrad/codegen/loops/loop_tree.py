@@ -147,6 +147,15 @@ class Fill:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """Leave the loop around it if some rows of a buffer, from `first` on, are zero in all lanes."""
+
+    buffer: Buffer
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Accumulate:
     """Combine a cell with an operand (`square`: with its square) by a reduction; `of` is the result's own name."""
 
@@ -266,7 +275,7 @@ class AddParts:
 
 
 Node = (
-    Loop | Stage | Let | Address | Load | Store | Start | Fill | Accumulate | Noise | Moments
+    Loop | Stage | Let | Address | Load | Store | Start | Fill | Leave | Accumulate | Noise | Moments
     | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
     | AddMoments | AddDraws | StartSums | StoreParts | AddParts
 )  # fmt: skip
@@ -311,7 +320,7 @@ def touched(node: Node) -> Iterator[Buffer]:
         cell = getattr(node, name, None)
         if isinstance(cell, Row):
             yield cell.buffer
-    if isinstance(node, Fill):
+    if isinstance(node, Fill | Leave):
         yield node.buffer
     elif isinstance(node, Let):
         yield from (arg.buffer for arg in node.args if isinstance(arg, Row))

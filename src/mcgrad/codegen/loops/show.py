@@ -14,6 +14,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Fill,
     Gemm,
     IfPartial,
+    Leave,
     Let,
     Load,
     Loop,
@@ -82,6 +83,8 @@ class _Printer:
                 return " = ".join([*(register.value.name for register in node.registers), start])
             case Fill():
                 return f"fill {self.buffer(node.buffer)}, {node.rows} rows: {node.note}"
+            case Leave():
+                return f"leave if {self.buffer(node.buffer)}[{node.first}:{node.first + node.rows}] is zero"
             case Accumulate():
                 return f"{self.cell(node.cell)} {node.op}= {self.operand(node.operand)}{'**2' * node.square}"
             case Noise():
