@@ -61,23 +61,24 @@ if ! step versions 20 "$out/versions.txt" "$python" bench/first_contact/versions
     echo "scalar does not run: stopped"
     exit 1
 fi
-step draws 50 "$out/draws.txt" "$python" bench/first_contact/draws.py
+step draws 60 "$out/draws.txt" "$python" bench/first_contact/draws.py
 step tests 90 "$out/tests.txt" "$python" -m pytest -m gpu -n 12 -q -p no:cacheprovider \
     -k "${BENCH_TESTS:-}" tests/cuda/test_device.py tests/cuda/test_device_rows.py
 step frameworks 45 "$out/tests.txt" "$python" bench/first_contact/frameworks.py
-once=(bench/gpu_once.py --problems logistic scalar fullcov50 rosenbrock10 asian chain100 noise)
+once=(bench/gpu_once.py --problems logistic scalar fullcov50 rosenbrock10 asian chain100 noise
+    scan_heston scan_queue scan_reverse)
 for tool in memcheck racecheck; do
     with compute-sanitizer "$tool" 30 "$out/sanitizer.txt" \
         compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "${once[@]}"
 done
-step speed 70 "$work/speed.txt" "$python" bench/first_contact/speed.py "$out/speed.json"
+step speed 95 "$work/speed.txt" "$python" bench/first_contact/speed.py "$out/speed.json"
 sections=(--section SpeedOfLight --section Occupancy --section LaunchStats --section WarpStateStats)
 for problem in scalar rosenbrock10 logistic fullcov50; do
     with ncu "ncu-$problem" 12 "$out/ncu.txt" \
         ncu --target-processes all -k regex:kernel -c 1 "${sections[@]}" \
         "$python" bench/gpu_once.py --problems "$problem" --dtype float32 --chunks 2048
 done
-step peers 210 "$work/peers.txt" "$python" bench/gpu.py --dtype float32 --minutes 2.8 --rounds 3 --folder "$work" \
+step peers 175 "$work/peers.txt" "$python" bench/gpu.py --dtype float32 --minutes 2.2 --rounds 3 --folder "$work" \
     --check "${BENCH_CHECK:-131072}" \
     --name peers --problems logistic fullcov50 scalar rosenbrock10 asian chain100
 cp "$work/peers.json" "$out" 2>/dev/null || tail -5 "$work/peers.txt"

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from loop_problems import loop_problems
 from peers import UnavailableError, gpu as peers
 from problems import problems
 from sass import noise_problem
@@ -13,8 +14,8 @@ SHORT = 0.05  # seconds that a timed call takes, at least
 
 
 def cases():
-    """The problems, and the bare noise."""
-    return problems() | {"noise": noise_problem()}
+    """The problems, the bare noise, and loops, which mcgrad alone has."""
+    return problems() | {"noise": noise_problem()} | loop_problems()
 
 
 def rounds_for(job, seconds):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import machine_code
 import numpy as np
+from loop_problems import distribution, loop_problems
 from problems import Problem, problems
 from sass_emulator import launch
 from sass_emulator.code import alone
@@ -40,15 +41,14 @@ def noise_problem():
 
 
 def cases():
-    """The test problems, and the ceiling."""
-    return {"noise": noise_problem(), **problems()}
+    """The test problems, the ceiling, and loops over steps."""
+    return {"noise": noise_problem(), **problems(), **loop_problems()}
 
 
 def estimator(problem, dtype):
     """The problem's estimator, on NumPy: what the kernel's sums are held to."""
-    kind = mg.MultivariateNormal if "scale_tril" in problem.q else mg.Normal
     more = {"params": problem.params, "data": problem.data, "wrt": problem.wrt, "dtype": dtype}
-    return mg.Estimator(problem.f, kind(**problem.q), backend="numpy", **more)
+    return mg.Estimator(problem.f, distribution(problem), backend="numpy", **more)
 
 
 class Case:
@@ -112,6 +112,8 @@ def measure(problem, dtype, cc):
         "chip": chip.name,
         "cc": f"sm_{cc[0]}{cc[1]}",
         "kernel": "registers" if case.emitted.by_value else "blocks",
+        "steps": getattr(problem, "steps", 1),
+        "workspace": case.emitted.workspace // case.emitted.threads,
         "threads": case.emitted.threads,
         "registers": case.usage.registers,
         "registers_linked": registers,
@@ -169,6 +171,19 @@ def instructions(rows):
     return "\n".join(lines)
 
 
+def steps(rows):
+    """Markdown: what a step of a draw takes in loops."""
+    head = ["loop", "steps", "dtype", "chip", "registers", "workspace", "instructions a step", "bound, steps/s", "by"]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---|---|---:|---:|---:|---:|---|"]
+    lines += [
+        f"| {r['problem']} | {r['steps']} | {r['dtype']} | {r['cc']} | {r['registers']} | {r['workspace']} "
+        f"| {r['instructions'] / r['steps']:.1f} | {r['bound'] * r['steps']:.2e} | {r['pipe']} |"
+        for r in rows
+        if r["steps"] > 1
+    ]
+    return "\n".join(lines)
+
+
 def text(rows, left_out, date):
     """The results as Markdown."""
     chips = "; ".join(f"{chip.name} (sm_{cc[0]}{cc[1]})" for cc, chip in CHIPS.items())
@@ -180,6 +195,8 @@ def text(rows, left_out, date):
         resources(rows),
         "Instructions executed for a draw, by all threads together, over a whole chunk, its sums included:",
         instructions(rows),
+        "Loops over steps: numbers of the workspace in global memory for each thread, and what a step of a draw takes:",
+        steps(rows),
         *(f"- {line}" for line in left_out),
     ]
     return "\n\n".join(parts) + "\n"

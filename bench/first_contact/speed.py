@@ -12,6 +12,7 @@ from pathlib import Path
 from clock import Clock, graphics
 from gpu import ORDER, bounds
 from gpu_worker import Worker, cases, rounds_for
+from loop_problems import loop_problems
 
 CALL = 0.05  # seconds of a timed call, at least
 
@@ -38,7 +39,7 @@ def main():
     card = {**(graphics() or {"name": "unknown", "most": None}), **worker.device()}
     limits, rows = bounds(card), []
     for dtype in ("float32", "float64"):
-        for name in ORDER:
+        for name in [*ORDER, *loop_problems()]:
             row = measure(worker, name, dtype, args.seconds)
             limit = limits.get((name, dtype))
             if limit:

@@ -36,6 +36,11 @@ BUDGETS = {  # registers of a thread on either chip, and instructions a draw on 
     ("rosenbrock10", "float32"): (168, 518, 517),  # with more a third block finds no room
     ("rosenbrock10", "float64"): (255, 1002, 1328),
 }
+LOOPS = {  # registers of a thread, and instructions a step of a draw, on sm_90
+    ("scan_asian", "float32"): (96, 61),
+    ("scan_queue", "float32"): (120, 110),
+    ("scan_heston", "float32"): (120, 147),
+}
 MARGIN = 1.10
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
 SMALL = [(*key, cc) for key in BUDGETS for cc in CHIPS]
@@ -93,6 +98,24 @@ def test_the_loop_over_draws_is_straight(name, dtype, cc):
     assert not names & {"CALL", "LDL", "STL", "BAR", "SHFL", "LDS", "LDG"}
     if dtype == "float32":
         assert not any(name.startswith("D") for name in names)
+
+
+@pytest.mark.parametrize(("name", "dtype"), LOOPS)
+def test_loops_over_steps_compute_the_reference_sums_in_registers(name, dtype):
+    """Nothing waits in a step; memory is touched where what steps leave is kept, and by arguments of the step."""
+    cc, (registers, ceiling) = (9, 0), LOOPS[name, dtype]
+    kernel = case(name, dtype, cc)
+    machine, found, error = emulated(name, dtype, cc)
+    assert error < TOLERANCE[dtype]
+    assert not machine.hazards
+    assert memory_of_its_own(kernel.usage, kernel.image, cc) == 0
+    assert kernel.usage.registers <= registers
+    a_step = sum(sass.counted(machine, found.executed, found.draws).values()) / sass.cases()[name].steps
+    assert a_step < MARGIN * ceiling
+    turns = max(found.executed.values())
+    names = {machine.code.instructions[at].base for at, n in found.executed.items() if n == turns}
+    kept = {"LDG", "STG"} if kernel.emitted.workspace else {"LDG"}
+    assert names & {"CALL", "LDL", "STL", "BAR", "LDS", "STS", "LDG", "STG"} <= kept
 
 
 @pytest.mark.parametrize("name", LARGE)

@@ -4,6 +4,7 @@ import os
 import time
 
 import numpy as np
+from loop_problems import distribution
 
 import mcgrad as mg
 from peers.gpu import ON_DEVICE, Job
@@ -55,9 +56,8 @@ class Launches:
 
 def estimator(problem, dtype, backend="cuda" if ON_DEVICE else "cpu"):
     """The compiled estimator of a problem."""
-    q = mg.MultivariateNormal(**problem.q) if "scale_tril" in problem.q else mg.Normal(**problem.q)
     more = {"params": problem.params, "data": problem.data, "wrt": problem.wrt, "dtype": dtype}
-    return mg.Estimator(problem.f, q, backend=backend, **more)
+    return mg.Estimator(problem.f, distribution(problem), backend=backend, **more)
 
 
 def jobs(problem, dtype, errors):

@@ -7,7 +7,7 @@ import mcgrad as mg
 from mcgrad.backends.cuda import compiled
 from mcgrad.backends.registry import BACKENDS
 from mcgrad.backends.row_by_row import RowByRow
-from mcgrad.codegen.cuda import blocks, registers, row_blocks, row_registers
+from mcgrad.codegen.cuda import alone, blocks, registers, row_blocks, row_registers
 from mcgrad.codegen.loops import lower, tile
 from mcgrad.ir.build import apply
 from mcgrad.ir.spaces import param
@@ -157,3 +157,31 @@ def test_users_functions_of_data_by_row():
     np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-11)
     np.testing.assert_allclose(ours.grad["loc"], theirs.grad["loc"], rtol=1e-11)
     np.testing.assert_allclose(ours.grad_stderr["loc"], theirs.grad_stderr["loc"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "n", "rtol"), [("float32", 7, 1e-4), ("float64", 70, 1e-10)])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_loops_over_steps(monkeypatch, dtype, n, rtol, stacked):
+    """Each row its own parameters, data and arguments by step; states in registers, results of steps in rows."""
+    monkeypatch.setattr(alone, "THREADS", 32)
+    monkeypatch.setattr(alone, "SHARED", 0 if n == 7 else alone.SHARED)
+    rng = np.random.default_rng(0)
+    q = mg.Normal(rng.normal(size=(3, 4)), 0.7, batch_ndim=1)
+    given = {"k": np.array([0.5, 0.9, -0.3]), "drift": rng.normal(size=(3, 4)), "series": rng.normal(size=4)}
+
+    def f(z, k, drift, series, factor):
+        def step(c, x):
+            w, d, s = x
+            c = np.tanh(factor * c + k * w + d) * s
+            return c, c**2
+
+        last, squares = mg.scan(step, k, (z, drift, series), reduce=None if stacked else "sum")
+        return last + (np.sum(squares * squares[::-1]) if stacked else squares)
+
+    options = {"data": given, "batched_data": ("k", "drift"), "params": {"factor": 0.8}, "dtype": dtype}
+    options["wrt"] = ("loc", "scale", "factor") if stacked else ("loc",)
+    ours, theirs = (mg.Estimator(f, q, backend=backend, **options)(n, 3) for backend in ("cuda", "numpy"))
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=rtol)
+    for name in theirs.grad:
+        np.testing.assert_allclose(ours.grad[name], theirs.grad[name], rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(ours.grad_stderr[name], theirs.grad_stderr[name], rtol=10 * rtol)

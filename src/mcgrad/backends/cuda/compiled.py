@@ -26,7 +26,8 @@ from mcgrad.ir.spaces import Values
 from mcgrad.noise.keys import Keys
 from mcgrad.toolchain import ptx
 
-MOST_WORKSPACE = 1 << 28  # bytes, of all thread blocks of a launch
+MOST_WORKSPACE = 1 << 28  # bytes, of all thread blocks of a launch; on devices with more memory a part of that
+PART = 32
 BLOCKS = 16  # thread blocks on each multiprocessor, where each has a workspace
 
 
@@ -73,7 +74,8 @@ class Compiled:
         workspace = self.emitted.workspace * self.dtype.itemsize
         if not workspace:
             return chunks
-        return max(min(chunks, device.processors * BLOCKS, MOST_WORKSPACE // workspace), 1)
+        most = max(MOST_WORKSPACE, device.memory // PART)
+        return max(min(chunks, device.processors * BLOCKS, most // workspace), 1)
 
     def _load(self, device: Device) -> Any:
         emitted = self.emitted

@@ -18,7 +18,7 @@ from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.cuda.unroll import unroll
 from mcgrad.codegen.loops.build import Kernel
-from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Let, Loop, Noise, Tree
+from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Let, Loop, Noise, Tree, walk
 from mcgrad.errors import BackendError
 from mcgrad.ir.cost import NOISE, cost
 from mcgrad.ir.ops import OPS
@@ -26,6 +26,9 @@ from mcgrad.noise.laws import DRAWS_PER_GROUP
 
 THREADS = 64  # a warp needs no other, but few threads in a block would make many partials
 WARP = 32
+LONG = 2e7  # multiplications of a block's draws, above which it is one warp: then few draws occupy more multiprocessors
+LENGTHS = (16, 8, 4, 1)  # elements of nests that are unrolled, at most: the first for which the code is not long
+MOST_NODES = 700  # of a draw; four draws make as many lines each
 TOGETHER = 4  # blocks on a multiprocessor, whose threads may then have all 255 registers
 SHARED = 24 * 1024  # bytes of a block, up to which eight find room on a multiprocessor
 MOST_ELEMENTS = 2**31 - 1  # of a block's workspace, whose places are 32-bit integers
@@ -34,7 +37,11 @@ MUCH = 0.5  # of the work, above which threads share the elements of long nests
 
 def alone(kernel: Kernel) -> Kernel:
     """The kernel for threads that have draws alone."""
-    return promote(replace(kernel, block=unroll(kernel.block)))
+    for longest in LENGTHS:
+        block = unroll(kernel.block, longest)
+        if sum(1 for _ in walk(block)) <= MOST_NODES:
+            break
+    return promote(replace(kernel, block=block))
 
 
 def suits(kernel: Kernel) -> bool:
@@ -72,7 +79,9 @@ def shape_alone(kernel: Kernel, sums: Sums, dtype: str, groups: int | None = Non
     BackendError
         If places in the rows of a block are beyond 32 bits.
     """
-    shape = Shape(1, max(min(groups or THREADS, THREADS), WARP), DRAWS_PER_GROUP[dtype])
+    group = DRAWS_PER_GROUP[dtype]
+    most = WARP if sum(_work(kernel.block, 1)) * THREADS * group > LONG else THREADS
+    shape = Shape(1, max(min(groups or most, most), WARP), group)
     rows = allocate(kernel, shape, tilings(kernel.block, shape), sums.checked).total
     in_shared = (rows * shape.lanes + sums.size(shape)) * np.dtype(dtype).itemsize <= SHARED
     if rows * shape.lanes + sums.size(shape) > MOST_ELEMENTS:

@@ -12,10 +12,8 @@ from mcgrad.codegen.cuda.nest import NestLoops
 from mcgrad.codegen.loops.cells import Cell, Element, Index, Operand, Row, Value
 from mcgrad.codegen.loops.loop_tree import Accumulate, Let, Load, Loop, Moments, Node, Noise, Store, Tree
 
-LONGEST = 16  # elements of a nest that is unrolled
 
-
-def unroll(tree: Tree, longest: int = LONGEST) -> Tree:
+def unroll(tree: Tree, longest: int) -> Tree:
     """The tree with each nest of so many elements, or fewer, as the nodes of one element after the other."""
     new: list[Node] = []
     for node in tree:
