@@ -68,13 +68,13 @@ class Peer:
 
 
 def bounds(card):
-    """Most draws a second of each problem and dtype on a card: those of the newest SASS table, at its highest clock."""
+    """Most draws a second of each problem and dtype on a card: of the newest SASS table with it, at the top clock."""
     tables = sorted(RESULTS.glob("sass-*.json"))
     chip = CHIPS.get(tuple(card["cc"])) if card and "cc" in card else None
     if not tables or chip is None or not card["most"]:
         return {}
     faster = card["processors"] * card["most"] * 1e6 / (chip.processors * chip.clock)
-    rows = json.loads(tables[-1].read_text())["rows"]
+    rows = [row for table in tables for row in json.loads(table.read_text())["rows"]]
     return {(r["problem"], r["dtype"]): r["bound"] * faster for r in rows if r["cc"] == f"sm_{chip.cc[0]}{chip.cc[1]}"}
 
 

@@ -87,6 +87,19 @@ def series(z, *, k):
     return a * b + np.sum(found["sum"]) + found["max"]
 
 
+def pendulum(z, *, k):
+    """Parameters for which the way back costs less."""
+    k = k * np.ones(4)
+
+    def step(c, x):
+        angle, speed = c
+        speed = speed * k[0] - 0.1 * k[1] * np.sin(k[2] * angle) + k[3] * x * np.cos(angle)
+        return (angle + 0.1 * speed, speed), None
+
+    (angle, speed), _ = mg.scan(step, (0.3, 0.0), z)
+    return angle * speed
+
+
 def short(z, *, k):
     """Loops of one step and of none, and one whose carry ignores what it was."""
     one, y = mg.scan(lambda c, x: (c * k + x, c), z[0], z[1:2])
@@ -95,7 +108,7 @@ def short(z, *, k):
     return none * last + np.sum(y)
 
 
-CASES = {f.__name__: f for f in (asian, stacked, nested, booleans, wide, series, short)}
+CASES = {f.__name__: f for f in (asian, stacked, nested, booleans, wide, series, pendulum, short)}
 
 
 @pytest.mark.parametrize(("rows", "dtype"), [(1, "float32"), (1, "float64"), (3, "float64")])
@@ -116,6 +129,16 @@ def test_what_steps_leave_may_be_in_global_memory(monkeypatch, name):
     emitted, _, _ = agree(program, inputs, 0, 0, n=5)
     assert emitted.workspace > 0
     assert emitted.shared == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_is_read_back_may_be_kept_in_segments(monkeypatch, rows):
+    """A number of steps that no number of segments divides."""
+    monkeypatch.setattr(blocks, "KEPT", 6)
+    q = mg.Normal(np.linspace(-0.4, 0.4, 43), 0.7)
+    program, inputs = traced(pendulum, q, "float64", params={"k": np.linspace(0.5, 1.0, 4)}, wrt=["k"])
+    emitted, _, _ = agree(program, inputs, rows, 2, n=5)
+    assert emitted.source.count("while n") > 3
 
 
 @pytest.mark.parametrize("rows", [1, 2])

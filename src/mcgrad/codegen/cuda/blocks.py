@@ -29,6 +29,7 @@ from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.loop_tree import Tree
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import all_equations, schedule
+from mcgrad.codegen.loops.segments import segmented
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.text import Source, elementwise_ops
@@ -39,6 +40,7 @@ THREADS = 256
 WARP = 32
 SHARED = 80 * 1024  # bytes of a block: two blocks fit on a multiprocessor of an A100 or H100
 TOGETHER = 2  # blocks on a multiprocessor, which their registers must allow
+KEPT = 2048  # numbers of a draw that loops keep of all steps in global memory; above that they keep those of segments
 GLOBAL_GROUPS = 32  # of threads with different draws, where rows are in global memory
 WORK = 4e6  # multiplications of a chunk: enough that its end does not count
 VECTOR = 4  # elements of the longest vector
@@ -101,7 +103,7 @@ def block_of(
     arguments, printer : type
         What numbers the arguments of the kernel, and what prints.
     """
-    whole = tile(schedule(lower(program), checked))
+    whole = tile(schedule(lower(segmented(program, KEPT)), checked))
     plan = split(whole)
     kernel = build(plan, outer_nodes=True)
     sums = Sums(plan.program, kernel.block, checked)
