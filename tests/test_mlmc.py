@@ -303,6 +303,19 @@ def test_a_multilevel_is_called_again_at_new_parameters(calls):
     assert "program (float64)" in calls.explain(1)
 
 
+def test_pilots_interpret_a_few_draws_at_once(calls, monkeypatch):
+    program = calls.program(2)
+    whole = program.pilot({}, 11, 1000)
+    monkeypatch.setattr("mcgrad.engine.level_runs.NUMBERS", 100)
+    parts = program.pilot({}, 11, 1000)
+    for name in ("mean", "variance", "kurtosis"):
+        assert np.allclose(getattr(whole, name), getattr(parts, name), rtol=1e-10)
+    draws = np.array([Coupling(euler, increments).difference(2)(z, **MARKET) for z in increments(2).sample(1000, 11)])
+    centred = draws - draws.mean()
+    assert whole.variance[0] == pytest.approx(draws.var(ddof=1))
+    assert whole.kurtosis[0] == pytest.approx(np.mean(centred**4) / np.mean(centred**2) ** 2)
+
+
 def test_files(calls):
     est = calls(rtol=0.05, seed=1)
     same = mg.MultilevelEstimate.from_json(est.to_json())

@@ -24,7 +24,8 @@ from mcgrad.results.levels import Level
 from mcgrad.tasks.remote import Remote
 
 AGAIN = 16  # times as many draws as expected, for which another backend may be the best
-BLOCK = 1024  # draws that are interpreted at once
+NUMBERS = 1 << 22  # of a pilot that are in memory at once
+LEAST = 16  # draws that are interpreted at once
 Cost = Callable[[int], float]
 
 
@@ -92,16 +93,16 @@ class LevelProgram:
         """Interpret n draws."""
         derived, groups = self.derived, max(n // self.group, 2)
         values = all_to_host(derived.inputs.values(changes))
-        samples = _draws(self._difference, {**values, **derived.pilots(values, seed)}, seed, groups)
-        found, numbers = Moments.of(samples), derived.components.values.stop
-        with np.errstate(all="ignore"):
-            scaled = (samples - found.mean[:, None]) / found.deviation[:, None]
-            kurtosis = np.mean(np.square(np.square(scaled)), axis=1)
-        fine, coarse = Moments.of(samples[:numbers]), Moments.of(np.empty((numbers, 0)))
+        found, kurtosis = _moments(self._difference, {**values, **derived.pilots(values, seed)}, seed, groups)
+        where = derived.components.values
+        fine = Moments(found.count, found.mean[where], found.norm[where])
+        coarse = Moments.of(np.empty((where.stop, 0)))
         if self._both:
             both, per_draw = self._both
-            apart = _draws(per_draw, all_to_host(both.inputs.values(changes)), seed, n)
-            fine, coarse = Moments.of(apart[:numbers]), Moments.of(apart[numbers:])
+            apart, _ = _moments(per_draw, all_to_host(both.inputs.values(changes)), seed, n)
+            fine, coarse = (
+                Moments(n, *(x[half] for x in (apart.mean, apart.norm))) for half in (where, slice(where.stop, None))
+            )
         return Pilot(found.mean, found.variance * self.group, kurtosis, fine, coarse)
 
     def start(self, draws: int) -> int:
@@ -196,11 +197,26 @@ class LevelRun:
         return Level(self.estimate, self.program.cost, pilot.variance, pilot.kurtosis, pilot.fine, pilot.coarse)
 
 
-def _draws(per_draw: PerDraw, values: Mapping[Any, Any], seed: int, n: int) -> Float64Array:
-    """Return outputs of the first n draws, shape (components, n)."""
-    with per_draw.kernel.limits():
-        parts = [per_draw(values, seed, min(BLOCK, n - first), first) for first in range(0, n, BLOCK)]
-    return np.concatenate(parts, axis=1).astype(np.float64)
+def _moments(per_draw: PerDraw, values: Mapping[Any, Any], seed: int, n: int) -> tuple[Moments, Float64Array]:
+    """Return the moments of outputs over the first n draws, and the kurtosis of each.
+
+    Of many outputs a few draws at once are in memory. Powers are of deviations from the mean of the first of them.
+    """
+    found: Moments | None = None
+    block = max(NUMBERS // sum(out.var.size for out in per_draw.program.outputs), LEAST)
+    with per_draw.kernel.limits(), np.errstate(all="ignore"):
+        for first in range(0, n, block):
+            draws = per_draw(values, seed, min(block, n - first), first).astype(np.float64)
+            part = Moments.of(draws)
+            if found is None:
+                shift, sums = part.mean, np.zeros((4, len(draws)))
+            found = found.merge(part) if found else part
+            deviations = draws - shift[:, None]
+            sums += [np.sum(deviations**power, axis=1) for power in (1, 2, 3, 4)]
+        assert found
+        d, second, third, fourth = sums / n
+        kurtosis = (fourth - 4 * d * third + 6 * d**2 * second - 3 * d**4) / np.square(second - d**2)
+    return found, np.where(found.norm > 0, kurtosis, np.nan)
 
 
 def _checked(cost: Any, level: int) -> float:

@@ -49,26 +49,24 @@ def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> Mu
 
 def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components) -> str:
     """Run all levels until the variance of their sum is small enough; return how that ended."""
-    size = components.gradient.stop
     while True:
-        tolerances = rule.tolerances(components, np.array([run.mean[:size] for run in runs]).sum(axis=0))
+        tolerances = rule.tolerances(components, np.sum([run.mean for run in runs], axis=0))
         counted = ~np.isposinf(tolerances)
         targets = (1 - rule.bias_share) * np.square(tolerances[counted])
-        variances = np.array([run.variance[:size][counted] for run in runs])
-        done, finite = np.array([run.n for run in runs]), np.isfinite(variances).all() and np.isfinite(targets).all()
-        expected = np.full(len(runs), rule.start)
-        at_once = expected
-        if finite:
-            squares = np.array([run.square_error[:size][counted] for run in runs])
-            if (squares.sum(axis=0) <= targets).all():
-                return REACHED
-            costs = np.array([run.program.cost for run in runs])
+        squares = np.array([run.square_error[counted] for run in runs])
+        if (squares.sum(axis=0) <= targets).all():
+            return REACHED
+        variances, done = np.array([run.variance[counted] for run in runs]), np.array([run.n for run in runs])
+        finite = bool(np.isfinite(variances).all() and np.isfinite(targets).all())
+        costs = np.array([run.program.cost for run in runs])
+        if not finite:
+            expected = at_once = np.full(len(runs), rule.start)
+        elif runs[0].is_of_points:
+            expected = at_once = np.maximum(rule.start, _doubled(squares, targets, done, costs, rule.max_draws))
+        else:
             wanted = allocation(_smooth(variances), costs, SPARE * targets)
             expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
             at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
-            if runs[0].is_of_points:
-                at_once = np.maximum(rule.start, _doubled(squares / targets, done, costs, rule.max_draws))
-                expected = at_once
         if (at_once <= done).all():
             return DRAWS if finite else NONFINITE
         for run, n, most in zip(runs, at_once, expected, strict=True):
@@ -76,13 +74,17 @@ def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Compone
                 run.extend(int(n), int(most))
 
 
-def _doubled(squares: Float64Array, done: NDArray[np.int64], costs: Float64Array, limit: int) -> NDArray[np.int64]:
+def _doubled(
+    squares: Float64Array, targets: Float64Array, done: NDArray[np.int64], costs: Float64Array, limit: int
+) -> NDArray[np.int64]:
     """Return the numbers of points with one level doubled: where the error is the largest for what that costs.
 
     Parameters
     ----------
     squares : array, shape (levels, components)
-        Of the errors of levels, in the unit of what their sum may be.
+        Of the standard errors of levels.
+    targets : array, shape (components,)
+        What their sums may be.
     done : int array, shape (levels,)
     costs : array, shape (levels,)
     limit : int
@@ -94,7 +96,9 @@ def _doubled(squares: Float64Array, done: NDArray[np.int64], costs: Float64Array
     """
     if not done.all():
         return done
-    gain = squares[:, int(np.argmax(squares.sum(axis=0)))] / (done * costs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worst = int(np.argmax(np.nan_to_num(squares.sum(axis=0) / targets)))
+    gain = squares[:, worst] / (done * costs)
     gain[2 * done > limit] = -1.0
     level = int(np.argmax(gain))
     found = done.copy()
