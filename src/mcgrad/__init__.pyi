@@ -21,6 +21,7 @@ from mcgrad.errors import (
     TraceError as TraceError,
     WeightsWarning as WeightsWarning,
 )
+from mcgrad.functions.vibrato import vibrato as vibrato
 from mcgrad.inputs.control import Control as Control
 from mcgrad.inputs.integrand import Integrand as Integrand
 from mcgrad.inputs.objectives import elbo as elbo, iwae as iwae, kl as kl

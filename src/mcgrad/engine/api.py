@@ -15,6 +15,7 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.inputs.second import Hessian
 from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
@@ -29,6 +30,9 @@ def estimate(
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
+    hessian: Hessian = None,
+    hvp: Any = None,
+    hessian_method: str | None = None,
     covariance: bool = False,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
@@ -68,7 +72,7 @@ def estimate(
         An objective has its own: ``mg.estimate(mg.elbo(log_joint, q), n=10_000)``.
     n : int
         Number of draws, at least 2; a multiple of the draws that are averaged together, where some are.
-    params, data, wrt, cotangent, covariance, method, baseline, k
+    params, data, wrt, cotangent, hessian, hvp, hessian_method, covariance, method, baseline, k
         As for `Estimator`: what is estimated, and how the gradient is.
     sampler, replicates, scramble, antithetic, control, coefficients, proposal
         As for `Estimator`: what reduces the error of n draws.
@@ -84,7 +88,7 @@ def estimate(
     Returns
     -------
     Estimate, or BatchEstimate of a batch
-        ``value``, ``stderr``, ``grad`` and ``grad_stderr``.
+        ``value``, ``stderr``, ``grad`` and ``grad_stderr``; with ``hessian=`` also ``hessian`` and ``hessian_stderr``.
 
     Notes
     -----
@@ -104,6 +108,9 @@ def estimate(
         data=data,
         wrt=wrt,
         cotangent=cotangent,
+        hessian=hessian,
+        hvp=hvp,
+        hessian_method=hessian_method,
         covariance=covariance,
         method=method,
         baseline=baseline,

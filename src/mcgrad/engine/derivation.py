@@ -25,7 +25,8 @@ from mcgrad.gradients.coverage import check_coverage
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.point_set import with_points
 from mcgrad.gradients.problem import Problem, known_arrays
-from mcgrad.inputs import arguments
+from mcgrad.gradients.second_plan import SecondPlan, second_plan
+from mcgrad.inputs import arguments, second
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.control import AUTO as AUTO_CONTROL, PILOT, SAMPLE, names as named_controls
 from mcgrad.inputs.objectives import Objective
@@ -34,6 +35,7 @@ from mcgrad.inputs.sampler import PLAIN, Sampler
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
+from mcgrad.results.second import NOTHING, Second
 from mcgrad.results.pairs import pairs
 
 
@@ -110,8 +112,8 @@ class Derivation:
             {**q.params, **(options.params or {})},
             {name.path for name in by_row if name.space is Space.DATA},
         )
-        cotangent = arguments.cotangent(options.cotangent)
-        known = known_arrays(f, data, cotangent, proposal)
+        cotangent, direction = arguments.cotangent(options.cotangent), second.direction(options.hvp)
+        known = {**known_arrays(f, data, cotangent, proposal), **named(direction, Space.DIRECTION)}
         dtype = arguments.dtype(options.dtype) or arguments.common_dtype(q, options.params or {}, known.values())
         for name in by_row:
             if name in known and known[name].dtype.kind != "f":
@@ -128,11 +130,16 @@ class Derivation:
             batch = batch.with_inputs(problem.weights_by_row)
         inputs = Inputs(q, params, data, known, dtype, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
+        shapes = {path: problem.params[path].shape for path in wrt}
+        further = second.second(options.hessian, direction, wrt, shapes)
+        problem.along(direction)
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
         marks = options.covariance, options.antithetic, proposal is not None
         if (plan.covariance, plan.antithetic, plan.weighted) != marks:
             plan = replace(plan, covariance=marks[0], antithetic=marks[1], weighted=marks[2])
+        if (plan.second.second if plan.second else NOTHING) != further:
+            plan = replace(plan, second=_with_second(options, batch, problem, plan, further))
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         refuse_with_omitted(options)
         controls: Controls | None = None
@@ -164,11 +171,12 @@ class Derivation:
             plan=plan,
             program=program,
             components=Components(
-                {path: problem.params[path].shape for path in wrt},
+                shapes,
                 problem.shapes,
                 contracted=not problem.is_whole,
                 covariance=options.covariance,
                 weighted=plan.weighted,
+                second=plan.second.described if plan.second else further,
             ),
             groups=Groups(plan.draws * problem.draws),
             pilots=Pilots.of(plan, problem, wrt, dtype, controls),
@@ -202,6 +210,7 @@ class Derivation:
             f"wrt=({', '.join(self.wrt)})",
             f"method={self.plan.method!r}",
             *([f"control=({', '.join(self.controls.names)})"] if self.controls else []),
+            *([f"second derivatives={self.plan.second.method!r}"] if self.plan.second else []),
             *(["antithetic=True"] if self.plan.antithetic else []),
             f"dtype={self.dtype}",
             *([f"sampler={self.sampler.name!r}"] if self.sampler.is_point_set else []),
@@ -244,6 +253,26 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
         raise ParameterError("coefficients", f"{SAMPLE!r} with control variates of a batch", repr(PILOT))
     if options.output == "device":
         raise ParameterError("output", "'device' with control variates", "'host', or control=None")
+
+
+def _with_second(
+    options: Options, batch: Batch | None, problem: Problem, plan: Plan, second: Second
+) -> SecondPlan | None:
+    """Return how second derivatives are estimated, if there are any.
+
+    Raises
+    ------
+    ParameterError
+        An option does not go with them, or nothing serves.
+    """
+    if not second:
+        return None
+    name = "hvp" if options.hvp is not None else "hessian"
+    if batch is not None:
+        raise ParameterError(name, "second derivatives of a batch", "None, and an estimate of each problem")
+    if options.output == "device":
+        raise ParameterError("output", f"'device' with {name}=", "'host'")
+    return second_plan(problem, plan.methods, second, options.hessian_method)
 
 
 def refuse_with_omitted(options: Options) -> None:

@@ -26,6 +26,7 @@ from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.inputs.second import Hessian
 from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
@@ -56,6 +57,15 @@ class Estimator(Stops):
         Of the shape of what f returns: the gradient is that of sum(cotangent * f), at the cost of one gradient, instead
         of a Jacobian. It may change from call to call. In a batch it is the same for all rows, or has the batch axes in
         front.
+    hessian : {"diag", "full"}, str, or iterable of names and pairs of names, optional
+        Second derivatives to estimate, too: of each component with itself, all, all in some parameters (``["loc"]``),
+        or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them. See docs/second-derivatives.md.
+    hvp : nested dict of str to float or array, optional
+        A vector in the space of the parameters: `Estimate.hvp` is the product of the Hessian with it, at the cost of
+        about two gradients. Parameters that it does not name have zeros. It may change from call to call.
+    hessian_method : {None, "pathwise", "score", "difference"}
+        What gradients are differentiated by. None chooses, by pair of parameters, what serves: the pathwise derivative
+        where the gradient is continuous, else score functions, else differences. `Estimate.hessian_method` says which.
     covariance : bool
         Whether to estimate the covariance of all numbers of the value, too: `Estimate.covariance`, which `ratio` needs.
     method : str or dict
@@ -157,6 +167,9 @@ class Estimator(Stops):
         data: Mapping[str, Any] | None = None,
         wrt: str | Iterable[str] | None = None,
         cotangent: Any = None,
+        hessian: Hessian = None,
+        hvp: Any = None,
+        hessian_method: str | None = None,
         covariance: bool = False,
         method: MethodNames = "pathwise",
         baseline: str | None = None,
@@ -186,6 +199,9 @@ class Estimator(Stops):
             data=data,
             wrt=wrt,
             cotangent=cotangent,
+            hessian=hessian,
+            hvp=hvp,
+            hessian_method=hessian_method,
             covariance=covariance,
             method=method,
             baseline=baseline,
@@ -233,7 +249,7 @@ class Estimator(Stops):
         return new
 
     def _start(self, derived: Derivation, options: Options, ran: str | None = None) -> None:
-        values: dict[str, Any] = dict.fromkeys(("params", "data", "cotangent", "proposal", "control"))
+        values: dict[str, Any] = dict.fromkeys(("params", "data", "cotangent", "hvp", "proposal", "control"))
         self._options = replace(options, **values)  # they are in `inputs` and in the Program
         self.derived = derived
         self.q, self.inputs, self.wrt, self.dtype = derived.q, derived.inputs, derived.wrt, derived.dtype
@@ -287,6 +303,7 @@ class Estimator(Stops):
         rows: Any = None,
         stream: Any = None,
         cotangent: Any = None,
+        hvp: Any = None,
         out: Mapping[str, Any] | None = None,
         first_replicate: int = 0,
         executor: Any = None,
@@ -318,6 +335,8 @@ class Estimator(Stops):
             two nested dicts by parameter: of the results' shapes, and of float32 or float64.
         cotangent : optional
             New weights of what f returns, for this call, where the Estimator has some.
+        hvp : nested dict, optional
+            A new vector that the Hessian is multiplied with, for this call, where the Estimator has one.
         first_replicate : int
             Of a point set, the number of the first replicate: estimates over the same points of disjoint replicates
             merge, as do those over other points of the same ones.
@@ -346,19 +365,19 @@ class Estimator(Stops):
         """
         if executor is not None and not isinstance(executor, Remote):
             with self._remote(executor, require_same) as remote:
-                given = {"progress": progress, "out": out, "cotangent": cotangent, "first_replicate": first_replicate}
+                given = {"progress": progress, "out": out, "cotangent": cotangent, "hvp": hvp, "first_replicate": first_replicate}
                 return self(n, seed, first=first, rows=rows, stream=stream, executor=remote, **given, **changes)
         call = self._call(n, seed, first, rows, first_replicate, executor)
         if stream is not None:
             with stream_context(stream):
-                given = {"progress": progress, "out": out, "cotangent": cotangent, "first_replicate": first_replicate}
+                given = {"progress": progress, "out": out, "cotangent": cotangent, "hvp": hvp, "first_replicate": first_replicate}
                 return self(n, seed, first=first, rows=rows, executor=executor, **given, **changes)
         if self._runner.rows:
             return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
         arrays = (
             None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
         )
-        values = self.inputs.values(changes, cotangent)
+        values = self.inputs.values(changes, cotangent, hvp)
         estimate = partial(self._runner.estimate, values)
         found = reported(estimate, call, progress, call.n, "draws", lambda state: self._runner.drawn(state, call))
         if arrays:

@@ -3,6 +3,7 @@
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.dispatch import Dispatched
 from mcgrad.gradients.controls import Controls
+from mcgrad.gradients.second_plan import SecondPlan
 from mcgrad.inputs.control import SAMPLE
 
 
@@ -14,6 +15,13 @@ def controls_line(controls: Controls) -> str:
         f"control variates: {', '.join(controls.names)}; coefficients {how}; averaged besides: "
         f"{controls.controls:,} controls and {products:,} products"
     )
+
+
+def second_lines(plan: SecondPlan) -> list[str]:
+    """Say how second derivatives are estimated, and why not otherwise."""
+    how = plan.method
+    said = how if isinstance(how, str) else ", ".join(f"{pair}: {way}" for pair, way in how.items())
+    return [f"second derivatives by {said}", *(f"  {reason}" for reason in plan.reasons)]
 
 
 def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> str:
@@ -31,6 +39,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             *([f"sampler: {derived.sampler}"] if derived.sampler.is_point_set else []),
             f"work: about {program.work() / derived.groups.size:,.0f} multiplications a draw",
             f"{gradient}{', in antithetic pairs' * plan.antithetic}{reason}",
+            *(second_lines(plan.second) if plan.second else []),
             *([controls_line(derived.controls)] if derived.controls else []),
             "",
             str(program),

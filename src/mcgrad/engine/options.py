@@ -19,12 +19,14 @@ from mcgrad.engine.threads import thread_count
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames, Plan
+from mcgrad.gradients.second_plan import THEN
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import REDUCE
 from mcgrad.inputs.control import PILOT, SAMPLE, controls
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES, Sampler
+from mcgrad.inputs.second import Hessian, hessian
 from mcgrad.noise.source import PHILOX
 
 
@@ -42,6 +44,9 @@ class Options:
     data: Mapping[str, Any] | None = None
     wrt: str | Iterable[str] | None = None
     cotangent: Any = None
+    hessian: Hessian = None
+    hvp: Any = None
+    hessian_method: str | None = None
     covariance: bool = False
     method: MethodNames = PATHWISE.name
     baseline: str | None = None
@@ -82,6 +87,8 @@ class Options:
         arguments.flag("covariance", self.covariance)
         arguments.flag("errors", self.errors)
         arguments.flag("antithetic", self.antithetic)
+        if self.hessian_method is not None:
+            arguments.one_of("hessian_method", self.hessian_method, THEN)
         if self.coefficients is not None:
             arguments.one_of("coefficients", self.coefficients, (SAMPLE, PILOT))
         if self.of_sampler.is_point_set and self.antithetic:
@@ -92,6 +99,7 @@ class Options:
             "draws": None if self.draws is None else arguments.count("draws", self.draws, 1),
             "wrt": tuple(self.wrt) if isinstance(self.wrt, Iterator) else self.wrt,  # iterators can be read only once
             "control": controls(self.control),
+            "hessian": hessian(self.hessian),
             "batched_params": arguments.names("batched_params", self.batched_params),
             "batched_data": arguments.names("batched_data", self.batched_data),
             "devices": tuple(self.devices) if isinstance(self.devices, Iterable) else self.devices,

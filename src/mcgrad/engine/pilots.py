@@ -48,7 +48,7 @@ class Pilots:
         means, moved = plan.pilot(problem, wrt), plan.moved(wrt)
         return cls(
             Pilot(means, dtype) if means else None,
-            Steps(problem, moved, dtype) if moved else None,
+            Steps(problem, moved, dtype, roots=plan.moving(problem)) if moved else None,
             ControlPilot(controls) if controls else None,
         )
 

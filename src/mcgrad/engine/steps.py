@@ -18,7 +18,7 @@ from mcgrad.engine.pilot import TILE, offset_streams
 from mcgrad.engine.step_search import Programs, Search
 from mcgrad.gradients.difference import Moves, at_points, largest, quotients
 from mcgrad.gradients.jumps import flat_arguments
-from mcgrad.gradients.problem import Problem
+from mcgrad.gradients.problem import Problem, joined
 from mcgrad.ir.build import apply, broadcast
 from mcgrad.ir.program import Output, Program, Var, toposort
 from mcgrad.ir.spaces import Input, Space, Values
@@ -44,6 +44,8 @@ class Steps:
         Of the Program that the points are for.
     only : dict of str to sequence of int, optional
         The components that are moved, counted in C order, by path: all, if nothing is given.
+    roots : sequence of Var, optional
+        What there are differences of: the value, if nothing is given.
 
     Notes
     -----
@@ -56,12 +58,18 @@ class Steps:
     """
 
     def __init__(
-        self, problem: Problem, wrt: Sequence[str], dtype: str, only: Mapping[str, Sequence[int]] | None = None
+        self,
+        problem: Problem,
+        wrt: Sequence[str],
+        dtype: str,
+        only: Mapping[str, Sequence[int]] | None = None,
+        roots: Sequence[Var] = (),
     ) -> None:
         self.q, self.dtype, self._problem = problem.q, np.dtype(dtype), problem
+        self._root = joined(roots) if roots else problem.value
         self.moves = [Moves.of(problem, path, only[path] if only else None) for path in wrt]
-        probes = {path: _probes(problem, path) for path in wrt}
-        self._smooth = [path for path, found in probes.items() if found == [problem.value]]
+        probes = {path: _probes(problem, path, self._root) for path in wrt}
+        self._smooth = [path for path, found in probes.items() if found == [self._root]]
         distinct = dict.fromkeys(var for found in probes.values() for var in found)
         names = {var: str(i) for i, var in enumerate(distinct)}
         self._spread = _program([Output(name, var) for var, name in names.items()])
@@ -72,14 +80,14 @@ class Steps:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields with all Programs, and without the traced problem that they are made of."""
-        kept = {name: x for name, x in vars(self).items() if name not in ("_problem", "_last", "_search", "tile")}
+        kept = {name: x for name, x in vars(self).items() if name not in ("_problem", "_root", "_last", "_search", "tile")}
         return {**kept, "_quotients": self._quotients, "_last": (b"", {})}
 
     @cached_property
     def _quotients(self) -> Program | None:
-        outputs = [Output("", self._problem.value)]
+        outputs = [Output("", self._root)]
         for m in self.moves:
-            near, far = quotients(self._problem, m)
+            near, far = quotients(self._problem, m, self._root)
             best = apply("divide", apply("subtract", apply("multiply", near, 4.0), far), 3.0)
             gap = apply("subtract", near, far)
             outputs += [Output(f"{name} in {m.path}", x) for name, x in (("near", near), ("gap", gap), ("best", best))]
@@ -123,13 +131,13 @@ class Steps:
         return found
 
 
-def _probes(problem: Problem, path: str) -> list[Var]:
-    """Return the probes of a parameter: random Vars that depend on it."""
+def _probes(problem: Problem, path: str, root: Var) -> list[Var]:
+    """Return the probes of a parameter: random Vars that depend on it, such as what a root compares."""
     param = problem.params[path]
     if path in problem.own:
         found = list(tree.flatten(problem.z).values())
     else:
-        found = flat_arguments(problem.value, param) or [problem.value]
+        found = flat_arguments(root, param) or [root]
     return [var for var in found if var.by_draw and any(source is param for source in toposort([var]))]
 
 

@@ -45,7 +45,7 @@ class Tails:
     def __init__(self, derived: Derivation) -> None:
         self._components, self._groups = derived.components, derived.groups
         self._per_draw = PerDraw(derived.program)
-        end = self._components.gradient.stop
+        end = self._components.derivatives.stop
         kept = np.arange(end) if end <= KEPT else np.linspace(0, end - 1, KEPT).astype(int)
         self._kept = [*kept.tolist(), self._components.weight.start]
         self._most = int(np.clip(BUDGET / max(derived.program.work(), 1.0), FEWEST, DRAWS))

@@ -16,7 +16,7 @@ from mcgrad.distributions.constraints import bounds_of, real
 from mcgrad.engine.earlier_kinds import EarlierKinds, Place
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.problem import described
-from mcgrad.inputs import arguments
+from mcgrad.inputs import arguments, second
 from mcgrad.inputs.batch import Batch
 from mcgrad.ir.spaces import Input, Space, Values, named, param
 from mcgrad.noise import Shape
@@ -96,9 +96,13 @@ class Inputs:
         """Return all arrays, on host or device."""
         return [*self._of_q.values(), *self.params.values(), *self.fixed.values()]
 
-    def values(self, changes: Mapping[str, Any], cotangent: Any = None) -> Values:
-        """Return the values of all inputs, with the checked changes applied; a cotangent of None stays as it is."""
-        return self._with_shape(changes, cotangent)[0]
+    def values(self, changes: Mapping[str, Any], cotangent: Any = None, direction: Any = None) -> Values:
+        """Return the values of all inputs, with the checked changes applied.
+
+        A cotangent, or the vector of products with the Hessian, of None stays as it is.
+        """
+        found = self._with_shape(changes, cotangent)[0]
+        return found if direction is None else {**found, **self._direction(direction)}
 
     def _with_shape(self, changes: Mapping[str, Any], cotangent: Any) -> tuple[Values, Shape]:
         """Return the values of all inputs, and the batch shape."""
@@ -183,6 +187,19 @@ class Inputs:
                 new, old = (described({path: x.shape for (_, path), x in each.items()}) for each in (found, before))
                 raise ParameterError("cotangent", new, f"{old}, as at first")
         return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in found.items()}
+
+    def _direction(self, given: Any) -> Values:
+        """Return a new vector of products with the Hessian; parameters that it does not name have zeros."""
+        before = {at: x for at, x in self.fixed.items() if at.space is Space.DIRECTION}
+        found = named(second.direction(given), Space.DIRECTION)
+        if not before:
+            raise ParameterError("hvp", shown(given), "None, as at first, or an Estimator with a vector, hvp=")
+        for at, x in found.items():
+            if at not in before or x.shape != before[at].shape:
+                known = described({path: x.shape for (_, path), x in before.items()})
+                raise ParameterError(f"hvp.{at.path}", f"shape {x.shape}", f"{known}, as at first")
+        new = {at: found.get(at, np.zeros_like(x)) for at, x in before.items()}
+        return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in new.items()}
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return new data of the same shape; raise for data that are constants of the Program."""

@@ -175,7 +175,8 @@ class _Made:
         controls: Sequence[str | Control],
         by_draw: Mapping[str, bool],
     ) -> None:
-        value, *paths = (path for path in by_draw if path != WEIGHT)
+        value, *further = (path for path in by_draw if path != WEIGHT)
+        paths = [path for path in further if path in wrt]  # second derivatives have none
         self.linear: dict[str, Linear] = {}
         self.others: dict[str, list[tuple[str, Var]]] = {path: [] for path in by_draw}
         if LINEAR in controls:

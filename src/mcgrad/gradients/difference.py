@@ -108,22 +108,24 @@ def difference(problem: Problem, wrt: Sequence[str]) -> list[Var]:
     expectation. Where F jumps the variance grows as 1/h, so that a large step with a small bias is worth its two
     evaluations more. The points where F is evaluated, and the widths between them, are inputs, from `engine.steps`.
     """
-    found = []
-    for path in wrt:
-        moves = Moves.of(problem, path)
-        near, far = quotients(problem, moves)
-        richardson = apply("divide", apply("subtract", apply("multiply", near, 4.0), far), 3.0)
-        found.append(moves.placed(richardson))
-    return found
+    return [difference_of(problem, problem.value, path) for path in wrt]
 
 
-def quotients(problem: Problem, moves: Moves) -> tuple[Var, Var]:
-    """Make the difference quotients of the components that move: with one step, and with two.
+def difference_of(problem: Problem, root: Var, path: str) -> Var:
+    """Make the extrapolated difference of a root in a parameter, whose axes follow those of the root."""
+    moves = Moves.of(problem, path)
+    near, far = quotients(problem, moves, root)
+    richardson = apply("divide", apply("subtract", apply("multiply", near, 4.0), far), 3.0)
+    return moves.placed(richardson)
 
-    The components are the last axis, after those of the value.
+
+def quotients(problem: Problem, moves: Moves, root: Var) -> tuple[Var, Var]:
+    """Make the difference quotients of a root in the components that move: with one step, and with two.
+
+    The components are the last axis, after those of the root.
     """
-    count, shape = len(moves.index), problem.value.shape
-    (value,) = at_points(problem, [problem.value], moves, len(SIDES))
+    count, shape = len(moves.index), root.shape
+    (value,) = at_points(problem, [root], moves, len(SIDES))
     value = transpose(value, [*range(1, len(shape) + 1), 0])
     whole = [(0, n, 1) for n in shape]
     rows = [

@@ -29,15 +29,17 @@ def followers(source: Var, roots: Sequence[Var]) -> set[Var]:
     return reached
 
 
-def flat_between(source: Var, roots: Sequence[Var], drawn: bool = True) -> list[Var]:
+def flat_between(
+    source: Var, roots: Sequence[Var], drawn: bool = True, holding: Collection[str] = HOLDING
+) -> list[Var]:
     """Return the Vars through which roots follow the source in jumps: comparisons, floors and signs, in loops, too.
 
     With `drawn`, those where draws decide: `floor(k)` jumps at single values of k, and has the derivative zero at all
     others, as the expectation has. What `stop` and `implicit` hold fixed does not count: a sampler may jump, and the
-    derivative of its distribution function is that of the draw.
+    derivative of its distribution function is that of the draw. `holding` names the ops that hold their first argument.
     """
-    reached, followed = {source}, _followed(roots)
-    _spread(followed, reached, _all_arguments)
+    reached, followed = {source}, _followed(roots, holding)
+    _spread(followed, reached, lambda var: [i > 0 or var.op not in holding for i in range(len(var.args))])
     return [
         var
         for var in followed
@@ -80,7 +82,7 @@ def _read_by(part: Var) -> list[Var]:
     return [x for x, a, b in zip(loop.attrs.body.results, starts, ends, strict=True) if a < high and low < b]
 
 
-def _followed(roots: Sequence[Var]) -> list[Var]:
+def _followed(roots: Sequence[Var], holding: Collection[str]) -> list[Var]:
     """Return the Vars that roots depend on, in order, but for those behind what is held fixed.
 
     After the arguments of a loop come the Vars in its body, then the loop.
@@ -88,14 +90,14 @@ def _followed(roots: Sequence[Var]) -> list[Var]:
     order = list(toposort(roots))
     followed = set(roots)
     for var in reversed(order):
-        if var in followed and var.op not in HOLDING:
+        if var in followed and var.op not in holding:
             followed.update(var.args)
         elif var in followed:
             followed.update(var.args[1:])
     found: list[Var] = []
     for var in order:
         if var in followed:
-            found += [*(_followed(var.attrs.body.results) if var.op == "loop" else ()), var]
+            found += [*(_followed(var.attrs.body.results, holding) if var.op == "loop" else ()), var]
     return found
 
 

@@ -14,6 +14,7 @@ from mcgrad.gradients.method import Mean, Method, averaged
 from mcgrad.gradients.methods import BASELINES, METHODS, TABLE
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.problem import Problem
+from mcgrad.gradients.second_plan import SecondPlan
 from mcgrad.ir.build import apply
 from mcgrad.ir.program import Output, Program, Var
 from mcgrad.simplify.fixed_point import simplify
@@ -49,6 +50,8 @@ class Plan:
         Whether a draw of the Program is a pair of a draw and its mirror image.
     weighted : bool
         Whether it has one for the weights of a proposal's draws.
+    second : SecondPlan, optional
+        The second derivatives that it has, too.
     """
 
     methods: dict[str, Method]
@@ -59,6 +62,7 @@ class Plan:
     controls: tuple[str, ...] = ()
     antithetic: bool = False
     weighted: bool = False
+    second: SecondPlan | None = None
 
     @property
     def method(self) -> str | dict[str, str]:
@@ -114,6 +118,8 @@ class Plan:
             grads.update(zip(paths, method.gradient(problem, paths, self.group), strict=True))
         (mean,) = averaged([value], self.group)
         outputs = [Output(VALUE, mean), *(Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt)]
+        further = self.second.outputs(problem) if self.second else []
+        outputs += [Output(out.path, averaged([out.var], self.group)[0]) for out in further]
         weights = averaged([problem.weight(problem.fixed)], self.group) if self.weighted else []
         last = [Output(WEIGHT, weight) for weight in weights]
         if self.antithetic:
@@ -129,7 +135,7 @@ class Plan:
         for method, paths in self.paths(wrt).items():
             if method.pilot is not None:
                 found += method.pilot(problem, paths)
-        return found
+        return [*found, *(self.second.pilot(problem) if self.second else [])]
 
     def check(self, problem: Problem, wrt: Sequence[str]) -> None:
         """Have each method look for what biases it."""
@@ -139,7 +145,13 @@ class Plan:
 
     def moved(self, wrt: Sequence[str]) -> list[str]:
         """Return the paths of the parameters that are moved to other points."""
-        return [path for path in wrt if path in self.methods and self.methods[path].moves]
+        found = [path for path in wrt if path in self.methods and self.methods[path].moves]
+        return list(dict.fromkeys([*found, *(self.second.moved() if self.second else [])]))
+
+    def moving(self, problem: Problem) -> list[Var]:
+        """Return what there are differences of: the value, and gradients of which second derivatives are differences."""
+        found = self.second.moving(problem) if self.second else []
+        return [problem.value, *found] if found else []
 
     def along(self, wrt: Sequence[str]) -> list[str]:
         """Return the paths whose gradient is taken along draws."""

@@ -80,6 +80,8 @@ class Problem:
         Where in the user's code the equations were made at which draw and integrand jump.
     values : dict of Input to array
         What parameters and float data were at first.
+    directions : dict of str to Var
+        The vector that second derivatives are multiplied with, by the paths of parameters: where `along` was called.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Problem:
         self.lines: dict[Var, Line] = {}
         own = named({**q.flat_params, **params})
         self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
+        self.directions: dict[str, Var] = {}
         self.shapes: dict[str, Shape] = {"": ()}
         self._cotangent: Var | None = None
         self.weights_by_row: tuple[Input, ...] = ()
@@ -120,6 +123,13 @@ class Problem:
 
     def _input(self, name: Input, shape: Shape) -> Var:
         return input_(name.path, shape, name.space, self._batch is not None and name in self._batch.by_row)
+
+    def along(self, directions: Mapping[str, Any]) -> None:
+        """Make a vector in the space of parameters an input, by their paths: that of products with the Hessian."""
+        for path, x in directions.items():
+            name = Input(Space.DIRECTION, path)
+            self.directions[path] = self.data[name] = self._input(name, np.shape(x))
+            self.values[name] = x
 
     def computed(self, name: Input, shape: Shape) -> Var:
         """Return an input that a pilot computes: of a batch for each row."""
@@ -319,6 +329,10 @@ class Problem:
         ParameterError
             Where q has no log density.
         """
+        return self._log_q
+
+    @cached_property
+    def _log_q(self) -> Var:
         own = {path: self.params[path] for path in self.own}
         log_q = self.draw(self.fixed).log_density(self.q, self._source, own)
         if self.proposal:

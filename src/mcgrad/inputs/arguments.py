@@ -33,6 +33,7 @@ RESERVED = (
     "stream",
     "out",
     "cotangent",
+    "hvp",
     "first_replicate",
     "executor",
     "require_same",

@@ -29,6 +29,7 @@ class Space(StrEnum):
     SCALE = "scale"  # of these draws
     VALUE = "value"  # at which a density is evaluated, by the path of the draw
     COTANGENT = "cotangent"  # weights of the numbers that f returns in what is differentiated, by the path of the array
+    DIRECTION = "direction"  # that a Hessian is multiplied with, by the path of the parameter
     ORIGIN = "origin"  # about which products of the numbers that f returns are averaged
     CONTROL = "control"  # of control variates: coefficients, means, and what makes controls uncorrelated, by number
     TANGENT = "tangent"  # in whose direction a gradient is differentiated, by the path of the draw
@@ -36,7 +37,7 @@ class Space(StrEnum):
 
 
 # what an Estimator copies: on a device it stays
-FIXED = frozenset({Space.DATA, Space.REFERENCE, Space.PROPOSAL, Space.COTANGENT})
+FIXED = frozenset({Space.DATA, Space.REFERENCE, Space.PROPOSAL, Space.COTANGENT, Space.DIRECTION})
 
 
 class Input(NamedTuple):

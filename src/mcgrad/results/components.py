@@ -1,4 +1,4 @@
-"""The components of a result, as they lie in one vector: the value, then the gradient, parameter by parameter.
+"""The components of a result, as they lie in one vector: value, gradient by parameter, then second derivatives.
 
 What computes a result (the engine) fills such vectors; what shows, stores or compares results reads names, slices and
 arrays of the parameters' shapes from here. The value is a number, an array, or a nested dict of arrays; then the
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad.noise import Shape
+from mcgrad.results.second import NOTHING, Second
 
 Part = tuple[str, slice, Shape]  # of a vector: a path, where it is, and the shape of the array
 
@@ -76,6 +77,8 @@ class Components:
         products of two of them, those with i <= j row by row.
     weighted : bool
         Whether the importance weight of a draw follows, at the end.
+    second : Second
+        Second derivatives, which follow the gradient.
     """
 
     shapes: Mapping[str, Shape]
@@ -83,6 +86,7 @@ class Components:
     contracted: bool = False
     covariance: bool = False
     weighted: bool = False
+    second: Second = NOTHING
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
@@ -109,6 +113,11 @@ class Components:
     @cached_property
     def gradient(self) -> slice:
         """Where the gradient is."""
+        return slice(self.values.stop, self._ends[len(self.shapes)])
+
+    @cached_property
+    def derivatives(self) -> slice:
+        """Where the gradient and the second derivatives are."""
         return slice(self.values.stop, self._ends[-1])
 
     @cached_property
@@ -124,14 +133,19 @@ class Components:
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where the gradient in each parameter is, by dotted path."""
-        return dict(zip(self.shapes, map(slice, self._ends, self._ends[1:]), strict=True))
+        """Where the gradient in each parameter is, by dotted path, and second derivatives, by name."""
+        return dict(zip(self._shapes, map(slice, self._ends, self._ends[1:]), strict=True))
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        """Shapes of all derivatives, of a number: of the gradient by path, then of second derivatives by name."""
+        return {**self.shapes, **self.second.shapes(self.shapes)}
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Ends of the value and of each parameter."""
+        """Ends of the value and of each derivative."""
         count = _size(self.differentiated)
-        return [*accumulate((count * math.prod(x) for x in self.shapes.values()), initial=_size(self.value))]
+        return [*accumulate((count * math.prod(x) for x in self._shapes.values()), initial=_size(self.value))]
 
     def __len__(self) -> int:
         return int(self.weight.stop)
@@ -153,9 +167,11 @@ class Components:
         if i >= self.products.start:
             return self._product(i - self.products.start)
         which = bisect_right(self._ends, i) - 1
-        path, shape = [*self.shapes.items()][which]
+        path, shape = [*self._shapes.items()][which]
         row, entry = divmod(i - self._ends[which], math.prod(shape))
         of = "" if self.contracted or self.of_number else str(_named(self.value, row))
+        if path not in self.shapes:
+            return Component(self.second.described(path, _indices(entry, shape), self.shapes, of))
         return Component(path, _indices(entry, shape), of, row)
 
     def __iter__(self) -> Iterator[Component]:
@@ -214,6 +230,15 @@ class Components:
         self._check_size(vector)
         return _taken(vector, self._parts)
 
+    def second_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return second derivatives by dotted path: of a parameter, of the other, and of an array of the value."""
+        self._check_size(vector)
+        blocks = {
+            name: _taken(vector, [*_parts(self.differentiated, self.slices[name].start, shape)])
+            for name, shape in self.second.shapes(self.shapes).items()
+        }
+        return self.second.by_path(blocks, self.shapes)
+
     def by_parameter(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradients of all numbers of the value in each parameter, by its path.
 
@@ -233,7 +258,7 @@ class Components:
         self._check_size(vector)
         count, lead = _size(self.differentiated), vector.shape[:-1]
         return {
-            path: vector[..., where].reshape((*lead, count, *self.shapes[path])) for path, where in self.slices.items()
+            path: vector[..., self.slices[path]].reshape((*lead, count, *shape)) for path, shape in self.shapes.items()
         }
 
     def _check_size(self, vector: NDArray[Any]) -> None:
@@ -278,7 +303,7 @@ class Components:
         found = np.zeros((*values.shape[:-1], len(self)), bool)
         chosen = values.any(axis=-1, keepdims=True) if self.contracted else values
         for path, where in self.slices.items():
-            found[..., where] = np.repeat(chosen, math.prod(self.shapes[path]), axis=-1)
+            found[..., where] = np.repeat(chosen, math.prod(self._shapes[path]), axis=-1)
         return found
 
 

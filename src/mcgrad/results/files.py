@@ -18,6 +18,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.batch_record import FORMAT as FORMAT_OF_BATCH
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.second import HVP
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
 from mcgrad.system.atomic import write, write_together
 
@@ -61,7 +62,8 @@ def save(estimate: Estimate | BatchEstimate, stem: Path) -> tuple[Path, Path]:
 
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
     every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to; where f returns a dict, the
-    names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With a covariance there is ``covariance``,
+    names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With second derivatives there are
+    ``hessian.PATH`` (``hessian.PATH.PATH`` of two parameters) or ``hvp.PATH`` and their errors, with a covariance there is ``covariance``,
     with a proposal ``effective_sample_size``; of a batch there are the numbers of its ``rows``. The JSON file comes
     last: where it is, both are.
 
@@ -147,6 +149,9 @@ def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _arrays(estimate: Estimate | BatchEstimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     several = {name: getattr(estimate, name) for name in ("value", "stderr", "grad", "grad_stderr")}
+    if second := estimate.components.second:
+        kind = HVP if second.kind == HVP else "hessian"
+        several |= {name: getattr(estimate, name) for name in (kind, f"{kind}_stderr")}
     if estimate.components.covariance:
         several["covariance"] = estimate.covariance
     if estimate.components.weighted:

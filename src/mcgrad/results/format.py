@@ -10,6 +10,7 @@ from mcgrad.results.columns import aligned
 from mcgrad.results.components import Components
 from mcgrad.results.interval import quantile, relative_error
 from mcgrad.results.pareto import INFINITE
+from mcgrad.results.second import Second
 from mcgrad.results.stopping import Stopping
 from mcgrad.system.kind import Kinds
 from mcgrad.system.printable import line
@@ -41,7 +42,7 @@ def _cells(
     mean: Float64Array, error: Float64Array, degrees: int, components: Components, looks: int
 ) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, estimate, standard error and interval of each component, but for the middle of many."""
-    size = components.gradient.stop
+    size = components.derivatives.stop
     reach = NORMAL_95 if degrees >= MANY and looks == 1 else float(quantile(0.95, degrees, looks))
     cut = size > MOST_LINES
     for i in [*range(EDGE), *range(size - EDGE, size)] if cut else range(size):
@@ -88,6 +89,15 @@ def origin(method: str | Mapping[str, str], choice: str, group: int, antithetic:
     if antithetic:
         groups = ", in antithetic pairs" + (f" of {group // 2} draws each" if group > 2 else "")
     return [line(f"gradient by {named}{groups}{f' ({choice})' if choice else ''}")]
+
+
+def second_lines(second: Second) -> list[str]:
+    """Say how second derivatives were estimated."""
+    if not second:
+        return []
+    how = second.method
+    said = how if isinstance(how, str) else "; ".join(f"{pair}: {way}" for pair, way in how.items())
+    return [line(f"second derivatives by {said}")]
 
 
 def kinds_lines(kinds: Kinds) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,16 +30,21 @@ class ConfidenceInterval:
         Lower and upper end for the expectation, in its shape.
     grad : nested dict of tuples
         Lower and upper end for each parameter's gradient, each shaped like the parameter.
+    second : nested dict of tuples
+        Those of second derivatives, as `Estimate.hessian` or `Estimate.hvp` nests; empty where there are none.
     """
 
     level: float
     value: Any
     grad: dict[str, Any]
+    second: dict[str, Any] = field(default_factory=dict)
 
 
-def interval(level: float, value: Mapping[str, Ends], grad: Mapping[str, Ends]) -> ConfidenceInterval:
+def interval(
+    level: float, value: Mapping[str, Ends], grad: Mapping[str, Ends], second: Mapping[str, Ends] = MappingProxyType({})
+) -> ConfidenceInterval:
     """Return the intervals whose ends are given by dotted path."""
-    return ConfidenceInterval(float(level), tree.unflatten(value), tree.unflatten(grad))
+    return ConfidenceInterval(float(level), tree.unflatten(value), tree.unflatten(grad), tree.unflatten(second))
 
 
 def ends(

@@ -17,6 +17,7 @@ from mcgrad.reals import MOST_AXES, MOST_DRAWS
 from mcgrad.results.components import Components
 from mcgrad.results.control import of_fields
 from mcgrad.results.ranges import Ranges
+from mcgrad.results.second import FULL, KINDS, NOTHING, Second
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import DIGEST, loads, verify_digest
 from mcgrad.system.kind import Kind, Kinds
@@ -25,10 +26,12 @@ FORMAT = "mcgrad.Estimate/1"
 PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "method", "choice", "group")  # as they are
 OF_ARRAYS: tuple[str, ...] = ("value_shapes", "contracted", "covariance", "weighted")  # only of several numbers
 OF_WEIGHTS = ("effective_sample_size", "pareto_k")  # only in results with a proposal
+SECOND = "second"  # only in results with second derivatives
+OF_SECOND = (SECOND, "hessian", "hessian_stderr", "hvp", "hvp_stderr")
 REPLICATES = "replicates"  # only in results over replicates of a point set, of whose means the moments are
 LATER = frozenset({
     "method", "choice", "group", "digest", "stopping", "antithetic", "control", "kinds", REPLICATES, *OF_ARRAYS,
-    *OF_WEIGHTS,
+    *OF_WEIGHTS, *OF_SECOND,
 })  # fmt: skip  # which the first results did not have
 NEEDED = frozenset(
     {"format", "value", "stderr", "grad", "grad_stderr", "ranges", "problem", "shapes", "moments", *PLAIN} - LATER
@@ -251,7 +254,8 @@ def of_components(components: Components) -> dict[str, Any]:
     if not components.of_number:
         found["value_shapes"] = {path: list(shape) for path, shape in components.value.items()}
     marks = {name: getattr(components, name) for name in MARKS}
-    return found | {name: True for name, mark in marks.items() if mark}
+    found |= {name: True for name, mark in marks.items() if mark}
+    return found | ({SECOND: components.second.to_fields()} if components.second else {})
 
 
 def components_of(fields: Mapping[str, Any]) -> Components:
@@ -260,7 +264,33 @@ def components_of(fields: Mapping[str, Any]) -> Components:
     if not of_array:
         raise ParameterError("value_shapes", "an empty object", "an object of lists by name")
     marks = {name: flag(name, fields.get(name, False)) for name in MARKS}
-    return Components(shapes_by_path("shapes", fields["shapes"]), of_array, **marks)
+    shapes = shapes_by_path("shapes", fields["shapes"])
+    second = second_of(fields[SECOND], shapes) if SECOND in fields else NOTHING
+    return Components(shapes, of_array, **marks, second=second)
+
+
+def second_of(given: Any, shapes: Mapping[str, Shape]) -> Second:
+    """Return which second derivatives fields describe, for the shapes of parameters."""
+    names = ("kind", "entries", "method")
+    if not isinstance(given, Mapping) or set(given) != set(names):
+        raise ParameterError(SECOND, shown(given), f"an object with {', '.join(names)}")
+    kind, entries, how = (given[name] for name in names)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ParameterError(f"{SECOND}.kind", shown(kind), " or ".join(map(repr, KINDS)))
+    many, found = 2 if kind == FULL else 1, []
+    for entry in entries if isinstance(entries, list) and entries else (entries,):
+        if not isinstance(entry, list) or len(entry) != many or not all(isinstance(x, str) for x in entry):
+            raise ParameterError(f"{SECOND}.entries", shown(entry), f"lists of {many} paths of parameters")
+        if not set(entry) <= shapes.keys():
+            raise ParameterError(f"{SECOND}.entries", shown(entry), f"paths among {', '.join(shapes)}")
+        found.append(tuple(entry))
+    if len({frozenset(entry) for entry in found}) < len(found):
+        raise ParameterError(f"{SECOND}.entries", shown(entries), "each pair of parameters once")
+    if isinstance(how, Mapping):
+        how = {word(f"{SECOND}.method", pair): word(f"{SECOND}.method.{pair}", way) for pair, way in how.items()}
+    else:
+        how = word(f"{SECOND}.method", how)
+    return Second(kind, tuple(found), how)
 
 
 def shapes_by_path(field: str, given: Any, unnamed: bool = False) -> dict[str, Shape]:

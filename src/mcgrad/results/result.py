@@ -189,6 +189,7 @@ class Result:
             "parameters": dict(self.components.shapes),
             "shapes of the value": dict(self.components.value),
             "kinds of gradients": self.components.contracted,
+            "second derivatives": self.components.second,
             "covariances": self.components.covariance,
             "weights": self.components.weighted,
             "methods": self.method,

@@ -1,13 +1,17 @@
-"""The lines of the user's code on which comparisons, floors and signs were traced: warnings of jumps name them."""
+"""The lines of the user's code on which comparisons, floors and signs were traced, and maxima and the like.
+
+Warnings of jumps name the former, refusals of second derivatives both.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
+from typing import Any
 
 import mcgrad.errors
 from mcgrad.ir.program import Var
@@ -16,7 +20,9 @@ from mcgrad.trace.frames import Line as Line, owner, replayed
 ROOT = os.path.dirname(mcgrad.errors.__file__)
 RUN_THROUGH = ("trace", "ir", "inputs", "torch", "paths", "sde")  # by f
 FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in RUN_THROUGH)
-JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept
+JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept,
+KINKED = ("maximum", "minimum", "max", "min", "absolute")  # and those whose derivatives jump
+NOTED = frozenset({*JUMPING, *KINKED})
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 
 
@@ -31,27 +37,46 @@ def noted_in(table: dict[Var, Line]) -> Iterator[None]:
 
 
 def noted(result: Var, arguments: Sequence[Var]) -> Var:
-    """Note the line that runs now for those equations between arguments and result that jump; return the result."""
+    """Note the line that runs now for equations between arguments and result that jump or bend; return the result."""
+    if _table.get() is not None:
+        _note([result], arguments, NOTED)
+    return result
+
+
+def noted_kinks(results: Any, arguments: Any) -> None:
+    """Note the line that runs now for equations between Vars in nested arguments and results that bend."""
+    if _table.get() is not None:
+        _note(_vars(results), _vars(arguments), KINKED)
+
+
+def _note(results: Iterable[Var], arguments: Iterable[Var], ops: Collection[str]) -> None:
     table = _table.get()
-    if table is None:
-        return result
-    known, stack = set(arguments), [result]
+    assert table is not None
+    known, stack = set(arguments), list(results)
     while stack:
         var = stack.pop()
         if var in known:
             continue
         known.add(var)
         stack += var.args
-        if var.op in JUMPING and var not in table and (line := _user_line()) is not None:
+        if var.op in ops and var not in table and (line := _user_line()) is not None:
             table[var] = line
-    return result
+
+
+def _vars(given: Any) -> Iterator[Var]:
+    """Yield the Vars in nested tuples, lists and dicts."""
+    if isinstance(given, Var):
+        yield given
+    elif isinstance(given, tuple | list | dict):
+        for part in given.values() if isinstance(given, dict) else given:
+            yield from _vars(part)
 
 
 def same_lines(made: Mapping[Var, Var]) -> None:
     """Note for Vars the lines of those that they were made of."""
     table = _table.get()
     if table is not None:
-        table.update({now: table[old] for old, now in made.items() if old in table and now.op in JUMPING})
+        table.update({now: table[old] for old, now in made.items() if old in table and now.op in NOTED})
 
 
 def _user_line() -> Line | None:

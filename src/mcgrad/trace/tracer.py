@@ -19,7 +19,7 @@ from mcgrad.trace.assignment import assigned, read
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
-from mcgrad.trace.lines import noted
+from mcgrad.trace.lines import noted, noted_kinks
 from mcgrad.trace.lookup import gather
 from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, index_remedy, operand
@@ -229,7 +229,10 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         if name in STATIC and holds_tracer(value) and not (name == "indices" and is_index(value)):
             traced = index_remedy(unwrap(value)) if name == "indices" else None
             raise refusal(f"{shown} with a traced value for {name}=", traced or "it must be known while tracing")
-    return wrap(builder(*unwrap(args), **{name: unwrap(value) for name, value in given.items()}))
+    positional, by_name = unwrap(args), {name: unwrap(value) for name, value in given.items()}
+    result = builder(*positional, **by_name)
+    noted_kinks(result, [positional, by_name])
+    return wrap(result)
 
 
 def _only_defaults(shown: str, kwargs: dict[str, Any]) -> None:
