@@ -17,6 +17,7 @@ PAGES = {
     "mlmc": 5,
     "paths": 2,
     "sde": 5,
+    "second-derivatives": 5,
     "sobol": 5,
     "until": 2,
     "variance": 3,

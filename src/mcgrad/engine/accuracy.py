@@ -16,7 +16,7 @@ from mcgrad import tree
 from mcgrad.moments import Float64Array
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
-from mcgrad.results.stopping import GRAD, VALUE, StoppingRule
+from mcgrad.results.stopping import GRAD, SECOND, VALUE, StoppingRule
 
 Ends: TypeAlias = tuple[Any, Any]
 
@@ -101,12 +101,16 @@ def _parts(
         found = found.to_host()
     intervals = found.confidence_interval(rule.level)
     values, gradients = (tree.flatten(x) for x in (intervals.value, intervals.grad))
+    second = tree.flatten(intervals.second) if isinstance(found, Estimate) else {}
     order = of_rows.order if of_rows else tuple(found.components.shapes)
     once = 1 if of_rows is None or of_rows.size else 0  # of what is summed: sums over no rows are exact
     for part in rule.parts:
         if part == VALUE:
             rows = of_rows.size if of_rows and of_rows.reduce not in ("sum", "mean") else once
             yield VALUE, *_joined([*values.values()], rows), varies[""]
+            continue
+        if part in SECOND:
+            yield part, *_joined([*second.values()], once), any(varies[name] for name in found.components.second.names)
             continue
         names = order if part == GRAD else tree.select(order, [part], "of")
         own = [name for name in names if of_rows and name in found.components.shapes]

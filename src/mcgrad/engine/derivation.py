@@ -35,8 +35,8 @@ from mcgrad.inputs.sampler import PLAIN, Sampler
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Space, named, of_space
 from mcgrad.results.components import Components
-from mcgrad.results.second import NOTHING, Second
 from mcgrad.results.pairs import pairs
+from mcgrad.results.second import NOTHING, Second
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ class Derivation:
         inputs = Inputs(q, params, data, known, dtype, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
         shapes = {path: problem.params[path].shape for path in wrt}
-        further = second.second(options.hessian, direction, wrt, shapes)
+        further = second.second(second.hessian(options.hessian), direction, wrt, shapes)
         problem.along(direction)
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)

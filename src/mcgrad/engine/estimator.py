@@ -62,7 +62,7 @@ class Estimator(Stops):
         or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them. See docs/second-derivatives.md.
     hvp : nested dict of str to float or array, optional
         A vector in the space of the parameters: `Estimate.hvp` is the product of the Hessian with it, at the cost of
-        about two gradients. Parameters that it does not name have zeros. It may change from call to call.
+        about two gradients. Parameters that it does not name have zeros. Its numbers may change from call to call.
     hessian_method : {None, "pathwise", "score", "difference"}
         What gradients are differentiated by. None chooses, by pair of parameters, what serves: the pathwise derivative
         where the gradient is continuous, else score functions, else differences. `Estimate.hessian_method` says which.
@@ -336,7 +336,8 @@ class Estimator(Stops):
         cotangent : optional
             New weights of what f returns, for this call, where the Estimator has some.
         hvp : nested dict, optional
-            A new vector that the Hessian is multiplied with, for this call, where the Estimator has one.
+            A new vector that the Hessian is multiplied with, for this call, where the Estimator has one: in the
+            parameters that that names.
         first_replicate : int
             Of a point set, the number of the first replicate: estimates over the same points of disjoint replicates
             merge, as do those over other points of the same ones.
@@ -363,14 +364,15 @@ class Estimator(Stops):
         ExecutorError
             The executor is gone, or cannot do tasks.
         """
+        options = {"cotangent": cotangent, "hvp": hvp, "first_replicate": first_replicate}
         if executor is not None and not isinstance(executor, Remote):
             with self._remote(executor, require_same) as remote:
-                given = {"progress": progress, "out": out, "cotangent": cotangent, "hvp": hvp, "first_replicate": first_replicate}
+                given = {**options, "progress": progress, "out": out}
                 return self(n, seed, first=first, rows=rows, stream=stream, executor=remote, **given, **changes)
         call = self._call(n, seed, first, rows, first_replicate, executor)
         if stream is not None:
             with stream_context(stream):
-                given = {"progress": progress, "out": out, "cotangent": cotangent, "hvp": hvp, "first_replicate": first_replicate}
+                given = {**options, "progress": progress, "out": out}
                 return self(n, seed, first=first, rows=rows, executor=executor, **given, **changes)
         if self._runner.rows:
             return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)

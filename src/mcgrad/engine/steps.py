@@ -80,7 +80,9 @@ class Steps:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields with all Programs, and without the traced problem that they are made of."""
-        kept = {name: x for name, x in vars(self).items() if name not in ("_problem", "_root", "_last", "_search", "tile")}
+        kept = {
+            name: x for name, x in vars(self).items() if name not in ("_problem", "_root", "_last", "_search", "tile")
+        }
         return {**kept, "_quotients": self._quotients, "_last": (b"", {})}
 
     @cached_property
@@ -134,10 +136,7 @@ class Steps:
 def _probes(problem: Problem, path: str, root: Var) -> list[Var]:
     """Return the probes of a parameter: random Vars that depend on it, such as what a root compares."""
     param = problem.params[path]
-    if path in problem.own:
-        found = list(tree.flatten(problem.z).values())
-    else:
-        found = flat_arguments(root, param) or [root]
+    found = list(tree.flatten(problem.z).values()) if path in problem.own else flat_arguments(root, param) or [root]
     return [var for var in found if var.by_draw and any(source is param for source in toposort([var]))]
 
 

@@ -18,7 +18,8 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.sampler import MOST_POINTS
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
-from mcgrad.results.stopping import FIRST, GRAD, GROUPS, VALUE, StoppingRule
+from mcgrad.results.second import HVP
+from mcgrad.results.stopping import FIRST, GRAD, GROUPS, SECOND, VALUE, StoppingRule
 from mcgrad.tasks.remote import Remote
 
 
@@ -55,7 +56,8 @@ class Stops(Runs):
         of : {"grad", "value", "all"} or iterable of str
             The parts: all components of the gradient together, all numbers of the value, each of the two, or the
             gradients in some parameters, each by itself (``["loc", "scale"]``, or ``"a"`` for all inside a; with
-            "value" or "grad" among the names, that too). In a batch each row is a part, and so are sums over rows.
+            "value", "grad", "hessian" or "hvp" among the names, that too). In a batch each row is a part, and so are
+            sums over rows.
         norm : {"max", "l2"}
             Of a part: the largest of absolute values, or the root of the sum of their squares.
         confidence : float
@@ -191,6 +193,11 @@ class Stops(Runs):
         """Refuse a part of the gradient that there is not, or that has no errors."""
         if not self.wrt:
             raise ParameterError("of", shown(part), "'value', as there is no gradient")
+        if part in SECOND:
+            second = self.derived.components.second
+            if not second or (second.kind == HVP) != (part == HVP):
+                raise ParameterError("of", shown(part), f"an Estimator with {part}=, or other parts")
+            return
         try:
             paths = self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
         except ParameterError as error:

@@ -54,9 +54,9 @@ def _place(var: Var, root: Var, lines: Mapping[Var, Line]) -> str:
     """Name the line where an equation was made, or the maximum or the like of whose derivative it is."""
     line = lines.get(var)
     if line is None:
-        read = set(var.args)
-        kinked = [each for each in with_bodies(toposort([root])) if each.op in KINKED and not read.isdisjoint(each.args)]
-        line = next((lines[each] for each in [*kinked, *lines] if each in lines and not read.isdisjoint(each.args)), None)
+        bending = [x for x in with_bodies(toposort([root])) if x.op in KINKED]
+        same = (x for x in [*bending, *lines] if x in lines and not set(var.args).isdisjoint(x.args))
+        line = next((lines[x] for x in same), None)
     if line is None:
         return "at a comparison, floor or sign"
     file, number = line

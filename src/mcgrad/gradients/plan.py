@@ -149,7 +149,7 @@ class Plan:
         return list(dict.fromkeys([*found, *(self.second.moved() if self.second else [])]))
 
     def moving(self, problem: Problem) -> list[Var]:
-        """Return what there are differences of: the value, and gradients of which second derivatives are differences."""
+        """Return what there are differences of, where that is more than the value."""
         found = self.second.moving(problem) if self.second else []
         return [problem.value, *found] if found else []
 

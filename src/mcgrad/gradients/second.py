@@ -100,7 +100,9 @@ class Derivatives:
                 self._check_scores([a])
             gradient = self.gradient(way.first, a, baseline=False)
             if way.then == DIFFERENCE.name:
-                return "" if way.first != DIFFERENCE.name else "a difference of differences is next to nothing but noise"
+                return (
+                    "" if way.first != DIFFERENCE.name else "a difference of differences is next to nothing but noise"
+                )
             return self._refusal_along(way.first, gradient, a, b)
         except ParameterError as error:
             return f"{error.parameter} is {error.given}"

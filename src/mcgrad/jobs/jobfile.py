@@ -38,6 +38,8 @@ KEYS = (
     "data",
     "wrt",
     "cotangent",
+    "hessian",
+    "hessian_method",
     "covariance",
     "n",
     "until",
@@ -66,7 +68,7 @@ KEYS = (
 )
 PLAIN = (  # options as they are
     *("baseline", "k", "backend", "nonfinite", "covariance", "reduce", "common_noise"),
-    *("antithetic", "coefficients", "sampler", "replicates", "scramble"),
+    *("hessian", "hessian_method", "antithetic", "coefficients", "sampler", "replicates", "scramble"),
 )
 COMPARED = 20_000
 LONGEST = 200  # bytes of a result's name; file systems allow 255, with the prefix and the ending

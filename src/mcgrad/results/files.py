@@ -63,9 +63,9 @@ def save(estimate: Estimate | BatchEstimate, stem: Path) -> tuple[Path, Path]:
     The NPZ file holds ``value``, ``stderr``, ``n``, ``nonfinite``, ``seed``, ``grad.PATH`` and ``grad_stderr.PATH`` for
     every parameter, and the ``format`` and ``digest`` of the JSON file that it belongs to; where f returns a dict, the
     names of its arrays follow, as in ``value.NAME`` and ``grad.PATH.NAME``. With second derivatives there are
-    ``hessian.PATH`` (``hessian.PATH.PATH`` of two parameters) or ``hvp.PATH`` and their errors, with a covariance there is ``covariance``,
-    with a proposal ``effective_sample_size``; of a batch there are the numbers of its ``rows``. The JSON file comes
-    last: where it is, both are.
+    ``hessian.PATH`` (of two parameters ``hessian.PATH.PATH``) or ``hvp.PATH``, and their errors; with a covariance
+    ``covariance``; with a proposal ``effective_sample_size``; of a batch the numbers of its ``rows``. The JSON file
+    comes last: where it is, both are.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ LOOKS = 2  # among which the probability of a miss is divided: see `StoppingRule
 FIRST, GROUPS = 4096, 1024  # draws of the first look, and the least groups of draws
 MOST = 1 << 30  # draws of a run that says nothing of them
 VALUE, GRAD, ALL = "value", "grad", "all"
+SECOND = ("hessian", "hvp")  # second derivatives
 NORMS = ("max", "l2")
 REACHED, DRAWS, SECONDS, NONFINITE = "reached", "max_draws", "max_seconds", "nonfinite"
 REASONS = (REACHED, DRAWS, SECONDS, NONFINITE)
