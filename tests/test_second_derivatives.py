@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.stats import norm
 
 import mcgrad as mg
 from mcgrad import tree
+from mcgrad.cli import main
 from mcgrad.results.files import is_whole, save
 
 SPOT, VOL, STRIKE = 100.0, 0.2, 105.0
@@ -315,6 +317,25 @@ def test_a_run_stops_at_a_tolerance_of_second_derivatives(estimator):
     assert est.stopping.reached
     with pytest.raises(mg.ParameterError, match=r"^of: given 'hvp'"):
         estimator.until(of="hvp")
+
+
+def test_an_executor_has_the_bits_of_threads():
+    estimator = mg.Estimator(np.abs, mg.Normal(0.3, 1.2), hessian="full", backend="numpy")
+    with ThreadPoolExecutor(2) as pool:
+        assert estimator(300_000, executor=pool).to_dict()["moments"] == estimator(300_000).to_dict()["moments"]
+
+
+def test_a_job_has_second_derivatives(tmp_path, capsys):
+    (tmp_path / "model.py").write_text("import numpy as np\nf = lambda z, *, a: np.abs(a * z)\n")
+    (tmp_path / "job.toml").write_text(
+        'integrand = "model.py:f"\nparams = { a = 0.7 }\nhessian = [["a", "loc"], "a"]\nn = 20_000\nbackend = "numpy"\n'
+        'distribution = { family = "Normal", loc = 0.3, scale = 1.2 }\nout = "results/kink"\n'
+    )
+    assert main(["run", str(tmp_path / "job.toml")]) == 0
+    est = mg.Estimate.from_json((tmp_path / "results/kink.json").read_bytes())
+    assert "d2 / d loc d a" in capsys.readouterr().out
+    exact = 2 * norm.cdf(0.3 / 1.2) - 1  # of |z|: a moves it, and so does loc
+    assert abs(est.hessian["a"]["loc"] - exact) < 4.5 * est.hessian_stderr["a"]["loc"]
 
 
 @pytest.mark.parametrize(

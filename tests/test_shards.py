@@ -49,6 +49,10 @@ CASES = {
     "pilot": lambda: (mg.Estimator(wave, mg.Normal(LOC, 0.7), method="score+mean", backend="numpy"), 200_000),
     "controls": lambda: (mg.Estimator(wave, mg.Normal(LOC, 0.7), control="linear", backend="numpy"), 200_000),
     "antithetic": lambda: (mg.Estimator(wave, mg.Normal(LOC, 0.7), antithetic=True, backend="numpy"), 200_000),
+    "second derivatives": lambda: (
+        mg.Estimator(np.abs, mg.Normal(0.3, 0.7), hessian="full", backend="numpy"),
+        200_000,
+    ),
     "covariance": lambda: (
         mg.Estimator(lambda z: z * z, mg.Normal(LOC, 0.7), covariance=True, backend="numpy"),
         200_000,

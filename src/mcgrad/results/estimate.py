@@ -17,7 +17,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from mcgrad import tree
 from mcgrad.arrays import to_device
-from mcgrad.errors import ParameterError
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results import record
 from mcgrad.results.components import Components
@@ -40,8 +39,8 @@ from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.replicates import ReplicateMeans, means_of_fields
-from mcgrad.results.result import Result, nested
-from mcgrad.results.second import HVP
+from mcgrad.results.result import Result
+from mcgrad.results.second_estimates import SecondEstimates
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
 from mcgrad.results.weights import of_weights
@@ -50,7 +49,7 @@ from mcgrad.system.printable import line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate(Result):
+class Estimate(SecondEstimates, Result):
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
     Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, float64 arrays for the rest;
@@ -166,57 +165,6 @@ class Estimate(Result):
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
         return super().grad_stderr if not self.device else dict(tree.unflatten(self._grad_stderr))
-
-    @property
-    def hessian(self) -> dict[str, Any]:
-        """Estimate of second derivatives.
-
-        With ``hessian="diag"`` shaped like `grad`: those of each component with itself. Else blocks,
-        ``est.hessian["a"]["b"]`` of shape (*shape of a, *shape of b), in either order of the two: a float for scalars.
-        Where f returns an array its axes come first; where it returns a dict, names of its arrays follow.
-
-        Raises
-        ------
-        ParameterError
-            The estimate was made without ``hessian=``.
-        """
-        return dict(nested(self._second("hessian", self.finished.estimate)))
-
-    @property
-    def hessian_stderr(self) -> dict[str, Any]:
-        """Standard errors of `hessian`, number by number."""
-        return dict(nested(self._second("hessian", self.finished.stderr)))
-
-    @property
-    def hvp(self) -> dict[str, Any]:
-        """Estimate of the product of the Hessian with the vector given as ``hvp=``, shaped like `grad`.
-
-        Raises
-        ------
-        ParameterError
-            The estimate was made without ``hvp=``.
-        """
-        return dict(nested(self._second("hvp", self.finished.estimate)))
-
-    @property
-    def hvp_stderr(self) -> dict[str, Any]:
-        """Standard errors of `hvp`, number by number."""
-        return dict(nested(self._second("hvp", self.finished.stderr)))
-
-    @property
-    def hessian_method(self) -> str | dict[str, str]:
-        """How second derivatives were estimated: "pathwise twice", "score, then pathwise", ...; by pair if they differ.
-
-        "score, then pathwise" is the score-function gradient in one parameter, differentiated in the other.
-        """
-        return self.components.second.method
-
-    def _second(self, name: str, vector: Float64Array) -> dict[str, Any]:
-        """Return second derivatives by dotted path."""
-        second = self.components.second
-        if not second or (second.kind == HVP) != (name == HVP):
-            raise ParameterError(name, f"an estimate that was made without {name}=", f"mg.estimate(..., {name}=...)")
-        return self.components.second_in(vector)
 
     @cached_property
     def finished(self) -> Moments:
@@ -418,12 +366,6 @@ class Estimate(Result):
             "moments": record.of_moments(self.moments),
             **({record.REPLICATES: self.replicates.to_dict()} if self.replicates else {}),
         }
-
-    def _second_fields(self) -> dict[str, Any]:
-        """Return second derivatives for other readers, where there are any."""
-        second = self.components.second
-        names = () if not second else ("hvp", "hvp_stderr") if second.kind == HVP else ("hessian", "hessian_stderr")
-        return {name: tree.map(listed, getattr(self, name)) for name in names}
 
     @staticmethod
     def _arguments(given: Mapping[str, Any]) -> dict[str, Any]:
