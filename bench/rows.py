@@ -145,7 +145,7 @@ class Comparison(NamedTuple):
     """What is measured of each peer: a function of threads gives its calls, some of which may be faster than others."""
 
     title: str
-    draws: int  # of all rows
+    draws: int  # of all rows, or what else is counted
     paths: tuple[str, ...]
     peers: dict[str, Callable]
 
@@ -198,7 +198,7 @@ def seconds(call, seed=0):
     return time.perf_counter() - start
 
 
-def measure(comparison, threads, limit):
+def measure(comparison, threads, limit, unit="rows x draws"):
     """Return the times of each peer, from rounds that take turns, and print the best."""
     calls = ready(comparison, threads)
     times = {name: [] for name in calls}
@@ -209,35 +209,36 @@ def measure(comparison, threads, limit):
         rounds += 1
     for name, taken in times.items():
         rate, ratio = comparison.draws / min(taken), min(taken) / min(times["mcgrad"])
-        print(f"  {name:14}{rate:14,.0f} rows x draws a second   (mcgrad: {ratio:.2f} times)", flush=True)
+        print(f"  {name:14}{rate:14,.0f} {unit} a second   (mcgrad: {ratio:.2f} times)", flush=True)
     return times
 
 
-def table(found):
+def table(found, cases, unit):
     """Markdown: the best rate of each peer, and by how much mcgrad is faster."""
     names = list(dict.fromkeys(name for times in found.values() for name in times))
-    lines = [f"| rows x draws a second | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    lines = [f"| {unit} a second | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for title, times in found.items():
-        cells = [f"{CASES[title].draws / min(times[name]):.3g}" if name in times else "-" for name in names]
+        cells = [f"{cases[title].draws / min(times[name]):.3g}" if name in times else "-" for name in names]
         ratios = [f" ({min(times[name]) / min(times['mcgrad']):.2f})" if name in times else "" for name in names]
         row = " | ".join(cell + ratio for cell, ratio in zip(cells, ratios, strict=True))
-        lines.append(f"| {title}: {CASES[title].title} | {row} |")
+        lines.append(f"| {title}: {cases[title].title} | {row} |")
     return "\n".join(lines)
 
 
-def save(found, threads):
+def save(found, threads, cases, name, unit):
     """Write the table and the times."""
     today = datetime.date.today().isoformat()
     head = f"{device()}; {threads} threads; float32; {today}"
-    text = f"{head}\n\nIn brackets: by how much mcgrad, with all standard errors, is faster.\n\n{table(found)}\n"
-    (RESULTS / f"rows-{today}.md").write_text(text)
+    note = "In brackets: by how much mcgrad, with all standard errors, is faster."
+    text = f"{head}\n\n{note}\n\n{table(found, cases, unit)}\n"
+    (RESULTS / f"{name}-{today}.md").write_text(text)
     best = {
         title: {
             name: {"best_s": min(x), "median_s": float(np.median(x)), "rounds": len(x)} for name, x in times.items()
         }
         for title, times in found.items()
     }
-    (RESULTS / f"rows-{today}.json").write_text(json.dumps({"head": head, "seconds": best}, indent=1) + "\n")
+    (RESULTS / f"{name}-{today}.json").write_text(json.dumps({"head": head, "seconds": best}, indent=1) + "\n")
 
 
 def main():
@@ -254,7 +255,7 @@ def main():
         print(f"{title}: {CASES[title].title}, {given.threads} threads", flush=True)
         found[title] = measure(CASES[title], given.threads, given.seconds)
     if given.save:
-        save(found, given.threads)
+        save(found, given.threads, CASES, "rows", "rows x draws")
 
 
 if __name__ == "__main__":
