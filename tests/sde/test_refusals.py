@@ -42,6 +42,8 @@ def euler(**changes):
         ({"correlation": 1.2}, "correlation: given a matrix with an eigenvalue of -0.2"),
         ({"correlation": 0.5, "z": Z[:, 0]}, r"correlation: given a matrix for z of shape \(2,\)"),
         ({"correlation": 0.5, "scale_tril": np.eye(2)}, "scale_tril: given both"),
+        ({"substeps": 0}, "substeps: given 0; accepted: a whole number at least 1"),
+        ({"substeps": 3}, r"z: given shape \(2, 2\); accepted: \(6, ...\), an element for each of the 6 steps"),
         ({"construction": "halves"}, "construction: given 'halves'"),
         ({"reduce": "sum"}, "reduce: given 'sum'; accepted: 'path', 'last'"),
         ({"reduce": {"a": "last", "b": None}}, "reduce: given"),

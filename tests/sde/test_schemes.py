@@ -1,5 +1,7 @@
 """Schemes step by step: against loops by hand, their orders against exact paths, and gradients of each draw."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,7 @@ from mcgrad.codegen.cpu import chunk
 T = 6
 TIMES = np.array([0.0, 0.1, 0.25, 0.3, 0.7, 0.9, 1.2])
 STEPS = np.diff(TIMES)
-RNG = np.random.default_rng(3)
-Z = RNG.standard_normal((T, 2))
+Z = np.random.default_rng(3).standard_normal((T, 2))
 X0 = np.array([1.0, 2.0])
 CORRELATION = np.array([[1.0, -0.6], [-0.6, 1.0]])
 
@@ -91,7 +92,7 @@ def test_correlation_is_that_of_the_motions(name):
 
 def test_a_nested_state_is_its_numbers():
     """A dict with a number and an array, driven by one array of noise, by nested noise, and as one array."""
-    z = RNG.standard_normal((T, 3))
+    z = np.random.default_rng(4).standard_normal((T, 3))
     x0 = {"b": np.array([1.0, 2.0]), "a": 0.5}
 
     def nested(t, x):
@@ -124,7 +125,8 @@ def test_reductions_are_those_of_the_path():
 
 
 def test_data_and_jumps_of_each_step():
-    jumps, data = RNG.standard_normal((T, 2)), RNG.standard_normal(T)
+    rng = np.random.default_rng(5)
+    jumps, data = rng.standard_normal((T, 2)), rng.standard_normal(T)
     arguments = (lambda t, x, k: k * x, lambda t, x, k: 0.1 * k, X0, TIMES, Z)
     for scheme in (mg.sde.euler, mg.sde.milstein):
         found = scheme(*arguments, xs=data, jumps=jumps, jump=lambda t, x, k: t + x * k)
@@ -132,6 +134,46 @@ def test_data_and_jumps_of_each_step():
         for t, dt, k, j, z, at in zip(TIMES, STEPS, data, jumps, Z, found[1:], strict=False):
             x = x + (t + x * k) * j + k * x * dt + 0.1 * k * np.sqrt(dt) * z
             np.testing.assert_allclose(at, x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scheme", [mg.sde.euler, mg.sde.milstein])
+def test_steps_between_the_times(scheme):
+    """Six times with four steps between two: names are of the times, the integral and barriers of all steps."""
+    fine = np.concatenate([np.linspace(a, b, 4, endpoint=False) for a, b in itertools.pairwise(TIMES)])
+    rng = np.random.default_rng(11)
+    z, data = rng.standard_normal((24, 2)), rng.standard_normal(24)
+    rules = {"survival": mg.sde.Survival(upper=4.0), "integral": "integral", "path": "path"}
+    names = {"mean": "mean", "max": "max", "last": "last"}
+    for construction in ("sequential", "bridge"):
+        arguments = {"xs": data, "construction": construction, "jumps": 0.01 * z}
+        functions = lambda t, x, k: drift(t, x) + 0.1 * k, lambda t, x, k: diffusion(t, x)
+        found = scheme(*functions, X0, TIMES, z, substeps=4, reduce=rules | names, **arguments)
+        every = scheme(*functions, X0, [*fine, TIMES[-1]], z, reduce=rules, **arguments)
+        np.testing.assert_allclose(found["path"], every["path"][::4], rtol=1e-12)
+        for name in ("survival", "integral"):
+            np.testing.assert_allclose(found[name], every[name], rtol=1e-12)
+            assert (found[name] > 0).all()
+        np.testing.assert_allclose(found["mean"], found["path"][1:].mean(0), rtol=1e-12)
+        np.testing.assert_allclose(found["max"], found["path"].max(0), rtol=1e-12)
+        np.testing.assert_allclose(found["last"], found["path"][-1], rtol=1e-12)
+
+
+def test_steps_between_traced_times():
+    def f(z, *, vol, maturity):
+        mean, top = mg.sde.euler(lambda t, x: 0.1 * t * x, lambda t, x: vol * x, 1.0, maturity * TIMES, z, substeps=3,
+                                 reduce=("mean", "max"))  # fmt: skip
+        return mean * top
+
+    z, model = np.random.default_rng(6).standard_normal(18), {"vol": 0.3, "maturity": 1.1}
+    options = {"wrt": list(model), "dtype": "float64"}
+    est = mg.estimate(f, mg.Normal(z, 1e-12), 2, params=model, backend="numpy", **options)
+    np.testing.assert_allclose(est.value, f(z, **model), rtol=1e-9)
+    for name in model:
+        up, down = (f(z, **model | {name: model[name] + h}) for h in (1e-6, -1e-6))
+        np.testing.assert_allclose(est.grad[name], (up - down) / 2e-6, rtol=1e-6)
+    q, options = mg.Normal(np.zeros(18), 1.0), {"params": model, "wrt": "vol", "dtype": "float64"}
+    ours, reference = (mg.estimate(f, q, 300, backend=name, **options) for name in ("cpu", "numpy"))
+    np.testing.assert_allclose(ours.grad["vol"], reference.grad["vol"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("construction", ["bridge", "pca"])

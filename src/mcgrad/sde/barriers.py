@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mcgrad.errors import ParameterError, shown
-from mcgrad.sde.reductions import Coordinates, Step, part_of
+from mcgrad.sde.reductions import Step, part_of
 from mcgrad.sde.state import shape_of
 
 SHIFT = 0.5825971579390106  # -zeta(1/2) / sqrt(2 pi)
@@ -75,6 +75,11 @@ class Survival:
         if self.correction not in CORRECTIONS:
             raise ParameterError("correction", shown(self.correction), '"bridge", "shift" or None')
 
+    @property
+    def each_step(self) -> bool:
+        """Whether it looks at every step."""
+        return True
+
     def arrays(self) -> Any:
         """Return None."""
         return None
@@ -96,7 +101,7 @@ class Survival:
         inside = self._inside(before, step, shift) & self._inside(after, step, shift)
         return np.where(inside, carry, 0.0)
 
-    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
+    def end(self, carry: Any, last: Step) -> Any:
         """Return the probability."""
         return carry
 
@@ -153,6 +158,11 @@ class Maximum:
     uniforms: Any
     of: Any = None
 
+    @property
+    def each_step(self) -> bool:
+        """Whether it looks at every step."""
+        return True
+
     def arrays(self) -> Any:
         """Return the uniforms."""
         return self.uniforms
@@ -165,9 +175,9 @@ class Maximum:
         """Return the maximum up to the end of a step."""
         return np.maximum(carry, self._extremum(step, extra, 1.0))
 
-    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
-        """Return the maximum of the state."""
-        return coordinates.outward(carry, lambda value: part_of(value, self.of)(value))
+    def end(self, carry: Any, last: Step) -> Any:
+        """Return the extremum of the state."""
+        return last.coordinates.outward(carry, lambda value: part_of(value, self.of)(value))
 
     def _extremum(self, step: Step, uniform: Any, sign: float) -> Any:
         part = part_of(step.after, self.of)

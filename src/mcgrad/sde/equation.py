@@ -87,15 +87,17 @@ def equation_of(
     x0: Any,
     times: Any,
     z: Any,
+    *,
     xs: Any,
     correlation: Any,
     scale_tril: Any,
     construction: Construction,
+    substeps: int,
     jumps: Any = None,
     jump: Function | None = None,
 ) -> Equation:
     """Check the arguments of a scheme."""
-    steps, x = grid(times), start(x0)
+    steps, x = grid(times, substeps), start(x0)
     driving = motion(z, x, steps, construction, correlation, scale_tril)
     data = by_step("xs", xs, steps)
     return Equation(drift, diffusion, x, steps, driving, data, jumping.checked(jumps, x, steps), jump)

@@ -32,6 +32,7 @@ def gbm(
     correlation: Any = None,
     scale_tril: Any = None,
     construction: Construction = "sequential",
+    substeps: int = 1,
     jumps: Any = None,
     observe: Callable[[Any, Any], Any] | None = None,
     reduce: Any = "path",
@@ -42,7 +43,7 @@ def gbm(
     ----------
     x0 : array
         The state at ``times[0]``.
-    times, z, correlation, scale_tril, construction, observe
+    times, z, correlation, scale_tril, construction, substeps, observe
         As for `euler`: one motion for all numbers of x0, one for each, or general noise.
     drift : array, or callable
         Of a shape that broadcasts to x0's. A function of t is taken at the beginning of each step, and constant in it.
@@ -77,7 +78,7 @@ def gbm(
     >>> bool(np.isclose(x, 100 * np.exp(0.05 - 0.02 + 0.2 * np.sqrt(0.5) * (0.2 - 1.0))))
     True
     """
-    steps, x = grid(times), one_array(x0)
+    steps, x = grid(times, substeps), one_array(x0)
     driving = motion(z, x, steps, construction, correlation, scale_tril)
     found = jumping.checked(jumps, x, steps)
 
@@ -108,6 +109,7 @@ def ou(
     correlation: Any = None,
     scale_tril: Any = None,
     construction: Construction = "sequential",
+    substeps: int = 1,
     jumps: Any = None,
     observe: Callable[[Any, Any], Any] | None = None,
     reduce: Any = "path",
@@ -118,7 +120,7 @@ def ou(
     ----------
     x0 : array
         The state at ``times[0]``.
-    times, z, construction, observe
+    times, z, construction, substeps, observe
         As for `euler`: one motion for all numbers of x0, or one for each.
     rate, mean, volatility : array, or callable
         Of shapes that broadcast to x0's. A function of t is taken at the beginning of each step, and constant in it.
@@ -152,7 +154,7 @@ def ou(
     >>> bool(np.isclose(x, 0.2 + 0.8 * np.exp(-1.4) + 0.3 * np.sqrt((1 - np.exp(-2.8)) / 1.4) * 0.5))
     True
     """
-    steps, x = grid(times), one_array(x0)
+    steps, x = grid(times, substeps), one_array(x0)
     driving = motion(z, x, steps, construction)
     factor = factor_of(driving.noise, correlation, scale_tril)
     covariance = None if factor is None else factor @ factor.T

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.errors import ParameterError
-from mcgrad.reals import real_array
+from mcgrad.reals import count, real_array
 from mcgrad.trace.tracer import Tracer, holds_tracer
 
 EQUAL = 1e-9  # relative: steps that differ by less, as those of np.linspace do, are equal
@@ -26,15 +26,23 @@ class Grid:
         The first is that of x0; traced, or numbers.
     dt : float, or array of shape (steps,)
         One number where all steps are equal.
+    substeps : int
+        How many steps there are between two of the user's times.
     """
 
     times: Any
     dt: Any
+    substeps: int = 1
 
     @property
     def steps(self) -> int:
         """How many steps there are."""
         return int(self.times.shape[0]) - 1
+
+    @property
+    def marks(self) -> Any:
+        """The times that the user has given."""
+        return self.times[:: self.substeps]
 
     @property
     def known(self) -> bool:
@@ -61,19 +69,21 @@ class Grid:
         return np.concatenate([half[:1], half[1:] + half[:-1], half[-1:]])
 
 
-def grid(times: Any) -> Grid:
-    """Check times and return their grid.
+def grid(times: Any, substeps: int = 1) -> Grid:
+    """Check times and return their grid, with some equal steps between two of them.
 
     Raises
     ------
     ParameterError
-        Times that are no array with one axis, fewer than two, or that do not increase.
+        Times that are no array with one axis, fewer than two, or that do not increase; no number of substeps.
     """
+    substeps = count("substeps", substeps, 1)
     if isinstance(times, Tracer):
         _check_shape(times.shape)
-        return Grid(times, times[1:] - times[:-1])
+        fine = _refined(times, times[1:] - times[:-1], substeps)
+        return Grid(fine, fine[1:] - fine[:-1], substeps)
     if holds_tracer(times):
-        return grid(np.stack(times))
+        return grid(np.stack(times), substeps)
     found = np.asarray(real_array("times", times, ACCEPTED, "iuf"), np.float64)
     _check_shape(found.shape)
     if not np.isfinite(found).all():
@@ -83,7 +93,16 @@ def grid(times: Any) -> Grid:
         i = int(np.argmax(dt <= 0))
         raise ParameterError("times", f"{found[i + 1]:g} after {found[i]:g}", "times that increase")
     mean = (found[-1] - found[0]) / len(dt)
-    return Grid(found, float(mean) if (abs(dt - mean) <= EQUAL * mean).all() else dt)
+    if (abs(dt - mean) <= EQUAL * mean).all():
+        return Grid(_refined(found, dt, substeps), float(mean) / substeps, substeps)
+    return Grid(_refined(found, dt, substeps), np.repeat(dt / substeps, substeps), substeps)
+
+
+def _refined(times: Any, dt: Any, substeps: int) -> Any:
+    if substeps == 1:
+        return times
+    parts = times[:-1].reshape(-1, 1) + dt.reshape(-1, 1) * (np.arange(substeps) / substeps)
+    return np.concatenate([parts.reshape(-1), times[-1:]])
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -130,7 +130,7 @@ def _noise(z: Any, x: Any, grid: Grid) -> Any:
         eps = eps if isinstance(eps, Tracer) else np.asarray(real_array(f"z{path}", eps, "standard normals", "f"))
         own = shapes(x)[path] if nested else None
         if not eps.shape or eps.shape[0] != grid.steps or own not in (None, eps.shape[1:]):
-            accepted = f"({grid.steps}, ...), an element for each of the {grid.steps} steps between the times"
+            accepted = f"({grid.steps}, ...), an element for each of the {grid.steps} steps"
             accepted = accepted if own is None else f"{(grid.steps, *own)}, as x0{path} has shape {own}"
             raise ParameterError(f"z{path}", f"shape {eps.shape}", accepted)
         return eps

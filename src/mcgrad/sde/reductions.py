@@ -12,6 +12,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.sde.state import leafwise, shape_of
 from mcgrad.trace.nested import is_nested, leaves, mapped
 
+METHODS = ("each_step", "arrays", "begin", "next", "end")
 NAMES = ("path", "last", "mean", "max", "min", "integral")
 
 
@@ -44,8 +45,8 @@ class Step:
         What is observed at the end.
     weight : float
         Of the end, in the trapezoidal rule.
-    length : int
-        The number of steps.
+    marks : int
+        How many times there are after the first.
     coordinates : Coordinates
     """
 
@@ -54,12 +55,16 @@ class Step:
     variance: Any
     seen: Any
     weight: Any
-    length: int
+    marks: int
     coordinates: Coordinates
 
 
 class Reduction(Protocol):
     """What is kept of a path."""
+
+    @property
+    def each_step(self) -> bool:
+        """Whether it looks at every step, or at the times that the user has given."""
 
     def arrays(self) -> Any:
         """Return what is read step by step, of shape (steps, ...), or None."""
@@ -70,8 +75,8 @@ class Reduction(Protocol):
     def next(self, carry: Any, step: Step, extra: Any) -> Any:
         """Return what is carried after a step."""
 
-    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
-        """Return the result, from what is carried after the last step and what is observed then."""
+    def end(self, carry: Any, last: Step) -> Any:
+        """Return the result, from what is carried after the last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,11 @@ class Running:
     """
 
     name: str
+
+    @property
+    def each_step(self) -> bool:
+        """Whether it is the integral."""
+        return self.name == "integral"
 
     def arrays(self) -> Any:
         """Return None."""
@@ -104,14 +114,19 @@ class Running:
         """Return the sum, or the extremum, with one value more."""
         if self.name == "last":
             return None
-        weight = step.weight if self.name == "integral" else 1.0 / step.length
-        rules: dict[str, Callable[[Any, Any], Any]] = {"max": np.maximum, "min": np.minimum}
-        rule = rules.get(self.name, lambda total, y: total + weight * y)
-        return leafwise(rule, carry, step.seen)
+        rules: dict[str, Callable[[Any, Any], Any]] = {
+            "mean": lambda total, y: total + y,
+            "integral": lambda total, y: total + step.weight * y,
+            "max": np.maximum,
+            "min": np.minimum,
+        }
+        return leafwise(rules[self.name], carry, step.seen)
 
-    def end(self, carry: Any, last: Any, coordinates: Coordinates) -> Any:
-        """Return what is carried; the last value is that."""
-        return last if self.name == "last" else carry
+    def end(self, carry: Any, last: Step) -> Any:
+        """Return the mean of a sum, the last value, or what is carried."""
+        if self.name == "mean":
+            return mapped(lambda path, total: total / last.marks, carry)
+        return last.seen if self.name == "last" else carry
 
 
 def parsed(reduce: Any) -> dict[str, Reduction | None]:
@@ -130,7 +145,7 @@ def parsed(reduce: Any) -> dict[str, Reduction | None]:
     for path, name in given.items():
         if isinstance(name, str) and name in NAMES:
             found[path] = None if name == "path" else Running(name)
-        elif not isinstance(name, str) and all(hasattr(name, method) for method in ("arrays", "begin", "next", "end")):
+        elif not isinstance(name, str) and all(hasattr(name, method) for method in METHODS):
             found[path] = name
         else:
             raise ParameterError(f"reduce{path}", shown(name), accepted)

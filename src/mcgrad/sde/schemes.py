@@ -22,6 +22,7 @@ def euler(
     correlation: Any = None,
     scale_tril: Any = None,
     construction: Construction = "sequential",
+    substeps: int = 1,
     jumps: Any = None,
     jump: Function | None = None,
     observe: Callable[[Any, Any], Any] | None = None,
@@ -41,8 +42,9 @@ def euler(
         its own motion or there is one motion for all, or ``(*x0.shape, motions)``, a row over all motions.
     x0 : array, or nested dicts and tuples of arrays
         The state at ``times[0]``.
-    times : array, shape (steps + 1,)
-        Increasing. With ``construction="sequential"`` they may be traced, such as ``maturity * np.linspace(0, 1, 51)``.
+    times : array
+        Increasing: the steps are between them. With ``construction="sequential"`` they may be traced, such as
+        ``maturity * np.linspace(0, 1, 51)``.
     z : array, shape (steps,), (steps, motions) or (steps, *x0.shape); or arrays nested as x0 is
         Standard normals, such as the draw of ``mg.Normal(np.zeros((steps, motions)), 1.0)``: in one array of shape
         (steps,) one motion for all numbers of x0; with two axes as many motions. Where these are as many as the numbers
@@ -56,6 +58,9 @@ def euler(
         In place of `correlation`, a factor L of the motions' covariance L L^T at time 1.
     construction : {"sequential", "bridge", "pca"}
         How z makes the motions (`mg.paths.brownian`); it matters to ``sampler="sobol"`` alone.
+    substeps : int
+        How many equal steps are made between two times. z, xs and jumps have an element for each of them:
+        ``steps = (len(times) - 1) * substeps``.
     jumps : array, or arrays nested as x0 is, shapes (steps, ...), optional
         The sum of the jumps in each step, which happen at its beginning.
     jump : callable, optional
@@ -65,8 +70,8 @@ def euler(
     reduce : str or reduction, or nested dicts and tuples of them
         What is returned, nested in the same way: "path", the values at all times, along a first axis; "last"; "mean" of
         the values at all times after the first; "max" and "min" of those at all times; "integral" over time, by the
-        trapezoidal rule; `Survival`, `Maximum` and `Minimum` between the times. All but "path" take no memory for each
-        step.
+        trapezoidal rule over all steps; `Survival`, `Maximum` and `Minimum` between the ends of all steps. All but
+        "path" take no memory for each step.
 
     Returns
     -------
@@ -99,7 +104,10 @@ def euler(
     >>> abs(est.value - 0.99**100) < 1e-4, abs(est.grad["rate"] + 0.99**99) < 1e-4
     (True, True)
     """
-    equation = equation_of(drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, jumps, jump)
+    equation = equation_of(
+        drift, diffusion, x0, times, z, xs=xs, correlation=correlation, scale_tril=scale_tril,
+        construction=construction, substeps=substeps, jumps=jumps, jump=jump,
+    )  # fmt: skip
 
     def advance(now: Now, x: Any) -> tuple[Any, Any, Any]:
         dt, dw = equation.increments(now)
@@ -122,6 +130,7 @@ def heun(
     correlation: Any = None,
     scale_tril: Any = None,
     construction: Construction = "sequential",
+    substeps: int = 1,
     observe: Callable[[Any, Any], Any] | None = None,
     reduce: Any = "path",
 ) -> Any:
@@ -132,7 +141,7 @@ def heun(
 
     Parameters
     ----------
-    drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, observe, reduce
+    drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, substeps, observe, reduce
         As for `euler`.
 
     Returns
@@ -154,7 +163,10 @@ def heun(
     >>> bool(np.allclose(x[1:], np.exp(np.cumsum(0.1 * z)), atol=5e-4))
     True
     """
-    equation = equation_of(drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction)
+    equation = equation_of(
+        drift, diffusion, x0, times, z, xs=xs, correlation=correlation, scale_tril=scale_tril,
+        construction=construction, substeps=substeps,
+    )  # fmt: skip
 
     def advance(now: Now, x: Any) -> tuple[Any, Any, Any]:
         dt, dw = equation.increments(now)

@@ -29,6 +29,7 @@ def milstein(
     correlation: Any = None,
     scale_tril: Any = None,
     construction: Construction = "sequential",
+    substeps: int = 1,
     jumps: Any = None,
     jump: Function | None = None,
     observe: Callable[[Any, Any], Any] | None = None,
@@ -41,7 +42,8 @@ def milstein(
 
     Parameters
     ----------
-    drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, jumps, jump, observe, reduce
+    drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, substeps, jumps, jump, observe,
+    reduce
         As for `euler`.
     commutative : bool
         Whether the columns g_j of the diffusion satisfy g_j . grad g_k = g_k . grad g_j. By default each number of the
@@ -70,7 +72,10 @@ def milstein(
     >>> bool(abs(x[-1] - 100 * (1 + 0.0125 + 0.1 + 0.5 * 0.2**2 * (0.25 - 0.25))) < 1e-12)
     True
     """
-    equation = equation_of(drift, diffusion, x0, times, z, xs, correlation, scale_tril, construction, jumps, jump)
+    equation = equation_of(
+        drift, diffusion, x0, times, z, xs=xs, correlation=correlation, scale_tril=scale_tril,
+        construction=construction, substeps=substeps, jumps=jumps, jump=jump,
+    )  # fmt: skip
     second_order = derivative.Traced(lambda x, *rest: _second_order(equation, commutative, x, *rest))
 
     def advance(now: Now, x: Any) -> tuple[Any, Any, Any]:

@@ -32,6 +32,7 @@ def cir(
     mean: Any,
     volatility: Any,
     construction: Construction = "sequential",
+    substeps: int = 1,
     observe: Callable[[Any, Any], Any] | None = None,
     reduce: Any = "path",
 ) -> Any:
@@ -48,7 +49,7 @@ def cir(
     rate, mean, volatility : array, or callable
         Of shapes that broadcast to x0's, with ``4 * rate * mean > volatility**2``. A function of t is taken at the
         beginning of each step, and constant in it.
-    construction, observe, reduce
+    construction, substeps, observe, reduce
         As for `euler`. `Survival`, `Maximum` and `Minimum` take the path within a step for a Brownian bridge with the
         variance at its beginning.
 
@@ -83,7 +84,7 @@ def cir(
     >>> bool(abs(est.grad["rate"] + 0.05 * np.exp(-1.0)) < 4 * est.grad_stderr["rate"])
     True
     """
-    steps, x = grid(times), one_array(x0)
+    steps, x = grid(times, substeps), one_array(x0)
     driving = motion(z, x, steps, construction)
     if driving.shape != (2, *x.shape):
         accepted = f"shape {(steps.steps, 2, *x.shape)}, two for each step and each number of x0"

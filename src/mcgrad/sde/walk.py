@@ -46,39 +46,55 @@ def walk(
         ``observe(t, x)``, what names reduce; the state itself for None.
     coordinates : Coordinates, optional
     """
-    chosen, where = parsed(reduce), coordinates or Coordinates()
-    numbered = {path: rule for path, rule in chosen.items() if rule is not None}
-    extras = {path: by_step(f"reduce{path}", rule.arrays(), grid) for path, rule in numbered.items()}
+    chosen, where, marks = parsed(reduce), coordinates or Coordinates(), grid.steps // grid.substeps
+    rules = {path: rule for path, rule in chosen.items() if rule is not None}
+    each_step = {path: rule for path, rule in rules.items() if rule.each_step}
+    at_marks = {path: rule for path, rule in rules.items() if not rule.each_step}
+    extras = {path: by_step(f"reduce{path}", rule.arrays(), grid) for path, rule in each_step.items()}
     weights = grid.trapezoid()
-    xs = {**grid.by_step(), **arrays, "weight": weights[1:], "extra": extras}
 
     def seen(t: Any, state: Any) -> Any:
         x = where.outward(state, lambda value: value)
         return x if observe is None else observe(t, x)
 
-    def of(before: Any, after: Any, variance: Any, y: Any, weight: Any) -> Step:
-        return Step(before, after, variance, y, weight, grid.steps, where)
-
-    start = seen(grid.times[0], first)
-    at_first = of(first, first, None, start, weights[0])
-    carries = {path: rule.begin(at_first) for path, rule in numbered.items()}
-    keeps_path = any(rule is None for rule in chosen.values())
+    def at(state: Any, y: Any, weight: Any = None) -> Step:
+        return Step(state, state, None, y, weight, marks, where)
 
     def step(carry: Any, now: Now) -> tuple[Any, Any]:
         state, totals = carry
         before, after, variance = advance(now, state)
         y = seen(now["end"], after)
-        this = of(before, after, variance, y, now["weight"])
-        new = {path: rule.next(totals[path], this, now["extra"].get(path)) for path, rule in numbered.items()}
-        return (after, new), y if keeps_path else None
+        this = Step(before, after, variance, y, now["weight"], marks, where)
+        return (after, {path: rule.next(totals[path], this, now["extra"][path]) for path, rule in each_step.items()}), y
 
-    (last, totals), ys = scan(step, (first, carries), xs)
-    at_last = seen(grid.times[-1], last)
-    results = {path: rule.end(totals[path], at_last, where) for path, rule in numbered.items()}
-    if keeps_path:
+    def between_marks(carry: Any, now: Now) -> tuple[Any, Any]:
+        inner, totals = carry
+        if grid.substeps == 1:
+            inner, y = step(inner, now["steps"])
+        else:
+            inner, _ = scan(lambda carry, now: (step(carry, now)[0], None), inner, now["steps"])
+            y = seen(now["mark"], inner[0])
+        this = at(inner[0], y)
+        new = {path: rule.next(totals[path], this, None) for path, rule in at_marks.items()}
+        return (inner, new), y if None in chosen.values() else None
+
+    start = seen(grid.times[0], first)
+    begun = {path: rule.begin(at(first, start, weights[0])) for path, rule in rules.items()}
+    init = (first, {path: begun[path] for path in each_step}), {path: begun[path] for path in at_marks}
+    steps = {**grid.by_step(), **arrays, "weight": weights[1:], "extra": extras}
+    xs = {"mark": grid.marks[1:], "steps": steps if grid.substeps == 1 else _in_groups(steps, grid)}
+    ((last, totals), others), ys = scan(between_marks, init, xs)
+    at_last = at(last, seen(grid.times[-1], last))
+    results = {path: rule.end({**totals, **others}[path], at_last) for path, rule in rules.items()}
+    if None in chosen.values():
         whole = leafwise(_after, ys, start)
         results |= {path: whole for path, rule in chosen.items() if rule is None}
     return mapped(lambda path, _: results[path], reduce)
+
+
+def _in_groups(arrays: Any, grid: Grid) -> Any:
+    """Return arrays of all steps with an axis of marks in front of that of the steps between two of them."""
+    return mapped(lambda path, x: x.reshape(-1, grid.substeps, *x.shape[1:]), arrays)
 
 
 def by_step(name: str, arrays: Any, grid: Grid) -> Any:
@@ -87,7 +103,7 @@ def by_step(name: str, arrays: Any, grid: Grid) -> Any:
     def leaf(path: str, x: Any) -> Any:
         x = x if isinstance(x, Tracer) else np.asarray(real_array(f"{name}{path}", x, "numbers", "biuf"))
         if not x.shape or x.shape[0] != grid.steps:
-            accepted = f"({grid.steps}, ...), an element for each of the {grid.steps} steps between the times"
+            accepted = f"({grid.steps}, ...), an element for each of the {grid.steps} steps"
             raise ParameterError(f"{name}{path}", f"shape {x.shape}", accepted)
         return x
 
