@@ -1,7 +1,9 @@
 """Multilevel Monte Carlo: sums of levels with known means, rates, the allocation of draws, and what is refused."""
 
+import copy
 import json
 import math
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -301,6 +303,22 @@ def test_a_multilevel_is_called_again_at_new_parameters(calls):
     assert again.value != calls(rtol=0.05, seed=1).value
     assert len({level.estimate.seed for level in again.levels}) == len(again.levels)
     assert "program (float64)" in calls.explain(1)
+
+
+def test_pickles_hold_functions_of_any_kind():
+    levels = mg.Multilevel(
+        lambda z, *, level, a: a * np.sum(z) ** 2 / 2**level,
+        lambda level: mg.Normal(np.zeros(2**level), 1.0),
+        params={"a": 2.0},
+        cost=lambda level: 2.0**level,
+        coarsen=lambda z: (z[::2] + z[1::2]) / np.sqrt(2.0),
+        **AS_TO,
+    )
+    found = levels(rtol=0.1)
+    for same in (pickle.loads(pickle.dumps(levels)), copy.deepcopy(levels)):
+        assert (same(rtol=0.1).mean == found.mean).all()
+    assert (pickle.loads(pickle.dumps(found)).errors == found.errors).all()
+    assert [level.cost for level in found.levels] == [1.0, 2.0, 4.0]
 
 
 def test_pilots_interpret_a_few_draws_at_once(calls, monkeypatch):

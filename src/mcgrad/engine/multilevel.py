@@ -21,13 +21,14 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.coupling import LEVEL, Coupling
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
 from mcgrad.noise.source import PHILOX
+from mcgrad.pickles import HoldsFunctions
 from mcgrad.results.multilevel_estimate import MultilevelEstimate
 from mcgrad.results.multilevel_rule import DEEPEST, FIRST, SHARE, START, MultilevelRule
 from mcgrad.results.stopping import ALL, MOST
 from mcgrad.tasks.remote import on
 
 
-class Multilevel:
+class Multilevel(HoldsFunctions):
     """Multilevel estimates of one problem: f and q at each level are traced and compiled once.
 
     Parameters
@@ -66,6 +67,8 @@ class Multilevel:
     Notes
     -----
     Of one problem: there are no batches of levels, and no proposals.
+
+    A pickle holds the arguments, functions that are not importable as code; levels are traced again where it arrives.
 
     Examples
     --------
@@ -128,6 +131,10 @@ class Multilevel:
         )
         self._programs: list[LevelProgram] = []
         self.program(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the arguments: levels are traced again where a pickle arrives."""
+        return super().__getstate__() | {"_programs": []}
 
     def program(self, level: int) -> LevelProgram:
         """Return the Programs of a level."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.inputs.arguments import called
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.noise import Shape
+from mcgrad.pickles import HoldsFunctions
 from mcgrad.trace.foreign import refuse_untraceable
 
 LEVEL = "level"
@@ -30,7 +30,7 @@ FUNCTION = "a function f(z, *, level, **params, **data) of one draw"
 COARSEN = "a function that makes of a draw of a level one of the level before, or a tuple of several"
 
 
-class Coupling:
+class Coupling(HoldsFunctions):
     """f and q at each level, and f's differences.
 
     Parameters
@@ -55,13 +55,17 @@ class Coupling:
         if coarsen is not None and not callable(coarsen):
             raise ParameterError("coarsen", shown(coarsen), f"None, or {COARSEN}")
         self._f, self._q, self._coarsen = f, q, coarsen
-        self._signature, self._takes_level = _signature(f)
-        if not self._takes_level and isinstance(q, Distribution):
+        self._known: dict[int, Distribution] = {}
+        if not _signature(f)[1] and isinstance(q, Distribution):
             raise ParameterError("f", f"{called(f)}, without the argument level, and one q for all levels", FUNCTION)
-        self.q = cache(self._q_at)
+
+    def q(self, level: int) -> Distribution:
+        """Return the distribution at a level, for which the user's function is called once."""
+        if level not in self._known:
+            self._known[level] = self._q_at(level)
+        return self._known[level]
 
     def _q_at(self, level: int) -> Distribution:
-        """Return the distribution at a level."""
         found = self._q if isinstance(self._q, Distribution) else self._q(level)
         if not isinstance(found, Distribution):
             raise ParameterError("q", f"a function that returns {shown(found)} at level {level}", "a distribution")
@@ -90,8 +94,9 @@ class Coupling:
 
         of_draw.__name__ = of_draw.__qualname__ = called(self._f)
         of_draw.__wrapped__ = self._f  # type: ignore[attr-defined]  # whose line errors name
-        if self._signature is not None:
-            of_draw.__signature__ = self._signature  # type: ignore[attr-defined]
+        signature, _ = _signature(self._f)
+        if signature is not None:
+            of_draw.__signature__ = signature  # type: ignore[attr-defined]
         return of_draw
 
     def _pair(self, z: Any, level: int, given: Mapping[str, Any]) -> tuple[Any, Any, Any]:
@@ -107,7 +112,7 @@ class Coupling:
         return minus(fine, coarse), fine, coarse
 
     def _at(self, z: Any, level: int, given: Mapping[str, Any]) -> Any:
-        return self._f(z, level=level, **given) if self._takes_level else self._f(z, **given)
+        return self._f(z, level=level, **given) if _signature(self._f)[1] else self._f(z, **given)
 
     def _coarser(self, z: Any, level: int) -> tuple[Any, ...]:
         """Return the draws of the level before that a draw is made into."""
