@@ -272,15 +272,42 @@ def in_steps(z, a):
 def test_overruns_are_counted(f):
     q = mg.Normal(np.zeros(3), 1.0)
     given = {"params": {"a": 0.7}, "seed": 1, "backend": "numpy", "method": "pathwise"}
-    est = mg.estimate(f, q, 200, **given)
-    assert est.nonfinite == sum(np.exp(0.7 * q.sample(200, seed=1)).sum(1) < 3.0) > 0
+    said = r"in 61 mg\.while_loop has not ended after max_steps = 3 steps \(File .*test_while_loops.*np\.exp\(a \* x\)"
+    with pytest.warns(mg.OverrunWarning, match=f"61 draws are not finite: of 200 draws that were looked at, {said}"):
+        est = mg.estimate(f, q, 200, **given)
+    assert est.nonfinite == sum(np.exp(0.7 * q.sample(200, seed=1)).sum(1) < 3.0) == 61
     assert np.isnan(est.value)
     assert np.isnan(est.grad["a"])
-    left = mg.estimate(f, q, 200, nonfinite="omit", **given)
+    made = mg.Estimator(f, q, nonfinite="omit", **{name: x for name, x in given.items() if name != "seed"})
+    with pytest.warns(mg.OverrunWarning, match=r"left out.*the estimate is of draws that end in time"):
+        left = made(200, seed=1)
     assert left.nonfinite == est.nonfinite
     assert np.isfinite(left.value)
-    with pytest.raises(mg.NonFiniteError):
+    made(200, seed=1)  # it is said once
+    with pytest.raises(mg.NonFiniteError, match=said):
         mg.estimate(f, q, 200, nonfinite="raise", **given)
+
+
+def test_overruns_of_rows():
+    q = mg.Normal([[-1.0, 0.0, 0.0], [9.0, 0.0, 0.0]], 1.0, batch_ndim=1)
+    given = {"params": {"a": 0.7}, "wrt": ["scale"], "seed": 1, "backend": "numpy", "method": "pathwise"}
+    with pytest.warns(mg.OverrunWarning, match="those are not finite, too, in which mg.while_loop has not ended"):
+        est = mg.estimate(slow, q, 50, **given)
+    assert est.nonfinite[0] > est.nonfinite[1] == 0
+
+
+def test_loops_that_draws_do_not_need():
+    """The condition says so; a branch that is not taken does not."""
+
+    def f(z, a, asked):
+        s = mg.while_loop(lambda s: (s < 3.0) & asked(z), lambda s, x: s + np.exp(a * x), 0.0, xs=z)
+        return np.where(z[0] > 5.0, s, a * z[0])
+
+    q = mg.Normal(np.zeros(3), 1.0)
+    given = {"params": {"a": 0.7}, "wrt": ["scale"], "seed": 1, "backend": "numpy", "method": "pathwise"}
+    assert mg.estimate(lambda z, a: f(z, a, lambda z: z[0] > 5.0), q, 50, **given).nonfinite == 0
+    with pytest.warns(mg.OverrunWarning):
+        assert mg.estimate(lambda z, a: f(z, a, lambda z: z[0] > -50.0), q, 50, **given).nonfinite > 0
 
 
 def test_overruns_of_plain_arrays_are_nan_with_a_warning():
@@ -290,7 +317,7 @@ def test_overruns_of_plain_arrays_are_nan_with_a_warning():
     assert not done
 
 
-@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning", "ignore::mcgrad.OverrunWarning")
 @pytest.mark.parametrize("steps", [0, 1])
 def test_few_steps(steps):
     def f(z, a):

@@ -15,6 +15,7 @@ from mcgrad.errors import (
     MergeError as MergeError,
     MultilevelWarning as MultilevelWarning,
     NonFiniteError as NonFiniteError,
+    OverrunWarning as OverrunWarning,
     ParameterError as ParameterError,
     RareDrawsWarning as RareDrawsWarning,
     ToleranceWarning as ToleranceWarning,

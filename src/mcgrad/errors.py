@@ -121,6 +121,10 @@ class JumpWarning(UserWarning):
     """A pathwise gradient that is biased where f, or the transform of q, jumps as a parameter moves."""
 
 
+class OverrunWarning(UserWarning):
+    """Draws are not finite, and an `mg.while_loop` may not have ended in them after its last step."""
+
+
 class ControlWarning(UserWarning):
     """The mean that was given for a control is not that of the draws."""
 

@@ -16,6 +16,7 @@ from mcgrad.engine import auto_control
 from mcgrad.engine.auto import planned
 from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Options, Request
+from mcgrad.engine.overruns import Overruns
 from mcgrad.engine.pilots import Pilots
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
@@ -69,6 +70,8 @@ class Derivation:
         Control variates of the Program.
     sampler : Sampler
         What draws are made of.
+    overruns : Overruns or None
+        The bounded loops that draws may not have ended.
     """
 
     name: str
@@ -84,10 +87,12 @@ class Derivation:
     proposal: str = ""
     controls: Controls | None = None
     sampler: Sampler = PLAIN
+    overruns: Overruns | None = None
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set the fields; pickles made before there were batches, proposals, controls or samplers have none."""
-        vars(self).update({"batch": None, "proposal": "", "controls": None, "sampler": PLAIN} | dict(state))
+        """Set the fields; earlier pickles have no batches, proposals, controls, samplers or loops that overrun."""
+        added = {"batch": None, "proposal": "", "controls": None, "sampler": PLAIN, "overruns": None}
+        vars(self).update(added | dict(state))
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -183,6 +188,7 @@ class Derivation:
             batch=batch,
             controls=controls,
             sampler=sampler,
+            overruns=Overruns.of(problem, dtype),
         )
 
     def whole(self, draws: int) -> int:

@@ -264,8 +264,12 @@ class RowRunner:
         self, moments: RowMoments, nonfinite: npt.NDArray[np.int64], values: Values, shape: Shape, n: int
     ) -> None:
         """Raise an error for draws that are not finite, where that is asked for; warn of what may be wrong."""
+        overruns = self._derived.overruns
         if self._nonfinite == "raise" and nonfinite.any():
-            raise NonFiniteError(_message(nonfinite, shape))
+            text = _message(nonfinite, shape)
+            raise NonFiniteError(f"{text}; {overruns.said()}" if overruns else text)
+        if overruns and nonfinite.any():
+            overruns.warn(int(nonfinite.sum()), self._nonfinite == "omit")
         self._warn(moments, values, n)
 
     def resumes(self, values: Values, numbers: npt.NDArray[np.int64], call: Call) -> bool:

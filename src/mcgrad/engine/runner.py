@@ -108,7 +108,11 @@ class Runner:
             partial, seconds, backend = self.average(values, call)
         n = call.draws[1] - call.draws[0]
         if partial.nonfinite and self._nonfinite == "raise":
-            raise NonFiniteError(nonfinite_message(partial.nonfinite, derived.groups.of(n), derived.groups.size))
+            text = nonfinite_message(partial.nonfinite, derived.groups.of(n), derived.groups.size)
+            loops = derived.overruns.said(values, call) if derived.overruns else ""
+            raise NonFiniteError(f"{text}; {loops}" if loops else text)
+        if partial.nonfinite and derived.overruns:
+            derived.overruns.warn(partial.nonfinite, self._nonfinite == "omit", values, call)
         self._warn(partial, values, n)
         control = None
         if derived.controls and derived.pilots.controls:

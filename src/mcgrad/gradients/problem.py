@@ -23,6 +23,7 @@ from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Input, Space, named, of_space, param
 from mcgrad.ir.vmap import vmap_noise
 from mcgrad.trace.lines import Line, noted_in
+from mcgrad.trace.overruns import Overrun, collected
 from mcgrad.trace.trace import trace
 
 Params = Mapping[str, Var]  # by dotted path
@@ -76,6 +77,8 @@ class Problem:
         The cotangents that have batch axes.
     biases : dict of str to Bias or None
         Means of scores that were found not to be zero, of the parameters looked at so far (`score_mean`).
+    overruns : list of Overrun
+        The bounded loops that draws may not have ended after their last step.
     lines : dict of Var to (str, int)
         Where in the user's code the equations were made at which draw and integrand jump.
     values : dict of Input to array
@@ -110,6 +113,7 @@ class Problem:
         self.sources = len(self._eps)
         self._traced: dict[tuple[int, int, bool], Var] = {}
         self.lines: dict[Var, Line] = {}
+        self.overruns: list[Overrun] = []
         own = named({**q.flat_params, **params})
         self.values = {**own, **{name: x for name, x in known.items() if name in self.data}}
         self.directions: dict[str, Var] = {}
@@ -142,7 +146,7 @@ class Problem:
     @cached_property
     def z(self) -> Any:
         """One draw, as a tree of Vars."""
-        with noted_in(self.lines):
+        with noted_in(self.lines), collected(self.overruns):
             return trace(self._source.transform, (tree.unflatten(self._eps),), self._of_source())
 
     @cached_property
@@ -206,7 +210,7 @@ class Problem:
     def _result_at(self, draw: Draw, inside: Params, by_draws: bool) -> Var:
         """Return what f returns at one draw, as one Var."""
         others = {path: self.params[path] for path in self._others}
-        with noted_in(self.lines):
+        with noted_in(self.lines), collected(self.overruns):
             if isinstance(self.f, Objective):
                 return self.f.trace(draw, {path: inside[path] for path in self.own}, others, self._known, by_draws)
             found = trace_user(self.f, draw.z, others, of_space(self._known, Space.DATA))
