@@ -25,6 +25,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Fill,
     Gemm,
     Kind,
+    Leave,
     Let,
     Load,
     Loop,
@@ -91,7 +92,7 @@ class _Binder:
             case Fill(buffer) if buffer.var is not None:
                 self.fills[buffer] = node
                 return ()
-            case Fill() | Start():
+            case Fill() | Start() | Leave():
                 return (node,)
             case DropNonfinite():
                 together = self.combine([Share(BAD, "sum", Row(Buffer("finite")))])

@@ -105,9 +105,10 @@ def block_of(
     """
     whole = tile(schedule(lower(segmented(program, KEPT)), checked))
     plan = split(whole)
-    kernel = build(plan, outer_nodes=True)
+    kernel = build(plan, outer_nodes=True, leaves=True)
     sums = Sums(plan.program, kernel.block, checked)
-    lone = alone(build(whole, outer_nodes=True)) if any(var.op == "loop" for var in program.body()) else None
+    has_loops = any(var.op == "loop" for var in program.body())
+    lone = alone(build(whole, outer_nodes=True, leaves=True)) if has_loops else None
     kernel, shape, in_shared = choose(kernel, lone, sums, program.dtype)
     tiled = tilings(kernel.block, shape)
     workspace = allocate(kernel, shape, tiled, checked)

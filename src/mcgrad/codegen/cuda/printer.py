@@ -29,6 +29,7 @@ from mcgrad.codegen.loops.loop_tree import (
     DropNonfinite,
     Fill,
     Gemm,
+    Leave,
     Let,
     Load,
     Loop,
@@ -116,6 +117,8 @@ class ThreadPrinter(Printer):
                 yield from (f"# {note}", *self.node(Start((BAD,))))
             case Barrier():
                 yield "cuda.syncthreads()"
+            case Leave():
+                yield from self.leave(node)
             case AddMoments():
                 yield from add_moments_lines(self, node)
             case StartSums(gemm):
@@ -167,6 +170,22 @@ class ThreadPrinter(Printer):
         else:
             yield from (f"{axis} = int32(0)", f"while {axis} < {end}:")
             yield from indented([*body, f"{axis} = int32({axis} + 1)"])
+
+    def leave(self, node: Leave) -> Iterator[str]:
+        """Leave a loop when no draw goes on: of the thread, or of the block where threads wait for each other in it."""
+        if node.registers:
+            going = " or ".join(
+                f"{name} != real(0)" for register in node.registers for name in self.names(register.value)
+            )
+            yield f"going = {going}"
+        else:
+            first = self.workspace.rows[node.buffer].offset + node.first
+            some = " or ".join(f"{name} != real(0)" for name in self.names(Y.value))
+            body = [self.loaded(Y.value, self.at(f"{first} + j")), f"going = going or {some}"]
+            yield "going = False"
+            yield from self.turns("element", "j", str(node.rows), body)
+        vote = "cuda.syncthreads_or(int32(going))" if self.shape.rows > 1 else "going"
+        yield from (f"if not {vote}:", "    break")
 
     def turns(
         self, kind: str, axis: str, end: str, body: Iterable[str], first: str = "0", last: int = 0

@@ -19,6 +19,7 @@ from mcgrad.codegen.loops.loop_tree import (
     CallUser,
     Fill,
     Gemm,
+    Leave,
     Let,
     Load,
     Node,
@@ -95,9 +96,9 @@ class _Promoted:
             number = rows.offset + sum(int(i) * stride for i, stride in zip(place, rows.strides, strict=True))
         return Register(Value(f"{self.names[whole]}_{number}"))
 
-    def registers(self, buffer: Buffer, count: int) -> tuple[Register, ...]:
-        """Those of the first rows of a buffer."""
-        return tuple(self.register(Row(buffer, Index(i))) for i in range(count))
+    def registers(self, buffer: Buffer, count: int, first: int = 0) -> tuple[Register, ...]:
+        """Those of some rows of a buffer."""
+        return tuple(self.register(Row(buffer, Index(i))) for i in range(first, first + count))
 
     def is_kept(self, row: object) -> bool:
         """Whether this is a row that is a register now."""
@@ -119,6 +120,8 @@ class _Promoted:
             case Noise(value, Row() as row) if self.is_kept(row):
                 unkept = Row(Buffer("noise", row.buffer.var))
                 return (replace(node, cell=unkept), Store(self.register(row), value))
+            case Leave(buffer, first, rows) if buffer in self.buffers:
+                return replace(node, registers=self.registers(buffer, rows, first))
             case Fill(buffer, count, op, note) if buffer in self.buffers:
                 return Start(self.registers(buffer, count), op, note)
         return node

@@ -148,11 +148,12 @@ class Fill:
 
 @dataclass(frozen=True)
 class Leave:
-    """Leave the loop around it if some rows of a buffer, from `first` on, are zero in all lanes."""
+    """Leave the loop around it if some rows of a buffer, from `first` on, or the registers they are, are all zero."""
 
     buffer: Buffer
     first: int
     rows: int
+    registers: tuple[Register, ...] = ()
 
 
 @dataclass(frozen=True)
