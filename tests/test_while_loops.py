@@ -105,9 +105,39 @@ def nested(loop):
     return f, {"a": 0.6, "b": np.array([0.9, -0.7])}
 
 
+def before_and_after(loop):
+    """What comes from before the loop is read in it and after it; one carry is not read, one ignores what it was."""
+
+    def f(z, a, b):
+        early = np.exp(a * z[0])
+
+        def body(carry, x):
+            ignores, idle, total = carry
+            return x * early, idle + b, total + 0.5 + ignores**2 * b**2
+
+        ignores, _, total = loop(lambda carry: carry[2] < 2.0, body, (a * 1.0, b * 1.0, 0.0), xs=z)
+        return total * early + ignores * b
+
+    return f, {"a": 0.4, "b": -0.7}
+
+
+def kinks(loop):
+    """A maximum, and a branch whose root has no derivative where it is not taken, in each step."""
+
+    def f(z, a):
+        def body(carry, x):
+            s, n = carry
+            s = np.maximum(0.6 * s, a * x) + np.where(x > 0.0, np.sqrt(np.where(x > 0.0, a * x, 0.0)), 0.1 * a)
+            return s, n + 1.0
+
+        return loop(lambda carry: (carry[1] < 4.0) | (carry[0] > 1.2), body, (a, 0.0), xs=np.tile(z, 4))[0] * a
+
+    return f, {"a": 0.7}
+
+
 Q = mg.Normal(np.linspace(-0.2, 0.3, 9), 0.8)
 PAIRS = mg.Uniform(np.zeros((40, 2)), 1.0)
-PROBLEMS = {f.__name__: f for f in (rejection, newton, roots, adaptive, nested)}
+PROBLEMS = {f.__name__: f for f in (rejection, newton, roots, adaptive, nested, before_and_after, kinks)}
 
 
 def q_of(name):
@@ -129,6 +159,19 @@ def test_it_is_the_unrolled_loop_with_masks(name, antithetic):
     for path in wrt:
         assert np.all(np.isfinite(want.grad[path]))
         np.testing.assert_allclose(found.grad[path], want.grad[path], rtol=1e-9, atol=1e-12, err_msg=path)
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.parametrize("options", [{"sampler": "sobol", "replicates": 8}, {"covariance": True}, {"dtype": "float32"}])
+def test_other_options(options):
+    found, want = (
+        mg.estimate(f, Q, 64, params=params, seed=1, backend="numpy", method="pathwise", **options)
+        for f, params in map(before_and_after, (mg.while_loop, masked))
+    )
+    rtol = 1e-4 if "dtype" in options else 1e-9
+    np.testing.assert_allclose(found.value, want.value, rtol=rtol)
+    for path in ("a", "b", "loc"):
+        np.testing.assert_allclose(found.grad[path], want.grad[path], rtol=rtol, atol=rtol, err_msg=path)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -174,6 +217,21 @@ def test_first_passage_of_a_random_walk():
     assert est.nonfinite == 0
     assert abs(est.value - 3 / 0.6) < 4.5 * est.stderr
     assert abs(est.grad["drift"] + 3 / 0.6**2) < 4.5 * est.grad_stderr["drift"]
+
+
+def test_first_passage_by_scores_and_by_differences():
+    """Of a walk whose steps are normal: in the mean of the steps, by both methods."""
+
+    def steps(z, shift):
+        return mg.while_loop(lambda c: c[0] < 2.0, lambda c, x: (c[0] + x + shift, c[1] + 1.0), (0.0, 0.0), xs=z)[1]
+
+    q = mg.Normal(np.full(30, 1.0), np.full(30, 0.7))
+    given = {"params": {"shift": 0.0}, "seed": 1, "backend": "numpy"}
+    score = mg.estimate(steps, q, 8_000, method={"loc": "score+leave_one_out"}, wrt=["loc"], **given)
+    moved = mg.estimate(steps, q, 8_000, method={"shift": "difference"}, wrt=["shift"], **given)
+    total, stderr = np.sum(score.grad["loc"]), np.sqrt(np.sum(score.grad_stderr["loc"] ** 2))  # nearly uncorrelated
+    assert moved.grad["shift"] < -5 * moved.grad_stderr["shift"]
+    assert abs(total - moved.grad["shift"]) < 4.5 * np.hypot(stderr, moved.grad_stderr["shift"])
 
 
 def test_numbers_of_steps_have_no_pathwise_derivative():

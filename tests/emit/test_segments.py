@@ -51,6 +51,16 @@ def inner(z, w, b):
     return np.sum(mg.scan(step, np.ones(3), z)[0])
 
 
+def long_inside(z, w, b):
+    """Loops of many steps in the steps of another."""
+
+    def step(h, x):
+        h, _ = mg.scan(lambda h, y: (np.tanh(w @ h + b * x * y), None), h, np.linspace(-1.0, 1.0, 36))
+        return h, None
+
+    return np.sum(mg.scan(step, np.ones(3), z)[0])
+
+
 def program_of(f, steps, wrt):
     q = mg.Normal(np.zeros(steps), 1.0)
     made = mg.Estimator(f, q, params=PARAMS, wrt=wrt, backend="numpy", dtype="float64", method="pathwise")
@@ -63,7 +73,7 @@ def lengths(program):
 
 CASES = [
     (network, 36, ["w"]), (network, 37, ["w", "loc"]), (backwards, 37, ["w", "scale"]), (backwards, 36, ["loc", "b"]),
-    (path, 36, ["w", "loc"]), (path, 31, ["w", "b"]), (inner, 36, ["w", "b"]),
+    (path, 36, ["w", "loc"]), (path, 31, ["w", "b"]), (inner, 36, ["w", "b"]), (long_inside, 3, ["w", "scale"]),
 ]  # fmt: skip
 
 
@@ -71,12 +81,13 @@ CASES = [
 def test_the_same_bits(f, steps, wrt):
     program, inputs = program_of(f, steps, wrt)
     cut = segmented(program, 50)
-    assert 6 in lengths(cut)
+    assert 6 in lengths(cut) or f is long_inside
+    assert sum(var.op == "loop" for var in cut.all_equations()) > 3
     found, want = (NumpyKernel(each).bind(inputs).samples(1, 0, 5) for each in (cut, program))
     np.testing.assert_array_equal(found, want)
 
 
-@pytest.mark.parametrize(("f", "steps", "wrt"), [CASES[1], CASES[3], CASES[4], CASES[6]])
+@pytest.mark.parametrize(("f", "steps", "wrt"), [CASES[1], CASES[3], CASES[4], CASES[6], CASES[7]])
 def test_emitted_source(f, steps, wrt, plain_backend, monkeypatch):  # noqa: F811
     monkeypatch.setattr(schedule, "LONG", 0)  # noise is made again in each loop that reads it
     program, inputs = program_of(f, steps, wrt)
@@ -90,6 +101,11 @@ def test_rows_grow_with_the_root_of_the_number_of_steps():
         rows.append(chunk.emit(program).rows)
     assert rows[1] < 8 * np.sqrt(100_000)  # of three carries: those of all steps are 300,000 numbers, and noise 100,000
     assert rows[1] < 2.2 * rows[0]
+
+
+def test_long_loops_in_loops():
+    program, _ = program_of(long_inside, 3, ["w", "b"])
+    assert chunk.emit(segmented(program, 50)).rows < chunk.emit(program).rows - 30
 
 
 def test_few_steps_and_gradients_with_few_parameters_keep_none():

@@ -125,8 +125,9 @@ class Printer:
             case Leave(buffer, first, rows):
                 lanes = self.workspace.lanes
                 address = self.workspace.address(buffer) + first * lanes
+                going = READ["lane_sum" if buffer.is_added_to else "lane"].format(address)
                 yield from ("going = real(0)", f"for w in range({rows * lanes}):")
-                yield f"    going += {READ['lane_sum' if buffer.is_added_to else 'lane'].format(address)}"
+                yield f"    going = accumulate(going, {going})"
                 yield from ("if going == real(0):", "    break  # no draw of the block goes on")
             case Noise(_, Lane(address), source, component):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"

@@ -17,8 +17,8 @@ from mcgrad.ir.attributes import Loop
 from mcgrad.ir.build import argument, broadcast, concatenate, const, loop, rebuild, reshape, slice_
 from mcgrad.ir.fuse_loops import in_order
 from mcgrad.ir.loop_results import needed, vector_of, with_results
-from mcgrad.ir.program import Program, Shape, Var
-from mcgrad.ir.rewrite import rewrite_program, substitute
+from mcgrad.ir.program import Program, Shape, Var, toposort
+from mcgrad.ir.rewrite import rewrite, rewrite_program, substitute
 
 AGAIN = 4  # times as many rows are kept before segments are cut into segments
 
@@ -32,13 +32,36 @@ def segmented(program: Program, most: int) -> Program:
     most : int
         Numbers of a draw up to which those of all steps are kept.
     """
-    loops = [var for var in program.body() if var.op == "loop"]
-    readers = _readers(program) if len(loops) > 1 else {}
+    if not any(var.op == "loop" for var in program.body()):
+        return program
+    roots = program.roots()
+    new = dict(zip(roots, _segmented(roots, most), strict=True))
+    return program if all(new[root] is root for root in roots) else rewrite_program(program, rebuild, new)
+
+
+def _segmented(roots: Sequence[Var], most: int) -> list[Var]:
+    """Compute roots by loops in segments: of a Program, or of the body of a loop."""
+    loops = [var for var in toposort(roots) if var.op == "loop" and var.by_draw]
+    readers = _readers(roots) if len(loops) > 1 else {}
     for var in loops:
         cut = _cut(var, readers, most)
         if cut is not None:
-            return segmented(rewrite_program(program, _Segments(cut)), AGAIN * most)
-    return program
+            new = rewrite(roots, _Segments(cut))
+            return _segmented([new[root] for root in roots], AGAIN * most)
+    new = rewrite(roots, lambda var, args: _with_body(rebuild(var, args), most)) if loops else {}
+    return [new.get(root, root) for root in roots]
+
+
+def _with_body(var: Var, most: int) -> Var:
+    """A loop whose body has loops in segments."""
+    if var.op != "loop" or not var.by_draw:
+        return var
+    attrs, body = var.attrs, var.attrs.body
+    results = _segmented(body.results, most)
+    if results == [*body.results]:
+        return var
+    steps = (attrs.carries, attrs.scanned, attrs.length, attrs.reverse)
+    return loop(body.params, results, var.args, steps, running=attrs.running)
 
 
 @dataclass(frozen=True)
@@ -63,10 +86,10 @@ class _Cut:
     length: int
 
 
-def _readers(program: Program) -> dict[Var, list[Var | None]]:
-    """What reads each Var; None is an output."""
-    readers: dict[Var, list[Var | None]] = {root: [None] for root in program.roots()}
-    for var in program.equations():
+def _readers(roots: Sequence[Var]) -> dict[Var, list[Var | None]]:
+    """What reads each Var; None says that it is a root."""
+    readers: dict[Var, list[Var | None]] = {root: [None] for root in roots}
+    for var in toposort(roots):
         for arg in dict.fromkeys(var.args):
             readers.setdefault(arg, []).append(var)
     return readers

@@ -25,8 +25,8 @@ SHORT = 200  # equations of all steps up to which they compile as fast unrolled,
 UNROLLED = 5000  # up to which those are unrolled that cannot be loops
 WHOLE = "index by what counts the steps, and return what a step has as y, not by x.at[i].set"
 STEPS = (
-    "the number of steps must be known while tracing: lax.scan or lax.fori_loop with bounds that are integers, of which "
-    "a step keeps the carry by jnp.where where the condition is false. With NumPy that is mg.while_loop"
+    "the number of steps must be known while tracing: lax.scan or lax.fori_loop with bounds that are integers, whose "
+    "steps keep the carry by jnp.where where the condition is false. With NumPy that is mg.while_loop"
 )
 
 VIEWS = ("squeeze", "reshape")
