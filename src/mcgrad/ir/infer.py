@@ -7,13 +7,28 @@ wrong there is a fault of mcgrad's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
 from mcgrad.ir.ops import OPS, Op
 from mcgrad.ir.program import Level, Shape, Var
 from mcgrad.ir.spaces import Input, RowInput
+
+_made: ContextVar[list[Var] | None] = ContextVar("equations that are made", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Var]]:
+    """Collect the Vars that are made inside, in their order; not those that another record inside collects."""
+    made: list[Var] = []
+    token = _made.set(made)
+    try:
+        yield made
+    finally:
+        _made.reset(token)
 
 
 def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:
@@ -33,7 +48,11 @@ def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = (
     AssertionError
         Arguments or attributes that the op does not take.
     """
-    return Var(op, args, attrs, *infer(op, args, attrs, shape))
+    var = Var(op, args, attrs, *infer(op, args, attrs, shape))
+    made = _made.get()
+    if made is not None:
+        made.append(var)
+    return var
 
 
 def stand_in(name: Input, of: Var) -> Var:

@@ -20,7 +20,7 @@ from mcgrad.ir.rewrite import rewrite
 Args = tuple[Var, ...]
 
 
-def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[Var]:
+def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int, made: dict[Var, Var] | None = None) -> list[Var]:
     """Compute each root for all values of the mapped Vars.
 
     Parameters
@@ -30,6 +30,8 @@ def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[V
         What stands for a Var of shape s: a Var of shape (extent, *s).
     extent : int
         Length of the new axis.
+    made : dict, optional
+        Gets what stands for each Var that the roots depend on.
 
     Returns
     -------
@@ -41,6 +43,8 @@ def vmap(roots: Sequence[Var], mapped: Mapping[Var, Var], extent: int) -> list[V
         An op without a rule.
     """
     new = rewrite(roots, lambda var, args: var if args == var.args else _mapped(var, args, extent), mapped)
+    if made is not None:
+        made.update(new)
     return [_repeated(root, extent) if new[root] is root else new[root] for root in roots]
 
 

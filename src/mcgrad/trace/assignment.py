@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,70 @@ from mcgrad.ir.program import Shape, Var
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.operands import holds_var, index_of, operand
 from mcgrad.trace.refuse import refusal
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Elements:
+    """An array whose elements are assigned to one after another: the equation is made when all of it is read.
+
+    Parameters
+    ----------
+    x : Var
+        What it is at first.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    kind : {"float", "bool"}
+    """
+
+    def __init__(self, x: Var) -> None:
+        self.shape, self.kind = x.shape, x.kind
+        self._sources, index = _sources(x)
+        self._index = index.copy()  # of each element, its place in all sources, one after the other
+        self._ends = [*accumulate(source.size for source in self._sources)]
+        self._places = np.arange(self._index.size).reshape(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._index.size
+
+    def assign(self, key: Any, value: Any) -> None:
+        """Give the elements at a key that is known while tracing other values.
+
+        Raises
+        ------
+        IndexError, ValueError
+            As NumPy raises them.
+        """
+        new = _as_kind(operand(value), self.kind)
+        places = np.asarray(self._places[key])
+        if not places.shape and new.shape and key is not Ellipsis:
+            raise ValueError("setting an array element with a sequence.")
+        new = _fitted(new, places.shape)
+        if places.size:
+            self._index[places.ravel()] = self._ends[-1] + np.arange(places.size)
+            self._sources.append(build.reshape(new, (places.size,)))
+            self._ends.append(self._ends[-1] + places.size)
+
+    def read(self, key: Any) -> Var | None:
+        """Return the elements at a key, if they were assigned at once; else None."""
+        places = np.asarray(self._places[key])
+        if not places.size:
+            return None
+        inside = self._index[places]
+        i = bisect_right(self._ends, inside.min())
+        source = self._sources[i]
+        inside = inside - (self._ends[i] - source.size)
+        if inside.max() >= source.size:
+            return None
+        return _taken(source, inside)
+
+    def whole(self) -> Var:
+        """Return the array."""
+        return build.reshape(_gathered(self._sources, self._ends, self._index), self.shape)
 
 
 def assigned(x: Var, key: Any, value: Any) -> Var:
@@ -24,21 +91,11 @@ def assigned(x: Var, key: Any, value: Any) -> Var:
     IndexError, ValueError
         As NumPy raises them.
     """
-    new = operand(value)
-    new = _as_kind(new, x.kind)
     if holds_var(key):
-        return _masked(x, key, new)
-    places = np.asarray(index_of(x)[key])
-    if not places.shape and new.shape and key is not Ellipsis:
-        raise ValueError("setting an array element with a sequence.")
-    new = _fitted(new, places.shape)
-    if not places.size:
-        return x
-    sources, index = _sources(x)
-    size = sum(source.size for source in sources)
-    index = index.copy()
-    index[places.ravel()] = size + np.arange(places.size)
-    return build.reshape(_gathered([*sources, build.reshape(new, (places.size,))], index), x.shape)
+        return _masked(x, key, _as_kind(operand(value), x.kind))
+    elements = Elements(x)
+    elements.assign(key, value)
+    return elements.whole()
 
 
 def added(x: Var, key: Any, value: Any) -> Var:
@@ -53,16 +110,15 @@ def added(x: Var, key: Any, value: Any) -> Var:
 
 def read(x: Var, key: Any) -> Var:
     """Return x[key] of an array that was assigned to: straight from what was assigned, where all of it was at once."""
-    if not holds_var(key):
-        places = np.asarray(index_of(x)[key])
-        start = 0
-        sources, index = _sources(x)
-        for source in sources if places.size else ():
-            inside = index[places] - start
-            if inside.min() >= 0 and inside.max() < source.size:
-                return source if inside.shape == source.shape and source.size == 1 else build.take(source, inside)
-            start += source.size
-    return getitem(x, key)
+    found = None if holds_var(key) else Elements(x).read(key)
+    return getitem(x, key) if found is None else found
+
+
+def _taken(source: Var, places: Numbers) -> Var:
+    """Elements of a vector: all of them in the shape that they were assigned in, or any others."""
+    if source.size == places.size and np.array_equal(places.ravel(), np.arange(source.size)):
+        return build.reshape(source, places.shape)
+    return build.take(source, places)
 
 
 def _as_kind(x: Var, kind: str) -> Var:
@@ -103,7 +159,7 @@ def _masked(x: Var, key: Any, value: Var) -> Var:
     return apply("where", mask, value, x)
 
 
-def _sources(x: Var) -> tuple[list[Var], np.ndarray[Any, np.dtype[np.int64]]]:
+def _sources(x: Var) -> tuple[list[Var], Numbers]:
     """Return one-dimensional arrays, and for each element of x its place in all of them, one after the other.
 
     Of an array that was assigned to they are what it was before, and what was assigned.
@@ -117,15 +173,22 @@ def _sources(x: Var) -> tuple[list[Var], np.ndarray[Any, np.dtype[np.int64]]]:
     return ([flat] if len(flat.shape) == 1 else [build.reshape(flat, (flat.size,))]), index
 
 
-def _gathered(sources: list[Var], index: np.ndarray[Any, np.dtype[np.int64]]) -> Var:
-    """The elements at an index of all sources in a row, without those that are not read."""
-    starts = np.cumsum([0, *(source.size for source in sources)])
-    kept, moved, size = [], np.zeros(starts[-1], np.int64), 0
-    for source, start, stop in zip(sources, starts, starts[1:], strict=False):
-        if np.any((index >= start) & (index < stop)):
-            kept.append(source)
-            moved[start:stop] = size + np.arange(stop - start)
-            size += source.size
-    index = moved[index]
-    joined = build.concatenate(kept, 0)
+def _gathered(sources: Sequence[Var], ends: Sequence[int], index: Numbers) -> Var:
+    """The elements at an index of all sources in a row, without sources that are not read."""
+    if not index.size:
+        return build.const(np.zeros(0))
+    owners = np.searchsorted(ends, index, side="right")
+    starts = np.array(ends) - [source.size for source in sources]
+    used, first = np.unique(owners, return_index=True)
+    breaks = np.flatnonzero((np.diff(index) != 1) | (np.diff(owners) != 0)) + 1
+    if len(breaks) <= len(used):  # a few stretches of neighbours
+        stretches = ((owners[i], index[i], index[j - 1] + 1)
+                     for i, j in zip([0, *breaks], [*breaks, index.size], strict=True))  # fmt: skip
+        return build.concatenate([build.slice_(sources[k], [(a - starts[k], b - starts[k], 1)])
+                                  for k, a, b in stretches], 0)  # fmt: skip
+    in_order = [int(k) for k in used[np.argsort(first)]]
+    sizes = [sources[k].size for k in in_order]
+    moved = np.zeros(len(sources), np.int64)
+    moved[in_order] = np.cumsum([0, *sizes[:-1]]) - starts[in_order]
+    joined, index = build.concatenate([sources[k] for k in in_order], 0), index + moved[owners]
     return joined if np.array_equal(index, np.arange(joined.size)) else build.take(joined, index)

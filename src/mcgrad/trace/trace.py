@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mcgrad.errors import ParameterError, TraceError, shown
 from mcgrad.ir import build
+from mcgrad.ir.infer import recorded
 from mcgrad.ir.program import Var, toposort
 from mcgrad.trace import intercept, nested, overruns
 from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
 from mcgrad.trace.refuse import refusal_of as _at
 from mcgrad.trace.repeat import difference, has_state
+from mcgrad.trace.roll import rolled
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
 from mcgrad.tree import flatten, unflatten
 
@@ -52,10 +54,23 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         What the function itself raises passes through, with a note of the shapes it was called with.
     """
     refuse_untraceable(function)
-    found = _traced(function, args, kwargs)
+    with recorded() as made:
+        found = _traced(function, args, kwargs)
     _check_arguments(found, function, args, kwargs)
-    if not has_state(function):
-        return found
+    if has_state(function):
+        _check_repeats(found, function, args, kwargs)
+    return _rolled(found, made)
+
+
+def _rolled(found: Any, made: Sequence[Var]) -> Any:
+    """Return a result, computed with loops where equations repeat."""
+    flat = {path: var for path, var in nested.leaves(found).items() if isinstance(var, Var)}
+    new = dict(zip(flat, rolled(list(flat.values()), made), strict=True))
+    return nested.mapped(lambda path, value: new.get(path, value), found)
+
+
+def _check_repeats(found: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a function that is another one when it is called again."""
     try:
         with overruns.collected():
             again = _traced(function, args, kwargs)
@@ -65,7 +80,6 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         raise _at(function, f"{_name(function)} {raised}, after a first call without an error; {PURE}") from error
     if differs:
         raise _at(function, f"{_name(function)} is not the same function at each call: {differs}; {PURE}")
-    return found
 
 
 def _traced(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from mcgrad.ir.program import Var
 from mcgrad.trace import array_constructors, linear_algebra, remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
-from mcgrad.trace.assignment import assigned, read
+from mcgrad.trace.assignment import Elements, assigned, read
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
@@ -68,41 +68,48 @@ class Tracer(Operators, Conversions):
     __array_priority__ = 1000.0
 
     def __init__(self, var: Var, base: Tracer | None = None, locked: str = "") -> None:
-        self._value = var
+        self._value: Var | Elements = var
         self._memory: Memory = Memory() if base is None else base._memory
         self._locked: str = locked if base is None else locked or base._locked
         self._writes = self._memory.writes  # to the memory, when this was its value
 
     @property
-    def _var(self) -> Var:
+    def _current(self) -> Var | Elements:
         if self._writes != self._memory.writes:
             raise refusal("an array that was written to by way of another one, a view of it or its base,", OF_A_COPY)
         return self._value
 
     @property
+    def _var(self) -> Var:
+        value = self._current
+        if isinstance(value, Elements):
+            value = self._value = value.whole()
+        return value
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one draw."""
-        return self._var.shape
+        return self._current.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self._var.shape)
+        return len(self._current.shape)
 
     @property
     def size(self) -> int:
         """Number of elements of one draw."""
-        return self._var.size
+        return self._current.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64, whatever the width in which the Program will run, or bool."""
-        return DTYPES[self._var.kind]
+        return DTYPES[self._current.kind]
 
     def __len__(self) -> int:
-        if not self._var.shape:
+        if not self._current.shape:
             raise TypeError("len() of unsized object")
-        return self._var.shape[0]
+        return self._current.shape[0]
 
     def __iter__(self) -> Iterator[Tracer]:
         if not self._var.shape:
@@ -110,6 +117,9 @@ class Tracer(Operators, Conversions):
         return (self[i] for i in range(self._var.shape[0]))
 
     def __getitem__(self, key: Any) -> Tracer:
+        written = self._current
+        if isinstance(written, Elements) and not holds_tracer(key) and (found := written.read(key)) is not None:
+            return Tracer(found, self if is_view(key, self.ndim) else None)
         if is_index(key):
             return Tracer(gather(self._var, key._var))
         found = (read if self._writes else getitem)(self._var, unwrap(key))
@@ -118,7 +128,13 @@ class Tracer(Operators, Conversions):
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._locked:
             raise refusal("assignment to an element", self._locked)
-        self._value = assigned(self._var, unwrap(key), unwrap(value))
+        if holds_tracer(key):
+            self._value = assigned(self._var, unwrap(key), unwrap(value))
+        else:
+            value = unwrap(value)  # before, as it may be of this array
+            elements = written if isinstance(written := self._current, Elements) else Elements(written)
+            elements.assign(key, value)
+            self._value = elements
         self._memory.writes += 1
         self._writes = self._memory.writes
 

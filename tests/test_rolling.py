@@ -1,0 +1,338 @@
+"""Python loops that roll up: the Program has a loop, and its values and gradients are those of the unrolled one."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import mcgrad as mg
+from mcgrad.gradients.problem import Problem
+from mcgrad.ir.program import toposort
+from mcgrad.trace import trace
+
+T = 40
+Q = mg.Normal(np.linspace(-0.2, 0.3, T), 0.8)
+MARKET = {"s": 1.1, "vol": 0.3}
+
+
+def asian(z, s, vol):
+    total = 0.0
+    for t in range(T):
+        s = s * np.exp(vol * z[t] / np.sqrt(T) - 0.5 * vol**2 / T)
+        total += s
+    return np.maximum(total / T - 1.0, 0.0)
+
+
+def listed(z, s, vol):
+    path = [s]
+    for x in z:
+        path.append(path[-1] * np.exp(vol * x / np.sqrt(T) - 0.5 * vol**2 / T))
+    return np.mean(np.array(path[1:])) + np.max(np.stack(path)) + sum(path[::5])
+
+
+def assigned(z, s, vol):
+    path = np.log(s) + 0.0 * z
+    for t in range(1, T):
+        path[t] = path[t - 1] + vol * np.sin(z[t]) - 0.5 * vol**2 / T
+    return np.mean(np.exp(path)) + path[-1]
+
+
+def heston(z, s, vol):
+    dt, x, v = 1 / T, np.log(s), 0.04
+    for i in range(T // 2):
+        w = np.maximum(v, 0.0)
+        root = np.sqrt(w * dt)
+        x = x + (0.03 - 0.5 * w) * dt + root * z[2 * i]
+        v = v + 1.5 * (0.04 - w) * dt + vol * root * (-0.6 * z[2 * i] + 0.8 * z[2 * i + 1])
+    return np.exp(x)
+
+
+def times(z, s, vol):
+    """Literals of each step, a drift that is 0 at first and folded there, and a running maximum."""
+    x, top = 0.0, 0.0
+    for t in range(T):
+        x = x + vol * t / T * z[t] + np.exp(-s * t)
+        top = np.maximum(top, x * s)
+    return top - x
+
+
+def backwards(z, s, vol):
+    y, kept = 0.0, []
+    for t in reversed(range(T)):
+        y = np.tanh(s * y + vol * z[t])
+        kept.append(y * y)
+    return y + kept[3] + np.sum(np.array(kept) * np.linspace(0.0, 1.0, T))
+
+
+def second_order(z, s, vol):
+    """Two steps back, and elements that are two apart."""
+    a, b = 0.1 * s, 0.2
+    for t in range(T - 2):
+        a, b = b, np.tanh(vol * a + 0.5 * b + z[t] * z[t + 2])
+    return a + 2.0 * b
+
+
+def nested(z, s, vol):
+    x = [0.5 * s] * 3
+    for t in range(T):
+        for i in range(3):
+            x[i] = np.tanh(x[i] + vol * z[t] * x[(i + 1) % 3])
+    return x[0] + 2.0 * x[1] * x[2]
+
+
+def branches(z, s, vol):
+    """Booleans that are carried, zeros below branches."""
+    alive, y = s > 0.0, s
+    for t in range(T):
+        y = np.where(z[t] > 0.0, y * np.sqrt(np.where(z[t] > 0.0, z[t], 1.0)) ** vol, y + 0.01 * s)
+        alive = alive & (y < 30.0)
+    return np.where(alive, y, 30.0)
+
+
+def vectors(z, s, vol):
+    rows, h = z.reshape(T // 2, 2), s * np.ones(2)
+    turn = np.array([[0.9, 0.2], [-0.2, 0.9]])
+    for row in rows:
+        h = turn @ np.tanh(h + vol * row) + vol * np.exp(-(h**2)) / (1.0 + row[::-1] ** 2)
+    return h[0] - h[1] ** 2
+
+
+def separate(z, s, vol):
+    """Iterations that do not need each other."""
+    return sum([np.log1p((s + vol * z[t]) ** 2) for t in range(T)]) / T
+
+
+def earlier(z, s, vol):
+    """A loop over what another has put into a list, in which each iteration reads what no draw changes."""
+    rates, x = [], vol
+    for t in range(T):
+        x = x + 0.1 * np.sin(z[t] + x) * x
+        rates.append(np.exp(-x))
+    y = s
+    for t, rate in enumerate(rates):
+        y = y * (1.0 - rate / T) + np.cos(s * t) * rate * rate
+    return y
+
+
+CASES = {f.__name__: f for f in (asian, listed, assigned, heston, times, backwards, second_order, nested, branches,
+                                 vectors, separate, earlier)}  # fmt: skip
+STEPS = {"heston": [T // 2 - 1], "assigned": [T - 1], "second_order": [T - 3], "vectors": [T // 2],
+         "separate": [], "earlier": [T, T]}  # fmt: skip
+
+
+def loops(f, q=Q, params=MARKET, data=None):
+    """The lengths of the loops of a traced integrand, and how many equations there are, without those of bodies."""
+    problem = Problem(f, q, {name: np.asarray(x) for name, x in params.items()}, data or {})
+    order = list(toposort([problem.value]))
+    return sorted(var.attrs.length for var in order if var.op == "loop"), len(order)
+
+
+def agree(monkeypatch, f, q=Q, n=50, rtol=1e-9, **options):
+    """Rolled up and unrolled an estimate is the same."""
+    options = {"params": MARKET, "wrt": ["s", "vol"], "dtype": "float64", "seed": 3, **options}
+    backend = options.pop("backend", "numpy")
+    ours = mg.estimate(f, q, n, backend=backend, **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(trace, "rolled", lambda roots, made: list(roots))
+        theirs = mg.estimate(f, q, n, backend="numpy", **options)
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(ours.stderr, theirs.stderr, rtol=1e-6, atol=rtol)
+    for name in theirs.grad:
+        np.testing.assert_allclose(ours.grad[name], theirs.grad[name], rtol=rtol, atol=rtol, err_msg=name)
+    return ours
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.parametrize("f", CASES.values(), ids=CASES)
+def test_loops_roll_up_and_mean_the_same(monkeypatch, f):
+    lengths, equations = loops(f)
+    assert lengths == STEPS.get(f.__name__, [T])
+    assert equations < 70  # unrolled, more than 300
+    agree(monkeypatch, f, wrt=["s", "vol", "loc"] if f.__name__ in ("asian", "backwards") else ["s", "vol"])
+
+
+@pytest.mark.parametrize("f", [asian, assigned, backwards], ids=lambda f: f.__name__)
+def test_compiled(monkeypatch, f):
+    agree(monkeypatch, f, backend="cpu", n=200, rtol=1e-7)
+
+
+def test_the_program_is_that_of_scan():
+    def scanned(z, s, vol):
+        def step(carry, x):
+            total, s = carry
+            s = s * np.exp(vol * x / np.sqrt(T) - 0.5 * vol**2 / T)
+            return (total + s, s), None
+
+        (total, _), _ = mg.scan(step, (0.0, s), z)
+        return np.maximum(total / T - 1.0, 0.0)
+
+    made = [mg.Estimator(f, Q, params=MARKET, wrt=["s", "vol"]).program for f in (asian, scanned)]
+    ops = [sorted((var.op, var.shape) for var in program.all_equations()) for program in made]
+    assert ops[0] == ops[1]
+
+
+@pytest.mark.parametrize("method", ["score", "difference", "measure_valued"])
+def test_methods(monkeypatch, method):
+    agree(monkeypatch, asian, method=method, wrt=["loc"] if method != "difference" else ["loc", "vol"], n=20)
+
+
+def test_short_loops_stay():
+    """What compiles at once is as it was."""
+
+    def f(z, s, vol):
+        for t in range(15):
+            s = s * np.exp(vol * z[t] - 0.5 * vol**2) + np.tanh(s)
+        for t in range(T):
+            s = s + z[t] / (1.0 + s)
+        return s
+
+    assert loops(f)[0] == []
+
+
+def test_jumps_name_their_line(monkeypatch):
+    def f(z, s, vol):
+        count = 0.0
+        for t in range(T):
+            s = s + vol * z[t]
+            count = count + np.where(s > 1.0, 1.0, 0.0)  # the line
+        return count + s
+
+    assert loops(f)[0] == [T]
+    with pytest.warns(mg.JumpWarning) as caught:
+        mg.estimate(f, Q, 100, params=MARKET, wrt=["vol"], method="pathwise", backend="numpy")
+    assert [w.lineno for w in caught] == [f.__code__.co_firstlineno + 4]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.JumpWarning)
+        agree(monkeypatch, f, n=20, method={"vol": "difference", "s": "difference"})
+
+
+def test_values_with_several_numbers(monkeypatch):
+    def f(z, s, vol):
+        x, marks = s, {}
+        for t in range(T):
+            x = x * np.exp(vol * z[t] / T)
+            if t % 10 == 9:
+                marks[f"after{t}"] = x
+        return {**marks, "last": np.stack([x, x**2])}
+
+    assert loops(f)[0] == [T]
+    problem = Problem(f, Q, {name: np.asarray(x) for name, x in MARKET.items()}, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(trace, "rolled", lambda roots, made: list(roots))
+        other = Problem(f, Q, {name: np.asarray(x) for name, x in MARKET.items()}, {})
+    assert problem.shapes == other.shapes
+    found = [mg.estimate(f, Q, 50, params=MARKET, wrt=["s"], dtype="float64", backend="numpy")]
+    monkeypatch.setattr(trace, "rolled", lambda roots, made: list(roots))
+    found.append(mg.estimate(f, Q, 50, params=MARKET, wrt=["s"], dtype="float64", backend="numpy"))
+    for name in found[0].value:
+        np.testing.assert_allclose(found[0].value[name], found[1].value[name], rtol=1e-12)
+        np.testing.assert_allclose(found[0].grad["s"][name], found[1].grad["s"][name], rtol=1e-12)
+
+
+def test_data_by_step_and_several_draws(monkeypatch):
+    def f(z, s, vol, rates):
+        x = s
+        for t in range(T):
+            x = x + rates[t] * x / T + vol * np.sin(z["a"][t]) * z["b"][t, 0] - z["b"][t, 1] / T
+        return x
+
+    q = mg.Joint(a=Q, b=mg.Normal(np.zeros((T, 2)), 1.0))
+    data = {"rates": np.linspace(0.0, 1.0, T)}
+    assert loops(f, q, data=data)[0] == [T]
+    agree(monkeypatch, f, q, data=data)
+
+
+def test_transforms(monkeypatch):
+    """A transform of the user's, whose steps are a Python loop."""
+
+    def walk(x, scale):
+        path = []
+        for t in range(T):
+            before = path[-1] if path else 0.0
+            path.append(scale * x[t] + 0.9 * before + 0.1 * np.sin(before))
+        return np.stack(path)
+
+    q = mg.Reparameterized(walk, params={"scale": np.asarray(0.5)}, noise=mg.noise.normal(T))
+    found = toposort([Problem(lambda z: np.sum(z**2), q, {}, {}).value])
+    assert [var.attrs.length for var in found if var.op == "loop"] == [T - 1]  # the first step has no sine
+    agree(monkeypatch, lambda z: np.sum(z**2), q, params={}, wrt=["scale"])
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+def test_rows_of_a_batch(monkeypatch):
+    def f(z, vol):
+        s = 1.0
+        for t in range(T):
+            s = s * np.exp(vol * z[t] / T) + np.tanh(s) / T
+        return s
+
+    q = mg.Normal(np.linspace(-0.2, 0.3, 3 * T).reshape(3, T), 0.8, batch_ndim=1)
+    options = {"params": {"vol": np.array([0.1, 0.2, 0.3])}, "batched_params": "vol", "wrt": ["vol", "loc"]}
+    assert agree(monkeypatch, f, q, **options).grad["vol"].shape == (3,)
+
+
+RANDOM = [
+    lambda u, v: u + v,
+    lambda u, v: u * np.tanh(v),
+    lambda u, v: np.sin(u) - v,
+    lambda u, v: np.maximum(u, v),
+    lambda u, v: np.where(u > v, u, 0.5 * v),
+    lambda u, v: np.exp(-(u**2)),
+    lambda u, v: u / (1.0 + v**2),
+    lambda u, v: 0.3 * u,
+]
+
+
+def random_step(rng, state):
+    """A step of random equations: (carries, x, literal, parameter) -> (carries, output)."""
+    plan = [(RANDOM[rng.integers(len(RANDOM))], rng.integers(0, 1 << 30, 2)) for _ in range(rng.integers(4, 12))]
+    takes = rng.integers(0, 1 << 30, state + 1)
+
+    def step(carries, x, t, a):
+        values = [*carries, *x, a, 0.1 * a * x[0], a * t]
+        for function, (i, j) in plan:
+            values.append(function(values[i % len(values)], values[j % len(values)]))
+        made = values[len(carries) :]
+        return [np.tanh(made[i % len(made)]) for i in takes[:-1]], made[takes[-1] % len(made)]
+
+    return step
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_steps(monkeypatch, seed):
+    """Rolled up, unrolled, and written as a scan: the same values and gradients."""
+    rng = np.random.default_rng(seed)
+    state, parts = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    step, weights = random_step(rng, state), rng.standard_normal(T)
+    begin = [0.0 if rng.random() < 0.3 else None for _ in range(state)]
+    use_outputs, backwards = rng.random() < 0.5, rng.random() < 0.3
+
+    def start(s):
+        return [0.2 * (i + 1) * s if b is None else b for i, b in enumerate(begin)]
+
+    def f(z, s, vol):
+        carries, outputs = start(s), []
+        for t in reversed(range(T)) if backwards else range(T):
+            carries, y = step(carries, [z[t, i] for i in range(parts)], weights[t], vol)
+            outputs.append(y)
+        result = sum(carries)
+        return result + np.mean(np.stack(outputs) ** 2) if use_outputs else result + outputs[-1]
+
+    def scanned(z, s, vol):
+        def one(carries, x):
+            after, y = step(list(carries), [x[0][i] for i in range(parts)], x[1], vol)
+            return tuple(c + 0.0 * vol for c in after), y
+
+        first = tuple(c + 0.0 * s for c in start(s))
+        carries, ys = mg.scan(one, first, (z, weights), reverse=backwards)
+        return sum(carries) + (np.mean(ys**2) if use_outputs else ys[0 if backwards else -1])
+
+    q = mg.Normal(0.2 * np.ones((T, parts)), 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.JumpWarning)
+        ours = agree(monkeypatch, f, q, n=20, method="pathwise", rtol=1e-8)
+        other = mg.estimate(scanned, q, 20, params=MARKET, wrt=["s", "vol"], dtype="float64", seed=3, backend="numpy",
+                            method="pathwise")  # fmt: skip
+    np.testing.assert_allclose(ours.value, other.value, rtol=1e-8)
+    for name in ours.grad:
+        np.testing.assert_allclose(ours.grad[name], other.grad[name], rtol=1e-8, atol=1e-12)
