@@ -114,10 +114,26 @@ def earlier(z, s, vol):
     return y
 
 
+def scans(z, s, vol):
+    """A scan in each iteration, and a Python loop in the step of a scan."""
+
+    def step(h, x):
+        for t in range(T):
+            h = np.tanh(h + x * z[t] / T) + vol * np.sin(h)
+        return h, h
+
+    y = s
+    for t in range(T):
+        _, total = mg.scan(lambda c, x: (0.5 * c + np.sin(vol * x), c), y, z[:5], reduce="sum")
+        y = np.tanh(total) + z[t]
+    return mg.scan(step, y, np.ones(3))[0]
+
+
 CASES = {f.__name__: f for f in (asian, listed, assigned, heston, times, backwards, second_order, nested, branches,
-                                 vectors, separate, earlier)}  # fmt: skip
+                                 vectors, separate, earlier, scans)}  # fmt: skip
 STEPS = {"heston": [T // 2 - 1], "assigned": [T - 1], "second_order": [T - 3], "vectors": [T // 2],
-         "separate": [], "earlier": [T, T]}  # fmt: skip
+         "separate": [], "earlier": [T, T],
+         "scans": [3, T]}  # fmt: skip
 
 
 def loops(f, q=Q, params=MARKET, data=None):

@@ -7,7 +7,7 @@ wrong there is a fault of mcgrad's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -29,6 +29,13 @@ def recorded() -> Iterator[list[Var]]:
         yield made
     finally:
         _made.reset(token)
+
+
+def record(made: Iterable[Var]) -> None:
+    """Add Vars that another record has collected to the present one, if there is one."""
+    record = _made.get()
+    if record is not None:
+        record.extend(made)
 
 
 def equation(op: str, args: tuple[Var, ...], attrs: Any = None, shape: Shape = ()) -> Var:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mcgrad.errors import ParameterError, shown
 from mcgrad.ir import build
+from mcgrad.ir.infer import record, recorded
 from mcgrad.ir.program import Level, Var, toposort
 from mcgrad.reals import count
 from mcgrad.trace.lines import same_lines
@@ -18,6 +19,7 @@ from mcgrad.trace.nested import is_nested, leaves, mapped
 from mcgrad.trace.operands import operand
 from mcgrad.trace.overruns import collected, noted
 from mcgrad.trace.refuse import refusal_of
+from mcgrad.trace.roll import rolled
 from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
 
 REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
@@ -225,14 +227,31 @@ def traced(
 
     With `running` the last carry says whether further steps change the others.
     """
+    with recorded() as made:
+        results = _traced(step, init, xs, length, reverse, reduce, running)
+    read, work = set(), [value._var for part in results for value in leaves(part).values()]
+    own = set(made)
+    while work:
+        var = work.pop()
+        if var in own and var not in read:
+            read.add(var)
+            work += var.args
+    record(var for var in made if var in read)  # without the equations of the step, which the loop has its own of
+    return results
+
+
+def _traced(
+    step: Callable[..., Any], init: Any, xs: Any, length: int, reverse: bool, reduce: Any, running: bool
+) -> tuple[Any, Any]:
     begin = {path: operand(unwrap(x)) for path, x in leaves(init).items()}
     arrays = {path: operand(unwrap(x)) for path, x in leaves(xs).items()}
     carried = {path: _leaf(var.shape, var.level) for path, var in begin.items()}
     elements = {path: _leaf(var.shape[1:], var.level) for path, var in arrays.items()}
     carry = mapped(lambda path, _: Tracer(_of_kind(carried[path], begin[path])), init)
     x = mapped(lambda path, _: Tracer(_of_kind(elements[path], arrays[path])), xs)
-    with collected() as overruns:
+    with collected() as overruns, recorded() as steps:
         after, y = _called(step, carry, x, init)
+    record(steps)
     new = [build.apply("float", operand(unwrap(value))) for value in leaves(after).values()]
     outputs = {path: operand(unwrap(value)) for path, value in leaves(y).items()}
     how = _reductions(reduce, y)
@@ -253,8 +272,8 @@ def traced(
     results = [*new, *(build.apply("float", outputs[path]) for path in stacked)]
     params += elements.values()
     args = [*first, *(build.apply("float", var) for var in arrays.values())]
-    steps = (len(first), len(elements), length, reverse)
-    found = _loop(params, results, args, steps, len(begin) - 1 if running else None)
+    loop = (len(first), len(elements), length, reverse)
+    found = _loop(params, rolled(results, steps), args, loop, len(begin) - 1 if running else None)
     values = dict(zip(begin, found, strict=False))
     rest = iter(found[len(begin) :])
     made = {path: next(rest) for path in outputs if how[path] is not None}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from mcgrad.ir import build
 from mcgrad.ir.infer import recorded
 from mcgrad.ir.ops import VIEWS
-from mcgrad.ir.program import Level, Shape, Var
+from mcgrad.ir.program import Level, Shape, Var, with_bodies
 from mcgrad.ir.vmap import vmap
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.roll.stacks import element, stacked, stacked_places
@@ -61,14 +61,15 @@ class LoopOfTemplate:
         needed = self._needed()
         if not needed:
             return {}
-        if sum(self.nodes[j].var.op not in VIEWS for j in needed) * self.length < FEWEST:
+        work = self.length * sum(map(_equations, (self.nodes[j].var for j in needed)))
+        if work < FEWEST:
             raise Irregular("")
         carried = [slot for j in needed for slot in self.nodes[j].slots if isinstance(slot, Carried)]
         if not carried:
             return self._side_by_side(needed)
         if len(needed) == 1 and (found := self._accumulated(needed[0])) is not None:
             return found
-        if sum(self.nodes[j].var.op not in VIEWS for j in needed) * self.length < LEAST:
+        if work < LEAST:
             raise Irregular("")
         return self._loop(needed)
 
@@ -258,6 +259,11 @@ class LoopOfTemplate:
             return None
         running = build.apply(op, begin, build.scan(f"cum{reduction}", array, 0, self.reverse))
         return {(j, i): element(running, self._step(i)) for i in each}
+
+
+def _equations(var: Var) -> int:
+    """How many equations one is: none if a view, of a loop with those of its body."""
+    return 0 if var.op in VIEWS else sum(1 for _ in with_bodies([var]))
 
 
 def _leaf(shape: Shape) -> Var:
