@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {
     "arrays": 3,
     "importance": 5,
-    "loops": 5,
+    "loops": 6,
     "mlmc": 5,
     "paths": 2,
     "sde": 5,

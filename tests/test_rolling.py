@@ -352,3 +352,31 @@ def test_random_steps(monkeypatch, seed):
     np.testing.assert_allclose(ours.value, other.value, rtol=1e-8)
     for name in ours.grad:
         np.testing.assert_allclose(ours.grad[name], other.grad[name], rtol=1e-8, atol=1e-12)
+
+
+def test_arrays_that_are_filled(monkeypatch):
+    def f(z, s, vol):
+        path, seen = np.empty(T + 1), np.zeros(2)
+        path[0] = s
+        for t in range(T):
+            path[t + 1] = path[t] * (1.0 + vol * z[t] / T) + np.sin(path[t]) / T
+            seen += path[t + 1] * np.array([1.0, 0.5])
+        return np.mean(path) + path[-1] + np.sum(seen)
+
+    lengths, equations = loops(f)
+    assert (lengths, equations < 40) == ([T], True)
+    agree(monkeypatch, f)
+
+
+def test_loops_that_stay_say_so():
+    def f(z, s, vol):
+        for t in range(100):
+            s = s * np.exp(vol * z[t % T]) + np.tanh(s) if t != 17 and t % 9 else np.sin(s)
+            s = s / (1.0 + s**2) + np.cos(s) * vol + np.expm1(-s * s) - 0.1 * np.arctan(s)
+            if t % 7 == 0 or t % 5 == 1:
+                s = np.log1p(s * s)
+        return s
+
+    with pytest.warns(mg.UnrolledWarning, match=r"(?s)stays unrolled.*Turn \d+ computes .*mg\.scan") as caught:
+        assert loops(f)[0] == []
+    assert caught[0].lineno == f.__code__.co_firstlineno + 3

@@ -20,6 +20,7 @@ from mcgrad.errors import (
     RareDrawsWarning as RareDrawsWarning,
     ToleranceWarning as ToleranceWarning,
     TraceError as TraceError,
+    UnrolledWarning as UnrolledWarning,
     WeightsWarning as WeightsWarning,
 )
 from mcgrad.functions.vibrato import vibrato as vibrato

@@ -145,6 +145,10 @@ class MultilevelWarning(UserWarning):
     """Levels that are not coupled as they should be, or whose standard errors are not to be trusted."""
 
 
+class UnrolledWarning(UserWarning):
+    """A long Python loop that is no loop in the Program, as its iterations differ: it is compiled turn by turn."""
+
+
 class MergeError(McgradError, ValueError):
     """Estimates that cannot be merged: of different problems, seeds or dtypes, or with draws in common."""
 

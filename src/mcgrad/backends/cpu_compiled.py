@@ -51,7 +51,8 @@ class Compiled:
             limit, loops = sys.getrecursionlimit(), self.emitted.loops
             raise BackendError(
                 f"Numba reaches Python's limit of {limit:,} nested calls, as f unrolls into {loops} loops: "
-                f'sys.setrecursionlimit({10 * limit}) before, whole-array expressions in f, or backend="numpy"'
+                f"mg.scan or whole-array expressions in f, sys.setrecursionlimit({10 * limit}) before, or "
+                'backend="numpy"'
             ) from None
 
     def empty_call(self) -> tuple[Any, ...]:

@@ -21,9 +21,9 @@ _made: ContextVar[list[Var] | None] = ContextVar("equations that are made", defa
 
 
 @contextmanager
-def recorded() -> Iterator[list[Var]]:
+def recorded(into: list[Var] | None = None) -> Iterator[list[Var]]:
     """Collect the Vars that are made inside, in their order; not those that another record inside collects."""
-    made: list[Var] = []
+    made: list[Var] = [] if into is None else into
     token = _made.set(made)
     try:
         yield made

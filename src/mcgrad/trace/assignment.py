@@ -64,7 +64,7 @@ class Elements:
             self._ends.append(self._ends[-1] + places.size)
 
     def read(self, key: Any) -> Var | None:
-        """Return the elements at a key, if they were assigned at once; else None."""
+        """Return the elements at a key, straight from what was assigned; None if there are none."""
         places = np.asarray(self._places[key])
         if not places.size:
             return None
@@ -72,9 +72,9 @@ class Elements:
         i = bisect_right(self._ends, inside.min())
         source = self._sources[i]
         inside = inside - (self._ends[i] - source.size)
-        if inside.max() >= source.size:
-            return None
-        return _taken(source, inside)
+        if inside.max() < source.size:
+            return _taken(source, inside)
+        return build.reshape(_gathered(self._sources, self._ends, self._index[places].ravel()), places.shape)
 
     def whole(self) -> Var:
         """Return the array."""

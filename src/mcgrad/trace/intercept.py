@@ -1,8 +1,9 @@
 """Calls with a Tracer that NumPy's protocols do not pass on to it.
 
 np.array and its relatives are built-in functions, which ask each element of a list for a number. While a trace runs the
-module is of a class that gives the user's code, and no other, functions of these names that accept Tracers. What was
-imported by name before is NumPy's own, and refused with what to write instead.
+module is of a class that gives the user's code, and no other, functions of these names that accept Tracers; np.empty
+and the like make arrays that may be filled with traced values there (`filled`). What was imported by name before is
+NumPy's own, and refused with what to write instead.
 
 scipy.special's logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every
 SciPy, so that no protocol applies. Another function under the name `scipy.special.logsumexp` would not be called by
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.system.locks import Lock
-from mcgrad.trace import array_constructors
+from mcgrad.trace import array_constructors, filled
 from mcgrad.trace.frames import owner
 from mcgrad.trace.linear_algebra import SCIPY
 from mcgrad.trace.scipy_special import FUNCTIONS, UFUNCS
@@ -75,7 +76,7 @@ def _constructor(name: str) -> property:
     return property(find)
 
 
-for _name in array_constructors.FUNCTIONS:
+for _name in (*array_constructors.FUNCTIONS, *filled.NAMES):
     setattr(_TracedNumPy, _name, _constructor(_name))
 
 

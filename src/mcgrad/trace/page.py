@@ -29,7 +29,7 @@ NOTES = {
     "the element that has come to a place, of equal ones to each from one place. np.partition sorts all. `q` is known "
     "while tracing, methods are linear, lower, higher, nearest and midpoint. If one element is NaN, so are all",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
-    "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which may be filled with constants",
+    "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which f may fill",
     "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
     "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "each row is equations, so "
     "solving for 5 rows, or factoring 12, takes some 20 seconds to compile; matrices of more rows are for "
@@ -76,8 +76,11 @@ PYTHON = """\
   from by `np.where`.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask and one
   number. An array that shares the memory in NumPy, as a slice of `z` does, is refused where it is read afterwards.
-  Parameters and float data are written to in a copy, `x = x.copy()`. A NumPy array holds numbers alone: for
-  `out[i] = z` write `out = mg.at(out, i).set(z)`, which makes another array, as `mg.at(out, i).add(z)` does.
+  Parameters and float data are written to in a copy, `x = x.copy()`.
+- Assignment `out[i] = z`, and `out += z`, to an array of floats that f has made by `np.empty`, `np.zeros`, `np.ones`,
+  `np.full` or their `_like`, by these names. Views of it that were made before do not follow: they are NaN. Other
+  arrays of NumPy's hold numbers alone: write `out = mg.at(out, i).set(z)`, which makes another array, as
+  `mg.at(out, i).add(z)` does.
 - `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
 - NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.
 - `np.array([z[0], 1.0])`, `np.asarray`, `np.asanyarray` and `np.ascontiguousarray`, by these names: not what

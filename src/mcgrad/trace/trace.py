@@ -13,12 +13,14 @@ from mcgrad.ir import build
 from mcgrad.ir.infer import recorded
 from mcgrad.ir.program import Var, toposort
 from mcgrad.trace import intercept, nested, overruns
+from mcgrad.trace.filled import plain
 from mcgrad.trace.foreign import library_refusal, refuse_untraceable
 from mcgrad.trace.operands import operand
 from mcgrad.trace.refuse import refusal_of as _at
 from mcgrad.trace.repeat import difference, has_state
 from mcgrad.trace.roll import rolled
 from mcgrad.trace.tracer import Tracer, unwrap, wrap
+from mcgrad.trace.unrolled import warn_if_long
 from mcgrad.tree import flatten, unflatten
 
 PURE = (
@@ -57,16 +59,26 @@ def trace(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     with recorded() as made:
         found = _traced(function, args, kwargs)
     _check_arguments(found, function, args, kwargs)
-    if has_state(function):
-        _check_repeats(found, function, args, kwargs)
-    return _rolled(found, made)
+    if not has_state(function):
+        return _rolled(found, made)
+    _check_repeats(found, function, args, kwargs)
+    with recorded() as new:
+        result = _rolled(found, made)
+    with overruns.collected():
+        again = lambda: _leaves(_traced(function, args, kwargs)).values()  # noqa: E731
+        warn_if_long([*_leaves(result).values()], [*made, *new], again)
+    return result
 
 
 def _rolled(found: Any, made: Sequence[Var]) -> Any:
     """Return a result, computed with loops where equations repeat."""
-    flat = {path: var for path, var in nested.leaves(found).items() if isinstance(var, Var)}
+    flat = _leaves(found)
     new = dict(zip(flat, rolled(list(flat.values()), made), strict=True))
     return nested.mapped(lambda path, value: new.get(path, value), found)
+
+
+def _leaves(found: Any) -> dict[str, Var]:
+    return {path: var for path, var in nested.leaves(found).items() if isinstance(var, Var)}
 
 
 def _check_repeats(found: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -137,6 +149,7 @@ def _wrapped(tree: Any, locked: str = "") -> Any:
 
 
 def _unwrapped(result: Any, function: Callable[..., Any]) -> Any:
+    result = plain(result)
     if isinstance(result, Tracer):
         return unwrap(result)
     if isinstance(result, Mapping):

@@ -17,6 +17,7 @@ from mcgrad.trace.array_functions import BUILDERS
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.assignment import Elements, assigned, read
 from mcgrad.trace.conversions import Conversions
+from mcgrad.trace.filled import NAMES as FILLED, fillable, plain
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted, noted_kinks
@@ -194,6 +195,7 @@ def wrap(value: Any, locked: str = "") -> Any:
 
 def unwrap(value: Any) -> Any:
     """Take the Tracers off Vars in nested tuples and lists, and off arguments and results of functions in them."""
+    value = plain(value)
     if isinstance(value, Tracer):
         return value._var
     if type(value) in (tuple, list):
@@ -274,6 +276,8 @@ def _refuse_keywords(shown: str, names: list[str]) -> None:
 
 def answer_constructor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a call of np.array or a relative: here if a Tracer is among what it is made of, else by NumPy."""
+    if name in FILLED:
+        return fillable(getattr(np, name)(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()}))
     given = args[0] if args else kwargs.get("object", kwargs.get("a"))
     if not holds_tracer(given):
         return getattr(np, name)(*args, **kwargs)
@@ -296,6 +300,7 @@ def answer_scipy(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
 
 def holds_tracer(value: Any) -> bool:
     """Whether a Tracer is anywhere in nested lists and tuples."""
+    value = plain(value)
     return isinstance(value, Tracer) or (isinstance(value, tuple | list) and any(holds_tracer(part) for part in value))
 
 

@@ -1,0 +1,106 @@
+"""Arrays that f makes by `np.empty` or `np.zeros` and fills, one element after another, with traced values.
+
+While a function is traced these are arrays of a class that behaves as NumPy's does until a traced value is written to
+one of them. From then on a Tracer stands for it. Views that were made before do not follow: what the array held is
+then NaN, so that no stale number is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+NAMES = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like")  # what makes them
+
+
+class FilledArray(np.ndarray[Any, Any]):
+    """An array of floats, or the Tracer that stands for it.
+
+    Attributes
+    ----------
+    traced : Tracer or None
+    """
+
+    traced: Any = None
+    _is_own = False  # whether it was made for f, and is no view and no result
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.traced is None and self._is_own and (_is_traced(value) or _is_traced(key)):
+            from mcgrad.ir import build
+            from mcgrad.trace.tracer import Tracer
+
+            plain = self.view(np.ndarray)
+            self.traced = Tracer(build.const(plain))
+            plain[...] = np.nan
+        if self.traced is None:
+            super().__setitem__(key, value)
+        else:
+            self.traced[key] = value
+
+    def __getitem__(self, key: Any) -> Any:
+        return plain(self)[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(plain(self))
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("traced", "_is_own", "view"):
+            return super().__getattribute__(name)
+        traced = super().__getattribute__("traced")
+        return super().__getattribute__(name) if traced is None else getattr(traced, name)
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    def copy(self, order: Any = "C") -> Any:
+        """Return an array that may be filled, too."""
+        return self.traced.copy() if self.traced is not None else fillable(self.view(np.ndarray).copy(order))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out", ())
+        own = len(out) == 1 and out[0] is self and self._is_own
+        if own and (self.traced is not None or any(map(_is_traced, inputs))):  # total += z
+            self[...] = getattr(ufunc, method)(*map(plain, inputs), **{**kwargs, "out": None})
+            return self
+        if out:
+            kwargs["out"] = tuple(map(plain, out))
+        result = getattr(ufunc, method)(*map(plain, inputs), **kwargs)
+        return self if out and out[0] is self else result
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return func(*map(_plain_within, args), **{name: _plain_within(value) for name, value in kwargs.items()})
+
+
+def fillable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array of floats, of its own memory, as one that may be filled; others as they are."""
+    if type(array) is not np.ndarray or array.dtype.kind != "f":
+        return array
+    if array.base is not None or not array.flags.writeable:
+        array = array.copy()
+    found = array.view(FilledArray)
+    found._is_own = True
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return what stands for an array that may be filled: a Tracer, or a plain array; other values as they are."""
+    if not isinstance(value, FilledArray):
+        return value
+    return value.view(np.ndarray) if value.traced is None else value.traced
+
+
+def _plain_within(value: Any) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)(map(_plain_within, value))
+    return plain(value)
+
+
+def _is_traced(value: Any) -> bool:
+    from mcgrad.trace.tracer import holds_tracer
+
+    return holds_tracer(value)
