@@ -1,6 +1,7 @@
 """Schemes step by step: against loops by hand, their orders against exact paths, and gradients of each draw."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -288,9 +289,13 @@ def heston(scheme):
         def drift(t, x):
             return 0.03 * x["s"], kappa * (0.04 - x["v"])
 
+        def diffusion(t, x):
+            root = (0.001 + x["v"] ** 2) ** 0.25
+            return {"s": x["s"] * root, "v": xi * root}
+
         path = scheme(
             lambda t, x: dict(zip("sv", drift(t, x), strict=True)),
-            lambda t, x: {"s": x["s"] * np.sqrt(np.maximum(x["v"], 0.0)), "v": xi * np.sqrt(np.maximum(x["v"], 0.0))},
+            diffusion,
             {"s": spot, "v": var},
             maturity * np.linspace(0.0, 1.0, T + 1) ** 1.5,
             z,
@@ -428,3 +433,21 @@ def test_antithetic_pairs_and_points_have_smaller_errors():
     assert of_bridge.stderr < 0.6 * points.stderr < 0.3 * plain.stderr
     for est in (pairs, points):
         assert abs(est.value - of_bridge.value) < 4 * np.hypot(est.stderr, of_bridge.stderr)
+
+
+@pytest.mark.parametrize("jumps", [True, False])
+def test_a_kink_of_the_diffusion_that_makes_terms_of_milstein_jump(jumps):
+    """The term g g' of g = vol sqrt(max(x, 0)) is vol^2 / 2 down to 0, and 0 below; that of vol max(x, 0) is a kink."""
+
+    def f(z, *, vol):
+        def diffusion(t, x):
+            above = np.maximum(x, 0.0)
+            return vol * (np.sqrt(above) if jumps else above)
+
+        return mg.sde.milstein(drift, diffusion, 0.1, TIMES, z, reduce="last")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mg.Estimator(f, mg.Normal(np.zeros(T), 1.0), params={"vol": 0.4}, wrt="vol", backend="numpy")
+    assert [each.category for each in caught] == [mg.JumpWarning] * jumps
+    assert all(each.filename == __file__ for each in caught)

@@ -19,13 +19,15 @@ from mcgrad.ir import build
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Level, Var, toposort
-from mcgrad.sde.state import shape_of
+from mcgrad.sde.state import leafwise, shape_of
 from mcgrad.trace.intercept import intercepted
+from mcgrad.trace.lines import noted, same_lines
 from mcgrad.trace.nested import leaves, mapped
 from mcgrad.trace.operands import operand
 from mcgrad.trace.tracer import Tracer, unwrap
 
 MOVING = ("view", "assembly")  # categories of ops that only move elements
+FEW = 16
 NOTHING, SEVERAL = 0.0, 1.0  # zeros are what is padded; elements have numbers from 2 on
 
 _numbers = itertools.count(1 << 24)  # of leaves, none of which are equal
@@ -49,8 +51,44 @@ def along(values: Any, x: Any, direction: Any) -> Any:
         seeds[leaf._var] = build.broadcast(step, leaf.shape)
     flat = {path: value for path, value in leaves(values).items() if isinstance(value, Tracer)}
     tangents = dict(zip(flat, pushed_forward([value._var for value in flat.values()], seeds), strict=True))
-    found = {path: 0.0 if (t := tangents.get(path)) is None else Tracer(t) for path in leaves(values)}
+    found = {
+        path: 0.0 if (t := tangents.get(path)) is None else Tracer(noted(t, list(seeds))) for path in leaves(values)
+    }
     return mapped(lambda path, _: found[path], values)
+
+
+def product(values: Any, x: Any, direction: Any) -> Any:
+    """Return the derivative of values along a direction, as a sum of derivatives times numbers of the direction.
+
+    It is that of `along`, but where a slope is infinite and the direction zero: sqrt(max(x, 0)) along itself is 1/2 for
+    x above 0, and jumps there. `along`, which keeps zeros, has 0 at x = 0; this has NaN, by which a jump is found.
+    States of more than `FEW` numbers that depend on one another are differentiated along the direction.
+    """
+    if all(own is not False for own in reads_own_alone(values, x).values()):
+        return _times(along(values, x, mapped(lambda path, _: 1.0, x)), direction)
+    if sum(leaf.size for leaf in leaves(x).values()) > FEW:
+        return along(values, x, direction)
+    total = mapped(lambda path, _: 0.0, values)
+    for path, leaf in leaves(x).items():
+        for i in np.ndindex(leaf.shape):
+            unit = np.zeros(leaf.shape)
+            unit[i] = 1.0
+            slopes = along(values, x, _only(x, path, unit))
+            total = _sum_of(total, slopes, leaves(direction)[path], i)
+    return total
+
+
+def _only(x: Any, path: str, seed: Any) -> Any:
+    return mapped(lambda other, _: seed if other == path else 0.0, x)
+
+
+def _sum_of(total: Any, slopes: Any, step: Any, i: tuple[int, ...]) -> Any:
+    number = step[i] if shape_of(step) else step
+    return leafwise(lambda before, slope: before + slope * number, total, slopes)
+
+
+def _times(slopes: Any, direction: Any) -> Any:
+    return leafwise(lambda slope, step: 0.0 if not isinstance(slope, Tracer) else slope * step, slopes, direction)
 
 
 def reads_own_alone(values: Any, x: Any) -> dict[str, bool | None]:
@@ -128,15 +166,17 @@ class Traced:
         plain = not any(isinstance(value, Tracer) for value in flat)
         if plain and self._of_numbers is not None:
             return self._interpreted([var.attrs.array for var in given])
-        made = {path: Tracer(_leaf(var)) for path, var in zip(leaves(arguments), given, strict=True)}
+        stand_ins = {path: Tracer(_leaf(var)) for path, var in zip(leaves(arguments), given, strict=True)}
         with intercepted():
-            result = self._function(*mapped(lambda path, _: made[path], arguments))
-        sources = [value._var for value in made.values()]
+            result = self._function(*mapped(lambda path, _: stand_ins[path], arguments))
+        sources = [value._var for value in stand_ins.values()]
         roots = [build.apply("float", operand(unwrap(value))) for value in leaves(result).values()]
         if plain and all(var.args or var in sources or var.is_const for var in toposort(roots)):
             self._of_numbers = sources, Interpreter(roots, sources), result
             return self._interpreted([var.attrs.array for var in given])
-        values = build.again(roots, dict(zip(sources, given, strict=True)), {})
+        made: dict[Var, Var] = {}
+        values = build.again(roots, dict(zip(sources, given, strict=True)), made)
+        same_lines(made)
         paths = dict(zip(leaves(result), values, strict=True))
         return mapped(lambda path, _: Tracer(paths[path]), result)
 

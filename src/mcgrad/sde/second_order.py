@@ -60,6 +60,12 @@ def milstein(
     TraceError
         A diffusion that mixes several motions, without `commutative`; one that has no derivative.
 
+    Warns
+    -----
+    JumpWarning
+        From an estimate of a pathwise gradient, where the terms of second order jump: those of
+        ``np.sqrt(np.maximum(x, 0.0))`` do, at x = 0, as a parameter moves x.
+
     Notes
     -----
     Strong order 1, weak order 1 (Kloeden and Platen, *Numerical solution of stochastic differential equations*, 1992,
@@ -99,7 +105,7 @@ def _second_order(equation: Equation, commutative: bool, x: Any, t: Any, dw: Any
         if motion.shape is not None and int(np.prod(motion.shape, dtype=int)) == 1:
             column = equation.driven(g, x, np.ones(motion.shape))
             excess = 0.5 * (dw * dw - dt).reshape(())
-            return mapped(lambda path, slope: slope * excess, derivative.along(column, x, column))
+            return mapped(lambda path, slope: slope * excess, derivative.product(column, x, column))
         if commutative:
             return _commutative(equation, g, x, dw, dt)
         return _own(equation, g, x, dw, dt)
@@ -117,10 +123,10 @@ def _commutative(equation: Equation, g: Any, x: Any, dw: Any, dt: Any) -> Any:
         raise refusal_of(equation.diffusion, f"diffusion is driven by z nested or shaped as x0 is; {remedy}")
     columns = np.eye(motion.shape[0])  # before they are correlated
     noise = equation.driven(g, x, dw)
-    total = derivative.along(noise, x, noise)
+    total = derivative.product(noise, x, noise)
     for j in range(motion.shape[0]):
         column = equation.driven(g, x, columns[j])
-        slopes = derivative.along(column, x, column)
+        slopes = derivative.product(column, x, column)
         total = leafwise(lambda sum_, slope: sum_ - slope * dt, total, slopes)
     return mapped(lambda path, sum_: 0.5 * sum_, total)
 

@@ -14,7 +14,7 @@ def heston(z, *, rho, vol):
     """A nested state, correlated motions, Milstein's terms, a barrier."""
 
     def diffusion(t, x):
-        root = np.sqrt(np.maximum(x["v"], 0.0))
+        root = (0.001 + x["v"] ** 2) ** 0.25
         return {"s": 0.3 + root * x["s"], "v": vol * root}
 
     alive = mg.sde.Survival(lower=0.7, of="s")
