@@ -365,6 +365,25 @@ def test_it_prints_its_components_its_levels_and_how_it_ended(calls):
     assert "is within the tolerance" in text
 
 
+def test_progress_counts_the_draws_of_all_levels(calls, capsys):
+    seen = []
+    est = calls(rtol=0.02, seed=1, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == est.n
+    assert len(seen) > len(est.levels)
+    assert calls(rtol=0.02, seed=1, progress=True).mean.tolist() == est.mean.tolist()
+    assert f"{est.n:,}/" in capsys.readouterr().err
+
+
+def test_a_plot(calls, tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = calls(rtol=0.05, seed=1).plot(tmp_path / "levels.png")
+    means, *_, costs = figure.axes
+    assert [text.get_text().partition(":")[0] for text in means.get_legend().get_texts()] == ["value", "spot", "vol"]
+    assert costs.get_ylabel() == "cost"
+    assert (tmp_path / "levels.png").stat().st_size > 1000
+
+
 def test_limits_are_said(calls):
     with pytest.warns(mg.ToleranceWarning, match=r"bias .* is not within .* max_level; more than 2 levels"):
         est = calls(rtol=0.002, of="vol", max_level=2, seed=1)

@@ -170,7 +170,7 @@ class LevelRun:
         """Whether draws are points, whose number doubles."""
         return self.program.derived.sampler.is_point_set
 
-    def extend(self, n: int, expected: int) -> None:
+    def extend(self, n: int, expected: int, progress: bool | Callable[[int], None] = False) -> None:
         """Average until there are n draws; of points, which are whole nets, until there are at least so many.
 
         Parameters
@@ -178,6 +178,8 @@ class LevelRun:
         n : int
         expected : int
             How many there will be in the end, by what is known now.
+        progress : callable, optional
+            Called with the number of draws that are not in `n` yet.
         """
         program, group = self.program, self.program.group
         while self.n < n:
@@ -185,7 +187,8 @@ class LevelRun:
             if self.is_of_points:
                 more = self.n or program.start(n)
             estimator = program.estimator(max(expected, self.n + more))
-            part = estimator(more, self._seed, first=self.n, executor=self._remote, **self._changes)
+            how: dict[str, Any] = {"first": self.n, "executor": self._remote, "progress": progress}
+            part = estimator(more, self._seed, **how, **self._changes)
             assert isinstance(part, Estimate)
             self.estimate = self.estimate.merge(part) if self.estimate else part
 

@@ -15,6 +15,7 @@ from mcgrad.distributions.base import Distribution
 from mcgrad.engine.level_runs import LevelProgram, LevelRun
 from mcgrad.engine.multilevel_run import run, warn
 from mcgrad.engine.options import Options
+from mcgrad.engine.progress import reporting_levels
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
@@ -162,6 +163,7 @@ class Multilevel(HoldsFunctions):
         min_level: int = FIRST,
         max_level: int = DEEPEST,
         max_draws: int = MOST,
+        progress: bool | Callable[[int], None] = False,
         executor: Any = None,
         require_same: bool = False,
         **changes: Any,
@@ -188,6 +190,9 @@ class Multilevel(HoldsFunctions):
             The last level at first, at least 2, and at most.
         max_draws : int
             Of each level.
+        progress : bool or callable
+            Whether to show a bar, with the draws of all levels that are expected; or a function to call with the number
+            of draws done.
         executor, require_same
             As for a call of an `Estimator`.
         **changes
@@ -222,8 +227,11 @@ class Multilevel(HoldsFunctions):
             max_level=max_level,
             max_draws=max_draws,
         ).for_components(self.program(0).derived.components)
-        with on(executor, arguments.flag("require_same", require_same)) as remote:
-            found = run(lambda level: LevelRun(self.program(level), changes, seed, rule.start, remote), rule, seed)
+        with (
+            on(executor, arguments.flag("require_same", require_same)) as remote,
+            reporting_levels(progress, remote) as report,
+        ):
+            found = run(lambda i: LevelRun(self.program(i), changes, seed, rule.start, remote), rule, seed, report)
         warn(found)
         return found
 
@@ -257,6 +265,7 @@ def mlmc(
     min_level: int = FIRST,
     max_level: int = DEEPEST,
     max_draws: int = MOST,
+    progress: bool | Callable[[int], None] = False,
     dtype: npt.DTypeLike | None = None,
     nonfinite: str = "propagate",
     backend: str = "auto",
@@ -275,7 +284,7 @@ def mlmc(
         As for `Multilevel`: what is estimated, how levels are coupled, and how the gradient is estimated.
     sampler, replicates, scramble, antithetic, control, coefficients
         As for `Multilevel`: what reduces the error of a number of draws.
-    rtol, atol, of, seed, bias_share, alpha, start, min_level, max_level, max_draws, executor, require_same
+    rtol, atol, of, seed, bias_share, alpha, start, min_level, max_level, max_draws, progress, executor, require_same
         As for a call of a `Multilevel`: the tolerance, and the limits.
     dtype, nonfinite, backend, threads
         As for `Multilevel`.
@@ -338,6 +347,7 @@ def mlmc(
         min_level=min_level,
         max_level=max_level,
         max_draws=max_draws,
+        progress=progress,
         executor=executor,
         require_same=require_same,
     )

@@ -24,7 +24,12 @@ DOUBT = 0.4  # relative error of a variance, of which its standard error has hal
 APART = 5.0  # standard errors between two means that should be one
 
 
-def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> MultilevelEstimate:
+Report = Callable[[int, int], None]  # called with the draws that are done, and those expected, of all levels
+
+
+def run(
+    start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int, report: Report | None = None
+) -> MultilevelEstimate:
     """Run levels, more draws and more of them, until the error is within the tolerance or at a limit.
 
     Parameters
@@ -33,12 +38,13 @@ def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> Mu
         Returns the run of a level, which has had its pilot.
     rule : MultilevelRule
     seed : int
+    report : callable, optional
     """
     runs: list[LevelRun] = []
     last = rule.min_level
     while True:
         runs += [start(level) for level in range(len(runs), last + 1)]
-        reason = _average(runs, rule, runs[0].program.derived.components)
+        reason = _average(runs, rule, runs[0].program.derived.components, report)
         found = MultilevelEstimate(tuple(run.result for run in runs), rule, reason, seed)
         if reason != REACHED or _is_within(found):
             return found
@@ -47,7 +53,7 @@ def run(start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int) -> Mu
         last += 1
 
 
-def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components) -> str:
+def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components, report: Report | None) -> str:
     """Run all levels until the variance of their sum is small enough; return how that ended."""
     while True:
         tolerances = rule.tolerances(components, np.sum([run.mean for run in runs], axis=0))
@@ -71,7 +77,14 @@ def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Compone
             return DRAWS if finite else NONFINITE
         for run, n, most in zip(runs, at_once, expected, strict=True):
             if n > run.n:
-                run.extend(int(n), int(most))
+                run.extend(int(n), int(most), _progress(runs, int(np.maximum(expected, done).sum()), report))
+
+
+def _progress(runs: Sequence[LevelRun], expected: int, report: Report | None) -> bool | Callable[[int], None]:
+    """Return what reports the draws of a level that runs, with those that were done before."""
+    if report is None:
+        return False
+    return lambda more: report(sum(run.n for run in runs) + more, expected)
 
 
 def _doubled(

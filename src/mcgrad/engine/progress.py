@@ -91,6 +91,28 @@ def reporting_looks(progress: bool | Report, looks: Looks, remote: Remote | None
 
 
 @contextmanager
+def reporting_levels(
+    progress: bool | Report, remote: Remote | None = None
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Return a context with a function to call with the number of draws done, and that expected, of all levels.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        A function to call with the number of draws done; or whether to show a bar: None is returned where not.
+    remote
+        As for `reporting`.
+    """
+    if callable(progress):
+        yield lambda done, expected: progress(done)
+    elif progress:
+        with _bar(1, "draws", remote) as update:
+            yield lambda done, expected: update(completed=done, total=expected)
+    else:
+        yield None
+
+
+@contextmanager
 def _bar(n: int, title: str, remote: Remote | None) -> Iterator[Callable[..., None]]:
     """Show a bar on standard error while the context lasts; return a function that changes its fields."""
     from rich.console import Console

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from mcgrad.results.format import kinds_lines, origin
 from mcgrad.results.interval import ConfidenceInterval, Ends, ends, interval
 from mcgrad.results.levels import Level
 from mcgrad.results.multilevel_format import level_lines, table
+from mcgrad.results.multilevel_plot import plot
 from mcgrad.results.multilevel_rule import MultilevelRule
 from mcgrad.results.rates import Rate, bias, falling, norms
 from mcgrad.results.record import parsed
@@ -219,6 +221,21 @@ class MultilevelEstimate:
         """Rate at which the costs of a draw grow."""
         costs = np.array([level.cost for level in self.levels])
         return -falling(costs, np.zeros(len(costs))).value
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Plot, by level, the means and the variances of the differences, the draws, and the cost.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            Where to save the figure.
+
+        Returns
+        -------
+        matplotlib Figure
+            Needs matplotlib.
+        """
+        return plot(self.levels, self._places, self.alpha, self.beta, path)
 
     # Files
 
