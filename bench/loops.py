@@ -14,6 +14,7 @@ AADC is not among them: its licence (2.25, clauses 3.3 and 4.1) excludes use as 
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +86,7 @@ PATHS = {
         50, 2, 1 << 17, {"spot": 100.0, "v0": 0.04, "kappa": 2.0, "theta": 0.04, "xi": 0.3, "rho": -0.7},
         lambda xp, p: (xp.log(p["spot"]), p["v0"]),
         heston_step,
-        lambda xp, s, p: np.exp(-RATE * YEARS) * xp.maximum(xp.exp(s[0]) - STRIKE, 0.0),
+        lambda xp, s, p: math.exp(-RATE * YEARS) * xp.maximum(xp.exp(s[0]) - STRIKE, 0.0),
     ),
     "well": Path(
         1000, 1, 1 << 14, {"start": -1.0, "temperature": 0.3},

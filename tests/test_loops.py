@@ -443,7 +443,6 @@ def test_the_source_for_a_gpu_is_as_long_for_any_number_of_steps():
     f, params = asian(mg.scan)
     few, many = (
         choose.emit(mg.Estimator(f, mg.Normal(np.zeros(steps), 1.0), params=params, backend="numpy").program).source
-        for steps in (40, 4000)
+        for steps in (2000, 4000)  # more than are kept without segments
     )
     assert few.count("\n") == many.count("\n")
-    assert few.count("while n0 < n0_end:") == 1

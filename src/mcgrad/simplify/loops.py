@@ -5,6 +5,7 @@
 - What is the same in all steps is computed before the loop. What no draw changes, but steps do, is computed before it
   for all steps: from arguments by step at once (`ir.vmap`), from carries by a loop on the host.
 - What only loops read, by step, each step computes for itself.
+- Elements of small arrays that a step reads one by one are computed one by one (`single_elements`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import rewrite, substitute
 from mcgrad.ir.vmap import vmap
+from mcgrad.simplify.single_elements import by_element
 
 CHEAP = 4.0  # multiplications of an element up to which each of several loops computes it again
 
@@ -30,7 +32,7 @@ def simplify_loops(roots: Sequence[Var]) -> list[Var]:
     roots = _trimmed(fuse_loops(roots))
     while (inside := _made_inside(roots)) != roots:  # level by level, of what is computed by element of other such
         roots = _trimmed(fuse_loops(inside))
-    for simpler in (_unvarying_first, _undrawn_first):
+    for simpler in (_unvarying_first, _undrawn_first, by_element):
         new = rewrite(roots, lambda var, args, rule=simpler: _applied(rule, rebuild(var, args)))  # type: ignore[misc]
         roots = [new[root] for root in roots]
     return _trimmed(roots)
