@@ -203,6 +203,29 @@ def test_a_kink_is_never_differentiated_twice_along_draws(name):
     assert mg.Estimator(KINKS[name], q, **given).derived.components.second.method == "pathwise, then difference"
 
 
+def test_a_kink_without_a_comparison_is_found_in_draws():
+    for f in (lambda z: np.sqrt(z**2), lambda z: np.hypot(z, 0.0), lambda z: (z * z) ** 0.5):
+        with pytest.raises(
+            mg.ParameterError, match=r"^hessian_method: .* from differences of that gradient|draws cross"
+        ):
+            mg.Estimator(f, mg.Normal(0.3, 1.2), hessian=["loc"], hessian_method="pathwise", backend="numpy")
+    smooth = mg.Estimator(lambda z: np.sqrt(1 + z**2), mg.Normal(0.3, 1.2), hessian="full", backend="numpy")
+    assert smooth.derived.components.second.method == "pathwise twice"
+
+
+def test_a_mixture_has_the_second_derivatives_of_its_density():
+    q = mg.MixtureSameFamily(mg.Normal(np.array([-1.0, 1.0]), np.array([0.5, 1.0])), logits=np.array([0.2, 0.0]))
+    est = mg.estimate(lambda z: z**2, q, 200_000, hessian=["logits", ("logits", "components.loc")])
+    p = 1 / (1 + np.exp(-0.2))
+    gap, bend = (1 + 0.25) - (1 + 1.0), p * (1 - p) * (1 - 2 * p)  # of the two second moments; of p in its logit
+    exact = gap * bend * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    z = (est.hessian["logits"]["logits"] - exact) / est.hessian_stderr["logits"]["logits"]
+    assert np.max(np.abs(z)) < 4.5
+    exact = p * (1 - p) * np.array([[1.0, -1.0], [-1.0, 1.0]]) * 2 * np.array([-1.0, 1.0])
+    blocks, errors = (x["logits"]["components"]["loc"] for x in (est.hessian, est.hessian_stderr))
+    assert np.max(np.abs(blocks - exact) / errors) < 4.5
+
+
 def test_a_kink_in_a_transform_is_found():
     q = mg.Reparameterized(lambda eps, *, a: np.maximum(a * eps, 0.0), params={"a": 0.5}, noise=mg.noise.normal())
     with pytest.raises(mg.ParameterError, match=r"test_second_derivatives.py.*np.maximum\(a \* eps"):

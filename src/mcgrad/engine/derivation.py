@@ -18,6 +18,7 @@ from mcgrad.engine.groups import Groups
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.overruns import Overruns
 from mcgrad.engine.pilots import Pilots
+from mcgrad.engine.unseen_kinks import UnseenKinks
 from mcgrad.engine.values import Inputs
 from mcgrad.errors import ParameterError
 from mcgrad.gradients.common_noise import with_common_noise
@@ -144,7 +145,7 @@ class Derivation:
         if (plan.covariance, plan.antithetic, plan.weighted) != marks:
             plan = replace(plan, covariance=marks[0], antithetic=marks[1], weighted=marks[2])
         if (plan.second.second if plan.second else NOTHING) != further:
-            plan = replace(plan, second=_with_second(options, batch, problem, plan, further))
+            plan = replace(plan, second=_with_second(options, inputs, problem, plan, further))
         program = plan.program(problem, wrt, dtype)  # raises, so before the checks that warn
         refuse_with_omitted(options)
         controls: Controls | None = None
@@ -261,9 +262,7 @@ def refuse_with_controls(options: Options, batch: Batch | None) -> None:
         raise ParameterError("output", "'device' with control variates", "'host', or control=None")
 
 
-def _with_second(
-    options: Options, batch: Batch | None, problem: Problem, plan: Plan, second: Second
-) -> SecondPlan | None:
+def _with_second(options: Options, inputs: Inputs, problem: Problem, plan: Plan, second: Second) -> SecondPlan | None:
     """Return how second derivatives are estimated, if there are any.
 
     Raises
@@ -274,11 +273,12 @@ def _with_second(
     if not second:
         return None
     name = "hvp" if options.hvp is not None else "hessian"
-    if batch is not None:
+    if inputs.batch is not None:
         raise ParameterError(name, "second derivatives of a batch", "None, and an estimate of each problem")
     if options.output == "device":
         raise ParameterError("output", f"'device' with {name}=", "'host'")
-    return second_plan(problem, plan.methods, second, options.hessian_method)
+    unseen = UnseenKinks(problem, inputs.values({}))
+    return second_plan(problem, plan.methods, second, options.hessian_method, unseen)
 
 
 def refuse_with_omitted(options: Options) -> None:

@@ -140,7 +140,7 @@ class Derivatives:
         return path in self.problem.own and any(self.problem.params[path] in set(toposort([var])) for var in found)
 
     @cached_property
-    def _library(self) -> set[Var]:
+    def library(self) -> set[Var]:
         """The equations that distributions make, rather than lines of the user's: their comparisons do not jump."""
         problem = self.problem
         roots = [*tree.flatten(problem.z).values()]
@@ -152,7 +152,7 @@ class Derivatives:
 
     def _kink(self, first: str, gradient: Var, path: str) -> str | None:
         """Say where a gradient jumps as a parameter moves; None where it does not."""
-        library, lines = set(self._library), dict(self.problem.lines)
+        library, lines = set(self.library), dict(self.problem.lines)
         for var, now in self._live.items():
             if var in library:
                 library.add(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -18,6 +18,7 @@ from mcgrad.ir.program import Output, Var
 from mcgrad.results.second import DIAG, FULL, Second
 
 Pair = tuple[str, str]
+Look = Callable[[Derivatives, Way, str, str], str]
 THEN = (PATHWISE.name, SCORE.name, DIFFERENCE.name)  # what `hessian_method` may be
 REMEDY = (
     "method= for the gradient that does not jump; the parameter as one of q, whose score serves; or mg.vibrato around "
@@ -88,7 +89,9 @@ class SecondPlan:
         return ((pair, way) for pair, way in self.ways.items() if way.then == DIFFERENCE.name)
 
 
-def second_plan(problem: Problem, methods: Mapping[str, Method], second: Second, asked: str | None) -> SecondPlan:
+def second_plan(
+    problem: Problem, methods: Mapping[str, Method], second: Second, asked: str | None, unseen: Look
+) -> SecondPlan:
     """Choose how each second derivative is estimated.
 
     Parameters
@@ -99,6 +102,8 @@ def second_plan(problem: Problem, methods: Mapping[str, Method], second: Second,
     second : Second
     asked : {None, "pathwise", "score", "difference"}
         What the user names: None for a choice.
+    unseen : callable
+        ``unseen(made, way, a, b)`` says why draws refuse a way that equations do not; nothing where they do not.
 
     Raises
     ------
@@ -120,7 +125,7 @@ def second_plan(problem: Problem, methods: Mapping[str, Method], second: Second,
         for way in _ways(first, problem, a, b):
             if asked is not None and asked != (SCORE.name if way.scores and way.first != first[a] else way.then):
                 continue
-            why = made.refusal(way, a, b)
+            why = made.refusal(way, a, b) or unseen(made, way, a, b)
             if not why:
                 ways[a, b] = way
                 break
