@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mcgrad.ir.build import apply
+from mcgrad.differentiate.again import differentiable
+from mcgrad.ir.build import apply, argument, const, input_, loop, part
 from tests.ops.problems import MODES, OP_SAMPLES, central_differences, evaluate, weighted
 from tests.ops.test_meaning_and_derivative import leaves_of
 
@@ -32,3 +33,30 @@ def test_derivatives_of_derivatives_agree_with_central_differences(sample, inner
     second = MODES[outer](total, list(at))
     for grad, want in zip(second, central_differences(total, list(at), at), strict=True):
         np.testing.assert_allclose(evaluate(grad, at)[..., 0], want, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("outer", MODES)
+@pytest.mark.parametrize("inner", MODES)
+def test_a_factor_that_passes_through_zero_below_a_branch_has_its_derivative(inner, outer):
+    """As the series of a function at its removable singularity has; and what a branch does not take has none."""
+    x = input_("x", ())
+
+    def series(s):
+        taken = apply("where", apply("less", apply("absolute", s), 0.1), s, 0.0)
+        poly = apply("multiply", taken, apply("add", 1.0, apply("multiply", taken, apply("exp", taken))))
+        other = apply("where", apply("less", apply("absolute", s), 0.1), 1.0, s)
+        return apply("where", apply("less", apply("absolute", s), 0.1), poly, apply("log", other))
+
+    for build in (series, lambda s: loop_of(series, s)):
+        (slope,) = MODES[inner](build(x), [x])
+        (bend,) = MODES[outer](differentiable([slope])[0], [x])
+        for at, first, second in ((0.0, 1.0, 2.0), (2.0, 0.5, -0.25)):
+            assert evaluate(slope, {x: np.array([at])})[0] == pytest.approx(first)
+            assert evaluate(bend, {x: np.array([at])})[0] == pytest.approx(second)
+
+
+def loop_of(f, x):
+    """f(x), as the last step of a loop of two steps."""
+    carry, step = argument(0, (), x.level), argument(1, (), x.level)
+    again = loop([carry, step], [f(step)], [const(0.0), x], (1, 0, 2, False))
+    return part(again, 0, ())

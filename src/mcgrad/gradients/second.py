@@ -22,6 +22,7 @@ import numpy as np
 
 from mcgrad import tree
 from mcgrad.arrays import to_host
+from mcgrad.differentiate.again import differentiable
 from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.differentiate.modes import pushed_forward
 from mcgrad.errors import ParameterError, TraceError
@@ -201,7 +202,7 @@ class Derivatives:
         problem = self.problem
         given = {problem.fixed[path]: problem.params[path] for path in problem.params}
         self._live |= rewrite([root], rebuild, {**given, **self._live})
-        return self._live[root]
+        return differentiable([self._live[root]])[0]
 
     # Blocks
 
@@ -230,7 +231,7 @@ class Derivatives:
         value, log_q = problem.integrand(problem.fixed, problem.params), problem.log_q()
         less = apply("subtract", value, problem.computed(SHARED, value.shape))
         direct, (score,) = jacobian(value, [first])[0], jacobian(log_q, [first])
-        once = apply("add", direct, _outer(less, score))
+        (once,) = differentiable([apply("add", direct, _outer(less, score))])
         (twice,) = jacobian(once, [second])
         (other,) = jacobian(log_q, [second])
         return apply("add", twice, _outer(once, other))
