@@ -7,9 +7,11 @@ has a device address. Its blocks have whole warps.
 import inspect
 from functools import partial
 
+import numpy as np
 from numba import float64, int32, int64, types
 from numba.extending import intrinsic
 
+from mcgrad.kernels.intrinsics import select
 from mcgrad.kernels.target import cuda
 from mcgrad.kernels.workspace import element_pointer
 
@@ -86,6 +88,15 @@ def subroutine(function, result=None):
     made = intrinsic(scope[python.__name__])
     made.py_func = python
     return made
+
+
+@partial(subroutine, result=lambda memory, *others: memory.dtype(memory, *others))
+def gather_elements(memory, first, apart, extent, k):
+    """Return element k, cut to a whole number, of `extent` so far apart from `first` on; NaN if there is none."""
+    inside = (k >= 0) & (k < extent)
+    place = int32(select(inside, k, type(k)(0)))
+    found = at(memory, int32(int32(first) + int32(apart) * place))
+    return select(inside, found, type(k)(np.nan))
 
 
 @subroutine

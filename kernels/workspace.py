@@ -9,7 +9,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from mcgrad.kernels.jit import LOOP
+from mcgrad.kernels.intrinsics import select
+from mcgrad.kernels.jit import INLINED, LOOP
 
 
 def element_pointer(context, builder, array_type, array, index_type, index):
@@ -22,22 +23,23 @@ def element_pointer(context, builder, array_type, array, index_type, index):
 REGIONS = ("rows", "sums", "constants", "moments")  # of memory, none of which overlaps another
 
 
-def _scopes(builder, region):
-    """Alias scopes of a region, and of all others."""
+def _scopes(builder, region, others):
+    """Alias scopes of a region, and of others."""
     module = builder.module
 
     def node(*operands):
         return module.add_metadata([x if isinstance(x, ir.MDValue) else ir.MetaDataString(module, x) for x in operands])
 
     domain = node("mcgrad workspace")
-    scopes = {name: node(f"mcgrad {name}", domain) for name in REGIONS}
-    return node(scopes[region]), node(*(scope for name, scope in scopes.items() if name != region))
+    own, *rest = (node(f"mcgrad {name}", domain) for name in (region, *others))
+    return node(own), node(*rest)
 
 
-def _mark(builder, instruction, region):
+def _mark(builder, instruction, region, others):
     if region is None:
         return
-    for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, region), strict=True):
+    others = [name for name in REGIONS if name != region] if others is None else others
+    for kind, scope in zip(("alias.scope", "noalias"), _scopes(builder, region, others), strict=True):
         instruction.set_metadata(kind, scope)
 
 
@@ -47,14 +49,14 @@ def _is_row_array(array, index):
     )
 
 
-def _loader(region):
+def _loader(region, others=None):
     def load(typingctx, array, index):
         if not _is_row_array(array, index):
             return None
 
         def codegen(context, builder, signature, args):
             loaded = builder.load(element_pointer(context, builder, array, args[0], index, args[1]))
-            _mark(builder, loaded, region)
+            _mark(builder, loaded, region, others)
             return loaded
 
         return array.dtype(array, index), codegen
@@ -62,7 +64,7 @@ def _loader(region):
     return load
 
 
-def _storer(region):
+def _storer(region, others=None):
     def store(typingctx, array, index, value):
         if not _is_row_array(array, index):
             return None
@@ -73,6 +75,7 @@ def _storer(region):
                 builder,
                 builder.store(element, element_pointer(context, builder, array, args[0], index, args[1])),
                 region,
+                others,
             )
             return context.get_dummy_value()
 
@@ -90,6 +93,11 @@ at_sum, put_sum = intrinsic(_loader("sums")), intrinsic(_storer("sums"))
 # which no kernel writes, and moments.
 at_constant = intrinsic(_loader("constants"))
 at_moment, put_moment = intrinsic(_loader("moments")), intrinsic(_storer("moments"))
+# Rows that gathers read lie among the others, and change in other loops. In the loops with gathers those are read by
+# `at_chosen`, and rows that no gather reads by these: without them LLVM would have to look, in each lane.
+APART = ("sums", "constants", "moments")
+at_chosen = intrinsic(_loader("chosen", APART))
+at_others, put_others = intrinsic(_loader("rows", (*APART, "chosen"))), intrinsic(_storer("rows", (*APART, "chosen")))
 # For helpers that are given rows of either kind.
 at_any, put_any = intrinsic(_loader(None)), intrinsic(_storer(None))
 
@@ -203,7 +211,26 @@ def mask_finite(ws, first, lanes, mask, omit, counts):
                 counts[0] += 1
 
 
-@njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **LOOP)
+@njit(**INLINED)
+def gather_constants(array, first, apart, extent, k):
+    """Return element k, cut to a whole number, of `extent` that lie so far apart from `first` on; NaN if there is none.
+
+    Of an array that no kernel writes.
+    """
+    inside = (k >= 0) & (k < extent)
+    found = at_constant(array, first + apart * np.int32(select(inside, k, type(k)(0))))
+    return select(inside, found, type(k)(np.nan))
+
+
+@njit(**INLINED)
+def gather_rows(ws, first, apart, extent, k):
+    """Return the same of rows of the workspace, for the lane whose element in the first of them is at `first`."""
+    inside = (k >= 0) & (k < extent)
+    found = at_chosen(ws, first + apart * np.int32(select(inside, k, type(k)(0))))
+    return select(inside, found, type(k)(np.nan))
+
+
+@njit(**INLINED)
 def add_draw(means, scatters, i, x, share):
     """Add a draw to the mean and to the sum of squared deviations of component i; `share` is 1 / draws with this one.
 

@@ -114,7 +114,7 @@ class Loader:
         self.names |= {"advance": advance, "array_at": array_at, "load2": loader(2), "load4": loader(4)}
         self.names |= {"add_products": add_products, "add_moments": add_moments}
         self.names |= {"store2": store, "store4": store}
-        for name in ("share", "add_shared"):
+        for name in ("share", "add_shared", "gather_elements"):
             self.names[name] = self.device(name)
         self.names["put_moments"] = self.device("put_moments", "cuda_rows")
         for function in (warp_sum, team_sum, first_of_team, dynamic_shared):

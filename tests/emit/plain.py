@@ -54,6 +54,9 @@ class Rows:
         return {
             "at": self.reader("row"),
             "put": self.writer("row"),
+            "at_chosen": self.reader("row"),
+            "at_others": self.reader("row"),
+            "put_others": self.writer("row"),
             "at_sum": self.reader("sum"),
             "put_sum": self.writer("sum"),
         }
@@ -101,8 +104,8 @@ def noise_row(law, dtype):
 
 
 SHIMS: dict[str, Any] = {
-    **dict.fromkeys(("at", "at_any", "at_constant", "at_moment"), at),
-    **dict.fromkeys(("put", "put_any", "put_moment"), put),
+    **dict.fromkeys(("at", "at_any", "at_constant", "at_moment", "at_chosen", "at_others"), at),
+    **dict.fromkeys(("put", "put_any", "put_moment", "put_others"), put),
     "gemm": gemm,
     "gemm_rows": gemm_rows,
     "select": lambda condition, a, b: a if condition else b,

@@ -148,6 +148,37 @@ sample("concatenate", lambda x: build.concatenate([x, build.const([1.0, 2.0])], 
        (3,), ANY)  # fmt: skip
 
 # --- reductions, scans, contractions ---------------------------------------------------------------------------------
+
+
+def elements(x: Any, k: Any, batch: int) -> Any:
+    """Elements along the axis after the first `batch`, at numbers cut to whole ones; NaN beyond the ends."""
+    x, k = np.asarray(x), np.asarray(k)
+    inside = (k >= 0) & (k < x.shape[batch])
+    flat, rows = x.reshape(-1, *x.shape[batch:]), np.where(inside, k, 0).astype(int)
+    rows = rows.reshape(len(flat), -1)
+    found = np.stack([values[row] for values, row in zip(flat, rows, strict=True)])
+    found = found.reshape(*k.shape, *x.shape[batch + 1 :])
+    return np.where(inside.reshape(*k.shape, *(1,) * (found.ndim - k.ndim)), found, np.nan)
+
+
+def gathers(shape: tuple[int, ...], k: Any, batch: int = 0, smooth: bool = True, of: Any = np.exp) -> None:
+    """Gather what is computed from an array, at whole numbers and some more."""
+    k = np.asarray(k, float)
+    sample("gather", lambda x, u: build.gather(unwrap(of(wrap(x))), build.apply("add", u, k), batch),
+           lambda x, u: elements(of(x), u + k, batch), shape, ANY, k.shape, (0.2, 0.8), smooth=smooth)  # fmt: skip
+
+
+for shape in ((20,), (20, 3), (4, 2)):  # more elements than are compared, and fewer
+    gathers(shape, np.minimum([[3, 0], [19, 7]], shape[0] - 1))
+gathers((2, 20, 3), [[19, 0], [4, 4]], batch=1)
+gathers((2, 2, 18), [[17, 0], [4, 3]], batch=2)
+gathers((2, 17), [[[16, 0]], [[4, 3]]], batch=1)
+gathers((2, 5), [4, 0], batch=1)
+gathers((3, 24), [0, 13, 23], of=lambda x: np.cumsum(x, 0).T)
+gathers((24, 3), [0, 13, 23], of=lambda x: np.sum(x, 1))
+gathers((24,), [0, 13, 23], of=lambda x: np.concatenate([x, np.sin(x)])[::-1])
+for shape in ((20,), (4, 2)):
+    gathers(shape, [-2, -1, 0, shape[0] - 1, shape[0], np.nan, np.inf, -np.inf], smooth=False)
 sample("scatter_add", lambda x: build.scatter_add(x, GRID, (7,)),
        lambda x: np.bincount(GRID.ravel(), x.ravel(), 7), (2, 3), ANY)  # fmt: skip
 for op in ["sum", "prod", "max", "min"]:
@@ -283,6 +314,14 @@ def gathered(carries: Any, xs: Any, same: Any) -> Any:
     return [c.ravel()[np.array([[3, 0], [0, 1]])] * xs[0][::-1] + c.T], [np.cumsum(c[0])]
 
 
+def looked_up(carries: Any, xs: Any, same: Any) -> Any:
+    """Elements of a carry, of what a step has for itself, and of what is the same in all, where the step says."""
+    (c,), (y, u) = carries, xs
+    k, i = (np.floor(u + start).astype(int) for start in (np.array([3.0, 17.0]), np.array([0.0, 1.0])))
+    found = c[k] * y[k[::-1]] + same[0][k] * same[1][i]
+    return [c * np.mean(found)], [found]
+
+
 def ignoring(carries: Any, xs: Any, same: Any) -> Any:
     unread, before = carries
     return [0.5 * unread + 1.0, xs[0] * same[0]], [before]
@@ -304,6 +343,7 @@ for reverse in (False, True):
     turns(kinked, (2, 1), 3, (), ANY, (), ANY, (3,), (0.3, 2.0), (), ANY, reverse=reverse)
     turns(ignoring, (2, 1), 3, (), ANY, (), ANY, (3,), ANY, (), ANY, reverse=reverse)
     turns(nested, (1, 1), 4, (), ANY, (4, 3), ANY, (), UNIT, reverse=reverse)
+turns(looked_up, (1, 2), 3, (20,), ANY, (3, 20), ANY, (3, 2), (0.2, 0.8), (20,), ANY, (2,), ANY)
 turns(mixing, (1, 0), 3, (20,), ANY, (20,), ANY)
 turns(gathered, (1, 1), 2, (2, 2), ANY, (2, 2), ANY)
 turns(regression, (1, 1), 1, (), ANY, (1, 2), ANY, (2,), ANY)

@@ -267,6 +267,10 @@ case("np.linalg.norm", np.linalg.norm, (4, 2, 3))
 # --- found by value --------------------------------------------------------------------------------------------------
 for side in ("left", "right"):
     case("np.searchsorted", lambda x, s=side: np.searchsorted([0.5, 1.0, 1.0, 1.5], x, s), (2, 5), smooth=False)
+for edges in (np.linspace(-1.0, 1.5, 40), np.linspace(-1.0, 1.5, 33) ** 3):  # even, and not: more than are compared
+    case("np.searchsorted", lambda x, e=edges: np.searchsorted(e, x) - np.searchsorted(e, 2 * x, "right"),
+         (7,), (-2.0, 2.0), smooth=False)  # fmt: skip
+    case("np.interp", lambda x, e=edges: np.interp(x, e, np.cos(e)), (7,), (-2.0, 2.0), smooth=False)
 for bins in ([0.5, 1.0, 1.5], [1.5, 1.0, 0.5]):
     case("np.digitize", lambda x, b=bins: np.digitize(x, b) + np.digitize(x, b, right=True), (9,), smooth=False)
 case("np.interp", lambda x: np.interp(x, [0.5, 0.75, 1.5], [1.0, -1.0, 2.0]), (8,), smooth=False)
@@ -275,10 +279,19 @@ case("np.interp", lambda y: np.interp([0.1, 0.4, 9.0], [0.0, 0.25, 1.5], y) + np
 case("np.take", lambda k, x: np.take(x, np.floor(k).astype(int), axis=1), (2, 2), (0.1, 2.9), (2, 3), smooth=False)
 case("np.take_along_axis", lambda x: np.take_along_axis(x, np.array([[2, 0], [-1, 1]]), 1), (2, 3))
 case("np.take_along_axis", lambda x: np.take_along_axis(x, np.array([5, 0]), None), (2, 3))
+case("np.take", lambda k, x: np.take(x, k.astype(int), mode="clip") * np.take(x, k.astype(int), mode="wrap"),
+     (4,), (-9.0, 9.0), (3, 2), smooth=False)  # fmt: skip
+case("np.choose", lambda k, x, y: np.choose(k.astype(int), [x, y, 1.0]) * np.choose(k.astype(int), [x, y, x + y]),
+     (4,), (0.1, 2.9), (4,), (4,), smooth=False)  # fmt: skip
+case("np.choose", lambda k, x: np.choose(k.astype(int), x, mode="clip"), (2,), (-4.0, 9.0), (3, 2), smooth=False)
 for axis, shape in ((0, (4, 3)), (1, (2, 5)), (-1, (1, 2))):
     case("np.take_along_axis", lambda k, x, a=axis: np.take_along_axis(x, k.astype(int), a),
          shape, (-1.9, 1.9), (2, 3), smooth=False)  # fmt: skip
 case("indexing", lambda k, x: x[k.astype(int)], (4,), (-2.9, 2.9), (3, 2), smooth=False)
+case("indexing", lambda k, x: x[..., k.astype(int), 1:] + x[0, k.astype(int), :1],
+     (4,), (-2.9, 2.9), (2, 3, 3), smooth=False)  # fmt: skip
+case("indexing", lambda k, j, x: x[k.astype(int), :, j.astype(int)] + x[k[0].astype(int), j.astype(int), [[0], [1]]],
+     (2,), (-2.9, 2.9), (2,), (-1.9, 1.9), (3, 2, 2), smooth=False)  # fmt: skip
 case(".astype", lambda x: x.astype(int), (8,), ANY, smooth=False)
 
 

@@ -239,7 +239,7 @@ def vjp(var: Var, ct: Var, zeros: Zeros = NONE) -> Sequence[Var | None]:
     cts = REVERSE[var.op](ct, var)
     if zeros == BRANCH and var.op in REPEATING:
         return [
-            keep_zeros(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
+            term and keep_zeros(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
             for term in cts
         ]
     return cts

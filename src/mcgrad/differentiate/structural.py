@@ -16,6 +16,7 @@ from mcgrad.ir.build import (
     const,
     einsum,
     flip,
+    gather,
     linear_recurrence,
     native,
     pad,
@@ -152,6 +153,21 @@ def _take_reverse(ct: Var, var: Var) -> list[Var]:
     return [scatter_add(ct, index, x.shape)]
 
 
+def _gather_reverse(ct: Var, var: Var) -> list[Var | None]:
+    """To each element the cotangents of those that were read there, which all indices are compared for."""
+    (x, index), batch = var.args, var.attrs.batch
+    ahead, extent, rest = var.attrs.split(x.shape)
+    chosen = index.shape[batch:]
+    ones = tuple(1 for _ in rest)
+    hits = apply(
+        "equal",
+        reshape(apply("floor", index), (*ahead, 1, *chosen, *ones)),
+        np.arange(extent, dtype=float).reshape(extent, *(1 for _ in (*chosen, *rest))),
+    )
+    terms = apply("where", hits, reshape(ct, (*ahead, 1, *chosen, *rest)), 0.0)
+    return [reduce("sum", terms, range(batch + 1, batch + 1 + len(chosen))), None]
+
+
 def _part_reverse(ct: Var, var: Var) -> list[Var]:
     start, (size,) = var.attrs.start, var.args[0].shape
     return [pad(reshape(ct, (var.size,)), [(start, size - start - var.size, 0)])]
@@ -218,19 +234,20 @@ def _native_forward(ts: Tangents, var: Var) -> Var:
     return reduce("sum", apply("multiply", _only(ts), _gradient(var)), range(len(var.args[0].shape)))
 
 
-FORWARD: dict[str, Callable[[Tangents, Var], Var]] = {
+FORWARD: dict[str, Callable[[Tangents, Var], Var | None]] = {
     "prod": _prod_forward,
     "max": _extremum_forward,
     "min": _extremum_forward,
     "cumprod": _cumprod_forward,
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
+    "gather": lambda ts, var: None if ts[0] is None else gather(ts[0], var.args[1], var.attrs.batch),
     "einsum": _einsum_forward,
     "table": lambda ts, var: apply("multiply", expand(_only(ts), _trailing(var), var.shape), _slope(var)),
     "native_value": _native_forward,
 }
 
-REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
+REVERSE: dict[str, Callable[[Var, Var], Sequence[Var | None]]] = {
     "reshape": lambda ct, var: [reshape(ct, var.args[0].shape)],
     "transpose": lambda ct, var: [transpose(ct, np.argsort(var.attrs.axes).tolist())],
     "broadcast": lambda ct, var: [unbroadcast(ct, var.args[0].shape)],
@@ -241,6 +258,7 @@ REVERSE: dict[str, Callable[[Var, Var], list[Var]]] = {
     "part": _part_reverse,
     "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
+    "gather": _gather_reverse,
     "sum": lambda ct, var: [expand(ct, var.attrs.axes, var.args[0].shape)],
     "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs.axes, var.args[0].shape), _others(var))],
     "max": _extremum_reverse,

@@ -27,9 +27,11 @@ class Zeros(IntEnum):
 
 
 NONE, CHOSEN, BRANCH = Zeros
-REVERSE_ZEROS = {"where": BRANCH, "minimum": BRANCH, "min": BRANCH, "maximum": CHOSEN, "max": CHOSEN}
+REVERSE_ZEROS = {
+    "where": BRANCH, "gather": BRANCH, "minimum": BRANCH, "min": BRANCH, "maximum": CHOSEN, "max": CHOSEN,
+}  # fmt: skip
 FORWARD_ZEROS = dict.fromkeys(
-    ["where", "minimum", "maximum", "min", "max", "pad", "concatenate", "scatter_add"], CHOSEN
+    ["where", "minimum", "maximum", "min", "max", "pad", "concatenate", "scatter_add", "gather"], CHOSEN
 )
 POLES = {  # a derivative is infinite, or NaN, at arguments where the value is finite, or at the end of what it accepts
     "arccos", "arccosh", "arcsin", "arctan2", "arctanh", "cbrt", "digamma", "divide", "gammaln", "hypot", "log",

@@ -58,8 +58,8 @@ class Categorical(_Categories):
 
     Notes
     -----
-    Traced code cannot index by a draw; `OneHotCategorical` chooses by a product, ``z @ values``. Draws jump as the
-    parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. Categories are drawn as
+    A draw indexes, ``values[z.astype(int)]``; `OneHotCategorical` chooses by a product, ``z @ values``. Draws jump as
+    the parameter moves: pathwise gradients in it are refused, and there is ``method="score"``. Categories are drawn as
     often as they should be down to probabilities of 1e-12, in float32 too: cumulative weights are summed in float64.
     """
 

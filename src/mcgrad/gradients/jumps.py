@@ -8,7 +8,7 @@ from mcgrad.differentiate.elementwise import has_derivatives
 from mcgrad.ir.build import apply, loop, part, slice_
 from mcgrad.ir.program import Var, toposort
 
-CONTINUOUS = ("stop", "implicit", "nextafter")  # no derivative in an argument, for other reasons than a jump
+CONTINUOUS = ("stop", "implicit", "nextafter", "gather")  # it does not jump in an argument, or what made that did
 HOLDING = ("stop", "implicit")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
 MOST_STEPS = 256  # of a loop whose numbers are looked at

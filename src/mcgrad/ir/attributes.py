@@ -112,6 +112,20 @@ class Take(Attributes):
 
 
 @dataclass(frozen=True, slots=True)
+class Gather(Attributes):
+    """How many axes come first in the array, the index and the result alike; elements are chosen along the next one.
+
+    Element (b, m, r) of the result, each of these any number of axes, is element (b, index[b, m], r) of the array.
+    """
+
+    batch: int
+
+    def split(self, x: tuple[int, ...]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Return the extents of an array's axes b, that of the index, and those of r."""
+        return x[: self.batch], x[self.batch], x[self.batch + 1 :]
+
+
+@dataclass(frozen=True, slots=True)
 class ScatterAdd(Attributes):
     """The flat index, in C order, of each element of the argument in the result, and the shape of that."""
 

@@ -245,6 +245,31 @@ def scatter_add(x: Var, index: npt.NDArray[np.integer[Any]], shape: Shape) -> Va
     return _make("scatter_add", (x,), attributes.ScatterAdd(Literal(np.asarray(index, np.int64)), shape))
 
 
+def gather(x: Var, index: Var, batch: int = 0) -> Var:
+    """Take elements along an axis by their index, which is a number of each draw: `attributes.Gather` says which.
+
+    What is no index gives NaN: negative numbers, those from the extent of the axis on, NaN. Fractions are cut off.
+    """
+    x, index = apply("float", x), apply("float", index)
+    if index.is_const and not batch and not x.is_const:
+        places, extent = np.floor(index.attrs.array), x.shape[0]
+        if np.all((places >= 0) & (places < extent)):
+            return _rows(x, places.astype(np.int64))
+    return _make("gather", (x, index), attributes.Gather(int(batch)))
+
+
+def _rows(x: Var, index: npt.NDArray[np.int64]) -> Var:
+    """x[index]: neighbours along the first axis as a slice, others by their places."""
+    rest = x.shape[1:]
+    if index.size and index.ndim < 2:
+        first = int(index.flat[0])
+        if np.array_equal(index.ravel(), np.arange(first, first + index.size)):
+            part = slice_(x, [(first, first + index.size, 1), *((0, n, 1) for n in rest)])
+            return reshape(part, (*index.shape, *rest))
+    places = np.arange(x.size).reshape(x.shape)[index]
+    return take(x, places)
+
+
 def concatenate(parts: Sequence[Var], axis: int) -> Var:
     """Join along an existing axis."""
     parts = [p for p in parts if p.shape[axis] > 0] or list(parts[:1])
@@ -417,6 +442,8 @@ def rebuild(var: Var, args: tuple[Var, ...]) -> Var:
         return broadcast(args[0], var.shape)
     if var.op == "sum":
         return reduce("sum", args[0], var.attrs.axes)
+    if var.op == "gather":
+        return gather(args[0], args[1], var.attrs.batch)
     if var.op == "part":
         return part(args[0], var.attrs.start, var.attrs.shape)
     if var.op == "loop":

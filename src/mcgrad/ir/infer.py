@@ -149,6 +149,14 @@ def _scatter_add(attrs: Any, x: Shape) -> Shape:
     return tuple(attrs.shape)
 
 
+def _gather(attrs: Any, x: Shape, index: Shape) -> Shape:
+    assert 0 <= attrs.batch < len(x), f"gather of {x}, {attrs}"
+    batch, extent, rest = attrs.split(x)
+    assert extent, f"gather along an axis without elements, of {x}"
+    assert index[: attrs.batch] == batch, f"gather of {x} at {index}, {attrs}"
+    return (*index, *rest)
+
+
 def _concatenate(attrs: Any, *parts: Shape) -> Shape:
     before, after = parts[0][: attrs.axis], parts[0][attrs.axis + 1 :]
     assert all((x[: attrs.axis], x[attrs.axis + 1 :]) == (before, after) for x in parts), f"concatenate of {parts}"
@@ -210,6 +218,7 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     "take": _take,
     "pad": _pad,
     "concatenate": _concatenate,
+    "gather": _gather,
     "scatter_add": _scatter_add,
     **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
     **dict.fromkeys(["cumsum", "cumprod", "linear_recurrence"], _scan),

@@ -172,6 +172,19 @@ def _take(var: Var, x: Array) -> Array:
     return taken
 
 
+def _gather(var: Var, x: Array, index: Array) -> Array:
+    batch, extent, rest = var.attrs.split(var.args[0].shape)
+    draws = max(x.shape[-1], index.shape[-1])
+    x = x.reshape(prod(batch), extent, prod(rest), x.shape[-1])
+    index = index.reshape(prod(batch), -1, 1, index.shape[-1])
+    inside = (index >= 0) & (index < extent)
+    places = np.where(inside, index, 0).astype(np.int64)
+    shape = (*places.shape[:2], x.shape[2], draws)
+    x = np.broadcast_to(x, (*x.shape[:3], draws))
+    found = np.take_along_axis(x, np.broadcast_to(places, shape), 1)
+    return np.where(inside, found, x.dtype.type(np.nan)).reshape(*var.shape, draws)
+
+
 def _scatter_add(var: Var, x: Array) -> Array:
     out, terms = np.zeros_like(x, shape=(var.size, x.shape[-1])), x.reshape(-1, x.shape[-1])
     if on_device(x):
@@ -294,6 +307,7 @@ IMPL: dict[str, Callable[..., Array]] = {
     "flip": lambda var, x: np.flip(x, var.attrs.axes),
     "pad": _pad,
     "take": _take,
+    "gather": _gather,
     "scatter_add": _scatter_add,
     "concatenate": lambda var, *args: np.concatenate(
         [np.broadcast_to(x, (*x.shape[:-1], max(a.shape[-1] for a in args))) for x in args], var.attrs.axis

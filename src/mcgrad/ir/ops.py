@@ -2,8 +2,9 @@
 
 Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is
 *elementwise* (any number of arguments of one shape), a *view* (says where elements are read, computes nothing), an
-*assembly* (puts the elements of its arguments in their places), a *reduction*, a *scan*, a *contraction*, a *table*, a
-*native* function of the user's, a *loop*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
+*assembly* (puts the elements of its arguments in their places), a *gather* (reads elements where an argument says), a
+*reduction*, a *scan*, a *contraction*, a *table*, a *native* function of the user's, a *loop*, or a *leaf*. NumPy's own
+names are used wherever NumPy has the function.
 """
 
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ OPS: dict[str, Op] = {
         _moving("view", "part", attributes.Part),
         _moving("assembly", "pad", attributes.Pad),
         _moving("assembly", "concatenate", attributes.Concatenate),
+        # elements along an axis at indices that are numbers of each draw
+        Op("gather", "gather", cost=4.0, attributes=attributes.Gather),
         Op("scatter_add", "reduction", linear=True, attributes=attributes.ScatterAdd),
         Op("sum", "reduction", linear=True, attributes=attributes.Reduce),
         *(Op(name, "reduction", attributes=attributes.Reduce) for name in ("prod", "max", "min")),

@@ -63,6 +63,8 @@ def _mapped(var: Var, args: Args, extent: int) -> Var:
         return _native(var, args, extent)
     if var.op == "loop":
         return _loop(var, args, extent)
+    if var.op == "gather":
+        return _gather(var, args, extent)
     args = tuple(_repeated(arg, extent) if arg is own else arg for arg, own in zip(args, var.args, strict=True))
     if OPS[var.op].category == "elementwise":
         return build.broadcast(build.apply(var.op, *args), (extent, *var.shape))
@@ -86,6 +88,15 @@ def _flat_index(var: Var, size: int, extent: int) -> np.ndarray[tuple[int, ...],
     index = var.attrs.index.array
     starts = np.arange(extent, dtype=np.int64) * size
     return np.asarray(starts.reshape(extent, *(1,) * index.ndim) + index)
+
+
+def _gather(var: Var, args: Args, extent: int) -> Var:
+    """Of one array without axes in front, elements at more indices; else of one array for each index."""
+    (x, index), batch = args, var.attrs.batch
+    if x is var.args[0] and not batch:
+        return build.gather(x, index)
+    x, index = (_repeated(arg, extent) if arg is own else arg for arg, own in zip(args, var.args, strict=True))
+    return build.gather(x, index, batch + 1)
 
 
 def _reduce(var: Var, args: Args, extent: int) -> Var:
@@ -186,6 +197,7 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
     "scatter_add": lambda var, args, extent: build.scatter_add(
         args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
     ),
+    "gather": _gather,
     "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs.axis + 1),
     "part": _part,
     "table": lambda var, args, extent: build.table(args[0], var.attrs.table),

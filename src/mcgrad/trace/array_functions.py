@@ -119,6 +119,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tile": shaping.tile,
     "take": lookup.take,
     "take_along_axis": lookup.take_along_axis,
+    "choose": lookup.choose,
     "pad": shaping.pad,
     "fliplr": lambda m: shaping.flip(m, 1),
     "flipud": lambda m: shaping.flip(m, 0),

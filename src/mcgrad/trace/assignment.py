@@ -15,6 +15,8 @@ from mcgrad.ir.program import Shape, Var
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.operands import holds_var, index_of, operand
 from mcgrad.trace.refuse import refusal
+from mcgrad.trace.traced_assignment import written
+from mcgrad.trace.traced_index import chooses
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -87,10 +89,14 @@ def assigned(x: Var, key: Any, value: Any) -> Var:
     Raises
     ------
     TraceError
-        A key that depends on the draw, other than a mask with one number for all that it finds.
+        A traced mask with more than one number for all that it finds, traced numbers that may have fractions.
     IndexError, ValueError
         As NumPy raises them.
     """
+    if chooses(key):
+        new = _as_kind(operand(value), x.kind)
+        kept = written(apply("float", x), key, apply("float", new), lambda old, given: given)
+        return _as_kind(kept, x.kind)
     if holds_var(key):
         return _masked(x, key, _as_kind(operand(value), x.kind))
     elements = Elements(x)
@@ -101,6 +107,8 @@ def assigned(x: Var, key: Any, value: Any) -> Var:
 def added(x: Var, key: Any, value: Any) -> Var:
     """Return x with a value added to the elements at `key`: to a place that comes twice, twice."""
     x, new = apply("float", x), apply("float", operand(value))
+    if chooses(key):
+        return written(x, key, new, lambda old, given: apply("add", old, given))
     if holds_var(key):
         return apply("add", x, _masked(build.const(np.zeros(x.shape)), key, new))
     places = np.asarray(index_of(x)[key])

@@ -11,10 +11,7 @@ from mcgrad.ir.program import Var
 from mcgrad.trace.operands import holds_var, index_of, index_remedy
 from mcgrad.trace.refuse import refusal
 
-CHOICE = (
-    "use z[k.astype(int)], with one index, np.where(condition, a, b), or a sum with weights, to choose by value; in a "
-    "step of mg.scan, rather than z[t], use its x, with z for xs"
-)
+CHOICE = "use np.where(mask, z, 0.0), as how many elements a mask finds depends on the draw, or a sum with weights"
 
 
 def getitem(x: Var, key: Any) -> Var:

@@ -14,6 +14,7 @@ from mcgrad.ir import build
 from mcgrad.ir.infer import record, recorded
 from mcgrad.ir.program import Level, Var, toposort
 from mcgrad.reals import count
+from mcgrad.trace.counted import by_counters
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.nested import is_nested, leaves, mapped
 from mcgrad.trace.operands import operand
@@ -21,6 +22,7 @@ from mcgrad.trace.overruns import collected, noted
 from mcgrad.trace.refuse import refusal_of
 from mcgrad.trace.roll import rolled
 from mcgrad.trace.tracer import Tracer, holds_tracer, unwrap
+from mcgrad.trace.whole import Steps, arguments_of_steps, not_staying_whole
 
 REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
 REDUCTIONS = (*REDUCE, "last")
@@ -249,31 +251,35 @@ def _traced(
     elements = {path: _leaf(var.shape[1:], var.level) for path, var in arrays.items()}
     carry = mapped(lambda path, _: Tracer(_of_kind(carried[path], begin[path])), init)
     x = mapped(lambda path, _: Tracer(_of_kind(elements[path], arrays[path])), xs)
-    with collected() as overruns, recorded() as steps:
+    first = {carried[path]: var for path, var in begin.items()} | {elements[path]: var for path, var in arrays.items()}
+    with collected() as overruns, recorded() as steps, arguments_of_steps(first) as whole:
         after, y = _called(step, carry, x, init)
     record(steps)
     new = [build.apply("float", operand(unwrap(value))) for value in leaves(after).values()]
+    _check_indices(step, whole, carried, new)
     outputs = {path: operand(unwrap(value)) for path, value in leaves(y).items()}
     how = _reductions(reduce, y)
-    first = [build.apply("float", var) for var in begin.values()]
+    starts = [build.apply("float", var) for var in begin.values()]
     params = [*carried.values()]
     for path, var in outputs.items():
         if how[path] is not None:
             start, total, result = _accumulated(how[path], build.apply("float", var), length)
-            first.append(start)
+            starts.append(start)
             params.append(total)
             new.append(result)
     for each in overruns:  # of loops in the step: whether any of them has overrun so far
         _, total, result = _accumulated("max", build.apply("float", each.flag), 1)
-        first.append(build.const(0.0))
+        starts.append(build.const(0.0))
         params.append(total)
         new.append(result)
     stacked = [path for path in outputs if how[path] is None]
     results = [*new, *(build.apply("float", outputs[path]) for path in stacked)]
-    params += elements.values()
-    args = [*first, *(build.apply("float", var) for var in arrays.values())]
-    loop = (len(first), len(elements), length, reverse)
-    found = _loop(params, rolled(results, steps), args, loop, len(begin) - 1 if running else None)
+    by_step = {leaf: build.apply("float", arrays[path]) for path, leaf in elements.items()}
+    results, indexed = by_counters(rolled(results, steps), {*params, *by_step}, by_step, length, _leaf)
+    by_step |= indexed
+    args = [*starts, *by_step.values()]
+    loop = (len(starts), len(by_step), length, reverse)
+    found = _loop([*params, *by_step], results, args, loop, len(begin) - 1 if running else None)
     values = dict(zip(begin, found, strict=False))
     rest = iter(found[len(begin) :])
     made = {path: next(rest) for path in outputs if how[path] is not None}
@@ -285,6 +291,17 @@ def _traced(
         mapped(lambda path, _: Tracer(_of_kind(values[path], begin[path])), init),
         mapped(lambda path, _: Tracer(_of_kind(made[path], outputs[path]) if how[path] is None else made[path]), y),
     )
+
+
+def _check_indices(step: Callable[..., Any], whole: Steps, carried: dict[str, Var], new: Sequence[Var]) -> None:
+    """Refuse carries that index, and are not whole after a step."""
+    wrong = not_staying_whole(whole, dict(zip(carried.values(), new, strict=True)))
+    for path in (path for path, leaf in carried.items() if leaf in wrong):
+        raise refusal_of(
+            step,
+            f"carry{path} indexes an array in a step, and may have fractions after it; cut them off where it indexes, "
+            "carry.astype(int)",
+        )
 
 
 def _leaf(shape: tuple[int, ...], level: Level) -> Var:

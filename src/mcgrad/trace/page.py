@@ -42,8 +42,10 @@ NOTES = {
     "np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",
     "np.einsum": "subscripts as a string; any number of operands, ellipsis, repeated labels, implicit output; "
                  "`optimize` is ignored, the order of products is chosen by size",
-    "np.searchsorted, np.digitize, np.interp": "of a traced x, in knots known while tracing: all knots are compared, "
-    "so they are for some tens. np.interp has the slope of the piece above at a knot, and NaN for NaN",
+    "np.searchsorted, np.digitize, np.interp": "of a traced x, in any number of knots; those of np.digitize and "
+    "np.interp are known while tracing. A few are all compared, more are searched, or, if they lie evenly, found by a "
+    "product. np.interp has the slope of the piece above at a knot, and NaN for NaN",
+    "np.take, np.choose": "at traced indices, too, with `mode=`",
     ".astype": "to float, bool or int, which cuts fractions off; the width of floats is that of the whole estimate",
     "scipy.special.logsumexp": "with `axis` and `keepdims`, without `b` and `return_sign`",
     "any function": "`dtype=` takes float dtypes, which change nothing; `out=` is refused",
@@ -69,14 +71,16 @@ PYTHON = """\
   a list or an array on the other side. `z += 1` makes a new array and leaves the old one as it was.
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
-  NumPy allows, as long as the indices do not depend on the draw.
-- Indexing of a traced array by one array of whole numbers of the draw, `w[k.astype(int)]`, `np.take(w, k, axis)` and
-  `np.take_along_axis(w, k, axis)`: all elements are compared with k. The derivative goes to the chosen ones; it is
-  zero in k. What is no index of the array gives NaN, and counts. A NumPy array has to be given in `data=`, or chosen
-  from by `np.where`.
-- Assignment `z[0] = 1`, `z[1:] += x`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask and one
-  number. An array that shares the memory in NumPy, as a slice of `z` does, is refused where it is read afterwards.
-  Parameters and float data are written to in a copy, `x = x.copy()`.
+  NumPy allows.
+- Indexing of a traced array by whole numbers of the draw, `w[k.astype(int)]`, `w[i, :, j]`, `np.take(w, k, axis)`,
+  `np.take_along_axis(w, k, axis)`, `np.choose(k, choices)`: one load for each, of tables of any size. The derivative
+  goes to what was chosen; it is zero in k, and a `JumpWarning` says so where a parameter moves k. What is no index of
+  the array gives NaN, and counts among the draws that are not finite, where NumPy raises an IndexError. A NumPy array
+  has to be given in `data=`, as `np.asarray(w)[k]` is NumPy's own. A mask that is traced does not index.
+- Assignment `z[0] = 1`, `z[1:] += x`, `z[k] += 1`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask
+  and one number. Traced numbers stand among integers and slices, or are one array of up to 64. An array that shares the
+  memory in NumPy, as a slice of `z` does, is refused where it is read afterwards. Parameters and float data are written
+  to in a copy, `x = x.copy()`.
 - Assignment `out[i] = z`, and `out += z`, to an array of floats that f has made by `np.empty`, `np.zeros`, `np.ones`,
   `np.full` or their `_like`, by these names. Views of it that were made before do not follow: they are NaN. Other
   arrays of NumPy's hold numbers alone: write `out = mg.at(out, i).set(z)`, which makes another array, as

@@ -23,7 +23,6 @@ FUNCTIONS: dict[str, str] = {
     **dict.fromkeys(("argmax", "argmin", "nanargmax", "nanargmin"), EXTREME),
     **dict.fromkeys(("nonzero", "flatnonzero", "argwhere", "compress", "extract"), COUNTING),
     **dict.fromkeys(("histogram", "histogram2d", "bincount"), "count by np.sum((a <= x) & (x < b)) for each bin"),
-    "choose": PIECES,
     "isin": "use np.any(x[:, None] == values, axis=1)",
     # numbers
     **dict.fromkeys(("round", "round_", "around", "rint", "fix"), "use np.floor(z + 0.5), or np.trunc"),

@@ -21,17 +21,18 @@ from mcgrad.trace.filled import NAMES as FILLED, fillable, plain
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted, noted_kinks
-from mcgrad.trace.lookup import gather
 from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
-from mcgrad.trace.operands import DTYPES, index_remedy, operand
+from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
+from mcgrad.trace.traced_index import chooses, chosen
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
 OF_A_COPY = "write to the array itself, or to a copy, z.copy(), or make a new one: z = mg.at(z, i).set(value)"
 READ_ONLY_VIEW = "it is a view that NumPy does not let one write to: write to a copy, z.copy()"
 UNKNOWN = "it is not among the supported functions, which docs/numpy.md lists"
+STEPPING = {"astype", "searchsorted", "digitize", "interp"}  # functions and methods that compare, or round
 DEFAULTS: dict[str, tuple[Any, ...]] = {
     "where": (True,),
     "casting": ("same_kind",),
@@ -121,9 +122,10 @@ class Tracer(Operators, Conversions):
         written = self._current
         if isinstance(written, Elements) and not holds_tracer(key) and (found := written.read(key)) is not None:
             return Tracer(found, self if is_view(key, self.ndim) else None)
-        if is_index(key):
-            return Tracer(gather(self._var, key._var))
-        found = (read if self._writes else getitem)(self._var, unwrap(key))
+        index = unwrap(key)
+        if chooses(index):
+            return Tracer(chosen(self._var, index))
+        found = (read if self._writes else getitem)(self._var, index)
         return Tracer(found, self if is_view(key, self.ndim) else None)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -141,7 +143,9 @@ class Tracer(Operators, Conversions):
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
-            return lambda *args, **kwargs: sharing(name, [self], call(f".{name}", METHODS[name], (self, *args), kwargs))
+            return lambda *args, **kwargs: sharing(
+                name, [self], stepping(name, [self], call(f".{name}", METHODS[name], (self, *args), kwargs))
+            )
         if name in ATTRIBUTES:
             return sharing(name, [self], Tracer(ATTRIBUTES[name](self._var)))
         if name.startswith("__"):
@@ -177,7 +181,8 @@ class Tracer(Operators, Conversions):
         shown = _function_name(func)
         if func not in BUILDERS:
             raise refusal(shown, remedies.FUNCTIONS.get(func.__name__, UNKNOWN))
-        return sharing(func.__name__, [*args, *kwargs.values()], call(shown, BUILDERS[func], args, kwargs))
+        given = [*args, *kwargs.values()]
+        return sharing(func.__name__, given, stepping(func.__name__, given, call(shown, BUILDERS[func], args, kwargs)))
 
 
 CALLED = {**UFUNCS, **scipy_special.UFUNCS}
@@ -205,11 +210,6 @@ def unwrap(value: Any) -> Any:
     return value
 
 
-def is_index(value: Any) -> bool:
-    """Whether this is one traced array of numbers of the draw, which choose elements."""
-    return isinstance(value, Tracer) and value._var.by_draw and value._var.kind == "float"
-
-
 def sharing(name: str, arguments: Sequence[Any], result: Any) -> Any:
     """Say of Tracers that a function of NumPy's makes which arrays among its arguments they are views of."""
     if name not in VIEWS and name not in READ_ONLY:
@@ -221,6 +221,13 @@ def sharing(name: str, arguments: Sequence[Any], result: Any) -> Any:
     if not isinstance(result, Tracer) or not isinstance(base, Tracer) or (name == "diag" and base.ndim == 1):
         return result
     return Tracer(result._var, base, READ_ONLY_VIEW if name in READ_ONLY else "")
+
+
+def stepping(name: str, arguments: Sequence[Any], result: Any) -> Any:
+    """Note the line of a function that may jump where its arguments do not."""
+    if name in STEPPING:
+        noted(result._var, [value._var for value in arguments if isinstance(value, Tracer)])
+    return result
 
 
 signature = functools.cache(inspect.signature)
@@ -244,9 +251,8 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         names = ", ".join(accepted.parameters)
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
     for name, value in arguments.items():
-        if name in STATIC and holds_tracer(value) and not (name == "indices" and is_index(value)):
-            traced = index_remedy(unwrap(value)) if name == "indices" else None
-            raise refusal(f"{shown} with a traced value for {name}=", traced or "it must be known while tracing")
+        if name in STATIC and holds_tracer(value) and name != "indices":
+            raise refusal(f"{shown} with a traced value for {name}=", "it must be known while tracing")
     positional, by_name = unwrap(args), {name: unwrap(value) for name, value in given.items()}
     result = builder(*positional, **by_name)
     noted_kinks(result, [positional, by_name])

@@ -15,14 +15,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcgrad.codegen.cpu.chunk import Emitted, head
+from mcgrad.codegen.cpu.chunk import Emitted, head, lookups
 from mcgrad.codegen.cpu.element_printer import ElementPrinter, filler
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import build
 from mcgrad.codegen.loops.cells import Buffer, Value
 from mcgrad.codegen.loops.layout import Rows
-from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Let, Load, Loop, Moments, Node, Noise, Tree, rewrite, walk
+from mcgrad.codegen.loops.loop_tree import (
+    CallUser,
+    Gather,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Moments,
+    Node,
+    Noise,
+    Tree,
+    rewrite,
+    walk,
+)
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.merge import merge_axes
 from mcgrad.codegen.loops.schedule import schedule, squeeze
@@ -67,7 +80,7 @@ def emit_by_element(program: Program) -> EmittedByElement | None:
     """Write the chunk function of a simplified Program, or return None where lanes of draws do as well or better.
 
     That is where loops over elements do not fill vectors, as in scans and in events of few elements, where the
-    workspaces would be large, and where the user's own functions are called.
+    workspaces would be large, where the user's own functions are called, and where gathers read what draws change.
     """
     plan = schedule(lower(program))
     noise = [var for var in plan.program.body() if var.op == "noise"]
@@ -81,7 +94,9 @@ def emit_by_element(program: Program) -> EmittedByElement | None:
     slowness = _slowness(nodes, [var.size for var in noise], program.dtype)
     too_large = workspace.total * BLOCK * np.dtype(program.dtype).itemsize > MOST_BYTES
     scattered = not all(_is_plain(rows[Buffer("value", v)], v) for v in noise)
-    if slowness > SLOWEST or too_large or scattered or any(isinstance(node, CallUser) for node in walk(nodes)):
+    if slowness > SLOWEST or too_large or scattered or workspace.chosen:
+        return None
+    if any(isinstance(node, CallUser) for node in walk(nodes)):
         return None
     arguments = Arguments(plan.program, kernel.names)
     printer = ElementPrinter(program.dtype, workspace, arguments)
@@ -95,7 +110,7 @@ def emit_by_element(program: Program) -> EmittedByElement | None:
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
         "vector_products": ["multiply_vectors"] if uses_blas else [],
-        "workspace": WORKSPACE,
+        "workspace": [*WORKSPACE, *lookups(nodes)],
         "noise_elements": fillers,
     }
     what = "Means and sums of squared deviations over the draws start .. stop."
@@ -144,6 +159,8 @@ def _work(tree: Tree, vector: int) -> tuple[float, float]:
                 fixed = any(isinstance(arg, Value) and not arg.lanewise for arg in args)
                 ours += OPS[op].cost
                 theirs += OPS[op].cost / (FIXED if fixed and op.startswith("gamma_") else 1.0)
+            case Gather():
+                ours, theirs = ours + OPS["gather"].cost, theirs + OPS["gather"].cost
             case Moments():
                 ours, theirs = ours + MOMENTS[1], theirs + MOMENTS[0]
             case Gemm(var=var):

@@ -21,10 +21,10 @@ from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
-from mcgrad.codegen.loops.cells import Buffer
+from mcgrad.codegen.loops.cells import Buffer, Element, Row
 from mcgrad.codegen.loops.fuse import fuse
 from mcgrad.codegen.loops.in_place import in_place
-from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Loop, walk
+from mcgrad.codegen.loops.loop_tree import Fill, Gather, Gemm, Loop, Tree, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import all_equations, schedule
 from mcgrad.codegen.loops.segments import segmented
@@ -106,7 +106,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         "blas": ["gemm"] if products else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
-        "workspace": WORKSPACE,
+        "workspace": [*WORKSPACE, *lookups(kernel.block)],
         **fillers((v.attrs for v in plan.program.body() if v.op == "noise"), program.dtype),
     }
     what = f"{'Checked s' if checked else 'S'}hifted sums and squares over the draws start .. stop."
@@ -122,6 +122,14 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         uses_blas=products,
         loops=sum(isinstance(node, Loop) for node in walk(tree)),
     )
+
+
+def lookups(tree: Tree) -> list[str]:
+    """What gathers call of `kernels/workspace.py`."""
+    cells = [node.cell for node in walk(tree) if isinstance(node, Gather)]
+    from_rows = any(isinstance(cell, Row) for cell in cells)
+    constant = ["gather_constants"] * any(isinstance(cell, Element) for cell in cells)
+    return [*constant, *["gather_rows", "at_chosen", "at_others", "put_others"] * from_rows]
 
 
 def _in_cache(kernel: Kernel, dtype: str, lanes: int | None) -> tuple[Kernel, Workspace]:

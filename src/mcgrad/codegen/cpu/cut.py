@@ -8,7 +8,7 @@ has put into rows; where that is not in rows anyway, the loop stays whole.
 from __future__ import annotations
 
 from mcgrad.codegen.loops.cells import Lane, Number, Operand, Value
-from mcgrad.codegen.loops.loop_tree import Accumulate, Let, Load, Node, Store, Tree
+from mcgrad.codegen.loops.loop_tree import Accumulate, Gather, Let, Load, Node, Store, Tree
 
 CONTINUED = {"log_cosh": ("tanh", "log_cosh_of_tanh")}  # op -> one that it has to do first, and the rest of it
 RESTS = {rest: {op, first} for op, (first, rest) in CONTINUED.items()}
@@ -34,7 +34,7 @@ def _cut(lanes: Tree, old: Let, new: Let) -> tuple[Tree, Tree] | None:
             continue
         if late.intersection(_read(node)):
             moved.append(node)
-            late |= {node.value} if isinstance(node, Let) else set()
+            late |= {node.value} if isinstance(node, Let | Gather) else set()
         else:
             early.append(node)
     changed = {node.cell for node in early if isinstance(node, Accumulate)}
@@ -58,6 +58,8 @@ def _cut(lanes: Tree, old: Let, new: Let) -> tuple[Tree, Tree] | None:
 def _operands(node: Node) -> tuple[Operand, ...]:
     if isinstance(node, Let):
         return node.args
+    if isinstance(node, Gather):
+        return (node.index,)
     return (node.operand,) if isinstance(node, Store | Accumulate) else ()
 
 

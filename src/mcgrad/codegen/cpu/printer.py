@@ -15,6 +15,7 @@ from mcgrad.codegen.loops.loop_tree import (
     CallUser,
     DropNonfinite,
     Fill,
+    Gather,
     Gemm,
     IfPartial,
     Leave,
@@ -43,6 +44,8 @@ SUMS = REDUCE | LANES
 READ = {
     "lane": "at(ws, {} + w)",
     "lane_sum": "at_sum(ws, {} + w)",
+    "lane_chosen": "at_chosen(ws, {} + w)",
+    "lane_others": "at_others(ws, {} + w)",
     "constants": "at(c, {})",
     "shift": "at(shift, {})",
     "sums": "at(sums, {})",
@@ -52,6 +55,8 @@ READ = {
 WRITE = {
     "lane": "put(ws, {} + w, {})",
     "lane_sum": "put_sum(ws, {} + w, {})",
+    "lane_chosen": "put(ws, {} + w, {})",
+    "lane_others": "put_others(ws, {} + w, {})",
     "sums": "put(sums, {}, {})",
     "squares": "put(squares, {}, {})",
     "register": "{} = {}",
@@ -103,6 +108,10 @@ class Printer:
             case Load(value, cell, boolean):
                 note = f"  # {cell.of.path}" if isinstance(cell, Element) and isinstance(cell.of, Output) else ""
                 yield f"{self.operand(value)} = {self.read(cell)}{' != real(0)' * boolean}{note}"
+            case Gather(value, cell, apart, extent, index):
+                function = "gather_constants" if isinstance(cell, Element) else "gather_rows"
+                lookup = f"{self.table(cell, apart)}, {extent}, {self.operand(index)}"
+                yield f"{self.operand(value)} = {function}({lookup})"
             case Store(cell, operand, boolean):
                 text = self.operand(operand)
                 yield self.write(cell, f"select({text}, real(1), real(0))" if boolean else text)
@@ -196,6 +205,12 @@ class Printer:
         """The statement that puts something into a cell."""
         return WRITE[_kind(cell)].format(self._place(cell), text)
 
+    def table(self, cell: Cell, apart: int) -> str:
+        """What is gathered from: an array, where its first element is, and how far the next one is."""
+        if isinstance(cell, Element):
+            return f"c, {self._place(cell)}, {apart}"
+        return f"ws, {self._place(cell)} + w, {apart * self.workspace.lanes}"
+
     def _place(self, cell: Cell) -> str:
         match cell:
             case Lane(address):
@@ -227,7 +242,7 @@ class Printer:
 def _kind(cell: Cell) -> str:
     match cell:
         case Lane():
-            return "lane_sum" if cell.is_added_to else "lane"
+            return "lane_sum" if cell.is_added_to else f"lane_{cell.beside}" if cell.beside else "lane"
         case Element():
             return cell.region
         case Register():

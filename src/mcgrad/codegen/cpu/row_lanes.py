@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, preamble
+from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, lookups, preamble
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines
 from mcgrad.codegen.cpu.printer import Printer
@@ -126,7 +126,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     imports = {
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
-        "workspace": WORKSPACE,
+        "workspace": [*WORKSPACE, *lookups(kernel.block)],
         "noise_fill": sorted(fillers),
         "row_lanes": ["draws_adder", *(["mask_draws"] if outer else []), "rows_spreader"],
         "row_moments": ["rows_adder", "rows_writer"],

@@ -16,7 +16,7 @@ from mcgrad.codegen.loops.allocate import Span, Workspace, assembly_rows, fit, l
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows
-from mcgrad.codegen.loops.loop_tree import Fill, Gemm, Load, Loop, Outer, Store, Tree, touched, walk
+from mcgrad.codegen.loops.loop_tree import Fill, Gather, Gemm, Load, Loop, Outer, Store, Tree, touched, walk
 from mcgrad.codegen.loops.schedule import nest_shape, squeeze
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
@@ -129,7 +129,8 @@ def _given_up(buffer: Buffer, nodes: Tree, ending: list[Buffer]) -> Buffer | Non
     own = Index(0, c_strides(nest.shape), tuple(loop.axis for loop in nest.loops), nest.shape)
     cells = [node.cell for node in nest.body if isinstance(node, Load | Store) and isinstance(node.cell, Row)]
     stored = cells.index(Row(buffer, own))
-    for old in ending:
+    chosen = {node.cell.buffer for node in nest.body if isinstance(node, Gather) and isinstance(node.cell, Row)}
+    for old in (old for old in ending if old not in chosen):
         places = [(i, cell.index) for i, cell in enumerate(cells) if cell.buffer == old]
         is_first = bool(places) and places[0][0] < stored  # another thread may not have read its element yet
         if is_first and all(index == own for _, index in places) and old.var and nest_shape(old.var) == nest.shape:

@@ -18,7 +18,7 @@ from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.cuda.unroll import unroll
 from mcgrad.codegen.loops.build import Kernel
-from mcgrad.codegen.loops.loop_tree import CallUser, Gemm, Let, Loop, Noise, Tree, walk
+from mcgrad.codegen.loops.loop_tree import CallUser, Gather, Gemm, Let, Loop, Noise, Tree, walk
 from mcgrad.errors import BackendError
 from mcgrad.ir.cost import NOISE, cost
 from mcgrad.ir.ops import OPS
@@ -66,6 +66,8 @@ def _work(tree: Tree, turns: int, in_long: bool = False) -> tuple[float, float]:
                 short += turns * cost(var)
             case Let(op=op) if op in OPS:
                 short += turns * OPS[op].cost
+            case Gather():
+                short += turns * OPS["gather"].cost
             case Noise():
                 short += turns * NOISE
     return short, long

@@ -26,7 +26,7 @@ from mcgrad.codegen.cuda.sums import Sums, result_lines
 from mcgrad.codegen.cuda.thread_split import Shape, split
 from mcgrad.codegen.cuda.tiling import tilings
 from mcgrad.codegen.loops.build import Kernel, build
-from mcgrad.codegen.loops.loop_tree import Tree
+from mcgrad.codegen.loops.loop_tree import Gather, Tree, walk
 from mcgrad.codegen.loops.lower import lower
 from mcgrad.codegen.loops.schedule import all_equations, schedule
 from mcgrad.codegen.loops.segments import segmented
@@ -198,6 +198,7 @@ def _head(block: Block) -> Source:
         len(printer.arguments.user_functions),
         block.launch,
         blocks=True,
+        gathers=any(isinstance(node, Gather) for node in walk(block.tree)),
     )
     source.add(f"def kernel({ARGUMENTS}, {', '.join(['c', 'shift', 't', 'work', *matrices])}):")
     return source

@@ -100,6 +100,7 @@ def head(
     blocks: bool = False,
     common: str = TYPES,
     helpers: Sequence[str] = (),
+    gathers: bool = False,
 ) -> Source:
     """Write imports, the kernel functions that the ops need, and the signature.
 
@@ -122,6 +123,8 @@ def head(
         Types of the arguments that all kernels share.
     helpers : sequence of str
         What it calls of `kernels/cuda_rows.py`.
+    gathers : bool
+        Whether it gathers elements.
     """
     bits, text = dtype[-2:], Source()
     text.add("import numpy as np")
@@ -130,6 +133,8 @@ def head(
     if blocks:
         text.add("from mcgrad.kernels.cuda_memory import add_moments, add_products, advance, array_at, dynamic_shared")
         text.add("from mcgrad.kernels.cuda_memory import load2, load4, store2, store4")
+    if gathers:
+        text.add("from mcgrad.kernels.device import gather_elements")
     if helpers:
         text.add(f"from mcgrad.kernels.cuda_rows import {', '.join(helpers)}")
     text.add("from mcgrad.kernels.device import add_shared, at, put, share, subroutine, warp_sum")

@@ -18,7 +18,7 @@ from mcgrad.codegen.cuda.sums import Sums, add_moments_lines, count_lines
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.cuda.tiling import Tiling
 from mcgrad.codegen.loops.allocate import Workspace
-from mcgrad.codegen.loops.cells import Buffer, Cell, Index, Lane, Operand, Register, Row, Value
+from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Operand, Register, Row, Value
 from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     AddMoments,
@@ -28,6 +28,7 @@ from mcgrad.codegen.loops.loop_tree import (
     CallUser,
     DropNonfinite,
     Fill,
+    Gather,
     Gemm,
     Leave,
     Let,
@@ -108,6 +109,11 @@ class ThreadPrinter(Printer):
                 yield self.loaded(value, self.where(cell))
             case Store(Row() | Lane() as cell, operand):
                 yield self.stored(self.where(cell), operand)
+            case Gather(value, cell, apart, extent, index):
+                for k, name in enumerate(self.names(value)):
+                    self._draw = k
+                    lookup = f"{self.elements(cell, apart, k)}, {extent}, {self.operand(index)}"
+                    yield f"{name} = gather_elements({lookup})"
             case Address(value, index):
                 yield f"{value.name} = {self.at(index)}"
             case Noise(value, _, source, component):
@@ -231,6 +237,13 @@ class ThreadPrinter(Printer):
     def where(self, cell: Cell) -> str:
         """The place of the thread's first draw in a cell."""
         return self.at(self.workspace.place(cell)) if isinstance(cell, Row) else self._place(cell)
+
+    def elements(self, cell: Cell, apart: int, draw: int) -> str:
+        """The memory of the elements that a gather chooses from, where the first is, and how far the next one is."""
+        if isinstance(cell, Element):
+            assert isinstance(cell.of, Var)
+            return f"{self.arguments.memory(cell.of)}, {self._place(cell)}, {apart}"
+        return f"ws, {self.where(cell)} + {draw}, {apart * self.workspace.lanes}"
 
     def loaded(self, value: Value, where: str) -> str:
         """Load the thread's draws from a place of the workspace on."""

@@ -18,6 +18,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     CallUser,
     Fill,
+    Gather,
     Gemm,
     Leave,
     Let,
@@ -38,8 +39,8 @@ from mcgrad.codegen.loops.schedule import squeeze
 def promote(kernel: Kernel) -> Kernel:
     """The kernel with registers in the place of all rows that can be such.
 
-    Where a buffer has an element that a loop chooses, or that a matrix product or a user's function reads, all of it
-    stays in rows, and so does an assembly with such a part.
+    Where a buffer has an element that a loop or a gather chooses, or that a matrix product or a user's function reads,
+    all of it stays in rows, and so does an assembly with such a part.
     """
     parts = {
         Buffer("value", var): (Buffer("value", assembly), rows)
@@ -50,7 +51,7 @@ def promote(kernel: Kernel) -> Kernel:
     found: dict[Buffer, None] = {}
     chosen: set[Buffer] = set()  # by loops, or by what reads memory itself
     for node in walk(kernel.block):
-        by_itself = isinstance(node, Gemm | CallUser | Outer)
+        by_itself = isinstance(node, Gather | Gemm | CallUser | Outer)
         for buffer in touched(node):
             found.setdefault(buffer)
             if by_itself or buffer.within or buffer.ring or buffer.role == "finite":

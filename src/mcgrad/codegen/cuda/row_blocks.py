@@ -27,7 +27,7 @@ from mcgrad.codegen.cuda.sums import Sums, group_lines, result_lines
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Cell, Element
-from mcgrad.codegen.loops.loop_tree import Gemm, Loop, walk
+from mcgrad.codegen.loops.loop_tree import Gather, Gemm, Loop, walk
 from mcgrad.codegen.loops.schedule import all_equations
 from mcgrad.codegen.text import Source, elementwise_ops, indented
 from mcgrad.ir.program import Level, Program, Var
@@ -124,6 +124,7 @@ def _head(block: Block) -> Source:
         len(printer.arguments.user_functions),
         block.launch,
         blocks=True,
+        gathers=any(isinstance(node, Gather) for node in walk(block.tree)),
         common=TYPES,
     )
     source.add(f"def kernel({ARGUMENTS}, {', '.join(['zero', 't', 'work', *matrices])}):")

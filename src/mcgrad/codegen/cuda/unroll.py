@@ -10,7 +10,7 @@ import numpy as np
 
 from mcgrad.codegen.cuda.nest import NestLoops
 from mcgrad.codegen.loops.cells import Cell, Element, Index, Operand, Row, Value
-from mcgrad.codegen.loops.loop_tree import Accumulate, Let, Load, Loop, Moments, Node, Noise, Store, Tree
+from mcgrad.codegen.loops.loop_tree import Accumulate, Gather, Let, Load, Loop, Moments, Node, Noise, Store, Tree
 
 
 def unroll(tree: Tree, longest: int) -> Tree:
@@ -59,6 +59,10 @@ def _at(node: Node, axes: Mapping[str, int], suffix: str) -> Node:
             return Let(replace(value, name=f"{value.name}{suffix}"), op, tuple(map(operand, args)))
         case Load(value, place, boolean):
             return Load(replace(value, name=f"{value.name}{suffix}"), cell(place), boolean)
+        case Gather(value, place, _, _, index):
+            return replace(
+                node, value=replace(value, name=f"{value.name}{suffix}"), cell=cell(place), index=operand(index)
+            )
         case Store(place, given, boolean):
             return Store(cell(place), operand(given), boolean)
         case Accumulate(place, op, given, of, square):

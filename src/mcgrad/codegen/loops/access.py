@@ -22,13 +22,17 @@ Strided = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Access:
-    """Element (i, j, ...) is row `offset + strides . (i, j, ...)` of `base`, or row `table[i, j, ...]`."""
+    """Element (i, j, ...) is row `offset + strides . (i, j, ...)` of `base`, or row `table[i, j, ...]`.
+
+    Where `anywhere`, a row of another element may be read in its place.
+    """
 
     base: Var
     shape: Shape
     offset: int
     strides: tuple[int, ...]
     table: npt.NDArray[np.int64] | None = None
+    anywhere: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -48,7 +52,7 @@ class Access:
     @property
     def is_whole(self) -> bool:
         """Whether this reads all of `base` in its own C order."""
-        if self.table is not None or self.offset != 0:
+        if self.table is not None or self.offset != 0 or self.anywhere:
             return False
         return math.prod(self.shape) == self.base.size and _effective(self.shape, self.strides) == _effective(
             self.shape, c_strides(self.shape)

@@ -14,7 +14,7 @@ from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.build import Kernel
 from mcgrad.codegen.loops.cells import Buffer, Index, Row
 from mcgrad.codegen.loops.layout import Pool, Rows, part_rows
-from mcgrad.codegen.loops.loop_tree import Fill, Loop, Tree, touched, walk
+from mcgrad.codegen.loops.loop_tree import Fill, Gather, Loop, Tree, touched, walk
 from mcgrad.codegen.loops.schedule import squeeze
 from mcgrad.ir.attributes import Literal
 
@@ -29,11 +29,14 @@ class Workspace:
     rows : dict of Buffer to Rows
     total : int
         Number of rows.
+    chosen : frozenset of Buffer
+        Those that gathers read.
     """
 
     lanes: int
     rows: dict[Buffer, Rows]
     total: int
+    chosen: frozenset[Buffer] = frozenset()
 
     def address(self, buffer: Buffer) -> int:
         """Where the first row of a buffer starts."""
@@ -96,7 +99,9 @@ def allocate(
     added |= fit(sums, {buffer: span for buffer, span in spans.items() if buffer.is_added_to})
     rows.update({buffer: Rows(pool.total + found.offset, found.strides) for buffer, found in added.items()})
     total = pool.total + sums.total
-    return Workspace(lanes or layout.choose_lanes(total, dtype), rows, total)
+    gathers = (node.cell for node in walk(kernel.block) if isinstance(node, Gather))
+    chosen = frozenset(cell.buffer for cell in gathers if isinstance(cell, Row))
+    return Workspace(lanes or layout.choose_lanes(total, dtype), rows, total, chosen)
 
 
 def assembly_rows(kernel: Kernel, pool: Pool) -> dict[Buffer, Rows]:

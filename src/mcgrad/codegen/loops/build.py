@@ -14,11 +14,13 @@ import numpy as np
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.access import Access, c_strides, resolve
 from mcgrad.codegen.loops.cells import Buffer, Element, Index, Number, Operand, Role, Row, Value
+from mcgrad.codegen.loops.gathers import table
 from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     CallUser,
     DropNonfinite,
     Fill,
+    Gather,
     Gemm,
     Leave,
     Let,
@@ -48,7 +50,7 @@ from mcgrad.codegen.loops.schedule import (
     squeeze,
 )
 from mcgrad.ir.attributes import Literal
-from mcgrad.ir.build import fill_value
+from mcgrad.ir.build import broadcast, fill_value, reshape
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
@@ -278,6 +280,10 @@ class _Body:
         if var.op == "argument":
             self._noise(var, value, stored)
             return
+        if var.op == "gather":
+            self.nodes.append(self._gather(var, value))
+            self._keep(var, value, own, stored)
+            return
         args: tuple[Operand, ...] = tuple(self.read(arg) for arg in var.args)
         if var.op in REDUCTIONS:
             row = Row(own.buffer, self._index(_reduced(var)))
@@ -288,11 +294,24 @@ class _Body:
             self.nodes += [Let(value, var.op, (running, *args)), Store(running, value)]
         else:
             self.nodes.append(Let(value, var.op, args))
+        self._keep(var, value, own, stored)
+
+    def _keep(self, var: Var, value: Value, own: Row, stored: bool) -> None:
+        """Note the value of an equation, and store it where others read it."""
         self._known[var] = value
         if var in self.builder.places:  # a result of a body, whose place the nest may still read
             self._last.append(Store(own, value))
         elif stored:
             self.nodes.append(Store(own, value, var.kind == "bool"))
+
+    def _gather(self, var: Var, value: Value) -> Gather:
+        (access, apart), (x, k), batch = table(var), var.args, var.attrs.batch
+        ones = (1,) * (len(var.shape) - len(k.shape))
+        index = self.read(broadcast(reshape(k, (*k.shape, *ones)), var.shape))
+        place = self.builder.place(access) if x.by_draw else Place(access.base, 0)
+        start, of = _further(self._index(access), place), place.of
+        cell = Row(of, start) if isinstance(of, Buffer) else Element("constants", of, start)
+        return Gather(value, cell, apart, x.shape[batch], index)
 
     def _noise(self, var: Var, value: Value, stored: bool) -> None:
         """Make the noise that one step of a loop reads."""

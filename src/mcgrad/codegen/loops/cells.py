@@ -15,6 +15,7 @@ from mcgrad.ir.program import Output, Shape, Var
 Role = Literal[
     "value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "shifts", "sums", "squares"
 ]
+Beside = Literal["", "chosen", "others"]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -124,10 +125,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Lane:
-    """A row at its final place: the lanes' elements from an address of the workspace on."""
+    """A row at its final place: the lanes' elements from an address of the workspace on.
+
+    Parameters
+    ----------
+    address : Value or int
+    is_added_to : bool
+        As of its buffer.
+    beside : {"", "chosen", "others"}
+        In a loop in which a gather reads rows: whether some gather reads these, or none does.
+    """
 
     address: Value | int
     is_added_to: bool = False
+    beside: Beside = ""
 
 
 @dataclass(frozen=True)

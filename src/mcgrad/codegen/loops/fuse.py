@@ -22,6 +22,7 @@ from mcgrad.codegen.loops.cells import Buffer, Number, Row
 from mcgrad.codegen.loops.loop_tree import (
     Accumulate,
     Fill,
+    Gather,
     Load,
     Loop,
     Node,
@@ -206,10 +207,11 @@ def _ends(pad: Var) -> tuple[int, int]:
 
 
 def _is_nest(loop: Loop) -> bool:
-    """Whether this is a loop forwards over all elements along one axis, and over the lanes inside."""
+    """Whether this is a loop forwards over all elements along one axis, and over the lanes inside, without gathers."""
     inner = loop.body[0]
     lanes = len(loop.body) == 1 and isinstance(inner, Loop) and inner.kind == "lane"
-    return lanes and loop.kind == "element" and not loop.backwards and not loop.within
+    gathers = any(isinstance(node, Gather) and isinstance(node.cell, Row) for node in walk((loop,)))
+    return lanes and not gathers and loop.kind == "element" and not loop.backwards and not loop.within
 
 
 def _reads(tree: Loop) -> list[Row]:

@@ -7,10 +7,23 @@ have added up. How noise is made and how moments are taken is each target's own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from mcgrad.codegen.loops.allocate import Workspace
-from mcgrad.codegen.loops.cells import Cell, Index, Lane, Operand, Row, Value
-from mcgrad.codegen.loops.loop_tree import Accumulate, Address, Let, Load, Loop, Moments, Node, Noise, Store, Tree
+from mcgrad.codegen.loops.cells import Beside, Buffer, Cell, Index, Lane, Operand, Row, Value
+from mcgrad.codegen.loops.loop_tree import (
+    Accumulate,
+    Address,
+    Gather,
+    Let,
+    Load,
+    Loop,
+    Moments,
+    Node,
+    Noise,
+    Store,
+    Tree,
+)
 
 
 class LaneSplit(ABC):
@@ -31,6 +44,7 @@ class LaneSplit(ABC):
         self._addresses: dict[Index, Value] = {}
         self._renamed: dict[Value, Value] = {}
         self._numbered = 0
+        self._gathers = False  # whether one reads rows
 
     @abstractmethod
     def noise(self, node: Noise, row: Row) -> None:
@@ -46,6 +60,7 @@ class LaneSplit(ABC):
 
     def split(self, body: Tree) -> Tree:
         """What is before, in and after the loop."""
+        self._gathers = any(isinstance(node, Gather) and isinstance(node.cell, Row) for node in body)
         for node in body:
             self._node(node)
         return (*self.before, *self.loops(), *self.after)
@@ -60,8 +75,11 @@ class LaneSplit(ABC):
             case Let(value, op, args):
                 self.lanes.append(Let(value, op, tuple(map(self.operand, args))))
                 self.number()
-            case Store(cell, operand, boolean):
-                self.lanes.append(Store(self.cell(cell), self.operand(operand), boolean))
+            case Gather(_, cell, _, _, index):
+                self.lanes.append(replace(node, cell=self.cell(cell), index=self.operand(index)))
+                self.number()
+            case Store(cell, operand):
+                self.lanes.append(replace(node, cell=self.cell(cell), operand=self.operand(operand)))
             case Accumulate(cell, op, operand, of):
                 self.lanes.append(Accumulate(self.cell(cell), op, self.operand(operand), of))
             case Noise(_, Row() as row):
@@ -83,13 +101,19 @@ class LaneSplit(ABC):
 
     def lane(self, row: Row) -> Lane:
         """The row at its place; its address is computed once, before the loop."""
-        index = self.workspace.place(row)
+        index, kind = self.workspace.place(row), (row.buffer.is_added_to, self._beside(row.buffer))
         if index.is_constant and not self.constants_have_names:
-            return Lane(index.offset * self.workspace.lanes, row.buffer.is_added_to)
+            return Lane(index.offset * self.workspace.lanes, *kind)
         if index not in self._addresses:
             self._addresses[index] = Value(f"r{self.number()}_", lanewise=False)
             self.before.append(Address(self._addresses[index], index))
-        return Lane(self._addresses[index], row.buffer.is_added_to)
+        return Lane(self._addresses[index], *kind)
+
+    def _beside(self, buffer: Buffer) -> Beside:
+        """What a row is where gathers read rows."""
+        if not self._gathers or buffer.is_added_to:
+            return ""
+        return "chosen" if buffer in self.workspace.chosen else "others"
 
     def number(self) -> int:
         """The number of the next value."""

@@ -119,6 +119,17 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Gather:
+    """Define a value: that at an index, a number of each lane, among so many that lie so far apart from a cell on."""
+
+    value: Value
+    cell: Cell
+    apart: int
+    extent: int
+    index: Operand
+
+
+@dataclass(frozen=True)
 class Store:
     """Put an operand into a cell: 1 or 0 if it is `boolean`."""
 
@@ -276,7 +287,7 @@ class AddParts:
 
 
 Node = (
-    Loop | Stage | Let | Address | Load | Store | Start | Fill | Leave | Accumulate | Noise | Moments
+    Loop | Stage | Let | Address | Load | Gather | Store | Start | Fill | Leave | Accumulate | Noise | Moments
     | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
     | AddMoments | AddDraws | StartSums | StoreParts | AddParts
 )  # fmt: skip

@@ -3,16 +3,20 @@
 - A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block),
   and so does an outer product that is itself an output (what is kept of a block of draws is its factors). Every other
   einsum becomes a product and a sum, which fuse with their neighbours.
+- A gather of a few elements becomes comparisons; what others choose from lies at even distances.
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from mcgrad.codegen.loops.access import c_strides, resolve
+from mcgrad.codegen.loops.gathers import compared, is_small
 from mcgrad.ir.attributes import Literal
 from mcgrad.ir.body import Body
 from mcgrad.ir.build import (
@@ -44,20 +48,25 @@ def lower(program: Program) -> Program:
 
 
 def expand(program: Program) -> Program:
-    """Return the Program with every einsum written as a product and a sum."""
-    return rewrite_program(
-        program, lambda var, args: expanded(var, args) if var.by_draw and var.op == "einsum" else rebuild(var, args)
-    )
+    """Return the Program with every einsum written as a product and a sum, and every gather as comparisons."""
+    return rewrite_program(program, _expanded)
+
+
+def _expanded(var: Var, args: tuple[Var, ...]) -> Var:
+    if not var.by_draw or var.op not in ("einsum", "gather"):
+        return rebuild(var, args)
+    return expanded(var, args) if var.op == "einsum" else compared(var, args)
 
 
 class _Lowering:
     """The rule of `lower`; each equation's place depends on what those before it have asked of theirs."""
 
-    def __init__(self, outer: set[Var], literals: dict[Literal, Var] | None = None) -> None:
+    def __init__(self, outer: set[Var], around: _Lowering | None = None, fixed: Collection[Var] = ()) -> None:
         self.outer = outer  # products that are outputs
-        self.within = literals is not None
-        self.literals = {} if literals is None else literals  # that bodies share with what is outside
-        self.placed: set[Var] = set()  # computed straight into their place in an assembly
+        self.within = around is not None
+        self.fixed = fixed  # arguments of a body that vary by step alone
+        self.literals: dict[Literal, Var] = around.literals if around else {}  # that bodies share with what is outside
+        self.placed: set[Var] = around.placed if around else set()  # computed straight into an assembly
         self.kept: set[Var] = set()  # must stay in C order, as BLAS and users' functions read them
 
     def __call__(self, var: Var, args: tuple[Var, ...]) -> Var:
@@ -73,6 +82,8 @@ class _Lowering:
             return self._canonical(var, args)
         if var.by_draw and var.op == "loop":
             return self._loop(var, args)
+        if var.by_draw and var.op == "gather":
+            return compared(var, args) if is_small(var) else rebuild(var, (self._table(args[0]), args[1]))
         if var in self.outer:
             return rebuild(var, tuple(self._whole(arg) for arg in args))
         if var.by_draw and var.op == "einsum":
@@ -87,9 +98,7 @@ class _Lowering:
         carries, last = var.attrs.carries, var.attrs.carries + var.attrs.scanned
         given = [self._by_step(arg) if arg.by_draw and i in range(carries, last) else arg for i, arg in enumerate(args)]
         self.kept.update(resolve(arg).base for arg in given if arg.by_draw)
-        return equation(
-            "loop", tuple(given), replace(var.attrs, body=_lowered(var.attrs.body, last, args, self.literals))
-        )
+        return equation("loop", tuple(given), replace(var.attrs, body=_lowered(var.attrs.body, last, args, self)))
 
     def _by_step(self, arg: Var) -> Var:
         access = resolve(arg)
@@ -115,6 +124,17 @@ class _Lowering:
         self.kept.add(access.base)
         return operand
 
+    def _table(self, operand: Var) -> Var:
+        """What a gather chooses from: elements at even distances, of an equation that keeps its rows."""
+        access = resolve(operand)
+        if not operand.by_draw or (access.base in self.fixed and access.table is None):
+            return operand
+        added = {*REDUCTIONS, "argument", "loop"}
+        if access.table is not None or access.base in self.placed or access.base.op in added:
+            operand = copy(operand)
+        self.kept.add(resolve(operand).base)
+        return operand
+
     def _fresh(self, part: Var) -> Var:
         """An equation that can be computed straight into one place of an assembly."""
         if not part.by_draw or part in self.placed | self.kept or part.op in _NOT_PLACEABLE:
@@ -138,7 +158,7 @@ class OpenBody(NamedTuple):
     equations: tuple[Var, ...]
 
 
-def _lowered(body: Body, varying: int, args: Sequence[Var], literals: dict[Literal, Var]) -> OpenBody:
+def _lowered(body: Body, varying: int, args: Sequence[Var], around: _Lowering) -> OpenBody:
     """The body of a loop whose first arguments vary from step to step; `args` are those outside."""
     leaves = [argument(i, param.shape, Level.DRAW) for i, param in enumerate(body.params[:varying])]
     results = substitute(body.results, dict(zip(body.params, [*leaves, *args[varying:]], strict=True)))
@@ -148,7 +168,8 @@ def _lowered(body: Body, varying: int, args: Sequence[Var], literals: dict[Liter
     results = substitute(results, {leaf: copy(leaf) for leaf in leaves if leaf in gathered})
     # what is an argument, or a view of one, is read before any carry is written
     results = [copy(result) if resolve(result).base in leaves else result for result in results]
-    outside, rule = set(toposort(args)), _Lowering(set(), literals)
+    fixed = {leaf for leaf, arg in zip(leaves, args, strict=False) if not arg.by_draw}
+    outside, rule = set(toposort(args)), _Lowering(set(), around, fixed)
     new: dict[Var, Var] = {}
     for var in toposort(results):
         if var not in outside:

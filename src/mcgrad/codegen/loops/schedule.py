@@ -8,7 +8,7 @@ a finished sum. What is read only inside its nest never touches memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mcgrad.codegen.loops.access import Access, resolve
 from mcgrad.codegen.loops.lower import is_matrix_product, is_outer
@@ -107,7 +107,10 @@ def nest_shape(var: Var) -> Shape:
 
 def accesses(var: Var) -> list[Access]:
     """How an equation reads its random arguments."""
-    return [resolve(arg) for arg in var.args if arg.by_draw]
+    found = [resolve(arg) for arg in var.args if arg.by_draw]
+    if var.op == "gather" and var.args[0].by_draw:
+        found[0] = replace(found[0], anywhere=True)
+    return found
 
 
 def outside(loop: Var) -> list[Var]:

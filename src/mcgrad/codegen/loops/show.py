@@ -12,6 +12,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Address,
     CallUser,
     Fill,
+    Gather,
     Gemm,
     IfPartial,
     Leave,
@@ -76,6 +77,9 @@ class _Printer:
                 return f"{node.value.name} = address {index(node.index)}"
             case Load():
                 return f"{node.value.name} = {self.cell(node.cell)}"
+            case Gather():
+                first, last = self.cell(node.cell), (node.extent - 1) * node.apart
+                return f"{node.value.name} = {first}.. + {last} by {node.apart} at {self.operand(node.index)}"
             case Store():
                 return f"{self.cell(node.cell)} = {self.operand(node.operand)}"
             case Start():
