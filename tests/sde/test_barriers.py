@@ -130,6 +130,10 @@ def test_parts_of_a_state_and_barriers_for_each_number():
         np.testing.assert_allclose(one, each[i], rtol=1e-13)
         assert 0.0 < one < 1.0
 
+    both = mg.sde.Survival(lower=np.array([80.0, 78.0]), upper=np.array([140.0, 130.0]))
+    inside = mg.sde.gbm(np.full(2, 100.0), TIMES, z, drift=0.0, volatility=vols, correlation=0.5, reduce=both)
+    assert ((inside > 0.0) & (inside < each)).all()
+
     def euler(of, x0, rows):
         rule = mg.sde.Survival(upper=0.7, of=of)
         return mg.sde.euler(None, lambda t, x: rows, x0, TIMES, z, correlation=0.5, reduce=rule)
@@ -143,3 +147,28 @@ def test_jumps_happen_before_a_step():
     found = mg.sde.euler(None, lambda t, x: 0.1, 0.0, [0.0, 1.0, 2.0], [0.0, 0.0], jumps=[0.8, 0.0], reduce=rule)
     np.testing.assert_allclose(found["path"], [0.0, 0.8, 0.8])
     np.testing.assert_allclose(found["alive"], (1 - math.exp(-2 * 0.2**2 / 0.01)) ** 2)
+
+
+def test_a_barrier_that_moves():
+    """A Brownian motion below the line a + b t: exactly by the line at the ends of any steps (Bachelier, Levy)."""
+    a, b = 1.0, 0.4
+
+    def f(z, *, slope):
+        rule = mg.sde.Survival(upper=lambda t: a + slope * t)
+        return mg.sde.euler(None, lambda t, x: 1.0, 0.0, [0.0, 0.3, 1.0], z, reduce=rule)
+
+    def exact(slope):
+        return ndtr(a + slope) - math.exp(-2 * a * slope) * ndtr(slope - a)
+
+    est = mg.estimate(f, mg.Normal(np.zeros(2), 1.0), 40_000, params={"slope": b}, wrt="slope", antithetic=True)
+    assert_close(est, exact(b), {"slope": (exact(b + 1e-4) - exact(b - 1e-4)) / 2e-4})
+
+    def growing(z, *, spot):  # a barrier that grows as the drift is one of the martingale that stays
+        rule = mg.sde.Survival(upper=lambda t: 120.0 * np.exp(0.1 * t))
+        return mg.sde.gbm(spot, TIMES, z, drift=0.1, volatility=0.25, reduce=rule)
+
+    def still(z, *, spot):
+        return mg.sde.gbm(spot, TIMES, z, drift=0.0, volatility=0.25, reduce=mg.sde.Survival(upper=120.0))
+
+    z = np.random.default_rng(8).standard_normal(8)
+    np.testing.assert_allclose(growing(z, spot=100.0), still(z, spot=100.0), rtol=1e-12)

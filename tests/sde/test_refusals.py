@@ -107,6 +107,11 @@ def test_a_traced_maturity_is_for_sequential_paths():
     [
         (lambda: mg.sde.Survival(), "upper: given neither"),
         (lambda: mg.sde.Survival(upper=1.0, correction="none"), "correction: given 'none'"),
+        (lambda: mg.sde.Survival(lower=0.5, upper=lambda t: 1.0 + t), "upper: given a function of t, and another"),
+        (
+            lambda: mg.sde.gbm(1.0, TIMES, Z[:, 0], drift=0.0, volatility=1.0, reduce=mg.sde.Survival(lower=0.0)),
+            "a barrier: given 0; accepted: positive numbers",
+        ),
         (lambda: mg.sde.gbm((1.0, 2.0), TIMES, Z, drift=0.0, volatility=0.1), "x0: given a tuple"),
         (lambda: mg.sde.gbm(X0, TIMES, Z, drift=np.zeros(3), volatility=0.1), r"drift: given shape \(3,\)"),
         (

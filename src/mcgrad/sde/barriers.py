@@ -16,6 +16,7 @@ import numpy as np
 from mcgrad.errors import ParameterError, shown
 from mcgrad.sde.reductions import Step, part_of
 from mcgrad.sde.state import shape_of
+from mcgrad.trace.tracer import Tracer
 
 SHIFT = 0.5825971579390106  # -zeta(1/2) / sqrt(2 pi)
 MOST = 100.0  # an exponent beyond which a bridge does not reach the barrier: exp(-100) = 4e-44
@@ -33,8 +34,9 @@ class Survival:
 
     Parameters
     ----------
-    lower, upper : number or array, optional
-        The barriers, one or both; they may be traced. Of an array state a barrier is for each number of it.
+    lower, upper : number, array or callable, optional
+        The barriers, one or both; they may be traced. Of an array state a barrier is for each number of it. One alone
+        may be a function of t: between the ends of a step it is taken for a line (of `gbm` the logarithm is).
     of : key or index, optional
         Which part of the state it is of, x0[of]. A nested state needs one.
     correction : {"bridge", "shift", None}
@@ -72,6 +74,11 @@ class Survival:
     def __post_init__(self) -> None:
         if self.lower is None and self.upper is None:
             raise ParameterError("upper", "neither lower nor upper", "a barrier, or both")
+        both = self.lower is not None and self.upper is not None
+        if both and (_moves(self.lower) or _moves(self.upper)):
+            raise ParameterError(
+                "upper", "a function of t, and another barrier", "one barrier, or two that do not move"
+            )
         if self.correction not in CORRECTIONS:
             raise ParameterError("correction", shown(self.correction), '"bridge", "shift" or None')
 
@@ -89,45 +96,32 @@ class Survival:
         x = part_of(first.after, self.of)(first.after)
         if self.correction == "bridge":
             return np.ones(shape_of(x))
-        return np.where(self._inside(x, first, 0.0), 1.0, 0.0)
+        return np.where(self._inside(x, first, first.t, 0.0), 1.0, 0.0)
 
     def next(self, carry: Any, step: Step, extra: Any) -> Any:
         """Return the probability not to have reached a barrier after a step."""
         part = part_of(step.after, self.of)
         before, after, variance = part(step.before), part(step.after), part(step.variance)
         if self.correction == "bridge":
-            return carry * self._bridged(before, after, variance, self._levels(step, part))
+            begin, end = (self._levels(step, part, t) for t in (step.t, step.end))
+            return carry * _bridged(before, after, variance, begin, end)
         shift = SHIFT * np.sqrt(variance) if self.correction == "shift" else 0.0
-        inside = self._inside(before, step, shift) & self._inside(after, step, shift)
+        inside = self._inside(before, step, step.t, shift) & self._inside(after, step, step.end, shift)
         return np.where(inside, carry, 0.0)
 
     def end(self, carry: Any, last: Step) -> Any:
         """Return the probability."""
         return carry
 
-    def _levels(self, step: Step, part: Any) -> tuple[Any, Any]:
-        inward = step.coordinates.inward
-        return tuple(None if b is None else inward(b, part) for b in (self.lower, self.upper))  # type: ignore[return-value]
+    def _levels(self, step: Step, part: Any, t: Any) -> list[Any]:
+        """Return both barriers at a time, in the coordinates of the steps."""
+        barriers = (b(t) if _moves(b) else b for b in (self.lower, self.upper))
+        return [None if b is None else step.coordinates.inward(b, part) for b in barriers]
 
-    def _inside(self, x: Any, step: Step, shift: Any) -> Any:
-        lower, upper = self._levels(step, part_of(step.after, self.of))
+    def _inside(self, x: Any, step: Step, t: Any, shift: Any) -> Any:
+        lower, upper = self._levels(step, part_of(step.after, self.of), t)
         above = True if lower is None else x > lower + shift
         return above if upper is None else (x < upper - shift) & above
-
-    def _bridged(self, x: Any, y: Any, v: Any, levels: tuple[Any, Any]) -> Any:
-        lower, upper = levels
-        if upper is None:
-            return -np.expm1(-_exponent(x - lower, y - lower, v))
-        if lower is None:
-            return -np.expm1(-_exponent(upper - x, upper - y, v))
-        width = upper - lower
-        x, y = (np.minimum(_positive(each - lower), width) for each in (x, y))  # at an end nothing survives
-        total = -np.expm1(-_ratio(x * y, v))
-        for k in range(1, IMAGES + 1):
-            far = k * width
-            total = total + np.exp(-_ratio(far * (far + (y - x)), v)) + np.exp(-_ratio(far * (far - (y - x)), v))
-            total = total - np.exp(-_ratio((far - x) * (far - y), v)) - np.exp(-_ratio((far + x) * (far + y), v))
-        return _positive(total)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,3 +209,24 @@ def _exponent(x: Any, y: Any, v: Any) -> Any:
 def _ratio(q: Any, v: Any) -> Any:
     """Return 2 q / v, at most `MOST`; 0 where both are 0. The derivative is finite."""
     return 2.0 * q / np.maximum(v, (2.0 / MOST) * q + LEAST)
+
+
+def _bridged(x: Any, y: Any, v: Any, begin: list[Any], end: list[Any]) -> Any:
+    """Return the probability that a bridge from x to y of variance v stays between barriers, given at both ends."""
+    lower, upper = begin
+    if upper is None:
+        return -np.expm1(-_exponent(x - lower, y - end[0], v))
+    if lower is None:
+        return -np.expm1(-_exponent(upper - x, end[1] - y, v))
+    width = upper - lower
+    x, y = (np.minimum(_positive(each - lower), width) for each in (x, y))  # at an end nothing survives
+    total = -np.expm1(-_ratio(x * y, v))
+    for k in range(1, IMAGES + 1):
+        far = k * width
+        total = total + np.exp(-_ratio(far * (far + (y - x)), v)) + np.exp(-_ratio(far * (far - (y - x)), v))
+        total = total - np.exp(-_ratio((far - x) * (far - y), v)) - np.exp(-_ratio((far + x) * (far + y), v))
+    return _positive(total)
+
+
+def _moves(barrier: Any) -> bool:
+    return callable(barrier) and not isinstance(barrier, Tracer)

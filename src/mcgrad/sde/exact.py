@@ -92,7 +92,7 @@ def gbm(
         return before, before + (rate - 0.5 * of_time) * dt + noise, of_time * dt
 
     in_logs = Coordinates(
-        inward=lambda barrier, part: np.log(barrier / part(x)), outward=lambda level, part: part(x) * np.exp(level)
+        inward=lambda barrier, part: _log_ratio(barrier, part(x)), outward=lambda level, part: part(x) * np.exp(level)
     )
     arrays = {"noise": driving.noise, "jumps": found}
     return walk(advance, np.zeros(x.shape), steps, arrays, reduce, observe, in_logs)
@@ -215,3 +215,11 @@ def _noise(g: Any, x: Any, w: Any, driving: Motion) -> Any:
     if kind == "general":
         return g @ driving.correlated(w)
     return g * (w if kind == "scalar" else driving.own(w, x))
+
+
+def _log_ratio(barrier: Any, x: Any) -> Any:
+    """Return the logarithm of barrier / x0, both positive."""
+    for name, value in (("a barrier", barrier), ("x0", x)):
+        if not isinstance(value, Tracer) and not np.all(np.asarray(value) > 0.0):
+            raise ParameterError(name, f"{np.min(value):g}", "positive numbers: mg.sde.gbm steps the logarithm of x")
+    return np.log(barrier / x)

@@ -37,6 +37,8 @@ class Step:
 
     Parameters
     ----------
+    t, end : number
+        The times of both ends.
     before, after : nested arrays
         What was stepped, at both ends, before after a jump at the beginning of the step.
     variance : nested arrays
@@ -50,6 +52,8 @@ class Step:
     coordinates : Coordinates
     """
 
+    t: Any
+    end: Any
     before: Any
     after: Any
     variance: Any

@@ -57,14 +57,14 @@ def walk(
         x = where.outward(state, lambda value: value)
         return x if observe is None else observe(t, x)
 
-    def at(state: Any, y: Any, weight: Any = None) -> Step:
-        return Step(state, state, None, y, weight, marks, where)
+    def at(t: Any, state: Any, y: Any, weight: Any = None) -> Step:
+        return Step(t, t, state, state, None, y, weight, marks, where)
 
     def step(carry: Any, now: Now) -> tuple[Any, Any]:
         state, totals = carry
         before, after, variance = advance(now, state)
         y = seen(now["end"], after)
-        this = Step(before, after, variance, y, now["weight"], marks, where)
+        this = Step(now["t"], now["end"], before, after, variance, y, now["weight"], marks, where)
         return (after, {path: rule.next(totals[path], this, now["extra"][path]) for path, rule in each_step.items()}), y
 
     def between_marks(carry: Any, now: Now) -> tuple[Any, Any]:
@@ -74,17 +74,17 @@ def walk(
         else:
             inner, _ = scan(lambda carry, now: (step(carry, now)[0], None), inner, now["steps"])
             y = seen(now["mark"], inner[0])
-        this = at(inner[0], y)
+        this = at(now["mark"], inner[0], y)
         new = {path: rule.next(totals[path], this, None) for path, rule in at_marks.items()}
         return (inner, new), y if None in chosen.values() else None
 
     start = seen(grid.times[0], first)
-    begun = {path: rule.begin(at(first, start, weights[0])) for path, rule in rules.items()}
+    begun = {path: rule.begin(at(grid.times[0], first, start, weights[0])) for path, rule in rules.items()}
     init = (first, {path: begun[path] for path in each_step}), {path: begun[path] for path in at_marks}
     steps = {**grid.by_step(), **arrays, "weight": weights[1:], "extra": extras}
     xs = {"mark": grid.marks[1:], "steps": steps if grid.substeps == 1 else _in_groups(steps, grid)}
     ((last, totals), others), ys = scan(between_marks, init, xs)
-    at_last = at(last, seen(grid.times[-1], last))
+    at_last = at(grid.times[-1], last, seen(grid.times[-1], last))
     results = {path: rule.end({**totals, **others}[path], at_last) for path, rule in rules.items()}
     if None in chosen.values():
         whole = leafwise(_after, ys, start)
