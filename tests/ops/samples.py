@@ -239,6 +239,67 @@ for subscripts, fixed, shape in [  # one operand fixed, large enough for BLAS in
            lambda x, s=subscripts, f=fixed: np.einsum(s, f, x), shape, ANY)  # fmt: skip
 
 
+# --- matrices --------------------------------------------------------------------------------------------------------
+GRAM = np.linspace(3.0, 4.0, 5)  # added to a diagonal
+
+
+def definite(x: Any) -> Any:
+    """A positive definite matrix, and above its diagonal numbers that nothing reads."""
+    n = x.shape[-1]
+    return np.matmul(x, np.matrix_transpose(x)) + np.diag(GRAM[:n]) + np.triu(x, 1)
+
+
+def as_read(a: Any) -> Any:
+    return np.tril(a) + np.matrix_transpose(np.tril(a, -1))
+
+
+def with_sign(v: Any) -> Any:
+    """Eigenvectors of which the first element that is larger than half of the largest is positive."""
+    signs = [np.sign(next(x for x in column if abs(x) > 0.5 * max(abs(column)))) for column in v.T]
+    return v * signs
+
+
+def of_definite(op: str, meaning: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
+    def build_it(x: Var) -> Var:
+        return build.matrices(op, trace(definite, (x,), {}))
+
+    def each(x: Any) -> Any:
+        a = as_read(definite(x))
+        found = [meaning(m) for m in a.reshape(-1, *a.shape[-2:])]
+        return np.reshape(found, (*a.shape[:-2], *np.shape(found[0])))
+
+    for shape in shapes:
+        sample(op, build_it, each, shape, UNIT)
+
+
+def far_from_singular(x: Any, sign: float = 1.0) -> Any:
+    return x + sign * np.diag(GRAM[: x.shape[-1]])
+
+
+of_definite("cholesky", np.linalg.cholesky, (2, 2), (5, 5))
+of_definite("eigvalsh", np.linalg.eigvalsh, (2, 2), (3, 3))
+of_definite("eigenvectors", lambda a: with_sign(np.linalg.eigh(a)[1]), (2, 2), (3, 3))
+sample("det", partial(build.matrices, "det"), np.linalg.det, (4, 4), (0.5, 1.5))
+sample("cofactors", partial(build.matrices, "cofactors"),
+       lambda x: np.linalg.det(x)[..., None, None] * np.matrix_transpose(np.linalg.inv(x)),
+       (3, 3), (0.5, 1.5))  # fmt: skip
+for shape in ((2, 2, 2), (4, 4)):
+    sample("slogdet", lambda x: build.matrices("slogdet", trace(far_from_singular, (x, -1.0), {})),
+           lambda x: np.stack(np.linalg.slogdet(far_from_singular(x, -1.0)), -1), shape, UNIT)  # fmt: skip
+for transposed in (False, True):
+    for shape in ((2, 2, 2), (5, 5)):
+        sample("solve",
+               lambda x, b, t=transposed: build.solve("solve", trace(far_from_singular, (x,), {}), b, t),
+               lambda x, b, t=transposed: np.linalg.solve(
+                   np.matrix_transpose(far_from_singular(x)) if t else far_from_singular(x), b),
+               shape, UNIT, (*shape[:-1], 2), ANY)  # fmt: skip
+        sample("solve_triangular",
+               lambda x, b, t=transposed: build.solve("solve_triangular", trace(far_from_singular, (x,), {}), b, t),
+               lambda x, b, t=transposed: np.linalg.solve(
+                   np.matrix_transpose(np.tril(far_from_singular(x))) if t else np.tril(far_from_singular(x)), b),
+               shape, UNIT, (*shape[:-1], 3), ANY)  # fmt: skip
+
+
 # --- loops -----------------------------------------------------------------------------------------------------------
 def in_turn(
     step: Callable[..., Any], init: Sequence[Any], xs: Sequence[Any], same: Sequence[Any], length: int, reverse: bool

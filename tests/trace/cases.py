@@ -306,7 +306,7 @@ def regular(x: Any) -> Any:
     return np.roll(x + 3.0 * np.eye(x.shape[-1]), 1, axis=-2)
 
 
-for n in (1, 3, 7):
+for n in (1, 3, 5):
     case("np.linalg.cholesky", lambda x: np.linalg.cholesky(definite(x)), (n, n), UNIT)
     case("np.linalg.solve", lambda x, b: np.linalg.solve(regular(x), b), (n, n), UNIT, (n,))
     case("np.linalg.inv", lambda x: np.linalg.inv(regular(x)), (n, n), UNIT)
@@ -317,12 +317,23 @@ case("np.linalg.cholesky", lambda x: np.linalg.cholesky(definite(x), upper=True)
 case("np.linalg.solve", lambda x, b: np.linalg.solve(regular(x), b), (2, 3, 3), UNIT, (3, 2))
 case("np.linalg.inv", lambda x: np.linalg.inv(regular(x)), (2, 2, 2), UNIT)
 case("np.linalg.det", lambda x: np.linalg.det(regular(x)), (3, 4, 4), UNIT)
-for n in (3, 7):
+for n in (3, 5):
     for lower, trans in ((True, 0), (False, 0), (True, "T"), (False, 1)):
         case("scipy.linalg.solve_triangular", lambda x, b, low=lower, t=trans: linalg.solve_triangular(
             x + np.eye(len(x)), b, lower=low, trans=t, unit_diagonal=len(x) == 3
         ), (n, n), (0.1, 0.5), (n, 2))  # fmt: skip
 case("scipy.linalg.solve_triangular", lambda x, b: linalg.solve_triangular(np.eye(4) + x, b), (4, 4), UNIT, (4,))
+for n, name in ((1, "L"), (2, "U"), (4, "L")):
+    case("np.linalg.eigvalsh", lambda x, u=name: np.linalg.eigvalsh(regular(x), u), (n, n), UNIT)
+    case("np.linalg.matrix_power", lambda x, k=n: np.linalg.matrix_power(regular(x), k - 2), (2, n, n), UNIT)
+case("np.linalg.eigh", lambda x: np.linalg.eigh(x @ x.T).eigenvectors ** 2, (3, 3), UNIT)
+case("np.linalg.eigh", lambda x: np.linalg.eigh(x, "U")[0], (2, 1, 3, 3), UNIT)
+case("np.linalg.svdvals", np.linalg.svdvals, (2, 3))
+case("np.linalg.svdvals", np.linalg.svdvals, (2, 2, 1))
+case("np.linalg.cond", lambda x: np.linalg.cond(x + 2.0 * np.eye(2, 1)), (2, 1))
+case("np.linalg.norm", lambda x: np.stack([np.linalg.norm(x, p, axis=(-1, 0)) for p in (2, -2, "nuc")]), (2, 3))
+for order in (-2, 1, "fro"):
+    case("np.linalg.cond", lambda x, p=order: np.linalg.cond(regular(x), p), (2, 3, 3), UNIT)
 case("scipy.linalg.cholesky", lambda x: linalg.cholesky(definite(x)) + linalg.cholesky(definite(x), lower=True), (3, 3))
 case("scipy.linalg.cho_factor", lambda x: np.diag(linalg.cho_factor(definite(x))[0]), (3, 3))
 for lower in (True, False):

@@ -7,6 +7,7 @@ import numpy as np
 
 from mcgrad.differentiate import loops
 from mcgrad.differentiate.elementwise import DERIVATIVES, has_derivatives
+from mcgrad.differentiate.matrices import zero_where_unread
 from mcgrad.differentiate.structural import FORWARD, REVERSE, expand, zeros_like
 from mcgrad.differentiate.zeros import (
     BRANCH,
@@ -242,6 +243,8 @@ def vjp(var: Var, ct: Var, zeros: Zeros = NONE) -> Sequence[Var | None]:
             term and keep_zeros(expand(ct, var.attrs.axes, var.args[0].shape) if var.op != "native_value" else ct, term)
             for term in cts
         ]
+    if zeros != NONE and OPS[var.op].category == "matrices":
+        return [zero_where_unread(ct, term, len(var.args[0].shape) - 2) for term in cts]
     return cts
 
 
@@ -296,4 +299,4 @@ def gradient_cost(roots: Sequence[Var]) -> float:
 
 def _barrier(var: Var) -> bool:
     reversed_scan = OPS[var.op].category == "scan" and var.attrs.reverse
-    return OPS[var.op].category in ("reduction", "contraction", "loop") or reversed_scan or var.op == "flip"
+    return OPS[var.op].category in ("reduction", "contraction", "matrices", "loop") or reversed_scan or var.op == "flip"

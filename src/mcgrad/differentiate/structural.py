@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mcgrad.differentiate import matrices
 from mcgrad.ir.build import (
     apply,
     broadcast,
@@ -245,6 +246,7 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var | None]] = {
     "einsum": _einsum_forward,
     "table": lambda ts, var: apply("multiply", expand(_only(ts), _trailing(var), var.shape), _slope(var)),
     "native_value": _native_forward,
+    **matrices.FORWARD,
 }
 
 REVERSE: dict[str, Callable[[Var, Var], Sequence[Var | None]]] = {
@@ -269,4 +271,5 @@ REVERSE: dict[str, Callable[[Var, Var], Sequence[Var | None]]] = {
     "einsum": _einsum_reverse,
     "table": lambda ct, var: [reduce("sum", apply("multiply", ct, _slope(var)), _trailing(var))],
     "native_value": lambda ct, var: [apply("multiply", ct, _gradient(var))],
+    **matrices.REVERSE,
 }

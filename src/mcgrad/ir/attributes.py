@@ -175,6 +175,13 @@ class Einsum(Attributes):
 
 
 @dataclass(frozen=True, slots=True)
+class Solve(Attributes):
+    """Whether the system is that of the transposed matrix."""
+
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup(Attributes):
     """The function whose array stands for each element of the argument."""
 

@@ -313,6 +313,16 @@ def einsum(subscripts: str, *args: Var) -> Var:
     return _make("einsum", args, attributes.Einsum(tuple(inputs.split(",")), output))
 
 
+def matrices(op: str, *args: Var) -> Var:
+    """Apply a function of the matrices in the last two axes."""
+    return _make(op, args)
+
+
+def solve(op: str, a: Var, b: Var, transposed: bool = False) -> Var:
+    """Solve systems of a, or of its transposes, with right sides (..., n, k): by "solve" or "solve_triangular"."""
+    return _make(op, (a, b), attributes.Solve(bool(transposed)))
+
+
 # --- loops -----------------------------------------------------------------------------------------------------------
 def argument(number: int, shape: Shape, level: Level = Level.CONSTANT) -> Var:
     """Make a leaf that stands for an argument of the body of a loop."""

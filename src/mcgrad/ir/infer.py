@@ -182,6 +182,17 @@ def _einsum(attrs: Any, *shapes: Shape) -> Shape:
     return tuple(extents[letter] for letter in attrs.output)
 
 
+def _square(x: Shape) -> Shape:
+    assert len(x) > 1, f"matrices of shape {x}"
+    assert x[-1] == x[-2] > 0, f"matrices of shape {x}"
+    return x
+
+
+def _solve(attrs: Any, x: Shape, b: Shape) -> Shape:
+    assert _square(x)[:-1] == b[:-1], f"systems of shapes {x} and {b}"
+    return b
+
+
 def _part(attrs: Any, x: Shape) -> Shape:
     assert len(x) == 1, f"part of {x}"
     assert 0 <= attrs.start <= attrs.start + prod(attrs.shape) <= x[0], f"part {attrs} of {x}"
@@ -223,6 +234,11 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
     **dict.fromkeys(["cumsum", "cumprod", "linear_recurrence"], _scan),
     "einsum": _einsum,
+    **dict.fromkeys(["cholesky", "cofactors", "eigenvectors"], lambda attrs, x: _square(x)),
+    "eigvalsh": lambda attrs, x: _square(x)[:-1],
+    "det": lambda attrs, x: _square(x)[:-2],
+    "slogdet": lambda attrs, x: (*_square(x)[:-2], 2),
+    **dict.fromkeys(["solve", "solve_triangular"], _solve),
     "part": _part,
     "loop": _loop,
     "table": _table,

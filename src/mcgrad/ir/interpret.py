@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mcgrad.arrays import any_on_device, on_device, special, to_device, to_host
 from mcgrad.ir import gamma_quantile
 from mcgrad.ir.attributes import Literal
+from mcgrad.ir.matrices import MATRICES
 from mcgrad.ir.ops import from_source
 from mcgrad.ir.program import Var, toposort
 
@@ -265,6 +266,14 @@ def _put(out: Array, start: int, value: Array) -> None:
     out[start : start + size] = value.reshape(size, value.shape[-1])
 
 
+def _matrices(function: Callable[..., Array]) -> Callable[..., Array]:
+    def call(var: Var, *args: Array) -> Array:
+        found = np.moveaxis(function(var.attrs, *(np.moveaxis(to_host(x), -1, 0) for x in args)), 0, -1)
+        return to_device(found) if any(map(on_device, args)) else found
+
+    return call
+
+
 def _part(var: Var, x: Array) -> Array:
     return x[var.attrs.start : var.attrs.start + var.size].reshape(*var.shape, x.shape[-1])
 
@@ -285,7 +294,7 @@ def _native(var: Var, *args: Array) -> Array:
 # ops that copy numbers between host and device where their arguments are there: CuPy lacks them, or copies indices
 THROUGH_HOST = frozenset(
     {"ndtri_exp", "gamma_log_ratio", "gamma_slope_a", "gamma_slope_e", "take", "scatter_add", "table"}
-    | {"native_value", "native_gradient"}
+    | {"native_value", "native_gradient", *MATRICES}
 )
 
 IMPL: dict[str, Callable[..., Array]] = {
@@ -320,6 +329,7 @@ IMPL: dict[str, Callable[..., Array]] = {
     "cumprod": _scan(np.cumprod),
     "linear_recurrence": _linear_recurrence,
     "einsum": _einsum,
+    **{name: _matrices(function) for name, function in MATRICES.items()},
     "part": _part,
     "table": _table,
     "native_value": _native,

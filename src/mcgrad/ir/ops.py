@@ -3,8 +3,8 @@
 Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is
 *elementwise* (any number of arguments of one shape), a *view* (says where elements are read, computes nothing), an
 *assembly* (puts the elements of its arguments in their places), a *gather* (reads elements where an argument says), a
-*reduction*, a *scan*, a *contraction*, a *table*, a *native* function of the user's, a *loop*, or a *leaf*. NumPy's own
-names are used wherever NumPy has the function.
+*reduction*, a *scan*, a *contraction*, a function of *matrices*, a *table*, a *native* function of the user's, a
+*loop*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
 """
 
 from dataclasses import dataclass
@@ -111,6 +111,9 @@ OPS: dict[str, Op] = {
         Op("cumsum", "scan", linear=True, attributes=attributes.Scan),
         *(Op(name, "scan", attributes=attributes.Scan) for name in ("cumprod", "linear_recurrence")),
         Op("einsum", "contraction", attributes=attributes.Einsum),
+        # of the matrices in the last two axes: `simplify` makes loops and equations of those that draws change
+        *(Op(name, "matrices") for name in ["cholesky", "det", "cofactors", "slogdet", "eigvalsh", "eigenvectors"]),
+        *(Op(name, "matrices", attributes=attributes.Solve) for name in ("solve", "solve_triangular")),
         # all results of a body that runs many times, in one vector, of which `part` equations read
         Op("loop", "loop", attributes=attributes.Loop),
         # an array made by the host of each number of a draw-independent array

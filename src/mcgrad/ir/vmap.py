@@ -61,6 +61,8 @@ def _mapped(var: Var, args: Args, extent: int) -> Var:
         return _einsum(var, args)
     if OPS[var.op].category == "native":
         return _native(var, args, extent)
+    if var.op in ("solve", "solve_triangular") and args[0] is var.args[0]:
+        return _solve(var, args, extent)
     if var.op == "loop":
         return _loop(var, args, extent)
     if var.op == "gather":
@@ -117,6 +119,16 @@ def _einsum(var: Var, args: Args) -> Var:
     given = zip(var.attrs.inputs, args, var.args, strict=True)
     terms = [letters if arg is own else new + letters for letters, arg, own in given]
     return build.einsum(f"{','.join(terms)}->{new}{var.attrs.output}", *args)
+
+
+def _solve(var: Var, args: Args, extent: int) -> Var:
+    """Systems of the same matrices: the right sides become columns of one."""
+    a, b = args
+    *batch, n, k = b.shape[1:]
+    last = len(batch) + 1
+    columns = build.transpose(b, [*range(1, last + 1), 0, last + 1])
+    found = build.solve(var.op, a, build.reshape(columns, (*batch, n, extent * k)), var.attrs.transposed)
+    return build.transpose(build.reshape(found, (*batch, n, extent, k)), [last, *range(last), last + 1])
 
 
 def _loop(var: Var, args: Args, extent: int) -> Var:
@@ -199,6 +211,14 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
     ),
     "gather": _gather,
     "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs.axis + 1),
+    **dict.fromkeys(
+        ["cholesky", "det", "cofactors", "slogdet", "eigvalsh", "eigenvectors"],
+        lambda var, args, extent: build.matrices(var.op, *args),
+    ),
+    **dict.fromkeys(
+        ["solve", "solve_triangular"],
+        lambda var, args, extent: build.solve(var.op, args[0], args[1], var.attrs.transposed),
+    ),
     "part": _part,
     "table": lambda var, args, extent: build.table(args[0], var.attrs.table),
     "sum": _reduce,

@@ -10,6 +10,7 @@ from mcgrad.ir.build import apply, broadcast, pad, reduce, reshape, scan
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var
 from mcgrad.simplify.magnitude import has_reciprocal, is_moderate, offsets
+from mcgrad.simplify.matrices import MATRICES
 
 Identity = Callable[[Var], Var | None]
 
@@ -122,6 +123,7 @@ EXACT: dict[str, Identity] = {
     "negative": _negative,
     "stop": lambda var: var.args[0],  # what they say is about derivatives, and those have been taken
     "implicit": lambda var: var.args[0],
+    **MATRICES,
 }
 ROUNDED: dict[str, Identity] = {
     "sum": _sum,

@@ -30,13 +30,20 @@ NOTES = {
     "while tracing, methods are linear, lower, higher, nearest and midpoint. If one element is NaN, so are all",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which f may fill",
-    "np.linalg.norm": "vectors: any order; matrices: 'fro', 1, -1, inf, -inf",
-    "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet": "each row is equations, so "
-    "solving for 5 rows, or factoring 12, takes some 20 seconds to compile; matrices of more rows are for "
-    "[`mg.scan`](loops.md#matrices-of-more-than-a-few-rows). Where NumPy raises LinAlgError, as for a matrix that is "
-    "not positive definite, the result is NaN or infinite, and the draw is counted among those that are not finite; so "
-    "is one where np.linalg.det finds a pivot of zero before the last: the determinant is zero, its derivative NaN",
-    "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "likewise",
+    "np.linalg.norm": "vectors: any order; matrices: all",
+    "np.linalg.cholesky, np.linalg.solve, np.linalg.inv, np.linalg.det, np.linalg.slogdet, np.linalg.eigvalsh, "
+    "np.linalg.eigh, np.linalg.svdvals, np.linalg.cond": "of matrices up to some tens of rows, one or several: the "
+    "loops that they become compile in the same time for any number of rows. Derivatives are in closed form. Where "
+    "NumPy raises LinAlgError, as for a matrix that is not positive definite, the result is NaN or infinite, and the "
+    "draw is counted among those that are not finite; so is one with the derivative of np.linalg.det of more than "
+    "three rows, or of np.linalg.slogdet, of a singular matrix",
+    "np.linalg.eigvalsh, np.linalg.eigh": "of symmetric matrices, of which one triangle is read, as `UPLO` says. "
+    "Eigenvectors have a derivative where all eigenvalues differ, and a sign by which the first element that is larger "
+    "than half of the largest is positive; NumPy's sign is either",
+    "np.linalg.svdvals": "the eigenvalues of [[0, x], [x.T, 0]] that are not negative; so are np.linalg.cond and, of "
+    "matrices, np.linalg.norm of order 2, -2 and 'nuc'",
+    "scipy.linalg.solve_triangular, scipy.linalg.cholesky, scipy.linalg.cho_factor, scipy.linalg.cho_solve": "as those "
+    "of np.linalg",
     "np.pad": "modes constant, edge, reflect, symmetric, wrap",
     "np.reshape, np.ravel, .reshape, .flatten": "in C order",
     "np.repeat, np.tile, np.roll, np.pad, np.split": "indices, counts and widths do not depend on the draw",

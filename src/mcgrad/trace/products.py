@@ -216,27 +216,3 @@ def triu(m: Any, k: int = 0) -> Var:
 def _masked(x: Var, k: int, lower: bool) -> Var:
     below = np.tri(x.shape[-2:][0], x.shape[-1], k, dtype=bool)
     return build.apply("where", below if lower else ~below, x, 0.0)
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Var:
-    """np.linalg.norm: vector norms of every order, Frobenius, and the 1 and inf norms of matrices."""
-    v = operand(x)
-    axes = tuple(range(len(v.shape))) if axis is None else normalize_axis_tuple(axis, len(v.shape))
-    size = build.apply("absolute", v)
-    if ord is None or (ord == "fro" and len(axes) == 2) or (ord == 2 and len(axes) == 1):
-        result = build.apply("sqrt", build.reduce("sum", build.apply("multiply", v, v), axes))
-    elif len(axes) == 1 and ord in (np.inf, -np.inf):
-        result = build.reduce("max" if ord > 0 else "min", size, axes)
-    elif len(axes) == 1 and ord == 0:
-        result = build.reduce("sum", build.apply("not_equal", v, 0.0), axes)
-    elif len(axes) == 1 and not isinstance(ord, str):
-        total = build.reduce("sum", build.apply("power", size, float(ord)), axes)
-        result = build.apply("power", total, 1.0 / ord)
-    elif len(axes) == 2 and ord in (1, -1, np.inf, -np.inf):
-        summed, compared = axes if abs(ord) == 1 else axes[::-1]
-        sums = build.reduce("sum", size, (summed,))
-        result = build.reduce("max" if ord > 0 else "min", sums, (compared - (compared > summed),))
-    else:
-        raise refusal(f"np.linalg.norm with ord={ord!r} over {len(axes)} axes",
-                      "vectors take any number, matrices None, 'fro', 1, -1, inf and -inf")  # fmt: skip
-    return build.reshape(result, tuple(1 if i in axes else n for i, n in enumerate(v.shape))) if keepdims else result

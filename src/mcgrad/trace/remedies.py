@@ -5,9 +5,10 @@ from __future__ import annotations
 SORTING = "the order of the elements is not traced; np.sort, np.max, np.min and np.where choose by value"
 QUANTILES = "NaNs of a draw spoil its result, and are counted; use np.median or np.quantile of x without them"
 EXTREME = "use np.max or np.min, or np.where(x == np.max(x), a, b) to choose by where the largest is"
-MATRIX = (
-    "for a matrix that no draw changes compute it before, with NumPy, and give it in data=; write out what a matrix of "
-    "two or three rows needs"
+LEAST_SQUARES = "solve the normal equations, np.linalg.solve(a.T @ a, a.T @ b), of columns that are independent"
+FACTORS = (
+    "use np.linalg.svdvals for singular values, np.linalg.eigh(x.T @ x) for right singular vectors, "
+    "and np.linalg.cholesky(x.T @ x).T for R"
 )
 COUNTING = "how many elements it finds depends on the draw; use np.where(condition, a, b) or sum with weights"
 CLOSE = "compare the size of the difference, np.abs(x - y) <= tolerance"
@@ -35,9 +36,11 @@ FUNCTIONS: dict[str, str] = {
     "correlate": "use np.convolve(x, w[::-1], mode), which is the same where w is not longer than x",
     **dict.fromkeys(("cov", "corrcoef"), "center the rows and multiply, (x - m) @ (x - m).T / (n - 1)"),
     "gradient": "use np.diff, or slices, (x[2:] - x[:-2]) / 2",
-    **dict.fromkeys(
-        ("eig", "eigh", "eigvals", "eigvalsh", "svd", "svdvals", "qr",
-         "pinv", "lstsq", "matrix_power", "matrix_rank", "cond", "tensorsolve", "tensorinv"), MATRIX),
+    **dict.fromkeys(("lstsq", "pinv"), LEAST_SQUARES),
+    **dict.fromkeys(("svd", "qr"), FACTORS),
+    **dict.fromkeys(("eig", "eigvals"), "use np.linalg.eigh or np.linalg.eigvalsh, of a symmetric matrix"),
+    "matrix_rank": "count np.linalg.svdvals(x) > tolerance",
+    **dict.fromkeys(("tensorsolve", "tensorinv"), "reshape to matrices, for np.linalg.solve or np.linalg.inv"),
     "multi_dot": "use @, whose products are ordered by size",
     # shapes
     "block": "use np.concatenate along each axis",
