@@ -244,7 +244,7 @@ def vjp(var: Var, ct: Var, zeros: Zeros = NONE) -> Sequence[Var | None]:
             for term in cts
         ]
     if zeros != NONE and OPS[var.op].category == "matrices":
-        return [zero_where_unread(ct, term, len(var.args[0].shape) - 2) for term in cts]
+        return [term and zero_where_unread(ct, term, len(var.args[0].shape) - 2) for term in cts]
     return cts
 
 
