@@ -443,6 +443,6 @@ def test_the_source_for_a_gpu_is_as_long_for_any_number_of_steps():
     f, params = asian(mg.scan)
     few, many = (
         choose.emit(mg.Estimator(f, mg.Normal(np.zeros(steps), 1.0), params=params, backend="numpy").program).source
-        for steps in (2000, 4000)  # more than are kept without segments
+        for steps in (8000, 16000)  # in segments
     )
     assert few.count("\n") == many.count("\n")

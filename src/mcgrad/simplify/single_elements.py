@@ -1,7 +1,7 @@
 """In the body of a loop, compute one by one what is read one by one: no array of few numbers stands between.
 
-A step that splits a small array, such as the correlated normals of two assets, is then one loop over the lanes. It would
-be one for what comes before, one for the elements and one for what comes after, with rows to store in between.
+A step that splits a small array, such as the correlated normals of two assets, is then one loop over the lanes. Else
+there are one before, one for the elements and one after, with rows to store in between.
 """
 
 from __future__ import annotations
