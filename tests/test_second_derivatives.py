@@ -247,6 +247,8 @@ def test_errors_name_what_serves():
     q = mg.Normal(np.zeros(2), 1.0, batch_ndim=1)
     with pytest.raises(mg.ParameterError, match=r"^hessian: given second derivatives of a batch"):
         mg.Estimator(np.square, q, hessian="full")
+    with pytest.raises(mg.ParameterError, match=r"^hvp: given a vector for the Hessians of a batch"):
+        mg.Estimator(np.square, q, backend="numpy")(100, hvp={"loc": np.ones(2)})
     for option, value, said in (
         ("hessian", "scale2", "scale2"),
         ("hessian", [("loc",)], "pairs of names"),
@@ -342,6 +344,15 @@ def test_a_run_stops_at_a_tolerance_of_second_derivatives(estimator):
         estimator.until(of="hvp")
 
 
+def test_results_are_written_into_arrays_of_the_user():
+    q, arrays = mg.Normal(np.zeros(2), np.ones(2)), {"loc": {"scale": np.zeros((2, 2))}}
+    estimator = mg.Estimator(lambda z: np.sum(np.exp(z)), q, hessian="full", backend="numpy")
+    est = estimator(1000, out={"hessian_stderr": arrays})
+    assert np.array_equal(arrays["loc"]["scale"], est.hessian_stderr["loc"]["scale"])
+    with pytest.raises(mg.ParameterError, match=r"^out.hvp.loc: given no result"):
+        estimator(1000, out={"hvp": {"loc": np.zeros(2)}})
+
+
 def test_an_executor_has_the_bits_of_threads():
     estimator = mg.Estimator(np.abs, mg.Normal(0.3, 1.2), hessian="full", backend="numpy")
     with ThreadPoolExecutor(2) as pool:
@@ -357,6 +368,11 @@ def test_a_job_has_second_derivatives(tmp_path, capsys):
     assert main(["run", str(tmp_path / "job.toml")]) == 0
     est = mg.Estimate.from_json((tmp_path / "results/kink.json").read_bytes())
     assert "d2 / d loc d a" in capsys.readouterr().out
+    text = (tmp_path / "job.toml").read_text().replace('hessian = [["a", "loc"], "a"]', "hvp = { loc = 2.0 }")
+    (tmp_path / "job.toml").write_text(text.replace("results/kink", "results/product"))
+    assert main(["run", str(tmp_path / "job.toml")]) == 0
+    product = mg.Estimate.from_json((tmp_path / "results/product.json").read_bytes()).hvp
+    assert product["a"] == pytest.approx(2 * est.hessian["a"]["loc"])
     exact = 2 * norm.cdf(0.3 / 1.2) - 1  # of |z|: a moves it, and so does loc
     assert abs(est.hessian["a"]["loc"] - exact) < 4.5 * est.hessian_stderr["a"]["loc"]
 

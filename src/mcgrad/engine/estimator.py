@@ -22,6 +22,7 @@ from mcgrad.engine.progress import reported
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.stops import Stops
 from mcgrad.engine.threads import thread_count
+from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -331,8 +332,9 @@ class Estimator(Stops):
             after the work that it holds, and gradients for the device are computed in it. Default: CuPy's current
             stream.
         out : dict, optional
-            Arrays to write results into, under some of the names "value", "stderr", "grad" and "grad_stderr", the last
-            two nested dicts by parameter: of the results' shapes, and of float32 or float64.
+            Arrays to write results into, under some of the names "value", "stderr", "grad" and "grad_stderr" (also
+            "hessian", "hvp" and their errors), those of derivatives nested dicts by parameter: of the results' shapes,
+            and of float32 or float64.
         cotangent : optional
             New weights of what f returns, for this call, where the Estimator has some.
         hvp : nested dict, optional
@@ -375,10 +377,13 @@ class Estimator(Stops):
                 given = {**options, "progress": progress, "out": out}
                 return self(n, seed, first=first, rows=rows, executor=executor, **given, **changes)
         if self._runner.rows:
+            if hvp is not None:
+                raise ParameterError(
+                    "hvp", "a vector for the Hessians of a batch", "None, and an estimate of each problem"
+                )
             return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
-        arrays = (
-            None if out is None else Out.of(out, self.derived.components.value, self.derived.components.split_shapes)
-        )
+        of = self.derived.components
+        arrays = None if out is None else Out.of(out, of.value, of.split_shapes, of.second_shapes)
         values = self.inputs.values(changes, cotangent, hvp)
         estimate = partial(self._runner.estimate, values)
         found = reported(estimate, call, progress, call.n, "draws", lambda state: self._runner.drawn(state, call))

@@ -18,7 +18,6 @@ from mcgrad.inputs import arguments
 from mcgrad.inputs.sampler import MOST_POINTS
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
-from mcgrad.results.second import HVP
 from mcgrad.results.stopping import FIRST, GRAD, GROUPS, SECOND, VALUE, StoppingRule
 from mcgrad.tasks.remote import Remote
 
@@ -195,7 +194,7 @@ class Stops(Runs):
             raise ParameterError("of", shown(part), "'value', as there is no gradient")
         if part in SECOND:
             second = self.derived.components.second
-            if not second or (second.kind == HVP) != (part == HVP):
+            if not second or second.of_results != part:
                 raise ParameterError("of", shown(part), f"an Estimator with {part}=, or other parts")
             return
         try:

@@ -40,6 +40,7 @@ KEYS = (
     "cotangent",
     "hessian",
     "hessian_method",
+    "hvp",
     "covariance",
     "n",
     "until",
@@ -84,7 +85,7 @@ class Entry:
     name, location, n, until, seed, compare, n_compare, out
         As for `Job`.
     options : Options
-        Without params, data, cotangent and proposal.
+        Without params, data, cotangent, hvp and proposal.
     references : References
         For the files that keys refer to.
     table : dict
@@ -145,6 +146,7 @@ class Entry:
                     params=references.values("params", table.get("params", {})),
                     data=references.values("data", table.get("data", {})),
                     cotangent=_cotangent(table.get("cotangent"), references),
+                    hvp=references.values("hvp", table["hvp"]) if "hvp" in table else None,
                     proposal=_proposal(table.get("proposal"), references),
                     control=_control(table.get("control"), references),
                 ),

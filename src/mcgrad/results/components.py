@@ -193,6 +193,12 @@ class Components:
             for name, of in self.differentiated.items()
         }
 
+    @property
+    def second_shapes(self) -> dict[str, dict[str, Shape]]:
+        """Shapes of the arrays that `second_in` returns, under the name that results have them by."""
+        shapes = {path: x.shape for path, x in self.second_in(np.zeros(len(self))).items()} if self.second else {}
+        return {self.second.of_results: shapes}
+
     def paths(self, path: str) -> list[str]:
         """Return the paths, in what `split` returns, of the gradient in a parameter."""
         return [_joined(path, name) for name in self.differentiated]

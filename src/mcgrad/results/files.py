@@ -18,7 +18,6 @@ from mcgrad.errors import ParameterError
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.batch_record import FORMAT as FORMAT_OF_BATCH
 from mcgrad.results.estimate import Estimate
-from mcgrad.results.second import HVP
 from mcgrad.results.strict_json import DIGEST, dumps, loads, signed
 from mcgrad.system.atomic import write, write_together
 
@@ -150,8 +149,7 @@ def _arrays_of_json(stem: Path) -> dict[str, npt.NDArray[Any]]:
 def _arrays(estimate: Estimate | BatchEstimate, fields: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     several = {name: getattr(estimate, name) for name in ("value", "stderr", "grad", "grad_stderr")}
     if second := estimate.components.second:
-        kind = HVP if second.kind == HVP else "hessian"
-        several |= {name: getattr(estimate, name) for name in (kind, f"{kind}_stderr")}
+        several |= {name: getattr(estimate, name) for name in (second.of_results, f"{second.of_results}_stderr")}
     if estimate.components.covariance:
         several["covariance"] = estimate.covariance
     if estimate.components.weighted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,8 @@ from mcgrad import tree
 from mcgrad.errors import ParameterError, shown
 from mcgrad.noise import Shape
 
-NAMES = ("value", "stderr", "grad", "grad_stderr")
+SECOND = ("hessian", "hessian_stderr", "hvp", "hvp_stderr")
+NAMES = ("value", "stderr", "grad", "grad_stderr", *SECOND)
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,26 @@ class Out:
     targets: Mapping[tuple[str, str], Any]
 
     @classmethod
-    def of(cls, given: Any, value: Mapping[str, Shape], grad: Mapping[str, Shape]) -> Self:
+    def of(
+        cls,
+        given: Any,
+        value: Mapping[str, Shape],
+        grad: Mapping[str, Shape],
+        second: Mapping[str, Mapping[str, Shape]] = MappingProxyType({}),
+    ) -> Self:
         """Check the arrays of a user.
 
         Parameters
         ----------
         given : dict
-            Arrays under some of the names "value", "stderr", "grad" and "grad_stderr", the last two nested dicts by
-            parameter: of the shapes of the results, and of float32 or float64.
+            Arrays under some of the names of results, those of derivatives nested dicts by parameter: of the shapes of
+            the results, and of float32 or float64.
         value : dict of str to tuple of int
             The shapes of the value, by dotted path; of a number or an array with the path "".
         grad : dict of str to tuple of int
             The shapes of the gradient, by dotted path.
+        second : dict of str to dict of str to tuple of int
+            The shapes of second derivatives under their name, "hessian" or "hvp", by dotted path.
 
         Raises
         ------
@@ -50,6 +60,8 @@ class Out:
         targets = {}
         for name, part in given.items():
             shapes = value if name in ("value", "stderr") else grad
+            if name in SECOND:
+                shapes = second.get(name.removesuffix("_stderr"), {})
             for path, target in tree.flatten(part).items():
                 place = f"out.{name}.{path}" if path else f"out.{name}"
                 if path not in shapes:

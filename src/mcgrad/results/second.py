@@ -38,6 +38,11 @@ class Second:
         """Whether there are any."""
         return bool(self.entries)
 
+    @property
+    def of_results(self) -> str:
+        """The name that results have them by."""
+        return HVP if self.kind == HVP else "hessian"
+
     def to_fields(self) -> dict[str, Any]:
         """Return which they are as fields."""
         return {"kind": self.kind, "entries": [list(entry) for entry in self.entries], "method": self.method}

@@ -9,7 +9,6 @@ from mcgrad.errors import ParameterError
 from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Components
 from mcgrad.results.result import nested
-from mcgrad.results.second import HVP
 from mcgrad.results.strict_json import listed
 
 
@@ -70,12 +69,12 @@ class SecondEstimates:
     def _second(self, name: str, vector: Float64Array) -> dict[str, Any]:
         """Return second derivatives by dotted path."""
         second = self.components.second
-        if not second or (second.kind == HVP) != (name == HVP):
+        if not second or second.of_results != name:
             raise ParameterError(name, f"an estimate that was made without {name}=", f"mg.estimate(..., {name}=...)")
         return self.components.second_in(vector)
 
     def _second_fields(self) -> dict[str, Any]:
         """Return second derivatives for other readers, where there are any."""
         second = self.components.second
-        names = () if not second else ("hvp", "hvp_stderr") if second.kind == HVP else ("hessian", "hessian_stderr")
+        names = (second.of_results, f"{second.of_results}_stderr") if second else ()
         return {name: tree.map(listed, getattr(self, name)) for name in names}
