@@ -189,6 +189,24 @@ def test_constructions_make_the_motions(construction, correlation):
     np.testing.assert_allclose(exact[1:], X0 * np.exp(0.08 * TIMES[1:, None] + 0.2 * w), rtol=1e-12)
 
 
+@pytest.mark.parametrize("construction", ["sequential", "bridge", "pca"])
+def test_variances_are_those_of_the_factor(construction):
+    """Ito's term of general noise, and Milstein's of diagonal noise, with motions whose variances are not 1."""
+    L = np.array([[0.5, 0.0], [0.6, 1.7]])
+    w = mg.paths.brownian(Z, TIMES[1:], construction, scale_tril=L)
+    options = {"scale_tril": L, "construction": construction}
+    found = mg.sde.gbm(X0, TIMES, Z, drift=0.1, volatility=ROWS, **options)
+    variances = np.diag(ROWS @ L @ L.T @ ROWS.T)
+    exact = X0 * np.exp((0.1 - 0.5 * variances) * TIMES[1:, None] + w @ ROWS.T)
+    np.testing.assert_allclose(found[1:], exact, rtol=1e-11)
+    x, dws = X0, np.diff(w, axis=0, prepend=0.0)
+    for t, dt, dw in zip(TIMES, STEPS, dws, strict=False):
+        x = x + 0.2 * (1 + t) * x * (dw + 0.1 * (1 + t) * (dw**2 - np.diag(L @ L.T) * dt))
+    for commutative in (False, True):
+        found = mg.sde.milstein(None, diffusion, X0, TIMES, Z, commutative=commutative, reduce="last", **options)
+        np.testing.assert_allclose(found, x, rtol=1e-11)
+
+
 # --- orders ----------------------------------------------------------------------------------------------------------
 def strong_errors(scheme, exact, drift, diffusion, paths=2000):
     """Mean distances from exact ends of paths of time 1, by 8, 16, 32 and 64 steps of the same motions."""

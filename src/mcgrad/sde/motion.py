@@ -16,6 +16,7 @@ from mcgrad.trace.nested import is_nested, leaves, mapped
 from mcgrad.trace.tracer import Tracer
 
 FEW = 4  # motions that are correlated number by number
+LARGEST = 1e6  # condition of a factor that is inverted
 ROUNDING = 1e-6  # of the ones on the diagonal of a correlation matrix
 CORRELATION = "a symmetric positive definite matrix with ones on its diagonal, or one number for each pair of motions"
 
@@ -106,15 +107,16 @@ def motion(
     if not grid.known:
         accepted = f"construction='sequential', as {construction!r} needs times that are numbers"
         raise ParameterError("times", "a traced array", accepted)
-    together = construction == "pca" and factor is not None and not isinstance(factor, Tracer)
+    together = construction == "pca" and _is_regular(factor)  # components of all motions and times
     times = grid.since_start()
 
     def leaf(path: str, eps: Any) -> Any:
         flat = eps if len(eps.shape) <= 2 else eps.reshape(grid.steps, -1)
         w = brownian(flat, times, construction, scale_tril=factor if together else None)
+        w = w @ np.linalg.inv(factor).T.astype(eps.dtype) if together else w  # a step correlates them again
         return np.concatenate([w[:1], w[1:] - w[:-1]]).reshape(eps.shape)
 
-    return Motion(mapped(leaf, z), True, None if together else factor, correlation is not None)
+    return Motion(mapped(leaf, z), True, factor, correlation is not None)
 
 
 def _noise(z: Any, x: Any, grid: Grid) -> Any:
@@ -158,6 +160,11 @@ def factor_of(z: Any, correlation: Any, scale_tril: Any) -> Any:
     if given.shape != (motions, motions):
         raise ParameterError(name, f"shape {given.shape}", f"{(motions, motions)}, for {motions} motions")
     return given if correlation is None else _cholesky(given)
+
+
+def _is_regular(factor: Any) -> bool:
+    """Whether a factor is made of numbers, and has an inverse."""
+    return isinstance(factor, np.ndarray) and bool(np.linalg.cond(factor) < LARGEST)
 
 
 def _size(shape: Shape) -> int:
