@@ -283,6 +283,21 @@ def test_a_digital_has_first_and_second_derivatives_by_vibrato_in_a_loop():
     assert abs(est.value - norm.cdf(D2)) < 4.5 * est.stderr
 
 
+def test_the_variance_of_vibrato_does_not_grow_with_the_steps_before_the_last():
+    def after(z, *, spot, vol):
+        """The last of the steps takes a quarter of the time."""
+        x = np.log(spot / STRIKE) + vol * np.sqrt(0.75 / len(z["path"])) * np.sum(z["path"]) - vol**2 / 2
+        return mg.vibrato(lambda x: x > 0.0, x, vol * 0.5, z["last"])
+
+    errors = []
+    for steps in (1, 64):
+        q = mg.Joint(path=mg.Normal(np.zeros(steps), 1.0), last=mg.Normal(0.0, 1.0))
+        est = mg.estimate(after, q, 100_000, params=MARKET, wrt=[*MARKET], hessian=["spot"])
+        assert abs(est.grad["spot"] - norm.pdf(D2) / (SPOT * VOL)) < 4.5 * est.grad_stderr["spot"]
+        errors.append((est.grad_stderr["spot"], est.hessian_stderr["spot"]["spot"]))
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
 def test_vibrato_of_a_correlated_step():
     rho = 0.6
 

@@ -18,8 +18,9 @@ def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
     For integrands whose last step of a path decides a payoff that jumps: a digital option, a barrier, an indicator. The
     path up to that step, which is in `mean` and `scale`, is differentiated along draws, and the step itself by the
     logarithmic derivative of its normal density, in `mean` and `scale`, so f is not differentiated in what the step
-    makes. Second derivatives are those of this, so that they are right, too. Variances stay bounded as the path gets
-    more steps, where those of score functions of the whole path grow.
+    makes. Second derivatives are those of this, so that they are right, too. The variance depends on the length dt of
+    the last step, not on how many there are before: of a first derivative at a jump it is of order dt**(-1/2), so that
+    a last step longer than the others is worth its bias, or has none, as where steps are exact.
 
     Parameters
     ----------
