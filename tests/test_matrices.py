@@ -233,7 +233,7 @@ def test_correlated_assets_whose_correlation_is_a_parameter():
 
 
 def test_expected_improvement_of_four_candidates():
-    """Acquisition of a batch (Wilson et al. 2017): the factor of the posterior's covariance moves with the candidates."""
+    """Acquisition of a batch (Wilson et al. 2017): the covariance of the posterior moves with the candidates."""
     seen = np.linspace(0.0, 1.0, 9)
     y = np.sin(6.0 * seen)
 

@@ -287,17 +287,18 @@ for shape in ((2, 2, 2), (4, 4)):
     sample("slogdet", lambda x: build.matrices("slogdet", trace(far_from_singular, (x, -1.0), {})),
            lambda x: np.stack(np.linalg.slogdet(far_from_singular(x, -1.0)), -1), shape, UNIT)  # fmt: skip
 for transposed in (False, True):
-    for shape in ((2, 2, 2), (5, 5)):
+    for shape in ((2, 2, 2), (4, 4)):
         sample("solve",
                lambda x, b, t=transposed: build.solve("solve", trace(far_from_singular, (x,), {}), b, t),
                lambda x, b, t=transposed: np.linalg.solve(
                    np.matrix_transpose(far_from_singular(x)) if t else far_from_singular(x), b),
                shape, UNIT, (*shape[:-1], 2), ANY)  # fmt: skip
+    for shape in ((2, 2, 2), (5, 5)):
         sample("solve_triangular",
                lambda x, b, t=transposed: build.solve("solve_triangular", trace(far_from_singular, (x,), {}), b, t),
                lambda x, b, t=transposed: np.linalg.solve(
                    np.matrix_transpose(np.tril(far_from_singular(x))) if t else np.tril(far_from_singular(x)), b),
-               shape, UNIT, (*shape[:-1], 3), ANY)  # fmt: skip
+               shape, UNIT, (*shape[:-1], 1), ANY)  # fmt: skip
 
 
 # --- loops -----------------------------------------------------------------------------------------------------------
