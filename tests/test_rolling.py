@@ -7,6 +7,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.gradients.problem import Problem
+from mcgrad.ir.fuse_loops import fuse_loops
 from mcgrad.ir.program import toposort
 from mcgrad.trace import trace
 
@@ -129,17 +130,28 @@ def scans(z, s, vol):
     return mg.scan(step, y, np.ones(3))[0]
 
 
+def reduced(z, s, vol):
+    """Sums and extremes of lists, of what is computed of their elements, with others between."""
+    path, other = [], np.linspace(0.5, 1.5, T)
+    for t in range(T):
+        s = s * np.exp(vol * z[t] / T) + 0.01 * np.sin(s) * vol
+        path.append(s)
+    path = np.array(path)
+    weighted = np.sum(np.where(path > vol, path * other, 0.0) * np.cos(z)) + np.max(path - s * 0.5) / path[-1]
+    return weighted + np.sum(np.exp(-np.concatenate([path, [1.0]]))) + np.min(np.stack([path, 2.0 * path], 1))
+
+
 CASES = {f.__name__: f for f in (asian, listed, assigned, heston, times, backwards, second_order, nested, branches,
-                                 vectors, separate, earlier, scans)}  # fmt: skip
+                                 vectors, separate, earlier, scans, reduced)}  # fmt: skip
 STEPS = {"heston": [T // 2 - 1], "assigned": [T - 1], "second_order": [T - 3], "vectors": [T // 2],
-         "separate": [], "earlier": [T, T],
+         "separate": [],
          "scans": [3, T]}  # fmt: skip
 
 
 def loops(f, q=Q, params=MARKET, data=None):
-    """The lengths of the loops of a traced integrand, and how many equations there are, without those of bodies."""
+    """The lengths of the loops of a traced integrand, fused, and the number of equations, without those of bodies."""
     problem = Problem(f, q, {name: np.asarray(x) for name, x in params.items()}, data or {})
-    order = list(toposort([problem.value]))
+    order = list(toposort(fuse_loops([problem.value])))
     return sorted(var.attrs.length for var in order if var.op == "loop"), len(order)
 
 

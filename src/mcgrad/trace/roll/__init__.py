@@ -1,11 +1,11 @@
 """Roll up Python loops: iterations that were traced to the same equations become one loop.
 
-A Python loop in f is traced turn by turn. Its equations are made in order, so those of an iteration come again a period
-later, and read what lies a period later, or the same, or the next element of an array (`order`, `repeats`). What the
-iterations have in common is a *template* (`template`); iterations before, from which something was folded, may be of
-its form, too (`earlier`). A template becomes a loop, or one computation on arrays where no iteration needs another
-(`body`). What is read of single iterations, such as a list of all, is put together again (`stacks`). Loops in a body
-are rolled up in the same way.
+A Python loop in f is traced turn by turn. Its equations are made in order, so those of an iteration come again a
+period later, and read what lies a period later, or the same, or the next element of an array (`order`, `repeats`).
+What the iterations have in common is a *template* (`template`); iterations before, from which something was folded,
+may be of its form, too (`earlier`). A template becomes a loop, or one computation on arrays where no iteration needs
+another (`body`). What is read of single iterations, such as a list of all, is put together again (`stacks`); what is
+summed of it becomes a carry (`on_the_way`). Loops in a body are rolled up in the same way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.roll.body import LoopOfTemplate
 from mcgrad.trace.roll.earlier import with_earlier
+from mcgrad.trace.roll.on_the_way import reduced_on_the_way
 from mcgrad.trace.roll.order import Order
 from mcgrad.trace.roll.repeats import FEWEST, runs
 from mcgrad.trace.roll.stacks import merged
@@ -38,6 +39,7 @@ def rolled(roots: Sequence[Var], made: Sequence[Var]) -> list[Var]:
     """
     roots = list(roots)
     equations = [var for var in made if OPS[var.op].category != "leaf"]
+    before = roots
     for _ in range(MOST_PASSES):
         if len(equations) < FEWEST:
             break
@@ -52,7 +54,7 @@ def rolled(roots: Sequence[Var], made: Sequence[Var]) -> list[Var]:
         equations = [var for var in dict.fromkeys(rolling.order) if var in live and OPS[var.op].category != "leaf"]
         if not rolling.loops:
             break
-    return roots
+    return roots if roots is before else reduced_on_the_way(roots)
 
 
 class _Pass:

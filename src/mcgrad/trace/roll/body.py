@@ -165,12 +165,12 @@ class LoopOfTemplate:
         for n in range(1, len(begins) + 1):
             key = j, begins[:n]
             if key not in self._carries:
-                self._carries[key] = _of_kind(_leaf(begins[0].shape), begins[0])
+                self._carries[key] = of_kind(leaf_of(begins[0].shape), begins[0])
         return self._carries[j, begins]
 
     def _leaf_of(self, leaves: dict[Var, Var], var: Var, shape: Shape) -> Var:
         if var not in leaves:
-            leaves[var] = _of_kind(_leaf(shape), var)
+            leaves[var] = of_kind(leaf_of(shape), var)
         return leaves[var]
 
     def _outside(self, var: Var) -> Var:
@@ -198,12 +198,12 @@ class LoopOfTemplate:
                 if each == {last} and (j, last) not in finals:  # a carry that no iteration reads
                     finals[j, last] = len(after)
                     after.append(self._made[j])
-                    leaves.append(_leaf(self._made[j].shape))
+                    leaves.append(leaf_of(self._made[j].shape))
                     begin.append(build.broadcast(build.const(0.0), self._made[j].shape))
             stacks = [j for j, each in read.items() if any((j, i) not in finals for i in each)]
             results = [build.apply("float", x) for x in (*after, *(self._made[j] for j in stacks))]
         results = self._roll(results, made)
-        params = [*map(_inner, leaves), *map(_inner, self._by_step.values()), *map(_inner, self._same.values())]
+        params = [*map(inner, leaves), *map(inner, self._by_step.values()), *map(inner, self._same.values())]
         args = [build.apply("float", x) for x in (*begin, *self._by_step, *self._same)]
         new: dict[Var, Var] = {}
         loop = (len(after), len(self._by_step), self.length, self.reverse)
@@ -218,8 +218,8 @@ class LoopOfTemplate:
         found = {}
         for j, each in read.items():
             for i in each:
-                value = parts[finals[j, i]] if (j, i) in finals else element(arrays[j], self._step(i))
-                found[j, i] = _of_kind(value, self.nodes[j].var)
+                value = element(arrays[j], self._step(i)) if j in arrays else parts[finals[j, i]]
+                found[j, i] = of_kind(value, self.nodes[j].var)
         return found
 
     def _step(self, i: int) -> int:
@@ -233,7 +233,7 @@ class LoopOfTemplate:
         if any(len(each) == 1 for each in read.values()) or any(self.nodes[j].var.op in ONE_BY_ONE for j in needed):
             raise Irregular("")
         self._body(needed, lambda var: var)
-        leaves = {_inner(leaf): build.apply("float", array) for array, leaf in self._by_step.items()}
+        leaves = {inner(leaf): build.apply("float", array) for array, leaf in self._by_step.items()}
         new: dict[Var, Var] = {}
         arrays = vmap([self._made[j] for j in read], leaves, self.length, new)
         same_lines(new)
@@ -266,15 +266,16 @@ def _equations(var: Var) -> int:
     return 0 if var.op in VIEWS else sum(1 for _ in with_bodies([var]))
 
 
-def _leaf(shape: Shape) -> Var:
+def leaf_of(shape: Shape) -> Var:
+    """A leaf for an argument of a body that is being made."""
     return build.argument(next(_numbers), shape, Level.CONSTANT)
 
 
-def _of_kind(var: Var, like: Var) -> Var:
+def of_kind(var: Var, like: Var) -> Var:
     """Numbers as they are; booleans, which a loop hands on as 0 and 1, as booleans again."""
     return var if like.kind == "float" else build.apply("not_equal", var, 0.0)
 
 
-def _inner(leaf: Var) -> Var:
+def inner(leaf: Var) -> Var:
     """The argument of a leaf of booleans."""
     return leaf if leaf.op == "argument" else leaf.args[0]

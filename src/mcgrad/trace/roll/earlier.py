@@ -39,6 +39,7 @@ class _Match:
     def __init__(self, order: Order, template: Template) -> None:
         self.template, self.nodes = template, template.nodes
         self.found: dict[int, Var] = {}  # what was traced for a node
+        self.folded: set[int] = set()  # nodes whose result is what they read
         self.begins: dict[Carried, Var] = {}
         self.steps: dict[tuple[int, int], Var] = {}
         self.places: dict[int, Any] = {}
@@ -70,7 +71,8 @@ class _Match:
             raise _NoMatchError
         self._find_others()
         nodes = [self._node(j, node) for j, node in enumerate(self.nodes)]
-        return replace(self.template, nodes=nodes, earlier=[self.found, *self.template.earlier])
+        found = {j: var for j, var in self.found.items() if j not in self.folded}
+        return replace(self.template, nodes=nodes, earlier=[found, *self.template.earlier])
 
     def _arguments(self, j: int, var: Var) -> list[tuple[int, Var]]:
         """Bind what a node reads, if `var` is what it computes; return the nodes that it reads."""
@@ -99,6 +101,7 @@ class _Match:
             slot, other = node.slots[k], node.slots[1 - k]
             like = not isinstance(other, Inside) or self.nodes[other.node].var.op == var.op
             if _is_free(slot) and like:
+                self.folded.add(j)
                 unit = _filled(value, node.var.args[k].shape)
                 return [*self._bound(j, k, slot, unit), *self._bound(j, 1 - k, other, var)]
         raise _NoMatchError

@@ -56,7 +56,7 @@ def _is_spaced(order: Order, start: int, stop: int, period: int) -> bool:
 
 
 def _begun_best(order: Order, start: int, stop: int, period: int) -> Run:
-    """Of the places where iterations may begin take that before which most equations are of their form, too.
+    """Of the places where iterations may begin take that with most iterations, those before that fit among them.
 
     Of several that at which an iteration reads least of the one before.
     """
@@ -69,7 +69,7 @@ def _begun_best(order: Order, start: int, stop: int, period: int) -> Run:
         except Irregular:
             continue
         reads = sum(isinstance(slot, Carried) for node in template.nodes for slot in node.slots)
-        covered = len(template.earlier) * period - (begin - start)
+        covered = len(template.earlier) + (stop - begin) // period
         if not found[1] or (covered, -reads) > found:
             best, found = begin, (covered, -reads)
     return Run(best, period, (stop - best) // period)
