@@ -156,6 +156,32 @@ def chain(d):
     return mg.Normal(np.linspace(-0.5, 0.5, d), np.linspace(0.3, 0.8, d))
 
 
+def asian_by_step(z, *, spot, vol):
+    def step(s, x):
+        s = s * np.exp(vol * x - 0.5 * vol**2)
+        return s, s
+
+    return mg.scan(step, spot, z, reduce="mean")[1]
+
+
+def weights_by_step(z, *, a):
+    """Derivatives in reverse; what the steps leave for it is in global memory."""
+
+    def step(x, w):
+        slope = a[0] * x + a[1] * np.sin(a[2] * x) + a[3] * np.exp(-a[4] * x**2) + a[5]
+        return x + 0.02 * slope + 0.1 * (a[6] + a[7] / (1.0 + a[8] * x**2)) * w + a[9], x**2
+
+    last, mean = mg.scan(step, 0.5, z, reduce="mean")
+    return last + mean
+
+
+def matrix_by_step(z, *, k):
+    """A state that threads share."""
+    c, rows = mg.scan(lambda c, x: (np.tanh(X[:30] @ c + k * x), c), np.linspace(-1.0, 1.0, 30), z)
+    return np.sum(c) + np.sum(rows**2)
+
+
+WEIGHTS = np.array([-1.0, 0.3, 0.5, 0.2, 0.1, 0.05, 0.4, 0.3, 0.2, 0.001])
 TRIL = np.tri(30) * 0.01 + 0.2 * np.eye(30)
 PROBLEMS = {
     "wave": (wave, mg.Normal(0.3, 1.2), {}),
@@ -165,6 +191,9 @@ PROBLEMS = {
     "regression": (regression, mg.Normal(np.zeros(30), 0.2), {"params": {"tau": 1.0}, "data": {"X": X}}),
     "full": (regression, mg.MultivariateNormal(np.zeros(30), TRIL), {"params": {"tau": 1.0}, "data": {"X": X}}),
     "asian": (asian, mg.Normal(np.zeros(252), 1.0), {"params": {"spot": 100.0}}),
+    "asian by step": (asian_by_step, mg.Normal(np.zeros(252), 1.0), {"params": {"spot": 1.0, "vol": 0.01}}),
+    "weights by step": (weights_by_step, mg.Normal(np.zeros(300), 1.0), {"params": {"a": WEIGHTS}, "wrt": ["a"]}),
+    "matrix by step": (matrix_by_step, mg.Normal(np.zeros(5), 1.0), {"params": {"k": 0.3}}),
     "joint": (lambda z: z["a"] ** 2 * np.exp(z["b"]), mg.Joint(a=mg.Normal(), b=mg.Uniform(0.0, 2.0)), {}),
 }
 NAMES = pytest.mark.parametrize("name", PROBLEMS)
