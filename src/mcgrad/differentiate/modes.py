@@ -22,6 +22,7 @@ from mcgrad.differentiate.zeros import (
     finite,
     is_guarded,
     keep_zeros,
+    passes_on,
 )
 from mcgrad.ir.build import apply, concatenate, const, pad, rebuild, reshape
 from mcgrad.ir.cost import cost
@@ -101,9 +102,15 @@ def pushed_forward(
         guarded = CHOSEN if few and not var.by_draw else before  # costs nothing where no draw changes anything
         tangent = jvp_rule(var, [tangents.get(arg) for arg in var.args], guarded)
         if tangent is not None:
+            made = [] if _all_move(var, tangents) else with_bodies([var])
             tangents[var] = tangent
-            zeros[var] = max(before, *(FORWARD_ZEROS.get(inner.op, NONE) for inner in with_bodies([var])))
+            zeros[var] = max([before, *(FORWARD_ZEROS.get(inner.op, NONE) for inner in made)])
     return [tangents.get(value) for value in values]
+
+
+def _all_move(var: Var, tangents: Collection[Var]) -> bool:
+    """Whether this puts together what all have tangents, which leaves no zeros."""
+    return var.op == "concatenate" and all(arg in tangents for arg in var.args)
 
 
 def _carriers(values: Sequence[Var]) -> set[Var]:
@@ -178,16 +185,16 @@ def pulled_back(
             before = BRANCH if unread.some(var) else zeros.get(var, NONE)
             of_loop: dict[Var, Zeros] = {}
             contributions = cotangents_of_args(var, ct, before, active, of_loop)
-            after = max(before, REVERSE_ZEROS.get(var.op, NONE))
+            # what nothing reads of what is only moved is found again in what it was moved from
+            after = max(zeros.get(var, NONE) if passes_on(var) else before, REVERSE_ZEROS.get(var.op, NONE))
             of_args: dict[Var, list[Var]] = {}
             of_loop = {first[arg]: zero for arg, zero in of_loop.items()}
-            for arg, contribution in zip(var.args, contributions, strict=False):
-                if contribution is not None and arg in active:
+            for i, (arg, contribution) in enumerate(zip(var.args, contributions, strict=False)):
+                if contribution is not None and arg in active and unread.read(var, i, first[arg]):
                     of_args.setdefault(first[arg], []).append(contribution)
             for arg, found in of_args.items():
                 terms.setdefault(arg, []).append(reduce(lambda x, y: apply("add", x, y), found))
                 zeros[arg] = max(after, zeros.get(arg, NONE), of_loop.get(arg, NONE))
-                unread.read(var, arg)
     if ends is not None:
         ends.update({var: BRANCH if unread.some(var) else zeros.get(var, NONE) for var in wrt})
     return [sum_of(terms.get(var, [])) or zeros_like(var) for var in wrt]

@@ -2,8 +2,9 @@
 
 `where(z > 0, sqrt(z), 0)` gives its first branch a cotangent of zero where z < 0, and the rule of the root multiplies
 it by 1 / (2 sqrt(z)), which is NaN there. Below a `where`, and below a minimum, which also passes over infinities, a
-zero is therefore selected past every rule that is not linear, and so it is where slices leave out elements that
-nothing else reads; below a maximum past rules with a pole. Where no such op lies on the way nothing is added.
+zero is therefore selected past every rule that is not linear, and so it is in an array of which nothing reads some
+elements; below a maximum past rules with a pole. Where no such op lies on the way nothing is added, nor is it in the
+parts of a concatenation all of whose elements are read.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.ir.build import apply
-from mcgrad.ir.ops import OPS, VIEWS
+from mcgrad.ir.interpret import IMPL
+from mcgrad.ir.ops import ASSEMBLY, OPS, VIEWS
 from mcgrad.ir.program import Var
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Zeros(IntEnum):
@@ -43,26 +47,49 @@ SELECTING = {"minimum", "maximum", "where", "nextafter"}  # multiply by nothing
 
 
 class Unread:
-    """Finds elements that nothing reads: of Vars of which derivatives come from slices and takes alone."""
+    """Finds elements that nothing reads: of Vars of which derivatives come from ops that move elements alone."""
 
     def __init__(self) -> None:
-        self._read: dict[Var, npt.NDArray[np.bool_]] = {}
+        self._read: dict[Var, Mask] = {}
         self._whole: set[Var] = set()
 
-    def read(self, var: Var, arg: Var) -> None:
-        """Note that a derivative comes to an argument from an equation."""
-        if var.op not in ("slice", "take"):
+    def read(self, var: Var, number: int, arg: Var) -> bool:
+        """Note that a derivative comes to an argument from an equation, in which it has a number; say if one does."""
+        read = self._read_through(var, number) if passes_on(var) and arg.op != "loop" else None
+        if read is not None and not read.any():
+            return not arg.size
+        if read is None:
             self._whole.add(arg)
-        elif arg not in self._whole:
-            read = self._read.setdefault(arg, np.zeros(arg.shape, bool))
-            if var.op == "slice":
-                read[tuple(slice(*bounds) for bounds in var.attrs.bounds)] = True
-            else:
-                read.flat[var.attrs.index.array.ravel()] = True
+        elif arg in self._read:
+            self._read[arg] |= read
+        else:
+            self._read[arg] = read
+        return True
 
     def some(self, var: Var) -> bool:
         """Whether there are any, when all that read the Var were noted."""
         return var not in self._whole and var in self._read and not self._read[var].all()
+
+    def _read_through(self, var: Var, number: int) -> Mask | None:
+        """Which elements of an argument the elements of a Var that are read come from; None for all."""
+        chosen = self._read[var] if self.some(var) else None
+        if chosen is None and var.op not in ("slice", "take", "part"):
+            return None
+        chosen = np.ones(var.shape, bool) if chosen is None else chosen
+        arg = var.args[number]
+        if var.op == "concatenate":
+            start = sum(x.shape[var.attrs.axis] for x in var.args[:number])
+            return np.take(chosen, np.arange(start, start + arg.shape[var.attrs.axis]), var.attrs.axis)
+        places = np.arange(1, arg.size + 1).reshape(*arg.shape, 1)
+        moved = IMPL[var.op](var, places)[..., 0]  # 0 for the zeros of a pad
+        read = np.zeros(arg.size + 1, bool)
+        read[moved[chosen]] = True
+        return read[1:].reshape(arg.shape)
+
+
+def passes_on(var: Var) -> bool:
+    """Whether each element is one of an argument: what nothing reads of it, nothing reads of that."""
+    return var.op in VIEWS or var.op in ASSEMBLY
 
 
 def keep_zeros(t: Var, term: Var) -> Var:
