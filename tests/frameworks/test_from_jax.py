@@ -19,6 +19,7 @@ RNG = np.random.default_rng(0)
 X, Y, W = RNG.standard_normal((50, 3)), RNG.random(50).round(), RNG.standard_normal((3, 4))
 V = np.array([-1.7, -0.4, 0.3, 0.9, 2.6])
 M = RNG.standard_normal((3, 4))
+TABLE = np.sin(np.arange(90.0))
 HALVES = np.array([-1.5, -0.5, 0.5, 1.5, 2.5])
 PD = M @ M.T + np.eye(3)
 L = np.linalg.cholesky(PD)
@@ -85,6 +86,23 @@ FUNCTIONS = {
         M,
     ),
     "index out of bounds": (lambda a: a.at[jnp.array([0, 7])].get(mode="fill", fill_value=1.0), M),
+    "traced indices": (
+        lambda a: (
+            a[jnp.abs(a[0]).astype(int)].sum()
+            + a[:, jnp.floor(a[0, 0]).astype(int)]
+            + jnp.asarray(TABLE)[(9 * a * a).astype(int)].sum(1)
+        ),
+        M,
+    ),
+    "traced starts": (
+        lambda a: (
+            lax.dynamic_slice(a, (jnp.abs(a[0, 0]).astype(int), 9), (2, 3))
+            + jnp.take(a, (2 * a[0, 1:3]).astype(int), 1, mode="clip").sum()
+            + jax.vmap(lambda row, k: row[k])(a, (a[:, 0] > 0).astype(int)).sum()
+        ),
+        M,
+    ),
+    "no index": (lambda a: jnp.nan_to_num(a.at[(99 * a[0, :2]).astype(int)].get(mode="fill", fill_value=2.0)), M),
     "dynamic": (lambda a: lax.dynamic_slice(a, (1, 9), (2, 3)) + lax.dynamic_index_in_dim(a, 1)[:, :3], M),
     "set": (lambda a: a.at[1, 2].set(a[0, 0]).at[:, 0].set(7.0).at[I[:2]].set(a[:2] * 2), M),
     "update": (
@@ -247,7 +265,7 @@ def wrong_shapes(z):
         (lambda z: jnp.linalg.slogdet(jnp.outer(z, z))[1], "the primitive lu", "no draw changes"),
         (lambda z: jnp.fft.fft(z).real[0], "complex", "two real arrays"),
         (lambda z: lax.igamma(2.0, z[0] ** 2), "the primitive igamma", "no counterpart"),
-        (lambda z: z[z.astype(int)].sum(), "indexing with a traced array", "jnp.where"),
+        (lambda z: z.at[z.astype(int)].set(1.0).sum(), "indexing with a traced array", "jnp.where"),
         (random, "jax.random", "belong in q"),
         (random_loop, "jax.random", "belong in q"),
         (condition, "", "use jnp.where or lax.cond"),

@@ -19,6 +19,7 @@ F, D = torch.nn.functional, torch.distributions
 RNG = np.random.default_rng(0)
 X, Y, W = RNG.standard_normal((50, 3)), RNG.random(50).round(), RNG.standard_normal((3, 4))
 V = np.array([-1.7, -0.4, 0.3, 0.9, 2.6])
+TABLE = torch.tensor(np.sin(np.arange(90.0)))
 M = RNG.standard_normal((3, 4))
 HALVES = np.array([-1.5, -0.5, 0.5, 1.5, 2.5])
 PD = M @ M.T + np.eye(3)
@@ -120,6 +121,17 @@ FUNCTIONS = {
     # indices
     "index": (
         lambda a: a[I] + a[I, I].sum() + a[torch.tensor([True, False, True])].sum() + a.index_select(1, I).sum(),
+        M,
+    ),
+    "traced indices": (
+        lambda a: (
+            a[a[0].abs().long()].sum()
+            + a[:, a[0, :2].floor().long()].sum()
+            + TABLE[(9 * a * a).long()]
+            + a.gather(1, (a > 0).long())
+            + a.index_select(0, a[:, 0].abs().long()).sum()
+            + F.embedding((a > 0).long(), a).sum(-1)
+        ),
         M,
     ),
     "gather": (lambda a: a.gather(1, I[:, None]) + torch.take_along_dim(a, I[None, :, None].squeeze(0), 1), M),

@@ -1,6 +1,7 @@
 """JAX's primitives that read or write where an index says, and those of linear algebra, for traced arrays.
 
-The index is a constant. JAX itself says where the elements are: the primitive runs on the places of elements.
+JAX itself says where the elements are: the primitive runs on the places of elements. Where reads begin at indices that
+are traced, these say how much further on. What is written to has a constant index.
 """
 
 from __future__ import annotations
@@ -59,12 +60,41 @@ def _at(x: Any, places: Any) -> Any:
 
 
 def _gather(x: Any, indices: Any, *, fill_value: Any, **params: Any) -> Any:
-    _constant(indices)
+    if isinstance(indices, Tracer):
+        return _gather_at(x, indices, fill_value, params)
     places = _bind(primitives.gather_p, _places(x.shape), indices, fill_value=-1, **params)
     if (places >= 0).all():
         return _at(x, places)
     filled = np.nan if fill_value is None else fill_value
     return np.where(places >= 0, _at(x, np.maximum(places, 0)), filled)
+
+
+def _gather_at(x: Any, indices: Any, fill_value: Any, params: dict[str, Any]) -> Any:
+    """Gather from traced starts: where the elements of a gather from zero are, and so much further on."""
+    numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+    places = _bind(primitives.gather_p, _places(x.shape), np.zeros(indices.shape, int), fill_value=-1, **params)
+    offsets = [axis for axis in range(places.ndim) if axis in numbers.offset_dims]
+    starts = []
+    for k, axis in enumerate(numbers.start_index_map):
+        starts.append((axis, np.expand_dims(indices[..., k], tuple(offsets))))
+    fills = params["mode"] == jax.lax.GatherScatterMode.FILL_OR_DROP
+    filled = np.nan if fill_value is None or np.isnan(fill_value) else fill_value
+    return _further(x, places, starts, sizes, filled if fills else None)
+
+
+def _further(x: Any, places: Any, starts: list[tuple[int, Any]], sizes: tuple[int, ...], filled: Any) -> Any:
+    """Read boxes at places, moved along some axes by traced numbers: into the array, or filled where one is outside."""
+    place = build.const(places)
+    inside = build.const(True)
+    for axis, start in starts:
+        last = float(x.shape[axis] - sizes[axis])
+        k = build.apply("float", operand(unwrap(start)))
+        clipped = build.apply("minimum", build.apply("maximum", k, 0.0), last)
+        inside = build.apply("logical_and", inside, build.apply("equal", k, clipped))
+        place = build.apply("add", place, build.apply("multiply", clipped, float(np.prod(x.shape[axis + 1 :]))))
+    flat = build.apply("float", operand(unwrap(np.reshape(x, (x.size,)))))
+    found = build.gather(flat, build.broadcast(place, places.shape))
+    return Tracer(found if filled is None else build.apply("where", inside, found, filled))
 
 
 def _corner(starts: tuple[Any, ...], sizes: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
@@ -74,6 +104,9 @@ def _corner(starts: tuple[Any, ...], sizes: tuple[int, ...], shape: tuple[int, .
 
 
 def _dynamic_slice(x: Any, *starts: Any, slice_sizes: tuple[int, ...]) -> Any:
+    if any(isinstance(start, Tracer) for start in starts):
+        box = _places(x.shape)[tuple(map(slice, slice_sizes))]
+        return _further(x, box, list(enumerate(starts)), slice_sizes, None)
     corner = _corner(starts, slice_sizes, x.shape)
     return x[tuple(slice(start, start + size) for start, size in zip(corner, slice_sizes, strict=True))]
 

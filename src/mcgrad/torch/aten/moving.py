@@ -1,4 +1,4 @@
-"""PyTorch's operators that move elements, or read and write where a constant index says, as functions of NumPy."""
+"""PyTorch's operators that move elements, or read and write where an index says, as functions of NumPy."""
 
 from __future__ import annotations
 
@@ -81,14 +81,36 @@ def _roll(x: Any, shifts: Any, dims: Any = ()) -> Any:
     return np.roll(x, tuple(shifts), tuple(dims)) if dims else np.roll(x, shifts[0])
 
 
-# --- at a constant index ---------------------------------------------------------------------------------------------
+# --- at an index -----------------------------------------------------------------------------------------------------
+def _is_traced(index: Any) -> bool:
+    """Whether these are traced numbers, not a mask."""
+    return isinstance(index, Tracer) and index.dtype.kind == "f"
+
+
+def _traced(x: Any) -> Any:
+    return x if isinstance(x, Tracer) else Tracer(operand(x))
+
+
 def _key(x: Any, indices: Sequence[Any]) -> Any:
     _constant(*indices)
     return tuple(slice(None) if index is None else index for index in indices)
 
 
 def _index(x: Any, indices: Sequence[Any]) -> Any:
+    if any(map(_is_traced, indices)):
+        return _traced(x)[tuple(slice(None) if index is None else index for index in indices)]
     return x[_key(x, indices)]
+
+
+def _select(x: Any, dim: int, index: Any) -> Any:
+    return np.take(_traced(x), index, dim) if _is_traced(index) else x[_at(x, dim, _known(index))]
+
+
+def _gather(x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
+    if not _is_traced(index) or not x.ndim:
+        return _taken(x, _along(x, dim, index))
+    box = tuple(slice(None) if i == dim % x.ndim else slice(0, n) for i, n in enumerate(index.shape))
+    return np.take_along_axis(_traced(x)[box], index, dim)
 
 
 def _places(x: Any) -> Any:
@@ -207,11 +229,11 @@ MOVING: dict[str, Callable[..., Any]] = {
     "full_like": lambda x, value, **_: np.broadcast_to(value, x.shape),
     "new_ones": lambda x, size, **_: np.ones(tuple(size)),
     "new_full": lambda x, size, value, **_: np.broadcast_to(value, tuple(size)),
-    # at a constant index
+    # at an index
     "index": _index,
-    "index_select": lambda x, dim, index: x[_at(x, dim, _known(index))],
-    "gather": lambda x, dim, index, sparse_grad=False: _taken(x, _along(x, dim, index)),
-    "embedding": lambda weight, index, *_: weight[_known(index)],
+    "index_select": _select,
+    "gather": _gather,
+    "embedding": lambda weight, index, *_: _select(weight, 0, index),
     "select_scatter": _select_scatter,
     "slice_scatter": _slice_scatter,
     "index_put": _index_put,
