@@ -8,10 +8,14 @@ import mcgrad as mg
 from mcgrad.backends.base import one_chunk
 from mcgrad.backends.cpu import CpuBackend
 from mcgrad.backends.numpy import NumpyBackend
+from mcgrad.differentiate.modes import reverse
 from mcgrad.gradients.problem import Problem
+from mcgrad.ir.build import input_, noise
+from mcgrad.ir.interpret import interpret
 from mcgrad.ir.program import Output, Program, toposort
 from mcgrad.ir.spaces import named
 from mcgrad.simplify.fixed_point import simplify
+from mcgrad.trace.trace import trace
 from tests.emit.plain import plain_backend  # noqa: F401 - fixture
 from tests.ops.problems import MODES, central_differences, evaluate
 
@@ -172,3 +176,23 @@ def test_nothing_is_selected_where_there_is_no_branch(mode):
     grads = MODES[mode](problem.value, list(problem.params.values()))
     program = simplify(Program(tuple(Output(str(i), grad) for i, grad in enumerate(grads)), "float64"))
     assert not {"equal", "isfinite"} & {var.op for var in program.body()}
+
+
+def test_parts_of_a_concatenation_that_are_read_as_a_whole_need_no_guards():
+    """Elements that nothing reads are those of one part alone."""
+
+    def reading(part):
+        def f(p, z):
+            x = np.exp(p) * z
+            return np.sum(np.concatenate([np.sqrt(x**2 + 1.0), np.sqrt(x), np.log(x**2 + 1.0)])[part] ** 2)
+
+        return f
+
+    p, z = input_("p", (4,)), noise(0, "normal", (4,))
+    for part, guards in ((slice(0, 4), False), (slice(8, 12), False), (slice(0, 5), True)):
+        value = trace(reading(part), (p, z), {})
+        (found,) = reverse(value, [p])
+        assert any(var.op == "where" for var in toposort([found])) is guards
+        at = {p: np.zeros((4, 1)), z: np.array([[0.0], [-1.0], [2.0], [0.5]])}
+        if not guards:
+            assert np.isfinite(interpret([found], at, "float64")[0]).all()

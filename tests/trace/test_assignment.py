@@ -48,6 +48,16 @@ def augmented(z):
     return z
 
 
+def in_place(z):
+    other, once = z, z[0]
+    other += 1.0
+    once -= 5.0
+    with_view = z * 2.0
+    part = with_view[1:]
+    part *= z[1:] - once
+    return np.concatenate([z, with_view, part])
+
+
 def copies_stay(z):
     first, row, cut = z[0], z[[0, 1]], z[1:].copy()
     z[0] = 9.0
@@ -68,7 +78,8 @@ def view_made_afterwards(z):
 
 
 @pytest.mark.parametrize(
-    "f", [recursion, copies_stay, same_object, view_made_afterwards, writing(0, 1.0), writing(slice(1, 3), [1.0, 2.0]),
+    "f", [recursion, in_place, copies_stay, same_object, view_made_afterwards, writing(0, 1.0),
+          writing(slice(1, 3), [1.0, 2.0]),
           writing(slice(None, None, -1), lambda z: z * 2), writing([0, 0, 2], [1.0, 2.0, 3.0]), writing(..., 4.0),
           writing(np.array([True, False, True, False, True]), lambda z: z[:3].copy()),
           writing([], 1.0), writing(1, True)]

@@ -170,14 +170,21 @@ def test_missing_attributes_answer_hasattr():
     trace(function, (build.noise(0, "normal", (3,)),), {})
 
 
-def test_in_place_operators_rebind():
-    def function(z):
-        start = z
-        z += 1
-        z *= 2
-        return z - start
+def test_in_place_operators_keep_shape_and_kind_as_numpy_does():
+    def wider(z):
+        z += np.zeros((2, 3))
+        return z
 
-    trace(function, (build.noise(0, "normal", (3,)),), {})
+    def truths(z):
+        m = z > 0
+        m += z
+        return m
+
+    for f, error, said in ((wider, ValueError, "non-broadcastable output"), (truths, TypeError, "Cannot cast ufunc")):
+        with pytest.raises(error, match=said):
+            trace(f, (build.noise(0, "normal", (3,)),), {})
+        with pytest.raises(error, match=said):
+            f(np.ones(3))
 
 
 def test_shape_mismatch_is_numpys_error_with_a_note():

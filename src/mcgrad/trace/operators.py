@@ -22,10 +22,22 @@ def _reflected(ufunc: np.ufunc) -> Method:
     return lambda self, other: ufunc(other, self)
 
 
+def _in_place(ufunc: np.ufunc) -> Method:
+    return lambda self, other: self._overwritten(ufunc, other)
+
+
 class Operators:
-    """Arithmetic, comparisons and logic. There is no in-place operator, so `z += 1` makes a new Tracer named z."""
+    """Arithmetic, comparisons and logic, also in place: `y += 1` writes to the array that y is, as in NumPy."""
 
     __slots__ = ()
+
+    def _overwritten(self, ufunc: np.ufunc, other: Any) -> Any:
+        """Write what a function makes of the array and another into the array, and return it."""
+        raise NotImplementedError
+
+    __iadd__, __isub__, __imul__ = map(_in_place, (np.add, np.subtract, np.multiply))
+    __itruediv__, __ifloordiv__, __imod__ = map(_in_place, (np.divide, np.floor_divide, np.remainder))
+    __ipow__, __iand__, __ior__, __ixor__ = map(_in_place, (np.power, np.bitwise_and, np.bitwise_or, np.bitwise_xor))
     __hash__ = object.__hash__
 
     __neg__, __pos__, __abs__, __invert__ = map(_unary, (np.negative, np.positive, np.absolute, np.invert))

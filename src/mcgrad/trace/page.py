@@ -75,7 +75,8 @@ PYTHON = """\
 ## Python's side
 
 - Operators `+ - * / // % ** @`, unary `- + abs`, comparisons, `& | ^ ~` on booleans, `divmod`, each also with a number,
-  a list or an array on the other side. `z += 1` makes a new array and leaves the old one as it was.
+  a list or an array on the other side. `y += z` writes to the array that y is, as in NumPy: after `y = z` both have
+  changed. Numbers, parameters and data are made anew.
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
   NumPy allows.

@@ -66,7 +66,7 @@ class Tracer(Operators, Conversions):
         Why its elements may not be assigned to, and what to do; "" if they may.
     """
 
-    __slots__ = ("_locked", "_memory", "_value", "_writes")
+    __slots__ = ("_locked", "_memory", "_origin", "_value", "_writes")
     __array_priority__ = 1000.0
 
     def __init__(self, var: Var, base: Tracer | None = None, locked: str = "") -> None:
@@ -74,6 +74,7 @@ class Tracer(Operators, Conversions):
         self._memory: Memory = Memory() if base is None else base._memory
         self._locked: str = locked if base is None else locked or base._locked
         self._writes = self._memory.writes  # to the memory, when this was its value
+        self._origin: tuple[Tracer, Any] | None = None  # the array and the key that it is elements of, if a view
 
     @property
     def _current(self) -> Var | Elements:
@@ -121,12 +122,19 @@ class Tracer(Operators, Conversions):
     def __getitem__(self, key: Any) -> Tracer:
         written = self._current
         if isinstance(written, Elements) and not holds_tracer(key) and (found := written.read(key)) is not None:
-            return Tracer(found, self if is_view(key, self.ndim) else None)
+            return self._view(found, key)
         index = unwrap(key)
         if chooses(index):
             return Tracer(chosen(self._var, index))
-        found = (read if self._writes else getitem)(self._var, index)
-        return Tracer(found, self if is_view(key, self.ndim) else None)
+        return self._view((read if self._writes else getitem)(self._var, index), key)
+
+    def _view(self, found: Var, key: Any) -> Tracer:
+        """Return elements at a key, which may share memory with the array."""
+        if not is_view(key, self.ndim):
+            return Tracer(found)
+        view = Tracer(found, self)
+        view._origin = self, key
+        return view
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._locked:
@@ -140,6 +148,30 @@ class Tracer(Operators, Conversions):
             self._value = elements
         self._memory.writes += 1
         self._writes = self._memory.writes
+
+    def _overwritten(self, ufunc: np.ufunc, other: Any) -> Any:
+        """Write what a function makes of the array and another into the array, and return it.
+
+        Numbers are made anew, as NumPy's are, and so are parameters and data, which all draws read.
+        """
+        result = ufunc(self, other)
+        if not self.shape or self._locked or not isinstance(result, Tracer):
+            return result
+        if result.shape != self.shape:
+            raise ValueError(
+                f"non-broadcastable output operand with shape {self.shape} doesn't match the broadcast shape "
+                f"{result.shape}"
+            )
+        if result.dtype != self.dtype:
+            raise TypeError(f"Cannot cast ufunc '{ufunc.__name__}' output from {result.dtype} to {self.dtype}")
+        value = result._var
+        if self._origin is not None:
+            base, key = self._origin
+            base[key] = result
+        else:
+            self._memory.writes += 1
+        self._value, self._writes = value, self._memory.writes
+        return self
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
