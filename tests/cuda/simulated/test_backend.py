@@ -8,7 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.backends.cuda import kernel as cuda_kernel
-from mcgrad.codegen.cuda import blocks, registers
+from mcgrad.codegen.cuda import alone, blocks, registers
 from mcgrad.codegen.cuda.thread_split import Shape
 from mcgrad.kernels import merge
 from mcgrad.kernels.target import cuda
@@ -137,3 +137,27 @@ def test_kernels_of_blocks(machine, monkeypatch, shared):
     np.testing.assert_allclose(leaves(ours(n)), leaves(theirs(n)), rtol=1e-10, atol=1e-12)
     loc = machine.cupy.asarray(np.ones(3))
     np.testing.assert_allclose(leaves(ours(10, loc=loc)), leaves(theirs(10, loc=np.ones(3))), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["score", "pathwise"])
+def test_loops_over_steps_with_parameters_on_the_device(machine, monkeypatch, method):
+    """What steps leave in the workspaces of two devices; a loop that no draw changes, before the one that draws do."""
+    monkeypatch.setattr(alone, "THREADS", 32)
+    monkeypatch.setattr(alone, "SHARED", 0)
+
+    def f(z, *, a):
+        start, _ = mg.scan(lambda c, x: (0.5 * c + x * a[0], None), 0.1, np.arange(3.0))
+
+        def step(c, x):
+            return np.tanh(c * a[1] + x), c
+
+        last, states = mg.scan(step, start, z)
+        return last + np.sum(states * states[::-1])
+
+    a = np.array([0.3, 0.8])
+    given = {"params": {"a": a}, "wrt": ["a"] if method == "pathwise" else ["loc"], "method": method}
+    q = mg.Normal(np.linspace(-0.3, 0.3, 4), 0.5)
+    ours, theirs = (mg.Estimator(f, q, backend=backend, dtype="float64", **given) for backend in ("cuda", "numpy"))
+    found = ours(300, seed=5, a=machine.cupy.asarray(a))
+    assert ours._kernel.fast.emitted.workspace > 0
+    np.testing.assert_allclose(leaves(found), leaves(theirs(300, seed=5)), rtol=1e-10, atol=1e-12)

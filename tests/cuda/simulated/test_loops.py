@@ -172,3 +172,30 @@ def test_a_state_of_few_numbers_is_in_registers():
     assert "load4(ws" not in emitted.source
     program, _ = traced(wide, Q, "float32", params={"k": 0.8}, wrt=["k"])
     assert blocks.emit(program).threads == blocks.THREADS
+
+
+def test_what_cannot_be_kept_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(alone, "MOST_ELEMENTS", 1000)
+    program, _ = traced(stacked, Q, "float32", params={"k": 0.8}, wrt=["k"])
+    with pytest.raises(mg.BackendError, match=r'keep \d+ numbers of each draw.*can keep 3: backend="cpu"'):
+        blocks.emit(program)
+
+
+def test_the_code_of_a_step_is_never_long():
+    """Nests are unrolled while the code is short; longer ones stay loops, over fewer elements or all of them."""
+
+    def basket(z, *, spot):
+        def step(s, x):
+            for _ in range(8):
+                s = s * np.exp(0.1 * np.tanh(s) * x)
+            return s, None
+
+        return np.max(mg.scan(step, spot, z)[0])
+
+    lines = {}
+    for assets in (2, 8, 16):
+        q = mg.Normal(np.zeros((3, assets)), 1.0)
+        program, _ = traced(basket, q, "float32", params={"spot": np.ones(assets)}, wrt=[])
+        lines[assets] = blocks.emit(program).source.count("\n")
+    assert max(lines.values()) < 1.5 * 4 * alone.MOST_NODES
+    assert lines[8] > 3 * lines[2]
