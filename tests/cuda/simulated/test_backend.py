@@ -124,7 +124,7 @@ def test_kernels_of_blocks(machine, monkeypatch, shared):
     def emit(program, checked=False, by_value=True):
         return blocks.emit(program, checked)
 
-    monkeypatch.setattr(blocks, "choose_shape", lambda *plan: (Shape(3, 1, 2), shared))
+    monkeypatch.setattr(blocks, "choose_shape", lambda kernel, *plan: (kernel, Shape(3, 1, 2), shared))
     monkeypatch.setattr(blocks, "MOST_TURNS", 2)
     monkeypatch.setattr(cuda_kernel, "emit", emit)
     data = {"X": np.random.default_rng(0).standard_normal((5, 3))}
