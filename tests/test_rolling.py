@@ -1,7 +1,9 @@
 """Python loops that roll up: the Program has a loop, and its values and gradients are those of the unrolled one."""
 
+import math
 import warnings
 
+import numba
 import numpy as np
 import pytest
 
@@ -139,6 +141,17 @@ def reduced(z, s, vol):
     path = np.array(path)
     weighted = np.sum(np.where(path > vol, path * other, 0.0) * np.cos(z)) + np.max(path - s * 0.5) / path[-1]
     return weighted + np.sum(np.exp(-np.concatenate([path, [1.0]]))) + np.min(np.stack([path, 2.0 * path], 1))
+
+
+@numba.njit
+def bend(z):
+    return 0.9 * z[0] + 0.1 * math.sin(z[0])
+
+
+@numba.njit
+def bend_and_grad(z, grad):
+    grad[0] = 0.9 + 0.1 * math.cos(z[0])
+    return 0.9 * z[0] + 0.1 * math.sin(z[0])
 
 
 CASES = {f.__name__: f for f in (asian, listed, assigned, heston, times, backwards, second_order, nested, branches,
@@ -366,6 +379,35 @@ def test_random_steps(monkeypatch, seed):
         np.testing.assert_allclose(ours.grad[name], other.grad[name], rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_loops_of_frameworks(monkeypatch, library):
+    module = pytest.importorskip(library)
+    functions = module if library == "torch" else pytest.importorskip("jax.numpy")
+
+    def f(z, s, vol):
+        path = []
+        for t in range(T):
+            s = s * functions.exp(vol * z[t] / T - 0.5 * vol**2) + functions.tanh(s) / T
+            path.append(s)
+        return functions.stack(path).mean()
+
+    f = mg.from_torch(f) if library == "torch" else mg.from_jax(f)
+    assert loops(f)[0] == [T]
+    agree(monkeypatch, f)
+
+
+def test_pairs_in_iterations(monkeypatch):
+    pair = mg.Integrand(value=bend, value_and_grad=bend_and_grad)
+
+    def f(z, s, vol):
+        for t in range(T):
+            s = pair(s) * np.exp(vol * z[t] / T) + np.tanh(s) * vol / (1.0 + s**2)
+        return s
+
+    assert loops(f)[0] == [T]
+    agree(monkeypatch, f)
+
+
 def test_arrays_that_are_filled(monkeypatch):
     def f(z, s, vol):
         path, seen = np.empty(T + 1), np.zeros(2)
@@ -392,3 +434,8 @@ def test_loops_that_stay_say_so():
     with pytest.warns(mg.UnrolledWarning, match=r"(?s)stays unrolled.*Turn \d+ computes .*mg\.scan") as caught:
         assert loops(f)[0] == []
     assert caught[0].lineno == f.__code__.co_firstlineno + 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mg.UnrolledWarning)
+        long = mg.Estimator(f, Q, params=MARKET, wrt=["s", "vol"], backend="numpy")
+    assert "mg.scan makes one" in long.explain()
+    assert "mg.scan" not in mg.Estimator(asian, Q, params=MARKET, wrt=["s"], backend="numpy").explain()

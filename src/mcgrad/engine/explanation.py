@@ -5,6 +5,9 @@ from mcgrad.engine.dispatch import Dispatched
 from mcgrad.gradients.controls import Controls
 from mcgrad.gradients.second_plan import SecondPlan
 from mcgrad.inputs.control import SAMPLE
+from mcgrad.ir.ops import VIEWS
+from mcgrad.ir.program import Program
+from mcgrad.trace.unrolled import MOST
 
 
 def controls_line(controls: Controls) -> str:
@@ -15,6 +18,15 @@ def controls_line(controls: Controls) -> str:
         f"control variates: {', '.join(controls.names)}; coefficients {how}; averaged besides: "
         f"{controls.controls:,} controls and {products:,} products"
     )
+
+
+def unrolled_lines(program: Program) -> list[str]:
+    """Say so where a Program has very many equations, each of which is compiled by itself."""
+    count = sum(var.op not in VIEWS for var in program.body())
+    if count <= 3 * MOST:  # of a value with its gradient
+        return []
+    return [f"equations: {count:,}, which compile one by one; a Python loop whose iterations differ makes so many, and "
+            "mg.scan makes one (docs/loops.md)"]  # fmt: skip
 
 
 def second_lines(plan: SecondPlan) -> list[str]:
@@ -41,6 +53,7 @@ def explanation(derived: Derivation, dispatched: Dispatched, threads: int) -> st
             f"{gradient}{', in antithetic pairs' * plan.antithetic}{reason}",
             *(second_lines(plan.second) if plan.second else []),
             *([controls_line(derived.controls)] if derived.controls else []),
+            *unrolled_lines(program),
             "",
             str(program),
             "",
