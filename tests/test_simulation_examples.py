@@ -28,3 +28,10 @@ def test_barrier(capsys):
             assert found["price"] > 5.0, dates  # what dates miss
         else:
             assert max(map(abs, found.values())) < 4.5, (dates, correction)
+
+
+def test_heston(capsys):
+    for way, found in run("heston", "--n", "100000").items():
+        assert max(map(abs, found.values())) < 6.0, way  # the bias of 50 steps is up to 4 of them
+    said = capsys.readouterr().out
+    assert said.count("pathwise, then difference") == said.count("pathwise twice") == 2
