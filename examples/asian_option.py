@@ -3,7 +3,8 @@
 The underlying follows a geometric Brownian motion, seen at 252 dates; the payoff is on the average of what was seen.
 For the arithmetic average there is no formula. The geometric average is lognormal, so its option has one (Kemna and
 Vorst, A pricing method for options based on average asset values, Journal of Banking and Finance 14, 1990): the
-estimate is held against it, z being the error in standard errors.
+estimate is held against it, z being the error in standard errors. The path is a Python loop over the dates, which
+mcgrad finds in what it traces, and compiles as one loop (docs/loops.md).
 
     python examples/asian_option.py [--n DRAWS]
 """
@@ -20,21 +21,25 @@ MARKET = {"spot": 100.0, "vol": 0.2, "rate": 0.05}
 GREEKS = {"price": "value", "delta": "spot", "vega": "vol", "rho": "rate"}
 
 
-def log_path(z, spot, vol, rate):
+def log_prices(z, spot, vol, rate):
     """Logarithms of the prices at the dates; z is standard normal, one number a date."""
     dt = YEARS / STEPS
-    return np.log(spot) + np.cumsum((rate - 0.5 * vol**2) * dt + vol * np.sqrt(dt) * z)
+    x, found = np.log(spot), []
+    for t in range(STEPS):
+        x = x + (rate - 0.5 * vol**2) * dt + vol * np.sqrt(dt) * z[t]
+        found.append(x)
+    return found
 
 
 def arithmetic(z, *, spot, vol, rate):
     """Discounted payoff of a call on the arithmetic average."""
-    average = np.mean(np.exp(log_path(z, spot, vol, rate)))
+    average = sum(np.exp(x) for x in log_prices(z, spot, vol, rate)) / STEPS
     return np.exp(-rate * YEARS) * np.maximum(average - STRIKE, 0.0)
 
 
 def geometric(z, *, spot, vol, rate):
     """Discounted payoff of a call on the geometric average."""
-    average = np.exp(np.mean(log_path(z, spot, vol, rate)))
+    average = np.exp(sum(log_prices(z, spot, vol, rate)) / STEPS)
     return np.exp(-rate * YEARS) * np.maximum(average - STRIKE, 0.0)
 
 
