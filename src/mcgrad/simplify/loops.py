@@ -20,6 +20,7 @@ from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import rewrite, substitute
 from mcgrad.ir.vmap import vmap
+from mcgrad.simplify.running_sums import shared_sums
 from mcgrad.simplify.single_elements import by_element
 
 CHEAP = 4.0  # multiplications of an element up to which each of several loops computes it again
@@ -32,7 +33,7 @@ def simplify_loops(roots: Sequence[Var]) -> list[Var]:
     roots = _trimmed(fuse_loops(roots))
     while (inside := _made_inside(roots)) != roots:  # level by level, of what is computed by element of other such
         roots = _trimmed(fuse_loops(inside))
-    for simpler in (_unvarying_first, _undrawn_first, by_element):
+    for simpler in (_unvarying_first, shared_sums, _undrawn_first, by_element):
         new = rewrite(roots, lambda var, args, rule=simpler: _applied(rule, rebuild(var, args)))  # type: ignore[misc]
         roots = [new[root] for root in roots]
     return _trimmed(roots)
