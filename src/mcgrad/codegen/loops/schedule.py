@@ -209,6 +209,8 @@ class _Planner:
         elif is_matrix_product(var):
             self._store_reads(var)
             self._append(Product(var), var)
+        elif OPS[var.op].category == "matrices":
+            raise AssertionError(f"{var.op} of what draws change, of which `simplify` makes loops")
         elif OPS[var.op].category == "native":
             self._store_reads(var)
             self._append(Call(var), var)
