@@ -19,7 +19,7 @@ from mcgrad.backends.row_by_row import by_row, put_rows
 from mcgrad.codegen.cpu.row_lanes import TILE, EmittedRows, emit_rows, writes
 from mcgrad.codegen.loops.layout import L2_BYTES
 from mcgrad.ir.noise_vars import keys_of
-from mcgrad.ir.program import Program, toposort
+from mcgrad.ir.program import Program, any_by_blas, toposort
 from mcgrad.ir.spaces import Values
 from mcgrad.noise.rows import Seeds, seeds_of
 
@@ -55,7 +55,7 @@ class CompiledRowLanes(Compiled):
         self.has_variances = any(out.error for out in program.outputs if out.summed)
         self.values_of_row = sum(var.size for var, _ in emitted.by_row)
         self.block = emitted.lanes // emitted.groups  # rows of the batch
-        self.multiplies_before = any(var.op == "einsum" for var in toposort(program.hoisted()))
+        self.multiplies_before = any_by_blas(toposort(program.hoisted()))
         super().__init__(emitted, program.dtype, keys_of(program))
 
     def empty_call(self) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mcgrad.backends.base import Array
 from mcgrad.backends.host_values import HostValues
-from mcgrad.ir.program import Level, Var, toposort
+from mcgrad.ir.program import Level, Var, toposort, with_bodies
 from mcgrad.ir.spaces import Values
 
 TILE = 16  # rows: all shapes are multiples of it, so that no row is alone in what NumPy does with vectors
@@ -29,7 +29,7 @@ class HostRows:
         self.shared = [var for var in roots if var.level is not Level.ROW]
         self.by_row = [var for var in roots if var.level is Level.ROW]
         self._shared, self._by_row = HostValues(self.shared, dtype), HostValues(self.by_row, dtype)
-        needed = list(toposort(self.by_row))
+        needed = list(with_bodies(toposort(self.by_row)))
         self._inputs = {var.attrs for var in needed if var.op == "input" and var.level is Level.ROW}
         self._mixes = any(var.op in MIXING for var in needed if var.level is Level.ROW)
 

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from mcgrad.ir.cost import cost
+from mcgrad.ir.ops import OPS
 
 Shape = tuple[int, ...]
 
@@ -141,7 +142,7 @@ class Program:
 
     def multiplies_matrices(self) -> bool:
         """Whether there is a product of matrices, of each draw or before them: BLAS may work it out."""
-        return any(var.op == "einsum" for var in self.equations())
+        return any_by_blas(self.equations())
 
     def noise(self) -> list[Var]:
         """The noise sources that the body reads, by stream."""
@@ -236,6 +237,11 @@ def with_bodies(order: Iterable[Var]) -> Iterator[Var]:
         yield var
         if var.op == "loop":
             yield from with_bodies(var.attrs.body.equations)
+
+
+def any_by_blas(order: Iterable[Var]) -> bool:
+    """Whether BLAS may work out some of these Vars, or some in bodies of loops among them."""
+    return any(var.op == "einsum" or OPS[var.op].category == "matrices" for var in with_bodies(order))
 
 
 def _names(prefix: str = "v") -> Iterator[str]:

@@ -4,6 +4,7 @@ A block of lanes has some rows of the batch, and of each a group of draws, as ma
 of four (`kernels/row_lanes`). The body of a block is what it is where lanes carry draws alone. What differs:
 
 - A loop over the groups of draws runs inside the loop over blocks.
+- A loop of the Program, whose steps run in turn, ends when no draw of any row of the block goes on.
 - What each row of the batch has its own value of is a leaf of the body that is in the workspace, spread over the lanes
   at the start of a block.
 - Each row has sums in the workspace, to which the draws of its lanes are added, and which become moments at the end of
@@ -33,9 +34,11 @@ from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
 from mcgrad.codegen.loops.cells import Buffer, Index, Lane, Row
 from mcgrad.codegen.loops.in_place import in_place
+from mcgrad.codegen.loops.layout import STEP_ROWS
 from mcgrad.codegen.loops.loop_tree import AddDraws, Gemm, Loop, Moments, Node, Noise, Outer, Store, Tree, walk
 from mcgrad.codegen.loops.lower import expanded, is_outer, lower
 from mcgrad.codegen.loops.schedule import schedule
+from mcgrad.codegen.loops.segments import segmented
 from mcgrad.codegen.loops.signature import Arguments
 from mcgrad.codegen.loops.tile import tile
 from mcgrad.codegen.noise_calls import filler
@@ -43,7 +46,7 @@ from mcgrad.codegen.text import Source
 from mcgrad.ir.build import rebuild
 from mcgrad.ir.infer import stand_in
 from mcgrad.ir.ops import OPS
-from mcgrad.ir.program import Level, Output, Program, Var
+from mcgrad.ir.program import Level, Output, Program, Var, with_bodies
 from mcgrad.ir.rewrite import rewrite_program
 from mcgrad.ir.spaces import RowInput, Space
 from mcgrad.noise.generators import POINT_SETS
@@ -94,7 +97,7 @@ class EmittedRows(Emitted):
 def writes(program: Program) -> bool:
     """Whether such a function can be written: not for calls of the user's own functions, nor where draws are points."""
     points = any(var.attrs.generator in POINT_SETS for var in program.noise())
-    return not points and all(OPS[var.op].category not in ("native", "loop") for var in program.body())
+    return not points and all(OPS[var.op].category != "native" for var in with_bodies(program.body()))
 
 
 def emit_rows(program: Program, carried: str) -> EmittedRows:
@@ -107,8 +110,9 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
         What the lanes carry, as `filler` has it.
     """
     body, given = _body(program)
+    body = segmented(body, max(STEP_ROWS - sum(leaf.size for leaf in given), 0) // 2)  # of what stays in L2, half
     plan = tile(schedule(lower(in_place(body))))
-    kernel = build(plan, outer_nodes=True)
+    kernel = build(plan, outer_nodes=True, leaves=True)
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])
