@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mcgrad as mg
+from mcgrad.backends.numpy import LOOP_BYTES, NumpyKernel
 from mcgrad.codegen.cpu import chunk
 from mcgrad.codegen.cuda import choose
 from mcgrad.ir.program import Program
@@ -446,3 +447,12 @@ def test_the_source_for_a_gpu_is_as_long_for_any_number_of_steps():
         for steps in (8000, 16000)  # in segments
     )
     assert few.count("\n") == many.count("\n")
+
+
+def test_many_draws_at_once_are_interpreted_in_long_loops():
+    """A step takes as long for few; a pilot of some hundred draws is then a few turns of 10,000 steps."""
+    f, params = queue(mg.scan)
+    made = mg.Estimator(f, mg.Normal(np.zeros(10_000), 1.0), params=params, wrt=["rate"], backend="numpy")
+    kernel = NumpyKernel(made.program)
+    assert kernel.block > 512
+    assert kernel.block * max(var.size for var in made.program.body()) * 8 <= LOOP_BYTES

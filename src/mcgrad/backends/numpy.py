@@ -21,6 +21,7 @@ from mcgrad.moments import Moments
 RATES = Rates("numpy", float32=7e8, float64=5e8, call=5e-4)  # of all threads together: they share the interpreter lock
 NO_SHIFT = np.empty(0)  # as deviations are taken from the mean of each batch
 BATCH_BYTES = 1 << 24  # of the largest intermediate values of one batch, roughly
+LOOP_BYTES = 1 << 26  # the same with loops, each step of which takes as long for few draws as for some hundred
 
 
 class NumpyBackend:
@@ -64,8 +65,11 @@ class NumpyKernel:
         self._products = program.multiplies_matrices()
         self.host = HostValues(self.hoisted, program.dtype)
         self.body = Interpreter(self.outputs, self.hoisted, program.dtype)
-        largest = max((var.size for var in program.body()), default=1)
-        self.block = int(np.clip(BATCH_BYTES // (8 * largest), 1, 1 << 14))
+        body = program.body()
+        largest, most = max((var.size for var in body), default=1), BATCH_BYTES
+        if any(var.op == "loop" for var in body):
+            most = LOOP_BYTES
+        self.block = int(np.clip(most // (8 * largest), 1, 1 << 14))
 
     def chunks(self, first: int, n: int) -> Chunks:
         """Cut at batches."""

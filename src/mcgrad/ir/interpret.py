@@ -7,7 +7,7 @@ The functions called here accept CuPy's arrays, too: those that make an array ta
 other method than the call is used. So draw-independent values of arrays on a device are computed there.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -67,17 +67,25 @@ class Interpreter:
         leaves : mapping from Var to array
             Values of inputs and noise, and of the Vars said to be known; draws last.
         """
-        constants = self._constants
-        if constants and any_on_device(leaves.values()):
-            if self._on_device is None:
-                self._on_device = {var: to_device(array) for var, array in constants.items()}
-            constants = self._on_device
-        values: dict[Var, Array] = {**constants, **leaves}
-        if self._steps:
-            with np.errstate(all="ignore"):
-                for var, meaning in self._steps:
-                    values[var] = meaning(var, *[values[arg] for arg in var.args])
+        values: dict[Var, Array] = {**self.constants(leaves.values()), **leaves}
+        if not self._steps:
+            return [values[root] for root in self.roots]
+        with np.errstate(all="ignore"):
+            return self.step(values)
+
+    def step(self, values: dict[Var, Array]) -> list[Array]:
+        """Evaluate the roots of the values of leaves and constants, to which those of all Vars are added."""
+        for var, meaning in self._steps:
+            values[var] = meaning(var, *[values[arg] for arg in var.args])
         return [values[root] for root in self.roots]
+
+    def constants(self, leaves: Iterable[Array]) -> dict[Var, Array]:
+        """Return the values of literals: on the device, where some of these leaves are."""
+        if self._constants and any_on_device(leaves):
+            if self._on_device is None:
+                self._on_device = {var: to_device(array) for var, array in self._constants.items()}
+            return self._on_device
+        return self._constants
 
 
 def interpret(roots: Sequence[Var], leaves: Mapping[Var, Array], dtype: str) -> list[Array]:
@@ -245,10 +253,12 @@ def _loop(body: Interpreter) -> Callable[..., Array]:
         last = carries + attrs.scanned
         draws = np.broadcast_shapes(*(arg.shape[-1:] for arg in args)) or (1,)
         out = np.zeros_like(args[0] if args else np.zeros(1), body.dtype, shape=(var.size, *draws))
-        carried, same = list(args[:carries]), dict(zip(params[last:], args[last:], strict=True))
+        carried, by_step = list(args[:carries]), args[carries:last]
+        same = {**body.constants(args), **dict(zip(params[last:], args[last:], strict=True))}
         for t in reversed(range(attrs.length)) if attrs.reverse else range(attrs.length):
-            elements = (arg[t] for arg in args[carries:last])
-            found = body({**dict(zip(params, [*carried, *elements], strict=False)), **same})
+            values = same.copy()
+            values.update(zip(params, [*carried, *[arg[t] for arg in by_step]], strict=False))
+            found = body.step(values)
             carried = found[:carries]
             for (start, _), value in zip(places[carries:], found[carries:], strict=True):
                 _put(out, start + t * prod(value.shape[:-1]), value)
