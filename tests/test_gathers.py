@@ -51,6 +51,41 @@ def test_regimes_of_a_markov_chain(dtype):
     assert regimes(u, mu=mu, P=P) == pytest.approx(total)
 
 
+TABLE = np.arange(6.0) ** 2
+
+
+def filled(k):
+    """A table that f makes itself."""
+    table = np.zeros(6)
+    for i in range(6):
+        table[i] = i**2
+    return table[k]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda k: np.take(TABLE, k),
+        lambda k: np.take(TABLE.astype(int), k),
+        lambda k: np.take(a=list(TABLE), indices=k, axis=0),
+        lambda k: np.take(TABLE, [k[0], k[2], 3]),
+        lambda k: np.take(TABLE, np.take(np.arange(6)[::-1], k)),  # an index from a table of integers
+        lambda k: mg.scan(lambda total, i: (total + np.take(TABLE, i) * k[i], None), 0.0, np.arange(3))[0],
+        filled,
+    ],
+)
+def test_tables_that_are_no_arguments(read):
+    """np.take reads lists and NumPy arrays of f's own at traced indices, and what it gives is what NumPy gives."""
+
+    def f(z, *, w):
+        return w * np.sum(read(z.astype(int)) * np.array([1.0, 2.0, 3.0]))
+
+    q, given = mg.Uniform(np.zeros(3), 6.0), {"params": {"w": 2.0}, "wrt": ["w"], "seed": 3}
+    est = mg.estimate(f, q, 200, backend="numpy", **given)
+    assert est.value == pytest.approx(np.mean([f(z, w=2.0) for z in q.sample(200, seed=3)]))
+    assert est.grad["w"] == pytest.approx(est.value / 2)
+
+
 def test_a_bootstrap_of_a_table():
     table = RNG.normal(size=300)
     q = mg.Uniform(np.zeros(5), 300.0)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mcgrad.ir.program import Var
+from mcgrad.ir.program import Var, toposort
 from mcgrad.trace.foreign import WHOLE, instead_of, renamed
 from mcgrad.trace.frames import crossed, user_expression, user_stores
 from mcgrad.trace.operands import index_remedy
 from mcgrad.trace.refuse import refusal
 
-CALL = re.compile(r"(?:\w+\.)*(\w+)\(.*\)", re.DOTALL)
+CALL = re.compile(r"(?:[^()]*\.)?(\w+)\(.*\)", re.DOTALL)
 CHOICES = {"max": "np.maximum(a, b) or np.max(x)", "min": "np.minimum(a, b) or np.min(x)", "any": "np.any(x)",
            "all": "np.all(x)", "abs": "np.abs(x)"}  # fmt: skip
 DIFFERS = "its value differs from draw to draw"
+STEPS = "its value may differ from step to step"
 CHANGES = "it is made of parameters or float data, whose values may change from call to call"
 NOISE = "random numbers belong in q, where each draw has its own: mg.Joint(z=q, noise=mg.Normal(0.0, 1.0))"
-INDEX = "shapes and indices must be known while tracing; np.where chooses by value"
+SIZES = (
+    "shapes and counts must be known while tracing; np.where chooses by value, and mg.while_loop turns as often as "
+    "the draw needs"
+)
+INDEX = (
+    "for x[k] of a list or a NumPy array x write np.take(x, k, axis=0), by this name and with whole numbers k, as "
+    "k.astype(int) makes them; np.where chooses by value"
+)
 STACK = "build the array with np.stack or np.concatenate, or make another one: out = mg.at(out, i).set(value)"
 
 
@@ -33,6 +42,8 @@ class Conversions:
         def _var(self) -> Var: ...
 
     def _reason(self) -> str:
+        if any(var.op == "argument" for var in toposort([self._var])):
+            return STEPS
         return DIFFERS if self._var.by_draw else CHANGES
 
     def __float__(self) -> NoReturn:
@@ -56,15 +67,18 @@ class Conversions:
         condition = called[0] if called and called[1] == "bool" else f"bool({user_expression() or 'z'})"
         raise refusal(
             condition,
-            f"{self._reason()}: use np.where(condition, a, b) for if and else, & | ~ for and, or, not, "
-            "and (a < z) & (z < b) for a < z < b",
+            f"{self._reason()}: use np.where(condition, a, b) for if and else, mg.while_loop for while, & | ~ for and, "
+            "or, not, and (a < z) & (z < b) for a < z < b",
         )
 
     def __index__(self) -> NoReturn:
-        raise refusal("a traced value as an index, a size or a count", self._index_remedy())
+        text = user_expression() or ""
+        if _is_item(text):
+            raise refusal(f"{text} with a traced index", self._index_remedy(INDEX))
+        raise refusal("a traced value as an index, a size or a count", self._index_remedy(SIZES))
 
-    def _index_remedy(self) -> str:
-        return index_remedy(self._var) or f"{self._reason()}: {INDEX}"
+    def _index_remedy(self, remedy: str) -> str:
+        return index_remedy(self._var) or f"{self._reason()}: {remedy}"
 
     def __format__(self, spec: str) -> str:
         if spec:
@@ -98,8 +112,8 @@ class Conversions:
         text, called, library = user_expression() or "", _called(), crossed()
         if library is not None:
             raise refusal(f"making a NumPy array of a traced value in {text or library}", instead_of(library))
-        if text.endswith("]") and not text.startswith("["):
-            raise refusal(f"{text} with a traced index", self._index_remedy())
+        if _is_item(text) or (called and called[1] == "take"):
+            raise refusal(f"{text} with a traced index", self._index_remedy(INDEX))
         if called and "vectorize" in called[0]:
             raise refusal(called[0], WHOLE)
         if called and "random" in called[0]:
@@ -116,6 +130,14 @@ def _refuse_library() -> None:
     library = crossed()
     if library not in (None, "python"):
         raise refusal(user_expression() or str(library), instead_of(str(library)))
+
+
+def _is_item(text: str) -> bool:
+    """Whether an expression is an element of something, x[k], and no list."""
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, ast.Subscript)
+    except SyntaxError:
+        return False
 
 
 def _called() -> tuple[str, str] | None:

@@ -28,11 +28,8 @@ class FilledArray(np.ndarray[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.traced is None and self._is_own and (_is_traced(value) or _is_traced(key)):
-            from mcgrad.ir import build
-            from mcgrad.trace.tracer import Tracer
-
             plain = self.view(np.ndarray)
-            self.traced = Tracer(build.const(plain))
+            self.traced = _constant(plain)
             plain[...] = np.nan
         if self.traced is None:
             super().__setitem__(key, value)
@@ -40,7 +37,8 @@ class FilledArray(np.ndarray[Any, Any]):
             self.traced[key] = value
 
     def __getitem__(self, key: Any) -> Any:
-        return plain(self)[key]
+        found = plain(self)
+        return (_constant(found) if self.traced is None and _is_traced(key) else found)[key]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(plain(self))
@@ -98,6 +96,13 @@ def _plain_within(value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)(map(_plain_within, value))
     return plain(value)
+
+
+def _constant(array: np.ndarray[Any, Any]) -> Any:
+    from mcgrad.ir import build
+    from mcgrad.trace.tracer import Tracer
+
+    return Tracer(build.const(array))
 
 
 def _is_traced(value: Any) -> bool:

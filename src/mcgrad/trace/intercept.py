@@ -2,8 +2,9 @@
 
 np.array and its relatives are built-in functions, which ask each element of a list for a number. While a trace runs the
 module is of a class that gives the user's code, and no other, functions of these names that accept Tracers; np.empty
-and the like make arrays that may be filled with traced values there (`filled`). What was imported by name before is
-NumPy's own, and refused with what to write instead.
+and the like make arrays that may be filled with traced values there (`filled`). So is np.take, whose protocol looks at
+the array alone and not at the indices. What was imported by name before is NumPy's own, and refused with what to write
+instead.
 
 scipy.special's logsumexp, softmax and log_softmax convert their argument to an ndarray before they compute, in every
 SciPy, so that no protocol applies. Another function under the name `scipy.special.logsumexp` would not be called by
@@ -62,22 +63,24 @@ class _TracedNumPy(ModuleType):
     """NumPy while a function is traced."""
 
 
-def _constructor(name: str) -> property:
-    def constructor(*args: Any, **kwargs: Any) -> Any:
-        from mcgrad.trace.tracer import answer_constructor
+def _of_the_user(name: str, answer: str) -> property:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        from mcgrad.trace import tracer
 
-        return answer_constructor(name, args, kwargs)
+        return getattr(tracer, answer)(name, args, kwargs)
 
     def find(module: ModuleType) -> Any:
         of_the_user = owner(sys._getframe(1).f_code.co_filename) is None
-        return constructor if of_the_user else module.__dict__[name]
+        return function if of_the_user else module.__dict__[name]
 
-    constructor.__name__ = name
+    function.__name__ = name
     return property(find)
 
 
-for _name in (*array_constructors.FUNCTIONS, *filled.NAMES):
-    setattr(_TracedNumPy, _name, _constructor(_name))
+ANSWERS = dict.fromkeys((*array_constructors.FUNCTIONS, *filled.NAMES), "answer_constructor")
+ANSWERS["take"] = "answer_lookup"
+for _name, _answer in ANSWERS.items():
+    setattr(_TracedNumPy, _name, _of_the_user(_name, _answer))
 
 
 def loaded() -> list[str]:

@@ -62,9 +62,9 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Var:
 
 def take(a: Any, indices: Any, axis: Any = None, *, mode: Any = "raise") -> Var:
     """np.take."""
-    if not isinstance(indices, Var):
+    if not holds_var(indices):
         return shaping.take(a, indices, axis, mode=mode)
-    x = operand(a)
+    x, indices = operand(a), operand(indices)
     if axis is None:
         x, axis = shaping.ravel(x), 0
     return gather(x, _in_mode(indices, x.shape[axis_of(axis, len(x.shape))], mode), axis)

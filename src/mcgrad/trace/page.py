@@ -83,8 +83,9 @@ PYTHON = """\
 - Indexing of a traced array by whole numbers of the draw, `w[k.astype(int)]`, `w[i, :, j]`, `np.take(w, k, axis)`,
   `np.take_along_axis(w, k, axis)`, `np.choose(k, choices)`: one load for each, of tables of any size. The derivative
   goes to what was chosen; it is zero in k, and a `JumpWarning` says so where a parameter moves k. What is no index of
-  the array gives NaN, and counts among the draws that are not finite, where NumPy raises an IndexError. A NumPy array
-  has to be given in `data=`, as `np.asarray(w)[k]` is NumPy's own. A mask that is traced does not index.
+  the array gives NaN, and counts among the draws that are not finite, where NumPy raises an IndexError. A mask that is
+  traced does not index. Of a list, or of a NumPy array that is not float data, write `np.take(w, k, axis=0)`, by this
+  name: `w[k]` is NumPy's own there, and refused.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[k] += 1`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask
   and one number. Traced numbers stand among integers and slices, or are one array of up to 64. An array that shares the
   memory in NumPy, as a slice of `z` does, is refused where it is read afterwards. Parameters and float data are written

@@ -324,6 +324,20 @@ def answer_constructor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     return given if unchanged else result
 
 
+def answer_lookup(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Answer a call of np.take, where a Tracer among the indices makes one of the array that it takes from, too."""
+    if any(holds_tracer(value) for value in (*args[1:], *kwargs.values())):
+        if args:
+            args = (_traced(args[0]), *args[1:])
+        elif "a" in kwargs:
+            kwargs = {**kwargs, "a": _traced(kwargs["a"])}
+    return getattr(np, name)(*args, **kwargs)
+
+
+def _traced(value: Any) -> Any:
+    return value if holds_tracer(value) else Tracer(operand(plain(value)))
+
+
 def answer_scipy(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a call of a plain function of SciPy's: here if a Tracer is among the arguments, else by SciPy."""
     shown = f"{module}.{name}"
