@@ -6,6 +6,8 @@ with differences of the value, and single draws are bisected for jumps.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mcgrad.arrays import all_to_host
 from mcgrad.engine.auto import JUMPS
 from mcgrad.engine.finite_differences import FEW, Differences, farthest
@@ -20,7 +22,13 @@ from mcgrad.ir.spaces import Values
 from mcgrad.results.components import Components
 from mcgrad.simplify.fixed_point import simplify
 
-BENDING = {"sqrt", "cbrt", "hypot", "arctan2", "arccos", "arcsin", "native_value"}  # may have a kink at some argument
+BENDING = {  # may have a kink at some argument, or where what they are infinite at comes back by another op
+    *("sqrt", "cbrt", "hypot", "log", "log2", "log10", "log1p", "tan"),
+    *("arctan2", "arccos", "arcsin", "arctanh", "arccosh"),
+    *("cholesky", "slogdet", "eigvalsh", "eigenvectors"),
+    "native_value",
+}
+DIVISORS = {"divide": 1, "reciprocal": 0, "solve": 0, "solve_triangular": 0}  # the argument that may pass zero
 COMPONENTS = 8  # of the second derivatives in a pair of parameters that are looked at
 BUDGET = 4e8  # multiplications
 SEED = 0
@@ -60,10 +68,14 @@ class UnseenKinks:
     def _may_bend(self, made: Derivatives, path: str) -> bool:
         """Whether the value follows a parameter through an op of the user's that may have a kink."""
         value, moved = self._problem.value, followers(self._problem.params[path], [self._problem.value])
-        return any(_may_bend(var) for var in with_bodies(toposort([value])) if var in moved and var not in made.library)
+        theirs = (var for var in with_bodies(toposort([value])) if var in moved and var not in made.library)
+        return any(_may_bend(var, moved) for var in theirs)
 
 
-def _may_bend(var: Var) -> bool:
+def _may_bend(var: Var, moved: Collection[Var]) -> bool:
+    if var.op in DIVISORS:
+        divisor = var.args[DIVISORS[var.op]]
+        return divisor.by_draw and divisor in moved
     if var.op != "power":
         return var.op in BENDING and var.by_draw
     exponent = var.args[1]
