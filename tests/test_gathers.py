@@ -72,6 +72,7 @@ def filled(k):
         lambda k: np.take(TABLE, np.take(np.arange(6)[::-1], k)),  # an index from a table of integers
         lambda k: mg.scan(lambda total, i: (total + np.take(TABLE, i) * k[i], None), 0.0, np.arange(3))[0],
         filled,
+        lambda k: mg.at(np.zeros(6) + 0.0 * k[0], slice(None)).set(TABLE)[[k[0], k[2], 3]],
     ],
 )
 def test_tables_that_are_no_arguments(read):

@@ -86,7 +86,7 @@ class Compiled:
         return self.new_workspace() if found is None else found
 
     def new_workspace(self) -> Array:
-        """Return a workspace of which this thread knows nothing."""
+        """Return a workspace that is not kept for this thread."""
         return _aligned(self.emitted.rows * self.emitted.lanes, self.dtype)
 
     def give_back(self, workspace: Array) -> None:

@@ -35,6 +35,7 @@ def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
         of a vector the lower triangular factor of the covariance, (d, d) for a mean of shape (d,).
     eps : array
         Standard normal noise of the shape of `mean`, or of shape (m, *shape of mean): f is then averaged over m steps.
+        Nothing else reads it: what does, as a path that goes on from this step, is not mirrored with the step.
 
     Returns
     -------

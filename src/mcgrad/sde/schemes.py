@@ -148,6 +148,11 @@ def heun(
     -------
     nested as `reduce`.
 
+    Raises
+    ------
+    ParameterError, TraceError
+        As of `euler`.
+
     Notes
     -----
     Strong order 1 for noise that is diagonal, scalar, additive or commutative, 1/2 otherwise (Ruemelin, *Numerical

@@ -10,8 +10,15 @@ from mcgrad.ir import build
 from mcgrad.ir.program import Var
 from mcgrad.trace import lookup, shaping
 from mcgrad.trace.indexing import getitem, is_integer
-from mcgrad.trace.operands import operand
+from mcgrad.trace.operands import holds_var, operand
 from mcgrad.trace.refuse import refusal
+
+
+def stacked(key: Any) -> Any:
+    """Return a key whose lists with traced numbers, x[[i, j]], are arrays."""
+    if isinstance(key, tuple):
+        return tuple(map(stacked, key))
+    return operand(key) if isinstance(key, list) and holds_var(key) else key
 
 
 def chooses(key: Any) -> bool:

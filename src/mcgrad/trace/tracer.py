@@ -25,7 +25,7 @@ from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
-from mcgrad.trace.traced_index import chooses, chosen
+from mcgrad.trace.traced_index import chooses, chosen, stacked
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
 
@@ -123,7 +123,7 @@ class Tracer(Operators, Conversions):
         written = self._current
         if isinstance(written, Elements) and not holds_tracer(key) and (found := written.read(key)) is not None:
             return self._view(found, key)
-        index = unwrap(key)
+        index = stacked(unwrap(key))
         if chooses(index):
             return Tracer(chosen(self._var, index))
         return self._view((read if self._writes else getitem)(self._var, index), key)
@@ -140,7 +140,7 @@ class Tracer(Operators, Conversions):
         if self._locked:
             raise refusal("assignment to an element", self._locked)
         if holds_tracer(key):
-            self._value = assigned(self._var, unwrap(key), unwrap(value))
+            self._value = assigned(self._var, stacked(unwrap(key)), unwrap(value))
         else:
             value = unwrap(value)  # before, as it may be of this array
             elements = written if isinstance(written := self._current, Elements) else Elements(written)

@@ -130,6 +130,3 @@ class _Promoted:
     def operand(self, operand: Operand) -> Operand:
         """The operand, if it is a row by its register."""
         return self.register(operand).value if isinstance(operand, Row) and self.is_kept(operand) else operand
-
-
-_SUFFIX = {"running": "run"}
