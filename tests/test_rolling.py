@@ -422,6 +422,40 @@ def test_arrays_that_are_filled(monkeypatch):
     agree(monkeypatch, f)
 
 
+def test_few_long_iterations_roll_up(monkeypatch):
+    """Twelve months of 21 days, as two loops and as one that does more at the end of a month."""
+    days = mg.Normal(np.zeros(252), 1.0)
+
+    def moved(z, s, vol, t):
+        return s * np.exp(vol * z[t] / 16 - 0.5 * vol**2 / 252)
+
+    def two(z, s, vol):
+        total = 0.0
+        for month in range(12):
+            for day in range(21):
+                s = moved(z, s, vol, 21 * month + day)
+            total = total + s
+        return np.maximum(total / 12 - 1.0, 0.0)
+
+    def one(z, s, vol):
+        total = 0.0
+        for t in range(252):
+            s = moved(z, s, vol, t)
+            if t % 21 == 20:
+                total = total + s
+        return np.maximum(total / 12 - 1.0, 0.0)
+
+    for f in (two, one):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", mg.UnrolledWarning)
+            (steps,), equations = loops(f, days)
+        assert steps == 11  # the sum begins in the first month
+        assert equations < 400  # unrolled, more than a thousand
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mg.UnrolledWarning)  # of what it is compared with
+            agree(monkeypatch, f, days, n=10)
+
+
 def test_loops_that_stay_say_so():
     def f(z, s, vol):
         for t in range(100):

@@ -326,6 +326,13 @@ def test_vibrato_refuses_a_jump_that_a_parameter_moves_directly_and_other_shapes
         mg.vibrato(np.sum, np.zeros(2), 1.0, np.zeros((2, 3)))
     with pytest.raises(mg.ParameterError, match=r"^scale: given an array of shape \(3,\)"):
         mg.vibrato(np.sum, np.zeros(2), np.ones(3), np.zeros(2))
+    with pytest.raises(mg.ParameterError, match=r"^f: given 1.0; accepted: f\(x\)"):
+        mg.vibrato(1.0, np.zeros(2), np.ones(2), np.zeros(2))
+
+
+def test_a_direction_is_by_parameter():
+    with pytest.raises(mg.ParameterError, match=r"^hvp: given 1.0; accepted: a dict of numbers or arrays by parameter"):
+        mg.Estimator(call, mg.Normal(0.0, 1.0), params=MARKET, wrt=[*MARKET], hvp=1.0)
 
 
 # --- with all else ---------------------------------------------------------------------------------------------------

@@ -438,3 +438,12 @@ def test_the_number_of_steps_has_to_be_given():
         mg.while_loop(lambda s: s < 1.0, lambda s: s + 1.0, 0.0)
     with pytest.raises(mg.ParameterError, match=r"^xs: given an array of shape \(3,\); accepted: 4 elements, as max_s"):
         mg.while_loop(lambda s: s < 1.0, lambda s, x: s + x, 0.0, 4, np.ones(3))
+
+
+def test_what_runs_in_a_loop_is_a_function():
+    with pytest.raises(mg.ParameterError, match=r"^cond: given True; accepted: cond\(carry\)"):
+        mg.while_loop(True, lambda s: s + 1.0, 0.0, 4)
+    with pytest.raises(mg.ParameterError, match=r"^body: given 1.0; accepted: body\(carry\)"):
+        mg.while_loop(lambda s: s < 1.0, 1.0, 0.0, 4)
+    with pytest.raises(mg.ParameterError, match=r"^step: given 0.0; accepted: step\(carry, x\)"):
+        mg.scan(0.0, lambda s, x: (s, None), length=4)

@@ -45,6 +45,12 @@ def count(name: str, value: Any, least: int, most: int = MOST_DRAWS) -> int:
     raise ParameterError(name, shown(value), f"a whole number {limit}")
 
 
+def function(name: str, value: Any, accepted: str) -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise ParameterError(name, shown(value), accepted)
+
+
 def seed(value: Any) -> int:
     """Return a seed."""
     return count("seed", value, 0, (1 << 64) - 1)

@@ -105,6 +105,8 @@ def test_a_traced_maturity_is_for_sequential_paths():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: mg.sde.euler(None, 0.2, 1.0, TIMES, Z[:, 0]), "diffusion: given 0.2; accepted: a function of t and x"),
+        (lambda: mg.sde.euler(0.1, noise, X0, TIMES, Z), "drift: given 0.1; accepted: a function of t and x"),
         (lambda: mg.sde.Survival(), "upper: given neither"),
         (lambda: mg.sde.Survival(upper=1.0, correction="none"), "correction: given 'none'"),
         (lambda: mg.sde.Survival(lower=0.5, upper=lambda t: 1.0 + t), "upper: given a function of t, and another"),

@@ -209,7 +209,7 @@ class Multilevel(HoldsFunctions):
             The run has ended at a limit, or with components that are not finite.
         MultilevelWarning
             The means of f at a level are not the same as the coarse part of the next level has; the differences have
-            nearly the variance of f; or a kurtosis is above 100.
+            nearly the variance of f; or few draws decide what the standard error is, by the kurtosis of differences.
 
         Raises
         ------

@@ -10,6 +10,7 @@ import numpy as np
 from mcgrad.errors import ParameterError
 from mcgrad.functions.implicit_derivative import implicit, is_traced, stop
 from mcgrad.functions.triangular_solve import solve_lower
+from mcgrad.reals import function
 
 
 def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
@@ -59,6 +60,7 @@ def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
     >>> float(vibrato(lambda x: x > 1.0, 0.9, 0.2, np.array([1.0, -0.2, 0.3])))
     0.16666666666666666
     """
+    function("f", f, "f(x), a function of the value after the step")
     shape, noise = np.shape(mean), np.shape(eps)
     if noise[len(noise) - len(shape) :] != shape or len(noise) - len(shape) not in (0, 1):
         raise ParameterError("eps", f"noise of shape {noise}", f"{shape}, the shape of mean, or (m, *{shape})")

@@ -34,7 +34,10 @@ def hessian(given: Any) -> str | tuple[Any, ...] | None:
 
 def direction(given: Any) -> dict[str, npt.NDArray[Any]]:
     """Return the vector of products with the Hessian as float arrays, by the paths of parameters; none for None."""
-    return {} if given is None else of_result("hvp", given, "a dict of numbers or arrays, by parameter")
+    accepted = 'a dict of numbers or arrays by parameter, such as {"loc": v}'
+    if given is not None and not isinstance(given, Mapping):
+        raise ParameterError("hvp", shown(given), accepted)
+    return {} if given is None else of_result("hvp", given, accepted)
 
 
 def second(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcgrad.errors import ParameterError
-from mcgrad.reals import real_array
+from mcgrad.reals import function as check_function, real_array
 from mcgrad.trace.nested import leaves, mapped
 from mcgrad.trace.refuse import refusal_of
 from mcgrad.trace.tracer import Tracer, holds_tracer
@@ -71,6 +71,7 @@ def called(function: Callable[..., Any], x: Any, arguments: tuple[Any, ...], nam
     name : str
         What it is, for the error.
     """
+    check_function(name, function, "a function of t and x, such as lambda t, x: 0.2 * x")
     found = function(*arguments)
     expected = list(leaves(x))
     if list(leaves(found)) != expected or any(leaf is None for leaf in leaves(found).values()):

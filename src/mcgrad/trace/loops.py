@@ -13,7 +13,7 @@ from mcgrad.errors import ParameterError, shown
 from mcgrad.ir import build
 from mcgrad.ir.infer import record, recorded
 from mcgrad.ir.program import Level, Var, toposort
-from mcgrad.reals import count
+from mcgrad.reals import count, function
 from mcgrad.trace.counted import by_counters
 from mcgrad.trace.lines import same_lines
 from mcgrad.trace.nested import is_nested, leaves, mapped
@@ -89,6 +89,7 @@ def scan(
     The reverse pass keeps the carries of all steps of a block of draws, or, of long loops, those before segments of
     steps: memory grows with the root of the length, not with the number of draws.
     """
+    function("step", step, "step(carry, x), a function that returns carry, y")
     elements = leaves(xs)
     steps = number_of_steps(elements, length)
     order = range(steps)[::-1] if reverse else range(steps)

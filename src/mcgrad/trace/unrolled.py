@@ -53,8 +53,7 @@ def warn_if_long(roots: Sequence[Var], made: Iterable[Var], again: Callable[[], 
     again : callable
         Traces once more, and returns the roots before loops are made of equations.
     """
-    count = len(_computed(roots, made))
-    if count <= MOST:
+    if len(_computed(roots, made)) <= MOST:
         return
     record = _Record()
     with recorded(record):
@@ -67,9 +66,10 @@ def warn_if_long(roots: Sequence[Var], made: Iterable[Var], again: Callable[[], 
     (file, line), many = lines.most_common(1)[0]
     text = linecache.getline(file, line).strip()
     message = (
-        f'a Python loop stays unrolled: File "{file}", line {line}: {text}. It makes {many:,} of {count:,} equations, '
-        f"which compile one by one. {_difference(computed, record, file, line)}A loop whose iterations make the same "
-        "equations compiles as one; mg.scan(step, init, xs) is one by itself (docs/loops.md)"
+        f'a Python loop stays unrolled: File "{file}", line {line}: {text}. It makes {many:,} of '
+        f"{len(computed):,} equations, which compile one by one. {_difference(computed, record, file, line)}A loop "
+        "whose iterations make the same equations compiles as one, so let all do what some do, and choose from a list "
+        "of all afterwards, np.array(path)[days]; mg.scan(step, init, xs) is one by itself (docs/loops.md)"
     )
     warnings.warn_explicit(message, UnrolledWarning, file, line, registry=_warned)
 

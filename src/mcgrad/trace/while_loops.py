@@ -12,6 +12,7 @@ import numpy as np
 from mcgrad.errors import user_level
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
+from mcgrad.reals import function
 from mcgrad.trace.loops import check_carry, element, number_of_steps, traced
 from mcgrad.trace.nested import leaves, mapped
 from mcgrad.trace.operands import operand
@@ -78,6 +79,8 @@ def while_loop(
     their number jumps, and what follows from it in jumps, such as the time of a first passage, has a derivative by
     differences or scores alone: a ``JumpWarning``, or an error, says so.
     """
+    function("cond", cond, "cond(carry), a function that returns one boolean")
+    function("body", body, "body(carry), or body(carry, x) with xs=, a function that returns the next carry")
     elements = leaves(xs)
     steps = number_of_steps(elements, max_steps, "max_steps")
     if not holds_tracer([*leaves(init).values(), *elements.values()]):

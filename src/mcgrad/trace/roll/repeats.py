@@ -11,6 +11,8 @@ from mcgrad.trace.roll.order import Order
 from mcgrad.trace.roll.template import Carried, Irregular, Run, template_of
 
 FEWEST = 16  # iterations that become a loop
+FEW = 4  # likewise, of so long iterations that they are
+MANY = 1000  # equations of all together, which take several seconds to compile one by one
 MOST_INNER = 32  # iterations of an inner loop that is not rolled up by itself
 SPACED = 40  # iterations whose slices are looked at
 CANDIDATES = 64  # periods that are tried
@@ -30,16 +32,21 @@ def runs(order: Order) -> list[Run]:
         best = min(rivals, key=lambda each: (not _is_spaced(order, *each), each[2], each[0] - each[1]))
         kept.append(best)
         found = [each for each in found if not _overlap(each, best)]
-    return [run for each in sorted(kept) if (run := _begun_best(order, *each)).iterations >= FEWEST]
+    return [run for each in sorted(kept) if (run := _begun_best(order, *each)).iterations >= fewest(run.period)]
+
+
+def fewest(period: int) -> int:
+    """How many iterations of so many equations become a loop."""
+    return min(FEWEST, max(FEW, -(-MANY // period)))
 
 
 def _outer(order: Order, start: int, stop: int, period: int) -> tuple[int, int, int] | None:
     """The iterations of an outer loop, of which those that were found are an inner one's."""
     if not _is_spaced(order, start, stop, period):
         for times in range(2, MOST_INNER + 1):
-            if stop - start < FEWEST * times * period:
-                break
             longer = times * period
+            if stop - start < fewest(longer) * longer:
+                break
             if _is_spaced(order, start, stop, longer) and order.repeats(longer)[start : stop - longer].all():
                 return start, stop, longer
     return None
@@ -92,19 +99,20 @@ def _periods(order: Order) -> list[int]:
         same = kinds[last[back:]] == kinds[last[:-back]]
         gaps.append((last[back:] - last[:-back])[same])
     values, counts = np.unique(np.concatenate(gaps), return_counts=True)
-    often = counts >= FEWEST - 1
+    often = counts >= (FEW if len(order) >= MANY else FEWEST) - 1
     by_coverage = np.argsort(-counts[often], kind="stable")
     return [int(p) for p in values[often][by_coverage][:CANDIDATES]]
 
 
 def _stretches(order: Order, period: int) -> Iterator[tuple[int, int]]:
     """From where to where equations repeat, for at least the fewest iterations."""
-    if len(order) < FEWEST * period:
+    least = fewest(period)
+    if len(order) < least * period:
         return
     same = np.concatenate([[False], order.repeats(period), [False]])
     edges = np.flatnonzero(same[1:] != same[:-1])
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - start >= (FEWEST - 1) * period:
+        if stop - start >= (least - 1) * period:
             yield int(start), int(stop) + period
 
 
