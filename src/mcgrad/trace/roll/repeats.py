@@ -46,7 +46,7 @@ def _outer(order: Order, start: int, stop: int, period: int) -> tuple[int, int, 
         for times in range(2, MOST_INNER + 1):
             longer = times * period
             if stop - start < fewest(longer) * longer:
-                break
+                continue
             if _is_spaced(order, start, stop, longer) and order.repeats(longer)[start : stop - longer].all():
                 return start, stop, longer
     return None
