@@ -94,10 +94,10 @@ def nested(loop):
         def step(total, x):
             def body(carry):
                 v, n = carry
-                inner = loop(lambda c: np.sum(c) < 2.0, lambda c: c * 1.5 + 0.1 * early, np.abs(v) + 0.1, 8)
+                inner = loop(lambda c: np.sum(c) < 2.0, lambda c: c * 1.5 + 0.1 * early, np.abs(v) + 0.1, 6)
                 return v * a + 0.05 * x * b, n + inner[0]
 
-            v, n = loop(lambda carry: np.sum(carry[0] ** 2) > 0.3, body, (b * 1.0, 0.0), 7)
+            v, n = loop(lambda carry: np.sum(carry[0] ** 2) > 0.3, body, (b * 1.0, 0.0), 4)
             return total + v[0] + n, None
 
         return mg.scan(step, 0.0, z[:3])[0] * early
