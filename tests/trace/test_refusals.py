@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special as sc
 from numpy import asarray
 
@@ -73,7 +74,8 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: math.lgamma(z[0]) + 1, "math.lgamma(z[0])", "scipy.special.gammaln", "math.lgamma"),
     (lambda z: math.floor(z[0]), "math.floor(z[0])", "np.floor", "math.floor"),
     (lambda z: float(z[0]), "float(z[0])", "leave out float()", "float(z[0])"),
-    (lambda z: int(z[0]), "int(z[0])", "np.floor", "int(z[0])"),
+    (lambda z: int(z[0]), "int(z[0])", "z.astype(int) to index, np.floor", "int(z[0])"),
+    (lambda z: scipy.linalg.inv(np.outer(z, z)), "scipy.linalg.inv(", "those of np.linalg", "scipy.linalg.inv("),
     (lambda z: round(z[0]), "round(z[0])", "np.floor(z + 0.5)", "round(z[0])"),
     (lambda z: complex(z[0]), "complex(z[0])", "real", "complex(z[0])"),
     (lambda z: bool(z[0]), "bool(z[0])", "np.where", "bool(z[0])"),

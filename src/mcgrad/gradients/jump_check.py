@@ -70,7 +70,8 @@ def _refuse_zeros(problem: Problem, root: Var, paths: Sequence[str]) -> None:
         where = _where(problem, flat_between(params[zero[0]], [root], drawn=False))
         others = f", like {', '.join(zero[1:])}" if len(zero) > 1 else ""
         given = f"a parameter that the integrand follows in jumps alone{where}{others}"
-        accepted = f"method={{{_differences(zero)}}}, or a wrt= without {'them' if others else 'it'}"
+        without = f"or a wrt= without {'them' if others else 'it'}; docs/estimators.md has other ways"
+        accepted = f"method={{{_differences(zero)}}}, {without}"
         raise ParameterError(zero[0], f"{given}: its derivative is zero for every draw", accepted)
 
 

@@ -57,7 +57,8 @@ class Conversions:
         raise refusal(text, f"{self._reason()}: leave out float() and compute with the array itself")
 
     def __int__(self) -> NoReturn:
-        raise refusal(_text("int(z)"), f"{self._reason()}: use np.floor, or np.where to choose by value")
+        remedy = "use z.astype(int) to index, np.floor, or np.where to choose by value"
+        raise refusal(_text("int(z)"), f"{self._reason()}: {remedy}")
 
     def __bool__(self) -> NoReturn:
         _refuse_library()

@@ -26,7 +26,8 @@ PARAMETER = "give it in params=, for a gradient in it, or x.detach() for a const
 COMPILED = "give the Python function, {function}, or an mg.Integrand of it and its gradient"
 LIBRARIES = {
     "numba": "call the Python function, .py_func, or give an mg.Integrand, a compiled function with its gradient",
-    "scipy": f"{NUMPY}; norm.cdf is scipy.special.ndtr, norm.ppf ndtri, norm.logpdf mg.Normal(0.0, 1.0).log_prob(z)",
+    "scipy": f"{NUMPY}; solve, inv and det of scipy.linalg are those of np.linalg, norm.cdf is scipy.special.ndtr, "
+    "norm.ppf ndtri, norm.logpdf mg.Normal(0.0, 1.0).log_prob(z)",
     "python": NUMPY,
     "numpy.ma": f"accepted is {UNMASKED}",
     **{name: f"give mg.from_{name}(f) for f, or {NUMPY}" for name in ("jax", "torch")},
