@@ -257,6 +257,14 @@ def test_loops_that_converge_do_not_jump():
     assert est.grad["a"] == pytest.approx(exact.grad["a"], rel=1e-6)  # the implicit derivative
     np.testing.assert_allclose(est.grad["loc"], exact.grad["loc"], rtol=1e-6, atol=1e-12)
 
+    def in_steps(z, a):
+        root = lambda x: mg.while_loop(lambda y: np.abs(y * y - x) > 1e-9 * x, lambda y: 0.5 * (y + x / y), 1.0, 40)
+        return mg.scan(lambda total, x: (total + root(a * np.exp(0.1 * x)), None), 0.0, z)[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mg.JumpWarning)
+        mg.estimate(in_steps, Q, 50, params={"a": 0.5}, method="pathwise", backend="numpy")
+
     def coarse(z, a):
         return mg.while_loop(lambda x: np.abs(x - a) > 0.1, lambda x: 0.5 * (x + a), z[0] + 2.0 * a, 30)
 

@@ -269,7 +269,8 @@ def _traced(
             params.append(total)
             new.append(result)
     for each in overruns:  # of loops in the step: whether any of them has overrun so far
-        _, total, result = _accumulated("max", build.apply("float", each.flag), 1)
+        held = build.apply("stop", build.apply("float", each.flag))  # no jump of what the step computes
+        _, total, result = _accumulated("max", held, 1)
         starts.append(build.const(0.0))
         params.append(total)
         new.append(result)
