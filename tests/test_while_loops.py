@@ -258,7 +258,9 @@ def test_loops_that_converge_do_not_jump():
     np.testing.assert_allclose(est.grad["loc"], exact.grad["loc"], rtol=1e-6, atol=1e-12)
 
     def in_steps(z, a):
-        root = lambda x: mg.while_loop(lambda y: np.abs(y * y - x) > 1e-9 * x, lambda y: 0.5 * (y + x / y), 1.0, 40)
+        def root(x):
+            return mg.while_loop(lambda y: np.abs(y * y - x) > 1e-9 * x, lambda y: 0.5 * (y + x / y), 1.0, 40)
+
         return mg.scan(lambda total, x: (total + root(a * np.exp(0.1 * x)), None), 0.0, z)[0]
 
     with warnings.catch_warnings():
