@@ -145,6 +145,20 @@ def test_what_shares_memory_is_never_read_as_it_was(view):
         trace(view_written, (build.noise(0, "normal", (3,)),), {})
 
 
+@pytest.mark.parametrize("write", [
+    lambda w, z: w.__iadd__(z), lambda w, z: w[1:].__imul__(2.0), lambda w, z: w.reshape(3, 1).__isub__(1.0)
+])  # fmt: skip
+def test_other_names_of_a_parameter_that_was_written_to_are_refused(write):
+    """NumPy changes w, too; here the result is another array, so w is not read as it was."""
+
+    def f(z, w):
+        return np.sum(write(w, z) * z[0]) + np.sum(w)
+
+    z, w = build.noise(0, "normal", (3,)), build.input_("w", (3,))
+    with pytest.raises(TraceError, match=r"written to by way of another one.* write to a copy"):
+        trace_integrand(f, z, {"w": w})
+
+
 def test_parameters_and_data_are_not_written_to():
     def f(z, w):
         w[0] = 1.0

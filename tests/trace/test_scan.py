@@ -172,6 +172,74 @@ def test_a_value_of_a_step_is_refused_outside_of_it():
         trace(leaks, (input_("z", (4,)),), {})
 
 
+def written_carry(z):
+    def step(c, x):
+        c += np.sin(x)
+        return c, c
+
+    init = 2.0 * z[0]
+    last, ys = mg.scan(step, init, z)
+    return np.concatenate([last, ys, init, z], axis=None)
+
+
+def written_elements(z):
+    def step(c, x):
+        x[1:] *= c[0]
+        c[0] = x[2]
+        return c, x
+
+    last, ys = mg.scan(step, z[1], z)
+    return np.concatenate([last, ys, z], axis=None)
+
+
+def written_zeros(z):
+    init = np.zeros(3)
+
+    def step(c, x):
+        c += z[0]
+        y = np.zeros(2)
+        y[0] = c[1]
+        return c, y
+
+    last, ys = mg.scan(step, init, np.ones((3, 1)))
+    return np.concatenate([last, ys, init], axis=None)
+
+
+def written_in_some_draws(z):
+    def body(c, x):
+        c -= x
+        return c
+
+    init = z[0] + 5.0
+    return np.concatenate([mg.while_loop(lambda c: c[0] > 5.0, body, init, 4, xs=np.ones((4, 3))), init])
+
+
+@pytest.mark.parametrize("f", [written_carry, written_elements, written_zeros, written_in_some_draws])
+def test_a_step_writes_to_arrays_of_its_own(f):
+    """As in JAX's loops: neither what the loop began with nor the outputs of other steps follow."""
+    leaf, ours = input_("z", Z.shape), Z.copy()
+    plain = f(ours)
+    np.testing.assert_array_equal(ours, Z)
+    found = interpret([trace(f, (leaf,), {})], {leaf: Z[..., None]}, "float64")[0][..., 0]
+    np.testing.assert_allclose(found, plain, rtol=1e-14)
+
+
+@pytest.mark.parametrize("outside", [lambda z: 2.0 * z[0], lambda z: np.zeros(3)], ids=["traced", "zeros"])
+@pytest.mark.parametrize("write", ["v += 1.0", "v[0] += c", "v[0] = 2.0", "v[1:] -= 1.0", "w = v; w *= x[0]"])
+def test_a_step_does_not_write_to_arrays_from_outside(outside, write):
+    """It is traced once, and NumPy writes in each step."""
+    scope = {"mg": mg, "np": np, "outside": outside}
+    exec(f"""def f(z):
+    v = outside(z)
+    def step(c, x):
+        nonlocal v
+        {write}
+        return c + x[0] * v[0], None
+    return mg.scan(step, 0.0, z)[0] + v[1]""", scope)  # fmt: skip
+    with pytest.raises(mg.errors.TraceError, match="a write in a step of a loop to an array from outside"):
+        trace(scope["f"], (input_("z", Z.shape),), {})
+
+
 def test_a_loop_of_literals_is_a_literal():
     z = input_("z", (3,))
     found = trace(lambda z: z[0] * mg.scan(lambda c, t: (c + t, c), 0.0, z[:0] * 0.0 + 1.0)[0], (z,), {})

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.trace.memory import Memory
+
 NAMES = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like")  # what makes them
 
 
@@ -24,10 +26,12 @@ class FilledArray(np.ndarray[Any, Any]):
     """
 
     traced: Any = None
-    _is_own = False  # whether it was made for f, and is no view and no result
+    _memory: Memory | None = None  # of one that was made for f, and is no view and no result
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if self.traced is None and self._is_own and (_is_traced(value) or _is_traced(key)):
+        if self._memory is not None:
+            self._memory.check_is_of_step()
+        if self.traced is None and self._memory is not None and (_is_traced(value) or _is_traced(key)):
             plain = self.view(np.ndarray)
             self.traced = _constant(plain)
             plain[...] = np.nan
@@ -44,7 +48,7 @@ class FilledArray(np.ndarray[Any, Any]):
         return iter(plain(self))
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("traced", "_is_own", "view"):
+        if name.startswith("__") or name in ("traced", "_memory", "view"):
             return super().__getattribute__(name)
         traced = super().__getattribute__("traced")
         return super().__getattribute__(name) if traced is None else getattr(traced, name)
@@ -61,10 +65,12 @@ class FilledArray(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out", ())
-        own = len(out) == 1 and out[0] is self and self._is_own
-        if own and (self.traced is not None or any(map(_is_traced, inputs))):  # total += z
+        own = self._memory if len(out) == 1 and out[0] is self else None
+        if own is not None and (self.traced is not None or any(map(_is_traced, inputs))):  # total += z
             self[...] = getattr(ufunc, method)(*map(plain, inputs), **{**kwargs, "out": None})
             return self
+        if own is not None:
+            own.check_is_of_step()
         if out:
             kwargs["out"] = tuple(map(plain, out))
         result = getattr(ufunc, method)(*map(plain, inputs), **kwargs)
@@ -81,7 +87,7 @@ def fillable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.base is not None or not array.flags.writeable:
         array = array.copy()
     found = array.view(FilledArray)
-    found._is_own = True
+    found._memory = Memory()
     return found
 
 

@@ -16,6 +16,7 @@ from mcgrad.ir.program import Level, Var, toposort
 from mcgrad.reals import count, function
 from mcgrad.trace.counted import by_counters
 from mcgrad.trace.lines import same_lines
+from mcgrad.trace.memory import in_step
 from mcgrad.trace.nested import is_nested, leaves, mapped
 from mcgrad.trace.operands import operand
 from mcgrad.trace.overruns import collected, noted
@@ -134,9 +135,14 @@ def element(xs: Any, t: int) -> Any:
     return mapped(lambda path, x: x[t] if isinstance(x, Tracer) else np.asarray(x)[t], xs)
 
 
+def own(values: Any) -> Any:
+    """Return copies of arrays: a step that writes to them changes neither what the loop began with nor its outputs."""
+    return mapped(lambda path, x: x.copy() if isinstance(x, np.ndarray | Tracer) and x.shape else x, values)
+
+
 def _called(step: Callable[..., Any], carry: Any, x: Any, init: Any) -> tuple[Any, Any]:
     """Run one step; check that there are two results, and that the next carry is nested as the first."""
-    result = step(carry, x)
+    result = step(own(carry), own(x))
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise refusal_of(step, f"a step returns {shown(result)}; return carry, y, or carry, None without outputs")
     after, y = result
@@ -253,7 +259,7 @@ def _traced(
     carry = mapped(lambda path, _: Tracer(_of_kind(carried[path], begin[path])), init)
     x = mapped(lambda path, _: Tracer(_of_kind(elements[path], arrays[path])), xs)
     first = {carried[path]: var for path, var in begin.items()} | {elements[path]: var for path, var in arrays.items()}
-    with collected() as overruns, recorded() as steps, arguments_of_steps(first) as whole:
+    with collected() as overruns, recorded() as steps, arguments_of_steps(first) as whole, in_step():
         after, y = _called(step, carry, x, init)
     record(steps)
     new = [build.apply("float", operand(unwrap(value))) for value in leaves(after).values()]

@@ -2,13 +2,20 @@
 
 A traced value never changes: `z[0] = 1` gives the stand-in another value. In NumPy all arrays that share the memory
 would follow. Here they do not, so the ones that were made before the write may not be read after it.
+
+A step of a loop is traced once. What it writes to an array from outside would be written once, not in each step, so
+that is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from mcgrad.trace.indexing import is_integer
+from mcgrad.trace.refuse import refusal
 
 VIEWS = {  # of the functions and methods, those whose result may share memory with their argument
     "reshape", "ravel", "squeeze", "expand_dims", "transpose", "permute_dims", "matrix_transpose", "swapaxes",
@@ -18,13 +25,35 @@ VIEWS = {  # of the functions and methods, those whose result may share memory w
 READ_ONLY = {"broadcast_to", "broadcast_arrays", "diagonal", "diag"}  # those whose result is read-only in NumPy
 
 
-class Memory:
-    """What arrays that share memory have in common: how often any of them was written to."""
+_step: ContextVar[object] = ContextVar("step", default=None)
 
-    __slots__ = ("writes",)
+
+@contextmanager
+def in_step() -> Iterator[None]:
+    """Trace a step of a loop inside of this."""
+    token = _step.set(object())
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+class Memory:
+    """What arrays that share memory have in common: how often any of them was written to, and where they are made."""
+
+    __slots__ = ("_step", "writes")
 
     def __init__(self) -> None:
         self.writes = 0
+        self._step = _step.get()
+
+    def check_is_of_step(self) -> None:
+        """Refuse a write in a step of a loop to arrays from outside of it."""
+        if self._step is not _step.get():
+            raise refusal(
+                "a write in a step of a loop to an array from outside of it",
+                "write to a copy of it in the step, x = x.copy(), or hand it on as a carry",
+            )
 
 
 def is_view(key: Any, ndim: int) -> bool:

@@ -76,7 +76,7 @@ PYTHON = """\
 
 - Operators `+ - * / // % ** @`, unary `- + abs`, comparisons, `& | ^ ~` on booleans, `divmod`, each also with a number,
   a list or an array on the other side. `y += z` writes to the array that y is, as in NumPy: after `y = z` both have
-  changed. Numbers, parameters and data are made anew.
+  changed. Numbers, parameters and data are made anew; after `y = w; y += z` a parameter w is refused where it is read.
 - `len`, iteration, unpacking, the built-in `sum`.
 - Indexing with integers, slices with any step, `...`, `None`, integer arrays and lists, and boolean masks, mixed as
   NumPy allows.

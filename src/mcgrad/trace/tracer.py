@@ -79,7 +79,10 @@ class Tracer(Operators, Conversions):
     @property
     def _current(self) -> Var | Elements:
         if self._writes != self._memory.writes:
-            raise refusal("an array that was written to by way of another one, a view of it or its base,", OF_A_COPY)
+            raise refusal(
+                "an array that was written to by way of another one, a view of it or its base,",
+                self._locked or OF_A_COPY,
+            )
         return self._value
 
     @property
@@ -139,6 +142,7 @@ class Tracer(Operators, Conversions):
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._locked:
             raise refusal("assignment to an element", self._locked)
+        self._memory.check_is_of_step()
         if holds_tracer(key):
             self._value = assigned(self._var, stacked(unwrap(key)), unwrap(value))
         else:
@@ -152,10 +156,15 @@ class Tracer(Operators, Conversions):
     def _overwritten(self, ufunc: np.ufunc, other: Any) -> Any:
         """Write what a function makes of the array and another into the array, and return it.
 
-        Numbers are made anew, as NumPy's are, and so are parameters and data, which all draws read.
+        Numbers are made anew, as NumPy's are. So are parameters and data, which all draws read: the array itself, which
+        NumPy would have changed, may not be read by another name after that.
         """
         result = ufunc(self, other)
-        if not self.shape or self._locked or not isinstance(result, Tracer):
+        if not self.shape or not isinstance(result, Tracer):
+            return result
+        self._memory.check_is_of_step()
+        if self._locked:
+            self._memory.writes += 1
             return result
         if result.shape != self.shape:
             raise ValueError(

@@ -13,7 +13,7 @@ from mcgrad.errors import user_level
 from mcgrad.ir import build
 from mcgrad.ir.program import Var
 from mcgrad.reals import function
-from mcgrad.trace.loops import check_carry, element, number_of_steps, traced
+from mcgrad.trace.loops import check_carry, element, number_of_steps, own, traced
 from mcgrad.trace.nested import leaves, mapped
 from mcgrad.trace.operands import operand
 from mcgrad.trace.overruns import collected, note, noted
@@ -108,7 +108,8 @@ def while_loop(
 
 
 def _called(body: Callable[..., Any], carry: Any, x: Any, xs: Any) -> Any:
-    return body(carry) if xs is None else body(carry, x)
+    carry = own(carry)
+    return body(carry) if xs is None else body(carry, own(x))
 
 
 def _chosen(more: Var, new: Any, old: Any) -> Tracer:
