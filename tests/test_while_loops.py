@@ -284,13 +284,13 @@ def test_loops_end_with_the_last_draw(plain_backend, monkeypatch):  # noqa: F811
     (loop,) = (var for var in made.program.body() if var.op == "loop")
     assert loop.attrs.running is not None
     steps = []
-    whole = interpret.Interpreter.__call__
+    whole = interpret.Interpreter.step
 
     def counting(self, leaves):
         steps.append(self.roots == list(loop.attrs.body.results))
         return whole(self, leaves)
 
-    monkeypatch.setattr(interpret.Interpreter, "__call__", counting)
+    monkeypatch.setattr(interpret.Interpreter, "step", counting)
     made(50, seed=1)
     assert 2 < sum(steps) < 50  # of 5,000
     assert "break" in chunk.emit(made.program).source
