@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mcgrad.differentiate.structural import zeros_like
-from mcgrad.ir.build import apply, argument, loop, rebuild
+from mcgrad.ir.build import apply, argument, broadcast, concatenate, const, loop, rebuild, reshape, scan, slice_
 from mcgrad.ir.fuse_loops import in_order
 from mcgrad.ir.loop_results import vector_of
 from mcgrad.ir.program import Var
+from mcgrad.ir.rewrite import substitute
+from mcgrad.ir.vmap import vmap
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class _Reader:
         scanned = body.params[attrs.carries : attrs.carries + attrs.scanned]
         given = zip(scanned, var.args[attrs.carries :], strict=False)
         self._noise = {x for x, arg in given if arg.op == "noise" and arg.attrs.law == "normal"}
+        self._carried = self._depending({*body.params[: attrs.carries]})
         self._varies = self._depending({*body.params[: attrs.carries], *scanned})
 
     def _depending(self, on: set[Var]) -> set[Var]:
@@ -90,7 +93,7 @@ class _Reader:
                 offset = _plus(offset, x)
         if base.shape != carry.shape or (offset is not None and offset.shape != carry.shape):
             return None
-        if offset is not None and not self._is_noise(base):
+        if offset is not None and not (self._is_noise(base) and self._is_known(offset)):
             return None
         return _Sum(i, base, factor, offset)
 
@@ -112,6 +115,12 @@ class _Reader:
                     if self._is_noise(base):
                         return factor, base, _plus(added, fixed)
         return None, x, None
+
+    def _is_known(self, x: Var) -> bool:
+        """Whether a value of the body, or one made of such, is known for all steps before the loop: without a carry."""
+        if x in self._carried or x.by_draw:
+            return False
+        return all(map(self._is_known, x.args))
 
     def _is_noise(self, x: Var) -> bool:
         """Whether a value is normal noise about zero, times what no draw changes."""
@@ -137,78 +146,93 @@ def _times(x: Var | None, y: Var) -> Var:
 
 
 class _Rewriter:
-    """The loop with a carry for each base and one for what is added to each member of its group."""
+    """The loop with a carry for each base; what is added to each member of its group is known for all steps."""
 
     def __init__(self, var: Var, groups: list[list[_Sum]]) -> None:
         self._var, self._attrs, self._body = var, var.attrs, var.attrs.body
         self._members = {member.carry: member for group in groups for member in group}
         self._numbers = iter(range(len(self._body.params), 1 << 30))
         self._bases = {group[0].base: self._leaf(self._body.params[group[0].carry]) for group in groups}
-        self._added = {i: self._leaf(self._body.params[i]) for i, x in self._members.items() if x.added is not None}
-        # what a carry begins with, where it is not in the sum of what is added
-        self._begun = {i: self._leaf(self._body.params[i]) for i in self._members if i not in self._added}
+        self._begun = {i: self._leaf(self._body.params[i]) for i in self._members}
+        added = [i for i, member in self._members.items() if member.added is not None]
+        self._added = dict(zip(added, self._sums([self._members[i].added for i in added]), strict=True))
+        self._before = {i: argument(next(self._numbers), self._body.params[i].shape) for i in added}
+        self._after = {i: argument(next(self._numbers), self._body.params[i].shape) for i in added}
 
     def _leaf(self, like: Var) -> Var:
         return argument(next(self._numbers), like.shape, like.level)
+
+    def _sums(self, added: list[Var | None]) -> list[Var]:
+        """What has been added after each step, of all steps."""
+        attrs, body, args = self._attrs, self._body, self._var.args
+        last = attrs.carries + attrs.scanned
+        elements = dict(zip(body.params[attrs.carries : last], args[attrs.carries : last], strict=True))
+        same = dict(zip(body.params[last:], args[last:], strict=True))
+        of_steps = vmap(substitute([x for x in added if x is not None], same), elements, attrs.length)
+        return [scan("cumsum", x, 0, attrs.reverse) for x in of_steps]
+
+    def _shifted(self, x: Var) -> Var:
+        """What has been added before each step."""
+        none, steps = broadcast(const(0.0), (1, *x.shape[1:])), self._attrs.length
+        whole = [(0, n, 1) for n in x.shape[1:]]
+        if self._attrs.reverse:
+            return concatenate([slice_(x, [(1, steps, 1), *whole]), none], 0)
+        return concatenate([none, slice_(x, [(0, steps - 1, 1), *whole])], 0)
+
+    def _end(self, x: Var) -> Var:
+        """What has been added after the last step."""
+        place = 0 if self._attrs.reverse else self._attrs.length - 1
+        return reshape(slice_(x, [(place, place + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
 
     def vector(self) -> Var:
         """Return the vector of results of the old loop."""
         attrs, body, var = self._attrs, self._body, self._var
         new: dict[Var, Var] = {}
         for i in self._members:
-            new[body.params[i]] = self._value(i, self._bases, self._added, new)
+            new[body.params[i]] = self._value(i, self._bases, self._before, new)
         ends = {body.results[i]: i for i in self._members}
         sums: dict[Var, Var] = {}
-        added: dict[int, Var] = {}
         for equation in body.equations:
-            if equation in new:
-                continue
             if equation in ends:
                 i = ends[equation]
-                self._step(self._members[i], new, sums, added)
-                new[equation] = self._value(i, sums, added, new)
-            else:
+                base = self._members[i].base
+                if base not in sums:
+                    sums[base] = apply("add", self._bases[base], _of(base, new))
+                new[equation] = self._value(i, sums, self._after, new)
+            elif equation not in new:
                 new[equation] = rebuild(equation, tuple(new[arg] for arg in equation.args))
         others = [i for i in range(attrs.carries) if i not in self._members]
         stacked = range(attrs.carries, len(body.results))
-        elements = [*range(attrs.carries, attrs.carries + attrs.scanned)]
-        rest = [*range(attrs.carries + attrs.scanned, len(body.params))]
-        params = [body.params[i] for i in others] + [*self._bases.values()] + [*self._added.values()]
-        results = [new[body.results[i]] for i in others] + [sums[base] for base in self._bases]
-        results += [added[i] for i in self._added] + [new[body.results[j]] for j in stacked]
+        last = attrs.carries + attrs.scanned
+        params = [body.params[i] for i in others] + [*self._bases.values()]
         args = [var.args[i] for i in others] + [zeros_like(leaf) for leaf in self._bases.values()]
-        args += [var.args[i] for i in self._added]
         carries = len(params)
-        params += [body.params[i] for i in (*elements, *rest)] + [*self._begun.values()]
-        args += [var.args[i] for i in (*elements, *rest)] + [var.args[i] for i in self._begun]
-        again = loop(params, results, args, (carries, attrs.scanned, attrs.length, attrs.reverse))
+        params += [*body.params[attrs.carries : last], *self._before.values(), *self._after.values()]
+        args += [*var.args[attrs.carries : last], *map(self._shifted, self._added.values()), *self._added.values()]
+        scanned = len(params) - carries
+        params += [*body.params[last:], *self._begun.values()]
+        args += [*var.args[last:], *(var.args[i] for i in self._begun)]
+        results = [new[body.results[i]] for i in others] + [sums[base] for base in self._bases]
+        results += [new[body.results[j]] for j in stacked]
+        again = loop(params, results, args, (carries, scanned, attrs.length, attrs.reverse))
         shapes = [x.shape for x in results[:carries]] + [(attrs.length, *x.shape) for x in results[carries:]]
         found = in_order(again, shapes)
-        ends_of_bases = dict(zip(self._bases, found[len(others) :], strict=False))
-        ends_of_added = dict(zip(self._added, found[len(others) + len(self._bases) :], strict=False))
-        outside = {**dict(zip(body.params, var.args, strict=True)), **self._outside()}
+        totals = dict(zip(self._bases, found[len(others) :], strict=False))
+        outside = dict(zip(body.params, var.args, strict=True))
+        outside |= {leaf: var.args[i] for i, leaf in self._begun.items()}
+        added = {i: self._end(x) for i, x in self._added.items()}
         values = dict(zip(others, found, strict=False)) | dict(zip(stacked, found[carries:], strict=True))
-        values |= {i: self._value(i, ends_of_bases, ends_of_added, outside) for i in self._members}
+        values |= {i: self._value(i, totals, added, outside) for i in self._members}
         return vector_of(var, values)
 
-    def _outside(self) -> dict[Var, Var]:
-        return {leaf: self._var.args[i] for i, leaf in self._begun.items()}
-
-    def _step(self, member: _Sum, new: Mapping[Var, Var], sums: dict[Var, Var], added: dict[int, Var]) -> None:
-        """Add what a step adds."""
-        if member.base not in sums:
-            sums[member.base] = apply("add", self._bases[member.base], _of(member.base, new))
-        if member.added is not None:
-            added[member.carry] = apply("add", self._added[member.carry], _of(member.added, new))
-
     def _value(self, i: int, sums: Mapping[Var, Var], added: Mapping[int, Var], new: Mapping[Var, Var]) -> Var:
-        """A carry, from the sums."""
+        """A carry, from the sums: what no draw changes first."""
         member = self._members[i]
         total = sums[member.base]
         if member.factor is not None:
             total = apply("multiply", _of(member.factor, new), total)
-        begin = added[i] if member.added is not None else _of(self._begun[i], new)
-        return apply("add", begin, total)
+        begin = _of(self._begun[i], new)
+        return apply("add", apply("add", begin, added[i]) if i in added else begin, total)
 
 
 def _of(x: Var, new: Mapping[Var, Var]) -> Var:
