@@ -13,7 +13,7 @@ import numpy as np
 
 from mcgrad.backends.base import Array, Known, Part
 from mcgrad.backends.cpu_compiled import read_only
-from mcgrad.backends.cpu_row_lanes import CompiledRowLanes
+from mcgrad.backends.cpu_row_lanes import CompiledRowLanes, halves
 from mcgrad.ir.spaces import Input, Values
 from mcgrad.toolchain.compile import load
 
@@ -95,7 +95,7 @@ class RowsAtAddresses:
             frame = self._frame()
         found = None
         if self._arrange(np.array(addresses, np.int64), *frame.arranged):
-            self._compiled.function(np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32), *frame.arguments)
+            self._compiled.function(*halves(seed, 0), *frame.arguments)
             if self._collect(*frame.collected, self._parts, self._weight, out):
                 found = frame.means[:, self._kept].copy()
         self._frames.append(frame)

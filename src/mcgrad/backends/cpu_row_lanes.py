@@ -195,7 +195,7 @@ class CompiledRowLanes(Compiled):
             all_numbers[rows:] = numbers[-1]
         scratch = np.empty(2 * TILE * self.block)
         return (
-            *_keys(seed, padded), start, stop, shared[0], self.emitted.tables, workspace,
+            *halves(seed, padded), start, stop, shared[0], self.emitted.tables, workspace,
             all_numbers, values.reshape(-1), rows, means.reshape(-1), norms.reshape(-1),
             totals, variances, odd, RANGES[self.dtype.itemsize].least, scratch, self.blas, *shared[1],
         )  # fmt: skip
@@ -206,7 +206,7 @@ def _are_finite(x: Array) -> bool:
     return math.isfinite(np.add.reduce(x)) or bool(np.isfinite(x).all())
 
 
-def _keys(seed: Seeds, size: int) -> tuple[Any, Any]:
+def halves(seed: Seeds, size: int) -> tuple[Any, Any]:
     """Return the halves of the seed, or those of each row's, the last of which is repeated."""
     if isinstance(seed, int):
         return np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)

@@ -1,4 +1,4 @@
-"""What was differentiated once, made ready to be differentiated again.
+"""Rewrite derivatives so that they can be differentiated again.
 
 Where a derivative t may be exactly zero, as of a branch not taken, its product with an infinite factor is selected to
 be zero: ``where(t == 0, 0, t * factor)`` (`zeros.keep_zeros`). That is right as a value. Its derivative is not, where t

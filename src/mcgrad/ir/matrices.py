@@ -1,4 +1,4 @@
-"""What the functions of matrices mean: NumPy's own, on stacks of matrices whose first axis is the draws.
+"""Compute the functions of matrices by NumPy, on stacks of matrices whose first axis is the draws.
 
 What has no result, as the factor of a matrix that is not positive definite, is NaN: by it the draw is counted among
 those that are not finite.
