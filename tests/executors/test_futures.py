@@ -73,17 +73,39 @@ def test_joblib_runs_estimates_in_its_workers():
     assert found == [bits(run(1000, seed=seed)) for seed in range(3)]
 
 
-def test_a_payload_is_sent_to_each_worker_once(processes, monkeypatch):
+def counted(monkeypatch):
+    """Return the contents that tasks carry, and which of the tasks were submitted again, as a worker had no payload."""
+    contents, again = [], []
+    submit_to_pool, submit = ProcessPoolExecutor.submit, futures.FuturesAdapter.submit
+
+    def spy(self, payload, task, number, missed_by):
+        again.append(missed_by is not None)
+        return submit(self, payload, task, number, missed_by)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *args: contents.append(args[3]) or submit_to_pool(*args))
+    monkeypatch.setattr(futures.FuturesAdapter, "submit", spy)
+    return contents, again
+
+
+def test_a_payload_is_sent_once(monkeypatch):
     in_short_tasks(monkeypatch)
-    sent, submit = [], ProcessPoolExecutor.submit
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *args: sent.append(args[3]) or submit(*args))
+    contents, again = counted(monkeypatch)
+    run = estimator(backend="numpy")
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as executor:
+        run(LONG, executor=executor)
+        run(LONG, seed=1, executor=executor)
+    assert len(contents) > 40
+    assert [i for i, content in enumerate(contents) if content] == [0]
+    assert not any(again)
+
+
+def test_a_payload_is_sent_to_as_many_as_there_are_workers_and_to_those_that_miss_it(processes, monkeypatch):
+    """Which worker takes a task is the pool's choice: one may take both first tasks, the other miss the payload."""
+    in_short_tasks(monkeypatch)
+    contents, again = counted(monkeypatch)
     run = estimator(nonfinite="omit")  # a payload of its own
     run(LONG, executor=processes)
-    assert len(sent) > 20
-    assert 2 <= len([content for content in sent if content]) <= 4
-    sent.clear()
-    run(LONG, seed=1, executor=processes)
-    assert not any(sent)
+    assert [bool(content) for content in contents] == [i < 2 or missed for i, missed in enumerate(again)]
 
 
 def test_a_pool_whose_worker_dies_is_an_error():
