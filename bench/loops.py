@@ -1,28 +1,26 @@
 """Loops over time steps beside the loops of JAX, PyTorch and Dr.Jit: a value and its gradient in all parameters.
 
-    python bench/loops.py [--threads 1] [--seconds 20] [--only heston] [--save]
+    python bench/loops.py [--threads 1] [--seconds 5] [--only heston] [--save]
 
 "asian" is an option on the average of 252 prices, "heston" a call whose variance moves, 50 steps of two normals with
 six derivatives, "well" a particle in a double well for 1,000 steps; float32. mcgrad (`mg.scan`) adds all standard
 errors. JAX scans with one reverse pass, or forward for each parameter; PyTorch runs a Python loop over steps of many
 paths, compiled where there are 50; Dr.Jit runs a symbolic loop, differentiated in reverse, forward for each parameter,
-or by hand ("asian"). Peers take as many paths at a time as they like best. Rounds take turns in one process for some
-seconds; the best of each peer counts. One that cannot run is left out. First the gradients of each are compared with
-mcgrad's, by the standard errors of these. `--save` writes a table and a JSON file to bench/results/.
+or by hand ("asian"). Peers take as many paths at a time as they like best, and run in processes of their own, each in
+turns with mcgrad (`turns.py`). One that cannot run is left out. The gradients of each are compared with mcgrad's, by
+the standard errors of these. `--save` writes a table and a JSON file to bench/results/.
 
 AADC is not among them: its licence (2.25, clauses 3.3 and 4.1) excludes use as a baseline and publication of timings.
 """
 
-import argparse
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from rows import Comparison, measure, save
+from turns import Comparison, run
 
 YEARS, STRIKE, RATE = 1.0, 100.0, 0.05
 LEAST = 1e-6  # of a variance, so that its root has a derivative
@@ -182,7 +180,7 @@ def of_torch(path, threads, compiled=False):
         value, grads = 0.0, [torch.zeros(())] * len(values)
         for _ in range(path.paths // paths):
             part = total(torch.randn(path.steps, path.noise, paths), *values) / path.paths
-            value += float(part)
+            value += float(part.detach())
             grads = [x + y for x, y in zip(grads, torch.autograd.grad(part, values), strict=True)]
         return value, grads
 
@@ -279,24 +277,11 @@ def of_path(name):
 CASES = {name: of_path(name) for name in PATHS}
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--seconds", type=float, default=20, help="of rounds for each case")
-    options.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
-    options.add_argument("--save", action="store_true", help="write to bench/results/")
-    given = options.parse_args()
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(given.threads))
-    flags = f"--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads={given.threads}"
-    os.environ.setdefault("XLA_FLAGS", flags if given.threads == 1 else "")
-    found = {}
-    for title in given.only:
-        print(f"{title}: {CASES[title].title}, {given.threads} threads", flush=True)
-        found[title] = measure(CASES[title], given.threads, given.seconds, "paths x steps")
-    if given.save:
-        save(found, given.threads, CASES, "loops", "paths x steps")
+def one_thread(threads):
+    """What keeps XLA to one thread."""
+    flags = f"--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads={threads}"
+    return {"XLA_FLAGS": flags} if threads == 1 else {}
 
 
 if __name__ == "__main__":
-    main()
+    run("loops", __doc__.splitlines()[0], CASES, "paths x steps", threads=1, limit=5, environment=one_thread)

@@ -1,27 +1,21 @@
 """Many problems in one call beside JAX (vmap), PyTorch and Dr.Jit: gradients in the loc and scale of every row.
 
-    python bench/rows.py [--threads 2] [--seconds 15] [--only long] [--save]
+    python bench/rows.py [--threads 2] [--seconds 5] [--only long] [--save]
 
 A round of "short" and "long" is E[f(z)], z ~ Normal(loc, scale) of d coordinates, and its gradient in each of B rows,
 from n draws a row in float32, with f = sum(log cosh z) + 0.5 sum(z roll(z, 1)); of "vae2" and "vae32" the step of
 `rows_vae.py` with 2 and 32 draws. mcgrad adds the standard errors of all. Peers take as many rows or draws at a time as
-they like best. Rounds take turns in one process for a number of seconds; the best of each peer counts. One that cannot
-run is left out. First the gradients of each are compared with mcgrad's, by the standard errors of these. `--save`
-writes a table and a JSON file to bench/results/.
+they like best, and run in processes of their own, each in turns with mcgrad (`turns.py`). One that cannot run is left
+out. The gradients of each are compared with mcgrad's, by the standard errors of these. `--save` writes a table and a
+JSON file to bench/results/.
 """
 
-import argparse
-import datetime
-import json
-import os
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import rows_vae
-from compare import RESULTS, device
+from turns import Comparison, run
 
 
 class Case(NamedTuple):
@@ -141,15 +135,6 @@ def of_drjit(case, threads):
 PEERS = {"mcgrad": of_mcgrad, "jax": of_jax, "torch": of_torch, "torch.compile": of_torch_compile, "drjit": of_drjit}
 
 
-class Comparison(NamedTuple):
-    """What is measured of each peer: a function of threads gives its calls, some of which may be faster than others."""
-
-    title: str
-    draws: int  # of all rows, or what else is counted
-    paths: tuple[str, ...]
-    peers: dict[str, Callable]
-
-
 def of_case(case):
     title = f"B = {case.rows:,}, d = {case.d}, n = {case.n:,}"
     return Comparison(
@@ -171,92 +156,5 @@ CASES = {
 }
 
 
-def ready(comparison, threads):
-    """The fastest call of each peer that there is, of those calls whose gradients are compared."""
-    best, ours = {}, None
-    for name, make in comparison.peers.items():
-        try:
-            calls = make(threads)
-            found, *_ = [call(1) for call in calls]
-        except Exception as error:  # a peer that cannot run here is left out
-            print(f"  {name:14}left out: {type(error).__name__}: {str(error).splitlines()[0]:.80}", flush=True)
-            continue
-        best[name] = min(calls, key=seconds)
-        ours = ours or found
-        pairs = zip(found[1], comparison.paths, strict=True) if found is not ours else ()
-        z = [np.ravel((np.asarray(x) - ours.grad[path]) / ours.grad_stderr[path]) for x, path in pairs]
-        if z:
-            middle = np.median(np.abs(np.concatenate(z))) / 0.6745
-            print(f"  {name:14}gradients differ by {middle:.2f} standard errors", flush=True)
-    return best
-
-
-def seconds(call, seed=0):
-    """How long a call takes."""
-    start = time.perf_counter()
-    call(seed)
-    return time.perf_counter() - start
-
-
-def measure(comparison, threads, limit, unit="rows x draws"):
-    """Return the times of each peer, from rounds that take turns, and print the best."""
-    calls = ready(comparison, threads)
-    times = {name: [] for name in calls}
-    end, rounds = time.perf_counter() + limit, 0
-    while time.perf_counter() < end or rounds < 3:
-        for name, call in calls.items():
-            times[name].append(seconds(call, rounds))
-        rounds += 1
-    for name, taken in times.items():
-        rate, ratio = comparison.draws / min(taken), min(taken) / min(times["mcgrad"])
-        print(f"  {name:14}{rate:14,.0f} {unit} a second   (mcgrad: {ratio:.2f} times)", flush=True)
-    return times
-
-
-def table(found, cases, unit):
-    """Markdown: the best rate of each peer, and by how much mcgrad is faster."""
-    names = list(dict.fromkeys(name for times in found.values() for name in times))
-    lines = [f"| {unit} a second | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
-    for title, times in found.items():
-        cells = [f"{cases[title].draws / min(times[name]):.3g}" if name in times else "-" for name in names]
-        ratios = [f" ({min(times[name]) / min(times['mcgrad']):.2f})" if name in times else "" for name in names]
-        row = " | ".join(cell + ratio for cell, ratio in zip(cells, ratios, strict=True))
-        lines.append(f"| {title}: {cases[title].title} | {row} |")
-    return "\n".join(lines)
-
-
-def save(found, threads, cases, name, unit):
-    """Write the table and the times."""
-    today = datetime.date.today().isoformat()
-    head = f"{device()}; {threads} threads; float32; {today}"
-    note = "In brackets: by how much mcgrad, with all standard errors, is faster."
-    text = f"{head}\n\n{note}\n\n{table(found, cases, unit)}\n"
-    (RESULTS / f"{name}-{today}.md").write_text(text)
-    best = {
-        title: {
-            name: {"best_s": min(x), "median_s": float(np.median(x)), "rounds": len(x)} for name, x in times.items()
-        }
-        for title, times in found.items()
-    }
-    (RESULTS / f"{name}-{today}.json").write_text(json.dumps({"head": head, "seconds": best}, indent=1) + "\n")
-
-
-def main():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--seconds", type=float, default=15, help="of rounds for each case")
-    options.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
-    options.add_argument("--save", action="store_true", help="write to bench/results/")
-    given = options.parse_args()
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(given.threads))
-    found = {}
-    for title in given.only:
-        print(f"{title}: {CASES[title].title}, {given.threads} threads", flush=True)
-        found[title] = measure(CASES[title], given.threads, given.seconds)
-    if given.save:
-        save(found, given.threads, CASES, "rows", "rows x draws")
-
-
 if __name__ == "__main__":
-    main()
+    run("rows", __doc__.splitlines()[0], CASES, "rows x draws", threads=2, limit=5)
