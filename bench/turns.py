@@ -132,7 +132,7 @@ def _in_turns(ours, peer, limit):
 
 
 def _apart(found, ours):
-    """The scale of the differences of gradients, in standard errors: some 1.4 of many that are right, 0 of equal ones."""
+    """The scale of the differences of gradients, in standard errors: some 1.4 where many are right."""
     z = [np.ravel((x - mean) / error) for x, (mean, error) in zip(found, ours, strict=True)]
     return np.median(np.abs(np.concatenate(z))) / 0.6745
 
