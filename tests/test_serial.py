@@ -21,6 +21,7 @@ from mcgrad.codegen.cuda import choose
 from mcgrad.ir import build, serial
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Output, Program
+from mcgrad.ir.spaces import Space
 from mcgrad.simplify.fixed_point import simplify
 from tests.families import FAMILIES
 from tests.ops.problems import pack
@@ -171,7 +172,7 @@ def test_literals_keep_every_bit():
 
 def test_other_literals_and_other_inputs_are_other_bytes():
     z = build.noise(0, "normal", ())
-    kinds = [build.const(0.0), build.const(-0.0), build.input_("x", ()), build.input_("x", (), build.Space.DATA)]
+    kinds = [build.const(0.0), build.const(-0.0), build.input_("x", ()), build.input_("x", (), Space.DATA)]
     found = {Program((Output("value", build.apply("maximum", z, x)),), "float64").to_bytes() for x in kinds}
     assert len(found) == len(kinds)
 
