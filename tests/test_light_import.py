@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -54,6 +55,18 @@ def test_dir_shows_the_public_names():
 
     assert [name for name in dir(mcgrad) if not name.startswith("__")] == sorted(mcgrad.__all__)
     assert all(getattr(mcgrad, name) is not None for name in mcgrad.__all__)
+
+
+def test_dir_of_a_public_module_shows_its_public_names():
+    """What it imports for its own use, and the modules that it consists of, are not among them."""
+    import mcgrad
+
+    modules = [module for name in mcgrad.__all__ if isinstance(module := getattr(mcgrad, name), ModuleType)]
+    assert {module.__name__.rpartition(".")[2] for module in modules} >= {"bijections", "noise", "paths", "sde", "jax"}
+    for module in modules:
+        shown = [name for name in dir(module) if not name.startswith("__")]
+        assert shown == sorted(module.__all__), module
+        assert not [name for name in shown if isinstance(getattr(module, name), ModuleType)], module
 
 
 @pytest.mark.parametrize(("module", "remedy"), [("torch", "PyTorch.*torch>="), ("jax", "JAX.*jax>=")])

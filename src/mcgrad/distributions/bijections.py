@@ -17,6 +17,10 @@ from mcgrad.distributions.charts import LOG, LOGIT, Chart
 from mcgrad.distributions.supports import Support
 from mcgrad.errors import ParameterError, shown
 from mcgrad.functions.special import expit, log_expit, logsumexp, softmax
+from mcgrad.system.public_names import listed
+
+__all__ = ["Affine", "Bijection", "Exp", "Sigmoid", "SoftmaxCentered", "Softplus", "StickBreaking", "Tanh"]
+__dir__ = listed(__name__)
 
 
 class Bijection:

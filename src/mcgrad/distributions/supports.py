@@ -14,6 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.system.public_names import listed
+
+__all__ = [
+    "Support",
+    "counts",
+    "indicator",
+    "interval",
+    "nonnegative",
+    "positive",
+    "real",
+    "simplex",
+    "sphere",
+    "unit_interval",
+    "unstated",
+]
+__dir__ = listed(__name__)
+
 End = float | str | Callable[..., Any]  # a number, the name of a parameter, or a function of the parameters
 
 

@@ -8,3 +8,7 @@ from mcgrad.noise.spec import (
     sources as sources,
     uniform as uniform,
 )
+from mcgrad.system.public_names import listed
+
+__all__ = ["Noise", "NoiseSpec", "Shape", "normal", "sources", "uniform"]
+__dir__ = listed(__name__)
