@@ -14,7 +14,7 @@ PAGES = {
     "arrays": 3,
     "importance": 5,
     "loops": 6,
-    "mlmc": 5,
+    "mlmc": 6,
     "paths": 2,
     "sde": 5,
     "second-derivatives": 5,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcgrad.arrays import all_to_host, to_host
 from mcgrad.engine.derivation import Derivation
 from mcgrad.engine.estimator import Estimator
+from mcgrad.engine.fingerprint import Fingerprint
 from mcgrad.engine.options import Options, Request
 from mcgrad.engine.per_draw import PerDraw
 from mcgrad.errors import ParameterError, shown
@@ -74,6 +77,18 @@ class LevelProgram:
         self._expected = 0
         self.cost = self.derived.program.work() / self.group if cost is None else _checked(cost(level), level)
 
+    @cached_property
+    def random(self) -> NDArray[np.bool_]:
+        """Whether draws change each component of the difference: of the value, and of its gradient."""
+        components = self.derived.components
+        value, *gradients = self.derived.program.outputs
+        found = np.zeros(components.gradient.stop, bool)
+        found[components.values] = value.var.by_draw
+        for out in gradients:
+            if out.path in components.shapes:
+                found[components.slices[out.path]] = out.var.by_draw
+        return found
+
     def check_like(self, first: LevelProgram) -> None:
         """Refuse parameters to differentiate in that are others than at level 0."""
         here, there = self.derived, first.derived
@@ -88,6 +103,18 @@ class LevelProgram:
         if here.components.value != there.components.value:
             given = f"a value of shapes {dict(here.components.value)} at level {self.level}"
             raise ParameterError("f", given, f"{dict(there.components.value)}, as at level 0")
+
+    def check_resumes(self, earlier: Estimate, changes: Mapping[str, Any]) -> None:
+        """Refuse an estimate of an earlier run that is of another problem, or not of the first draws."""
+        derived, place = self.derived, f"resume, levels[{self.level}]"
+        own = Fingerprint(derived.program, derived.inputs.fixed, derived.plan.antithetic)
+        found = own.at(derived.inputs.values(changes))
+        if earlier.fingerprint != (found if isinstance(found, str) else found()):
+            raise ParameterError(place, "another integrand, distribution, parameters or data", "those of this run")
+        if earlier.dtype != derived.dtype:
+            raise ParameterError(place, f"an estimate in {earlier.dtype}", derived.dtype)
+        if earlier.ranges != ((0, earlier.n),):
+            raise ParameterError(place, shown(earlier.ranges), "an estimate over the first draws of the level")
 
     def pilot(self, changes: Mapping[str, Any], seed: int, n: int) -> Pilot:
         """Interpret n draws."""
@@ -135,15 +162,23 @@ class LevelRun:
     start : int
         Draws of the pilot.
     remote : Remote, optional
+    earlier : Estimate, optional
+        Of the difference, over the first draws.
     """
 
     def __init__(
-        self, program: LevelProgram, changes: Mapping[str, Any], seed: int, start: int, remote: Remote | None
+        self,
+        program: LevelProgram,
+        changes: Mapping[str, Any],
+        seed: int,
+        start: int,
+        remote: Remote | None,
+        earlier: Estimate | None = None,
     ) -> None:
         self.program, self._changes, self._remote = program, changes, remote
         self._seed = int(derived_seeds(seed, LEVELS, program.level, 1)[0])
         self.pilot = program.pilot(changes, self._seed, start)
-        self.estimate: Estimate | None = None
+        self.estimate = earlier
 
     @property
     def n(self) -> int:

@@ -23,6 +23,7 @@ from mcgrad.inputs.coupling import LEVEL, Coupling
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
 from mcgrad.noise.source import PHILOX
 from mcgrad.pickles import HoldsFunctions
+from mcgrad.results.estimate import Estimate
 from mcgrad.results.multilevel_estimate import MultilevelEstimate
 from mcgrad.results.multilevel_rule import DEEPEST, FIRST, SHARE, START, MultilevelRule
 from mcgrad.results.stopping import ALL, MOST
@@ -163,7 +164,10 @@ class Multilevel(HoldsFunctions):
         min_level: int = FIRST,
         max_level: int = DEEPEST,
         max_draws: int = MOST,
+        max_cost: float | None = None,
+        max_seconds: float | None = None,
         progress: bool | Callable[[int], None] = False,
+        resume: MultilevelEstimate | None = None,
         executor: Any = None,
         require_same: bool = False,
         **changes: Any,
@@ -190,9 +194,17 @@ class Multilevel(HoldsFunctions):
             The last level at first, at least 2, and at most.
         max_draws : int
             Of each level.
+        max_cost : float, optional
+            Of all draws, in multiplications or in the unit of ``cost=``; the `start` draws of the first levels are made
+            in any case.
+        max_seconds : float, optional
+            Time of this call: it makes as many draws as its speed so far lets it expect to have the time for.
         progress : bool or callable
             Whether to show a bar, with the draws of all levels that are expected; or a function to call with the number
             of draws done.
+        resume : MultilevelEstimate, optional
+            An earlier estimate of the same problem and seed, such as one that ended at a limit, or of a larger
+            tolerance: its draws are not made again. It may come from a file, ``MultilevelEstimate.from_json``.
         executor, require_same
             As for a call of an `Estimator`.
         **changes
@@ -226,14 +238,32 @@ class Multilevel(HoldsFunctions):
             min_level=min_level,
             max_level=max_level,
             max_draws=max_draws,
+            max_cost=max_cost,
+            max_seconds=max_seconds,
         ).for_components(self.program(0).derived.components)
+        earlier = () if resume is None else self._earlier(resume, seed, changes)
         with (
             on(executor, arguments.flag("require_same", require_same)) as remote,
             reporting_levels(progress, remote) as report,
         ):
-            found = run(lambda i: LevelRun(self.program(i), changes, seed, rule.start, remote), rule, seed, report)
+
+            def start_level(i: int) -> LevelRun:
+                done = earlier[i] if i < len(earlier) else None
+                return LevelRun(self.program(i), changes, seed, rule.start, remote, done)
+
+            found = run(start_level, rule, seed, report, len(earlier))
         warn(found)
         return found
+
+    def _earlier(self, resume: Any, seed: int, changes: Mapping[str, Any]) -> tuple[Estimate, ...]:
+        """Return the estimates of the levels of an earlier run, checked to be of this problem and seed."""
+        if not isinstance(resume, MultilevelEstimate):
+            raise ParameterError("resume", shown(resume), "a MultilevelEstimate, which from_json reads from a file")
+        if resume.seed != seed:
+            raise ParameterError("resume", f"an estimate of seed {resume.seed}", f"one of seed {seed}, as seed= is")
+        for i, level in enumerate(resume.levels):
+            self.program(i).check_resumes(level.estimate, changes)
+        return tuple(level.estimate for level in resume.levels)
 
 
 def mlmc(
@@ -265,7 +295,10 @@ def mlmc(
     min_level: int = FIRST,
     max_level: int = DEEPEST,
     max_draws: int = MOST,
+    max_cost: float | None = None,
+    max_seconds: float | None = None,
     progress: bool | Callable[[int], None] = False,
+    resume: MultilevelEstimate | None = None,
     dtype: npt.DTypeLike | None = None,
     nonfinite: str = "propagate",
     backend: str = "auto",
@@ -284,8 +317,10 @@ def mlmc(
         As for `Multilevel`: what is estimated, how levels are coupled, and how the gradient is estimated.
     sampler, replicates, scramble, antithetic, control, coefficients
         As for `Multilevel`: what reduces the error of a number of draws.
-    rtol, atol, of, seed, bias_share, alpha, start, min_level, max_level, max_draws, progress, executor, require_same
+    rtol, atol, of, seed, bias_share, alpha, start, min_level, max_level, max_draws, max_cost, max_seconds
         As for a call of a `Multilevel`: the tolerance, and the limits.
+    progress, resume, executor, require_same
+        As for a call of a `Multilevel`.
     dtype, nonfinite, backend, threads
         As for `Multilevel`.
 
@@ -347,7 +382,10 @@ def mlmc(
         min_level=min_level,
         max_level=max_level,
         max_draws=max_draws,
+        max_cost=max_cost,
+        max_seconds=max_seconds,
         progress=progress,
+        resume=resume,
         executor=executor,
         require_same=require_same,
     )

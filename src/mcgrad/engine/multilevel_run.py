@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,16 +13,26 @@ from numpy.typing import NDArray
 
 from mcgrad.engine.allocation import allocation
 from mcgrad.engine.level_runs import LevelRun
+from mcgrad.engine.multilevel_limits import Limits
 from mcgrad.errors import MultilevelWarning, ToleranceWarning, user_level
 from mcgrad.moments import Float64Array
-from mcgrad.results.components import Components
-from mcgrad.results.multilevel_estimate import DRAWS, LEVELS, NONFINITE, REACHED, MultilevelEstimate
-from mcgrad.results.multilevel_rule import MultilevelRule
+from mcgrad.results.multilevel_estimate import (
+    COST,
+    DRAWS,
+    LEVELS,
+    NONFINITE,
+    REACHED,
+    SECONDS,
+    MultilevelEstimate,
+)
+from mcgrad.results.multilevel_rule import MultilevelRule, zero_parts
 from mcgrad.results.rates import SLOWEST
 
 GROWTH = 8  # by which the draws of a level grow at once: variances and tolerances are known better then
 SPARE = 0.95  # of the variance that is allowed: so that a few draws more or less do not ask for a round of their own
 DOUBT = 0.4  # relative error of a variance, of which its standard error has half: intervals are then too short
+SURE = 1 << 16  # draws of a level, after which a mean that cannot be told from zero is said
+REMAINS = "atol=, the error that may remain"
 APART = 5.0  # standard errors between two means that should be one
 
 
@@ -28,53 +40,115 @@ Report = Callable[[int, int], None]  # called with the draws that are done, and 
 
 
 def run(
-    start: Callable[[int], LevelRun], rule: MultilevelRule, seed: int, report: Report | None = None
+    start: Callable[[int], LevelRun],
+    rule: MultilevelRule,
+    seed: int,
+    report: Report | None = None,
+    levels: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> MultilevelEstimate:
     """Run levels, more draws and more of them, until the error is within the tolerance or at a limit.
 
     Parameters
     ----------
     start : callable
-        Returns the run of a level, which has had its pilot.
+        Returns the run of a level, which has had its pilot, and the draws of an earlier run.
     rule : MultilevelRule
     seed : int
     report : callable, optional
+    levels : int
+        How many levels an earlier run has.
+    clock : callable
+        Seconds.
     """
     runs: list[LevelRun] = []
-    last = rule.min_level
+    last, limits, zeros = max(rule.min_level, levels - 1), Limits(rule, clock), _Zeros(rule)
     while True:
         runs += [start(level) for level in range(len(runs), last + 1)]
-        reason = _average(runs, rule, runs[0].program.derived.components, report)
+        limits.begin(_cost(runs))
+        reason = _average(runs, rule, limits, zeros, report)
         found = MultilevelEstimate(tuple(run.result for run in runs), rule, reason, seed)
         if reason != REACHED or _is_within(found):
             return found
-        if last == rule.max_level:
-            return MultilevelEstimate(found.levels, rule, LEVELS, seed)
+        if last >= rule.max_level:
+            return replace(found, reason=LEVELS)
+        reason = limits.refuse(_cost(runs), rule.start * runs[-1].program.cost * _growth(runs))
+        if reason:
+            return replace(found, reason=reason)
         last += 1
 
 
-def _average(runs: Sequence[LevelRun], rule: MultilevelRule, components: Components, report: Report | None) -> str:
+def _cost(runs: Sequence[LevelRun]) -> float:
+    """Return the cost of all draws so far."""
+    return float(sum(run.n * run.program.cost for run in runs))
+
+
+def _growth(runs: Sequence[LevelRun]) -> float:
+    """Return how many times the cost of the last level the next one is expected to cost."""
+    return max(runs[-1].program.cost / runs[-2].program.cost, 1.0)
+
+
+@dataclass
+class _Zeros:
+    """Warns once where a part that counts cannot be told from zero, so that no number of draws may be enough."""
+
+    rule: MultilevelRule
+    said: bool = False
+
+    def look(self, runs: Sequence[LevelRun]) -> None:
+        done = [run.n for run in runs]
+        if self.said or not all(done) or max(done) < SURE:
+            return
+        noise = np.sqrt(np.sum([run.square_error for run in runs], axis=0))
+        parts = zero_parts(self.rule, runs[0].program.derived.components, np.sum([r.mean for r in runs], axis=0), noise)
+        if parts:
+            self.said = True
+            warnings.warn(
+                f"after {sum(done):,} draws {parts[0]} cannot be told from zero, and rtol={self.rule.rtol:g} is "
+                f"relative to it, so that the run may go on to its limits, max_draws={self.rule.max_draws:,} a level: "
+                f"give {REMAINS}, or max_cost= or max_seconds=",
+                ToleranceWarning,
+                stacklevel=user_level(),
+            )
+
+
+def _average(
+    runs: Sequence[LevelRun], rule: MultilevelRule, limits: Limits, zeros: _Zeros, report: Report | None
+) -> str:
     """Run all levels until the variance of their sum is small enough; return how that ended."""
+    components = runs[0].program.derived.components
+    random = np.any([run.program.random for run in runs], axis=0)
+    costs = np.array([run.program.cost for run in runs])
     while True:
-        tolerances = rule.tolerances(components, np.sum([run.mean for run in runs], axis=0))
+        means = np.sum([run.mean for run in runs], axis=0)
+        tolerances = rule.tolerances(components, means)
         counted = ~np.isposinf(tolerances)
         targets = (1 - rule.bias_share) * np.square(tolerances[counted])
         squares = np.array([run.square_error[counted] for run in runs])
-        if (squares.sum(axis=0) <= targets).all():
+        unmet = bool((random[counted] & (targets == 0) & (squares == 0).all(axis=0)).any())  # no draw met an event yet
+        if not unmet and (squares.sum(axis=0) <= targets).all():
             return REACHED
         variances, done = np.array([run.variance[counted] for run in runs]), np.array([run.n for run in runs])
         finite = bool(np.isfinite(variances).all() and np.isfinite(targets).all())
-        costs = np.array([run.program.cost for run in runs])
+        if finite:
+            zeros.look(runs)
         if not finite:
             expected = at_once = np.full(len(runs), rule.start)
         elif runs[0].is_of_points:
-            expected = at_once = np.maximum(rule.start, _doubled(squares, targets, done, costs, rule.max_draws))
+            every = np.where(2 * done > rule.max_draws, done, 2 * done)
+            more = every if unmet else _doubled(squares, targets, done, costs, rule.max_draws)
+            expected = at_once = np.maximum(rule.start, more)
         else:
             wanted = allocation(_smooth(variances), costs, SPARE * targets)
+            wanted = np.maximum(wanted, GROWTH * done) if unmet else wanted
             expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
             at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
         if (at_once <= done).all():
             return DRAWS if finite else NONFINITE
+        if done.all():
+            at_once, reason = limits.fitted(at_once, done, costs, runs[0].is_of_points)
+            if reason:
+                return reason
         for run, n, most in zip(runs, at_once, expected, strict=True):
             if n > run.n:
                 run.extend(int(n), int(most), _progress(runs, int(np.maximum(expected, done).sum()), report))
@@ -148,8 +222,13 @@ def warn(found: MultilevelEstimate) -> None:
         remedy = {
             NONFINITE: "the pathwise gradient, or f, is not defined at some draws",
             LEVELS: f"more than {found.rule.max_level} levels are needed: give max_level=, or a larger tolerance",
-            DRAWS: "more draws are needed: give max_draws=, or atol=, the error that may remain",
+            DRAWS: f"more draws are needed: give max_draws=, or {REMAINS}",
+            COST: f"more draws are needed: give max_cost=, or {REMAINS}",
+            SECONDS: f"more draws are needed: give max_seconds=, or {REMAINS}, or go on from this estimate, resume=",
         }[found.reason]
+        zero = zero_parts(found.rule, found.components, found.mean, found.noise)
+        if zero and found.reason not in (NONFINITE, LEVELS):
+            remedy = f"{zero[0]} cannot be told from zero, and rtol is relative to it: give {REMAINS}"
         warnings.warn(f"{found.ending}; {remedy}", ToleranceWarning, stacklevel=user_level())
     for text in (*_apart(found), *_uncoupled(found), *_heavy(found)):
         warnings.warn(text, MultilevelWarning, stacklevel=user_level())

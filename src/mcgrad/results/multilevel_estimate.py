@@ -29,7 +29,8 @@ from mcgrad.system.printable import line
 
 FORMAT = "mcgrad.MultilevelEstimate/1"
 REACHED, LEVELS, DRAWS, NONFINITE = "reached", "max_level", "max_draws", "nonfinite"
-REASONS = (REACHED, LEVELS, DRAWS, NONFINITE)
+COST, SECONDS = "max_cost", "max_seconds"
+REASONS = (REACHED, LEVELS, DRAWS, COST, SECONDS, NONFINITE)
 MANY = 1e9  # degrees of freedom of what has no error
 
 
@@ -57,7 +58,7 @@ class MultilevelEstimate:
         Of all draws.
     n : int
         Draws of all levels.
-    reason : {"reached", "max_level", "max_draws", "nonfinite"}
+    reason : {"reached", "max_level", "max_draws", "max_cost", "max_seconds", "nonfinite"}
         How the run ended. "reached": root mean square errors, of noise and bias, are within the tolerance.
     rule : MultilevelRule
         What was asked for.
@@ -315,7 +316,7 @@ class MultilevelEstimate:
 
     @property
     def _rates_line(self) -> str:
-        of_alpha, of_beta = ({name: str(rate) for name, rate in x.items()} for x in (self.alpha, self.beta))
+        of_alpha, of_beta = self.alpha, self.beta
         rates = [f"alpha {of_alpha[name]}, beta {of_beta[name]} of {name}" for name in list(of_alpha)[:4]]
         return f"rates: {'; '.join(rates)}; gamma {self.gamma:.2f}"
 
@@ -328,9 +329,12 @@ class MultilevelEstimate:
         tolerances, worst = self.rule.tolerances(self.components, means), (-1.0, "", 0)
         for part, where in self.rule.places(self.components).items():
             for i in where:
-                ratio = errors[i] / tolerances[i] if tolerances[i] > 0 else math.inf if errors[i] > 0 else 0.0
+                nothing = math.inf if errors[i] > 0 or not self.reached else 0.0
+                ratio = errors[i] / tolerances[i] if tolerances[i] > 0 else nothing
                 worst = max(worst, (float(ratio), part, i))
         _, part, i = worst
+        if not self.reached and not errors[i] and not tolerances[i]:
+            return f"{part} is zero in all {self.n:,} draws, by chance or exactly, at the limit {self.reason}"
         size = f"the error {errors[i]:.3g} of {part} (noise {self.noise[i]:.2g}, bias {self.biases[i]:.2g})"
         how = "is within" if self.reached else "is not within"
         return (

@@ -20,6 +20,8 @@ START = 1024  # draws that each level has at least
 FIRST, DEEPEST = 2, 12  # the last level at first, and at most
 MOST_LEVELS = 48  # 2 to this power is beyond any number of steps
 SHARE = 0.25  # of the mean square error, for the bias
+ZERO = 2.0  # standard errors, within which a mean cannot be told from zero
+LATER = ("max_cost", "max_seconds")  # fields that files of earlier versions lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class MultilevelRule:
     min_level: int = FIRST
     max_level: int = DEEPEST
     max_draws: int = MOST
+    max_cost: float | None = None
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         checked = StoppingRule(rtol=self.rtol, atol=self.atol, of=self.of, start=self.start, max_draws=self.max_draws)
@@ -55,6 +59,11 @@ class MultilevelRule:
         least = count("min_level", self.min_level, 2, MOST_LEVELS)
         most = count("max_level", self.max_level, least, MOST_LEVELS)
         found |= {"bias_share": share, "alpha": alpha, "min_level": least, "max_level": most}
+        for name in ("max_cost", "max_seconds"):
+            given = getattr(self, name)
+            found[name] = None if given is None else _number(name, given, "None, or a number above 0")
+            if given is not None and found[name] <= 0:
+                raise ParameterError(name, shown(given), "None, or a number above 0")
         for name, value in found.items():
             object.__setattr__(self, name, value)
 
@@ -103,10 +112,18 @@ class MultilevelRule:
     def of_fields(cls, given: Any) -> Self:
         """Return the rule that is in a file."""
         names = [each.name for each in fields(cls)]
-        if not isinstance(given, Mapping) or set(given) != set(names):
+        if not isinstance(given, Mapping) or {*given, *LATER} != set(names):
             raise ParameterError("rule", shown(given), f"an object with {', '.join(names)}")
         with renamed(lambda key: f"rule.{key}"):
             return cls(**given)
+
+
+def zero_parts(rule: MultilevelRule, components: Components, means: Float64Array, noise: Float64Array) -> list[str]:
+    """Return the parts whose tolerance is relative alone, and none of whose means is two standard errors from zero."""
+    if rule.atol or not rule.rtol:
+        return []
+    places = rule.places(components)
+    return [part for part, where in places.items() if where and (np.abs(means[where]) <= ZERO * noise[where]).all()]
 
 
 def _number(name: str, given: Any, accepted: str) -> float:

@@ -41,7 +41,9 @@ class Rate:
         return max(low, SLOWEST) if not math.isnan(low) else SLOWEST
 
     def __str__(self) -> str:
-        return f"{self.value:.2f}" if math.isfinite(self.value) else "-"
+        if not math.isfinite(self.value):
+            return "-"
+        return f"{self.value:.2f} \u00b1 {self.stderr:.2f}" if math.isfinite(self.stderr) else f"{self.value:.2f}"
 
 
 def norms(means: Float64Array, errors: Float64Array) -> tuple[Float64Array, Float64Array]:
