@@ -1,4 +1,4 @@
-"""Every family of `families.py`: draws, densities and gradients against what is known of them."""
+"""Every family of `families/`: draws, densities and gradients against what is known of them."""
 
 import inspect
 from functools import cache
