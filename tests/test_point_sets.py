@@ -1,17 +1,15 @@
-"""Estimates over replicates of Sobol' points: right values and errors, merging, files, batches, methods, refusals."""
-
-import pickle
+"""Estimates over replicates of Sobol' points: right values and errors, methods, controls, refusals."""
 
 import numpy as np
 import pytest
 
 import mcgrad as mg
 from mcgrad import tree
-from mcgrad.jobs.states import from_fields, to_fields
 from mcgrad.noise.keys import Keys
 
 DIMENSION = 8
 LOC, SCALE = np.ones(DIMENSION), np.ones(DIMENSION)
+LOCS = np.linspace(0.0, 2.0, 12).reshape(3, 4)  # of rows of a batch
 LEVEL = 4.0  # of z-scores, which have Student's t with 15 degrees of freedom: 1e-3 by chance, each
 
 
@@ -83,84 +81,6 @@ def test_intervals_cover_by_students_t():
     assert abs(z.mean()) < 4 * np.sqrt(15 / 13 / len(z))  # the variance of t with 15 degrees of freedom is 15 / 13
 
 
-def test_replicates_are_what_a_run_of_their_own_has():
-    whole = gaussian()(2**10, seed=7)
-    later = gaussian(replicates=2)(2**7, seed=7, first_replicate=5)
-    np.testing.assert_array_equal(whole.replicates.means[5:7], later.replicates.means)
-
-
-def test_more_points_of_the_same_replicates_merge():
-    estimator = gaussian()
-    a, b, c = estimator(2**10), estimator(2**10, first=2**10), estimator(2**11, first=2**11)
-    merged, whole = c.merge(b.merge(a)), estimator(2**12)
-    for x, y in zip(numbers(merged), numbers(whole), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-6)
-    assert merged.ranges == whole.ranges == ((0, 2**12),)
-    assert merged.n == 2**12
-
-
-def test_more_replicates_of_the_same_points_merge():
-    estimator = gaussian()
-    a, b = estimator(2**10), estimator(2**10, first_replicate=16)
-    merged, whole = b.merge(a), gaussian(replicates=32)(2**11)
-    for x, y in zip(numbers(merged), numbers(whole), strict=True):
-        np.testing.assert_array_equal(x, y)
-    assert merged.ranges == whole.ranges
-    assert merged.replicates.numbers == ((0, 32),)
-    assert merged.moments.count == 32
-
-
-@pytest.mark.parametrize(
-    ("call", "why"),
-    [
-        ({"n": 2**10, "first": 2**10, "first_replicate": 16}, "with different points"),
-        ({"n": 2**10, "first_replicate": 8}, "some are in both"),
-        ({"n": 2**10}, "both estimates hold the draws 0 to 1023"),
-    ],
-)
-def test_what_does_not_merge_is_refused(call, why):
-    estimator = gaussian()
-    with pytest.raises(mg.MergeError, match=why):
-        estimator(2**10).merge(estimator(**call))
-
-
-def test_plain_draws_and_points_do_not_merge():
-    with pytest.raises(mg.MergeError, match="samplers: independent draws and Sobol' points with a matrix scramble"):
-        gaussian(sampler="philox")(2**10).merge(gaussian()(2**10, first=2**10))
-    with pytest.raises(mg.MergeError, match="a matrix scramble and Sobol' points with Owen's scramble"):
-        gaussian()(2**10).merge(gaussian(scramble="owen")(2**10, first=2**10))
-
-
-def test_files_and_pickles_keep_the_replicates():
-    estimator = gaussian()
-    est = estimator(2**10)
-    for copy in (mg.Estimate.from_json(est.to_json()), pickle.loads(pickle.dumps(est))):
-        assert numbers(copy.merge(estimator(2**10, first=2**10)))[0] == estimator(2**11).value
-        np.testing.assert_array_equal(copy.replicates.means, est.replicates.means)
-    again = pickle.loads(pickle.dumps(estimator))(2**10)
-    assert again.value == est.value
-    assert "16 replicates of 64 draws" in str(est)
-    assert "sampler: sobol, 16 replicates, scramble='matrix'" in estimator.explain()
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"replicates": {}}, "replicates"),
-        ({"numbers": [[0, 3]]}, "replicates.counts"),
-        ({"counts": [-1] * 16}, "replicates.counts"),
-        ({"means": [[0.0]] * 16}, "replicates.means"),
-        ({"generator": 3}, "replicates.generator"),
-    ],
-)
-def test_wrong_fields_of_replicates_are_named(change, name):
-    fields = gaussian()(2**10).to_dict()
-    whole = "replicates" in change
-    fields |= change if whole else {"replicates": fields["replicates"] | change}
-    with pytest.raises(mg.ParameterError, match=name):
-        mg.Estimate.from_dict(fields)
-
-
 @pytest.mark.parametrize(
     ("options", "call", "why"),
     [
@@ -203,18 +123,6 @@ def test_covariances_and_ratios_are_those_of_the_replicates():
     assert 0.7 < z.std() < 1.5
     more = mg.Estimate.from_json(est.to_json()).merge(estimator(16 * 64, seed=0, first_replicate=16))
     np.testing.assert_allclose(more.covariance["weight"]["weight"], more.stderr["weight"] ** 2, rtol=1e-9)
-
-
-def test_covariances_of_points_in_batches_are_refused():
-    q = mg.Normal(np.zeros((3, 2)), np.ones((3, 2)), batch_ndim=1)
-    with pytest.raises(mg.ParameterError, match="covariance: given True with sampler 'sobol' and a batch"):
-        mg.Estimator(lambda z: z, q, sampler="sobol", covariance=True)
-
-
-def test_points_of_common_noise_are_refused():
-    q = mg.Normal(np.zeros((3, 2)), np.ones((3, 2)), batch_ndim=1)
-    with pytest.raises(mg.ParameterError, match="sampler: given 'sobol' with common_noise=True"):
-        mg.Estimator(bump, q, sampler="sobol", common_noise=True)
 
 
 def test_coordinates_count_on_over_all_sources():
@@ -274,80 +182,6 @@ def test_draws_that_are_not_finite_are_counted_and_left_out():
     assert int(est.replicates.counts.sum()) == 2**10 - est.nonfinite
     with pytest.raises(mg.NonFiniteError):
         left(root, q, n=2**10, sampler="sobol", backend="numpy", nonfinite="raise")
-
-
-LOCS = np.linspace(0.0, 2.0, 12).reshape(3, 4)
-
-
-def batch(backend="numpy", **options):
-    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
-    return mg.Estimator(bump, q, backend=backend, dtype="float32", sampler="sobol", wrt="loc", **options)
-
-
-@pytest.mark.parametrize("backend", ["numpy", "cpu"])
-def test_rows_have_shifts_of_their_own(backend):
-    est = batch(backend)(2**12, seed=2)
-    value, gradient = of_bump(LOCS)
-    assert (np.abs(est.value - value) < LEVEL * est.stderr).all()
-    assert (np.abs(est.grad["loc"] - gradient) < LEVEL * est.grad_stderr["loc"]).all()
-    q = mg.Normal(LOCS[0], np.ones(4))
-    alone = mg.Estimator(bump, q, backend=backend, dtype="float32", sampler="sobol", wrt="loc")
-    assert alone(2**12, seed=2).value == est.value[0]
-    turned = batch(backend)(2**12, seed=2, rows=[2, 0, 1])
-    again = batch(backend)(2**12, seed=2, rows=[0, 1, 2])
-    assert again.value[0] == est.value[0]
-    assert turned.value[0] != est.value[0]
-
-
-def test_sums_over_rows_have_errors_of_their_own():
-    estimator = batch(reduce="sum")
-    found = [estimator(2**9, seed=seed) for seed in range(40)]
-    right = of_bump(LOCS)[0].sum()
-    z = np.array([(est.value - right) / est.stderr for est in found])
-    assert abs(z.mean()) < 4 * z.std() / np.sqrt(len(z))
-    assert 0.6 < z.std() < 1.6
-
-
-def test_gradients_that_rows_share_have_the_errors_of_replicates():
-    def scaled(z, w):
-        return bump(w * z)
-
-    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
-    options = {"params": {"w": 1.0}, "backend": "numpy", "wrt": ("w",)}
-    est = mg.estimate(scaled, q, n=2**12, sampler="sobol", **options)
-    plain = mg.estimate(scaled, q, n=2**14, **options)
-    assert est.grad_stderr["w"] < plain.grad_stderr["w"] / 2
-    assert abs(est.grad["w"] - plain.grad["w"]) < LEVEL * np.hypot(est.grad_stderr["w"], plain.grad_stderr["w"])
-
-
-def test_batches_of_other_replicates_merge():
-    estimator = batch()
-    a, b = estimator(2**10), estimator(2**10, first_replicate=16)
-    merged = mg.BatchEstimate.from_json(a.to_json()).merge(b)
-    assert merged.replicates.numbers == ((0, 32),)
-    assert merged.n == 2**11
-    assert (merged.moments.counts == 32).all()
-    np.testing.assert_allclose(merged.value, (a.value + b.value) / 2, rtol=1e-12)
-    with pytest.raises(mg.MergeError, match="over the same replicates"):
-        a.merge(estimator(2**10, first=2**10))
-
-
-def test_a_run_goes_on_from_its_states():
-    estimator = gaussian()
-    states = []
-    whole = estimator.run(2**12, seed=4, watch=states.append)
-    assert [state.rows for state in states] == sorted(state.rows for state in states)
-    for state in states[:: max(len(states) // 3, 1)]:
-        again = estimator.run(2**12, seed=4, resume=state)
-        for a, b in zip(numbers(whole), numbers(again), strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_progress_counts_draws():
-    done = []
-    gaussian()(2**12, progress=done.append)
-    assert done == sorted(done)
-    assert done[-1] == 2**12
 
 
 def test_backends_and_gradients_are_verified():
@@ -443,34 +277,3 @@ def test_coordinates_beyond_those_of_points_are_said():
     assert "3 coordinates have no points" in str(est)
     assert mg.Estimate.from_json(est.to_json()).replicates.random == 3
     assert abs(est.value - 2) < LEVEL * est.stderr
-
-
-@pytest.mark.parametrize("backend", ["numpy", "cpu"])
-def test_a_batch_goes_on_after_each_replicate(backend):
-    def scaled(z, w):
-        return bump(w * z)
-
-    q = mg.Normal(LOCS, np.ones((3, 4)), batch_ndim=1)
-    estimator = mg.Estimator(scaled, q, params={"w": 1.0}, backend=backend, sampler="sobol", replicates=4)
-    states = []
-    whole = estimator.run(2**8, seed=4, watch=states.append)
-    assert [state.replicates for state in states] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    for state in states:
-        again = estimator.run(2**8, seed=4, resume=from_fields(to_fields(state), 2**8, 3, "float64"))
-        for a, b in zip(numbers(whole), numbers(again), strict=True):
-            np.testing.assert_array_equal(a, b)
-    done = []
-    estimator(2**8, seed=4, progress=done.append)
-    assert done == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("backend", ["numpy", "cpu"])
-def test_short_replicates_go_on_from_the_states_of_a_run(backend):
-    estimator = mg.Estimator(bump, mg.Normal(LOCS[0], 1.0), sampler="sobol", replicates=64, backend=backend, threads=1)
-    states, n = [], 64 * 2**9
-    whole = estimator.run(n, 4, watch=states.append)
-    assert states
-    for state in states[:: max(len(states) // 3, 1)]:
-        assert state.row is None
-        assert estimator.resumes(state, n)
-        assert estimator.run(n, 4, resume=state).value == whole.value
