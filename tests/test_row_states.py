@@ -27,6 +27,7 @@ CASES = {
     "ranges of rows": ({"loc": LOC, "dtype": "float32", "backend": "cpu"}, 60, 5, False),
     "groups of draws": ({"loc": LOC[:5], "backend": "numpy", "method": "score+leave_one_out"}, 160, 80, False),
     "baselines of a pilot": ({"loc": LOC[:5], "backend": "numpy", "method": "score+mean"}, 40, 0, False),
+    "second derivatives": ({"loc": LOC[:5], "backend": "numpy", "hessian": "diag"}, 40, 0, False),
     "long rows": ({"loc": LOC[:3], "dtype": "float32", "backend": "cpu"}, 2_500_000, 8, True),
     "not finite": (
         {"loc": LOC[:6], "backend": "numpy", "nonfinite": "omit", "f": lambda z, a: a * np.log(z[0])},

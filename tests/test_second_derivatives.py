@@ -252,11 +252,6 @@ def test_errors_name_what_serves():
         mg.Estimator(
             digital, mg.Normal(0.0, 1.0), params={"k": 0.3}, wrt="k", method={"k": "difference"}, hessian="full"
         )
-    q = mg.Normal(np.zeros(2), 1.0, batch_ndim=1)
-    with pytest.raises(mg.ParameterError, match=r"^hessian: given second derivatives of a batch"):
-        mg.Estimator(np.square, q, hessian="full")
-    with pytest.raises(mg.ParameterError, match=r"^hvp: given a vector for the Hessians of a batch"):
-        mg.Estimator(np.square, q, backend="numpy")(100, hvp={"loc": np.ones(2)})
     for option, value, said in (
         ("hessian", "scale2", "scale2"),
         ("hessian", [("loc",)], "pairs of names"),

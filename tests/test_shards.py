@@ -77,6 +77,11 @@ CASES = {
     "batch over points": lambda: (batch(**POINTS, rows=20, backend="numpy"), 8 << 6),
     "summed batch": lambda: (batch(reduce="sum"), 400),
     "batch with common noise": lambda: (batch(common_noise=True, rows=5), 200_000),
+    "second derivatives of a batch": lambda: (batch(rows=200, hessian="full", backend="numpy"), 400),
+    "second derivatives with common noise": lambda: (
+        batch(hvp={"w": 1.0}, common_noise=True, rows=5, backend="numpy"),
+        200_000,
+    ),
     "omitted in a batch": lambda: (
         mg.Estimator(logs, mg.Normal(np.linspace(-0.5, 1.0, 5000), 1.2, batch_ndim=1), nonfinite="omit"),
         400,

@@ -18,6 +18,7 @@ from mcgrad.engine.estimator import Estimator
 from mcgrad.engine.shard import DrawsOfShard, Shard
 from mcgrad.engine.until import UntilState
 from mcgrad.errors import NonFiniteError, ParameterError
+from mcgrad.inputs.batch import spread
 from mcgrad.jobs import failure
 from mcgrad.jobs.checkpoint import CheckpointWriter, is_of_others, path_for
 from mcgrad.jobs.identity import AnyState
@@ -32,7 +33,7 @@ from mcgrad.results.files import folder_for, is_whole, mend, paths, save, save_e
 from mcgrad.results.format import duration
 from mcgrad.system.printable import near
 from mcgrad.validate.agreement import agreement
-from mcgrad.validate.rows import MOST, averaged, spread
+from mcgrad.validate.rows import MOST, averaged
 from mcgrad.validate.verification import REFERENCE, verified
 
 Say = Callable[..., None]  # prints to standard output, with a rich style

@@ -16,6 +16,7 @@ from mcgrad import tree
 from mcgrad.moments import Float64Array
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
+from mcgrad.results.second import Second
 from mcgrad.results.stopping import GRAD, SECOND, VALUE, StoppingRule
 
 Ends: TypeAlias = tuple[Any, Any]
@@ -101,7 +102,7 @@ def _parts(
         found = found.to_host()
     intervals = found.confidence_interval(rule.level)
     values, gradients = (tree.flatten(x) for x in (intervals.value, intervals.grad))
-    second = tree.flatten(intervals.second) if isinstance(found, Estimate) else {}
+    second = tree.flatten(intervals.second)
     order = of_rows.order if of_rows else tuple(found.components.shapes)
     once = 1 if of_rows is None or of_rows.size else 0  # of what is summed: sums over no rows are exact
     for part in rule.parts:
@@ -110,7 +111,11 @@ def _parts(
             yield VALUE, *_joined([*values.values()], rows), varies[""]
             continue
         if part in SECOND:
-            yield part, *_joined([*second.values()], once), any(varies[name] for name in found.components.second.names)
+            of = found.components
+            here, shared = of.second_shapes[part], of.second.within(of.others)
+            by_row, sums = ([x for path, x in second.items() if (path in here) is each] for each in (True, False))
+            yield from _second(part, by_row, of_rows.size if of_rows else 1, of.second_here, varies)
+            yield from _second(part, sums, once, shared, varies)
             continue
         names = order if part == GRAD else tree.select(order, [part], "of")
         own = [name for name in names if of_rows and name in found.components.shapes]
@@ -118,6 +123,14 @@ def _parts(
             if some:
                 chosen = [gradients[path] for name in some for path in found.components.paths(name)]
                 yield part, *_joined(chosen, rows), any(varies[name] for name in some)
+
+
+def _second(
+    part: str, intervals: Sequence[Ends], rows: int, second: Second, varies: Mapping[str, bool]
+) -> Iterator[tuple[str, Float64Array, Float64Array, bool]]:
+    """Yield the part that second derivatives are, where there are any."""
+    if intervals:
+        yield part, *_joined(intervals, rows), any(varies[name] for name in second.names)
 
 
 def _joined(ends: Sequence[Ends], rows: int) -> tuple[Float64Array, Float64Array]:

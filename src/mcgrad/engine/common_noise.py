@@ -63,8 +63,8 @@ class CommonMoments:
         self._components, self._over_rows = layout
         self._slices = {out.path: where for out, where in zip(program.outputs, program.slices(), strict=True)}
         further = {COVARIANCE: self._components.covariance, WEIGHT: self._components.weighted}
-        self._by_row = [VALUE, *self._components.shapes, *(path for path, there in further.items() if there)]
-        self._summed = [*self._over_rows.shapes]
+        self._by_row = [VALUE, *self._components.slices, *(path for path, there in further.items() if there)]
+        self._summed = [*self._over_rows.slices]
         differ = np.concatenate([np.full(out.var.size, out.var.by_draw) for out in program.outputs])
         self.random = self._columns(differ)[0]
 
@@ -95,7 +95,7 @@ class CommonMoments:
         bad = ~np.isfinite(means[:, components.values])
         spoiled = components.derivatives_of(bad)
         means[spoiled] = norms[spoiled] = np.nan
-        lost = self._over_rows.derivatives_of(np.logical_or.reduce(bad, axis=0))[self._over_rows.gradient]
+        lost = self._over_rows.derivatives_of(np.logical_or.reduce(bad, axis=0))[self._over_rows.derivatives]
         totals[lost] = variances[lost] = np.nan
         degrees = np.full(len(totals), max(moments.count - 1.0, 0.0))
         return RowMoments(np.full(rows, moments.count, np.int64), means, norms, totals, variances, degrees)

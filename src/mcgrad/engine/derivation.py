@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from mcgrad.arrays import all_to_host
 from mcgrad.backends.host_values import wide_inputs
 from mcgrad.distributions.base import Distribution
 from mcgrad.engine import auto_control
@@ -35,10 +36,12 @@ from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.proposal import Proposal
 from mcgrad.inputs.sampler import PLAIN, Sampler
 from mcgrad.ir.program import Program
-from mcgrad.ir.spaces import Space, named, of_space
+from mcgrad.ir.spaces import Input, Space, named, of_space, param
 from mcgrad.results.components import Components
 from mcgrad.results.pairs import pairs
 from mcgrad.results.second import NOTHING, Second
+
+ROWS = 4  # of a batch, in which kinks are looked for before second derivatives are taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,8 @@ class Derivation:
         batch = Batch.of(q, {**named(params), **known}, by_row, options.reduce, options.common_noise)
         if batch and options.output == "device":
             raise ParameterError("output", "'device' of a batch", "'host'")
+        if batch:
+            batch = batch.with_inputs(Input(Space.DIRECTION, path) for path in direction if param(path) in batch.by_row)
         if proposal:
             proposal.check(dtype)
         problem = _problem(f, q, params, data, batch, cotangent, proposal)
@@ -137,8 +142,11 @@ class Derivation:
         inputs = Inputs(q, params, data, known, dtype, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
         shapes = {path: problem.params[path].shape for path in wrt}
-        further = second.second(second.hessian(options.hessian), direction, wrt, shapes)
-        problem.along(direction)
+        lead = {path: batch.shape for path in direction if param(path) in batch.by_row} if batch else {}
+        further = second.second(second.hessian(options.hessian), direction, wrt, shapes, lead)
+        problem.along(
+            direction if not batch else of_space(batch.first(named(direction, Space.DIRECTION)), Space.DIRECTION)
+        )
         inputs.read(problem.data)
         plan = planned(request, problem, wrt, inputs)
         marks = options.covariance, options.antithetic, proposal is not None
@@ -273,12 +281,10 @@ def _with_second(options: Options, inputs: Inputs, problem: Problem, plan: Plan,
     if not second:
         return None
     name = "hvp" if options.hvp is not None else "hessian"
-    if inputs.batch is not None:
-        raise ParameterError(name, "second derivatives of a batch", "None, and an estimate of each problem")
     if options.output == "device":
         raise ParameterError("output", f"'device' with {name}=", "'host'")
-    unseen = UnseenKinks(problem, inputs.values({}))
-    return second_plan(problem, plan.methods, second, options.hessian_method, unseen)
+    rows = [all_to_host(values) for values in inputs.few_rows(ROWS)]
+    return second_plan(problem, plan.methods, second, options.hessian_method, UnseenKinks(problem, rows), rows)
 
 
 def refuse_with_omitted(options: Options) -> None:

@@ -22,7 +22,6 @@ from mcgrad.engine.progress import reported
 from mcgrad.engine.runner import Runner
 from mcgrad.engine.stops import Stops
 from mcgrad.engine.threads import thread_count
-from mcgrad.errors import ParameterError
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -60,10 +59,12 @@ class Estimator(Stops):
         front.
     hessian : {"diag", "full"}, str, or iterable of names and pairs of names, optional
         Second derivatives to estimate, too: of each component with itself, all, all in some parameters (``["loc"]``),
-        or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them. See docs/second-derivatives.md.
+        or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them; of a batch they are by row where one of
+        their two parameters is, else summed over the rows. See docs/second-derivatives.md.
     hvp : nested dict of str to float or array, optional
         A vector in the space of the parameters: `Estimate.hvp` is the product of the Hessian with it, at the cost of
-        about two gradients. Parameters that it does not name have zeros. Its numbers may change from call to call.
+        about two gradients. Parameters that it does not name have zeros, those by row have the batch axes in front. Its
+        numbers may change from call to call.
     hessian_method : {None, "pathwise", "score", "difference"}
         What gradients are differentiated by. None chooses, by pair of parameters, what serves: the pathwise derivative
         where the gradient is continuous, else score functions, else differences. `Estimate.hessian_method` says which.
@@ -114,7 +115,7 @@ class Estimator(Stops):
         Of a batch, whether all rows read the same draws, those of row 0: so that rows can be compared, by
         `BatchEstimate.difference`, with little noise. The number of rows is then part of the compiled code.
     errors : bool
-        Of a batch, whether gradients that are summed over the rows have standard errors. Without, these are NaN, and a
+        Of a batch, whether derivatives that are summed over the rows have standard errors. Without, these are NaN, and a
         step of training with many shared weights takes less time. With common noise they are there in any case.
     dtype : {"float32", "float64"}, optional
         Default: the dtype that NumPy's promotion gives the inputs (Python floats are float64).
@@ -377,11 +378,7 @@ class Estimator(Stops):
                 given = {**options, "progress": progress, "out": out}
                 return self(n, seed, first=first, rows=rows, executor=executor, **given, **changes)
         if self._runner.rows:
-            if hvp is not None:
-                raise ParameterError(
-                    "hvp", "a vector for the Hessians of a batch", "None, and an estimate of each problem"
-                )
-            return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent)
+            return self._estimate_rows(self._runner.rows, call, rows, progress, out, changes, cotangent, hvp)
         of = self.derived.components
         arrays = None if out is None else Out.of(out, of.value, of.split_shapes, of.second_shapes)
         values = self.inputs.values(changes, cotangent, hvp)

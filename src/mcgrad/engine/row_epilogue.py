@@ -115,7 +115,7 @@ class RowFinisher:
         spoiled |= none_left[:, None] | self._components.derivatives_of(bad)
         spoiled &= ~by_row.fixed
         means[spoiled] = norms[spoiled] = np.nan
-        lost = self._over_rows.derivatives_of((bad | none_left[:, None]).any(axis=0))[self._over_rows.gradient]
+        lost = self._over_rows.derivatives_of((bad | none_left[:, None]).any(axis=0))[self._over_rows.derivatives]
         unknown = (lost | ~np.isfinite(totals) & self._summed.random) & ~self._summed.fixed
         totals[unknown] = variances[unknown] = np.nan
         return Finished(RowMoments(counts, means, norms, totals, variances, self._degrees(partial)), nonfinite)

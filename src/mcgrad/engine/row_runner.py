@@ -67,7 +67,7 @@ class RowRunner:
         shapes = derived.components.shapes
         self._shared = {path: shape for path, shape in shapes.items() if self._batch.sums(param(path))}
         own = {path: shape for path, shape in shapes.items() if path not in self._shared}
-        self.components = replace(derived.components, shapes=own)
+        self.components = replace(derived.components, shapes=own, others=self._shared)
         self.over_rows = self.components.over_rows(self._shared)
         self.finish = RowFinisher(derived.program, derived.q.template.free, self.components, self.over_rows)
         omit, self._threads = options.nonfinite == "omit", options.threads
@@ -86,15 +86,19 @@ class RowRunner:
         """How many draws a row has."""
         return draws_of_row(self._derived.dtype) * self._derived.groups.size
 
-    def shapes(self, batch_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
-        """Return the shapes of the arrays of the value, and of those of the gradient, by dotted path."""
+    def shapes(self, batch_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape], dict[str, dict[str, Shape]]]:
+        """Return the shapes of the arrays of the value, of the gradient, and of second derivatives, by dotted path."""
         lead = () if self._batch.reduce in ("sum", "mean") else batch_shape
         value = {path: (*lead, *shape) for path, shape in self.components.value.items()}
         own = {path: (*batch_shape, *shape) for path, shape in self.components.split_shapes.items()}
-        return value, own | self.over_rows.split_shapes
+        second = {
+            name: {path: (*batch_shape, *shape) for path, shape in found.items()} | self.over_rows.second_shapes[name]
+            for name, found in self.components.second_shapes.items()
+        }
+        return value, own | self.over_rows.split_shapes, second
 
     def inputs(
-        self, call: Call, rows: Any, changes: Mapping[str, Any], cotangent: Any = None
+        self, call: Call, rows: Any, changes: Mapping[str, Any], cotangent: Any = None, direction: Any = None
     ) -> tuple[Values, Shape, npt.NDArray[np.int64]]:
         """Return the values of all inputs, those by row with the rows on the first axis, the batch shape, and numbers.
 
@@ -107,6 +111,8 @@ class RowRunner:
             New values of parameters and data.
         cotangent : optional
             New weights of what f returns.
+        direction : optional
+            A new vector that Hessians are multiplied with.
 
         Raises
         ------
@@ -116,7 +122,7 @@ class RowRunner:
         if call.stop > self.most and not self._derived.sampler.is_point_set:
             given = f"{call.n:,} draws from {call.first:,} on"
             raise ParameterError("n", given, f"at most {self.most:,}, the draws that a row has")
-        values, shape = self._derived.inputs.rows(changes, cotangent)
+        values, shape = self._derived.inputs.rows(changes, cotangent, direction)
         if self._common and rows is not None:
             given = f"{shown(rows)} with common noise"
             raise ParameterError("rows", given, "None, as all rows have the draws of row 0")

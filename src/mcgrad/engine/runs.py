@@ -92,8 +92,9 @@ class Runs:
         out: Mapping[str, Any] | None = None,
         changes: Mapping[str, Any] = MappingProxyType({}),
         cotangent: Any = None,
+        direction: Any = None,
     ) -> Estimate | BatchEstimate:
-        values, shape, numbers = runner.inputs(call, rows, changes, cotangent)
+        values, shape, numbers = runner.inputs(call, rows, changes, cotangent, direction)
         arrays = None if out is None else Out.of(out, *runner.shapes(shape))
         estimate, size = partial(runner.estimate, values, shape, numbers), len(numbers)
         found = reported(estimate, call, progress, size, "rows", lambda state: runner.rows_done(state, size, call))

@@ -192,18 +192,18 @@ class Stops(Runs):
         """Refuse a part of the gradient that there is not, or that has no errors."""
         if not self.wrt:
             raise ParameterError("of", shown(part), "'value', as there is no gradient")
-        if part in SECOND:
-            second = self.derived.components.second
-            if not second or second.of_results != part:
-                raise ParameterError("of", shown(part), f"an Estimator with {part}=, or other parts")
-            return
+        second = self.derived.components.second
+        if part in SECOND and (not second or second.of_results != part):
+            raise ParameterError("of", shown(part), f"an Estimator with {part}=, or other parts")
         try:
-            paths = self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
+            paths = (
+                [*second.names] if part in SECOND else self.wrt if part == GRAD else tree.select(self.wrt, [part], "of")
+            )
         except ParameterError as error:
             raise ParameterError("of", error.given, f"'grad', 'value', 'all', or {error.accepted}") from None
         summed = [out.path for out in self.program.outputs if out.summed and out.path in paths]
         if summed and not self._options.errors:
-            given = f"{part!r}, whose gradients over the rows have no errors"
+            given = f"{part!r}, whose sums over the rows have no errors"
             raise ParameterError("of", given, "an Estimator with errors=True, or parts by row")
 
     def _over(

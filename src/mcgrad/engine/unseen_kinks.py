@@ -6,11 +6,12 @@ with differences of the value, and single draws are bisected for jumps.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from mcgrad.arrays import all_to_host
+from mcgrad import tree
 from mcgrad.engine.auto import JUMPS
-from mcgrad.engine.finite_differences import FEW, Differences, farthest
+from mcgrad.engine.finite_differences import FEW, Differences, GradientCheck, farthest
 from mcgrad.gradients.jumps import followers
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.pathwise import PATHWISE
@@ -18,7 +19,7 @@ from mcgrad.gradients.plan import VALUE
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.second import Derivatives, Way
 from mcgrad.ir.program import Output, Program, Var, toposort, with_bodies
-from mcgrad.ir.spaces import Values
+from mcgrad.ir.spaces import Values, param
 from mcgrad.results.components import Components
 from mcgrad.simplify.fixed_point import simplify
 
@@ -40,12 +41,12 @@ class UnseenKinks:
     Parameters
     ----------
     problem : Problem
-    values : dict of Input to array
-        Values of its inputs.
+    looked_at : sequence of dict of Input to array
+        Values of its inputs on the host: of a batch those of some rows.
     """
 
-    def __init__(self, problem: Problem, values: Values) -> None:
-        self._problem, self._values = problem, all_to_host(values)
+    def __init__(self, problem: Problem, looked_at: Sequence[Values]) -> None:
+        self._problem, self._looked_at = problem, looked_at
 
     def __call__(self, made: Derivatives, way: Way, a: str, b: str) -> str:
         """Say how draws show that a gradient jumps; nothing where they do not, or where no op may have a kink."""
@@ -56,9 +57,13 @@ class UnseenKinks:
         both = simplify(Program((Output(VALUE, gradient), Output(b, block)), "float64"))
         alone = simplify(Program((Output(VALUE, gradient),), "float64"))
         of = Components({b: self._problem.params[b].shape}, {"": gradient.shape})
-        differences = Differences(self._problem.q, alone, self._values, SEED, "float64", of=of)
-        looked_at = int(min(max(BUDGET / (4 * FEW * max(both.work(), 1.0)), 1), COMPONENTS))
-        checks, _ = differences.check(both, {}, looked_at, FEW, BUDGET, jumps=True)
+        budget = BUDGET / len(self._looked_at)
+        some = int(min(max(budget / (4 * FEW * max(both.work(), 1.0)), 1), COMPONENTS))
+        checks: list[GradientCheck] = []
+        for values in self._looked_at:
+            q = self._problem.q.with_params(**_own(self._problem, values))
+            differences = Differences(q, alone, values, SEED, "float64", of=of)
+            checks += differences.check(both, {}, some, FEW, budget, jumps=True)[0]
         if off := farthest(checks):
             return f"its derivative is {off:.0f} standard errors from differences of that gradient"
         if any(check.jumps > JUMPS * check.deviation for check in checks):
@@ -70,6 +75,12 @@ class UnseenKinks:
         value, moved = self._problem.value, followers(self._problem.params[path], [self._problem.value])
         theirs = (var for var in with_bodies(toposort([value])) if var in moved and var not in made.library)
         return any(_may_bend(var, moved) for var in theirs)
+
+
+def _own(problem: Problem, values: Values) -> dict[str, Any]:
+    """Return the values of the distribution's parameters, as its constructor takes them."""
+    found = {path: values[param(path)] for path in problem.own}
+    return dict(tree.unflatten(found)) if found else {}
 
 
 def _may_bend(var: Var, moved: Collection[Var]) -> bool:

@@ -17,7 +17,7 @@ from mcgrad.engine.earlier_kinds import EarlierKinds, Place
 from mcgrad.errors import ParameterError, shown
 from mcgrad.gradients.problem import described
 from mcgrad.inputs import arguments, second
-from mcgrad.inputs.batch import Batch
+from mcgrad.inputs.batch import Batch, spread
 from mcgrad.ir.spaces import Input, Space, Values, named, param
 from mcgrad.noise import Shape
 
@@ -101,20 +101,19 @@ class Inputs:
 
         A cotangent, or the vector of products with the Hessian, of None stays as it is.
         """
-        found = self._with_shape(changes, cotangent)[0]
-        return found if direction is None else {**found, **self._direction(direction)}
+        return self._with_shape(changes, cotangent, direction)[0]
 
-    def _with_shape(self, changes: Mapping[str, Any], cotangent: Any) -> tuple[Values, Shape]:
+    def _with_shape(self, changes: Mapping[str, Any], cotangent: Any, direction: Any = None) -> tuple[Values, Shape]:
         """Return the values of all inputs, and the batch shape."""
-        batch = self.batch
-        if not changes and cotangent is None:
+        batch, alone = self.batch, cotangent is None and direction is None
+        if not changes and alone:
             return {**self._of_q, **self._fitting(self.params), **self.fixed}, batch.shape if batch else ()
-        found = self._earlier.find(changes) if cotangent is None else None
+        found = self._earlier.find(changes) if alone else None
         if found is not None:
             return found
-        values = self._checked(changes, cotangent)
+        values = self._checked(changes, cotangent, direction)
         shape = batch.shape_of(values) if batch else ()
-        if cotangent is None:
+        if alone:
             places = self.places(changes)
             if places is not None:
                 self._earlier.keep(changes, self._with_shape({}, None)[0], places, shape)
@@ -138,7 +137,7 @@ class Inputs:
         bounds = self.q.bounds(name) if name in self.q.shapes else None
         return None if bounds is None else Place(self._names[name], bounds, self.dtype)
 
-    def _checked(self, changes: Mapping[str, Any], cotangent: Any) -> Values:
+    def _checked(self, changes: Mapping[str, Any], cotangent: Any, direction: Any) -> Values:
         own: dict[str, Any] = {}
         params, others, data = self.params, dict(self.params), dict(self.fixed)
         if cotangent is not None:
@@ -158,18 +157,30 @@ class Inputs:
                     ndim = self._batch_ndim(self._names[path])
                     others[path] = arguments.parameter(path, leaf, params[path].shape, ndim)
         of_q = self._named(self.q.validate(own, self.dtype)) if own else self._of_q
-        return {**of_q, **self._fitting(others), **data}
+        values = {**of_q, **self._fitting(others), **data}
+        return values if direction is None else {**values, **self._direction(direction, values)}
 
-    def rows(self, changes: Mapping[str, Any], cotangent: Any = None) -> tuple[Values, Shape]:
+    def rows(self, changes: Mapping[str, Any], cotangent: Any = None, direction: Any = None) -> tuple[Values, Shape]:
         """Return the values of all inputs, those by row with the rows on the first axis, and the batch shape."""
         assert self.batch is not None
-        values, shape = self._with_shape(changes, cotangent)
+        values, shape = self._with_shape(changes, cotangent, direction)
         return self.batch.rows(values), shape
 
     def first_row(self) -> Values:
         """Return the values of all inputs: of a batch those of its first row."""
         values = self.values({})
         return self.batch.first(values) if self.batch else values
+
+    def few_rows(self, most: int) -> list[Values]:
+        """Return the values of all inputs in some rows of a batch, `most` or all that there are; else once."""
+        values, batch = self.values({}), self.batch
+        if not batch or not batch.size:
+            return [self.first_row()]
+        rows = batch.rows(values)
+        return [
+            {name: x[row] if name in batch.by_row else x for name, x in rows.items()}
+            for row in spread(batch.size, most)
+        ]
 
     def _batch_ndim(self, name: Input) -> int:
         """Return how many batch axes an input has, whose extents may change from call to call."""
@@ -188,17 +199,26 @@ class Inputs:
                 raise ParameterError("cotangent", new, f"{old}, as at first")
         return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in found.items()}
 
-    def _direction(self, given: Any) -> Values:
-        """Return a new vector of products with the Hessian; parameters that it does not name have zeros."""
+    def _direction(self, given: Any, values: Values) -> Values:
+        """Return a new vector of products with the Hessian; parameters that it does not name have zeros.
+
+        `values` are those of all other inputs, by which a batch has its rows.
+        """
         before = {at: x for at, x in self.fixed.items() if at.space is Space.DIRECTION}
         found = named(second.direction(given), Space.DIRECTION)
         if not before:
             raise ParameterError("hvp", shown(given), "None, as at first, or an Estimator with a vector, hvp=")
         for at, x in found.items():
-            if at not in before or x.shape != before[at].shape:
+            lead = self._batch_ndim(at)
+            if at not in before or x.shape[lead:] != before[at].shape[lead:]:
                 known = described({path: x.shape for (_, path), x in before.items()})
                 raise ParameterError(f"hvp.{at.path}", f"shape {x.shape}", f"{known}, as at first")
-        new = {at: found.get(at, np.zeros_like(x)) for at, x in before.items()}
+        others = {at: x for at, x in values.items() if at.space is not Space.DIRECTION}
+        batch_shape = self.batch.shape_of(others) if self.batch else ()
+        shapes = {
+            at: (*batch_shape[: self._batch_ndim(at)], *x.shape[self._batch_ndim(at) :]) for at, x in before.items()
+        }
+        new = {at: found.get(at, np.zeros(shapes[at], x.dtype)) for at, x in before.items()}
         return {at: contiguous(arguments.cast(at.path, x, self._width(at))) for at, x in new.items()}
 
     def _datum(self, name: str, value: Any) -> npt.NDArray[Any]:

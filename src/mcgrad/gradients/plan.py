@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcgrad import tree
@@ -119,7 +119,7 @@ class Plan:
         (mean,) = averaged([value], self.group)
         outputs = [Output(VALUE, mean), *(Output(path, grads[path], summed=problem.is_summed(path)) for path in wrt)]
         further = self.second.outputs(problem) if self.second else []
-        outputs += [Output(out.path, averaged([out.var], self.group)[0]) for out in further]
+        outputs += [replace(out, var=averaged([out.var], self.group)[0]) for out in further]
         weights = averaged([problem.weight(problem.fixed)], self.group) if self.weighted else []
         last = [Output(WEIGHT, weight) for weight in weights]
         if self.antithetic:

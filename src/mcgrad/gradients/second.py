@@ -80,10 +80,12 @@ class Derivatives:
     Parameters
     ----------
     problem : Problem
+    looked_at : sequence of dict of Input to array
+        Values of the inputs at which kinks are looked for: of a batch those of some rows. By default the problem's own.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, looked_at: Sequence[Values] = ()) -> None:
+        self.problem, self._looked_at = problem, [*looked_at] or [problem.values]
         self._gradients: dict[tuple[str, str, bool], Var] = {}
         self._live: dict[Var, Var] = {}
 
@@ -160,13 +162,17 @@ class Derivatives:
             elif var in lines:
                 lines[now] = lines[var]
         holding = BENDING if METHODS[first].follows_draw else HOLDING
-        return kink(gradient, self.problem.params[path], library, lines, self._nearby, holding)
+        places = (kink(gradient, self.problem.params[path], library, lines, x, holding) for x in self._nearby)
+        return next(filter(None, places), None)
 
     @cached_property
-    def _nearby(self) -> Values:
+    def _nearby(self) -> list[Values]:
         """Values of the inputs, parameters moved a little: a jump may be zero at what they are, as in round numbers."""
+        return [self._moved(values) for values in self._looked_at]
+
+    def _moved(self, values: Values) -> Values:
         rng = np.random.default_rng(0)
-        found = dict(self.problem.values)
+        found = dict(values)
         for path in self.problem.params:
             x = np.asarray(to_host(found[param(path)]), np.float64)
             by = NEARBY * rng.uniform(0.5, 1.0, x.shape)

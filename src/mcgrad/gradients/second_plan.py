@@ -15,6 +15,7 @@ from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.score import SCORE
 from mcgrad.gradients.second import Derivatives, Way
 from mcgrad.ir.program import Output, Var
+from mcgrad.ir.spaces import Values
 from mcgrad.results.second import DIAG, FULL, Second
 
 Pair = tuple[str, str]
@@ -58,7 +59,10 @@ class SecondPlan:
     def outputs(self, problem: Problem) -> list[Output]:
         """Make the outputs of a Program."""
         made = Derivatives(problem)
-        return [Output(name, self._made(made, entry)) for name, entry in self.second.names.items()]
+        return [
+            Output(name, self._made(made, entry), summed=all(map(problem.is_summed, entry)))
+            for name, entry in self.second.names.items()
+        ]
 
     def _made(self, made: Derivatives, entry: Sequence[str]) -> Var:
         if self.second.kind == FULL:
@@ -90,7 +94,12 @@ class SecondPlan:
 
 
 def second_plan(
-    problem: Problem, methods: Mapping[str, Method], second: Second, asked: str | None, unseen: Look
+    problem: Problem,
+    methods: Mapping[str, Method],
+    second: Second,
+    asked: str | None,
+    unseen: Look,
+    looked_at: Sequence[Values] = (),
 ) -> SecondPlan:
     """Choose how each second derivative is estimated.
 
@@ -104,6 +113,8 @@ def second_plan(
         What the user names: None for a choice.
     unseen : callable
         ``unseen(made, way, a, b)`` says why draws refuse a way that equations do not; nothing where they do not.
+    looked_at : sequence of dict of Input to array
+        Values of the inputs at which a gradient may jump: of a batch those of some rows. By default the problem's own.
 
     Raises
     ------
@@ -116,7 +127,7 @@ def second_plan(
     parameters, where that gradient does not jump; the pathwise derivative of the score-function gradient; the score
     twice; a difference of the method's gradient at moved parameters.
     """
-    made = Derivatives(problem)
+    made = Derivatives(problem, looked_at)
     ways: dict[Pair, Way] = {}
     reasons: dict[tuple[str, str], list[str]] = {}
     first = {path: methods.get(path, PATHWISE).base for path in problem.params}

@@ -20,6 +20,7 @@ from mcgrad.noise import Shape
 from mcgrad.noise.rows import MOST_ROWS
 
 REDUCE = (None, "sum", "mean", "none")
+OPTIONS = {Space.COTANGENT: "cotangent", Space.DIRECTION: "hvp"}  # by which such inputs are given
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def common_shape(arrays: Mapping[Input, npt.NDArray[Any]], ndim: int) -> Shape:
 
 def _argument(name: Input) -> str:
     """Return the name of an input in messages."""
-    return name.path if name.space is not Space.COTANGENT else ".".join(filter(None, ("cotangent", name.path)))
+    return ".".join(filter(None, (OPTIONS.get(name.space), name.path)))
 
 
 def rows_of(
@@ -198,6 +199,13 @@ def rows_of(
         *(Input(Space.DATA, name) for name in _selected("batched_data", given_data, data)),
     ]
     return [*found, *(f.by_row if isinstance(f, Objective) else ()), *(proposal.by_row if proposal else ())]
+
+
+def spread(rows: int, most: int) -> list[int]:
+    """Return the places of some rows: all, or the first, the last, and others at equal distances between."""
+    if rows <= most:
+        return list(range(rows))
+    return [i * (rows - 1) // max(most - 1, 1) for i in range(most)]
 
 
 def row_numbers(given: Any, shape: Shape, summed: bool = True) -> npt.NDArray[np.int64]:

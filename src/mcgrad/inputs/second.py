@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement, product
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,6 +46,7 @@ def second(
     direction: Mapping[str, npt.NDArray[Any]],
     wrt: Sequence[str],
     shapes: Mapping[str, Shape],
+    lead: Mapping[str, Shape] = MappingProxyType({}),
 ) -> Second:
     """Return which second derivatives there are.
 
@@ -57,7 +59,9 @@ def second(
     wrt : sequence of str
         Paths of the parameters to differentiate in.
     shapes : dict of str to tuple of int
-        Of these.
+        Of these, in one row of a batch.
+    lead : dict of str to tuple of int
+        The batch shape, of those that have batch axes.
 
     Raises
     ------
@@ -70,8 +74,8 @@ def second(
         for path, x in direction.items():
             if path not in wrt:
                 raise ParameterError(f"hvp.{path}", "no parameter to differentiate in", ", ".join(wrt))
-            if np.shape(x) != shapes[path]:
-                raise ParameterError(f"hvp.{path}", f"shape {np.shape(x)}", f"{shapes[path]}, the parameter's")
+            if np.shape(x) != (whole := (*lead.get(path, ()), *shapes[path])):
+                raise ParameterError(f"hvp.{path}", f"shape {np.shape(x)}", f"{whole}, the parameter's")
         return Second(HVP, tuple((path,) for path in wrt))
     if hessian is None:
         return NOTHING

@@ -18,7 +18,7 @@ from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value, joined
-from mcgrad.results.format import kinds_lines, origin, run, shapes_line, stopping_lines
+from mcgrad.results.format import kinds_lines, origin, run, second_lines, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import Difference, paired
 from mcgrad.results.ranges import Ranges
@@ -27,13 +27,14 @@ from mcgrad.results.replicates import Replicates
 from mcgrad.results.result import Result, nested
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
+from mcgrad.results.second_estimates import SecondEstimates
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.weights import of_weights
 from mcgrad.system.kind import Kinds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BatchEstimate(Result):
+class BatchEstimate(SecondEstimates, Result):
     """Monte Carlo estimates of E f(z), and of its gradients, in many problems, the rows of a batch.
 
     Attributes
@@ -48,6 +49,8 @@ class BatchEstimate(Result):
         with ``reduce="mean"``; with ``reduce="none"`` by row, with the batch axes in front. Where f returns an array,
         its axes are after those of the batch and before those of the parameter; where it returns a nested dict, there
         is one inside each parameter.
+    hessian, hvp, their standard errors, hessian_method
+        As of an `Estimate`, by row or of sums over the rows.
     covariance : array, or nested dict of them
         As of an `Estimate`, by row or of the sum or the mean over the rows, as the value is.
     effective_sample_size : array of the batch shape
@@ -65,7 +68,7 @@ class BatchEstimate(Result):
     moments : RowMoments
         Of the rows, in C order, and of the sums over them.
     components : Components
-        Names and shapes of what is by row: the value, then gradients.
+        Names and shapes of what is by row: the value, then derivatives.
     shared : dict of str to tuple of int
         Shapes of the parameters whose gradients are summed over the rows, by path.
     order : tuple of str
@@ -134,6 +137,16 @@ class BatchEstimate(Result):
         found = {path: self._in_batch(x) for path, x in self.components.split(by_row).items()}
         found |= self._sums.components.split(sums)
         return {path: found[path] for parameter in self.order for path in self.components.paths(parameter)}
+
+    def _second_in(self, errors: bool) -> dict[str, NDArray[Any]]:
+        moments, sums = self.moments, self._sums
+        by_row, over_rows = (moments.stderr, sums.stderr) if errors else (moments.estimate, sums.estimate)
+        found = {path: self._in_batch(x) for path, x in self.components.second_in(by_row).items()}
+        return self._with_sums(found, sums.components.second_in(over_rows))
+
+    def _with_sums(self, by_row: Mapping[str, Any], over_rows: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is given of second derivatives by row, and of sums, in one order."""
+        return self.components.second.in_order({**by_row, **over_rows}, self.components.differentiated)
 
     def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
         """Return the value and gradients as single arrays, those by row behind the batch axes."""
@@ -287,7 +300,7 @@ class BatchEstimate(Result):
         -----
         With the degrees of freedom of a row's draws, one less than the draws that count. Sums and means of values over
         the rows have Satterthwaite's: those of all rows together where the rows have equal variances, and fewer where
-        some have most of it. Sums of gradients, whose variances by row are not kept, have those of all rows together:
+        some have most of it. Sums of derivatives, whose variances by row are not kept, have those of all rows together:
         where variances differ much and n is below 10, their intervals are too short. With common noise all have those
         of the draws.
         """
@@ -295,8 +308,11 @@ class BatchEstimate(Result):
         sums = self._sums
         of_value = sums.components.value_in(sums.degrees) if self._is_reduced else dict.fromkeys(self._value, by_row)
         of_grad = {**dict.fromkeys(self._grad, by_row), **sums.components.split(sums.degrees)}
+        means, errors = self._second_in(False), self._second_in(True)
+        of_second = {**dict.fromkeys(means, by_row), **sums.components.second_in(sums.degrees)}
         value = ends(level, of_value, self._value, self._stderr, self._looks)
-        return interval(level, value, ends(level, of_grad, self._grad, self._grad_stderr, self._looks))
+        grad = ends(level, of_grad, self._grad, self._grad_stderr, self._looks)
+        return interval(level, value, grad, ends(level, of_second, means, errors, self._looks))
 
     # Merging
 
@@ -378,10 +394,13 @@ class BatchEstimate(Result):
         how = origin(self.method, self.choice, self.group, self.antithetic)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *how, *stopping_lines(self.stopping)]
         lines += kinds_lines(self.kinds)
+        lines += second_lines(self.components.second)
         lines += [self.replicates.line(self.n)] if self.replicates else []
         values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
         grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
-        for path, x, error in [*values, *grads]:
+        name, means, errors = self.components.second.of_results, self._second_in(False), self._second_in(True)
+        second = [(f"{name}.{path}", x, errors[path]) for path, x in means.items()]
+        for path, x, error in [*values, *grads, *second]:
             lines.append(f"{path} {np.shape(x)}: {_extent(x)}, std. error {_extent(error)}")
         if odd := int(np.count_nonzero(self.nonfinite)):
             lines.append(f"{odd:,} rows had draws whose value or gradient is not finite: see nonfinite.")

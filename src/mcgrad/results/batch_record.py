@@ -34,7 +34,7 @@ FIELDS = frozenset({
     "moments", "total", "differences",
 })  # fmt: skip
 LATER = frozenset(
-    {DIGEST, "stopping", "antithetic", "kinds", ESS, record.REPLICATES, *RESULTS, *record.OF_ARRAYS}
+    {DIGEST, "stopping", "antithetic", "kinds", ESS, record.REPLICATES, *RESULTS, *record.OF_ARRAYS, *record.OF_SECOND}
 )  # which not all have
 LISTED = 10_000  # numbers by row, beyond which arrays are packed and the results left out: a million take seconds
 LARGEST = (1 << 63) - 1
@@ -62,6 +62,7 @@ def of(est: BatchEstimate) -> dict[str, Any]:
         "shapes": {path: list(shape) for path, shape in est.components.shapes.items()},
         "shared": {path: list(shape) for path, shape in est.shared.items()},
         **record.of_components(est.components),
+        **({} if many else est._second_fields()),
         **record.of_stopping(est.stopping),
         **record.of_kinds(est.kinds),
         **({ESS: listed(est.effective_sample_size)} if est.components.weighted and not many else {}),
@@ -98,9 +99,9 @@ def arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     ranges, group, groups = record.draws(fields)
     batch_shape = _batch_shape(fields["batch_shape"])
     rows = math.prod(batch_shape)
-    components, shared = record.components_of(fields), record.shapes_by_path("shared", fields["shared"])
-    order = _order(fields["order"], components.shapes, shared)
-    shared = {path: shared[path] for path in order if path in shared}
+    shared = record.shapes_by_path("shared", fields["shared"])
+    shared = {path: shared[path] for path in _order(fields["order"], fields["shapes"], shared) if path in shared}
+    components, order = record.components_of(fields, shared), tuple(fields["order"])
     over_rows, values = components.over_rows(shared), components.values.stop
     moments = _row_moments(fields["moments"], rows, len(components), len(over_rows) - values, groups)
     if fields["reduce"] not in (None, "sum", "mean", "none"):

@@ -79,6 +79,9 @@ class Components:
         Whether the importance weight of a draw follows, at the end.
     second : Second
         Second derivatives, which follow the gradient.
+    others : mapping from str to tuple of int
+        Shapes of parameters whose gradients are elsewhere, as those are that the rows of a batch share: so are second
+        derivatives in these alone. Those in one of them and in one of `shapes` are here.
     """
 
     shapes: Mapping[str, Shape]
@@ -87,13 +90,17 @@ class Components:
     covariance: bool = False
     weighted: bool = False
     second: Second = NOTHING
+    others: Mapping[str, Shape] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Set the fields; pickles made before values could be arrays have the shapes alone."""
-        vars(self).update({"value": _number()} | {x.name: state[x.name] for x in fields(self) if x.name in state})
+        vars(self).update(
+            {"value": _number(), "second": NOTHING, "others": {}}
+            | {x.name: state[x.name] for x in fields(self) if x.name in state}
+        )
 
     @property
     def of_number(self) -> bool:
@@ -139,7 +146,17 @@ class Components:
     @cached_property
     def _shapes(self) -> dict[str, Shape]:
         """Shapes of all derivatives, of a number: of the gradient by path, then of second derivatives by name."""
-        return {**self.shapes, **self.second.shapes(self.shapes)}
+        return {**self.shapes, **self.second_here.shapes(self._parameters)}
+
+    @cached_property
+    def second_here(self) -> Second:
+        """The second derivatives among the components."""
+        return self.second.beyond(self.others)
+
+    @property
+    def _parameters(self) -> dict[str, Shape]:
+        """Shapes of all parameters that second derivatives are in."""
+        return {**self.shapes, **self.others}
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -171,7 +188,7 @@ class Components:
         row, entry = divmod(i - self._ends[which], math.prod(shape))
         of = "" if self.contracted or self.of_number else str(_named(self.value, row))
         if path not in self.shapes:
-            return Component(self.second.described(path, _indices(entry, shape), self.shapes, of))
+            return Component(self.second.described(path, _indices(entry, shape), self._parameters, of))
         return Component(path, _indices(entry, shape), of, row)
 
     def __iter__(self) -> Iterator[Component]:
@@ -196,7 +213,7 @@ class Components:
     @property
     def second_shapes(self) -> dict[str, dict[str, Shape]]:
         """Shapes of the arrays that `second_in` returns, under the name that results have them by."""
-        shapes = {path: x.shape for path, x in self.second_in(np.zeros(len(self))).items()} if self.second else {}
+        shapes = {path: x.shape for path, x in self.second_in(np.zeros(len(self))).items()} if self.second_here else {}
         return {self.second.of_results: shapes}
 
     def paths(self, path: str) -> list[str]:
@@ -204,13 +221,15 @@ class Components:
         return [_joined(path, name) for name in self.differentiated]
 
     def over_rows(self, shapes: Mapping[str, Shape]) -> Components:
-        """Return the components of sums over the rows of a batch: of the value, and of gradients in parameters.
+        """Return the components of sums over the rows of a batch: of the value, and of derivatives in parameters.
 
         They are kept, as all estimates of one Estimator ask for the same.
         """
         found: Components | None = vars(self).get("_over_rows")
         if found is None or found.shapes is not shapes:
-            found = vars(self)["_over_rows"] = Components(shapes, self.value, self.contracted)
+            found = vars(self)["_over_rows"] = Components(
+                shapes, self.value, self.contracted, second=self.second.within(shapes)
+            )
         return found
 
     def value_in(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -241,9 +260,9 @@ class Components:
         self._check_size(vector)
         blocks = {
             name: _taken(vector, [*_parts(self.differentiated, self.slices[name].start, shape)])
-            for name, shape in self.second.shapes(self.shapes).items()
+            for name, shape in self.second_here.shapes(self._parameters).items()
         }
-        return self.second.by_path(blocks, self.shapes)
+        return self.second_here.by_path(blocks, self._parameters)
 
     def by_parameter(self, vector: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the gradients of all numbers of the value in each parameter, by its path.

@@ -195,6 +195,9 @@ class Estimate(SecondEstimates, Result):
             return {**self.components.split(to_device(vector))}
         return {path: x if x.shape else float(x) for path, x in self.components.split(vector).items()}
 
+    def _second_in(self, errors: bool) -> dict[str, Any]:
+        return self.components.second_in(self.finished.stderr if errors else self.finished.estimate)
+
     def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
         """Return the value and gradients as single arrays."""
         components, vector = self.components, self.finished.stderr if errors else self.finished.estimate
@@ -285,10 +288,9 @@ class Estimate(SecondEstimates, Result):
         Not simultaneous over components. Where `stopping` is there they are wider, by what stopping costs: at the level
         1 - (1 - level) / 2.
         """
-        both = self.finished.estimate, self.finished.stderr
         value = ends(level, self._degrees, self._value, self._stderr, self._looks)
         grad = ends(level, self._degrees, self._grad, self._grad_stderr, self._looks)
-        means, errors = (self.components.second_in(x) for x in both)
+        means, errors = self._second_in(False), self._second_in(True)
         return interval(level, value, grad, ends(level, self._degrees, means, errors, self._looks))
 
     @property

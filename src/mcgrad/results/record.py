@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields as dataclass_fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ PLAIN = ("n", "nonfinite", "omitted", "dtype", "backend", "seed", "seconds", "me
 OF_ARRAYS: tuple[str, ...] = ("value_shapes", "contracted", "covariance", "weighted")  # only of several numbers
 OF_WEIGHTS = ("effective_sample_size", "pareto_k")  # only in results with a proposal
 SECOND = "second"  # only in results with second derivatives
-OF_SECOND = (SECOND, "hessian", "hessian_stderr", "hvp", "hvp_stderr")
+OF_SECOND: tuple[str, ...] = (SECOND, "hessian", "hessian_stderr", "hvp", "hvp_stderr")
 REPLICATES = "replicates"  # only in results over replicates of a point set, of whose means the moments are
 LATER = frozenset({
     "method", "choice", "group", "digest", "stopping", "antithetic", "control", "kinds", REPLICATES, *OF_ARRAYS,
@@ -258,15 +259,22 @@ def of_components(components: Components) -> dict[str, Any]:
     return found | ({SECOND: components.second.to_fields()} if components.second else {})
 
 
-def components_of(fields: Mapping[str, Any]) -> Components:
-    """Return the components that fields describe."""
+def components_of(fields: Mapping[str, Any], others: Mapping[str, Shape] = MappingProxyType({})) -> Components:
+    """Return the components that fields describe.
+
+    Parameters
+    ----------
+    fields : dict
+    others : dict of str to tuple of int
+        Shapes of parameters whose gradients are elsewhere, which second derivatives may be in.
+    """
     of_array = shapes_by_path("value_shapes", fields.get("value_shapes", {"": []}), unnamed=True)
     if not of_array:
         raise ParameterError("value_shapes", "an empty object", "an object of lists by name")
     marks = {name: flag(name, fields.get(name, False)) for name in MARKS}
     shapes = shapes_by_path("shapes", fields["shapes"])
-    second = second_of(fields[SECOND], shapes) if SECOND in fields else NOTHING
-    return Components(shapes, of_array, **marks, second=second)
+    second = second_of(fields[SECOND], {**shapes, **others}) if SECOND in fields else NOTHING
+    return Components(shapes, of_array, **marks, second=second, others=others)
 
 
 def second_of(given: Any, shapes: Mapping[str, Shape]) -> Second:

@@ -1,9 +1,9 @@
-"""Sums over the rows of a batch, or their means, with standard errors: of the value, and of gradients."""
+"""Sums over the rows of a batch, or their means, with standard errors: of the value, and of derivatives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -40,7 +40,7 @@ class RowSums:
 
     @cached_property
     def components(self) -> Components:
-        """What they are of: the value, then the gradients in shared parameters."""
+        """What they are of: the value, then the gradients and the second derivatives in shared parameters."""
         return self.rows.over_rows(self.shared)
 
     @cached_property
@@ -67,7 +67,7 @@ class RowSums:
 
     @property
     def gradient(self) -> Float64Array:
-        """The sums of gradients."""
+        """The sums of gradients and second derivatives."""
         return self._weighted(self.moments.totals)
 
     @property
@@ -96,7 +96,7 @@ class RowSums:
         if self.total is None:
             square = matrix(self.rows, self.moments.estimate, self.moments.counts).sum(axis=0)
         else:
-            square = matrix(replace(self.rows, shapes={}), self.total.estimate, self.total.count)
+            square = matrix(Components({}, self.rows.value, covariance=True), self.total.estimate, self.total.count)
         found: Float64Array = square * self.weight**2
         return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad.noise import Shape
 
+T = TypeVar("T")
 DIAG, FULL, HVP = "diag", "full", "hvp"
 KINDS = (DIAG, FULL, HVP)
 
@@ -42,6 +43,14 @@ class Second:
     def of_results(self) -> str:
         """The name that results have them by."""
         return HVP if self.kind == HVP else "hessian"
+
+    def within(self, paths: Container[str]) -> Second:
+        """Return those in some parameters alone."""
+        return replace(self, entries=tuple(entry for entry in self.entries if all(path in paths for path in entry)))
+
+    def beyond(self, paths: Container[str]) -> Second:
+        """Return those in any other parameter than some."""
+        return replace(self, entries=tuple(entry for entry in self.entries if any(path not in paths for path in entry)))
 
     def to_fields(self) -> dict[str, Any]:
         """Return which they are as fields."""
@@ -93,11 +102,22 @@ class Second:
                     lead = x.ndim - first - second
                     order = [*range(lead), *range(lead + first, x.ndim), *range(lead, lead + first)]
                     found[_dotted(*entry[::-1], of)] = np.transpose(x, order)
-        paths = list(dict.fromkeys(path for entry in self.entries for path in entry))
-        if self.kind != FULL:
-            return found
-        order_of = [_dotted(a, b, of) for a, b in product(paths, paths) for of in next(iter(blocks.values()), {})]
-        return {path: found[path] for path in order_of if path in found}
+        return self.in_order(found, next(iter(blocks.values()), {}))
+
+    def in_order(self, found: Mapping[str, T], arrays: Iterable[str]) -> dict[str, T]:
+        """Return what is given by dotted path in the order of the entries: of blocks parameter by parameter.
+
+        Parameters
+        ----------
+        found : dict
+            As `by_path` returns it.
+        arrays : iterable of str
+            The names of the arrays of the value.
+        """
+        paths, names = list(dict.fromkeys(path for entry in self.entries for path in entry)), [*arrays]
+        rows = product(paths, paths) if self.kind == FULL else self.entries
+        order = [_dotted(*entry, of) for entry in rows for of in names]
+        return {path: found[path] for path in order if path in found}
 
 
 NOTHING = Second(FULL, ())

@@ -1,26 +1,29 @@
-"""Second derivatives of an estimate, with their standard errors."""
+"""Second derivatives of an estimate, or of one of a batch, with their standard errors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.moments import Float64Array, Moments
 from mcgrad.results.components import Components
 from mcgrad.results.result import nested
 from mcgrad.results.strict_json import listed
 
 
 class SecondEstimates:
-    """What an `Estimate` says of second derivatives: of its components, and of their finished moments."""
+    """What an estimate says of second derivatives."""
 
     components: Components
 
-    @property
-    def finished(self) -> Moments:
-        """The moments of the components."""
+    def _second_in(self, errors: bool) -> Mapping[str, Any]:
+        """Return second derivatives, or their standard errors, by dotted path."""
         raise NotImplementedError
+
+    def _nested(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Return results by parameter of what is given by dotted path."""
+        return dict(nested(flat))
 
     @property
     def hessian(self) -> dict[str, Any]:
@@ -30,33 +33,39 @@ class SecondEstimates:
         ``est.hessian["a"]["b"]`` of shape (*shape of a, *shape of b), in either order of the two: a float for scalars.
         Where f returns an array its axes come first; where it returns a dict, names of its arrays follow.
 
+        Of a batch they are by row, with the batch axes in front, where one of the two parameters has these: those of
+        the row's own value. In parameters that all rows share they are sums over the rows, or what `reduce` says.
+
         Raises
         ------
         ParameterError
             The estimate was made without ``hessian=``.
         """
-        return dict(nested(self._second("hessian", self.finished.estimate)))
+        return self._second("hessian")
 
     @property
     def hessian_stderr(self) -> dict[str, Any]:
         """Standard errors of `hessian`, number by number."""
-        return dict(nested(self._second("hessian", self.finished.stderr)))
+        return self._second("hessian", errors=True)
 
     @property
     def hvp(self) -> dict[str, Any]:
         """Estimate of the product of the Hessian with the vector given as ``hvp=``, shaped like `grad`.
+
+        Of a batch it is that of the sum of the rows' values: in parameters by row that of the row's own value with the
+        row's part of the vector, in shared ones a sum over the rows, or what `reduce` says.
 
         Raises
         ------
         ParameterError
             The estimate was made without ``hvp=``.
         """
-        return dict(nested(self._second("hvp", self.finished.estimate)))
+        return self._second("hvp")
 
     @property
     def hvp_stderr(self) -> dict[str, Any]:
         """Standard errors of `hvp`, number by number."""
-        return dict(nested(self._second("hvp", self.finished.stderr)))
+        return self._second("hvp", errors=True)
 
     @property
     def hessian_method(self) -> str | dict[str, str]:
@@ -66,12 +75,11 @@ class SecondEstimates:
         """
         return self.components.second.method
 
-    def _second(self, name: str, vector: Float64Array) -> dict[str, Any]:
-        """Return second derivatives by dotted path."""
+    def _second(self, name: str, errors: bool = False) -> dict[str, Any]:
         second = self.components.second
         if not second or second.of_results != name:
             raise ParameterError(name, f"an estimate that was made without {name}=", f"mg.estimate(..., {name}=...)")
-        return self.components.second_in(vector)
+        return self._nested(self._second_in(errors))
 
     def _second_fields(self) -> dict[str, Any]:
         """Return second derivatives for other readers, where there are any."""

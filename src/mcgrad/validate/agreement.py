@@ -101,7 +101,7 @@ def _numbers(estimate: Estimate | BatchEstimate) -> _Numbers:
 
 def _of_batch(estimate: BatchEstimate) -> _Numbers:
     moments, over = estimate.moments, estimate.components.over_rows(estimate.shared)
-    shared = over[over.gradient]
+    shared = over[over.derivatives]
     together = [part for part in (estimate.total, estimate.differences) if part is not None]
     by_row, columns = moments.means.size, moments.means.shape[1]
     # backends may take the variance of a sum over rows from pairs of draws of each row

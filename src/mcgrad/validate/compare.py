@@ -22,6 +22,7 @@ from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.plan import AUTO, GROUP
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import spread
 from mcgrad.inputs.control import controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
@@ -32,7 +33,7 @@ from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.tasks.remote import Remote, on
 from mcgrad.validate.comparison import Comparison, Row, gradient, total_error
-from mcgrad.validate.rows import problems, spread
+from mcgrad.validate.rows import problems
 
 ROUNDS = 8  # pieces of the draws: each goes through every method before the next does
 REPEATS = 3  # of a batch: times that each method averages all draws

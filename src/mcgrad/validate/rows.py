@@ -38,13 +38,6 @@ class OneProblem:
         return f"{component}, {self.name}" if self.name else component
 
 
-def spread(rows: int, most: int) -> list[int]:
-    """Return the places of some rows: all, or the first, the last, and others at equal distances between."""
-    if rows <= most:
-        return list(range(rows))
-    return [i * (rows - 1) // max(most - 1, 1) for i in range(most)]
-
-
 def averaged(
     estimator: Estimator, rows: Sequence[int], n: int, seed: int, numbers: Any = None
 ) -> Estimate | BatchEstimate:

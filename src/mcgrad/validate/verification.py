@@ -26,13 +26,14 @@ from mcgrad.gradients.methods import named
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import GROUP, MethodNames
 from mcgrad.inputs import arguments
+from mcgrad.inputs.batch import spread
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
 from mcgrad.noise.source import PHILOX
 from mcgrad.results.columns import aligned
 from mcgrad.validate.agreement import BackendCheck, agreement
-from mcgrad.validate.rows import MOST, averaged, problems, spread
+from mcgrad.validate.rows import MOST, averaged, problems
 
 REFERENCE = "numpy"
 BIASED = "The gradient is not that of the expectation."
