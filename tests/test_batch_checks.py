@@ -8,8 +8,9 @@ import pytest
 import mcgrad as mg
 from mcgrad.backends import registry
 from mcgrad.backends.numpy import NumpyBackend, NumpyKernel
+from mcgrad.inputs.batch import spread
 from mcgrad.noise.rows import draws_of_row
-from mcgrad.validate.rows import problems, spread
+from mcgrad.validate.rows import problems
 
 RNG = np.random.default_rng(4)
 LOC, X, W = RNG.normal(size=(30, 3)), RNG.normal(size=(30, 2)), RNG.normal(size=(3, 2))

@@ -59,8 +59,8 @@ class Estimator(Stops):
         front.
     hessian : {"diag", "full"}, str, or iterable of names and pairs of names, optional
         Second derivatives to estimate, too: of each component with itself, all, all in some parameters (``["loc"]``),
-        or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them; of a batch they are by row where one of
-        their two parameters is, else summed over the rows. See docs/second-derivatives.md.
+        or in pairs of them (``[("spot", "vol")]``). `Estimate.hessian` has them; of a batch they are by row
+        where one of their two parameters is, else summed over the rows. See docs/second-derivatives.md.
     hvp : nested dict of str to float or array, optional
         A vector in the space of the parameters: `Estimate.hvp` is the product of the Hessian with it, at the cost of
         about two gradients. Parameters that it does not name have zeros, those by row have the batch axes in front. Its
@@ -115,8 +115,8 @@ class Estimator(Stops):
         Of a batch, whether all rows read the same draws, those of row 0: so that rows can be compared, by
         `BatchEstimate.difference`, with little noise. The number of rows is then part of the compiled code.
     errors : bool
-        Of a batch, whether derivatives that are summed over the rows have standard errors. Without, these are NaN, and a
-        step of training with many shared weights takes less time. With common noise they are there in any case.
+        Of a batch, whether derivatives that are summed over the rows have standard errors. Without, these are NaN, and
+        a step of training with many shared weights takes less time. With common noise they are there in any case.
     dtype : {"float32", "float64"}, optional
         Default: the dtype that NumPy's promotion gives the inputs (Python floats are float64).
     nonfinite : {"propagate", "omit", "raise"}

@@ -18,7 +18,7 @@ from mcgrad.results import batch_record
 from mcgrad.results.components import VALUE, Components
 from mcgrad.results.covariance import matrix
 from mcgrad.results.flat import flat_gradient, flat_value, joined
-from mcgrad.results.format import kinds_lines, origin, run, second_lines, shapes_line, stopping_lines
+from mcgrad.results.format import extent_lines, kinds_lines, origin, run, second_lines, shapes_line, stopping_lines
 from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.pairs import Difference, paired
 from mcgrad.results.ranges import Ranges
@@ -393,15 +393,10 @@ class BatchEstimate(SecondEstimates, Result):
         whole = run(self.n * self.size, self.dtype, self.backend, self.seconds, self.seed, self.first)
         how = origin(self.method, self.choice, self.group, self.antithetic)
         lines = [f"{self.size:,} rows, {self.n:,} draws each: {whole}", *how, *stopping_lines(self.stopping)]
-        lines += kinds_lines(self.kinds)
-        lines += second_lines(self.components.second)
+        lines += [*kinds_lines(self.kinds), *second_lines(self.components.second)]
         lines += [self.replicates.line(self.n)] if self.replicates else []
-        values = [(f"{VALUE}.{path}" if path else VALUE, x, self._stderr[path]) for path, x in self._value.items()]
-        grads = [(path, x, self._grad_stderr[path]) for path, x in self._grad.items()]
-        name, means, errors = self.components.second.of_results, self._second_in(False), self._second_in(True)
-        second = [(f"{name}.{path}", x, errors[path]) for path, x in means.items()]
-        for path, x, error in [*values, *grads, *second]:
-            lines.append(f"{path} {np.shape(x)}: {_extent(x)}, std. error {_extent(error)}")
+        lines += extent_lines(VALUE, self._value, self._stderr) + extent_lines("", self._grad, self._grad_stderr)
+        lines += extent_lines(self.components.second.of_results, self._second_in(False), self._second_in(True))
         if odd := int(np.count_nonzero(self.nonfinite)):
             lines.append(f"{odd:,} rows had draws whose value or gradient is not finite: see nonfinite.")
         return "\n".join(lines)
@@ -409,13 +404,3 @@ class BatchEstimate(SecondEstimates, Result):
 
 def _merged(early: Moments | None, late: Moments | None) -> Moments | None:
     return None if early is None or late is None else early.merge(late)
-
-
-def _extent(x: Any) -> str:
-    """Return the smallest and the largest of some numbers, those that are not finite aside."""
-    x = np.asarray(x)
-    x = x[np.isfinite(x)]
-    if not x.size:
-        return "no finite number"
-    low, high = float(x.min()), float(x.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
 
 from mcgrad.moments import Float64Array
 from mcgrad.results.columns import aligned
@@ -144,6 +147,24 @@ def nonfinite_lines(nonfinite: int, groups: int, omitted: bool, count: int) -> l
     if nonfinite == groups:
         return [f"{start}: that is all of them."]
     return [f'{start}; the components affected are NaN. nonfinite="omit" leaves such draws out.']
+
+
+def extent_lines(name: str, means: Mapping[str, Any], errors: Mapping[str, Any]) -> list[str]:
+    """Say of arrays by dotted path, whose names follow that of all, how large numbers and standard errors are."""
+    return [
+        f"{'.'.join(filter(None, (name, path)))} {np.shape(x)}: {_extent(x)}, std. error {_extent(errors[path])}"
+        for path, x in means.items()
+    ]
+
+
+def _extent(x: Any) -> str:
+    """Return the smallest and the largest of some numbers, those that are not finite aside."""
+    x = np.asarray(x)
+    x = x[np.isfinite(x)]
+    if not x.size:
+        return "no finite number"
+    low, high = float(x.min()), float(x.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
 def duration(seconds: float) -> str:
