@@ -18,7 +18,9 @@ from mcgrad.trace.tracer import Tracer
 FEW = 4  # motions that are correlated number by number
 LARGEST = 1e6  # condition of a factor that is inverted
 ROUNDING = 1e-6  # of the ones on the diagonal of a correlation matrix
-CORRELATION = "a symmetric positive definite matrix with ones on its diagonal, or one number for each pair of motions"
+SINGULAR = 1e-12  # what is left of a variance of 1 by rounding, where the other motions make a motion
+MOST_SINGULAR = 16  # motions whose traced correlations are factored element by element, singular or not
+CORRELATION = "a positive semidefinite matrix with ones on its diagonal, or one number for each pair of motions"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +161,7 @@ def factor_of(z: Any, correlation: Any, scale_tril: Any) -> Any:
         given = np.eye(motions) + given * (1.0 - np.eye(motions))
     if given.shape != (motions, motions):
         raise ParameterError(name, f"shape {given.shape}", f"{(motions, motions)}, for {motions} motions")
-    return given if correlation is None else _cholesky(given)
+    return given if correlation is None else _factored(given)
 
 
 def _is_regular(factor: Any) -> bool:
@@ -171,9 +173,10 @@ def _size(shape: Shape) -> int:
     return int(np.prod(shape, dtype=int))
 
 
-def _cholesky(matrix: Any) -> Any:
+def _factored(matrix: Any) -> Any:
+    """Return a lower triangular factor of a correlation matrix, which may be singular, checked if it is of numbers."""
     if isinstance(matrix, Tracer):
-        return np.linalg.cholesky(matrix)
+        return semidefinite_cholesky(matrix) if matrix.shape[0] <= MOST_SINGULAR else np.linalg.cholesky(matrix)
     if not np.allclose(matrix, matrix.T) or abs(np.diag(matrix) - 1.0).max() > ROUNDING:
         given = "a matrix that is not symmetric" if not np.allclose(matrix, matrix.T) else "a diagonal without ones"
         remedy = f"{CORRELATION}; scale_tril= takes a factor of any covariance"
@@ -181,5 +184,41 @@ def _cholesky(matrix: Any) -> Any:
     try:
         return np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
-        least = float(np.linalg.eigvalsh(matrix)[0])
-        raise ParameterError("correlation", f"a matrix with an eigenvalue of {least:.3g}", CORRELATION) from None
+        factor = semidefinite_cholesky(matrix)
+    if np.isfinite(factor).all():
+        return factor
+    least = float(np.linalg.eigvalsh(matrix)[0])
+    raise ParameterError("correlation", f"a matrix with an eigenvalue of {least:.3g}", CORRELATION)
+
+
+def semidefinite_cholesky(matrix: Any) -> Any:
+    """Return L, lower triangular, where L L^T is a positive semidefinite matrix with ones on its diagonal.
+
+    Parameters
+    ----------
+    matrix : array, shape (n, n)
+        Numbers, or traced.
+
+    Returns
+    -------
+    array, shape (n, n)
+        Column by column (Golub and Van Loan, *Matrix computations*, 2013, section 4.2.8): where a motion is a
+        combination of those before it, its column is zero. NaN for a matrix with a negative eigenvalue. The derivative
+        is infinite where the matrix is singular, as that of sqrt(1 - rho^2) is at rho = 1.
+    """
+    n = matrix.shape[0]
+    columns: list[Any] = []
+    for j in range(n):
+        left = matrix[j:, j]
+        if j:
+            before = np.stack([column[j:] for column in columns], axis=1)
+            left = left - np.sum(before * before[:1], axis=1)
+        pivot = left[0]
+        pivot = np.where((pivot < 0.0) & (pivot > -SINGULAR), -pivot, pivot)  # by rounding
+        with np.errstate(invalid="ignore", divide="ignore"):
+            regular, root = pivot > SINGULAR, np.sqrt(pivot)
+            below = left[1:] / np.where(regular, root, 1.0)
+            dependent = np.where(np.abs(left[1:]) > np.sqrt(SINGULAR), np.nan, 0.0)
+        column = [root.reshape(1), np.where(regular, below, dependent)] if j + 1 < n else [root.reshape(1)]
+        columns.append(np.concatenate([np.zeros(j), *column]))
+    return np.stack(columns, axis=1)
