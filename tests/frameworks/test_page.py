@@ -30,8 +30,9 @@ def test_primitives_of_jax():
     from mcgrad.jax.jaxprs.calls import CALLS
     from mcgrad.jax.jaxprs.evaluate import RULES
     from mcgrad.jax.jaxprs.indexed import INDEXED
+    from mcgrad.jax.jaxprs.matrices import MATRICES
 
-    assert listed("Integrands written in JAX") == sorted({*RULES, *CALLS, *INDEXED})
+    assert listed("Integrands written in JAX") == sorted({*RULES, *CALLS, *INDEXED, *MATRICES})
 
 
 def test_operators_of_torch():

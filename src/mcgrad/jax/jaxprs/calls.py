@@ -9,11 +9,13 @@ from jax.extend import core
 
 from mcgrad.jax.jaxprs import loops
 from mcgrad.jax.jaxprs.elementwise import ELEMENTWISE
+from mcgrad.jax.jaxprs.linear_solve import linear_solve
+from mcgrad.jax.jaxprs.named import body
 from mcgrad.trace.tracer import Tracer
 
 Evaluate = Callable[..., list[Any]]
-BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
-LOOPS = ("scan", "while")  # of constants, JAX runs them
+LOOPS = ("scan", "while")
+OF_CONSTANTS = (*LOOPS, "custom_linear_solve")  # which JAX runs
 RANDOM = frozenset(
     ("random_bits", "random_seed", "random_wrap", "random_unwrap", "random_fold_in", "random_split", "random_clone",
      "random_gamma", "threefry2x32", "rng_bit_generator", "rng_uniform")
@@ -27,8 +29,7 @@ def _inside(evaluate: Evaluate, jaxpr: Any, args: list[Any]) -> list[Any]:
 
 
 def _call(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
-    body = next(equation.params[name] for name in BODIES if name in equation.params)
-    return _inside(evaluate, body, args)
+    return _inside(evaluate, body(equation), args)
 
 
 def _cond(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
@@ -57,14 +58,6 @@ def _while(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list
     return loops.run(evaluate, steps)
 
 
-def _linear_solve(evaluate: Evaluate, equation: core.JaxprEqn, args: list[Any]) -> list[Any]:
-    """Solve as JAX does, by the jaxpr for it among those of `lax.custom_linear_solve`."""
-    lengths = equation.params["const_lengths"]
-    first = lengths.matvec + lengths.vecmat
-    known, right = args[first : first + lengths.solve], args[sum(lengths) :]
-    return _inside(evaluate, equation.params["jaxprs"].solve, [*known, *right])
-
-
 CALLS: dict[str, Callable[[Evaluate, core.JaxprEqn, list[Any]], list[Any]]] = {
     **dict.fromkeys(
         ("jit", "pjit", "core_call", "closed_call", "remat", "remat2", "checkpoint", "custom_jvp_call",
@@ -72,5 +65,5 @@ CALLS: dict[str, Callable[[Evaluate, core.JaxprEqn, list[Any]], list[Any]]] = {
     "cond": _cond,
     "scan": _scan,
     "while": _while,
-    "custom_linear_solve": _linear_solve,
+    "custom_linear_solve": linear_solve,
 }  # fmt: skip

@@ -189,12 +189,3 @@ ELEMENTWISE: dict[str, Rule] = {
     "integer_pow": _integer_pow,
     "convert_element_type": _convert,
 }
-
-# Functions of JAX itself, of floats, for which mcgrad has one op, or the same in fewer steps.
-NAMED: dict[str | None, Rule] = {
-    "logaddexp": np.logaddexp,
-    "hypot": np.hypot,
-    "remainder": np.remainder,
-    "floor_divide": np.floor_divide,
-    "sinc": np.sinc,
-}

@@ -11,10 +11,12 @@ import numpy as np
 from jax.extend import core
 
 from mcgrad.errors import TraceError
-from mcgrad.jax.jaxprs.calls import BODIES, CALLS, LOOPS, RANDOM
-from mcgrad.jax.jaxprs.elementwise import ELEMENTWISE, NAMED
+from mcgrad.jax.jaxprs.calls import CALLS, LOOPS, OF_CONSTANTS, RANDOM
+from mcgrad.jax.jaxprs.elementwise import ELEMENTWISE
 from mcgrad.jax.jaxprs.indexed import INDEXED
+from mcgrad.jax.jaxprs.matrices import MATRICES
 from mcgrad.jax.jaxprs.moving import MOVING
+from mcgrad.jax.jaxprs.named import body, named
 from mcgrad.jax.jaxprs.reductions import REDUCTIONS
 from mcgrad.jax.jaxprs.remedies import KEYS, VALUES, remedy
 from mcgrad.trace.frames import Line, line_of, owner, replayed, replaying
@@ -116,11 +118,11 @@ def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[An
     traced = any(isinstance(x, Tracer) for x in args)
     if name in RANDOM:
         raise refusal(f"jax.random, as the primitive {name},", KEYS)
-    if name in CALLS and (traced or name not in LOOPS):
+    if name in CALLS and (traced or name not in OF_CONSTANTS):
         function = _jax_function(equation)
-        named = NAMED.get(function)
-        if named is not None and all(x.dtype.kind == "f" for x in args):
-            return [named(*args)]
+        results = named(function, equation, args) if traced else None
+        if results is not None:
+            return results
         return CALLS[name](functools.partial(evaluate, of_user=of_user and function is None), equation, args)
     if name in RULES:
         result = {"dtype": equation.outvars[0].aval.dtype} if name == "div" else {}  # of integers it is another op
@@ -131,6 +133,8 @@ def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[An
         return _computed(equation, args)
     if name in INDEXED:
         return [INDEXED[name](*args, **equation.params)]
+    if name in MATRICES:
+        return list(MATRICES[name](*args, **equation.params))
     raise refusal(f"the primitive {name} of JAX", remedy(name))
 
 
@@ -157,11 +161,11 @@ def _primitives(params: Mapping[str, Any]) -> Iterator[str]:
 
 def _jax_function(equation: core.JaxprEqn) -> str | None:
     """Return the name of JAX's own function that an equation calls, or None where it is the user's."""
-    inside = next((equation.params[name] for name in BODIES if name in equation.params), None)
+    inside = body(equation)
     if equation.primitive.name in LOOPS or inside is None:
         return None
-    body = inside.jaxpr if isinstance(inside, core.ClosedJaxpr) else inside
-    name, _, where = (body.debug_info.func_src_info or "").partition(" at ")
+    jaxpr = inside.jaxpr if isinstance(inside, core.ClosedJaxpr) else inside
+    name, _, where = (jaxpr.debug_info.func_src_info or "").partition(" at ")
     return name if owner(where.rpartition(":")[0]) == "jax" else None
 
 

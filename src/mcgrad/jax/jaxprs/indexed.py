@@ -1,4 +1,4 @@
-"""JAX's primitives that read or write where an index says, and those of linear algebra, for traced arrays.
+"""JAX's primitives that read or write where an index says, for traced arrays.
 
 JAX itself says where the elements are: the primitive runs on the places of elements. Where reads begin at indices that
 are traced, these say how much further on. What is written to has a constant index.
@@ -14,7 +14,6 @@ import numpy as np
 from jax.extend.core import primitives
 
 from mcgrad.errors import TraceError
-from mcgrad.functions.triangular_solve import cholesky, solve_triangular
 from mcgrad.ir import build
 from mcgrad.trace.operands import index_remedy, operand
 from mcgrad.trace.refuse import refusal
@@ -159,23 +158,6 @@ def _scatter_sub(x: Any, indices: Any, update: Any, **params: Any) -> Any:
     return _scatter_add(x, indices, -update, **params)
 
 
-def _triangular_solve(
-    a: Any, b: Any, *, left_side: bool, lower: bool, transpose_a: bool, unit_diagonal: bool, **_: Any
-) -> Any:
-    if a.ndim != 2:
-        raise refusal("triangular_solve of several matrices at a time", "solve for each of them and use jnp.stack")
-    if not left_side:
-        b, transpose_a = b.T, not transpose_a
-    x = solve_triangular(a, b, lower=lower, transposed=transpose_a, unit_diagonal=unit_diagonal)
-    return x if left_side else x.T
-
-
-def _cholesky(a: Any, **_: Any) -> Any:
-    if a.ndim != 2:
-        raise refusal("cholesky of several matrices at a time", "decompose each of them and use jnp.stack")
-    return cholesky(a)
-
-
 INDEXED: dict[str, Callable[..., Any]] = {
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
@@ -185,6 +167,4 @@ INDEXED: dict[str, Callable[..., Any]] = {
     "scatter_add": _scatter_add,
     "scatter-sub": _scatter_sub,
     "scatter_sub": _scatter_sub,
-    "triangular_solve": _triangular_solve,
-    "cholesky": _cholesky,
 }

@@ -1,4 +1,4 @@
-"""PyTorch's reductions, running versions of them, products, losses and solvers, as functions of NumPy."""
+"""PyTorch's reductions, running versions of them, products and losses, as functions of NumPy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mcgrad.functions import special
-from mcgrad.functions.triangular_solve import cholesky, solve_triangular
 
 
 def _axes(dim: Any) -> Any:
@@ -124,33 +123,6 @@ def _layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float
     return normal if bias is None else normal + bias, None, None
 
 
-# --- solvers ---------------------------------------------------------------------------------------------------------
-def _matrices(function: Callable[..., Any], *arrays: Any) -> Any:
-    """Apply a function of matrices to those on the last axes."""
-    ahead = np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
-    if not ahead:
-        return function(*arrays)
-    stacks = [np.reshape(np.broadcast_to(x, (*ahead, *x.shape[-2:])), (-1, *x.shape[-2:])) for x in arrays]
-    made = np.stack([function(*(x[i] for x in stacks)) for i in range(stacks[0].shape[0])])
-    return np.reshape(made, (*ahead, *made.shape[1:]))
-
-
-def _solve_triangular(a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Any:
-    def solve(matrix: Any, right: Any) -> Any:
-        if left:
-            return solve_triangular(matrix, right, lower=not upper, unit_diagonal=unitriangular)
-        turned = solve_triangular(matrix, right.T, lower=not upper, transposed=True, unit_diagonal=unitriangular)
-        return turned.T
-
-    return _matrices(solve, a, b)
-
-
-def _cholesky(a: Any, *, upper: bool = False, check_errors: bool = False) -> tuple[Any, Any]:
-    """Return the factor and the numbers that say whether it was found: 0, as a kernel has NaN where it was not."""
-    factor = _matrices(cholesky, a)
-    return np.swapaxes(factor, -1, -2) if upper else factor, np.zeros(a.shape[:-2])
-
-
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "sum": _over(np.sum),
     "mean": _over(np.mean),
@@ -180,7 +152,4 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "binary_cross_entropy": _cross_entropy,
     "mse_loss": _mse,
     "native_layer_norm": _layer_norm,
-    "linalg_solve_triangular": _solve_triangular,
-    "linalg_cholesky_ex": _cholesky,
-    "_linalg_check_errors": lambda *_, **__: None,
 }

@@ -15,14 +15,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from mcgrad.errors import TraceError
 from mcgrad.torch.aten.constants import check_constants
 from mcgrad.torch.aten.elementwise import ELEMENTWISE, stopped
+from mcgrad.torch.aten.matrices import MATRICES
 from mcgrad.torch.aten.moving import MOVING
 from mcgrad.torch.aten.reductions import REDUCTIONS
-from mcgrad.torch.aten.remedies import EXTREME, KEYS, RANDOM, UNCHANGED, VALUES, remedy
+from mcgrad.torch.aten.remedies import BESIDES, KEYS, RANDOM, UNCHANGED, VALUES, remedy
 from mcgrad.trace.operands import IN_ARGUMENTS
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
-RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS}
+RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS, **MATRICES}
 BY_INDEX = ("index", "index_put")  # with a mask, PyTorch does not know the shape
 NUMPYS = ("numpy", "__array__", "tolist", "data_ptr", "untyped_storage", "__dlpack__")  # methods that read memory
 
@@ -133,7 +134,7 @@ def value_of(x: Any) -> Any:
     """Return the Tracer or array of a tensor, floats as float64; anything else as it is."""
     if isinstance(x, TracedTensor):
         if x.value is None:
-            raise refusal("what torch.max, torch.min or another operator returns besides its value", EXTREME)
+            raise refusal("what an operator returns besides its value", BESIDES)
         return x.value
     if not isinstance(x, torch.Tensor):
         return x
