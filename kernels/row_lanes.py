@@ -4,7 +4,8 @@ A block of lanes holds Q = lanes // groups rows of a batch, and of each a group 
 serve (`groups`, 4 in float32 and 2 in float64): lane k Q + q is draw k of the group and of the q-th row. Draws start ..
 stop of each row count. Of each component a row has a shift, its first draw that counts, and sums of its draws'
 deviations from this, and of their squares: with m draws, the deviations from their mean have at least 1 / m of that sum
-of squares, so a mean far from zero costs no digits. `row_moments` makes moments of them.
+of squares, so a mean far from zero costs no digits. `row_moments` makes moments of them. The three lie `apart` elements
+from one another, which is a constant of the machine code: so no loop looks at run time whether they overlap.
 
 All functions: ws is the workspace, addresses are of elements; loops over q and over lanes have the same number of turns
 in every block, so that what a row's result is depends on no other row.
@@ -15,7 +16,7 @@ from numba import njit
 
 from mcgrad.kernels.intrinsics import prefer_vector_width, select
 from mcgrad.kernels.jit import CALLED, INLINED
-from mcgrad.kernels.workspace import at_sum, put_any, put_sum, repeater
+from mcgrad.kernels.workspace import at_draw, at_sum, put_any, put_sum, repeater
 
 
 def rows_spreader(groups, each):
@@ -45,40 +46,42 @@ def mask_draws(ws, first, lanes, groups, base, start, stop, count):
             put_any(ws, first + k * each + q, np.float64(1.0 if inside and q < count else 0.0))
 
 
-def draws_adder(groups, each):
+def draws_adder(groups, each, apart):
     """Make `add_draws` for so many draws of a row in the lanes, and rows of the batch: constants of machine code."""
 
     @njit(**CALLED)
-    def add_some_draws(ws, draws, shift, total, square, base, start, stop):
+    def add_some_draws(ws, draws, row, base, start, stop):
         """Add those of a group that count; the group from `start` on is the first, and starts the sums."""
         prefer_vector_width()
         zero, first, head = ws.dtype.type(0), base <= start, draws + start % groups * each
+        total, square = row + apart, row + 2 * apart
         for q in range(each):
-            about = select(first, at_sum(ws, head + q), at_sum(ws, shift + q))
+            about = select(first, at_draw(ws, head + q), at_sum(ws, row + q))
             sum_ = select(first, zero, at_sum(ws, total + q))
             squares = select(first, zero, at_sum(ws, square + q))
             for k in range(groups):
-                difference = at_sum(ws, draws + k * each + q) - about
+                difference = at_draw(ws, draws + k * each + q) - about
                 difference = select((base + k >= start) & (base + k < stop), difference, zero)
                 sum_ += difference
                 squares += difference * difference
-            put_sum(ws, shift + q, about)
+            put_sum(ws, row + q, about)
             put_sum(ws, total + q, sum_)
             put_sum(ws, square + q, squares)
 
     @njit(**INLINED)
-    def add_draws(ws, draws, shift, total, square, base, start, stop):
+    def add_draws(ws, draws, row, base, start, stop):
         """Add a group of draws of a component, one for each lane from `draws` on, to the sums of its rows.
 
-        Deviations from what is at `shift` go to `total`, their squares to `square`.
+        Shifts are from `row` on; deviations from them go to the sums, and their squares.
         """
         if base <= start or base + groups > stop:
-            add_some_draws(ws, draws, shift, total, square, base, start, stop)
+            add_some_draws(ws, draws, row, base, start, stop)
             return
+        total, square = row + apart, row + 2 * apart
         for q in range(each):
-            about, sum_, squares = at_sum(ws, shift + q), at_sum(ws, total + q), at_sum(ws, square + q)
+            about, sum_, squares = at_sum(ws, row + q), at_sum(ws, total + q), at_sum(ws, square + q)
             for k in range(groups):
-                difference = at_sum(ws, draws + k * each + q) - about
+                difference = at_draw(ws, draws + k * each + q) - about
                 sum_ += difference
                 squares += difference * difference
             put_sum(ws, total + q, sum_)

@@ -1,7 +1,7 @@
 """Moments of rows of a batch from the sums of their draws, at the end of a block whose lanes carry rows (`row_lanes`).
 
-A row has a shift, the sum of its draws' deviations from it, and the sum of their squares. What a row's result is
-depends on no other row: all rows go through the same operations.
+A row has a shift, the sum of its draws' deviations from it, and the sum of their squares, `apart` elements from one
+another. What a row's result is depends on no other row: all rows go through the same operations.
 """
 
 import numpy as np
@@ -20,22 +20,24 @@ def scatter_of_row(ws, total, square, share):
     return select(scatter < ws.dtype.type(0), ws.dtype.type(0), scatter)
 
 
-def moments_of_rows(each, finish):
+def moments_of_rows(each, apart, finish):
     """Make the function that works out the moments of one component in the rows of a block.
 
     Parameters
     ----------
     each : int
         Rows of the batch in a block: a constant of the machine code, so that its loops are of whole vectors.
+    apart : int
+        How far a row's sum is from its shift, and the sum of squares from the sum.
     finish : function
         What is to be written of the scatter, the sum of squared deviations from the mean.
 
     Returns
     -------
-    function of ws, shift, total, square, n, least, scratch, place, second, odd, position
-        It writes means and what `finish` gives to `each` elements of scratch, from `place` and `second` on, and adds to
-        odd[position + q] a NaN where they are not finite, or 1 where squares have vanished: where the mean square is
-        below `least`, and deviations are not 0.
+    function of ws, row, n, least, scratch, place, second, odd, position
+        Shifts are from `row` on. It writes means and what `finish` gives to `each` elements of scratch, from `place`
+        and `second` on, and adds to odd[position + q] a NaN where they are not finite, or 1 where squares have
+        vanished: where the mean square is below `least`, and deviations are not 0.
 
     Notes
     -----
@@ -44,8 +46,9 @@ def moments_of_rows(each, finish):
     """
 
     @njit(**CALLED)
-    def mark_rows(ws, total, square, n, limit, odd, position):
+    def mark_rows(ws, row, n, limit, odd, position):
         """Mark rows that are not finite, or whose squares have vanished."""
+        total, square = row + apart, row + 2 * apart
         zero, share = ws.dtype.type(0), ws.dtype.type(1.0 / n)
         for q in range(each):
             scatter = scatter_of_row(ws, total + q, square + q, share)
@@ -54,18 +57,19 @@ def moments_of_rows(each, finish):
             put_any(odd, position + q, at_any(odd, position + q) + marked)
 
     @njit(**INLINED)
-    def moments(ws, shift, total, square, n, least, scratch, place, second, odd, position):
+    def moments(ws, row, n, least, scratch, place, second, odd, position):
         prefer_vector_width()
+        total, square = row + apart, row + 2 * apart
         real = ws.dtype.type
         share, limit, marked = real(1.0 / n), real(n * least), real(0)
         for q in range(each):
             scatter = scatter_of_row(ws, total + q, square + q, share)
             marked = accumulate(marked, scatter - scatter + select(scatter < limit, real(1), real(0)))
-            mean = np.float64(at_sum(ws, shift + q)) + np.float64(at_sum(ws, total + q)) / n
+            mean = np.float64(at_sum(ws, row + q)) + np.float64(at_sum(ws, total + q)) / n
             put_moment(scratch, place + q, mean)
             put_moment(scratch, second + q, np.float64(finish(scatter)))
         if marked != real(0):
-            mark_rows(ws, total, square, n, limit, odd, position)
+            mark_rows(ws, row, n, limit, odd, position)
 
     return moments
 
@@ -76,27 +80,25 @@ def itself(x):
     return x
 
 
-def rows_writer(each, tile):
+def rows_writer(each, apart, tile):
     """Make the function that writes means and norms of rows, with so many rows of the batch in a block.
 
     So many components as `tile` says, neighbours in each row's results, are written together; `scratch` has room for
     2 tile each numbers.
     """
-    moments, put_tile = moments_of_rows(each, square_root), transposer(tile)
+    moments, put_tile = moments_of_rows(each, apart, square_root), transposer(tile)
 
     @njit(**CALLED)
     def write_rows(
-        ws, shifts, sums, squares, components, n, least, scratch, odd, position, count, means, norms, width, column
+        ws, row, components, n, least, scratch, odd, position, count, means, norms, width, column
     ):  # fmt: skip
         """Write means and norms of some components, from `column` on, of the first `count` rows of a block."""
         second = tile * each  # norms in `scratch`
         for first in range(0, components, tile):
             size = min(tile, components - first)
             for i in range(size):
-                row = (first + i) * each
                 place = i * each
-                which = shifts + row, sums + row, squares + row
-                moments(ws, *which, n, least, scratch, place, second + place, odd, position)
+                moments(ws, row + (first + i) * each, n, least, scratch, place, second + place, odd, position)
             for q in range(0, count, tile):
                 place = (position + q) * width + column + first
                 if size == tile and q + tile <= count:
@@ -111,22 +113,21 @@ def rows_writer(each, tile):
     return write_rows
 
 
-def rows_adder(each):
+def rows_adder(each, apart):
     """Make the function that adds up rows, with so many rows of the batch in a block.
 
     Its `scratch` has 2 each elements or more.
     """
-    moments = moments_of_rows(each, itself)
+    moments = moments_of_rows(each, apart, itself)
 
     @njit(**CALLED)
     def add_rows(
-        ws, shifts, sums, squares, components, n, least, scratch, odd, position, count, totals, variances, first
+        ws, row, components, n, least, scratch, odd, position, count, totals, variances, first
     ):  # fmt: skip
         """Add means of some components, and variances of these, over the first `count` rows of a block."""
         prefer_vector_width()
         for i in range(components):
-            row = i * each
-            moments(ws, shifts + row, sums + row, squares + row, n, least, scratch, 0, each, odd, position)
+            moments(ws, row + i * each, n, least, scratch, 0, each, odd, position)
             total, variance = 0.0, 0.0
             for q in range(count):
                 total = accumulate(total, at_any(scratch, q))

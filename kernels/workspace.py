@@ -98,6 +98,9 @@ at_moment, put_moment = intrinsic(_loader("moments")), intrinsic(_storer("moment
 APART = ("sums", "constants", "moments")
 at_chosen = intrinsic(_loader("chosen", APART))
 at_others, put_others = intrinsic(_loader("rows", (*APART, "chosen"))), intrinsic(_storer("rows", (*APART, "chosen")))
+# For rows that one loop fills and the next adds to sums: without them LLVM would have to look at run time whether these
+# overlap those sums.
+at_draw, put_draw = intrinsic(_loader("draws", REGIONS)), intrinsic(_storer("draws", REGIONS))
 # For helpers that are given rows of either kind.
 at_any, put_any = intrinsic(_loader(None)), intrinsic(_storer(None))
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from mcgrad.kernels import noise_fill
+from mcgrad.kernels.jit import LOOP
+from mcgrad.kernels.row_lanes import draws_adder
+from mcgrad.kernels.workspace import at, put_draw
 
 from .loops import NAMES, loop
 
@@ -52,3 +55,21 @@ def test_row_vectorises(name):
     assembly = fill.inspect_asm(tuple(map(numba.typeof, given)))
     assert_vectorised(assembly)
     assert len(re.findall(r"\tvpmuludq\s.*%[yz]mm", assembly)) >= 16  # two a round, less what is common
+
+
+def test_draws_on_the_way_to_sums_of_rows_are_known_to_lie_apart_from_these():
+    add_draws = draws_adder(4, 16, 1024)
+
+    @numba.njit(**LOOP)
+    def add_group(ws, row, base, start, stop):
+        for w in range(64):
+            put_draw(ws, 512 + w, at(ws, w) * at(ws, w))
+        add_draws(ws, 512, row, base, start, stop)
+
+    ws = np.full(4096, 3.0, np.float32)
+    add_group(ws, 600, 0, 0, 8)
+    assert np.all(ws[600:616] == 9.0)
+    assert not ws[1624:1640].any()
+    (code,) = add_group.inspect_llvm().values()
+    assert "vector.body" in code
+    assert "memcheck" not in code

@@ -57,6 +57,7 @@ WRITE = {
     "lane_sum": "put_sum(ws, {} + w, {})",
     "lane_chosen": "put(ws, {} + w, {})",
     "lane_others": "put_others(ws, {} + w, {})",
+    "lane_draws": "put_draw(ws, {} + w, {})",
     "sums": "put(sums, {}, {})",
     "squares": "put(squares, {}, {})",
     "register": "{} = {}",
@@ -242,7 +243,7 @@ class Printer:
 def _kind(cell: Cell) -> str:
     match cell:
         case Lane():
-            return "lane_sum" if cell.is_added_to else f"lane_{cell.beside}" if cell.beside else "lane"
+            return f"lane_{cell.beside}" if cell.beside else "lane_sum" if cell.is_added_to else "lane"
         case Element():
             return cell.region
         case Register():

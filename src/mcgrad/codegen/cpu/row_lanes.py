@@ -55,7 +55,7 @@ from mcgrad.noise.laws import DRAWS_PER_GROUP
 MOST_LANES = {"float32": 256, "float64": 128}  # more would be empty where a batch has few rows
 TILE = 8  # components of which moments are written together: a vector of float64
 PRODUCT, DRAWS = Buffer("running"), Buffer("draws")  # sums of a matrix product, and draws of outputs
-MOMENTS = [Buffer(role) for role in ("shifts", "sums", "squares")]
+MOMENTS = Buffer("sums")  # of each row, in three parts: what deviations are from, their sums, those of their squares
 
 
 @dataclass
@@ -117,7 +117,8 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])
     kept = {DRAWS: _most_together(kernel.block), PRODUCT: 2 * int(products)}
-    kept |= dict.fromkeys(MOMENTS, -(-components // draws_together(program.dtype, carried)))
+    part = -(-components // draws_together(program.dtype, carried))
+    kept[MOMENTS] = 3 * part
     values = {Buffer("value", leaf): leaf.size for leaf in given}
     workspace = allocate(kernel, program.dtype, kept=values | kept)
     workspace = replace(workspace, lanes=min(workspace.lanes, MOST_LANES[program.dtype]))
@@ -130,7 +131,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     imports = {
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": ["LOOP", "lane"],
-        "workspace": [*WORKSPACE, *lookups(kernel.block)],
+        "workspace": [*WORKSPACE, *lookups(kernel.block), "put_draw"],
         "noise_fill": sorted(fillers),
         "row_lanes": ["draws_adder", *(["mask_draws"] if outer else []), "rows_spreader"],
         "row_moments": ["rows_adder", "rows_writer"],
@@ -139,10 +140,10 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     }
     head = preamble(plan.program, imports)
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
-    each = workspace.lanes // printer.groups
+    each, apart = workspace.lanes // printer.groups, part * workspace.lanes
     head.add(f"spread_rows = rows_spreader({printer.groups}, {each})")
-    head.add(f"add_draws = draws_adder({printer.groups}, {each})")
-    head.add(f"add_rows = rows_adder({each})", f"write_rows = rows_writer({each}, {TILE})")
+    head.add(f"add_draws = draws_adder({printer.groups}, {each}, {apart})")
+    head.add(f"add_rows = rows_adder({each}, {apart})", f"write_rows = rows_writer({each}, {apart}, {TILE})")
     head.add("", "", "@njit(**LOOP)")
     head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
     starts = np.cumsum([0, *(leaf.size for leaf in given)])
@@ -237,8 +238,8 @@ def _function(
             text.add(*printer.lines(split_lanes(kernel.block, lambda: _RowLanes(workspace))))
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
-            rows = ", ".join(integer(workspace.address(buffer) + place * each) for buffer in MOMENTS)
-            which = f"ws, {rows}, {integer(out.var.size)}, stop - start, least, scratch, odd, position, rows"
+            row = integer(workspace.address(MOMENTS) + place * each)
+            which = f"ws, {row}, {integer(out.var.size)}, stop - start, least, scratch, odd, position, rows"
             if out.summed:
                 call = f"add_rows({which}, totals, variances, {integer(printer.summed[out])})"
             else:
@@ -256,7 +257,7 @@ class _RowLanes(Lanes):
 
     def moments(self, node: Moments) -> None:
         """Keep the draws of the lanes, which go to the sums of rows after the loop."""
-        cell = self.lane(Row(DRAWS, Index(self._outputs)))
+        cell = replace(self.lane(Row(DRAWS, Index(self._outputs))), beside="draws")
         self._outputs += 1
         self.lanes.append(Store(cell, self.operand(node.operand)))
         self.after.append(AddDraws(node.output, node.index, cell))
@@ -326,9 +327,9 @@ class _Printer(Printer):
                 yield f"{filler(source, self.dtype, self.carried)}(ws, {where}, {which})"
             case AddDraws(output, index, cell):
                 each = self.workspace.lanes // self.groups
-                yield f"row = ({self.index(index.plus(self.places[output]))}) * {each}  # of {output.path}"
-                sums = (f"{self.workspace.address(buffer)} + row" for buffer in MOMENTS)
-                yield f"add_draws(ws, {self.operand(cell.address)}, {', '.join(sums)}, base, start, stop)"
+                number = f"({self.index(index.plus(self.places[output]))})"
+                yield f"row = {self.workspace.address(MOMENTS)} + {number} * {each}  # of {output.path}"
+                yield f"add_draws(ws, {self.operand(cell.address)}, row, base, start, stop)"
             case Outer():
                 yield from pair_lines(self, node, self.groups, self.summed[node.output])
             case _:

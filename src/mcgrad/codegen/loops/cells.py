@@ -12,10 +12,8 @@ from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal[
-    "value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "shifts", "sums", "squares"
-]
-Beside = Literal["", "chosen", "others"]
+Role = Literal["value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "sums"]
+Beside = Literal["", "chosen", "others", "draws"]
 Region = Literal["constants", "shift", "sums", "squares"]
 
 
@@ -112,7 +110,7 @@ class Buffer:
         """Whether lane loops add to these rows, or change them in each step; they then lie apart from all others."""
         if self.role == "value":
             return self.var is not None and self.var.op in REDUCTIONS
-        return self.role in ("running", "carried", "draws", "shifts", "sums", "squares")
+        return self.role in ("running", "carried", "draws", "sums")
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,9 @@ class Lane:
     address : Value or int
     is_added_to : bool
         As of its buffer.
-    beside : {"", "chosen", "others"}
-        In a loop in which a gather reads rows: whether some gather reads these, or none does.
+    beside : {"", "chosen", "others", "draws"}
+        In a loop in which a gather reads rows: whether some gather reads these, or none does. "draws": elements of an
+        output on the way to their moments.
     """
 
     address: Value | int
