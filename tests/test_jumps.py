@@ -138,3 +138,9 @@ def test_bounds_of_several_draws():
         mg.estimate(mg.iwae(lambda z, *, k: -0.5 * z**2 * k - (z > k), q, 4), n=400, params={"k": 0.3}, backend="numpy")
     with pytest.raises(mg.ParameterError, match=r"^k: .*in jumps alone"):
         mg.estimate(mg.elbo(lambda z, *, k: -0.5 * z**2 - (z > k), q), n=400, params={"k": 0.3}, backend="numpy")
+
+
+def test_comparisons_of_all_pairs_are_looked_at():
+    """Of numbers along one axis and along another none can take the place of the other."""
+    with pytest.warns(mg.JumpWarning, match="z\\[:, None\\] < z"):
+        mg.estimate(lambda z: np.sum(z[:, None] < z) * 1.0, mg.Normal(np.zeros(3), 1.0), 100, method="pathwise")

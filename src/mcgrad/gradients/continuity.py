@@ -83,7 +83,8 @@ def _is_same(root: Var, comparison: Var, leaves: Leaves) -> bool:
     for held, replaced in (sides, sides[::-1]):
         extreme = held.op in ("max", "min") and held.size == 1 and held.args[0] is replaced
         if comparison.op in ORDERS:
-            skipped = replaced.is_const or held.size > replaced.size or replaced in set(toposort([held]))
+            fits = np.broadcast_shapes(held.shape, replaced.shape) == replaced.shape
+            skipped = replaced.is_const or not fits or replaced in set(toposort([held]))
         else:
             skipped = not extreme or replaced.shape != comparison.shape
         if skipped:
