@@ -231,6 +231,10 @@ JUMPING = {
     "searchsorted": lambda z, w: w[np.searchsorted([0.3, 0.6], z)],
     "search": lambda z, w: w[np.floor(np.searchsorted(np.linspace(0, 1, 50) ** 2, z) / 20).astype(int)],
     "digitize": lambda z, w: w[np.digitize(z, [0.3, 0.6])],
+    "take": lambda z, w: np.take(w, np.searchsorted([0.3, 0.6], z)),
+    "sorted": lambda z, w: np.searchsorted([0.3, 0.6], z) * w[0],
+    "argmax": lambda z, w: w[np.argmax(np.stack([z, 0.5 + 0 * z]))],
+    "argsort": lambda z, w: np.take(w, np.stack([z, 0.5 + 0 * z]).argsort())[0],
 }
 
 

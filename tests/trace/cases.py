@@ -188,6 +188,12 @@ for axis in (-1, 0, None):
 case("np.sort", lambda x: np.sort(x, 0, stable=True)[3:20], (23, 2), smooth=False)
 case("np.sort", lambda x: np.sort(x > 1.0) & (np.sort(x[:1]) > 0), (7,), smooth=False)
 case("np.partition", lambda x: np.partition(x, 3)[3] * np.partition(x, [1, -1])[-1], (6,))
+for axis in (0, -1, None):
+    case("np.argmax", lambda x, a=axis: np.argmax(x, a) + np.argmax(x > 1.0, a, keepdims=True), (2, 3), smooth=False)
+    case("np.argmin", lambda x, a=axis: np.argmin(x, axis=a, keepdims=True), (2, 3), smooth=False)
+    case("np.argsort", lambda x, a=axis: np.argsort(x, a), (4, 3), smooth=False)
+case("np.argmax", lambda x: x[np.argmax(x * (2.0 - x))] + x[x.argmin()] ** 2, (5,))
+case("np.argsort", lambda x: x[np.argsort(np.floor(4 * x), kind="stable")] + (x * x)[x.argsort()], (7,))
 for n in (1, 4, 5, 18):
     case("np.median", np.median, (n,))
 case("np.median", lambda x: np.median(x, axis=(0, -1), keepdims=True), (3, 2, 4))

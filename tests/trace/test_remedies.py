@@ -20,13 +20,12 @@ from mcgrad.trace.ufuncs import UFUNCS
 X = np.linspace(-2.0, 2.0, 3)
 GRID = np.arange(3.0)
 LATER = [  # the call, and words of the remedy
-    (lambda z: np.argsort(z), "np.argsort", "np.sort"),
-    (lambda z: z.argsort(), ".argsort", "np.sort"),
+    (lambda z: np.argpartition(z, 1), "np.argpartition", "np.argsort"),
+    (lambda z: z.argpartition(1), ".argpartition", "np.argsort"),
     (lambda z: z.sort(), ".sort", "np.sort"),
     (lambda z: np.nanmedian(z), "np.nanmedian", "np.median"),
     (lambda z: np.quantile(z, 0.1, method="weibull"), "np.quantile with method='weibull'", "midpoint"),
-    (lambda z: np.argmax(z), "np.argmax", "np.where(x == np.max(x), a, b)"),
-    (lambda z: z.argmin(), ".argmin", "np.where(x == np.max(x), a, b)"),
+    (lambda z: np.nanargmin(z), "np.nanargmin", "np.argmin"),
     (lambda z: np.round(z), "np.round", "np.floor(z + 0.5)"),
     (lambda z: z.round(), ".round", "np.floor(z + 0.5)"),
     (lambda z: np.rint(z), "np.rint", "np.floor(z + 0.5)"),

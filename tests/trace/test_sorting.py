@@ -12,6 +12,7 @@ from mcgrad.differentiate.modes import jvp, pulled_back
 from mcgrad.ir import build
 from mcgrad.ir.build import const, input_
 from mcgrad.ir.interpret import interpret
+from mcgrad.ir.program import toposort
 from mcgrad.trace.sorting import SMALL, layers
 from mcgrad.trace.trace import trace
 
@@ -76,12 +77,34 @@ def test_a_draw_with_a_nan_is_counted():
     assert 40 < e.nonfinite < 64
 
 
-def test_equations_do_not_grow_beyond_a_network():
-    z = build.noise(0, "normal", (64,))
-    seen, stack = set(), [trace(np.sort, (z,), {})]
-    while stack:
-        var = stack.pop()
-        if var not in seen:
-            seen.add(var)
-            stack += var.args
-    assert len(seen) < 10 * len(layers(64))
+def test_equations_are_as_many_for_any_number_of_elements():
+    few, many = (len(list(toposort([trace(np.sort, (build.noise(0, "normal", (n,)),), {})]))) for n in (20, 200))
+    assert few == many < 40
+
+
+@pytest.mark.parametrize("f", [np.argmax, np.argmin, np.argsort, lambda x: np.argmax(x, 0), lambda x: x.argsort(None)])
+def test_places_are_those_of_numpy_for_equal_and_infinite_elements(f):
+    x = np.array([[2.0, -np.inf, 1.0, np.inf], [-np.inf, 2.0, 0.0, np.inf], [1.0, -0.0, 0.0, 2.0]])
+    right = np.argsort(x, kind="stable") if f is np.argsort else x.ravel().argsort(kind="stable")
+    np.testing.assert_array_equal(sorted_at(x, f), right if f(x).size > 4 else f(x))
+
+
+def test_places_of_nan_are_nan():
+    x = np.array([[2.0, np.nan, 1.0], [1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(sorted_at(x, lambda x: np.argmax(x, 1)), [np.nan, 2.0])
+    np.testing.assert_array_equal(sorted_at(x, lambda x: np.argsort(x, 1)), [[np.nan] * 3, [0.0, 1.0, 2.0]])
+    with pytest.raises(ValueError, match="argmax of an empty sequence"):
+        trace(lambda x: np.argmax(x[:0]), (input_("z", (3,)),), {})
+
+
+def test_the_place_of_the_largest_indexes_and_has_no_derivative():
+    def f(z, *, prices):
+        return prices[np.argmax(z)] * np.max(z)  # the best of three, and its price
+
+    prices, loc = np.array([1.0, 2.0, 4.0]), np.array([0.0, 9.0, 0.0])
+    e = mg.estimate(f, mg.Normal(loc, 1.0), n=4000, params={"prices": prices}, seed=1, method="pathwise")
+    assert abs(e.value - 18.0) < 5 * e.stderr
+    np.testing.assert_array_equal(e.grad["loc"], [0.0, 2.0, 0.0])
+    assert abs(e.grad["prices"][1] - 9.0) < 5 * e.grad_stderr["prices"][1]
+    with pytest.warns(mg.JumpWarning, match="argmax"):
+        mg.estimate(lambda z: np.take(prices, np.argmax(z)), mg.Normal(np.zeros(3), 1.0), n=2000, method="pathwise")

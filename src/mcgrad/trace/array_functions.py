@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace import elementwise, linear_algebra, lookup, polynomials, products, reductions, shaping, sorting
+from mcgrad.trace import (
+    elementwise,
+    linear_algebra,
+    lookup,
+    polynomials,
+    positions,
+    products,
+    reductions,
+    shaping,
+    sorting,
+)
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     # element by element
@@ -32,6 +42,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ones_like": elementwise.ones_like,
     "full_like": elementwise.full_like,
     # found by value
+    "argmax": positions.argmax,
+    "argmin": positions.argmin,
+    "argsort": positions.argsort,
     "searchsorted": lookup.searchsorted,
     "digitize": lookup.digitize,
     "interp": lookup.interp,
@@ -142,3 +155,5 @@ def resolve(name: str) -> Any:
 BUILDERS: dict[Any, Callable[..., Any]] = {
     resolve(name): builder for name, builder in FUNCTIONS.items() if resolve(name) is not None
 }
+
+JUMPING = frozenset((positions.argmax, positions.argmin, positions.argsort, lookup.searchsorted, lookup.digitize))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var
-from mcgrad.trace import elementwise, lookup, products, reductions, remedies, shaping
+from mcgrad.trace import elementwise, lookup, positions, products, reductions, remedies, shaping
 from mcgrad.trace.operands import as_dtype
 from mcgrad.trace.whole import is_whole
 
@@ -40,6 +40,9 @@ ATTRIBUTES: dict[str, Callable[[Var], Var]] = {
 METHODS: dict[str, Callable[..., Any]] = {
     "all": reductions.all,
     "any": reductions.any,
+    "argmax": positions.argmax,
+    "argmin": positions.argmin,
+    "argsort": positions.argsort,
     "astype": _astype,
     "clip": elementwise.clip,
     "conj": elementwise.same,

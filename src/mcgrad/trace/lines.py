@@ -43,10 +43,13 @@ def noted(result: Var, arguments: Sequence[Var]) -> Var:
     return result
 
 
-def noted_kinks(results: Any, arguments: Any) -> None:
-    """Note the line that runs now for equations between Vars in nested arguments and results that bend."""
+def noted_function(results: Any, arguments: Any, jumps: bool) -> None:
+    """Note the line that runs now for equations between Vars in nested arguments and results of a function.
+
+    Those that bend; and where the function `jumps` those that do, which others, such as np.interp, put together.
+    """
     if _table.get() is not None:
-        _note(_vars(results), _vars(arguments), KINKED)
+        _note(_vars(results), _vars(arguments), NOTED if jumps else KINKED)
 
 
 def _note(results: Iterable[Var], arguments: Iterable[Var], ops: Collection[str]) -> None:

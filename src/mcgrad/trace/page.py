@@ -28,6 +28,8 @@ NOTES = {
     "np.sort, np.partition, np.median, np.quantile, np.percentile": "by a sorting network; the derivative goes to "
     "the element that has come to a place, of equal ones to each from one place. np.partition sorts all. `q` is known "
     "while tracing, methods are linear, lower, higher, nearest and midpoint. If one element is NaN, so are all",
+    "np.argmax, np.argmin, np.argsort": "whole numbers, which may index, `x[np.argmax(y)]`; they jump, and have "
+    "no derivative. `np.argsort` is stable and compares all pairs. NaN, which is no index, if one element is NaN",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",
     "np.zeros_like, np.ones_like, np.full_like, np.empty_like": "give NumPy arrays, which f may fill",
     "np.linalg.norm": "vectors: any order; matrices: all",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-SORTING = "the order of the elements is not traced; np.sort, np.max, np.min and np.where choose by value"
+SORTING = "use np.argsort, np.sort, np.argmax or np.where, which choose by value"
 QUANTILES = "NaNs of a draw spoil its result, and are counted; use np.median or np.quantile of x without them"
-EXTREME = "use np.max or np.min, or np.where(x == np.max(x), a, b) to choose by where the largest is"
 LEAST_SQUARES = "solve the normal equations, np.linalg.solve(a.T @ a, a.T @ b), of columns that are independent"
 FACTORS = (
     "use np.linalg.svdvals for singular values, np.linalg.eigh(x.T @ x) for right singular vectors, "
@@ -19,9 +18,9 @@ NAN = "NaNs of a draw spoil its result, and are counted: leave such elements out
 
 FUNCTIONS: dict[str, str] = {
     # choosing by value
-    **dict.fromkeys(("argsort", "argpartition", "lexsort", "unique", "sort_complex"), SORTING),
+    **dict.fromkeys(("argpartition", "lexsort", "unique", "sort_complex"), SORTING),
     **dict.fromkeys(("nanmedian", "nanquantile", "nanpercentile"), QUANTILES),
-    **dict.fromkeys(("argmax", "argmin", "nanargmax", "nanargmin"), EXTREME),
+    **dict.fromkeys(("nanargmax", "nanargmin"), "of x without NaNs use np.argmax or np.argmin"),
     **dict.fromkeys(("nonzero", "flatnonzero", "argwhere", "compress", "extract"), COUNTING),
     **dict.fromkeys(("histogram", "histogram2d", "bincount"), "count by np.sum((a <= x) & (x < b)) for each bin"),
     "isin": "use np.any(x[:, None] == values, axis=1)",

@@ -1,10 +1,12 @@
-"""NumPy's functions of sorted values, by a sorting network: its comparisons are minima and maxima.
+"""NumPy's functions of sorted values: of a few by a sorting network, of more by their ranks.
 
-Which elements a step compares does not depend on them, so all draws go through the same steps. The network is Batcher's
-odd-even merge sort (Batcher, "Sorting networks and their applications", 1968): n log2(n)^2 / 4 comparisons.
+Which elements a step of the network compares does not depend on them, so all draws go through the same steps, which are
+minima and maxima. The network is Batcher's odd-even merge sort (Batcher, "Sorting networks and their applications",
+1968): n log2(n)^2 / 4 comparisons, each an equation. More elements than `SMALL` are read in the order of `np.argsort`,
+which compares all pairs in as many equations for any number of elements.
 
-The derivative goes to each element from the place that it has come to. Of equal elements the one that comes first in
-the network has the first place. If one element is NaN, all results are, where NumPy puts it last.
+The derivative goes to each element from the place that it has come to. Of equal elements the one that comes first, in
+the network or in the array, has the first place. If one element is NaN, all results are, where NumPy puts it last.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from mcgrad.ir import build
 from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var
 from mcgrad.trace.operands import axes_of, axis_of, operand
+from mcgrad.trace.positions import argsort
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.shaping import moveaxis, ravel, section
 
@@ -140,9 +143,8 @@ def _sorted(x: Var) -> list[Var] | Var:
     """Sort along the first axis: a few elements as one Var each, more of them as one Var."""
     n = x.shape[0]
     if n > SMALL:
-        for pairs in layers(n):
-            x = _layer(x, pairs)
-        return x
+        last = moveaxis(x, 0, -1)
+        return moveaxis(build.gather(last, argsort(last), len(last.shape) - 1), -1, 0)
     elements = [build.reshape(section(x, 0, k, k + 1), x.shape[1:]) for k in range(n)]
     for i, j in (pair for pairs in layers(n) for pair in pairs):
         elements[i], elements[j] = _compared(elements[i], elements[j])
@@ -152,13 +154,3 @@ def _sorted(x: Var) -> list[Var] | Var:
 def _compared(first: Var, second: Var) -> tuple[Var, Var]:
     """The smaller and the larger. Of equal ones each keeps its own derivative, by the order of the arguments."""
     return apply("minimum", first, second), apply("maximum", second, first)
-
-
-def _layer(x: Var, pairs: list[Pair]) -> Var:
-    """All comparisons of a step at once: each element with its partner, or with itself."""
-    partner, is_first = np.arange(x.shape[0]), np.zeros(x.shape[0], bool)
-    for i, j in pairs:
-        partner[i], partner[j], is_first[i] = j, i, True
-    other = build.take(x, np.arange(x.size).reshape(x.shape)[partner])
-    smaller, larger = apply("minimum", x, other), apply("maximum", x, other)
-    return apply("where", is_first.reshape(-1, *(1 for _ in x.shape[1:])), smaller, larger)

@@ -13,14 +13,14 @@ import numpy as np
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
 from mcgrad.trace import array_constructors, linear_algebra, remedies, scipy_special
-from mcgrad.trace.array_functions import BUILDERS
+from mcgrad.trace.array_functions import BUILDERS, JUMPING
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.assignment import Elements, assigned, read
 from mcgrad.trace.conversions import Conversions
 from mcgrad.trace.filled import NAMES as FILLED, fillable, plain
 from mcgrad.trace.indexing import getitem
 from mcgrad.trace.intercept import original
-from mcgrad.trace.lines import noted, noted_kinks
+from mcgrad.trace.lines import noted, noted_function
 from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.operators import Operators
@@ -296,7 +296,7 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
             raise refusal(f"{shown} with a traced value for {name}=", "it must be known while tracing")
     positional, by_name = unwrap(args), {name: unwrap(value) for name, value in given.items()}
     result = builder(*positional, **by_name)
-    noted_kinks(result, [positional, by_name])
+    noted_function(result, [positional, by_name], builder in JUMPING)
     return wrap(result)
 
 
