@@ -118,6 +118,7 @@ class Differences:
         n: int,
         budget: float = BUDGET,
         jumps: bool = False,
+        among: Mapping[Component, int] | None = None,
     ) -> tuple[tuple[GradientCheck, ...], int]:
         """Compare `most` components of a gradient, chosen at random where there are more.
 
@@ -134,12 +135,15 @@ class Differences:
             Multiplications in all.
         jumps : bool
             Whether to find jumps in single draws, too, which differences of few draws may not show.
+        among : dict of Component to int, optional
+            The components to choose from, and where they are among those of the outputs: by default the gradient's.
 
         Returns
         -------
         tuple of GradientCheck, and the number of draws
         """
-        positions, chosen, n = self._planned(gradient, most, n, budget)
+        positions = self.components(gradient) if among is None else among
+        chosen, n = self._planned(positions, most, n, budget)
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
@@ -154,7 +158,8 @@ class Differences:
         self, gradient: Program, inputs: Mapping[Input, Any], most: int, n: int, budget: float = BUDGET
     ) -> tuple[tuple[GradientCheck, ...], int]:
         """Compare components of a gradient with other draws, such as one of groups, by means alone."""
-        positions, chosen, n = self._planned(gradient, most, n, budget)
+        positions = self.components(gradient)
+        chosen, n = self._planned(positions, most, n, budget)
         if not chosen:
             return (), 0
         grads, eps = self._draws_of(gradient, inputs, n)
@@ -180,17 +185,18 @@ class Differences:
         return grads, float(np.finfo(gradient.dtype).eps)
 
     def _planned(
-        self, gradient: Program, most: int, n: int, budget: float
-    ) -> tuple[dict[Component, int], Sequence[Component], int]:
-        """Return the indices of components among outputs, the components to compare, and the number of draws."""
-        positions = self.components(gradient)
-        chosen = self.chosen(gradient, most)
+        self, positions: Mapping[Component, int], most: int, n: int, budget: float
+    ) -> tuple[Sequence[Component], int]:
+        """Return the components to compare, and the number of draws."""
+        chosen = self._chosen([*positions], most)
         affordable = budget / (4 * max(len(chosen), 1) * max(self.quotients.work, 1.0))
-        return positions, chosen, max(min(n, int(affordable)), FEW)
+        return chosen, max(min(n, int(affordable)), FEW)
 
     def chosen(self, gradient: Program, most: int) -> Sequence[Component]:
         """Return the components of a gradient to compare: some of each parameter in turn."""
-        components = list(self.components(gradient))
+        return self._chosen([*self.components(gradient)], most)
+
+    def _chosen(self, components: Sequence[Component], most: int) -> Sequence[Component]:
         if len(components) <= most:
             return components
         rng = np.random.default_rng(self.seed)

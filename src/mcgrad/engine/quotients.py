@@ -30,6 +30,7 @@ from mcgrad.simplify.fixed_point import simplify
 from mcgrad.trace.trace import trace
 
 STEP = 1 / 32
+ALONG = "along the vector"  # the path of what moves all parameters in a direction, that of products with a Hessian
 SHRINKS = 6  # times that a step may be divided by four, where the second derivative of the integrand is too large
 BEND = 0.1  # relative change of a quotient between one step and two that is accepted
 FLAT = 1e-3  # of the standard deviation of quotients: accepted change where most draws have almost no slope
@@ -102,6 +103,7 @@ class Quotients:
         self.steps: Mapping[str, Float64Array] = {}
         self.inputs = {path: np.asarray(to_host(x)).astype(dtype).astype(np.float64) for path, x in inputs.items()}
         weights = of_space(self.inputs, Space.COTANGENT)
+        self._direction = of_space(self.inputs, Space.DIRECTION)
         self._weights = np.concatenate([x.ravel() for x in weights.values()]) if contracted else None
         draws = _draws(q)
         self._value, self._draw = PerDraw(value, dtype), PerDraw(draws, dtype)
@@ -140,7 +142,8 @@ class Quotients:
 
     def only_jumps(self, component: Component) -> bool:
         """Whether draws follow a component in jumps alone."""
-        return component.path in self._jumping
+        paths = self._direction if component.path == ALONG else (component.path,)
+        return any(path in self._jumping for path in paths)
 
     def _quotient(self, component: Component, h: float, n: int) -> Float64Array:
         values = (self._value(self._moved(component, by), self.seed, n) for by in (h, -h))
@@ -149,6 +152,9 @@ class Quotients:
         return quotient
 
     def _moved(self, component: Component, by: float) -> dict[Input, Any]:
+        if component.path == ALONG:
+            there = {param(path): self.inputs[param(path)] + by * v for path, v in self._direction.items()}
+            return {**self.inputs, **there}
         moved = param(component.path)
         value = np.array(self.inputs[moved], np.float64)
         value[component.indices] += by
@@ -157,11 +163,30 @@ class Quotients:
     def _first_step(self, component: Component) -> float:
         """Choose the step of a component: by the move of the draws, or by its own size."""
         path, indices = component.path, component.indices
+        if path == ALONG:
+            return self._step_along(component)
         if path in self.steps:
             return float(self.steps[path][indices])
         size = abs(float(self.inputs[param(path)][indices])) or 1.0
         if path not in self.q.flat_params:
             return self.step * size
+        return self._step_of_draws(component, size)
+
+    def _step_along(self, component: Component) -> float:
+        """Choose the step of a direction: the least that any parameter of f, or the draws, would have."""
+        sizes = {
+            path: float(np.min(np.where(x == 0, 1.0, np.abs(x))[v != 0] / np.abs(v[v != 0])))
+            for path, v in self._direction.items()
+            for x in [self.inputs[param(path)]]
+            if np.any(v)
+        }
+        steps = [self.step * size for path, size in sizes.items() if path not in self.q.flat_params]
+        if own := [size for path, size in sizes.items() if path in self.q.flat_params]:
+            steps.append(self._step_of_draws(component, min(own)))
+        return min(steps, default=self.step)
+
+    def _step_of_draws(self, component: Component, size: float) -> float:
+        """Return the step that moves the draws by a part of their spread, within the constraints of the parameters."""
         tiny, few = 1e-6 * size, 256
         here, there = (self._draw(self._moved(component, by), self.seed, few) for by in (0.0, tiny))
         with np.errstate(all="ignore"):
@@ -176,9 +201,11 @@ class Quotients:
         return step
 
     def _accepted(self, component: Component, by: float) -> bool:
-        path = component.path
+        moved = self._moved(component, by)
+        paths = self._direction if component.path == ALONG else (component.path,)
+        own = {path: moved[param(path)] for path in paths if path in self.q.flat_params}
         try:
-            self.q.validate(tree.unflatten({path: self._moved(component, by)[param(path)]}))
+            self.q.validate(tree.unflatten(own))
         except ParameterError:
             return False
         return True

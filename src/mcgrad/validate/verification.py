@@ -30,13 +30,18 @@ from mcgrad.inputs.batch import spread
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SCRAMBLES
+from mcgrad.inputs.second import Hessian
 from mcgrad.noise.source import PHILOX
 from mcgrad.results.columns import aligned
 from mcgrad.validate.agreement import BackendCheck, agreement
+from mcgrad.validate.curvature import Curvature
 from mcgrad.validate.rows import MOST, averaged, problems
 
 REFERENCE = "numpy"
 BIASED = "The gradient is not that of the expectation."
+BENT = (
+    "Second derivatives are not those of the gradient. It may jump where no kink was found: hessian_method= has others."
+)
 WIDTH = 118  # of its lines
 NOT_FINITE = (
     "Some draws are not finite: as they are, or once a parameter moves by a step, which may leave the region where the",
@@ -66,6 +71,12 @@ class Verification:
         Of a batch, the rows that were looked at, counted in C order; backends with common noise are at all.
     batch : int or None
         Rows of the batch.
+    second : tuple of GradientCheck
+        Of second derivatives, where there are any, compared with differences of the gradient.
+    second_components, second_n : int
+        Second derivatives that there are, and draws for these differences.
+    second_method : str or dict of str to str
+        As `Estimate.hessian_method`.
     """
 
     backends: tuple[BackendCheck, ...]
@@ -78,24 +89,35 @@ class Verification:
     method: str | dict[str, str] = PATHWISE.name
     rows: tuple[int, ...] = ()
     batch: int | None = None
+    second: tuple[GradientCheck, ...] = ()
+    second_components: int = 0
+    second_n: int = 0
+    second_method: str | dict[str, str] = ""
 
     @property
     def ok(self) -> bool:
         """Whether everything agrees."""
-        return all(check.ok for check in self.backends) and all(check.ok for check in self.gradient)
+        derivatives = (*self.gradient, *self.second)
+        return all(check.ok for check in self.backends) and all(check.ok for check in derivatives)
 
     def __str__(self) -> str:
         each = "" if self.batch is None else f" of each of {self._rows()}"
         head = f"backends against {REFERENCE}, the same {self.n:,} draws{each}, {self.dtype}"
         lines = [*textwrap.wrap(head, WIDTH), *self._backend_lines()]
         if self.gradient:
-            some = f"{len(self.gradient)} of {self.components}" if len(self.gradient) < self.components else "all"
             by = "" if self.method == PATHWISE.name else f" by {self.method}"
             what = f"gradient{by} in {self.dtype} against central differences in float64"
-            lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some} components", *self._gradient_lines()]
-        wrong = [check for check in self.gradient if not check.ok]
-        if any(math.isfinite(check.z) for check in wrong):
+            some = f"{_some(self.gradient, self.components)} components"
+            lines += ["", f"{what}, the same {self.gradient_n:,} draws, {some}", *_table(self.gradient)]
+        if self.second:
+            what = f"second derivatives in {self.dtype} against central differences of the gradient in float64"
+            some = _some(self.second, self.second_components)
+            lines += ["", f"{what}, the same {self.second_n:,} draws, {some}", *_table(self.second)]
+        if any(math.isfinite(check.z) for check in self.gradient if not check.ok):
             lines += ["", *textwrap.wrap(f"{BIASED} {' '.join(self._reasons())}", WIDTH)]
+        if any(math.isfinite(check.z) for check in self.second if not check.ok):
+            lines += ["", *textwrap.wrap(f"{BENT} They are by {self.second_method}.", WIDTH)]
+        wrong = [check for check in (*self.gradient, *self.second) if not check.ok]
         if any(not math.isfinite(check.z) for check in wrong):
             lines += ["", *NOT_FINITE]
         return "\n".join([*lines, "", "ok" if self.ok else "NOT OK"])
@@ -121,21 +143,6 @@ class Verification:
                 rows.append((check.backend, *numbers, check.worst, _verdict(check.ok)))
         return [f"  {line}" for line in aligned(rows, left=(0, 5))]
 
-    def _gradient_lines(self) -> list[str]:
-        rows = [("component", "estimated", "difference quotient", "std. error", "z", "")]
-        rows += [
-            (
-                check.component,
-                f"{check.estimated:.8g}",
-                f"{check.finite_difference:.8g}",
-                f"{check.stderr:.2g}",
-                f"{check.z:.2f}",
-                _verdict(check.ok),
-            )
-            for check in self.gradient
-        ]
-        return [f"  {line}" for line in aligned(rows, left=(0, 5))]
-
 
 def verify(
     f: Callable[..., Any] | Integrand | Objective,
@@ -146,6 +153,9 @@ def verify(
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
+    hessian: Hessian = None,
+    hvp: Any = None,
+    hessian_method: str | None = None,
     method: MethodNames = "pathwise",
     baseline: str | None = None,
     k: int = GROUP,
@@ -172,6 +182,8 @@ def verify(
     ----------
     f, q, params, data, wrt, cotangent, method, baseline, k, antithetic, proposal
         As for `estimate`.
+    hessian, hvp, hessian_method
+        As for `estimate`: then second derivatives are compared with finite differences of the gradient.
     sampler, replicates, scramble
         As for `estimate`: what the backends are compared on. Finite differences have independent draws.
     control, coefficients
@@ -188,7 +200,7 @@ def verify(
         parameters; relative to the parameter's size, for f's own. Default 1/32, and less where f bends too much.
     components : int
         At most so many components of the gradient are compared with finite differences, chosen at random from `seed`
-        where there are more; of a batch about as many in each row as make so many in all.
+        where there are more; of a batch about as many in each row as make so many in all. So are second derivatives.
     rows : int
         Of a batch, look at so many rows at most: at the first, the last, and others at equal distances between them.
 
@@ -210,6 +222,11 @@ def verify(
     estimated by, and also where f, or the draw itself, jumps. Paired with a pathwise gradient its noise cancels; with
     others z has the noise of both, and finds less. Draws that are averaged in groups are so in S.
 
+    Second derivatives, however they were estimated, are compared with S of the gradient, which the first comparison is
+    about: of the gradient in one parameter, moved in the other, or along the vector of ``hvp``. A kink that is
+    differentiated twice along draws shows as a large z. Where the gradient is itself by differences, that in the other
+    parameter takes its place, or the score.
+
     Of a batch the backends average the rows that are looked at, and the sums over these; with common noise all rows.
     Finite differences are taken in each of them by itself, from draws of seeds that follow `seed`: those in a parameter
     that rows share are of that row's own value.
@@ -219,6 +236,9 @@ def verify(
         data=data,
         wrt=wrt,
         cotangent=cotangent,
+        hessian=hessian,
+        hvp=hvp,
+        hessian_method=hessian_method,
         method=method,
         baseline=baseline,
         k=k,
@@ -263,11 +283,15 @@ def verified(
         checks = _backends(reference, request.options, backends, n, seed, chosen)
         settled = replace(request, plan=reference.plan)  # without another pilot under "auto"
         settled = settled.change(common_noise=False, sampler=PHILOX, replicates=REPLICATES, scramble=SCRAMBLES[0])
-        value = Estimator.of(settled.change(wrt=(), dtype="float64", covariance=False, control=None)).program
+        bare = settled.change(wrt=(), covariance=False, control=None, hessian=None, hvp=None, hessian_method=None)
+        value = Estimator.of(bare.change(dtype="float64")).program
         other = sampler.is_point_set or (batch and batch.common_noise)
         one = Estimator.of(settled) if other else reference
+        curvature = Curvature(settled, one) if one.plan.second else None
     of, program, used, whole = one.derived.components, one.derived.of_result, 0, 0
     gradient: list[GradientCheck] = []
+    second: list[GradientCheck] = []
+    bends = 0
     found = problems(one, chosen)
     for i, problem in enumerate(found):
         own = (seed + i) % 2**64  # so that other components are chosen in each row
@@ -276,9 +300,25 @@ def verified(
         some, used = differences.check(program, given, most, min(n, MANY))
         gradient += [replace(check, component=problem.named(check.component)) for check in some]
         whole += len(differences.components(program))
-    size = batch.size if batch else None
-    method = one.plan.method
-    return Verification(checks, tuple(gradient), whole, n, used, one.dtype, seed, method, tuple(chosen), size)
+        if curvature:
+            some, bends = curvature.check(problem, own, most, min(n, MANY), float(step))
+            second += some
+    return Verification(
+        checks,
+        tuple(gradient),
+        whole,
+        n,
+        used,
+        one.dtype,
+        seed,
+        one.plan.method,
+        tuple(chosen),
+        batch.size if batch else None,
+        tuple(second),
+        curvature.count * len(found) if curvature else 0,
+        bends,
+        of.second.method,
+    )
 
 
 def _backends(
@@ -304,6 +344,27 @@ def _backends(
         other = Estimator.of_derivation(reference.derived, replace(options, backend=name))
         checks.append(agreement(right, averaged(other, rows, n, seed)))
     return tuple(checks)
+
+
+def _some(checks: Sequence[GradientCheck], count: int) -> str:
+    """Say how many of all were looked at."""
+    return f"{len(checks):,} of {count:,}" if len(checks) < count else "all"
+
+
+def _table(checks: Iterable[GradientCheck]) -> list[str]:
+    rows = [("component", "estimated", "difference quotient", "std. error", "z", "")]
+    rows += [
+        (
+            check.component,
+            f"{check.estimated:.8g}",
+            f"{check.finite_difference:.8g}",
+            f"{check.stderr:.2g}",
+            f"{check.z:.2f}",
+            _verdict(check.ok),
+        )
+        for check in checks
+    ]
+    return [f"  {line}" for line in aligned(rows, left=(0, 5))]
 
 
 def _verdict(ok: bool) -> str:
