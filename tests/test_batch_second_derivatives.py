@@ -176,9 +176,9 @@ def test_discrete_draws_by_row():
 
 @pytest.mark.parametrize("f", [lambda z, x: x * np.abs(z), lambda z, x: x * np.sqrt(z**2)])
 def test_a_kink_that_the_first_row_does_not_have_is_found(f):
-    x = np.array([0.0, 0.0, 0.0, 1.0])
+    x = np.where(np.arange(40) == 3, 1.0, 0.0)
     given = {"data": {"x": x}, "batched_data": "x", "backend": "numpy"}
-    q = mg.Normal(np.full(4, 0.3), 1.2, batch_ndim=1)
+    q = mg.Normal(np.full(40, 0.3), 1.2, batch_ndim=1)
     est = mg.Estimator(f, q, hessian=["loc"], **given)
     assert est.derived.components.second.method == "score, then pathwise"
     found = est(50_000)
@@ -387,3 +387,37 @@ def test_newton_steps_find_the_best_normal_of_each_of_many_logistic_regressions(
     bend = -np.sum(t**2 * ((expit(eta) * expit(-eta)) @ weights), axis=1) - 1
     assert np.max(np.abs(est.hessian["loc"] - bend) / (est.hessian_stderr["loc"] + 1e-3)) < 5
     assert np.max(np.abs(slope / est.grad_stderr["loc"])) < 5  # what the last step left is its noise
+
+
+# --- verify and compare ----------------------------------------------------------------------------------------------
+def test_verify_and_compare_look_at_rows():
+    q = mg.Normal(LOC, SCALE, batch_ndim=1)
+    given = {"params": {"w": W}, "data": {"x": X}, "batched_data": "x"}
+    for options in ({"hessian": [("loc", "w"), "w"]}, {"hvp": V}, {"hessian": "diag", "common_noise": True}):
+        found = mg.verify(wave, q, 400, rows=2, backends="numpy", components=8, **given, **options)
+        assert found.ok, str(found)
+        assert {check.component.split(", ")[-1] for check in found.second} == {"row 0", "row 5"}
+        if "hvp" in options:
+            assert found.second_components == 2 * 6
+    few = {"methods": ["pathwise", "score"], "hessian_methods": ["pathwise"], "backend": "numpy"}
+    ranked = mg.compare(wave, q, 400, hessian=["w", ("loc", "w")], **few, **given)
+    assert not ranked.biased
+    row = ranked.rows[0]
+    by_row = np.square(row.estimate.hessian_stderr["loc"]["w"]).sum(0)
+    assert np.allclose(
+        row.variance, 400 * np.r_[np.ravel(by_row), np.ravel(row.estimate.hessian_stderr["w"]["w"] ** 2)]
+    )
+    assert ranked.components[0] == "d2 / d loc[0] d w[0]"
+    assert ranked.components[-1] == "d2 / d w[1]^2"
+
+
+def test_verify_finds_a_fault_in_one_row():
+    def bends_in_the_last(z, x):
+        return z**2 + np.where(np.abs(x - 5.0) < 0.1, np.where(z > 0.2, 10 * (z - 0.2), 0.0), 0.0)
+
+    x = np.where(np.arange(30) == 28, 5.0, np.arange(30) // 15 * 10.0)  # a row in which no kink was looked for
+    q = mg.Normal(np.zeros(30), 1.0, batch_ndim=1)
+    found = mg.verify(
+        bends_in_the_last, q, 4000, data={"x": x}, batched_data="x", hessian=["loc"], rows=30, backends="numpy"
+    )
+    assert {check.component for check in found.second if not check.ok} == {"d2 / d loc^2, row 28"}

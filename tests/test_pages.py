@@ -17,7 +17,7 @@ PAGES = {
     "mlmc": 6,
     "paths": 2,
     "sde": 5,
-    "second-derivatives": 6,
+    "second-derivatives": 7,
     "sobol": 5,
     "until": 2,
     "variance": 3,

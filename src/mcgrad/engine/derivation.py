@@ -41,7 +41,7 @@ from mcgrad.results.components import Components
 from mcgrad.results.pairs import pairs
 from mcgrad.results.second import NOTHING, Second
 
-ROWS = 4  # of a batch, in which kinks are looked for before second derivatives are taken
+ROWS = 8  # of a batch, in which kinks are looked for before second derivatives are taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,6 +108,11 @@ class Options:
             object.__setattr__(self, name, value)
 
     @property
+    def has_second(self) -> bool:
+        """Whether there are second derivatives."""
+        return self.hessian is not None or bool(self.hvp)
+
+    @property
     def of_sampler(self) -> Sampler:
         """The sampler."""
         return Sampler(self.sampler, self.replicates, self.scramble)

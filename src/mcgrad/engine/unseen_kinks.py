@@ -42,7 +42,8 @@ class UnseenKinks:
     ----------
     problem : Problem
     looked_at : sequence of dict of Input to array
-        Values of its inputs on the host: of a batch those of some rows.
+        Values of its inputs on the host: of a batch those of some rows, of which fewer are looked at where one is much
+        work.
     """
 
     def __init__(self, problem: Problem, looked_at: Sequence[Values]) -> None:
@@ -57,10 +58,11 @@ class UnseenKinks:
         both = simplify(Program((Output(VALUE, gradient), Output(b, block)), "float64"))
         alone = simplify(Program((Output(VALUE, gradient),), "float64"))
         of = Components({b: self._problem.params[b].shape}, {"": gradient.shape})
-        budget = BUDGET / len(self._looked_at)
-        some = int(min(max(budget / (4 * FEW * max(both.work(), 1.0)), 1), COMPONENTS))
+        affordable = max(int(BUDGET / (4 * FEW * max(both.work(), 1.0))), 1)  # components, of all problems together
+        looked_at = self._looked_at[:affordable]
+        budget, some = BUDGET / len(looked_at), min(affordable // len(looked_at), COMPONENTS)
         checks: list[GradientCheck] = []
-        for values in self._looked_at:
+        for values in looked_at:
             q = self._problem.q.with_params(**_own(self._problem, values))
             differences = Differences(q, alone, values, SEED, "float64", of=of)
             checks += differences.check(both, {}, some, FEW, budget, jumps=True)[0]

@@ -172,15 +172,18 @@ class Inputs:
         return self.batch.first(values) if self.batch else values
 
     def few_rows(self, most: int) -> list[Values]:
-        """Return the values of all inputs in some rows of a batch, `most` or all that there are; else once."""
-        values, batch = self.values({}), self.batch
+        """Return the values of all inputs in at most so many rows that may differ; without a batch once.
+
+        The first row, those in which an input by row is largest and least in size, and others at equal distances.
+        """
+        batch = self.batch
         if not batch or not batch.size:
             return [self.first_row()]
-        rows = batch.rows(values)
-        return [
-            {name: x[row] if name in batch.by_row else x for name, x in rows.items()}
-            for row in spread(batch.size, most)
-        ]
+        rows = {name: to_host(x) for name, x in batch.rows(self.values({})).items()}
+        sizes = [np.abs(x).reshape(batch.size, -1).sum(axis=1) for name, x in rows.items() if name in batch.by_row]
+        ends = [int(find(size)) for size in sizes for find in (np.argmax, np.argmin)]
+        some = [*dict.fromkeys([0, *ends, *spread(batch.size, most)])][:most]
+        return [{name: x[row] if name in batch.by_row else x for name, x in rows.items()} for row in some]
 
     def _batch_ndim(self, name: Input) -> int:
         """Return how many batch axes an input has, whose extents may change from call to call."""

@@ -21,18 +21,21 @@ from mcgrad.gradients.difference import DIFFERENCE
 from mcgrad.gradients.jump_check import without_jump_warnings
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.plan import AUTO, GROUP
+from mcgrad.gradients.second_plan import THEN
 from mcgrad.inputs import arguments
 from mcgrad.inputs.batch import spread
 from mcgrad.inputs.control import controls as read_controls, names
 from mcgrad.inputs.integrand import Integrand
 from mcgrad.inputs.objectives import Objective
 from mcgrad.inputs.sampler import REPLICATES, SAMPLERS, SCRAMBLES, Sampler
+from mcgrad.inputs.second import Hessian
 from mcgrad.ir.program import Program
 from mcgrad.noise.source import PHILOX
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.estimate import Estimate
 from mcgrad.tasks.remote import Remote, on
-from mcgrad.validate.comparison import Comparison, Row, gradient, total_error
+from mcgrad.validate.comparison import Comparison, Row, compared, total_error
+from mcgrad.validate.curvature import Curvature
 from mcgrad.validate.rows import problems
 
 ROUNDS = 8  # pieces of the draws: each goes through every method before the next does
@@ -55,6 +58,9 @@ def compare(
     data: Mapping[str, Any] | None = None,
     wrt: str | Iterable[str] | None = None,
     cotangent: Any = None,
+    hessian: Hessian = None,
+    hvp: Any = None,
+    hessian_methods: str | Iterable[str | None] | None = None,
     k: int = GROUP,
     replicates: int = REPLICATES,
     scramble: str = SCRAMBLES[0],
@@ -70,16 +76,20 @@ def compare(
     executor: Any = None,
     require_same: bool = False,
 ) -> Comparison:
-    """Estimate a gradient by several methods over the same draws.
+    """Estimate a gradient, or second derivatives, by several methods over the same draws.
 
     Parameters
     ----------
-    f, q, n, params, data, wrt, cotangent, k
-        As for `estimate`. n is rounded down to what every method can cut into its groups, and a sampler
-        into its points.
+    f, q, n, params, data, wrt, cotangent, hessian, hvp, k
+        As for `estimate`. With `hessian` or `hvp` it is second derivatives that are compared. n is rounded down to
+        what every method can cut into its groups, and a sampler into its points.
     methods : iterable of str or dict, optional
         As `method` of `estimate`. Default: all that apply. One that is named and applies with none of the controls
         and samplers raises the error of `estimate`.
+    hessian_methods : str, or iterable of str or None, optional
+        As `hessian_method` of `estimate`: each method of the gradient has a row with each, named as in "pathwise,
+        hessian score". Default: all that apply; None is what `estimate` chooses. Baselines do not change second
+        derivatives, so that by default there are no methods with one, and of rows with the same ways the first.
     controls : iterable
         As `control` of `estimate`: each method has a row with each, ``controls=[None, "linear", "quadratic"]``, named
         as in "pathwise, linear". None is without control variates.
@@ -96,8 +106,8 @@ def compare(
     Returns
     -------
     Comparison
-        Gradient, standard error, variance of one draw, time of one draw, and 1 / (variance x time), by method; a table
-        when printed; ``.plot()``.
+        Gradient or second derivatives, standard error, variance of one draw, time of one draw, and 1 / (variance x
+        time), by method; a table when printed; ``.plot()``.
 
     Notes
     -----
@@ -105,7 +115,8 @@ def compare(
     load of the machine affects all methods alike. Every method has a kernel of its own, as in `estimate`, whose time
     includes the draws and f. The noise of q is the same for all; methods that average draws in groups number draws in
     another way (docs/draws.md). The pilots of baselines and of control variates are not in the times. "auto" as a
-    method is refused: it is one of the others.
+    method is refused: it is one of the others. Second derivatives are held to differences of the gradient, as by
+    `verify`, and the gradient to those of the value.
 
     Of a batch the gradient is that of the sum of the values over the rows, and its variance the sum of the variances
     of all its components: those in parameters by row, of every row, and those in parameters that rows share. Each
@@ -113,12 +124,13 @@ def compare(
     are taken in the first row, the last, and two between.
     """
     n, seed = arguments.draws(n, q), arguments.seed(seed)
-    asked = [name for name, method in METHODS.items() if method.suits(f)] if methods is None else list(methods)
     options = Options(
         params=params,
         data=data,
         wrt=wrt,
         cotangent=cotangent,
+        hessian=hessian,
+        hvp=hvp,
         k=k,
         dtype=dtype,
         backend=backend,
@@ -131,7 +143,10 @@ def compare(
         batched_data=batched_data,
     )
     request = Request(f, q, options)
+    ways, second, seen = _ways(options, hessian_methods), options.has_second, set[Any]()
+    asked = list(methods) if methods is not None else _methods(f, baselines=not second)
     estimators: dict[str, Estimator] = {}
+    requests: dict[str, Request] = {}
     refused: dict[str, str] = {}
     failed, applied = dict[str, ParameterError | TraceError](), set[str]()
     sets = [read_controls(control) for control in controls]
@@ -142,19 +157,25 @@ def compare(
     for option, count in (("controls", len(sets)), ("samplers", len(drawn))):
         if not count:
             raise ParameterError(option, "none", "at least one")
-    for method, control, sampler in product(asked, sets, drawn):
+    for method, way, control, sampler in product(asked, ways, sets, drawn):
         name = method if isinstance(method, str) else ", ".join(f"{path}: {one}" for path, one in method.items())
         if name == AUTO:
             raise ParameterError("methods", repr(AUTO), "the methods that it chooses from")
-        name = ", ".join([name, *names(control), *([sampler] if len(drawn) > 1 else [])])
+        of_way = [f"hessian {way or 'chosen'}"] if second else []
+        name = ", ".join([name, *of_way, *names(control), *([sampler] if len(drawn) > 1 else [])])
         randomised = {"sampler": sampler, "replicates": replicates, "scramble": scramble} if sampler != PHILOX else {}
+        requests[name] = request.change(method=method, control=control, hessian_method=way, **randomised)
         try:
             with without_jump_warnings():
-                estimators[name] = Estimator.of(request.change(method=method, control=control, **randomised))
+                made = Estimator.of(requests[name])
         except (ParameterError, TraceError) as error:
             refused[name], failed[shown(method)] = str(error), error
         else:
             applied.add(shown(method))
+            how = made.plan.second and (*made.plan.second.ways.items(), names(control), sampler)
+            if methods is not None or how is None or how not in seen:
+                estimators[name] = made
+                seen.add(how)
     if methods is not None:
         for method, why in failed.items():
             if method not in applied:
@@ -166,25 +187,59 @@ def compare(
         rows = _run(estimators, n, seed, remote)
         if len(drawn) > 1:
             rows = tuple(replace(row, errors=_errors(row, estimators[row.method], seed, remote)) for row in rows)
-    value = Estimator.of(request.change(wrt=(), method=DIFFERENCE.name, dtype="float64", backend="numpy")).program
-    biased = _biased(estimators, value, n, seed)
-    return Comparison(rows, refused, gradient(rows[0].estimate).names(), biased)
+    bare = request.change(wrt=(), hessian=None, hvp=None, method=DIFFERENCE.name, dtype="float64", backend="numpy")
+    biased = _biased(estimators, requests, Estimator.of(bare).program, n, seed)
+    return Comparison(rows, refused, compared(rows[0].estimate).names(), biased)
 
 
-def _biased(estimators: Mapping[str, Estimator], value: Program, n: int, seed: int) -> dict[str, float]:
+def _methods(f: Any, baselines: bool) -> list[str]:
+    """Return the methods that suit an integrand, with or without those that have a baseline."""
+    return [name for name, method in METHODS.items() if method.suits(f) and (baselines or name == method.base)]
+
+
+def _ways(options: Options, given: str | Iterable[str | None] | None) -> list[str | None]:
+    """Return what gradients are differentiated by: without second derivatives None, once."""
+    if not options.has_second:
+        if given is not None:
+            raise ParameterError("hessian_methods", shown(given), "None without hessian= or hvp=")
+        return [None]
+    found: list[str | None] = [*THEN] if given is None else [given] if isinstance(given, str) else [*given]
+    for way in found:
+        if way is not None:
+            arguments.one_of("hessian_methods", way, THEN)
+    if not found:
+        raise ParameterError("hessian_methods", "none", f"None, or some of {', '.join(map(repr, THEN))}")
+    return found
+
+
+def _biased(
+    estimators: Mapping[str, Estimator], requests: Mapping[str, Request], value: Program, n: int, seed: int
+) -> dict[str, float]:
     """Compare every method with finite differences; return by how many standard errors some are off."""
     first = next(iter(estimators.values()))
     batch, found = first.derived.batch, dict[str, float]()
     looked_at = problems(first, spread(batch.size, ROWS) if batch else [])
+    curvatures = {name: _curvature(requests[name], each) for name, each in estimators.items() if each.plan.second}
     for problem in looked_at:
         differences = Differences(problem.q, value, problem.inputs, seed, first.dtype, of=first.derived.components)
         for name, estimator in estimators.items():
             given = {**problem.inputs, **estimator.derived.pilots(problem.inputs, seed)}
             check = differences.unpaired if estimator.plan.group > 1 else differences.check
-            checks, _ = check(estimator.derived.of_result, given, -(-COMPONENTS // len(looked_at)), min(n, CHECKED))
+            most = -(-COMPONENTS // len(looked_at))
+            checks, _ = check(estimator.derived.of_result, given, most, min(n, CHECKED))
+            if name in curvatures:
+                checks += curvatures[name].check(problem, seed, most, min(n, CHECKED))[0]
             if z := farthest(checks):
                 found[name] = max(z, found.get(name, 0.0))
     return {name: found[name] for name in estimators if name in found}
+
+
+def _curvature(request: Request, estimator: Estimator) -> Curvature:
+    """Return what compares the second derivatives of a method with differences, of independent draws."""
+    settled = replace(request, plan=estimator.plan).change(sampler=PHILOX, backend="numpy", draws=None, threads=None)
+    settled = settled.change(replicates=REPLICATES, scramble=SCRAMBLES[0])
+    with without_jump_warnings():
+        return Curvature(settled, Estimator.of(settled) if estimator.derived.sampler.is_point_set else estimator)
 
 
 def _run(estimators: Mapping[str, Estimator], n: int, seed: int, remote: Remote | None) -> tuple[Row, ...]:
@@ -213,7 +268,7 @@ def _row(method: str, timed: list[Estimate | BatchEstimate], parts: list[Estimat
         assert isinstance(part, Estimate)
         whole = whole.merge(part)
     with np.errstate(over="ignore", under="ignore"):
-        variance = np.square(gradient(whole).errors) * whole.n
+        variance = np.square(compared(whole).errors) * whole.n
     return Row(method, whole, variance, min(part.seconds / part.n for part in timed))
 
 

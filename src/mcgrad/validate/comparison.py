@@ -15,6 +15,7 @@ from mcgrad.gradients.difference import DIFFERENCE
 from mcgrad.moments import Float64Array
 from mcgrad.results.batch_estimate import BatchEstimate
 from mcgrad.results.columns import aligned
+from mcgrad.results.components import Components
 from mcgrad.results.estimate import Estimate
 from mcgrad.system import packages
 
@@ -29,11 +30,11 @@ class Row:
     ----------
     method : str
     estimate : Estimate, or BatchEstimate of a batch
-        Its value and gradient, with standard errors.
+        Its value and gradient, with standard errors, and its second derivatives if these are compared.
     variance : array, shape (components,)
-        Variance of one draw of each component of the gradient: n times the squared standard error. Where draws are
-        averaged in groups it is what a single draw would need to have for the same error. Of a batch the sum over the
-        rows, in each of which there is one draw.
+        Variance of one draw of each component of the gradient, or of second derivatives: n times the squared standard
+        error. Where draws are averaged in groups it is what a single draw would need to have for the same error. Of a
+        batch the sum over the rows, in each of which there is one draw.
     seconds : float
         Time of one draw, of a batch of one in each row: the best of the rounds, on all threads.
     errors : tuple of (int, float)
@@ -62,7 +63,7 @@ class Row:
 
     @property
     def error(self) -> float:
-        """Standard error of the gradient, all components together, that a second of draws gets."""
+        """Standard error of what is compared, all components together, that a second of draws gets."""
         return total_error(self.estimate) * math.sqrt(self.estimate.n * self.seconds)
 
     @property
@@ -89,7 +90,8 @@ class Comparison:
     refused : dict of str to str
         Those that do not, and why.
     components : tuple of str
-        Names of the components of the gradient; of a batch those of one row, then those that the rows share.
+        Names of the components of the gradient, or of second derivatives; of a batch those of one row, then those that
+        the rows share.
     biased : dict of str to float
         Methods that differ from finite differences of the expectation, by more than five standard errors, and by how
         many in their worst component: f jumps and they leave it out, or their densities are not those of the draws.
@@ -133,12 +135,14 @@ class Comparison:
         names = [row.method for row in self.rows]
         grads = [_with_errors(row.estimate) for row in self.rows]
         variances = [[f"{v:.4g}" for v in row.variance] for row in self.rows]
-        for title, columns in (("gradient", grads), ("variance", variances)):
+        for title, columns in ((_of(first), grads), ("variance", variances)):
             rows = zip(self.components[:MOST_ROWS], *columns, strict=False)
             table = [(f"{title}{over}", *names), *rows]
             lines += ["", *aligned(table if len(names) < len(table) else list(zip(*table, strict=True)))]
         if len(self.components) > MOST_ROWS:
             lines.append(f"... {len(self.components) - MOST_ROWS:,} more components")
+        if first.components.second:
+            lines += ["", *(f"{row.method}: {_ways(row.estimate.hessian_method)}" for row in self.rows)]
         lines += [f"{method} is {z:.0f} standard errors from finite differences" for method, z in biased.items()]
         for why in dict.fromkeys(self.refused.values()):
             methods = [method for method, reason in self.refused.items() if reason == why]
@@ -182,7 +186,9 @@ class Comparison:
         for axes in others:
             for row in fallen:
                 axes.plot(*zip(*row.errors, strict=True), "o-", label=f"{row.method}: slope {row.slope:.2f}")
-            axes.set(xscale="log", yscale="log", xlabel="n", ylabel="standard error of the gradient")
+            axes.set(
+                xscale="log", yscale="log", xlabel="n", ylabel=f"standard error of the {_of(self.rows[0].estimate)}"
+            )
             axes.legend(fontsize="small")
         if path is not None:
             figure.savefig(path, dpi=150)
@@ -190,37 +196,71 @@ class Comparison:
 
 
 def total_error(estimate: Estimate | BatchEstimate) -> float:
-    """Return the standard error of the gradient, all components together: a variance may overflow, or vanish."""
-    return float(np.hypot.reduce(gradient(estimate).errors))
+    """Return the standard error of what is compared, all components together: a variance may overflow, or vanish."""
+    return float(np.hypot.reduce(compared(estimate).errors))
 
 
-class Gradient(NamedTuple):
-    """The components of a gradient, of a batch summed over the rows: means, standard errors, and their names."""
+class Derivatives(NamedTuple):
+    """Components of a gradient or of second derivatives, of a batch summed over the rows.
 
+    Parameters
+    ----------
+    of : str
+        What they are: "gradient", "hessian" or "hvp".
+    means, errors : array, shape (components,)
+        With standard errors.
+    names : callable
+        Returns the names of the components.
+    """
+
+    of: str
     means: Float64Array
     errors: Float64Array
     names: Callable[[], tuple[str, ...]]
 
 
-def gradient(estimate: Estimate | BatchEstimate) -> Gradient:
-    """Return the gradient of an estimate."""
-    components, where = estimate.components, estimate.components.gradient
+def compared(estimate: Estimate | BatchEstimate) -> Derivatives:
+    """Return what is compared of an estimate: second derivatives where there are any, else the gradient."""
+    components, of = estimate.components, _of(estimate)
+    where = _part(components)
     if not isinstance(estimate, BatchEstimate):
         means, errors = estimate.finished.estimate[where], estimate.finished.stderr[where]
-        return Gradient(means, errors, lambda: tuple(map(str, components[where])))
+        return Derivatives(of, means, errors, lambda: tuple(map(str, components[where])))
     moments, over = estimate.moments, components.over_rows(estimate.shared)
-    shared = over[over.gradient]
-    return Gradient(
-        np.concatenate([moments.estimate[:, where].sum(axis=0), moments.totals]),
-        np.concatenate([np.hypot.reduce(moments.stderr[:, where], axis=0), moments.total_stderr]),
+    there = _part(over) if over.second or not components.second else slice(over.derivatives.stop, over.derivatives.stop)
+    shared, sums = over[there], slice(there.start - over.values.stop, there.stop - over.values.stop)
+    return Derivatives(
+        of,
+        np.concatenate([moments.estimate[:, where].sum(axis=0), moments.totals[sums]]),
+        np.concatenate([np.hypot.reduce(moments.stderr[:, where], axis=0), moments.total_stderr[sums]]),
         lambda: tuple(map(str, [*components[where], *shared])),
     )
 
 
+def _of(estimate: Estimate | BatchEstimate) -> str:
+    second = estimate.components.second
+    return second.of_results if second else "gradient"
+
+
+def _part(components: Components) -> slice:
+    """Return where what is compared is among components."""
+    return slice(components.gradient.stop, components.derivatives.stop) if components.second else components.gradient
+
+
 def _with_errors(estimate: Estimate | BatchEstimate) -> list[str]:
-    """Each component of the gradient with its standard error."""
-    means, errors, _ = gradient(estimate)
+    """Each component that is compared with its standard error."""
+    _, means, errors, _ = compared(estimate)
     return [f"{mean:.4g} +- {error:.2g}" for mean, error in zip(means, errors, strict=True)]
+
+
+def _ways(method: str | dict[str, str]) -> str:
+    """Name the ways of second derivatives: where they differ by pair of parameters, each with its pairs."""
+    if isinstance(method, str):
+        return method
+    pairs: dict[str, list[str]] = {}
+    for pair, way in method.items():
+        pairs.setdefault(way, []).append(pair)
+    return "; ".join(f"{way} in {' and '.join(found)}" for way, found in pairs.items())
 
 
 def _summary(row: Row, least: float, biased: bool) -> tuple[str, ...]:
