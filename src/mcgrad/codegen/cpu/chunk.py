@@ -9,7 +9,7 @@ adds the lane sums of every output, about a shift near its mean, to float64 sums
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mcgrad.codegen.cpu.cut import RESTS
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.cpu.sections import in_sections
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
@@ -38,6 +39,11 @@ from mcgrad.noise.laws import DRAWS_PER_GROUP
 WORKSPACE = [  # what of `kernels/workspace.py` is imported
     "at", "at_sum", "mask_finite", "mask_lanes", "put", "put_any", "put_sum",
 ]  # fmt: skip
+
+ARGUMENTS = (
+    "key0", "key1", "start", "stop", "c", "t", "ws", "shift", "sums", "squares", "counts", "omit", "blas",
+)  # fmt: skip
+NAMES = (*ARGUMENTS, "group", "partial")  # what is bound in a block of draws
 
 
 @dataclass
@@ -92,26 +98,26 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     plan = tile(schedule(lower(in_place(segmented(program, layout.STEP_ROWS))), checked))
     kernel, workspace = _in_cache(build(plan, leaves=True), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
-    printer = Printer(program.dtype, workspace, arguments)
+    printer = Printer(program.dtype, workspace, arguments, NAMES)
     text = Source()
     text.indent()
     text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
     lanes = workspace.lanes
     with text.compound(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
-        tree = split_lanes(kernel.block, lambda: Lanes(workspace))
+        tree = split_lanes(in_sections(kernel.block), lambda: Lanes(workspace))
         text.add(*printer.lines(tree))
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     imports = {
         "blas": ["gemm"] if products else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
-        "jit": ["LOOP", "lane"],
+        "jit": [*called(printer), "LOOP", "lane"],
         "workspace": [*WORKSPACE, *lookups(kernel.block)],
         **fillers((v.attrs for v in plan.program.body() if v.op == "noise"), program.dtype),
     }
     what = f"{'Checked s' if checked else 'S'}hifted sums and squares over the draws start .. stop."
     return Emitted(
-        source=f"{head(plan.program, arguments, imports, what)}{text}",
+        source=f"{head(plan.program, arguments, imports, what, printer.functions)}{text}",
         lanes=lanes,
         rows=workspace.total,
         scalars=list(arguments.scalars.items()),
@@ -146,7 +152,18 @@ def _in_cache(kernel: Kernel, dtype: str, lanes: int | None) -> tuple[Kernel, Wo
     return kernel, workspace
 
 
-def head(program: Program, arguments: Arguments, imports: Mapping[str, list[str]], what: str) -> Source:
+def called(printer: Printer) -> list[str]:
+    """What functions of sections need of `kernels/jit.py`."""
+    return ["CALLED"] * bool(printer.functions)
+
+
+def head(
+    program: Program,
+    arguments: Arguments,
+    imports: Mapping[str, list[str]],
+    what: str,
+    functions: Sequence[str] = (),
+) -> Source:
     """Everything before the loop over blocks; written last, when the arguments are known.
 
     Parameters
@@ -157,13 +174,13 @@ def head(program: Program, arguments: Arguments, imports: Mapping[str, list[str]
         Names by module of `kernels`, besides elementwise functions.
     what : str
         The function's docstring.
+    functions : sequence of str
+        Lines of the functions that it calls.
     """
     head = preamble(program, imports)
     matrices = "".join(f", x{i}" for i in range(len(arguments.matrices)))
-    head.add("", "", "@njit(**LOOP)")
-    with head.compound(
-        f"def chunk(key0, key1, start, stop, c, t, ws, shift, sums, squares, counts, omit, blas{matrices}):"
-    ):
+    head.add(*functions, "", "", "@njit(**LOOP)")
+    with head.compound(f"def chunk({', '.join(ARGUMENTS)}{matrices}):"):
         head.add(f'"""{what}"""')
         head.add("prefer_vector_width()", "partial = False")
     return head

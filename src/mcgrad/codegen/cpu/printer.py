@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from mcgrad.codegen.cpu.calls import call_lines
 from mcgrad.codegen.cpu.products import LaneProduct, product_lines
@@ -24,6 +25,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Loop,
     Node,
     Noise,
+    Section,
     Stage,
     Start,
     Store,
@@ -81,6 +83,13 @@ class Printer:
     dtype : {"float32", "float64"}
     workspace : Workspace
     arguments : Arguments
+    names : sequence of str
+        What is bound around the tree, of which sections are given what they read.
+
+    Attributes
+    ----------
+    functions : list of str
+        Lines of the functions of sections.
     """
 
     values = VALUES  # how ops of a Let are written
@@ -88,8 +97,10 @@ class Printer:
     integers = "at"  # what loads from `t`
     multiplied = "by BLAS"  # what does matrix products
 
-    def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments) -> None:
+    def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments, names: Sequence[str] = ()) -> None:
         self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
+        self.functions: list[str] = []
+        self._names, self._sections = [*names], 0
 
     def lines(self, tree: Tree) -> list[str]:
         """The lines of some nodes."""
@@ -130,6 +141,8 @@ class Printer:
                     yield from ("else:", *indented(self.lines(otherwise)))
             case IfPartial(partial, whole):
                 yield from ("if partial:", *indented(self.lines(partial)), "else:", *indented(self.lines(whole)))
+            case Section(body):
+                yield self.section(body)
             case Fill():
                 yield from self.fill(node)
             case Leave(buffer, first, rows):
@@ -167,11 +180,23 @@ class Printer:
         loops = [node]
         while len(loops[-1].body) == 1 and isinstance(loops[-1].body[0], Loop):
             loops.append(loops[-1].body[0])
+        self._names += [loop.axis for loop in loops]
         body = self.lines(loops[-1].body)  # before the heads: tables of the body come before extents
+        del self._names[-len(loops) :]
         heads = [self.head(loop) for loop in loops]
         for head in reversed(heads):
             body = [head[0], *indented([*head[1:], *body])]
         yield from body
+
+    def section(self, body: Tree) -> str:
+        """Write the function of a section, and return its call."""
+        lines = self.lines(body)
+        words = {*re.findall(r"\w+", "\n".join(lines))}
+        name, self._sections = f"section{self._sections}", self._sections + 1
+        bound = [*self._names, *(f"x{i}" for i in range(len(self.arguments.matrices)))]
+        call = f"{name}({', '.join(each for each in bound if each in words)})"
+        self.functions += ["", "", "@njit(**CALLED)", f"def {call}:", *indented(["prefer_vector_width()", *lines])]
+        return call
 
     def head(self, loop: Loop) -> list[str]:
         """The head of a loop, and the lines that its body begins with."""

@@ -24,11 +24,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, lookups, preamble
+from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, called, lookups, preamble
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.cpu.products import LaneProduct
+from mcgrad.codegen.cpu.sections import in_sections
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.allocate import Workspace, allocate
 from mcgrad.codegen.loops.build import Kernel, build
@@ -130,7 +131,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     fillers = {filler(var.attrs, program.dtype, carried) for var in body.body() if var.op == "noise"}
     imports = {
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
-        "jit": ["LOOP", "lane"],
+        "jit": [*called(printer), "LOOP", "lane"],
         "workspace": [*WORKSPACE, *lookups(kernel.block), "put_draw"],
         "noise_fill": sorted(fillers),
         "row_lanes": ["draws_adder", *(["mask_draws"] if outer else []), "rows_spreader"],
@@ -144,7 +145,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     head.add(f"spread_rows = rows_spreader({printer.groups}, {each})")
     head.add(f"add_draws = draws_adder({printer.groups}, {each}, {apart})")
     head.add(f"add_rows = rows_adder({each}, {apart})", f"write_rows = rows_writer({each}, {apart}, {TILE})")
-    head.add("", "", "@njit(**LOOP)")
+    head.add(*printer.functions, "", "", "@njit(**LOOP)")
     head.add("def batch(", f"    {SIGNATURE}{matrices}", "):")
     starts = np.cumsum([0, *(leaf.size for leaf in given)])
     return EmittedRows(
@@ -172,6 +173,7 @@ SIGNATURE = (
     "key0, key1, start, stop, c, t, ws, numbers, by_row, count, "
     "means, norms, totals, variances, odd, least, scratch, blas"
 )
+NAMES = (*SIGNATURE.split(", "), "position", "rows", "group", "base", "place", "partial")  # bound in a group of draws
 
 
 def _body(program: Program) -> tuple[Program, dict[Var, Var]]:
@@ -235,7 +237,7 @@ def _function(
                 with text.compound(f"if partial or {outside}:"):
                     text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
                 text.add(f"partial = {outside}")
-            text.add(*printer.lines(split_lanes(kernel.block, lambda: _RowLanes(workspace))))
+            text.add(*printer.lines(split_lanes(in_sections(kernel.block), lambda: _RowLanes(workspace))))
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
             row = integer(workspace.address(MOMENTS) + place * each)
@@ -292,7 +294,7 @@ class _Printer(Printer):
         summed: dict[Output, int],
         carried: str,
     ) -> None:
-        super().__init__(dtype, workspace, arguments)
+        super().__init__(dtype, workspace, arguments, NAMES)
         self.places, self.summed, self.carried = places, summed, carried
         self.groups = draws_together(dtype, carried)
 

@@ -243,6 +243,13 @@ class IfPartial:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Do the body in a function of its own, which reads and writes what is in memory alone."""
+
+    body: Tree
+
+
+@dataclass(frozen=True)
 class Barrier:
     """Threads with the same draws wait for each other."""
 
@@ -288,7 +295,7 @@ class AddParts:
 
 Node = (
     Loop | Stage | Let | Address | Load | Gather | Store | Start | Fill | Leave | Accumulate | Noise | Moments
-    | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Barrier
+    | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Section | Barrier
     | AddMoments | AddDraws | StartSums | StoreParts | AddParts
 )  # fmt: skip
 Tree = tuple[Node, ...]
@@ -296,7 +303,7 @@ Tree = tuple[Node, ...]
 
 def bodies(node: Node) -> tuple[Tree, ...]:
     """The nodes inside a node."""
-    if isinstance(node, Loop):
+    if isinstance(node, Loop | Section):
         return (node.body,)
     if isinstance(node, Stage):
         return node.body, node.otherwise
@@ -315,7 +322,7 @@ def rewrite(tree: Tree, rule: Callable[[Node], Node | Tree]) -> Tree:
     """The tree with each node replaced by what the rule makes of it, inner nodes first."""
     new: list[Node] = []
     for node in tree:
-        if isinstance(node, Loop):
+        if isinstance(node, Loop | Section):
             node = replace(node, body=rewrite(node.body, rule))
         elif isinstance(node, Stage):
             node = replace(node, body=rewrite(node.body, rule), otherwise=rewrite(node.otherwise, rule))
