@@ -116,3 +116,15 @@ def test_machine_code_in_sections_gives_the_same_bits(monkeypatch):
     estimate = divided(1000, seed=1)
     assert (estimate.value, estimate.stderr) == (whole.value, whole.stderr)
     assert all(np.array_equal(estimate.grad[name], whole.grad[name]) for name in whole.grad)
+
+
+def test_lanes_that_carry_rows_give_the_same_bits_in_sections(monkeypatch):
+    q = mg.Normal(np.linspace(-1.0, 1.0, 60).reshape(20, 3), np.ones((20, 3)), batch_ndim=1)
+    f = lambda z: repeated(z, steps=np.arange(1))  # noqa: E731
+    given = {"n": 16, "seed": 1, "backend": "cpu"}
+    whole = mg.estimate(f, q, **given)
+    for name, value in (("LONG", 0), ("MOST", 3), ("FEWEST", 1)):
+        monkeypatch.setattr(sections, name, value)
+    divided = mg.estimate(f, q, **given)
+    assert np.array_equal(divided.value, whole.value)
+    assert all(np.array_equal(divided.grad[name], whole.grad[name]) for name in whole.grad)
