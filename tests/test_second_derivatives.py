@@ -23,13 +23,6 @@ CALL = {  # gamma, vanna, volga of Black and Scholes, one year, no interest
     "spot": {"spot": norm.pdf(D1) / (SPOT * VOL), "vol": -norm.pdf(D1) * D2 / VOL},
     "vol": {"spot": -norm.pdf(D1) * D2 / VOL, "vol": SPOT * norm.pdf(D1) * D1 * D2 / VOL},
 }
-DIGITAL = {
-    "spot": {"spot": -norm.pdf(D2) * D1 / (SPOT * VOL) ** 2, "vol": norm.pdf(D2) * (D1 * D2 - 1) / (SPOT * VOL**2)},
-    "vol": {
-        "spot": norm.pdf(D2) * (D1 * D2 - 1) / (SPOT * VOL**2),
-        "vol": norm.pdf(D2) * (D1 + D2 - D1**2 * D2) / VOL**2,
-    },
-}
 
 
 def price(z, spot, vol):
@@ -264,66 +257,6 @@ def test_errors_name_what_serves():
             mg.Estimator(np.square, mg.Normal(0.0, 1.0), **{option: value})
     with pytest.raises(mg.ParameterError, match=r"^hessian: given an estimate that was made without"):
         mg.estimate(np.square, mg.Normal(0.0, 1.0), 100).hessian  # noqa: B018
-
-
-# --- vibrato ---------------------------------------------------------------------------------------------------------
-def digital(z, *, spot, vol):
-    """Pays 1 above the strike after 8 steps of a loop, the last of which vibrates."""
-
-    def step(x, e):
-        return x + vol / np.sqrt(8) * e - vol**2 / 16, None
-
-    x, _ = mg.scan(step, np.log(spot / STRIKE), z["path"])
-    return mg.vibrato(lambda x: x > 0.0, x - vol**2 / 16, vol / np.sqrt(8), z["last"])
-
-
-def test_a_digital_has_first_and_second_derivatives_by_vibrato_in_a_loop():
-    q = mg.Joint(path=mg.Normal(np.zeros(7), 1.0), last=mg.Normal(np.zeros(2), 1.0))
-    est = mg.estimate(digital, q, 400_000, params=MARKET, wrt=[*MARKET], hessian="full")
-    delta, vega = norm.pdf(D2) / (SPOT * VOL), -norm.pdf(D2) * D1 / VOL
-    assert worst_z(est.grad, {"spot": delta, "vol": vega}, est.grad_stderr) < 4.5
-    agrees(est, DIGITAL)
-    assert est.hessian_method == "pathwise twice"
-    assert abs(est.value - norm.cdf(D2)) < 4.5 * est.stderr
-
-
-def test_the_variance_of_vibrato_does_not_grow_with_the_steps_before_the_last():
-    def after(z, *, spot, vol):
-        """The last of the steps takes a quarter of the time."""
-        x = np.log(spot / STRIKE) + vol * np.sqrt(0.75 / len(z["path"])) * np.sum(z["path"]) - vol**2 / 2
-        return mg.vibrato(lambda x: x > 0.0, x, vol * 0.5, z["last"])
-
-    errors = []
-    for steps in (1, 64):
-        q = mg.Joint(path=mg.Normal(np.zeros(steps), 1.0), last=mg.Normal(0.0, 1.0))
-        est = mg.estimate(after, q, 100_000, params=MARKET, wrt=[*MARKET], hessian=["spot"])
-        assert abs(est.grad["spot"] - norm.pdf(D2) / (SPOT * VOL)) < 4.5 * est.grad_stderr["spot"]
-        errors.append((est.grad_stderr["spot"], est.hessian_stderr["spot"]["spot"]))
-    assert errors[1] == pytest.approx(errors[0], rel=0.05)
-
-
-def test_vibrato_of_a_correlated_step():
-    rho = 0.6
-
-    def both(z, *, a):
-        factor = np.array([[1.0, 0.0], [rho, np.sqrt(1 - rho**2)]])
-        return mg.vibrato(lambda x: np.all(x < 0.0), a * np.ones(2), factor, z)
-
-    est = mg.estimate(both, mg.Normal(np.zeros(2), 1.0), 200_000, params={"a": 0.2}, wrt="a")
-    exact = -2 * norm.pdf(0.2) * norm.cdf((-0.2 + rho * 0.2) / np.sqrt(1 - rho**2))
-    assert abs(est.grad["a"] - exact) < 4.5 * est.grad_stderr["a"]
-
-
-def test_vibrato_refuses_a_jump_that_a_parameter_moves_directly_and_other_shapes():
-    f = lambda z, *, k: mg.vibrato(lambda x: x > k, z[0], 0.1, z[1])  # noqa: E731
-    with pytest.raises(mg.ParameterError, match=r"^k: given a parameter that the integrand follows in jumps alone"):
-        mg.estimate(f, mg.Normal(np.zeros(2), 1.0), 100, params={"k": 0.1})
-    with pytest.raises(mg.ParameterError, match=r"^eps: given noise of shape \(2, 3\)"):
-        mg.vibrato(np.sum, np.zeros(2), 1.0, np.zeros((2, 3)))
-    with pytest.raises(mg.ParameterError, match=r"^scale: given an array of shape \(3,\)"):
-        mg.vibrato(np.sum, np.zeros(2), np.ones(3), np.zeros(2))
-    with pytest.raises(mg.ParameterError, match=r"^f: given 1.0; accepted: f\(x\)"):
-        mg.vibrato(1.0, np.zeros(2), np.ones(2), np.zeros(2))
 
 
 def test_a_direction_is_by_parameter():

@@ -127,6 +127,8 @@ sample("where", lambda x, y: build.apply("where", *positive(x), x, y), lambda x,
 sample("where", lambda x: build.apply("where", *positive(x), build.apply("less", x, 1.0), True),
        lambda x: np.where(x > 0, x < 1, True), (8,), ANY, smooth=False)  # fmt: skip
 elementwise("stop", ANY, meaning=lambda x: x, smooth=False)  # their derivatives are not those of what they mean
+elementwise("vibrato_step", ANY, ANY, meaning=lambda x, eps: x, smooth=False)
+elementwise("vibrato_mean", ANY, ANY, meaning=lambda y, steps: y)
 elementwise("implicit", ANY, ANY, POSITIVE, meaning=lambda z, cdf, density: z, smooth=False)
 sample("copy", build.copy, lambda x: x, (3, 2), ANY)
 

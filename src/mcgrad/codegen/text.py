@@ -16,6 +16,8 @@ INFIX = {
     "copy": "{}",
     "stop": "{}",
     "implicit": "{}",
+    "vibrato_step": "{}",
+    "vibrato_mean": "{}",
     "less": "{} < {}",
     "less_equal": "{} <= {}",
     "equal": "{} == {}",

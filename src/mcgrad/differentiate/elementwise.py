@@ -58,6 +58,8 @@ DERIVATIVES: dict[str, tuple[Rule, ...]] = {
     "copy": (lambda t, y, x: t,),
     "stop": (None,),
     "implicit": (None, lambda t, y, x, cdf, density: neg(div(t, density)), None),
+    "vibrato_step": (None, None),
+    "vibrato_mean": (lambda t, y, x, steps: t, None),
     "nextafter": (lambda t, y, x, towards: t, None),
     "sign": (None,),
     "floor": (None,),

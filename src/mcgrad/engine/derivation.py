@@ -29,6 +29,7 @@ from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.point_set import with_points
 from mcgrad.gradients.problem import Problem, known_arrays
 from mcgrad.gradients.second_plan import SecondPlan, second_plan
+from mcgrad.gradients.vibrato_check import check_vibrato
 from mcgrad.inputs import arguments, second
 from mcgrad.inputs.batch import Batch, of_first_row, rows_of
 from mcgrad.inputs.control import AUTO as AUTO_CONTROL, PILOT, SAMPLE, names as named_controls
@@ -141,6 +142,7 @@ class Derivation:
             batch = batch.with_inputs(problem.weights_by_row)
         inputs = Inputs(q, params, data, known, dtype, batch)
         wrt = arguments.selected(options.wrt, list(problem.params))
+        check_vibrato(problem, wrt)
         shapes = {path: problem.params[path].shape for path in wrt}
         lead = {path: batch.shape for path in direction if param(path) in batch.by_row} if batch else {}
         further = second.second(second.hessian(options.hessian), direction, wrt, shapes, lead)

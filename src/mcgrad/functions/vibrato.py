@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from mcgrad.errors import ParameterError
 from mcgrad.functions.implicit_derivative import implicit, is_traced, stop
 from mcgrad.functions.triangular_solve import solve_lower
+from mcgrad.ir.build import apply, broadcast
 from mcgrad.reals import function
+from mcgrad.trace.tracer import Tracer, unwrap
 
 
 def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
@@ -36,16 +38,18 @@ def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
         of a vector the lower triangular factor of the covariance, (d, d) for a mean of shape (d,).
     eps : array
         Standard normal noise of the shape of `mean`, or of shape (m, *shape of mean): f is then averaged over m steps.
-        Nothing else reads it: what does, as a path that goes on from this step, is not mirrored with the step.
+        No parameter moves it. What else reads it, as a path that goes on from this step, is not mirrored with it.
 
     Returns
     -------
-    The mean of f over each step and its mirror image, -eps: two evaluations of f for each.
+    The mean of f over each step and its mirror image, -eps: two evaluations of f for each. The integrand is linear in
+    it: it may add it to anything, and multiply it with what does not read `eps`.
 
     Raises
     ------
     ParameterError
-        Shapes that do not go together.
+        Shapes that do not go together. When an estimator is made: something that reads `eps`, too, in `f`, `mean` or
+        `scale`, or times the result; a function of the result; a derivative in a parameter of `eps`.
 
     Notes
     -----
@@ -72,17 +76,17 @@ def vibrato(f: Callable[[Any], Any], mean: Any, scale: Any, eps: Any) -> Any:
     steps = [eps] if len(noise) == len(shape) else [eps[i] for i in range(noise[0])]
     if not steps:
         raise ParameterError("eps", "noise of no steps", "at least one")
-    moved = [scale @ step if correlated else scale * step for step in steps]
-    places = [mean + sign * move for move in moved for sign in (1.0, -1.0)]
     traced = any(map(is_traced, (mean, scale, eps)))
+    moved = [(scale @ step if correlated else scale * step, step) for step in steps]
+    places = [_place(mean + sign * move, step) for move, step in moved for sign in (1.0, -1.0)]
     center = _held(mean) if traced else None
     total: Any = 0.0
     for place in places:
-        here = f(_held(place) if traced else place) * 1.0
+        here = f(place) * 1.0
         total = total + here
         if traced:
-            total = total + (here - f(center) * 1.0) * _ratio(_held(place), mean, scale, correlated)
-    return total / len(places)
+            total = total + (here - f(center) * 1.0) * _ratio(place, mean, scale, correlated)
+    return _mean(total / len(places), places) if traced else total / len(places)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -95,6 +99,20 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 def _held(x: Any) -> Any:
     """Return a value without a derivative; what follows it has another, of the density."""
     return implicit(x, 0.0, 1.0)
+
+
+def _place(x: Any, eps: Any) -> Any:
+    """Return what a step makes, held; a Program says of which noise."""
+    if not (is_traced(x) or is_traced(eps)):
+        return x
+    return Tracer(apply("vibrato_step", unwrap(x), unwrap(eps)))
+
+
+def _mean(y: Any, places: Sequence[Any]) -> Any:
+    """Return a mean over steps; a Program says over which."""
+    steps = unwrap(sum(np.sum(place) for place in places))
+    var = unwrap(y)
+    return Tracer(apply("vibrato_mean", var, broadcast(steps, var.shape)))
 
 
 def _ratio(x: Any, mean: Any, scale: Any, correlated: bool) -> Any:

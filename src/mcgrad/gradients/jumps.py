@@ -8,8 +8,9 @@ from mcgrad.differentiate.elementwise import has_derivatives
 from mcgrad.ir.build import apply, loop, part, slice_
 from mcgrad.ir.program import Var, toposort
 
-CONTINUOUS = ("stop", "implicit", "nextafter", "gather")  # it does not jump in an argument, or what made that did
-HOLDING = ("stop", "implicit")  # hold their first argument fixed
+VIBRATO = ("vibrato_step", "vibrato_mean")
+CONTINUOUS = ("stop", "implicit", *VIBRATO, "nextafter", "gather")  # it does not jump in an argument, or what made that
+HOLDING = ("stop", "implicit", "vibrato_step")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
 MOST_STEPS = 256  # of a loop whose numbers are looked at
 CHOOSING = ("max", "min", "maximum", "minimum")  # what equals its arguments where they are the extreme

@@ -14,7 +14,10 @@ from mcgrad.ir.program import Var, toposort, with_bodies
 from mcgrad.ir.spaces import Values
 from mcgrad.trace.lines import KINKED, Line
 
-BENDING = ("implicit",)  # hold fixed what has another derivative; what `stop` holds may be where a derivative jumps
+BENDING = (
+    "implicit",
+    "vibrato_step",
+)  # hold fixed what has another derivative; what `stop` holds may be where a derivative jumps
 
 
 def kink(

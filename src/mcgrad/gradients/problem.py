@@ -289,7 +289,7 @@ class Problem:
         """Whether there are many rows, each of which has inputs of its own that a pilot computes."""
         return self._batch is not None
 
-    def of_function(self, h: Callable[..., Any]) -> Problem:
+    def of_function(self, h: Callable[..., Any] | Integrand | Objective) -> Problem:
         """Return the problem of another function of the same draws, parameters and data."""
         return Problem(h, self.q, *self._given, self._batch, proposal=self.proposal)
 

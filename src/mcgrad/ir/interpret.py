@@ -319,6 +319,8 @@ IMPL: dict[str, Callable[..., Array]] = {
     "copy": lambda var, x: x,
     "stop": lambda var, x: x,
     "implicit": lambda var, x, cdf, density: x,
+    "vibrato_step": lambda var, x, eps: x,
+    "vibrato_mean": lambda var, x, steps: x,
     "reshape": lambda var, x: x.reshape(*var.shape, x.shape[-1]),
     "transpose": lambda var, x: x.transpose(*var.attrs.axes, -1),
     "broadcast": _broadcast,

@@ -72,6 +72,8 @@ OPS: dict[str, Op] = {
         *_elementwise("mcgrad", "copy", "any", "same", linear=True),
         # stop(z) is z without a derivative, implicit(z, F, p) z with the derivative -dF/p: both become z in `simplify`
         *_elementwise("mcgrad", "stop implicit", cost=0.0),
+        # vibrato_step(x, eps) is x, held, that noise eps made; vibrato_mean(y, steps) is y, a mean over such steps
+        *_elementwise("mcgrad", "vibrato_step vibrato_mean", cost=0.0),
         # float: 1 for True, 0 for False
         *_elementwise("mcgrad", "float", "bool"),
         *_elementwise("numpy", "add", linear=True, commutative=True),

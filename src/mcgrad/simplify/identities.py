@@ -123,6 +123,8 @@ EXACT: dict[str, Identity] = {
     "negative": _negative,
     "stop": lambda var: var.args[0],  # what they say is about derivatives, and those have been taken
     "implicit": lambda var: var.args[0],
+    "vibrato_step": lambda var: var.args[0],
+    "vibrato_mean": lambda var: var.args[0],
     **MATRICES,
 }
 ROUNDED: dict[str, Identity] = {

@@ -23,6 +23,7 @@ FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in RUN_THROUGH)
 JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept,
 KINKED = ("maximum", "minimum", "max", "min", "absolute")  # and those whose derivatives jump
 NOTED = frozenset({*JUMPING, *KINKED})
+_every: ContextVar[bool] = ContextVar("lines of every op", default=False)
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 
 
@@ -34,6 +35,16 @@ def noted_in(table: dict[Var, Line]) -> Iterator[None]:
         yield
     finally:
         _table.reset(token)
+
+
+@contextmanager
+def every_line() -> Iterator[None]:
+    """Note the lines of all ops, for an error that names some."""
+    token = _every.set(True)
+    try:
+        yield
+    finally:
+        _every.reset(token)
 
 
 def noted(result: Var, arguments: Sequence[Var]) -> Var:
@@ -62,7 +73,7 @@ def _note(results: Iterable[Var], arguments: Iterable[Var], ops: Collection[str]
             continue
         known.add(var)
         stack += var.args
-        if var.op in ops and var not in table and (line := _user_line()) is not None:
+        if (var.op in ops or _every.get()) and var not in table and (line := _user_line()) is not None:
             table[var] = line
 
 
@@ -79,7 +90,9 @@ def same_lines(made: Mapping[Var, Var]) -> None:
     """Note for Vars the lines of those that they were made of."""
     table = _table.get()
     if table is not None:
-        table.update({now: table[old] for old, now in made.items() if old in table and now.op in NOTED})
+        table.update(
+            {now: table[old] for old, now in made.items() if old in table and (now.op in NOTED or _every.get())}
+        )
 
 
 def _user_line() -> Line | None:
