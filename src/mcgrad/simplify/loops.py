@@ -20,7 +20,7 @@ from mcgrad.ir.ops import OPS, VIEWS
 from mcgrad.ir.program import Shape, Var, toposort
 from mcgrad.ir.rewrite import rewrite, substitute
 from mcgrad.ir.vmap import vmap
-from mcgrad.simplify.running_sums import shared_sums
+from mcgrad.simplify.running_sums import after_all, before_steps, shared_sums, undrawn_sums
 from mcgrad.simplify.single_elements import by_element
 
 CHEAP = 4.0  # multiplications of an element up to which each of several loops computes it again
@@ -165,26 +165,37 @@ def _undrawn_first(var: Var) -> Var | None:
     elements = dict(zip(body.params[carries:last], var.args[carries:last], strict=True))
     same = dict(zip(body.params[last:], var.args[last:], strict=True))
     asked = [*map(_number, first), *(body.results[j] for j in given)]
-    values = _on_host(var, low, asked, elements, same) if low else _at_once(var, asked, elements, same)
-    found = dict(zip((*low, *given), (*values[: len(low)], *values[len(low) + len(first) :]), strict=True))
-    by_step = dict(zip(first, values[len(low) :], strict=False))
+    sums = undrawn_sums(var)
+    known, others = [i for i in low if i in sums], [i for i in low if i not in sums]
+    number = len(body.params)
+    before = {body.params[i]: argument(number + k, body.params[i].shape) for k, i in enumerate(known)}
+    arrays = elements | {before[body.params[i]]: before_steps(var, sums[i], var.args[i]) for i in known}
+    results = substitute([*(body.results[i] for i in others), *asked], before)
+    values = _on_host(var, others, results, arrays, same) if others else _at_once(var, results, arrays, same)
+    found = {i: after_all(var, sums[i]) for i in known}
+    found |= dict(zip((*others, *given), (*values[: len(others)], *values[len(others) + len(first) :]), strict=True))
+    by_step = dict(zip(first, values[len(others) :], strict=False))
     return vector_of(var, found | _rest(var, drawn, elements, same, {}, by_step))
 
 
 def _on_host(
-    var: Var, low: Sequence[int], asked: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]
+    var: Var, low: Sequence[int], results: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]
 ) -> list[Var]:
-    """The carries that no draw changes, after the last step, and Vars of the body for all steps: of a loop of these."""
+    """The carries that no draw changes, after the last step, and Vars of the body for all steps: of a loop of these.
+
+    The results of these carries come first.
+    """
     attrs, body = var.attrs, var.attrs.body
     by_step, others = ({x: arg for x, arg in each.items() if not x.by_draw} for each in (elements, same))
     host = loop(
         [*(body.params[i] for i in low), *by_step, *others],
-        [*(body.results[i] for i in low), *asked],
+        results,
         [*(var.args[i] for i in low), *by_step.values(), *others.values()],
         (len(low), len(by_step), attrs.length, attrs.reverse),
         running=low.index(attrs.running) if attrs.running in low else None,
     )
-    return in_order(host, [*(body.results[i].shape for i in low), *((attrs.length, *x.shape) for x in asked)])
+    shapes = [x.shape if k < len(low) else (attrs.length, *x.shape) for k, x in enumerate(results)]
+    return in_order(host, shapes)
 
 
 def _at_once(var: Var, asked: Sequence[Var], elements: Mapping[Var, Var], same: Mapping[Var, Var]) -> list[Var]:

@@ -4,14 +4,17 @@ A carry s + (u + k b) of each step, where no draw changes u, and k is the same i
 computed before the loop, and k times the sum of b. So the logarithm of a price and its derivatives in drift and
 volatility have one sum of normals, and a mean and its derivative in a factor of all prices one sum of these.
 
+A carry that adds up values that no draw and no carry changes is known for all steps before the loop.
+
 Values that draws change are parted from what is added to them only if they are normal noise: otherwise digits of the
 sum might be lost that each step has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 
 from mcgrad.differentiate.structural import zeros_like
 from mcgrad.ir.build import apply, argument, broadcast, concatenate, const, loop, rebuild, reshape, scan, slice_
@@ -97,6 +100,21 @@ class _Reader:
             return None
         return _Sum(i, base, factor, offset)
 
+    def undrawn_increment(self, i: int) -> Var | None:
+        """What each step adds to a carry, where this is known for all steps before the loop; else None."""
+        carry, result, less = self._body.params[i], self._body.results[i], []
+        while result.op == "subtract":
+            less.append(result.args[1])
+            result = result.args[0]
+        terms = [*_terms(result)]
+        if carry.by_draw or terms.count(carry) != 1:
+            return None
+        terms.remove(carry)
+        terms += [apply("negative", x) for x in less]
+        if not terms or not all(x.shape == carry.shape and self._is_known(x) for x in terms):
+            return None
+        return reduce(partial(apply, "add"), terms)
+
     def _parts(self, x: Var) -> tuple[Var | None, Var, Var | None]:
         """Return factor, base and what is added to their product."""
         if x.op == "multiply":
@@ -137,6 +155,47 @@ def _terms(x: Var) -> Iterator[Var]:
         yield x
 
 
+def added_up(var: Var, added: Sequence[Var]) -> list[Var]:
+    """What has been added after each step of a loop, of all steps: sums of Vars of its body that no carry changes."""
+    attrs, body, args = var.attrs, var.attrs.body, var.args
+    last = attrs.carries + attrs.scanned
+    elements = dict(zip(body.params[attrs.carries : last], args[attrs.carries : last], strict=True))
+    same = dict(zip(body.params[last:], args[last:], strict=True))
+    return [scan("cumsum", x, 0, attrs.reverse) for x in vmap(substitute(added, same), elements, attrs.length)]
+
+
+def before_steps(var: Var, x: Var, begin: Var) -> Var:
+    """What a sum is before each step of a loop, of what it is after each, and what it begins with."""
+    first, steps = reshape(broadcast(begin, x.shape[1:]), (1, *x.shape[1:])), var.attrs.length
+    whole = [(0, n, 1) for n in x.shape[1:]]
+    if var.attrs.reverse:
+        return concatenate([slice_(x, [(1, steps, 1), *whole]), first], 0)
+    return concatenate([first, slice_(x, [(0, steps - 1, 1), *whole])], 0)
+
+
+def after_all(var: Var, x: Var) -> Var:
+    """What a sum is after the last step, of what it is after each."""
+    place = 0 if var.attrs.reverse else var.attrs.length - 1
+    return reshape(slice_(x, [(place, place + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
+
+
+def undrawn_sums(var: Var) -> dict[int, Var]:
+    """Carries that are sums of what neither draws nor carries change: to what they are after each step, of all steps.
+
+    So a time that each step adds to is an array before the loop, where the interpreter would go through the steps.
+    """
+    attrs = var.attrs
+    if attrs.running is not None or not attrs.length:
+        return {}
+    reader, added = _Reader(var), {}
+    for i in range(attrs.carries):
+        increment = reader.undrawn_increment(i)
+        if increment is not None:
+            added[i] = increment
+    sums = zip(added, added_up(var, [*added.values()]), strict=True)
+    return {i: apply("add", broadcast(var.args[i], x.shape), x) for i, x in sums}
+
+
 def _plus(x: Var | None, y: Var) -> Var:
     return y if x is None else apply("add", x, y)
 
@@ -155,34 +214,13 @@ class _Rewriter:
         self._bases = {group[0].base: self._leaf(self._body.params[group[0].carry]) for group in groups}
         self._begun = {i: self._leaf(self._body.params[i]) for i in self._members}
         added = [i for i, member in self._members.items() if member.added is not None]
-        self._added = dict(zip(added, self._sums([self._members[i].added for i in added]), strict=True))
+        known = [x for member in self._members.values() if (x := member.added) is not None]
+        self._added = dict(zip(added, added_up(var, known), strict=True))
         self._before = {i: argument(next(self._numbers), self._body.params[i].shape) for i in added}
         self._after = {i: argument(next(self._numbers), self._body.params[i].shape) for i in added}
 
     def _leaf(self, like: Var) -> Var:
         return argument(next(self._numbers), like.shape, like.level)
-
-    def _sums(self, added: list[Var | None]) -> list[Var]:
-        """What has been added after each step, of all steps."""
-        attrs, body, args = self._attrs, self._body, self._var.args
-        last = attrs.carries + attrs.scanned
-        elements = dict(zip(body.params[attrs.carries : last], args[attrs.carries : last], strict=True))
-        same = dict(zip(body.params[last:], args[last:], strict=True))
-        of_steps = vmap(substitute([x for x in added if x is not None], same), elements, attrs.length)
-        return [scan("cumsum", x, 0, attrs.reverse) for x in of_steps]
-
-    def _shifted(self, x: Var) -> Var:
-        """What has been added before each step."""
-        none, steps = broadcast(const(0.0), (1, *x.shape[1:])), self._attrs.length
-        whole = [(0, n, 1) for n in x.shape[1:]]
-        if self._attrs.reverse:
-            return concatenate([slice_(x, [(1, steps, 1), *whole]), none], 0)
-        return concatenate([none, slice_(x, [(0, steps - 1, 1), *whole])], 0)
-
-    def _end(self, x: Var) -> Var:
-        """What has been added after the last step."""
-        place = 0 if self._attrs.reverse else self._attrs.length - 1
-        return reshape(slice_(x, [(place, place + 1, 1), *((0, n, 1) for n in x.shape[1:])]), x.shape[1:])
 
     def vector(self) -> Var:
         """Return the vector of results of the old loop."""
@@ -208,7 +246,8 @@ class _Rewriter:
         args = [var.args[i] for i in others] + [zeros_like(leaf) for leaf in self._bases.values()]
         carries = len(params)
         params += [*body.params[attrs.carries : last], *self._before.values(), *self._after.values()]
-        args += [*var.args[attrs.carries : last], *map(self._shifted, self._added.values()), *self._added.values()]
+        after = [*self._added.values()]
+        args += [*var.args[attrs.carries : last], *(before_steps(var, x, const(0.0)) for x in after), *after]
         scanned = len(params) - carries
         params += [*body.params[last:], *self._begun.values()]
         args += [*var.args[last:], *(var.args[i] for i in self._begun)]
@@ -220,7 +259,7 @@ class _Rewriter:
         totals = dict(zip(self._bases, found[len(others) :], strict=False))
         outside = dict(zip(body.params, var.args, strict=True))
         outside |= {leaf: var.args[i] for i, leaf in self._begun.items()}
-        added = {i: self._end(x) for i, x in self._added.items()}
+        added = {i: after_all(var, x) for i, x in self._added.items()}
         values = dict(zip(others, found, strict=False)) | dict(zip(stacked, found[carries:], strict=True))
         values |= {i: self._value(i, totals, added, outside) for i in self._members}
         return vector_of(var, values)
