@@ -225,6 +225,38 @@ def test_jacobians_stay_on_the_device(machine, weighed):
     np.testing.assert_allclose(estimate.covariance["a"]["b"]["c"], host.covariance["a"]["b"]["c"], rtol=1e-8)
 
 
+@pytest.mark.parametrize("option", ["hessian", "hvp"])
+def test_second_derivatives_stay_on_the_device(machine, option):
+    def f(z, s):
+        return s * np.exp(np.sum(np.sin(z)))
+
+    loc, v = np.linspace(-0.5, 0.5, 2), {"loc": np.array([1.0, 2.0]), "s": 0.5}
+    there = {**v, "loc": machine.cupy.asarray(v["loc"])}
+    given = {"params": {"s": 1.5}, "wrt": ["loc", "s"]}
+    estimator = mg.Estimator(
+        *(f, mg.Normal(machine.cupy.asarray(loc), 0.7)),
+        backend="cuda",
+        output="device",
+        **given,
+        **({"hessian": "full"} if option == "hessian" else {"hvp": there}),
+    )
+    estimate = estimator(1000)
+    asked = {"hessian": "full"} if option == "hessian" else {"hvp": v}
+    host = mg.Estimator(f, mg.Normal(loc, 0.7), backend="numpy", **given, **asked)(1000)
+    for name in (option, f"{option}_stderr"):
+        for path, leaf in mg.tree.flatten(getattr(estimate, name)).items():
+            assert isinstance(leaf, machine.cupy.ndarray)
+            expected = mg.tree.flatten(getattr(host, name))[path]
+            np.testing.assert_allclose(leaf.get(), expected, rtol=1e-9, atol=1e-12)
+    again = mg.Estimate.from_json(estimate.to_json())
+    assert isinstance(mg.tree.flatten(getattr(again, option))["s" if option == "hvp" else "s.s"], float)
+    merged = estimate.merge(estimator(1000, first=1000))
+    assert isinstance(mg.tree.flatten(getattr(merged, option))["s" if option == "hvp" else "s.s"], machine.cupy.ndarray)
+    if option == "hvp":
+        doubled = estimator(1000, hvp={"loc": machine.cupy.asarray(2 * v["loc"]), "s": 1.0})
+        np.testing.assert_allclose(doubled.hvp["loc"].get(), 2 * estimate.hvp["loc"].get(), rtol=1e-12)
+
+
 def test_output_on_a_device_needs_one(machine):
     with pytest.raises(mg.ParameterError, match="output: given 'device' with backend 'cpu'"):
         build("wave", "cpu", output="device")

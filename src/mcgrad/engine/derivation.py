@@ -282,9 +282,6 @@ def _with_second(options: Options, inputs: Inputs, problem: Problem, plan: Plan,
     """
     if not second:
         return None
-    name = "hvp" if options.hvp is not None else "hessian"
-    if options.output == "device":
-        raise ParameterError("output", f"'device' with {name}=", "'host'")
     rows = [all_to_host(values) for values in inputs.few_rows(ROWS)]
     return second_plan(problem, plan.methods, second, options.hessian_method, UnseenKinks(problem, rows), rows)
 

@@ -138,7 +138,7 @@ class Estimator(Stops):
         For the CUDA backend: the devices to run on, by number. Default: all that are visible. The result does not
         depend on them.
     output : {"host", "device"}
-        Where gradients and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
+        Where derivatives and their standard errors are left: NumPy's arrays, or CuPy's on the current device (of the
         CUDA backend, which it then is).
 
     Raises

@@ -24,7 +24,7 @@ from mcgrad.results.pairs import Difference, paired
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.replicates import Replicates
-from mcgrad.results.result import Result, nested
+from mcgrad.results.result import nested
 from mcgrad.results.row_moments import RowMoments
 from mcgrad.results.row_sums import RowSums
 from mcgrad.results.second_estimates import SecondEstimates
@@ -34,7 +34,7 @@ from mcgrad.system.kind import Kinds
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BatchEstimate(SecondEstimates, Result):
+class BatchEstimate(SecondEstimates):
     """Monte Carlo estimates of E f(z), and of its gradients, in many problems, the rows of a batch.
 
     Attributes

@@ -39,7 +39,6 @@ from mcgrad.results.interval import ConfidenceInterval, ends, interval
 from mcgrad.results.ranges import Ranges
 from mcgrad.results.ratio import Whole
 from mcgrad.results.replicates import ReplicateMeans, means_of_fields
-from mcgrad.results.result import Result
 from mcgrad.results.second_estimates import SecondEstimates
 from mcgrad.results.stopping import Stopping
 from mcgrad.results.strict_json import listed
@@ -49,13 +48,13 @@ from mcgrad.system.printable import line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Estimate(SecondEstimates, Result):
+class Estimate(SecondEstimates):
     """A Monte Carlo estimate of E f(z) and of its gradient in the parameters, with standard errors.
 
     Estimates come from ``mg.estimate`` and do not change. Python floats stand for scalars, float64 arrays for the rest;
     `grad` and `grad_stderr` are nested dicts of the parameters' names and shapes, copies to do with as you like. Of an
-    Estimator with ``output="device"`` these two are CuPy's float64 arrays throughout, always the same ones; all else,
-    and all that is written, is the same.
+    Estimator with ``output="device"`` derivatives and their standard errors are CuPy's float64 arrays throughout,
+    always the same ones; all else, and all that is written, is the same.
 
     Where f returns an array, `value` has its shape, and each array of `grad` is a Jacobian, of shape (*shape of f,
     *shape of the parameter); where it returns a nested dict of arrays, `value` nests in this way, and so does, inside
@@ -108,8 +107,8 @@ class Estimate(SecondEstimates, Result):
     control : Controlled, optional
         Control variates: how `moments`, which then has their means and products, too, becomes that of the components.
     device : bool
-        Whether `grad` and `grad_stderr` are on a device: the current one, in the stream that is current when the
-        estimate is made.
+        Whether derivatives and their standard errors are on a device: the current one, in the stream that is current
+        when the estimate is made.
     effective_sample_size, pareto_k : float
         With a proposal: what its weights are worth, and how heavy their tail is.
     stopping : Stopping or None
@@ -145,10 +144,10 @@ class Estimate(SecondEstimates, Result):
 
     def __post_init__(self) -> None:
         if self.device:
-            self._grad, self._grad_stderr  # noqa: B018  in the stream that is current now
+            self._grad, self._grad_stderr, self._second  # noqa: B018  in the stream that is current now
 
     def to_host(self) -> Self:
-        """Return the same estimate with `grad` and `grad_stderr` as NumPy arrays."""
+        """Return the same estimate with derivatives as NumPy arrays."""
         return replace(self, problem=self.fingerprint, device=False, tail=self._tail)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,15 +155,8 @@ class Estimate(SecondEstimates, Result):
 
     # Results
 
-    @property
-    def grad(self) -> dict[str, Any]:
-        """Estimate of the gradient, shaped like the parameters."""
-        return super().grad if not self.device else dict(tree.unflatten(self._grad))  # a copy needs the right stream
-
-    @property
-    def grad_stderr(self) -> dict[str, Any]:
-        """Standard errors of `grad`, component by component."""
-        return super().grad_stderr if not self.device else dict(tree.unflatten(self._grad_stderr))
+    def _nested(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        return super()._nested(flat) if not self.device else dict(tree.unflatten(flat))  # a copy needs the right stream
 
     @cached_property
     def finished(self) -> Moments:
@@ -183,20 +175,26 @@ class Estimate(SecondEstimates, Result):
 
     @cached_property
     def _grad(self) -> dict[str, Any]:
-        return self._by_path(self.finished.estimate)
+        return self._by_path(self.components.split, self.finished.estimate)
 
     @cached_property
     def _grad_stderr(self) -> dict[str, Any]:
-        return self._by_path(self.finished.stderr)
+        return self._by_path(self.components.split, self.finished.stderr)
 
-    def _by_path(self, vector: Float64Array) -> dict[str, Any]:
-        """Return the gradient's components by dotted path, as floats and arrays, or as arrays on the device."""
-        if self.device:
-            return {**self.components.split(to_device(vector))}
-        return {path: x if x.shape else float(x) for path, x in self.components.split(vector).items()}
+    @cached_property
+    def _second(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        both = self.finished.estimate, self.finished.stderr
+        means, errors = (self._by_path(self.components.second_in, x) for x in both)
+        return means, errors
 
     def _second_in(self, errors: bool) -> dict[str, Any]:
-        return self.components.second_in(self.finished.stderr if errors else self.finished.estimate)
+        return self._second[errors]
+
+    def _by_path(self, split: Callable[[Float64Array], dict[str, Any]], vector: Float64Array) -> dict[str, Any]:
+        """Return some components by dotted path, as floats and arrays, or as arrays on the device."""
+        if self.device:
+            return {**split(to_device(vector))}
+        return {path: x if x.shape else float(x) for path, x in split(vector).items()}
 
     def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
         """Return the value and gradients as single arrays."""
@@ -354,7 +352,7 @@ class Estimate(SecondEstimates, Result):
             "stderr": tree.map(listed, self.stderr),
             "grad": tree.map(listed, host.grad),
             "grad_stderr": tree.map(listed, host.grad_stderr),
-            **self._second_fields(),
+            **host._second_fields(),
             **{name: getattr(self, name) for name in record.PLAIN},
             **record.of_pairs(self.antithetic),
             "ranges": [list(pair) for pair in self.ranges],

@@ -82,7 +82,11 @@ class Result:
     @property
     def grad(self) -> dict[str, Any]:
         """Estimate of the gradient, shaped like the parameters."""
-        return dict(nested(self._grad))
+        return self._nested(self._grad)
+
+    def _nested(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Return derivatives by parameter, as the user gets them, of what is given by dotted path."""
+        return dict(nested(flat))
 
     def flat(self, paths: Iterable[str], errors: bool = False) -> list[NDArray[Any]]:
         """Return the value and the gradients in some parameters, each as a single array of float64 in host memory.
@@ -112,7 +116,7 @@ class Result:
     @property
     def grad_stderr(self) -> dict[str, Any]:
         """Standard errors of `grad`, component by component."""
-        return dict(nested(self._grad_stderr))
+        return self._nested(self._grad_stderr)
 
     @property
     def covariance(self) -> Any:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mcgrad.noise import Shape
@@ -101,7 +100,7 @@ class Second:
                     first, second = (len(params[path]) for path in entry)
                     lead = x.ndim - first - second
                     order = [*range(lead), *range(lead + first, x.ndim), *range(lead, lead + first)]
-                    found[_dotted(*entry[::-1], of)] = np.transpose(x, order)
+                    found[_dotted(*entry[::-1], of)] = x.transpose(order)
         return self.in_order(found, next(iter(blocks.values()), {}))
 
     def in_order(self, found: Mapping[str, T], arrays: Iterable[str]) -> dict[str, T]:

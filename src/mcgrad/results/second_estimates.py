@@ -7,23 +7,16 @@ from typing import Any
 
 from mcgrad import tree
 from mcgrad.errors import ParameterError
-from mcgrad.results.components import Components
-from mcgrad.results.result import nested
+from mcgrad.results.result import Result
 from mcgrad.results.strict_json import listed
 
 
-class SecondEstimates:
+class SecondEstimates(Result):
     """What an estimate says of second derivatives."""
-
-    components: Components
 
     def _second_in(self, errors: bool) -> Mapping[str, Any]:
         """Return second derivatives, or their standard errors, by dotted path."""
         raise NotImplementedError
-
-    def _nested(self, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Return results by parameter of what is given by dotted path."""
-        return dict(nested(flat))
 
     @property
     def hessian(self) -> dict[str, Any]:
@@ -41,12 +34,12 @@ class SecondEstimates:
         ParameterError
             The estimate was made without ``hessian=``.
         """
-        return self._second("hessian")
+        return self._of_name("hessian")
 
     @property
     def hessian_stderr(self) -> dict[str, Any]:
         """Standard errors of `hessian`, number by number."""
-        return self._second("hessian", errors=True)
+        return self._of_name("hessian", errors=True)
 
     @property
     def hvp(self) -> dict[str, Any]:
@@ -60,12 +53,12 @@ class SecondEstimates:
         ParameterError
             The estimate was made without ``hvp=``.
         """
-        return self._second("hvp")
+        return self._of_name("hvp")
 
     @property
     def hvp_stderr(self) -> dict[str, Any]:
         """Standard errors of `hvp`, number by number."""
-        return self._second("hvp", errors=True)
+        return self._of_name("hvp", errors=True)
 
     @property
     def hessian_method(self) -> str | dict[str, str]:
@@ -75,7 +68,7 @@ class SecondEstimates:
         """
         return self.components.second.method
 
-    def _second(self, name: str, errors: bool = False) -> dict[str, Any]:
+    def _of_name(self, name: str, errors: bool = False) -> dict[str, Any]:
         second = self.components.second
         if not second or second.of_results != name:
             raise ParameterError(name, f"an estimate that was made without {name}=", f"mg.estimate(..., {name}=...)")
