@@ -19,11 +19,15 @@ from mcgrad.jax.jaxprs.moving import MOVING
 from mcgrad.jax.jaxprs.named import body, named
 from mcgrad.jax.jaxprs.reductions import REDUCTIONS
 from mcgrad.jax.jaxprs.remedies import KEYS, VALUES, remedy
+from mcgrad.jax.jaxprs.scatters import SCATTERS
+from mcgrad.jax.jaxprs.sorting import SORTING
 from mcgrad.trace.frames import Line, line_of, owner, replayed, replaying
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
 RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS}
+SINGLE = {**INDEXED, **SCATTERS}  # for traced values, with one result
+SEVERAL = {**MATRICES, **SORTING}  # and with a list of them
 CONCRETE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -131,10 +135,10 @@ def _results(equation: core.JaxprEqn, args: list[Any], of_user: bool) -> list[An
         return [x if isinstance(x, Tracer) else _plain(x) for x in made]
     if not traced:
         return _computed(equation, args)
-    if name in INDEXED:
-        return [INDEXED[name](*args, **equation.params)]
-    if name in MATRICES:
-        return list(MATRICES[name](*args, **equation.params))
+    if name in SINGLE:
+        return [SINGLE[name](*args, **equation.params)]
+    if name in SEVERAL:
+        return list(SEVERAL[name](*args, **equation.params))
     raise refusal(f"the primitive {name} of JAX", remedy(name))
 
 

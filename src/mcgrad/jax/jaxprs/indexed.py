@@ -1,7 +1,7 @@
-"""JAX's primitives that read or write where an index says, for traced arrays.
+"""JAX's primitives that read where an index says, for traced arrays.
 
 JAX itself says where the elements are: the primitive runs on the places of elements. Where reads begin at indices that
-are traced, these say how much further on. What is written to has a constant index.
+are traced, these say how much further on.
 """
 
 from __future__ import annotations
@@ -32,17 +32,20 @@ def value_needed(call: str, remedy: str) -> ValueNeededError:
     return ValueNeededError(error.message, error.filename, error.lineno)
 
 
-def _constant(*indices: Any) -> None:
+def constant(*indices: Any) -> None:
+    """Refuse indices that are traced."""
     if any(isinstance(index, Tracer) for index in indices):
         remedy = index_remedy(*unwrap(list(indices)), library="jnp") or CHOICE
         raise value_needed("indexing with a traced array", remedy)
 
 
-def _places(shape: tuple[int, ...], first: int = 0) -> Any:
+def places_of(shape: tuple[int, ...], first: int = 0) -> Any:
+    """Return numbers for the elements of an array, in C order."""
     return np.arange(first, first + int(np.prod(shape))).reshape(shape)
 
 
-def _bind(primitive: Any, *args: Any, **params: Any) -> Any:
+def bind(primitive: Any, *args: Any, **params: Any) -> Any:
+    """Run a primitive of JAX on plain arrays."""
     with jax.ensure_compile_time_eval():
         return np.asarray(primitive.bind(*map(jax.numpy.asarray, args), **params))
 
@@ -50,7 +53,7 @@ def _bind(primitive: Any, *args: Any, **params: Any) -> Any:
 def _at(x: Any, places: Any) -> Any:
     """Return the elements at flat places: as a slice along an axis where they are one, with the axis in front."""
     for axis in range(x.ndim if places.size else 0):
-        rows = np.moveaxis(_places(x.shape), axis, 0)
+        rows = np.moveaxis(places_of(x.shape), axis, 0)
         width = rows[0].size
         first, number = int(np.argmax(rows.reshape(-1, width)[:, 0] == places.flat[0])), places.size // width
         if np.array_equal(rows[first : first + number].ravel(), places.ravel()):
@@ -61,7 +64,7 @@ def _at(x: Any, places: Any) -> Any:
 def _gather(x: Any, indices: Any, *, fill_value: Any, **params: Any) -> Any:
     if isinstance(indices, Tracer):
         return _gather_at(x, indices, fill_value, params)
-    places = _bind(primitives.gather_p, _places(x.shape), indices, fill_value=-1, **params)
+    places = bind(primitives.gather_p, places_of(x.shape), indices, fill_value=-1, **params)
     if (places >= 0).all():
         return _at(x, places)
     filled = np.nan if fill_value is None else fill_value
@@ -71,7 +74,7 @@ def _gather(x: Any, indices: Any, *, fill_value: Any, **params: Any) -> Any:
 def _gather_at(x: Any, indices: Any, fill_value: Any, params: dict[str, Any]) -> Any:
     """Gather from traced starts: where the elements of a gather from zero are, and so much further on."""
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
-    places = _bind(primitives.gather_p, _places(x.shape), np.zeros(indices.shape, int), fill_value=-1, **params)
+    places = bind(primitives.gather_p, places_of(x.shape), np.zeros(indices.shape, int), fill_value=-1, **params)
     offsets = [axis for axis in range(places.ndim) if axis in numbers.offset_dims]
     starts = []
     for k, axis in enumerate(numbers.start_index_map):
@@ -96,75 +99,21 @@ def _further(x: Any, places: Any, starts: list[tuple[int, Any]], sizes: tuple[in
     return Tracer(found if filled is None else build.apply("where", inside, found, filled))
 
 
-def _corner(starts: tuple[Any, ...], sizes: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
+def corner_of(starts: tuple[Any, ...], sizes: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
     """Return where a box begins, moved so that it lies inside."""
-    _constant(*starts)
+    constant(*starts)
     return [min(max(int(start), 0), n - size) for start, size, n in zip(starts, sizes, shape, strict=True)]
 
 
 def _dynamic_slice(x: Any, *starts: Any, slice_sizes: tuple[int, ...]) -> Any:
     if any(isinstance(start, Tracer) for start in starts):
-        box = _places(x.shape)[tuple(map(slice, slice_sizes))]
+        box = places_of(x.shape)[tuple(map(slice, slice_sizes))]
         return _further(x, box, list(enumerate(starts)), slice_sizes, None)
-    corner = _corner(starts, slice_sizes, x.shape)
+    corner = corner_of(starts, slice_sizes, x.shape)
     return x[tuple(slice(start, start + size) for start, size in zip(corner, slice_sizes, strict=True))]
-
-
-def _dynamic_update_slice(x: Any, update: Any, *starts: Any) -> Any:
-    corner = _corner(starts, update.shape, x.shape)
-    places = _places(x.shape)
-    box = tuple(slice(start, start + size) for start, size in zip(corner, update.shape, strict=True))
-    places[box] = _places(update.shape, x.size)
-    return _chosen(x, update, places)
-
-
-def _chosen(x: Any, update: Any, places: Any) -> Any:
-    """Return the elements at places in x, and after them in the update; as slices where one axis differs."""
-    replaced = places >= x.size
-    axes = [i for i, n in enumerate(x.shape) if n > 1 and not (replaced == replaced.take([0], i)).all()]
-    if len(axes) == 1 and np.array_equal(places[replaced], _places(update.shape, x.size).ravel()):
-        (axis,) = axes
-        here = np.flatnonzero(np.moveaxis(replaced, axis, 0).reshape(x.shape[axis], -1)[:, 0])
-        first, last = int(here[0]), int(here[-1]) + 1
-        shape = (*x.shape[:axis], last - first, *x.shape[axis + 1 :])
-        if len(here) == last - first and update.size == int(np.prod(shape)):
-            ahead = (slice(None),) * axis
-            parts = [x[(*ahead, slice(0, first))], np.reshape(update, shape), x[(*ahead, slice(last, None))]]
-            return np.concatenate(parts, axis)
-    return np.concatenate([np.reshape(x, (x.size,)), np.reshape(update, (update.size,))])[places]
-
-
-def _scatter(x: Any, indices: Any, update: Any, **params: Any) -> Any:
-    _constant(indices)
-    places = _bind(primitives.scatter_p, _places(x.shape), indices, _places(update.shape, x.size), **params)
-    return _chosen(x, update, places)
-
-
-def _scatter_add(x: Any, indices: Any, update: Any, **params: Any) -> Any:
-    """x.at[indices].add(update): the adjoint of the primitive says to which element of x each of the update goes."""
-    _constant(indices)
-
-    def added(changes: Any) -> Any:
-        return primitives.scatter_add_p.bind(np.zeros(x.shape), indices, changes, **params)
-
-    with jax.ensure_compile_time_eval():
-        (places,) = jax.vjp(added, np.zeros(update.shape))[1](_places(x.shape, 1).astype(float))
-    places = np.asarray(places).astype(int)  # from 1; 0 where an index is out of bounds
-    summed = build.scatter_add(build.apply("float", operand(unwrap(update))), places, (x.size + 1,))
-    return x + np.reshape(Tracer(summed)[1:], x.shape)
-
-
-def _scatter_sub(x: Any, indices: Any, update: Any, **params: Any) -> Any:
-    return _scatter_add(x, indices, -update, **params)
 
 
 INDEXED: dict[str, Callable[..., Any]] = {
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update_slice,
-    "scatter": _scatter,
-    "scatter-add": _scatter_add,
-    "scatter_add": _scatter_add,
-    "scatter-sub": _scatter_sub,
-    "scatter_sub": _scatter_sub,
 }

@@ -8,15 +8,11 @@ VALUES = (
     "if, and give what shapes or indices depend on as integers in data="
 )
 MATRIX = "for a matrix that no draw changes compute it before, and give it in data="
-SORTING = "sorting is not supported; jnp.max, jnp.min and jnp.where choose by value"
-EXTREME = "use jnp.max or jnp.min, or jnp.where(x == jnp.max(x), a, b) to choose by where the largest is"
 PLACES = "write it with jnp.where and a sum over slices"
 
 REMEDIES: dict[str, str] = {
-    **dict.fromkeys(("sort", "top_k", "approx_top_k"), SORTING),
-    **dict.fromkeys(("argmax", "argmin"), EXTREME),
-    **dict.fromkeys(("scatter-mul", "scatter_mul", "scatter-min", "scatter_min", "scatter-max", "scatter_max",
-                     "reduce_window", "reduce_window_sum", "reduce_window_max", "select_and_scatter_add"), PLACES),
+    "approx_top_k": "use jax.lax.top_k",
+    **dict.fromkeys(("reduce_window", "reduce_window_sum", "reduce_window_max", "select_and_scatter_add"), PLACES),
     "conv_general_dilated": "sum shifted slices, sum(w[k] * x[k : k + n] for k in range(len(w)))",
     **dict.fromkeys(("eig", "schur", "hessenberg", "householder_product"), MATRIX),
     "qr": "the triangular factor is jnp.linalg.cholesky(x.T @ x, upper=True), but for the signs of its rows",
