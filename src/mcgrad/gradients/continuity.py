@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mcgrad.arrays import to_host
-from mcgrad.ir.build import broadcast, concatenate, const, rebuild, reshape
+from mcgrad.gradients.both_sides import EQUALITIES, ORDERS, Leaves, Sides
+from mcgrad.ir.build import concatenate, const, reshape
 from mcgrad.ir.interpret import Interpreter
-from mcgrad.ir.program import Var, toposort, with_bodies
-from mcgrad.ir.rewrite import Sharing, rewrite, substitute
+from mcgrad.ir.program import Var, toposort
+from mcgrad.ir.rewrite import substitute
 from mcgrad.ir.spaces import Values
 
 Array = npt.NDArray[Any]
-Leaves = Mapping[Var, Array]
-ORDERS, EQUALITIES = ("less", "less_equal"), ("equal", "not_equal")
 DRAWS = 16  # at which the two sides of a comparison are compared
 STEPS = 10_000  # of a loop that run for it, with fewer of the draws each where there are many
 CONVERGED = 1e-7  # relative change by another step, where draws leave a loop that has converged
@@ -37,86 +36,47 @@ class Continuity:
     Notes
     -----
     One of the numbers takes the place of the other in the whole root, and the comparison is once true and once false.
-    Both are evaluated for some noise. Where an equality finds the largest or smallest element, as `z == np.max(z)`
-    does, all elements are the same, and it holds for the first and then for the second. A root that has the number in
-    another form, as the square of what is compared, is taken to jump. In a loop the root is what a step gives, at the
-    values that each of the steps has, of the first 10,000. Where draws leave a loop by the comparison, it is enough
-    that one more step changes next to nothing of what they have left it with: the loop has converged.
+    Both are evaluated for some noise, but for what the root computes alike on both sides: most comparisons choose
+    between two numbers that are the same there, and are done with after a few equations, however many the root has.
+    Where an equality finds the largest or smallest element, as `z == np.max(z)` does, all elements are the same, and it
+    holds for the first and then for the second. A root that has the number in another form, as the square of what is
+    compared, is taken to jump. In a loop the root is what a step gives, at the values that each of the steps has, of
+    the first 10,000. Where draws leave a loop by the comparison, it is enough that one more step changes next to
+    nothing of what they have left it with: the loop has converged.
     """
 
     def __init__(self, root: Var, values: Values) -> None:
         self._root, self._values = root, values
-        self._leaves: Leaves | None = None
-        self._in_steps: dict[tuple[Var, int], list[Leaves]] = {}  # by a loop and what is given outside of it
+        self._found: dict[Var, bool] = {}
+        self._all: Sides | None = None
+        self._in_steps: dict[tuple[Var, int], list[Sides]] = {}  # by a loop and what is given outside of it
 
     def is_continuous(self, comparison: Var) -> bool:
         """Return whether the root is the same on both sides of a comparison."""
         if comparison.op not in (*ORDERS, *EQUALITIES):
             return False
-        if self._leaves is None:
-            self._leaves = _leaves([self._root], self._values)
-        return self._is_continuous(self._root, comparison, self._leaves)
+        if self._all is None:
+            self._all = Sides(self._root, _leaves([self._root], self._values))
+        if comparison not in self._found:
+            self._found[comparison] = self._is_continuous(self._all, comparison)
+        return self._found[comparison]
 
-    def _is_continuous(self, root: Var, comparison: Var, leaves: Leaves) -> bool:
-        order = list(toposort([root]))
-        if comparison in order:
-            return _is_same(root, comparison, leaves)
-        inner = [var for var in order if var.op == "loop" and comparison in with_bodies(var.attrs.body.equations)]
+    def _is_continuous(self, sides: Sides, comparison: Var) -> bool:
+        if comparison in sides.shared:
+            return sides.agree(comparison)
+        inner = [loop for loop, inside in sides.loops.items() if comparison in inside]
         return all(
-            _has_converged(var, order, comparison, self._states(var, leaves))
-            or all(self._is_continuous(_of_step(var), comparison, states) for states in self._states(var, leaves))
-            for var in inner
+            _has_converged(loop, list(sides.shared), comparison, [each.leaves for each in self._states(loop, sides)])
+            or all(self._is_continuous(each, comparison) for each in self._states(loop, sides))
+            for loop in inner
         )
 
-    def _states(self, loop: Var, leaves: Leaves) -> list[Leaves]:
-        key = loop, id(leaves)
+    def _states(self, loop: Var, sides: Sides) -> list[Sides]:
+        key = loop, id(sides)
         if key not in self._in_steps:
-            self._in_steps[key] = list(_in_steps(loop, leaves))
+            root = _of_step(loop)
+            self._in_steps[key] = [Sides(root, leaves) for leaves in _in_steps(loop, sides.leaves)]
         return self._in_steps[key]
-
-
-def _is_same(root: Var, comparison: Var, leaves: Leaves) -> bool:
-    """Whether a root is the same on both sides of a comparison that it reads outside of loops."""
-    shared = _shared(root)
-    sides = [_inner(shared[arg]) for arg in comparison.args]
-    answers = _answers(comparison)
-    for held, replaced in (sides, sides[::-1]):
-        extreme = held.op in ("max", "min") and held.size == 1 and held.args[0] is replaced
-        if comparison.op in ORDERS:
-            fits = np.broadcast_shapes(held.shape, replaced.shape) == replaced.shape
-            skipped = replaced.is_const or not fits or replaced in set(toposort([held]))
-        else:
-            skipped = not extreme or replaced.shape != comparison.shape
-        if skipped:
-            continue
-        place = {replaced: broadcast(held, replaced.shape)}
-        both = []
-        for answer in answers:
-            both += substitute([shared[root]], {**place, shared[comparison]: const(answer)})
-        if _agree(both, leaves):
-            return True
-    return False
-
-
-def _answers(comparison: Var) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """What a comparison says on both sides of where it changes."""
-    if comparison.op in ORDERS or comparison.size < 2:
-        return np.full(comparison.shape, True), np.full(comparison.shape, False)
-    first, second = (np.arange(comparison.size).reshape(comparison.shape) == i for i in (0, 1))
-    return (first, second) if comparison.op == "equal" else (~first, ~second)
-
-
-def _shared(root: Var) -> dict[Var, Var]:
-    """Each equation of a root, with equal ones as one."""
-    share = Sharing()
-    return rewrite([root], lambda var, args: share(rebuild(var, args)))
-
-
-def _agree(roots: Sequence[Var], leaves: Leaves) -> bool:
-    """Whether two Vars have the same finite values."""
-    one, other = Interpreter(roots)(leaves)
-    with np.errstate(all="ignore"):
-        return bool(np.all(np.abs(one - other) <= 1e-9 * (np.abs(one) + np.abs(other))))
 
 
 def _leaves(roots: Sequence[Var], values: Values) -> dict[Var, Array]:
@@ -196,7 +156,3 @@ def _has_converged(loop: Var, readers: Sequence[Var], comparison: Var, seen: Seq
 def _joined(results: Sequence[Var]) -> Var:
     """All numbers of some Vars, in one vector."""
     return concatenate([reshape(x, (x.size,)) for x in results], 0)
-
-
-def _inner(var: Var) -> Var:
-    return var.args[0] if var.op == "broadcast" else var

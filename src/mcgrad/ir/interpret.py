@@ -57,7 +57,7 @@ class Interpreter:
             elif not var.args:
                 self.inputs.append(var)
             else:
-                self._steps.append((var, _meaning(var, dtype, neighbours)))
+                self._steps.append((var, meaning(var, dtype, neighbours)))
 
     def __call__(self, leaves: Mapping[Var, Array]) -> list[Array]:
         """Evaluate the roots: one array each, of shape (*root.shape, draws), with 1 draw where no leaf changes by draw.
@@ -75,8 +75,8 @@ class Interpreter:
 
     def step(self, values: dict[Var, Array]) -> list[Array]:
         """Evaluate the roots of the values of leaves and constants, to which those of all Vars are added."""
-        for var, meaning in self._steps:
-            values[var] = meaning(var, *[values[arg] for arg in var.args])
+        for var, compute in self._steps:
+            values[var] = compute(var, *[values[arg] for arg in var.args])
         return [values[root] for root in self.roots]
 
     def constants(self, leaves: Iterable[Array]) -> dict[Var, Array]:
@@ -105,8 +105,8 @@ def _needed(roots: Sequence[Var], known: Collection[Var]) -> list[Var]:
     return [var for var in toposort(roots) if var in needed]
 
 
-def _meaning(var: Var, dtype: str, neighbours: str | None) -> Callable[..., Array]:
-    """What an equation does in a dtype."""
+def meaning(var: Var, dtype: str, neighbours: str | None = None) -> Callable[..., Array]:
+    """Return what an equation does in a dtype: a function of itself and of the values of its arguments."""
     if var.op == "float":
         return _to_float(dtype)
     if var.op == "loop":
