@@ -24,7 +24,7 @@ def chained(z, a, kinks, jumps=()):
             k, step = 0.1 * rng.random(), 0.5 + (i * DEEP + j in jumps)
             y = x + (z[j] if rng.random() < 0.5 else np.sin(z[j]))
             x = np.where(y > k, x + 0.5 * (y - k) + step - 0.5, x)
-        total = total + np.exp(-x * z[i % DEEP])
+        total = total + np.sin(x * z[i % DEEP])
     return total
 
 
