@@ -141,6 +141,32 @@ def test_a_kink_in_the_draw_is_differentiated_by_a_score_and_along_draws():
     assert est.hessian_method == "score, then pathwise"
 
 
+def test_an_array_with_kinks_has_all_its_second_derivatives_by_every_way():
+    """Gammas of calls at several strikes, by a normal price with a score, and in a parameter of f by differences."""
+    strikes, loc, scale = np.array([-0.2, 0.3, 0.9]), 0.3, 1.2
+
+    def calls(z, *, a, k):
+        return np.maximum(a * z - k, 0.0)
+
+    given = {"params": {"a": 1.0}, "data": {"k": strikes}, "wrt": ["loc", "a"]}
+    est = mg.estimate(calls, mg.Normal(loc, scale), 100_000, hessian="full", **given)
+    density = norm.pdf(strikes, loc, scale)
+    exact = {"loc": {"loc": density}, "a": {"a": strikes**2 * density}}
+    tail = norm.sf(strikes, loc, scale) + strikes * density
+    exact["loc"]["a"] = exact["a"]["loc"] = tail
+    assert {*est.hessian_method.values()} == {"score, then pathwise", "pathwise, then difference"}
+    agrees(est, exact)
+    twice = mg.estimate(calls, mg.Normal(loc, scale), 100_000, hessian=["loc"], hessian_method="score", **given)
+    agrees(twice, {"loc": {"loc": density}})
+    v = {"loc": 2.0, "a": -1.0}
+    product = mg.estimate(calls, mg.Normal(loc, scale), 100_000, hvp=v, **given)
+    want = {a: 2.0 * exact[a]["loc"] - exact[a]["a"] for a in ("loc", "a")}
+    assert worst_z(product.hvp, want, product.hvp_stderr) < 4.5
+    weights = np.array([1.0, -2.0, 0.5])
+    one = mg.estimate(calls, mg.Normal(loc, scale), 100_000, hessian="diag", cotangent=weights, **given)
+    agrees(one, {"loc": weights @ density, "a": weights @ (strikes**2 * density)})
+
+
 def test_a_jump_is_differentiated_by_scores_alone():
     q, at = mg.Normal(0.3, 1.2), (0.3 - 0.5) / 1.2
     est = mg.estimate(lambda z: z > 0.5, q, 200_000, method="score", hessian="full")
@@ -148,6 +174,22 @@ def test_a_jump_is_differentiated_by_scores_alone():
     scale2 = norm.pdf(at) * (2 * at - at**3) / 1.2**2
     agrees(est, {"loc": {"loc": -at * norm.pdf(at) / 1.44, "scale": mixed}, "scale": {"loc": mixed, "scale": scale2}})
     assert est.hessian_method == "score twice"
+
+
+@pytest.mark.filterwarnings("ignore::mcgrad.errors.JumpWarning")
+def test_a_pathwise_gradient_that_is_zero_as_the_value_jumps_is_not_differentiated():
+    q, at = mg.Normal(0.3, 1.2), (0.3 - 0.5) / 1.2
+    digital = lambda z, *, a: a * (z > 0.5)  # noqa: E731
+    est = mg.estimate(digital, q, 200_000, params={"a": 2.0}, hessian=["loc", "a"])
+    assert est.hessian_method["loc, loc"] == "score twice"
+    slope, bend = norm.pdf(at) / 1.2, -at * norm.pdf(at) / 1.44
+    agrees(est, {"loc": {"loc": 2 * bend, "a": slope}, "a": {"loc": slope, "a": 0.0}})
+    both = mg.estimate(lambda z: {"jumps": z > 0.5, "smooth": z**2}, q, 200_000, hessian=["loc"])
+    found, error = (x["loc"]["loc"] for x in (both.hessian, both.hessian_stderr))
+    assert abs(found["jumps"] - bend) < 4.5 * error["jumps"]
+    assert abs(found["smooth"] - 2.0) < 4.5 * error["smooth"]
+    with pytest.raises(mg.ParameterError, match=r"^hessian_method: .* follows loc in jumps alone"):
+        mg.Estimator(lambda z: z > 0.5, q, hessian=["loc"], hessian_method="pathwise")
 
 
 def test_discrete_draws_have_the_second_derivatives_of_scores():

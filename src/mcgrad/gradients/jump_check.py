@@ -56,6 +56,15 @@ def check_jumps(problem: Problem, wrt: Sequence[str]) -> None:
             _warn(problem, root, wrt)
 
 
+def in_jumps_alone(value: Var, param: Var) -> bool:
+    """Whether a value, or a part of it, follows a parameter in jumps alone, so that its pathwise gradient is zero."""
+    return any(_in_jumps_alone(root, param) for root in _parts(value))
+
+
+def _in_jumps_alone(root: Var, param: Var) -> bool:
+    return reaches(param, [root], smoothly=False) and not reaches(param, [root])
+
+
 def _parts(value: Var) -> list[Var]:
     """Return the parts that a value is put together from, such as the arrays of a dict: each has its own gradient."""
     if value.op != "concatenate":
@@ -65,7 +74,7 @@ def _parts(value: Var) -> list[Var]:
 
 def _refuse_zeros(problem: Problem, root: Var, paths: Sequence[str]) -> None:
     params = {path: problem.params[path] for path in paths}
-    zero = [path for path, x in params.items() if reaches(x, [root], smoothly=False) and not reaches(x, [root])]
+    zero = [path for path, x in params.items() if _in_jumps_alone(root, x)]
     if zero:
         where = _where(problem, flat_between(params[zero[0]], [root], drawn=False))
         others = f", like {', '.join(zero[1:])}" if len(zero) > 1 else ""

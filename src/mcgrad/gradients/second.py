@@ -28,6 +28,7 @@ from mcgrad.differentiate.modes import pushed_forward
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.gradients.baselines import MEAN, SHARED
 from mcgrad.gradients.difference import DIFFERENCE, difference_of
+from mcgrad.gradients.jump_check import in_jumps_alone
 from mcgrad.gradients.jumps import HOLDING
 from mcgrad.gradients.kinks import BENDING, kink
 from mcgrad.gradients.method import Method
@@ -101,6 +102,8 @@ class Derivatives:
                 return ""
             if way.first == SCORE.name:
                 self._check_scores([a])
+            if METHODS[way.first].follows_draw and in_jumps_alone(self.problem.value, self.problem.params[a]):
+                return f"the value, or a part of it, follows {a} in jumps alone, where that gradient is zero"
             gradient = self.gradient(way.first, a, baseline=False)
             if way.then == DIFFERENCE.name:
                 return (
