@@ -9,6 +9,7 @@ import mcgrad as mg
 
 Q = mg.Normal(0.0, 1.0)
 U = np.arange(3.0)
+W = np.linspace(0.2, 0.9, 4)[:, None]
 
 
 def estimate(f, q=Q, **options):
@@ -64,6 +65,7 @@ WARNED = {
     "floor": lambda z, *, k: np.floor(z + k) + k * z,
     "minimum": lambda z, *, k: np.where(np.min(z * np.ones(2) + k) > 0.9, np.maximum(z + k, 0.0), 0.0),
     "heaviside": lambda z, *, k: np.heaviside(z - k, 1.0) * k * z,
+    "each with each": lambda z, *, k: np.sum(np.where(k + z * U > W, k + z * U - W, 0.1)),
     "largest": lambda z, *, k: (k + z) * np.sum(np.where((x := U * z + k * U**2) == np.max(x), U, 0.0)),
 }
 
@@ -81,6 +83,9 @@ FINE = {
     "of the parameter": lambda z, *, k: np.where(k > 0, k * z, 3 * k * z),
     "unread": lambda z, *, k: z,
     "heaviside": lambda z, *, k: np.heaviside(z - k, 1.0) * (z - k),
+    "each with each": lambda z, *, k: np.sum(np.where(k + z * U > W, k + z * U - W, 0.0)),
+    "fewer with each": lambda z, *, k: np.sum(np.where(k * z * W > U[:2], k * z * W - U[:2], 0.0)),
+    "with others": lambda z, *, k: np.sum(np.where((x := k + z * U)[:, None] > x, x[:, None] - x, 0.0)),
     "largest": lambda z, *, k: largest(U * z - k * U**2),
 }
 

@@ -65,7 +65,7 @@ class Sides:
     @cached_property
     def _follows(self) -> dict[Var, int]:
         """For each equation the bits of the numbers compared that it depends on."""
-        compared = {_inner(arg) for var in self._order if var.op in (*ORDERS, *EQUALITIES) for arg in var.args}
+        compared = {x for var in self._order if var.op in (*ORDERS, *EQUALITIES) for x in _compared(*var.args)}
         found: dict[Var, int] = {}
         self._bits = {var: 1 << i for i, var in enumerate(var for var in self._order if var in compared)}
         for var in self._order:
@@ -77,12 +77,11 @@ class Sides:
     def agree(self, comparison: Var) -> bool:
         """Return whether the root is the same whether a comparison, outside of loops, is true or false."""
         comparison = self.shared[comparison]
-        follows, sides = self._follows, [_inner(arg) for arg in comparison.args]
+        follows, sides = self._follows, _compared(*comparison.args)
         for held, replaced in (sides, sides[::-1]):
             extreme = held.op in ("max", "min") and held.size == 1 and held.args[0] is replaced
             if comparison.op in ORDERS:
-                fits = np.broadcast_shapes(held.shape, replaced.shape) == replaced.shape
-                skipped = replaced.is_const or not fits or bool(follows[held] & self._bits[replaced])
+                skipped = replaced.is_const or not _fits(held, replaced) or bool(follows[held] & self._bits[replaced])
             else:
                 skipped = not extreme or replaced.shape != comparison.shape
             if not skipped and self._agree(comparison, held, replaced):
@@ -165,5 +164,13 @@ def _answers(comparison: Var) -> tuple[Array, Array]:
     return first, ~first
 
 
-def _inner(var: Var) -> Var:
-    return var.args[0] if var.op == "broadcast" else var
+def _compared(one: Var, other: Var) -> list[Var]:
+    """What is compared: two arrays before they are broadcast, where one of them can take the place of the other."""
+    inner = [var.args[0] if var.op == "broadcast" else var for var in (one, other)]
+    return inner if _fits(*inner) or _fits(*inner[::-1]) else [one, other]
+
+
+def _fits(var: Var, place: Var) -> bool:
+    """Whether an array can be broadcast to the shape of another."""
+    longest = len(var.shape) <= len(place.shape)
+    return longest and all(n in (1, m) for n, m in zip(var.shape[::-1], place.shape[::-1], strict=False))
