@@ -161,6 +161,27 @@ def test_a_count_of_visits_is_written_by_index():
     assert found[0] == pytest.approx(want, abs=0.15)
 
 
+@pytest.mark.filterwarnings("ignore::mcgrad.JumpWarning")
+@pytest.mark.parametrize("first", [lambda z: 0, lambda z: np.copysign(-1, z[0])], ids=["int", "whole"])
+def test_a_carry_that_is_whole_at_first_is_cut_off_where_it_indexes(first):
+    table = np.array([0.3, 0.9, -0.4])
+
+    def f(z, *, w):
+        def step(c, x):
+            k = np.asarray(4 * np.abs(c)).astype(int) % 3
+            return np.tanh(w * x + c) + w * np.take(table, k), k
+
+        last, ks = mg.scan(step, first(z), z)
+        return last + np.sum(ks)
+
+    q = mg.Normal(np.zeros(5), 1.0)
+    est = mg.estimate(f, q, 8, seed=2, params={"w": 0.7}, wrt="w", backend="numpy", dtype="float64")
+    z = q.sample(8, seed=2, dtype="float64")
+    assert est.value == pytest.approx(np.mean([f(x, w=0.7) for x in z]), rel=1e-12)
+    slope = np.mean([(f(x, w=0.7 + 1e-5) - f(x, w=0.7 - 1e-5)) / 2e-5 for x in z])
+    assert est.grad["w"] == pytest.approx(slope, rel=1e-7)
+
+
 def chosen(z, *, w, x):
     """Elements of what draws change and of a table, by an index that is no index in a few draws."""
     path = np.cumsum(np.exp(0.1 * z))

@@ -11,7 +11,7 @@ from mcgrad.ir.build import apply
 from mcgrad.ir.program import Var
 from mcgrad.trace import elementwise, lookup, positions, products, reductions, remedies, shaping
 from mcgrad.trace.operands import as_dtype
-from mcgrad.trace.whole import is_whole
+from mcgrad.trace.whole import is_whole_anyway
 
 
 def _reshape(x: Var, *shape: Any) -> Var:
@@ -25,7 +25,7 @@ def _transpose(x: Var, *axes: Any) -> Var:
 def _astype(x: Var, dtype: Any) -> Var:
     if np.dtype(dtype).kind in "iu":  # whole numbers, that index
         x = apply("float", x)
-        if is_whole(x):
+        if is_whole_anyway(x):
             return x
         return apply("where", apply("less", x, 0.0), apply("ceil", x), apply("floor", x))
     return as_dtype(x, dtype, "astype")

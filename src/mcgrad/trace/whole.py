@@ -50,6 +50,11 @@ def is_whole(index: Var) -> bool:
     return found
 
 
+def is_whole_anyway(x: Var) -> bool:
+    """Whether all elements are whole numbers, or NaN, whatever the carries of steps around become."""
+    return _whole_under(x, None)
+
+
 def _whole_under(x: Var, steps: Steps | None) -> bool:
     return x in _spread(toposort([x]), _is_whole, set(steps.whole) if steps else set())
 
