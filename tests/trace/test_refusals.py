@@ -42,7 +42,7 @@ def in_place_constant(z):
 
 
 def read_after(z):
-    top = z[:2]
+    top = z.ravel()[:2]
     z[0] = 1.0
     return top + z[2]
 

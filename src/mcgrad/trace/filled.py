@@ -1,8 +1,8 @@
 """Arrays that f makes by `np.empty` or `np.zeros` and fills, one element after another, with traced values.
 
 While a function is traced these are arrays of a class that behaves as NumPy's does until a traced value is written to
-one of them. From then on a Tracer stands for it. Views that were made before do not follow: what the array held is
-then NaN, so that no stale number is read.
+one of them, or to a row or a slice of it. From then on a Tracer stands for it. Rows and slices follow. Other views that
+were made before, as by reshape, do not: what the array held is then NaN, so that no stale number is read.
 """
 
 from __future__ import annotations
@@ -12,29 +12,40 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace.memory import Memory
+from mcgrad.trace.memory import Memory, is_view
 
 NAMES = ("empty", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like")  # what makes them
 
 
 class FilledArray(np.ndarray[Any, Any]):
-    """An array of floats, or the Tracer that stands for it.
+    """An array of floats, or the Tracer that stands for it; of a row or a slice, what its array has there."""
 
-    Attributes
-    ----------
-    traced : Tracer or None
-    """
+    _traced: Any = None
+    _memory: Memory | None = None  # of one that was made for f, and what is at a key of it
+    _origin: tuple[FilledArray, Any] | None = None  # the array and the key, of a row or a slice
 
-    traced: Any = None
-    _memory: Memory | None = None  # of one that was made for f, and is no view and no result
+    @property
+    def traced(self) -> Any:
+        """The Tracer that stands for it, if one does."""
+        if self._origin is None:
+            return self._traced
+        base, key = self._origin
+        return None if base.traced is None else base.traced[key]
+
+    def _trace(self) -> None:
+        """Let a Tracer stand for it, and for the array that it is a row or a slice of."""
+        if self._origin is not None:
+            self._origin[0]._trace()
+        elif self._traced is None:
+            plain = self.view(np.ndarray)
+            self._traced = _constant(plain)
+            plain[...] = np.nan
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._memory is not None:
             self._memory.check_is_of_step()
-        if self.traced is None and self._memory is not None and (_is_traced(value) or _is_traced(key)):
-            plain = self.view(np.ndarray)
-            self.traced = _constant(plain)
-            plain[...] = np.nan
+            if _is_traced(value) or _is_traced(key):
+                self._trace()
         if self.traced is None:
             super().__setitem__(key, value)
         else:
@@ -42,15 +53,23 @@ class FilledArray(np.ndarray[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         found = plain(self)
-        return (_constant(found) if self.traced is None and _is_traced(key) else found)[key]
+        if self.traced is not None:
+            return found[key]
+        if _is_traced(key):
+            return _constant(found)[key]
+        if self._memory is None or not is_view(key, self.ndim):
+            return found[key]
+        part = super().__getitem__(key)
+        part._memory, part._origin = self._memory, (self, key)
+        return part
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(plain(self))
+        return (self[i] for i in range(len(self))) if self.ndim > 1 else iter(plain(self))
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("traced", "_memory", "view"):
+        if name.startswith("__") or name in ("traced", "_traced", "_trace", "_memory", "_origin", "view"):
             return super().__getattribute__(name)
-        traced = super().__getattribute__("traced")
+        traced = self.traced
         return super().__getattribute__(name) if traced is None else getattr(traced, name)
 
     def __copy__(self) -> Any:

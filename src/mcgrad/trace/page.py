@@ -89,13 +89,13 @@ PYTHON = """\
   traced does not index. Of a list, or of a NumPy array that is not float data, write `np.take(w, k, axis=0)`, by this
   name: `w[k]` is NumPy's own there, and refused.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[k] += 1`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask
-  and one number. Traced numbers stand among integers and slices, or are one array of up to 64. An array that shares the
-  memory in NumPy, as a slice of `z` does, is refused where it is read afterwards. Parameters and float data are written
-  to in a copy, `x = x.copy()`.
-- Assignment `out[i] = z`, and `out += z`, to an array of floats that f has made by `np.empty`, `np.zeros`, `np.ones`,
-  `np.full` or their `_like`, by these names. Views of it that were made before do not follow: they are NaN. Other
-  arrays of NumPy's hold numbers alone: write `out = mg.at(out, i).set(z)`, which makes another array, as
-  `mg.at(out, i).add(z)` does.
+  and one number. Traced numbers stand among integers and slices, or are one array of up to 64. Rows and slices of `z`
+  share its memory, as in NumPy: `z[0][1] = x` writes to `z`. What else shares it, as `z.T` or a reshape do, is refused
+  where it is read after a write. Parameters and float data are written to in a copy, `x = x.copy()`.
+- Assignment `out[i] = z`, `out[i][j] = z`, and `out += z` or `out[1:] += z`, to an array of floats that f has made by
+  `np.empty`, `np.zeros`, `np.ones`, `np.full` or their `_like`, by these names. What was reshaped of it before does not
+  follow: it is NaN. Other arrays of NumPy's hold numbers alone: write `out = mg.at(out, i).set(z)`, which makes another
+  array, as `mg.at(out, i).add(z)` does.
 - `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
 - NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.
 - `np.array([z[0], 1.0])`, `np.asarray`, `np.asanyarray` and `np.ascontiguousarray`, by these names: not what

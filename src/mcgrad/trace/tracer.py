@@ -79,10 +79,13 @@ class Tracer(Operators, Conversions):
     @property
     def _current(self) -> Var | Elements:
         if self._writes != self._memory.writes:
-            raise refusal(
-                "an array that was written to by way of another one, a view of it or its base,",
-                self._locked or OF_A_COPY,
-            )
+            if self._origin is None:
+                raise refusal(
+                    "an array that was written to by way of another one, a view of it or its base,",
+                    self._locked or OF_A_COPY,
+                )
+            base, key = self._origin
+            self._value, self._writes = base[key]._current, self._memory.writes
         return self._value
 
     @property
@@ -150,8 +153,7 @@ class Tracer(Operators, Conversions):
             elements = written if isinstance(written := self._current, Elements) else Elements(written)
             elements.assign(key, value)
             self._value = elements
-        self._memory.writes += 1
-        self._writes = self._memory.writes
+        self._written()
 
     def _overwritten(self, ufunc: np.ufunc, other: Any) -> Any:
         """Write what a function makes of the array and another into the array, and return it.
@@ -173,14 +175,18 @@ class Tracer(Operators, Conversions):
             )
         if result.dtype != self.dtype:
             raise TypeError(f"Cannot cast ufunc '{ufunc.__name__}' output from {result.dtype} to {self.dtype}")
-        value = result._var
+        self._value = result._var
+        self._written()
+        return self
+
+    def _written(self) -> None:
+        """Note that this has another value now, as has what it is a view of."""
         if self._origin is not None:
             base, key = self._origin
-            base[key] = result
+            base[key] = Tracer(self._var)
         else:
             self._memory.writes += 1
-        self._value, self._writes = value, self._memory.writes
-        return self
+        self._writes = self._memory.writes
 
     def __getattr__(self, name: str) -> Any:
         if name in METHODS:
