@@ -181,6 +181,22 @@ gathers((24, 3), [0, 13, 23], of=lambda x: np.sum(x, 1))
 gathers((24,), [0, 13, 23], of=lambda x: np.concatenate([x, np.sin(x)])[::-1])
 for shape in ((20,), (4, 2)):
     gathers(shape, [-2, -1, 0, shape[0] - 1, shape[0], np.nan, np.inf, -np.inf], smooth=False)
+
+
+def summed(x: Any, k: Any, size: int) -> Any:
+    """Elements added up at numbers cut to whole ones; those at none are left out."""
+    x, k = np.ravel(x), np.ravel(k)
+    inside = (k >= 0) & (k < size)
+    return np.bincount(k[inside].astype(int), x[inside], size)
+
+
+for places in ([3, 0, 3, 19, 7, 0], [[2, 1], [2, 5], [0, 0]]):  # with fractions, and elements at one place
+    k = np.asarray(places, float)
+    sample("scatter", lambda x, u, k=k: build.scatter(x, build.apply("add", u, k), 20),
+           lambda x, u, k=k: summed(x, u + k, 20), k.shape, ANY, k.shape, (0.2, 0.8))  # fmt: skip
+K = np.array([-2, -1, 0, 19, 20, np.nan, np.inf, -np.inf])
+sample("scatter", lambda x, u: build.scatter(x, build.apply("add", u, K), 20), lambda x, u: summed(x, u + K, 20),
+       K.shape, ANY, K.shape, (0.2, 0.8), smooth=False)  # fmt: skip
 sample("scatter_add", lambda x: build.scatter_add(x, GRID, (7,)),
        lambda x: np.bincount(GRID.ravel(), x.ravel(), 7), (2, 3), ANY)  # fmt: skip
 for op in ["sum", "prod", "max", "min"]:

@@ -25,6 +25,7 @@ from mcgrad.backends.shifted_moments import ShiftedMoments, Sums
 from mcgrad.codegen.cpu.by_element import EmittedByElement, emit_by_element
 from mcgrad.codegen.cpu.chunk import Emitted, emit
 from mcgrad.codegen.loops.layout import LANES_OF_FEW
+from mcgrad.codegen.loops.scatters import with_scatters
 from mcgrad.ir.noise_vars import keys_of
 from mcgrad.ir.program import Program
 from mcgrad.ir.spaces import Values
@@ -58,8 +59,9 @@ class CpuBackend:
     def cost(self, program: Program, draws: int, threads: int) -> Cost:
         """Seconds to load Numba and to compile, unless that is done; then as many threads as have work."""
         loaded, compiled = "mcgrad.kernels.blas" in sys.modules, self.is_compiled(program, draws)
-        workers = min(float(threads), max(draws * program.work() / CORE.least, 1.0))
-        cost = self.rates().cost(program, draws, workers=workers, load=not loaded, compile=not compiled)
+        scattered = with_scatters(program)
+        workers = min(float(threads), max(draws * scattered.work() / CORE.least, 1.0))
+        cost = self.rates().cost(scattered, draws, workers=workers, load=not loaded, compile=not compiled)
         return replace(cost, compile=max(cost.compile, FOUND))
 
     def compile(self, program: Program) -> CpuKernel:
@@ -87,7 +89,7 @@ class CpuKernel:
     """
 
     def __init__(self, program: Program, lanes: int | None = None) -> None:
-        self.program, self.work, self._lanes = program, program.work(), lanes
+        self.program, self.work, self._lanes = program, with_scatters(program).work(), lanes
         self.emitted, self.keys = _emitted(program, lanes), keys_of(program)
         self._products = self.emitted.uses_blas or program.multiplies_matrices()
         self.block = self.emitted.lanes

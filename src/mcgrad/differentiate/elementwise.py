@@ -122,7 +122,7 @@ def has_derivatives(var: Var) -> list[bool]:
     """Return for each argument whether the result has a derivative in it, other than zero almost everywhere."""
     if var.kind == "bool":
         return [False] * len(var.args)
-    if var.op == "gather":  # a step function of the index
+    if var.op in ("gather", "scatter"):  # a step function of the index
         return [True, False]
     rules = DERIVATIVES.get(var.op)
     return [True] * len(var.args) if rules is None else [rule is not None for rule in rules]

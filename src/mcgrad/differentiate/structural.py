@@ -24,6 +24,7 @@ from mcgrad.ir.build import (
     reduce,
     reshape,
     scan,
+    scatter,
     scatter_add,
     slice_,
     table,
@@ -169,6 +170,12 @@ def _gather_reverse(ct: Var, var: Var) -> list[Var | None]:
     return [reduce("sum", terms, range(batch + 1, batch + 1 + len(chosen))), None]
 
 
+def _scatter_reverse(ct: Var, var: Var) -> list[Var | None]:
+    places = var.args[1]
+    inside = apply("logical_and", apply("less_equal", 0.0, places), apply("less", places, float(var.size)))
+    return [apply("where", inside, gather(ct, apply("where", inside, places, 0.0)), 0.0), None]
+
+
 def _part_reverse(ct: Var, var: Var) -> list[Var]:
     start, (size,) = var.attrs.start, var.args[0].shape
     return [pad(reshape(ct, (var.size,)), [(start, size - start - var.size, 0)])]
@@ -243,6 +250,7 @@ FORWARD: dict[str, Callable[[Tangents, Var], Var | None]] = {
     "linear_recurrence": _recurrence_forward,
     "concatenate": _concatenate_forward,
     "gather": lambda ts, var: None if ts[0] is None else gather(ts[0], var.args[1], var.attrs.batch),
+    "scatter": lambda ts, var: None if ts[0] is None else scatter(ts[0], var.args[1], var.size),
     "einsum": _einsum_forward,
     "table": lambda ts, var: apply("multiply", expand(_only(ts), _trailing(var), var.shape), _slope(var)),
     "native_value": _native_forward,
@@ -261,6 +269,7 @@ REVERSE: dict[str, Callable[[Var, Var], Sequence[Var | None]]] = {
     "scatter_add": lambda ct, var: [take(ct, var.attrs.index.array)],
     "concatenate": _concatenate_reverse,
     "gather": _gather_reverse,
+    "scatter": _scatter_reverse,
     "sum": lambda ct, var: [expand(ct, var.attrs.axes, var.args[0].shape)],
     "prod": lambda ct, var: [apply("multiply", expand(ct, var.attrs.axes, var.args[0].shape), _others(var))],
     "max": _extremum_reverse,

@@ -126,6 +126,16 @@ class Gather(Attributes):
 
 
 @dataclass(frozen=True, slots=True)
+class Scatter(Attributes):
+    """How many elements the result has: element k is the sum of those of the first argument whose place is k.
+
+    Places are the second argument, of the same shape, cut to whole numbers; what is none adds to nothing.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScatterAdd(Attributes):
     """The flat index, in C order, of each element of the argument in the result, and the shape of that."""
 

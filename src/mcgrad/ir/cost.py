@@ -27,6 +27,8 @@ def cost(var: Var) -> float:
         return _of_matrices(var)
     if op.name == "divide" and not var.args[1].by_draw:
         return float(var.size)  # becomes a product with the reciprocal
+    if op.name == "scatter":
+        return op.cost * var.args[0].size
     elements = max((arg.size for arg in var.args), default=0) if op.category in ("reduction", "native") else var.size
     return op.cost * elements
 

@@ -157,6 +157,11 @@ def _gather(attrs: Any, x: Shape, index: Shape) -> Shape:
     return (*index, *rest)
 
 
+def _scatter(attrs: Any, x: Shape, places: Shape) -> Shape:
+    assert x == places, f"scatter of {x} to places of shape {places}"
+    return (attrs.size,)
+
+
 def _concatenate(attrs: Any, *parts: Shape) -> Shape:
     before, after = parts[0][: attrs.axis], parts[0][attrs.axis + 1 :]
     assert all((x[: attrs.axis], x[attrs.axis + 1 :]) == (before, after) for x in parts), f"concatenate of {parts}"
@@ -230,6 +235,7 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     "pad": _pad,
     "concatenate": _concatenate,
     "gather": _gather,
+    "scatter": _scatter,
     "scatter_add": _scatter_add,
     **dict.fromkeys(["sum", "prod", "max", "min"], _reduce),
     **dict.fromkeys(["cumsum", "cumprod", "linear_recurrence"], _scan),

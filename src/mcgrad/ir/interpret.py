@@ -194,6 +194,16 @@ def _gather(var: Var, x: Array, index: Array) -> Array:
     return np.where(inside, found, x.dtype.type(np.nan)).reshape(*var.shape, draws)
 
 
+def _scatter(var: Var, x: Array, places: Array) -> Array:
+    draws = max(x.shape[-1], places.shape[-1])
+    x, places = (np.broadcast_to(a, (*a.shape[:-1], draws)).reshape(-1, draws) for a in (x, places))
+    inside = (places >= 0) & (places < var.size)
+    flat = np.where(inside, places, 0).astype(np.int64) * draws + np.arange(draws)
+    out = np.zeros_like(x, shape=(var.size * draws,))
+    np.add.at(out, flat, np.where(inside, x, x.dtype.type(0)))
+    return out.reshape(var.size, draws)
+
+
 def _scatter_add(var: Var, x: Array) -> Array:
     out, terms = np.zeros_like(x, shape=(var.size, x.shape[-1])), x.reshape(-1, x.shape[-1])
     if on_device(x):
@@ -329,6 +339,7 @@ IMPL: dict[str, Callable[..., Array]] = {
     "pad": _pad,
     "take": _take,
     "gather": _gather,
+    "scatter": _scatter,
     "scatter_add": _scatter_add,
     "concatenate": lambda var, *args: np.concatenate(
         [np.broadcast_to(x, (*x.shape[:-1], max(a.shape[-1] for a in args))) for x in args], var.attrs.axis

@@ -3,8 +3,8 @@
 Every interpretation (shape, meaning, derivative, CPU text, CUDA text) is a dict keyed by these names. An op is
 *elementwise* (any number of arguments of one shape), a *view* (says where elements are read, computes nothing), an
 *assembly* (puts the elements of its arguments in their places), a *gather* (reads elements where an argument says), a
-*reduction*, a *scan*, a *contraction*, a function of *matrices*, a *table*, a *native* function of the user's, a
-*loop*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
+*scatter* (adds them up there), a *reduction*, a *scan*, a *contraction*, a function of *matrices*, a *table*, a
+*native* function of the user's, a *loop*, or a *leaf*. NumPy's own names are used wherever NumPy has the function.
 """
 
 from dataclasses import dataclass
@@ -107,6 +107,8 @@ OPS: dict[str, Op] = {
         _moving("assembly", "concatenate", attributes.Concatenate),
         # elements along an axis at indices that are numbers of each draw
         Op("gather", "gather", cost=4.0, attributes=attributes.Gather),
+        # elements of the first argument added up at places that are numbers of each draw: what a gather is backwards
+        Op("scatter", "scatter", attributes=attributes.Scatter),
         Op("scatter_add", "reduction", linear=True, attributes=attributes.ScatterAdd),
         Op("sum", "reduction", linear=True, attributes=attributes.Reduce),
         *(Op(name, "reduction", attributes=attributes.Reduce) for name in ("prod", "max", "min")),

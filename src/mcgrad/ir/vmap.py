@@ -101,6 +101,15 @@ def _gather(var: Var, args: Args, extent: int) -> Var:
     return build.gather(x, index, batch + 1)
 
 
+def _scatter(var: Var, args: Args, extent: int) -> Var:
+    x, places = args
+    ones = (extent, *(1 for _ in places.shape[1:]))
+    inside = build.apply("logical_and", build.apply("less_equal", 0.0, places), build.apply("less", places, var.size))
+    further = build.apply("add", build.apply("floor", places), np.arange(extent).reshape(ones) * float(var.size))
+    found = build.scatter(x, build.apply("where", inside, further, np.nan), extent * var.size)
+    return build.reshape(found, (extent, var.size))
+
+
 def _reduce(var: Var, args: Args, extent: int) -> Var:
     return build.reduce(var.op, args[0], [axis + 1 for axis in var.attrs.axes])
 
@@ -210,6 +219,7 @@ RULES: dict[str, Callable[[Var, Args, int], Var]] = {
         args[0], _flat_index(var, var.size, extent), (extent, *var.shape)
     ),
     "gather": _gather,
+    "scatter": _scatter,
     "concatenate": lambda var, args, extent: build.concatenate(args, var.attrs.axis + 1),
     **dict.fromkeys(
         ["cholesky", "det", "cofactors", "slogdet", "eigvalsh", "eigenvectors"],

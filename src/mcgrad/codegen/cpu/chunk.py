@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mcgrad.codegen.cpu.cut import RESTS
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
 from mcgrad.codegen.cpu.printer import Printer
+from mcgrad.codegen.cpu.scatter_calls import Hits
 from mcgrad.codegen.cpu.sections import in_sections
 from mcgrad.codegen.loops import layout
 from mcgrad.codegen.loops.allocate import Workspace, allocate
@@ -27,6 +28,7 @@ from mcgrad.codegen.loops.fuse import fuse
 from mcgrad.codegen.loops.in_place import in_place
 from mcgrad.codegen.loops.loop_tree import Fill, Gather, Gemm, Loop, Tree, walk
 from mcgrad.codegen.loops.lower import lower
+from mcgrad.codegen.loops.scatters import with_scatters
 from mcgrad.codegen.loops.schedule import all_equations, schedule
 from mcgrad.codegen.loops.segments import segmented
 from mcgrad.codegen.loops.signature import Arguments
@@ -95,23 +97,27 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     lanes : int, optional
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
-    plan = tile(schedule(lower(in_place(segmented(program, layout.STEP_ROWS))), checked))
+    plan = tile(schedule(lower(in_place(segmented(with_scatters(program), layout.STEP_ROWS))), checked))
     kernel, workspace = _in_cache(build(plan, leaves=True), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
-    printer = Printer(program.dtype, workspace, arguments, NAMES)
+    hits = Hits(kernel.block, workspace)
+    printer = Printer(program.dtype, workspace, arguments, NAMES, hits)
     text = Source()
     text.indent()
+    text.add(*hits.before())
     text.add(*printer.lines((Fill(Buffer("mask"), 1, "mask", "mask"), *kernel.zeros)))
     lanes = workspace.lanes
     with text.compound(f"for block in range(start // {lanes}, (stop - 1) // {lanes} + 1):"):
         _write_block_start(text, workspace, program.dtype, checked)
         tree = split_lanes(in_sections(kernel.block), lambda: Lanes(workspace))
         text.add(*printer.lines(tree))
+    text.add(*hits.after(printer))
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     imports = {
         "blas": ["gemm"] if products else [],
         "intrinsics": ["accumulate", "prefer_vector_width", "select"],
         "jit": [*called(printer), "LOOP", "lane"],
+        "scatters": hits.helpers,
         "workspace": [*WORKSPACE, *lookups(kernel.block)],
         **fillers((v.attrs for v in plan.program.body() if v.op == "noise"), program.dtype),
     }
@@ -119,7 +125,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     return Emitted(
         source=f"{head(plan.program, arguments, imports, what, printer.functions)}{text}",
         lanes=lanes,
-        rows=workspace.total,
+        rows=hits.rows,
         scalars=list(arguments.scalars.items()),
         matrices=list(arguments.matrices),
         tables=arguments.integers(),

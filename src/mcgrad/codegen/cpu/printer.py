@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mcgrad.codegen.cpu.calls import call_lines
 from mcgrad.codegen.cpu.products import LaneProduct, product_lines
+from mcgrad.codegen.cpu.scatter_calls import Hits
 from mcgrad.codegen.loops.access import c_strides
 from mcgrad.codegen.loops.allocate import Workspace
 from mcgrad.codegen.loops.cells import Buffer, Cell, Element, Index, Lane, Number, Operand, Register, Value
@@ -25,6 +26,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Loop,
     Node,
     Noise,
+    Scatter,
     Section,
     Stage,
     Start,
@@ -85,6 +87,8 @@ class Printer:
     arguments : Arguments
     names : sequence of str
         What is bound around the tree, of which sections are given what they read.
+    hits : Hits, optional
+        Where the hits of scatters are counted.
 
     Attributes
     ----------
@@ -97,8 +101,15 @@ class Printer:
     integers = "at"  # what loads from `t`
     multiplied = "by BLAS"  # what does matrix products
 
-    def __init__(self, dtype: str, workspace: Workspace, arguments: Arguments, names: Sequence[str] = ()) -> None:
-        self.dtype, self.workspace, self.arguments = dtype, workspace, arguments
+    def __init__(
+        self,
+        dtype: str,
+        workspace: Workspace,
+        arguments: Arguments,
+        names: Sequence[str] = (),
+        hits: Hits | None = None,
+    ) -> None:
+        self.dtype, self.workspace, self.arguments, self.hits = dtype, workspace, arguments, hits
         self.functions: list[str] = []
         self._names, self._sections = [*names], 0
 
@@ -159,6 +170,8 @@ class Printer:
                 yield f"{filler(source, self.dtype)}(ws, {where}, {which})"
             case Gemm():
                 yield from product_lines(self, node)
+            case Scatter() if self.hits is not None:
+                yield from self.hits.lines(self, node)
             case CallUser(var):
                 yield from call_lines(self, var)
             case DropNonfinite():

@@ -31,10 +31,12 @@ from mcgrad.codegen.loops.loop_tree import (
     Node,
     Noise,
     Outer,
+    Scatter,
     Store,
     Tree,
 )
 from mcgrad.codegen.loops.lower import aligned
+from mcgrad.codegen.loops.scatters import is_scatter
 from mcgrad.codegen.loops.schedule import (
     Call,
     Finite,
@@ -42,6 +44,7 @@ from mcgrad.codegen.loops.schedule import (
     OuterMoments,
     Product,
     Repeat,
+    ScatterMoments,
     Schedule,
     Step,
     Tile,
@@ -142,6 +145,9 @@ class _Builder:
             out = step.output
             nest = Nest(squeeze(out.var.shape), moments=[out])
             return (Outer(out, self.masked),) if self.outer_nodes else self.nest(nest)
+        if isinstance(step, ScatterMoments):
+            elements, places = (self.buffer(resolve(arg).base) for arg in step.output.var.args)
+            return (Scatter(step.output, elements, places),)
         return (CallUser(step.var),) if isinstance(step, Call) else self.finite()
 
     def nest(self, nest: Nest, within: str = "") -> Tree:
@@ -226,7 +232,7 @@ class _Builder:
         for out in self.plan.program.outputs:
             if not out.var.by_draw:
                 continue
-            by_factor = self.outer_nodes and out in self.outer
+            by_factor = (self.outer_nodes and out in self.outer) or is_scatter(out.var)
             for var in out.var.args if by_factor else (out.var,):
                 body = _Body(self, squeeze(var.shape))
                 value = body.read(var) if by_factor else body.output(out)

@@ -223,6 +223,15 @@ class Outer:
 
 
 @dataclass(frozen=True)
+class Scatter:
+    """Moments of a scatter, of the draws of a block that count: of its elements in a buffer, at places in another."""
+
+    output: Output
+    elements: Buffer
+    places: Buffer
+
+
+@dataclass(frozen=True)
 class CallUser:
     """A user's own function of each lane's draw."""
 
@@ -295,7 +304,7 @@ class AddParts:
 
 Node = (
     Loop | Stage | Let | Address | Load | Gather | Store | Start | Fill | Leave | Accumulate | Noise | Moments
-    | Gemm | Outer | CallUser | DropNonfinite | IfPartial | Section | Barrier
+    | Gemm | Outer | Scatter | CallUser | DropNonfinite | IfPartial | Section | Barrier
     | AddMoments | AddDraws | StartSums | StoreParts | AddParts
 )  # fmt: skip
 Tree = tuple[Node, ...]
@@ -348,5 +357,7 @@ def touched(node: Node) -> Iterator[Buffer]:
     elif isinstance(node, CallUser):
         yield from (Buffer("value", resolve(arg).base) for arg in node.var.args if arg.by_draw)
         yield Buffer("value", node.var)
+    elif isinstance(node, Scatter):
+        yield from (node.elements, node.places)
     elif isinstance(node, Outer):
         yield from (Buffer("value", resolve(arg).base) for arg in node.output.var.args)

@@ -3,20 +3,23 @@
 - A contraction of a random operand with a draw-independent matrix stays (BLAS computes it on the whole lane block),
   and so does an outer product that is itself an output (what is kept of a block of draws is its factors). Every other
   einsum becomes a product and a sum, which fuse with their neighbours.
-- A gather of a few elements becomes comparisons; what others choose from lies at even distances.
+- A gather of a few elements becomes comparisons, and so does a scatter that is no output; what other gathers choose
+  from lies at even distances.
 - The operands of pad and concatenate become equations of their own, computed straight into their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from mcgrad.codegen.loops import gathers, scatters
 from mcgrad.codegen.loops.access import c_strides, resolve
-from mcgrad.codegen.loops.gathers import compared, is_small
+from mcgrad.codegen.loops.gathers import is_small
+from mcgrad.codegen.loops.scatters import is_scatter
 from mcgrad.ir.attributes import Literal
 from mcgrad.ir.body import Body
 from mcgrad.ir.build import (
@@ -44,25 +47,26 @@ SMALL_OUTER = 64  # elements below which an outer product is an equation like an
 
 def lower(program: Program) -> Program:
     """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts."""
-    return rewrite_program(program, _Lowering({out.var for out in program.outputs if is_outer(out.var)}))
+    outputs = {out.var for out in program.outputs}
+    return rewrite_program(program, _Lowering({var for var in outputs if is_outer(var) or is_scatter(var)}))
 
 
 def expand(program: Program) -> Program:
-    """Return the Program with every einsum written as a product and a sum, and every gather as comparisons."""
+    """Return the Program with every einsum as a product and a sum, and every gather and scatter as comparisons."""
     return rewrite_program(program, _expanded)
 
 
 def _expanded(var: Var, args: tuple[Var, ...]) -> Var:
-    if not var.by_draw or var.op not in ("einsum", "gather"):
+    if not var.by_draw or var.op not in EXPANDED:
         return rebuild(var, args)
-    return expanded(var, args) if var.op == "einsum" else compared(var, args)
+    return EXPANDED[var.op](var, args)
 
 
 class _Lowering:
     """The rule of `lower`; each equation's place depends on what those before it have asked of theirs."""
 
     def __init__(self, outer: set[Var], around: _Lowering | None = None, fixed: Collection[Var] = ()) -> None:
-        self.outer = outer  # products that are outputs
+        self.outer = outer  # products and scatters that are outputs
         self.within = around is not None
         self.fixed = fixed  # arguments of a body that vary by step alone
         self.literals: dict[Literal, Var] = around.literals if around else {}  # that bodies share with what is outside
@@ -83,11 +87,11 @@ class _Lowering:
         if var.by_draw and var.op == "loop":
             return self._loop(var, args)
         if var.by_draw and var.op == "gather":
-            return compared(var, args) if is_small(var) else rebuild(var, (self._table(args[0]), args[1]))
+            return gathers.compared(var, args) if is_small(var) else rebuild(var, (self._table(args[0]), args[1]))
         if var in self.outer:
             return rebuild(var, tuple(self._whole(arg) for arg in args))
-        if var.by_draw and var.op == "einsum":
-            return expanded(var, args)
+        if var.by_draw and var.op in EXPANDED:
+            return EXPANDED[var.op](var, args)
         return rebuild(var, args)
 
     def _loop(self, var: Var, args: tuple[Var, ...]) -> Var:
@@ -252,6 +256,13 @@ def expanded(var: Var, args: tuple[Var, ...]) -> Var:
     terms = aligned(var, args)
     product = terms[0] if len(terms) == 1 else apply("multiply", *terms)
     return reduce("sum", product, range(len(var.attrs.output), len(product.shape)))
+
+
+EXPANDED: dict[str, Callable[[Var, tuple[Var, ...]], Var]] = {
+    "einsum": expanded,
+    "gather": gathers.compared,
+    "scatter": scatters.compared,
+}
 
 
 def aligned(var: Var, args: tuple[Var, ...]) -> list[Var]:

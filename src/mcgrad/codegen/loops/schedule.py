@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from mcgrad.codegen.loops.access import Access, resolve
 from mcgrad.codegen.loops.lower import is_matrix_product, is_outer
+from mcgrad.codegen.loops.scatters import is_scatter
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS, VIEWS
 from mcgrad.ir.program import Output, Program, Shape, Var
 
@@ -39,6 +40,13 @@ class Product:
 @dataclass(eq=False)
 class OuterMoments:
     """Moments of an outer product, from its factors."""
+
+    output: Output
+
+
+@dataclass(eq=False)
+class ScatterMoments:
+    """Moments of a scatter, from its elements and their places."""
 
     output: Output
 
@@ -81,7 +89,7 @@ class Tile:
     steps: list[Nest | Product]
 
 
-Step = Nest | Product | OuterMoments | Call | Repeat | Finite | Tile
+Step = Nest | Product | OuterMoments | ScatterMoments | Call | Repeat | Finite | Tile
 
 
 @dataclass
@@ -146,10 +154,15 @@ def reads(step: Step, program: Program | None = None) -> list[Access]:
         return accesses(step.var)
     if isinstance(step, Repeat):
         return [resolve(arg) for arg in outside(step.var) if arg.by_draw]
-    if isinstance(step, OuterMoments):
+    if isinstance(step, OuterMoments | ScatterMoments):
         return accesses(step.output.var)
     outputs = [out.var for out in program.outputs if out.var.by_draw] if program else []
-    return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_outer(var) else ()))]
+    return [access for var in outputs for access in (resolve(var), *(accesses(var) if is_apart(var) else ()))]
+
+
+def is_apart(var: Var) -> bool:
+    """Whether an output has moments that are taken from its arguments: of no draw all elements are computed."""
+    return is_outer(var) or is_scatter(var)
 
 
 def schedule(program: Program, checked: bool = False) -> Schedule:
@@ -161,7 +174,7 @@ def schedule(program: Program, checked: bool = False) -> Schedule:
     checked : bool
         Store every output, find the draws that are finite, and only then take moments, so that draws can be left out.
     """
-    plan = _Planner({out.var for out in program.outputs if is_outer(out.var)}, _made_inside(program))
+    plan = _Planner({out.var for out in program.outputs if is_apart(out.var)}, _made_inside(program))
     for var in program.body():
         plan.add(var)
     outputs = [out for out in program.outputs if out.var.by_draw]
@@ -180,7 +193,7 @@ class _Planner:
     Parameters
     ----------
     outer : set of Var
-        Outer products that are outputs.
+        Outer products and scatters that are outputs.
     made_inside : set of Var
         Noise that loops make, step by step.
     """
@@ -300,7 +313,7 @@ class _Planner:
     def add_moments(self, out: Output, first: int) -> None:
         if out.var in self.outer:
             self._store_reads(out.var)
-            self.steps.append(OuterMoments(out))
+            self.steps.append(ScatterMoments(out) if is_scatter(out.var) else OuterMoments(out))
             return
         reads = [resolve(out.var)]
         nest = self._nest(squeeze(out.var.shape), reads, None, first)

@@ -23,6 +23,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Node,
     Noise,
     Outer,
+    Scatter,
     Stage,
     Start,
     StartSums,
@@ -99,6 +100,8 @@ class _Printer:
                 return f"{self.names[node.var]} = {node.tile} gemm {node.var.attrs}"
             case Outer():
                 return f"outer moments {node.output.path}"
+            case Scatter():
+                return f"scatter moments {node.output.path}"
             case CallUser():
                 return f"{self.names[node.var]} = call {node.var.op}"
             case AddMoments():

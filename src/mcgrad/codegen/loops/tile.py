@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from mcgrad.codegen.loops.access import resolve
 from mcgrad.codegen.loops.lower import contraction_labels
-from mcgrad.codegen.loops.schedule import Finite, Nest, OuterMoments, Product, Schedule, Step, Tile, computed, reads
+from mcgrad.codegen.loops.schedule import (
+    Finite,
+    Nest,
+    OuterMoments,
+    Product,
+    ScatterMoments,
+    Schedule,
+    Step,
+    Tile,
+    computed,
+    reads,
+)
 from mcgrad.ir.ops import ASSEMBLY, OPS
 from mcgrad.ir.program import Var
 
@@ -86,7 +97,7 @@ def _gathered(plan: Schedule, extent: int, members: list[int], row_by_row: set[V
             continue
         bases = {access.base for access in reads(step)}
         depends = any(base in late or _parts(base) & late for base in bases)
-        depends |= isinstance(step, Finite | OuterMoments)
+        depends |= isinstance(step, Finite | OuterMoments | ScatterMoments)
         if depends:
             late.update(computed(step))
         (after if depends or i > members[-1] else before).append(step)

@@ -10,7 +10,7 @@ from mcgrad.ir.build.contractions import einsum, linear_recurrence, matrices, na
 from mcgrad.ir.build.elementwise import apply, broadcast, fill_value, is_fill
 from mcgrad.ir.build.equations import copy
 from mcgrad.ir.build.leaves import Operand, argument, as_var, const, input_, noise, noise_of
-from mcgrad.ir.build.lookups import gather, table
+from mcgrad.ir.build.lookups import gather, scatter, table
 from mcgrad.ir.build.loops import again, loop, loop_again, part, rebuild
 from mcgrad.ir.build.structural import concatenate, flip, pad, reshape, scatter_add, slice_, take, transpose
 
@@ -43,6 +43,7 @@ __all__ = [
     "reduce",
     "reshape",
     "scan",
+    "scatter",
     "scatter_add",
     "slice_",
     "solve",

@@ -26,6 +26,11 @@ def gather(x: Var, index: Var, batch: int = 0) -> Var:
     return make("gather", (x, index), attributes.Gather(int(batch)))
 
 
+def scatter(x: Var, places: Var, size: int) -> Var:
+    """Add up elements at places, which are numbers of each draw: `attributes.Scatter` says how."""
+    return make("scatter", (apply("float", x), apply("float", places)), attributes.Scatter(int(size)))
+
+
 def _rows(x: Var, index: npt.NDArray[np.int64]) -> Var:
     """x[index]: neighbours along the first axis as a slice, others by their places."""
     rest = x.shape[1:]
