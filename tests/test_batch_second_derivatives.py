@@ -242,8 +242,8 @@ def test_with_other_options(name):
 @pytest.mark.parametrize(("dtype", "n"), [("float32", 4), ("float64", 500)])
 def test_kernels_agree_with_the_reference(dtype, n):
     """Of few draws lanes carry rows, of many they carry draws."""
-    blocks = ["scale", ("loc", "w"), ("w", "w")]
-    of, compiled = (batch(backend=name, hessian=blocks, dtype=dtype) for name in ("numpy", "cpu"))
+    given = {"hessian": ["w", ("loc", "w")], "wrt": ["loc", "w"], "dtype": dtype}
+    of, compiled = (batch(backend=name, **given) for name in ("numpy", "cpu"))
     check = agreement(of(n), compiled(n))
     assert check.ok, check
 
@@ -267,6 +267,9 @@ def test_results_merge_travel_and_print(tmp_path):
     assert f"hessian.loc.w ({ROWS}, 2, 2): " in str(whole)
     with pytest.raises(mg.MergeError, match="second derivatives"):
         whole.merge(batch(hessian="diag")(40, first=60))
+    product = batch(hvp=V)
+    with pytest.raises(mg.MergeError, match="different problems"):
+        product(60).merge(product(40, first=60, hvp={"w": V["w"]}))
     with pytest.raises(mg.ParameterError, match=r"^second.entries: given .* paths among"):
         mg.BatchEstimate.from_dict({**whole.to_dict(), "shared": {}, "order": ["loc", "scale"]})
 

@@ -185,3 +185,18 @@ def test_loops_over_steps(monkeypatch, dtype, n, rtol, stacked):
     for name in theirs.grad:
         np.testing.assert_allclose(ours.grad[name], theirs.grad[name], rtol=rtol, atol=rtol)
         np.testing.assert_allclose(ours.grad_stderr[name], theirs.grad_stderr[name], rtol=10 * rtol)
+
+
+def test_second_derivatives_by_row_and_over_the_rows():
+    q, v = mg.Normal(np.linspace(-0.5, 0.5, 5), 0.7, batch_ndim=1), {"loc": np.arange(5.0), "w": 0.5}
+    given = {"params": {"w": 0.4}, "wrt": ["loc", "w"]}
+    for option in ({"hessian": "full"}, {"hvp": v}):
+        ours, reference = (
+            mg.Estimator(lambda z, w: np.exp(w * z), q, backend=name, **given, **option)(9)
+            for name in ("cuda", "numpy")
+        )
+        found, wanted = ours.to_dict(), reference.to_dict()
+        for name in option:
+            for path, x in mg.tree.flatten(wanted[name]).items():
+                np.testing.assert_allclose(mg.tree.flatten(found[name])[path], x, rtol=1e-10)
+        np.testing.assert_allclose(found["moments"]["norms"], wanted["moments"]["norms"], rtol=1e-8, atol=1e-12)
