@@ -22,7 +22,8 @@ to overlap the next turn.
 All fillers: ws is a C-contiguous 1-D array, ws[first : first + lanes] is filled, lanes a multiple of 64; place is the
 first group of draws, a uint64 whose lower half does not overflow within the row (it does not where the first draw is a
 multiple of a power-of-two number of lanes), or what `of_rows` says; component, stream, key0 and key1 are uint32, but
-what `of_seeds` says of the last two.
+what `of_seeds` says of the last two. Those of rows of a batch fill the rows of so many components, neighbours from
+`component` and `first` on: their loops over one row are short.
 """
 
 from numba import int32, int64, njit, uint32, uint64
@@ -102,22 +103,40 @@ def of_pairs(words):
     return words_of_pair
 
 
+def options(places):
+    """Options of a filler; that of one row of draws is made of it before anything is compiled."""
+    return {"inline": "always"} if places is of_draws else LOOP
+
+
+def one_row(fill):
+    """Make the filler of one row, of one of some rows."""
+
+    @njit(**LOOP)
+    def row(ws, first, lanes, place, component, stream, key0, key1):
+        prefer_vector_width()
+        fill(ws, first, lanes, 1, place, component, stream, key0, key1)
+
+    return row
+
+
 def uniforms32(generator, places=of_draws):
     """Make the filler of float32 rows with uniforms of a generator's words."""
     words = places(lane(generator))
 
-    @njit(**LOOP)
-    def uniform_row32(ws, first, lanes, place, component, stream, key0, key1):
+    @njit(**options(places))
+    def uniform_rows32(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         quarter = lanes // 4
-        for q in range(quarter):
-            a, b, c, d = words(place, q, component, stream, key0, key1)
-            put(ws, first + q, uniform32(a))
-            put(ws, first + quarter + q, uniform32(b))
-            put(ws, first + 2 * quarter + q, uniform32(c))
-            put(ws, first + 3 * quarter + q, uniform32(d))
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(quarter):
+                a, b, c, d = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                put(ws, row + q, uniform32(a))
+                put(ws, row + quarter + q, uniform32(b))
+                put(ws, row + 2 * quarter + q, uniform32(c))
+                put(ws, row + 3 * quarter + q, uniform32(d))
 
-    return uniform_row32
+    return one_row(uniform_rows32) if places is of_draws else uniform_rows32
 
 
 def uniform_pairs32(generator):
@@ -125,55 +144,61 @@ def uniform_pairs32(generator):
     words = of_pairs(lane(generator))
 
     @njit(**LOOP)
-    def uniform_pair_row32(ws, first, lanes, place, component, stream, key0, key1):
+    def uniform_pair_rows32(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         half = lanes // 2
-        for q in range(half):
-            a, b = words(place, q, component, stream, key0, key1)
-            put(ws, first + q, uniform32(a))
-            put(ws, first + half + q, uniform32(b))
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(half):
+                a, b = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                put(ws, row + q, uniform32(a))
+                put(ws, row + half + q, uniform32(b))
 
-    return uniform_pair_row32
+    return uniform_pair_rows32
 
 
 def uniforms64(generator, places=of_draws):
     """Make the filler of float64 rows with uniforms of a generator's words."""
     words = places(lane(generator))
 
-    @njit(**LOOP)
-    def uniform_row64(ws, first, lanes, place, component, stream, key0, key1):
+    @njit(**options(places))
+    def uniform_rows64(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         half = lanes // 2
-        for q in range(half):
-            a, b, c, d = words(place, q, component, stream, key0, key1)
-            put(ws, first + q, uniform64(a, b))
-            put(ws, first + half + q, uniform64(c, d))
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(half):
+                a, b, c, d = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                put(ws, row + q, uniform64(a, b))
+                put(ws, row + half + q, uniform64(c, d))
 
-    return uniform_row64
+    return one_row(uniform_rows64) if places is of_draws else uniform_rows64
 
 
 def box_muller32(generator, places=of_draws):
     """Make the filler of float32 rows with standard normals of a generator's words."""
     words = places(lane(generator))
 
-    @njit(**LOOP)
-    def normal_row32(ws, first, lanes, place, component, stream, key0, key1):
+    @njit(**options(places))
+    def normal_rows32(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         quarter = lanes // 4
-        for q in range(quarter):
-            a, b, c, d = words(place, q, component, stream, key0, key1)
-            put(ws, first + q, bits_float32(int32(a)))
-            put(ws, first + quarter + q, bits_float32(int32(b)))
-            put(ws, first + 2 * quarter + q, bits_float32(int32(c)))
-            put(ws, first + 3 * quarter + q, bits_float32(int32(d)))
-        for start in range(first, first + lanes, 2 * quarter):
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(quarter):
+                a, b, c, d = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                put(ws, row + q, bits_float32(int32(a)))
+                put(ws, row + quarter + q, bits_float32(int32(b)))
+                put(ws, row + 2 * quarter + q, bits_float32(int32(c)))
+                put(ws, row + 3 * quarter + q, bits_float32(int32(d)))
+        for start in range(first, first + components * lanes, 2 * quarter):
             for q in range(quarter):
                 a, b = float_bits32(at(ws, start + q)), float_bits32(at(ws, start + quarter + q))
                 cos, sin = normal_pair32(uint32(a), uint32(b))
                 put(ws, start + q, cos)
                 put(ws, start + quarter + q, sin)
 
-    return normal_row32
+    return one_row(normal_rows32) if places is of_draws else normal_rows32
 
 
 def box_muller_pairs32(generator):
@@ -181,51 +206,57 @@ def box_muller_pairs32(generator):
     words = of_pairs(lane(generator))
 
     @njit(**LOOP)
-    def normal_pair_row32(ws, first, lanes, place, component, stream, key0, key1):
+    def normal_pair_rows32(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         half = lanes // 2
-        for q in range(half):
-            a, b = words(place, q, component, stream, key0, key1)
-            put(ws, first + q, bits_float32(int32(a)))
-            put(ws, first + half + q, bits_float32(int32(b)))
-        for q in range(half):
-            a, b = float_bits32(at(ws, first + q)), float_bits32(at(ws, first + half + q))
-            cos, sin = normal_pair32(uint32(a), uint32(b))
-            put(ws, first + q, cos)
-            put(ws, first + half + q, sin)
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(half):
+                a, b = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                put(ws, row + q, bits_float32(int32(a)))
+                put(ws, row + half + q, bits_float32(int32(b)))
+        for row in range(first, first + components * lanes, lanes):
+            for q in range(half):
+                a, b = float_bits32(at(ws, row + q)), float_bits32(at(ws, row + half + q))
+                cos, sin = normal_pair32(uint32(a), uint32(b))
+                put(ws, row + q, cos)
+                put(ws, row + half + q, sin)
 
-    return normal_pair_row32
+    return normal_pair_rows32
 
 
 def box_muller64(generator, places=of_draws):
     """Make the filler of float64 rows with standard normals of a generator's words."""
     words = places(lane(generator))
 
-    @njit(**LOOP)
-    def normal_row64(ws, first, lanes, place, component, stream, key0, key1):
+    @njit(**options(places))
+    def normal_rows64(ws, first, lanes, components, place, component, stream, key0, key1):
         prefer_vector_width()
         half = lanes // 2
-        for q in range(half):
-            a, b, c, d = words(place, q, component, stream, key0, key1)
-            # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
-            put(ws, first + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
-            put(ws, first + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
-        for q in range(half):
-            ab = uint64(float_bits64(at(ws, first + q)))
-            put(ws, first + q, radius_squared64(uint32(ab >> uint64(32)), uint32(ab)))
-        for q in range(half):
-            radius, cd = square_root(at(ws, first + q)), uint64(float_bits64(at(ws, first + half + q)))
-            cos, sin = direction64(uint32(cd >> uint64(32)), uint32(cd))
-            put(ws, first + q, radius * cos)
-            put(ws, first + half + q, radius * sin)
+        for i in range(components):
+            row = first + i * lanes
+            for q in range(half):
+                a, b, c, d = words(place, q, uint32(component + uint32(i)), stream, key0, key1)
+                # a and c on top: LLVM makes a 64-bit multiply of b << 32, as b is the lower half of a product
+                put(ws, row + q, bits_float64(int64((uint64(a) << uint64(32)) | uint64(b))))
+                put(ws, row + half + q, bits_float64(int64((uint64(c) << uint64(32)) | uint64(d))))
+        for row in range(first, first + components * lanes, lanes):
+            for q in range(half):
+                ab = uint64(float_bits64(at(ws, row + q)))
+                put(ws, row + q, radius_squared64(uint32(ab >> uint64(32)), uint32(ab)))
+            for q in range(half):
+                radius, cd = square_root(at(ws, row + q)), uint64(float_bits64(at(ws, row + half + q)))
+                cos, sin = direction64(uint32(cd >> uint64(32)), uint32(cd))
+                put(ws, row + q, radius * cos)
+                put(ws, row + half + q, radius * sin)
 
-    return normal_row64
+    return one_row(normal_rows64) if places is of_draws else normal_rows64
 
 
 uniform_row32, normal_row32 = uniforms32(philox4x32), box_muller32(philox4x32)
 uniform_row64, normal_row64 = uniforms64(philox4x32), box_muller64(philox4x32)
-uniform_batch_row32, normal_batch_row32 = uniforms32(philox4x32, of_rows), box_muller32(philox4x32, of_rows)
-uniform_pair_row32, normal_pair_row32 = uniform_pairs32(philox4x32), box_muller_pairs32(philox4x32)
-uniform_batch_row64, normal_batch_row64 = uniforms64(philox4x32, of_rows), box_muller64(philox4x32, of_rows)
-uniform_seeds_row32, normal_seeds_row32 = uniforms32(philox4x32, of_seeds), box_muller32(philox4x32, of_seeds)
-uniform_seeds_row64, normal_seeds_row64 = uniforms64(philox4x32, of_seeds), box_muller64(philox4x32, of_seeds)
+uniform_batch_rows32, normal_batch_rows32 = uniforms32(philox4x32, of_rows), box_muller32(philox4x32, of_rows)
+uniform_pair_rows32, normal_pair_rows32 = uniform_pairs32(philox4x32), box_muller_pairs32(philox4x32)
+uniform_batch_rows64, normal_batch_rows64 = uniforms64(philox4x32, of_rows), box_muller64(philox4x32, of_rows)
+uniform_seeds_rows32, normal_seeds_rows32 = uniforms32(philox4x32, of_seeds), box_muller32(philox4x32, of_seeds)
+uniform_seeds_rows64, normal_seeds_rows64 = uniforms64(philox4x32, of_seeds), box_muller64(philox4x32, of_seeds)

@@ -68,14 +68,16 @@ def test_rows_of_a_batch_have_the_draws_of_their_groups(law, dtype):
     if dtype == np.float32:
         carried["pair"] = ((*place, True), slice(2, 4))
     for name, (at, which) in carried.items():
-        work = np.empty(lanes, dtype)
+        work = np.full((4, lanes), 9, dtype)
         fill = getattr(noise_fill, filler(source, np.dtype(dtype).name, name))
-        fill(work, 0, lanes, at, np.uint32(COMPONENT), np.uint32(STREAM), *key)
+        fill(work.reshape(-1), lanes, lanes, 2, at, np.uint32(COMPONENT), np.uint32(STREAM), *key)
+        assert (work[[0, 3]] == 9).all()
         draws = range(EACH[dtype])[which]
-        found = work.reshape(len(draws), -1)
-        for q in range(found.shape[1]):
-            alone = kernel_draws(source, dtype, (int(rows[1 + q]) << 32) + group, lanes)
-            np.testing.assert_array_equal(found[:, q], alone[draws.start : draws.stop])
+        for i in range(2):
+            found = work[1 + i].reshape(len(draws), -1)
+            for q in range(found.shape[1]):
+                alone = kernel_draws(source, dtype, (int(rows[1 + q]) << 32) + group, lanes, COMPONENT + i)
+                np.testing.assert_array_equal(found[:, q], alone[draws.start : draws.stop])
 
 
 @DTYPES

@@ -40,17 +40,18 @@ def test_function_vectorises(name, bits):
 
 ROWS = [
     f"{name}{bits}"
-    for name in ("uniform_row", "normal_row", "uniform_batch_row", "normal_batch_row")
+    for name in ("uniform_row", "normal_row", "uniform_batch_rows", "normal_batch_rows")
     for bits in (32, 64)
 ]
 
 
-@pytest.mark.parametrize("name", [*ROWS, "uniform_pair_row32", "normal_pair_row32"])
+@pytest.mark.parametrize("name", [*ROWS, "uniform_pair_rows32", "normal_pair_rows32"])
 def test_row_vectorises(name):
     fill, bits = getattr(noise_fill, name), name[-2:]
     of_row = (np.arange(64, dtype=np.uint32), 0, np.uint32(0))
     place = {"batch": of_row, "pair": (*of_row, True)}.get(name.split("_")[1], np.uint64(0))
-    given = np.empty(64, f"float{bits}"), 0, 64, place, *np.arange(4, dtype=np.uint32)
+    components = (1,) if "rows" in name else ()
+    given = np.empty(64, f"float{bits}"), 0, 64, *components, place, *np.arange(4, dtype=np.uint32)
     fill(*given)  # other tests may have called it with other types
     assembly = fill.inspect_asm(tuple(map(numba.typeof, given)))
     assert_vectorised(assembly)

@@ -29,7 +29,7 @@ POINTS = "cuda_points"  # of `kernels/`, with the point sets for GPUs
 
 
 def filler(source: NoiseSource, dtype: str, lanes: str = "") -> str:
-    """Name the function of `kernels/noise_fill.py` that fills a row of lanes.
+    """Name the function of `kernels/noise_fill.py` that fills a row of lanes, or rows if these carry rows of a batch.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def filler(source: NoiseSource, dtype: str, lanes: str = "") -> str:
         What they carry: draws; or rows of a batch with a group of draws each, two of the four draws of a group (float32
         only), or a group and a seed each.
     """
-    return f"{_prefix(source)}{source.law}{f'_{lanes}' if lanes else ''}_row{dtype[-2:]}"
+    return f"{_prefix(source)}{source.law}{f'_{lanes}_rows' if lanes else '_row'}{dtype[-2:]}"
 
 
 def fillers(sources: Iterable[NoiseSource], dtype: str) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from mcgrad.codegen.cpu.chunk import WORKSPACE, Emitted, called, lookups, preamble
 from mcgrad.codegen.cpu.lanes import Lanes, split_lanes
+from mcgrad.codegen.cpu.noise_first import noise_first
 from mcgrad.codegen.cpu.pairs import HELPERS as PAIRS, pair_count, pair_lines
 from mcgrad.codegen.cpu.printer import Printer
 from mcgrad.codegen.cpu.products import LaneProduct
@@ -237,7 +238,8 @@ def _function(
                 with text.compound(f"if partial or {outside}:"):
                     text.add(f"mask_draws(ws, {mask}, {lanes}, {groups}, base, start, stop, rows)")
                 text.add(f"partial = {outside}")
-            text.add(*printer.lines(split_lanes(in_sections(kernel.block), lambda: _RowLanes(workspace))))
+            tree = split_lanes(in_sections(kernel.block), lambda: _RowLanes(workspace))
+            text.add(*printer.lines(noise_first(tree, lanes, np.dtype(printer.dtype).itemsize)))
         columns, width = _places([out for out in program.outputs if not out.summed])
         for out, place in printer.places.items():
             row = integer(workspace.address(MOMENTS) + place * each)
@@ -323,8 +325,9 @@ class _Printer(Printer):
     def node(self, node: Node) -> Iterator[str]:
         """The lines of a node."""
         match node:
-            case Noise(_, Lane(address), source, component):
-                where = f"{self.operand(address)}, {self.workspace.lanes}"
+            case Noise(_, Lane(address), source, component, components):
+                many = self.integer(components) if components > 1 else "1"
+                where = f"{self.operand(address)}, {self.workspace.lanes}, {many}"
                 which = f"place, uint32({self.index(component)}), uint32({source.stream}), key0, key1"
                 yield f"{filler(source, self.dtype, self.carried)}(ws, {where}, {which})"
             case AddDraws(output, index, cell):

@@ -180,12 +180,13 @@ class Accumulate:
 
 @dataclass(frozen=True)
 class Noise:
-    """Make the noise of one component; its row is `cell`, its value in a lane `value`."""
+    """Make the noise of one component, or of some in as many rows; `cell` is the first, `value` its value in a lane."""
 
     value: Value
     cell: Row | Lane
     source: NoiseSource
     component: Index
+    components: int = 1
 
 
 @dataclass(frozen=True)
