@@ -9,14 +9,17 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("mcgrad", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # tests assert no time
 settings.load_profile("mcgrad")
 
-_folder = tempfile.TemporaryDirectory(prefix="mcgrad-tests-")
-os.environ["MCGRAD_CACHE_DIR"] = _folder.name
+# The processes that this one starts, such as those of pytest-xdist, share its cache: what one compiles the others load.
+SHARED = "MCGRAD_TESTS_CACHE_DIR"
+_folder = None if SHARED in os.environ else tempfile.TemporaryDirectory(prefix="mcgrad-tests-")
+if _folder:
+    os.environ[SHARED] = _folder.name
+os.environ["MCGRAD_CACHE_DIR"] = os.environ[SHARED]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_cache():
-    yield _folder.name
-    _folder.cleanup()
+def pytest_unconfigure():
+    if _folder:
+        _folder.cleanup()
 
 
 def pytest_collection_modifyitems(items):

@@ -126,7 +126,7 @@ def test_a_worker_that_is_added_works(client, cluster, monkeypatch):
         until_workers_are(client, 2)
 
 
-def test_a_lost_scheduler_is_an_error_and_the_run_goes_on_without_it(tmp_path, monkeypatch, compile_cache):
+def test_a_lost_scheduler_is_an_error_and_the_run_goes_on_without_it(tmp_path, monkeypatch):
     in_short_tasks(monkeypatch)
     run, states = estimator(), []
     file = tmp_path / "scheduler.json"
