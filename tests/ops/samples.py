@@ -243,6 +243,7 @@ for subscripts, *shapes in [
     args = [arg for shape in shapes for arg in (shape, ANY)]
     sample("einsum", partial(build.einsum, subscripts), partial(np.einsum, subscripts), *args)
 
+LONG = np.linspace(0.4, 1.6, 17)
 ARRAY = np.linspace(-1.0, 1.0, 24 * 20).reshape(24, 20)
 for subscripts, fixed, shape in [  # one operand fixed, large enough for BLAS in the kernels
     ("ij,j->i", ARRAY, (20,)),
@@ -352,6 +353,11 @@ def joined(results: Sequence[Any]) -> Any:
     return np.concatenate([np.ravel(x) for x in results])
 
 
+def lengthened(x: Any) -> Any:
+    """More numbers than a gather compares, along a new last axis."""
+    return unwrap(wrap(x)[..., None] * LONG) if isinstance(x, Var) else x[..., None] * LONG
+
+
 def turns(
     step: Callable[..., Any],
     groups: tuple[int, int],
@@ -359,12 +365,20 @@ def turns(
     *args: Any,
     smooth: bool = True,
     reverse: bool = False,
+    long: Sequence[int] = (),
 ) -> None:
-    """List a sample of a loop whose first arguments are carries, whose next ones by step, and whose others the same."""
+    """List a sample of a loop whose first arguments are carries, whose next ones by step, and whose others the same.
+
+    Arguments whose places are in `long` have an axis of many numbers more in the loop.
+    """
     m, n = groups[0], sum(groups)
 
     def run(how: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *xs: joined(how(step, xs[:m], xs[m:n], xs[n:], length, reverse))
+        def result(*xs: Any) -> Any:
+            xs = tuple(lengthened(x) if i in long else x for i, x in enumerate(xs))
+            return joined(how(step, xs[:m], xs[m:n], xs[n:], length, reverse))
+
+        return result
 
     sample("loop", run(loop_of), run(in_turn), *args)
 
@@ -397,7 +411,7 @@ def gathered(carries: Any, xs: Any, same: Any) -> Any:
 def looked_up(carries: Any, xs: Any, same: Any) -> Any:
     """Elements of a carry, of what a step has for itself, and of what is the same in all, where the step says."""
     (c,), (y, u) = carries, xs
-    k, i = (np.floor(u + start).astype(int) for start in (np.array([3.0, 17.0]), np.array([0.0, 1.0])))
+    k, i = (np.floor(u + start).astype(int) for start in (np.array([3.0, 16.0]), np.array([0.0, 1.0])))
     found = c[k] * y[k[::-1]] + same[0][k] * same[1][i]
     return [c * np.mean(found)], [found]
 
@@ -423,7 +437,7 @@ for reverse in (False, True):
     turns(kinked, (2, 1), 3, (), ANY, (), ANY, (3,), (0.3, 2.0), (), ANY, reverse=reverse)
     turns(ignoring, (2, 1), 3, (), ANY, (), ANY, (3,), ANY, (), ANY, reverse=reverse)
     turns(nested, (1, 1), 4, (), ANY, (4, 3), ANY, (), UNIT, reverse=reverse)
-turns(looked_up, (1, 2), 3, (20,), ANY, (3, 20), ANY, (3, 2), (0.2, 0.8), (20,), ANY, (2,), ANY)
+turns(looked_up, (1, 2), 3, (), ANY, (3,), ANY, (3, 2), (0.2, 0.8), (), ANY, (2,), ANY, long=(0, 1, 3))
 turns(mixing, (1, 0), 3, (20,), ANY, (20,), ANY)
 turns(gathered, (1, 1), 2, (2, 2), ANY, (2, 2), ANY)
 turns(regression, (1, 1), 1, (), ANY, (1, 2), ANY, (2,), ANY)
