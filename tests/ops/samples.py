@@ -295,7 +295,7 @@ def far_from_singular(x: Any, sign: float = 1.0) -> Any:
     return x + sign * np.diag(GRAM[: x.shape[-1]])
 
 
-of_definite("cholesky", np.linalg.cholesky, (2, 2), (5, 5))
+of_definite("cholesky", np.linalg.cholesky, (2, 2), (4, 4))
 of_definite("eigvalsh", np.linalg.eigvalsh, (2, 2), (3, 3))
 of_definite("eigenvectors", lambda a: with_sign(np.linalg.eigh(a)[1]), (2, 2), (3, 3))
 sample("det", partial(build.matrices, "det"), np.linalg.det, (4, 4), (0.5, 1.5))
