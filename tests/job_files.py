@@ -1,5 +1,7 @@
 """A folder with a job file, and a module that it names, for tests of the command line."""
 
+import sys
+
 import mcgrad as mg
 
 MODEL = """
@@ -46,3 +48,27 @@ def results(folder):
 
 def read(path):
     return mg.Estimate.from_json(path.read_text())
+
+
+SIGNALLED = """
+import os, signal, sys
+from mcgrad.cli import main
+from mcgrad.jobs import checkpoint
+
+write, written = checkpoint.write, []
+
+def signalled(path, content):
+    write(path, content)
+    written.append(path.name)
+    if written.count(".{job}.checkpoint.json") == 2:
+        os.kill(os.getpid(), {sent:d})
+
+checkpoint.write, checkpoint.SHARE = signalled, float("inf")  # one after each chunk, however long it takes to write
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
+sys.exit(main())
+"""
+
+
+def signalled(job, sent):
+    """Return a command that runs jobs, and sends itself a signal after the second checkpoint of one of them."""
+    return [sys.executable, "-c", SIGNALLED.format(job=job, sent=sent), "run", "--checkpoint", "0"]

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,7 @@ from mcgrad.jobs import checkpoint
 from mcgrad.jobs.identity import BatchIdentity, Identity
 from mcgrad.moments import Moments
 from mcgrad.results.strict_json import signed
-from tests.processes import running
+from tests.job_files import signalled
 
 RNG = np.random.default_rng(8)
 LOC, X, W = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 2)), RNG.normal(size=(3, 2))
@@ -124,29 +123,14 @@ def test_an_interrupted_batch_goes_on(folder, capsys, monkeypatch, many):
     assert not (folder / "results" / ".job.checkpoint.json").exists()
 
 
-KILLED = """
-import sys
-from mcgrad.jobs import checkpoint
-from mcgrad.cli import main
-checkpoint.SHARE = 1.0
-sys.exit(main())
-"""
-
-
 def test_a_batch_that_is_killed_goes_on(folder):
-    n = 60_000  # of each row some hundredth of a second
-    command = [sys.executable, "-c", KILLED, "run", "job.toml", "--n", str(n), "--checkpoint", "0"]
-    path, done = folder / "results" / ".job.checkpoint.json", 0
-    with running(command, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        while done < 2 and process.poll() is None and time.monotonic() < deadline:
-            done = json.loads(path.read_text())["done"] if path.exists() else 0
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    kept = json.loads(path.read_text())["done"]
-    assert 2 <= kept < 40
-    ended = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    n = 60_000
+    options = ["job.toml", "--n", str(n)]
+    assert subprocess.run([*signalled("job", signal.SIGKILL), *options]).returncode == -signal.SIGKILL
+    kept = json.loads((folder / "results" / ".job.checkpoint.json").read_text())["done"]
+    assert 0 < kept < 40
+    command = [sys.executable, "-m", "mcgrad", "run", *options, "--resume"]
+    ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"resumed at row {kept} of 40" in ended.stdout
     assert numbers(result()) == numbers(estimated(n))

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import mcgrad as mg
 from mcgrad.cli import main
 from mcgrad.jobs.jobfile import load
 from mcgrad.system import atomic
-from tests.processes import running
+from tests.job_files import signalled
 
 MODEL = """
 import numpy as np
@@ -346,23 +345,14 @@ def test_usage():
 
 
 def test_interrupt(folder):
-    job(folder, n="100_000_000")
-    handler = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not so under pytest-xdist
-    )
-    run = [sys.executable, "-c", f"{handler}; from mcgrad.cli import main; sys.exit(main())", "run", "job.toml"]
-    checkpoint = folder / "results" / ".job.checkpoint.json"
-    with running([*run, "--progress", "--checkpoint", "0"], stderr=subprocess.PIPE, cwd=folder) as process:
-        deadline = time.monotonic() + 300
-        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert error.rstrip().endswith("mcgrad: interrupted")
-    assert "of 100,000,000 draws are kept; --resume goes on from there" in error
-    assert "Traceback" not in error
-    assert os.listdir(folder / "results") == [checkpoint.name]
+    job(folder, n="1_000_000")
+    run = [*signalled("job", signal.SIGINT), "job.toml", "--progress"]
+    found = subprocess.run(run, cwd=folder, capture_output=True, text=True)
+    assert found.returncode == 130
+    assert found.stderr.rstrip().endswith("mcgrad: interrupted")
+    assert "of 1,000,000 draws are kept; --resume goes on from there" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert os.listdir(folder / "results") == [".job.checkpoint.json"]
 
 
 def test_python_m_mcgrad(folder):

@@ -4,22 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import mcgrad as mg
-from tests.processes import running
+from tests.job_files import signalled
 
-MAIN = """
-import signal, sys
-from mcgrad.jobs import checkpoint
-from mcgrad.cli import main
-checkpoint.SHARE = 1.0  # on a slow disk, too, some checkpoints are written in some seconds
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process of pytest-xdist's ignores
-sys.exit(main())
-"""
-RUN = [sys.executable, "-c", MAIN, "run", "batch.toml"]
 MODEL = """
 import numpy as np
 
@@ -44,23 +34,7 @@ n = {n}
 [[job]]
 name = "last"
 """
-DRAWS = {"numpy": 8_000_000, "cpu": 400_000_000}  # some seconds
-
-
-def stopped_by(sent, folder):
-    """Run the batch until a checkpoint says that some chunks are done, send a signal, and return what is there."""
-    path = folder / "results" / ".long.checkpoint.json"
-    with running([*RUN, "--checkpoint", "0"], cwd=folder, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        chunks = set()
-        while len(chunks) < 2 and process.poll() is None and time.monotonic() < deadline:
-            if path.exists():
-                chunks.add(json.loads(path.read_text())["stop"])  # whole, whenever it is read
-            time.sleep(0.005)
-        process.send_signal(sent)
-        _, error = process.communicate(timeout=300)
-    assert len(chunks) == 2, error
-    return process.returncode, error, max(chunks), json.loads(path.read_text())["stop"]
+DRAWS = {"numpy": 1_000_000, "cpu": 20_000_000}  # more than two chunks
 
 
 @pytest.fixture
@@ -75,16 +49,18 @@ def folder(tmp_path):
 def test_what_was_killed_goes_on(folder, sent, backend):
     n = DRAWS[backend]
     (folder / "batch.toml").write_text(BATCH.format(backend=backend, n=n))
-    status, error, seen, kept = stopped_by(sent, folder)
-    assert status == (130 if sent == signal.SIGINT else -sent)
-    assert "Traceback" not in error
-    assert seen <= kept < n
+    killed = subprocess.run([*signalled("long", sent), "batch.toml"], cwd=folder, capture_output=True, text=True)
+    assert killed.returncode == (130 if sent == signal.SIGINT else -sent)
+    assert "Traceback" not in killed.stderr
+    kept = json.loads((folder / "results" / ".long.checkpoint.json").read_text())["stop"]
+    assert 0 < kept < n
     if sent == signal.SIGINT:
-        assert f"long: {kept:,} of {n:,} draws are kept; --resume goes on from there" in error
+        assert f"long: {kept:,} of {n:,} draws are kept; --resume goes on from there" in killed.stderr
     names = {path.name for path in (folder / "results").iterdir() if path.suffix in (".json", ".npz")}
     assert names == {"first.json", "first.npz", ".long.checkpoint.json"}
 
-    done = subprocess.run([*RUN, "--resume"], cwd=folder, capture_output=True, text=True)
+    again = [sys.executable, "-m", "mcgrad", "run", "batch.toml", "--resume"]
+    done = subprocess.run(again, cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"resumed at draw {kept:,} of {n:,}\n" in done.stdout
     assert "3 jobs: 1 complete already, 2 done" in done.stdout
