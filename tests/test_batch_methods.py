@@ -56,21 +56,22 @@ CASES = {
 
 
 def estimates(name, backend):
+    """An estimate of all rows by a backend, and the reference's of each row alone."""
     objective, family, options = CASES[name]
     is_objective = objective(family()) not in (smooth, jumps)
-    both = {"params": {"w": W}, "backend": backend, **options}
+    both = {"params": {"w": W}, **options}
 
-    def made(row):
+    def made(row, backend="numpy"):
         q = family(row)
         f, q = (objective(q), None) if is_objective else (objective(q), q)
         data = {"data": {"x": X}, "batched_data": "x"} if row is None else {"data": {"x": X[row]}}
-        return mg.Estimator(f, q, **data, **both)
+        return mg.Estimator(f, q, backend=backend, **data, **both)
 
     single = [made(row) for row in range(B)]
     first = [first_of_row(row, "float64") * single[0].group for row in range(B)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mg.JumpWarning)
-        return made(None)(N, seed=5), [single[row](N, seed=5, first=first[row]) for row in range(B)]
+        return made(None, backend)(N, seed=5), [single[row](N, seed=5, first=first[row]) for row in range(B)]
 
 
 COMPILED = [(name, "cpu") for name in ("score+leave_one_out", "measure_valued, discrete", "dreg")]
