@@ -18,6 +18,9 @@ M = np.random.default_rng(0).standard_normal((4, 3))
 TIES = np.array([[1.0, 2.0, 2.0], [0.0, 1.0, 0.0], [2.0, 1.0, 2.0]])
 KNOTS, AT = np.array([-2.0, -0.5, 0.5, 3.0]), np.array([1.0, 2.0, 0.0, 4.0])
 GROUPS = np.array([0, 0, 1, 1, 2])
+IMAGE = np.random.default_rng(1).standard_normal((2, 6, 7))
+KERNEL = np.random.default_rng(2).standard_normal((4, 2, 3, 2))
+GROUPED = np.random.default_rng(3).standard_normal((4, 1, 2, 2))
 WHOLE = np.array([0, 2, 2, 9, 1])
 
 
@@ -54,6 +57,24 @@ FUNCTIONS = {
     "products": (lambda a: jax.ops.segment_prod(a, GROUPS, 3) + jax.ops.segment_min(a, GROUPS, 3), V),
     "bincount": (lambda a: jnp.bincount(np.array([0, 1, 1, 2, 0]), a, length=3), V),
     "nonzero": (lambda a: a[jnp.nonzero(a > 0, size=2)[0]], V),
+    "convolve": (lambda a: (jnp.convolve(a, a[:2]), jnp.correlate(a, a[1:4], "same"), jax.scipy.linalg.toeplitz(a)), V),
+    "convolutions": (
+        lambda a: (
+            lax.conv(a[None], KERNEL, (1, 2), "SAME"),
+            lax.conv_general_dilated(a[None], GROUPED, (2, 1), ((1, 0), (0, 2)), (1, 2), (2, 1), feature_group_count=2),
+            lax.conv_general_dilated(a[None], KERNEL.T, (1, 1), "VALID", dimension_numbers=("NCHW", "WHIO", "NHWC")),
+            lax.conv_transpose(a[None], KERNEL.T, (2, 2), "SAME", dimension_numbers=("NCHW", "WHIO", "NCHW")),
+        ),
+        IMAGE,
+    ),
+    "windows": (
+        lambda a: (
+            lax.reduce_window(a, -jnp.inf, lax.max, (1, 2, 3), (1, 2, 1), "SAME"),
+            lax.reduce_window(a, 0.0, lax.add, (1, 2, 2), (1, 1, 2), "VALID", (1, 1, 2), (1, 2, 1)),
+            lax.reduce_window(a, jnp.inf, lax.min, (2, 2, 2), (1, 1, 1), "VALID"),
+        ),
+        IMAGE,
+    ),
     "gamma": (lambda a: (jax.scipy.special.gamma(a), jax.scipy.special.beta(a[2:], 2.0)), V),
     "signs": (lambda a: jnp.where(jnp.signbit(a), a, 2 * a) + jnp.copysign(2.0, a), V),
 }  # fmt: skip

@@ -36,15 +36,17 @@ def wrong_shapes(z):
 @pytest.mark.parametrize(
     ("f", "named", "remedy"),
     [
-        (lambda z: z.sort().values[0], "aten.sort", "sorting is not supported"),
-        (lambda z: z.argmax() * 1.0, "aten.argmax", "torch.amax"),
-        (lambda z: z.max(0).indices * 1.0, "besides its value", "torch.argmax"),
         (lambda z: torch.fft.rfft(z).real[0], "aten._fft_r2c", "sines and cosines"),
         (lambda z: z[z > 0].sum(), "indexing with a traced tensor", "torch.where"),
         (lambda z: (z * torch.randn(3)).sum(), "random numbers", "belong in q"),
         (lambda z: (z * torch.randn_like(z)).sum(), "random numbers", "belong in q"),
         (lambda z: F.dropout(z, 0.01).sum(), "random numbers", ".eval()"),
         (lambda z: D.Normal(z, 1.0).rsample().sum(), "random numbers", "belong in q"),
+        (lambda z: z.mode().values, "aten.mode", "torch.sort"),
+        (lambda z: z.cummax(0).indices * 1.0, "besides its value", "torch.linalg.eigh"),
+        (lambda z: F.max_pool1d(z[None], 2, ceil_mode=True).sum(), "ceil_mode=True", "pad the array"),
+        (lambda z: torch.autograd.grad(z.sum(), z)[0].sum(), "torch.autograd.grad", "torch.func.grad"),
+        (lambda z: torch.searchsorted(torch.ones(3, 2), z).sum(), "torch.searchsorted", "each row"),
         (condition, "aten._local_scalar_dense", "torch.where"),
         (lambda z: float(z[0]), "aten._local_scalar_dense", "torch.where"),
         (lambda z: np.sum(z.numpy()), "Tensor.numpy", "use functions of torch"),
@@ -53,7 +55,6 @@ def wrong_shapes(z):
         (changes, "changing a tensor that f has not made", "x = x + y for x += y"),
         (lambda z: torch.nn.BatchNorm1d(1)(z[:, None]).sum(), "changes a tensor that f has not made", ".eval()"),
         (lambda z: Doubling.apply(z).sum(), "torch.autograd.Function", "what its forward computes"),
-        (lambda z: F.conv1d(z[None, None], torch.ones(1, 1, 2)).sum(), "aten.convolution", "shifted slices"),
     ],
 )
 def test_refused_with_the_line_of_f_and_the_remedy(f, named, remedy):
@@ -64,6 +65,12 @@ def test_refused_with_the_line_of_f_and_the_remedy(f, named, remedy):
     assert caught.value.filename == __file__
     first = f.__code__.co_firstlineno
     assert first <= caught.value.lineno <= first + 1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_forward_mode_is_refused_where_pytorch_computes_on_the_way():
+    with pytest.raises(mg.TraceError, match=r"forward mode.*torch\.func\.jacrev"):
+        mg.estimate(mg.from_torch(lambda z: torch.func.hessian(lambda x: x.sin().sum())(z).sum()), Q, 100)
 
 
 def test_what_torch_itself_refuses_stays_its_own():

@@ -21,12 +21,13 @@ from mcgrad.jax.jaxprs.reductions import REDUCTIONS
 from mcgrad.jax.jaxprs.remedies import KEYS, VALUES, remedy
 from mcgrad.jax.jaxprs.scatters import SCATTERS
 from mcgrad.jax.jaxprs.sorting import SORTING
+from mcgrad.jax.jaxprs.windowed import WINDOWED
 from mcgrad.trace.frames import Line, line_of, owner, replayed, replaying
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
 RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS}
-SINGLE = {**INDEXED, **SCATTERS}  # for traced values, with one result
+SINGLE = {**INDEXED, **SCATTERS, **WINDOWED}  # for traced values, with one result
 SEVERAL = {**MATRICES, **SORTING}  # and with a list of them
 CONCRETE = (
     jax.errors.ConcretizationTypeError,

@@ -37,7 +37,7 @@ def _split(x: Any, sizes: Sequence[int], axis: int) -> list[Any]:
     return np.split(x, [int(end) for end in np.cumsum(sizes)[:-1]], axis)
 
 
-def _pad(x: Any, value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
+def pad(x: Any, value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
     """Pad each axis before, after and between its elements; negative widths cut elements off."""
     for axis, (_, _, between) in enumerate(padding_config):
         if between and x.shape[axis]:
@@ -70,6 +70,6 @@ MOVING: dict[str, Callable[..., Any]] = {
     "stack": lambda *parts, axis: np.stack(parts, axis),
     "unstack": lambda x, axis, **_: [x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])],
     "tile": lambda x, reps: np.tile(x, reps),
-    "pad": _pad,
+    "pad": pad,
     "iota": _iota,
 }

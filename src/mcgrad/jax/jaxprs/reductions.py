@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.functions.running import running_logsumexp
+
 
 def _over(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, axes, out_sharding=None: function(x, axis=tuple(axes))
@@ -18,16 +20,6 @@ def _running(function: Callable[..., Any]) -> Callable[..., Any]:
         return np.flip(function(np.flip(x, axis), axis), axis) if reverse else function(x, axis)
 
     return run
-
-
-def _running_logsumexp(x: Any, axis: int) -> Any:
-    """The logarithm of the sum of exponentials of each element and all before it, in log2(extent) doublings."""
-    ahead, extent, reach = (slice(None),) * axis, x.shape[axis], 1
-    while reach < extent:
-        first, rest = x[(*ahead, slice(0, reach))], x[(*ahead, slice(reach, None))]
-        x = np.concatenate([first, np.logaddexp(rest, x[(*ahead, slice(0, extent - reach))])], axis)
-        reach *= 2
-    return x
 
 
 def _dot_general(x: Any, y: Any, dimension_numbers: Any, **_: Any) -> Any:
@@ -58,6 +50,6 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "cumprod": _running(np.cumprod),
     "cummax": _running(np.maximum.accumulate),
     "cummin": _running(np.minimum.accumulate),
-    "cumlogsumexp": _running(_running_logsumexp),
+    "cumlogsumexp": _running(running_logsumexp),
     "dot_general": _dot_general,
 }

@@ -12,8 +12,7 @@ PLACES = "write it with jnp.where and a sum over slices"
 
 REMEDIES: dict[str, str] = {
     "approx_top_k": "use jax.lax.top_k",
-    **dict.fromkeys(("reduce_window", "reduce_window_sum", "reduce_window_max", "select_and_scatter_add"), PLACES),
-    "conv_general_dilated": "sum shifted slices, sum(w[k] * x[k : k + n] for k in range(len(w)))",
+    **dict.fromkeys(("reduce_window", "select_and_scatter_add", "select_and_gather_add"), PLACES),
     **dict.fromkeys(("eig", "schur", "hessenberg", "householder_product"), MATRIX),
     "qr": "the triangular factor is jnp.linalg.cholesky(x.T @ x, upper=True), but for the signs of its rows",
     **dict.fromkeys(("tridiagonal_solve", "tridiagonal"), "solve by jnp.linalg.solve, or with two calls of lax.scan"),

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.extend.core import primitives
 
+from mcgrad.functions.places import combined_at
 from mcgrad.ir import build
 from mcgrad.jax.jaxprs.indexed import CHOICE, bind, corner_of, places_of, value_needed
 from mcgrad.trace.operands import index_remedy, operand
@@ -70,22 +71,12 @@ def _scatter_sub(x: Any, indices: Any, update: Any, **params: Any) -> Any:
 
 
 def _scatter_by(how: str) -> Callable[..., Any]:
-    """x.at[indices].multiply(update), and with extremes: in turn, where an index names an element several times."""
+    """x.at[indices].multiply(update), and extremes."""
 
     def scatter(x: Any, indices: Any, update: Any, **params: Any) -> Any:
         if isinstance(indices, Tracer):
             return _at_traced(x, indices, update, params, how)
-        places = _destinations(x.shape, indices, update.shape, params).ravel()
-        flat, values = np.reshape(x, (x.size,)), np.reshape(update, (update.size,))
-        turn = np.array([np.count_nonzero(places[:i] == place) for i, place in enumerate(places)], int)
-        for k in range(1 + max(turn, default=-1)):
-            some = np.flatnonzero((turn == k) & (places > 0))
-            if some.size:
-                source = np.arange(x.size)
-                source[places[some] - 1] = x.size + np.arange(some.size)
-                new = COMBINED[how](flat[places[some] - 1], values[some])
-                flat = np.concatenate([flat, new])[source]
-        return np.reshape(flat, x.shape)
+        return combined_at(x, _destinations(x.shape, indices, update.shape, params) - 1, update, COMBINED[how])
 
     return scatter
 

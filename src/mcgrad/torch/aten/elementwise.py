@@ -133,6 +133,8 @@ ELEMENTWISE: dict[str, Rule] = {
     "lerp": lambda x, end, weight: x + weight * (end - x),
     "atan2": np.arctan2,
     "heaviside": np.heaviside,
+    "signbit": lambda x: np.copysign(1.0, x) < 0.0,
+    "angle": lambda x: np.where(x < 0.0, math.pi, 0.0),
     # choices, comparisons, logic
     "where": np.where,
     "masked_fill": lambda x, mask, value: np.where(mask, value, x),

@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from mcgrad.functions.places import combined_at
 from mcgrad.ir import build
+from mcgrad.trace.at import at
 from mcgrad.trace.operands import index_remedy, operand
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer, unwrap
 
+COMBINED: dict[str, tuple[Callable[[Any, Any], Any], float]] = {
+    "sum": (np.add, 0.0),
+    "mean": (np.add, 0.0),
+    "prod": (np.multiply, 1.0),
+    "amax": (np.maximum, -np.inf),
+    "amin": (np.minimum, np.inf),
+}
 CHOICE = "use torch.where(condition, a, b), or sum with weights, to choose by value"
 
 
@@ -68,9 +77,9 @@ def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
 
 
 def _diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
-    if offset or (dim1, dim2) != (-2, -1):
-        raise refusal("diag_embed with offset=, dim1= or dim2=", "leave them out, and transpose the result")
-    return x[..., None] * np.eye(x.shape[-1])
+    n = x.shape[-1] + abs(offset)
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(max(-offset, 0), max(offset, 0))])  # element i is of row i
+    return np.moveaxis(np.where(np.eye(n, k=offset, dtype=bool), padded[..., None], 0.0), (-2, -1), (dim1, dim2))
 
 
 def _repeat(x: Any, repeats: Sequence[int]) -> Any:
@@ -176,7 +185,37 @@ def _slice_scatter(
 
 
 def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
+    if any(isinstance(index, Tracer) for index in indices):
+        return _put_at_traced(x, indices, values, accumulate)
     return _put(x, _places(x)[_key(x, indices)], values, accumulate)
+
+
+def _put_at_traced(x: Any, indices: Sequence[Any], values: Any, add: bool) -> Any:
+    mask, *others = indices
+    if not others and mask.dtype == bool and np.size(values) == 1:
+        new = np.reshape(values, (1,) * (x.ndim - mask.ndim)) if mask.ndim < x.ndim else np.reshape(values, ())
+        here = np.reshape(mask, (*mask.shape, *(1 for _ in x.shape[mask.ndim :])))
+        return np.where(here, x + new if add else new, x)
+    if not all(index is None or not isinstance(index, Tracer) or _is_traced(index) for index in indices):
+        _constant(*indices)
+    place = at(_traced(x), tuple(slice(None) if index is None else index for index in indices))
+    return place.add(values) if add else place.set(values)
+
+
+def _index_copy(x: Any, dim: int, index: Any, values: Any) -> Any:
+    return _index_put(x, [None] * (dim % x.ndim) + [index], values)
+
+
+def _scatter_reduce(x: Any, dim: int, index: Any, values: Any, reduce: str, *, include_self: bool = True) -> Any:
+    """Sums, products, extremes and means of what an index takes to one place, with or without what is there."""
+    places, values = _along(x, dim, index), _corner(values, index)
+    hit = np.zeros(x.size, int)
+    np.add.at(hit, places.ravel(), 1)
+    hit = hit.reshape(x.shape)
+    function, neutral = COMBINED[reduce]
+    start = x if include_self else np.where(hit > 0, neutral, x)
+    total = combined_at(start, places, values, function)
+    return total / np.maximum(hit + include_self, 1) if reduce == "mean" else total
 
 
 def _scatter(x: Any, dim: int, index: Any, values: Any) -> Any:
@@ -203,7 +242,7 @@ MOVING: dict[str, Callable[..., Any]] = {
     "select": lambda x, dim, index: x[_at(x, dim, index)],
     "slice": _slice,
     "split": _split,
-    "split_with_sizes": _split,
+    **dict.fromkeys(("split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"), _split),
     "unbind": lambda x, dim=0: [x[_at(x, dim, i)] for i in range(x.shape[dim])],
     "unfold": lambda x, dim, size, step: np.moveaxis(
         np.stack([_slice(x, dim, i, i + size) for i in range(0, x.shape[dim] - size + 1, step)], dim),
@@ -237,6 +276,9 @@ MOVING: dict[str, Callable[..., Any]] = {
     "select_scatter": _select_scatter,
     "slice_scatter": _slice_scatter,
     "index_put": _index_put,
+    "index_copy": _index_copy,
+    "diagonal_scatter": lambda x, values, *axes: _written(x, np.diagonal(_places(x), *(axes or (0, 0, 1))), values),
+    "scatter_reduce": _scatter_reduce,
     "scatter": _scatter,
     "scatter_add": _scatter_add,
 }

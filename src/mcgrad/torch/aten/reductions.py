@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mcgrad.functions import special
+from mcgrad.functions.running import running_logsumexp
 
 
 def _axes(dim: Any) -> Any:
@@ -24,15 +26,17 @@ def _over(function: Callable[..., Any]) -> Callable[..., Any]:
     return reduce
 
 
-def _extreme(function: Callable[..., Any], both: Callable[..., Any]) -> Callable[..., Any]:
-    """torch.max and torch.min: of all, of two tensors, or along one axis with indices, which are not made."""
+def _extreme(function: Callable[..., Any], both: Callable[..., Any], place: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.max and torch.min: of all, of two tensors, or along one axis with indices."""
 
     def reduce(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
         if dim is None:
             return function(x)
         if not isinstance(dim, int):
             return both(x, dim)
-        return function(x, axis=dim, keepdims=keepdim) if x.ndim else x, None
+        if not x.ndim:
+            return x, np.zeros(())
+        return function(x, axis=dim, keepdims=keepdim), place(x, axis=dim, keepdims=keepdim)
 
     return reduce
 
@@ -123,6 +127,15 @@ def _layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float
     return normal if bias is None else normal + bias, None, None
 
 
+def _distances(x: Any, y: Any, p: float = 2.0, *_: Any) -> Any:
+    """Norms of all differences of rows; that of equal rows has the derivative 0."""
+    size = np.absolute(x[..., :, None, :] - y[..., None, :, :])
+    if p in (1.0, math.inf):
+        return np.sum(size, -1) if p == 1.0 else np.max(size, -1)
+    total = np.sum(size * size if p == 2 else size**p, -1)
+    return np.where(total > 0.0, total ** (1.0 / p), 0.0)
+
+
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "sum": _over(np.sum),
     "mean": _over(np.mean),
@@ -132,8 +145,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "any": _over(np.any),
     "all": _over(np.all),
     "count_nonzero": _over(np.count_nonzero),
-    "max": _extreme(np.max, np.maximum),
-    "min": _extreme(np.min, np.minimum),
+    "max": _extreme(np.max, np.maximum, np.argmax),
+    "min": _extreme(np.min, np.minimum, np.argmin),
     "var": _variance(np.var),
     "std": _variance(np.std),
     "var_mean": _var_mean,
@@ -144,12 +157,15 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "_log_softmax": _log_softmax,
     "cumsum": _running(np.cumsum),
     "cumprod": _running(np.cumprod),
+    "logcumsumexp": _running(running_logsumexp),
     "cummax": _running_extreme(np.maximum),
     "cummin": _running_extreme(np.minimum),
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), np.matmul),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _plus_product),
     "binary_cross_entropy_with_logits": _cross_entropy_of_logits,
     "binary_cross_entropy": _cross_entropy,
+    "_cdist_forward": _distances,
+    "_pdist_forward": lambda x, p=2.0: _distances(x, x, p)[np.triu_indices(x.shape[0], 1)],
     "mse_loss": _mse,
     "native_layer_norm": _layer_norm,
 }

@@ -12,14 +12,9 @@ KEYS = (
 )
 UNCHANGED = "make a new tensor, x = x + y for x += y; a module takes .eval(), which keeps it from changing its buffers"
 MATRIX = "for a matrix that no draw changes compute it before, and give it in data="
-SORTING = "sorting is not supported; torch.amax, torch.amin and torch.where choose by value"
-EXTREME = "use torch.amax or torch.amin, or torch.where(x == x.max(), a, b) to choose by where the largest is"
-BESIDES = (
-    "of torch.max and torch.min it is the indices: use torch.argmax; of a matrix the singular vectors, which are the "
-    "eigenvectors of torch.linalg.eigh(x.mT @ x)"
-)
+BESIDES = "of torch.linalg.svd these are the vectors: use those of torch.linalg.eigh(x.mT @ x)"
+FORWARD = "use torch.func.jacrev, twice for second derivatives"
 COUNTING = "how many elements it finds depends on the draw; use torch.where(condition, a, b) or sum with weights"
-SHIFTED = "sum shifted slices, sum(w[k] * x[k : k + n] for k in range(len(w)))"
 
 RANDOM = frozenset(
     ("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm", "normal", "normal_",
@@ -30,16 +25,11 @@ RANDOM = frozenset(
 
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero", "equal"), VALUES),
-    **dict.fromkeys(("sort", "argsort", "topk", "median", "nanmedian", "kthvalue", "mode", "unique_dim", "_unique2"),
-                    SORTING),
-    **dict.fromkeys(("argmax", "argmin"), EXTREME),
+    **dict.fromkeys(("nanmedian", "mode", "unique_dim", "_unique2"), "use torch.sort, torch.median or torch.argsort"),
     **dict.fromkeys(("nonzero", "masked_select", "bincount", "histc"), COUNTING),
-    **dict.fromkeys(("convolution", "convolution_overrideable", "max_pool2d_with_indices", "avg_pool2d", "avg_pool1d"),
-                    SHIFTED),
     **dict.fromkeys(("linalg_eig", "_linalg_eigvals", "linalg_householder_product", "linalg_ldl_factor_ex"), MATRIX),
     "linalg_qr": "the triangular factor is torch.linalg.cholesky(x.mT @ x, upper=True), but for the signs of its rows",
     **dict.fromkeys(("linalg_pinv", "linalg_lstsq"), "of full rank: torch.linalg.solve(x.mT @ x, x.mT @ y)"),
-    "_cdist_forward": "use torch.sqrt(torch.sum((x[:, None] - y) ** 2, -1))",
     "as_strided": "use slices, reshape and transpose",
     "_fft_r2c": "use a matrix of sines and cosines, given in data=",
 }  # fmt: skip

@@ -14,7 +14,9 @@ import torch
 from mcgrad.errors import TraceError
 from mcgrad.system.locks import Lock
 from mcgrad.torch.aten.constants import check_constants
-from mcgrad.torch.aten.traced import Functions, Operators, traced, value_of
+from mcgrad.torch.aten.functions import Functions
+from mcgrad.torch.aten.higher_order import register
+from mcgrad.torch.aten.traced import Operators, traced, value_of
 from mcgrad.trace.frames import line_of
 from mcgrad.trace.tracer import Tracer
 
@@ -30,6 +32,7 @@ def _keys() -> tuple[Any, Any]:
 
 
 DISPATCH = _dispatch()
+register()
 TRANSFORMS = torch._C.DispatchKey.FuncTorchDynamicLayerFrontMode
 
 _lock = Lock()
@@ -62,6 +65,9 @@ def replay(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
             raise
         raise refused from None
     except RuntimeError as error:
+        if "does not have a grad_fn" in str(error):
+            message = "torch.autograd.grad cannot be traced; torch.func.grad differentiates functions inside f"
+            raise TraceError(message, *(line_of(error) or ())) from error
         if "custom_function_call" not in str(error) and "autograd.Function" not in str(error):
             raise
         message = "torch.autograd.Function cannot be traced; write what its forward computes: mcgrad differentiates it"

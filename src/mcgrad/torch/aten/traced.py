@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -18,14 +17,15 @@ from mcgrad.torch.aten.elementwise import ELEMENTWISE, stopped
 from mcgrad.torch.aten.matrices import MATRICES
 from mcgrad.torch.aten.moving import MOVING
 from mcgrad.torch.aten.reductions import REDUCTIONS
-from mcgrad.torch.aten.remedies import BESIDES, KEYS, RANDOM, UNCHANGED, VALUES, remedy
-from mcgrad.trace.operands import IN_ARGUMENTS
+from mcgrad.torch.aten.remedies import BESIDES, FORWARD, KEYS, RANDOM, UNCHANGED, remedy
+from mcgrad.torch.aten.sorting import SORTING
+from mcgrad.torch.aten.windowed import WINDOWED
 from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
-RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS, **MATRICES}
+RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS, **MATRICES, **SORTING, **WINDOWED}
+ANSWERS = {"_has_same_storage_numel": True}  # to what is no tensor, of tensors without memory
 BY_INDEX = ("index", "index_put")  # with a mask, PyTorch does not know the shape
-NUMPYS = ("numpy", "__array__", "tolist", "data_ptr", "untyped_storage", "__dlpack__")  # methods that read memory
 
 
 class TracedTensor(torch.Tensor):
@@ -94,36 +94,6 @@ class Operators(TorchDispatchMode):
             raise
 
 
-class Functions(TorchFunctionMode):
-    """While it is active, functions that read the memory of a tensor that has none, or change one of others, fail.
-
-    Attributes
-    ----------
-    refused : TraceError or None
-        As of `Operators`.
-    """
-
-    refused: TraceError | None = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, or refuse it."""
-        if args and isinstance(args[0], torch.Tensor) and torch._is_functional_tensor(args[0]):
-            name = getattr(func, "__name__", "")
-            if name in NUMPYS:
-                raise refusal(f"Tensor.{name} in mg.from_torch", f"use functions of torch; {VALUES}")
-            if func == torch.Tensor.data.__get__:
-                return args[0].detach()
-        try:
-            return func(*args, **(kwargs or {}))
-        except RuntimeError as error:
-            if "== nullptr INTERNAL ASSERT" in str(error):  # a level that is left out while f is replayed
-                self.refused = refusal("a value of a transform of torch.func around f, which f reads,", IN_ARGUMENTS)
-                raise self.refused from None
-            if "mutating a non-functional tensor" not in str(error):
-                raise
-            raise refusal("changing a tensor that f has not made", UNCHANGED) from None
-
-
 def traced(value: Any) -> TracedTensor:
     """Return a tensor, of float64 or of booleans, that stands for a Tracer or an array of floats."""
     dtype = torch.bool if value.dtype == bool else torch.float64
@@ -138,6 +108,8 @@ def value_of(x: Any) -> Any:
         return x.value
     if not isinstance(x, torch.Tensor):
         return x
+    if x.is_meta:
+        raise refusal("a derivative in forward mode of this function", FORWARD)
     plain = x.detach().cpu()
     return (plain.double() if plain.is_floating_point() else plain).numpy()
 
@@ -158,6 +130,8 @@ def evaluate(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not any(isinstance(x, TracedTensor) for x in tensors):
         return func(*args, **kwargs) if in_place else _of_any_width(func, args, kwargs)
     check_constants(tensors)
+    if name in ANSWERS:
+        return ANSWERS[name]
     if in_place and not isinstance(args[0], TracedTensor):
         raise refusal(f"aten.{name}, which changes a tensor that f has not made,", UNCHANGED)
     base = name.removesuffix("_") if in_place else name
@@ -222,7 +196,8 @@ def _kind(dtype: torch.dtype) -> type:
 
 def _meta(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what PyTorch knows of a result without values."""
-    return _of_any_width(func, tree_map(_shape, args), tree_map(_shape, kwargs))
+    moved = {**kwargs, "device": "meta"} if kwargs.get("device") is not None else kwargs
+    return _of_any_width(func, tree_map(_shape, args), tree_map(_shape, moved))
 
 
 def _of_any_width(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
