@@ -127,10 +127,17 @@ def cotangents(
     stacked = [j for j in range(carries, len(bars)) if pulled[j]]
     sums = {i: argument(count + len(bars) + i, body.params[i].shape, body.params[i].level) for i in summed}
     read = set(toposort(grad for grad in grads if grad is not None))
+    taken = None  # in the steps that no draw takes nothing changes, and these may be left out
+    if attrs.running is not None:
+        read.add(body.params[attrs.running])
+        taken = apply("not_equal", body.params[attrs.running], 0.0)
     kept = [i for i in range(carries) if body.params[i] in read]
     results = [_or_zeros(grads[i], body.params[i]) for i in backward]
     results += [apply("add", sums[i], _or_zeros(grads[i], sums[i])) for i in summed]
     results += [_or_zeros(grads[i], body.params[i]) for i in by_step]
+    if taken is not None:
+        before = [*(bars[i] for i in backward), *sums.values(), *(zeros_like(body.params[i]) for i in by_step)]
+        results = [_where(taken, new, old) for new, old in zip(results, before, strict=True)]
     params = [*(bars[i] for i in backward), *sums.values()]
     params += [*(bars[j] for j in stacked), *(body.params[i] for i in kept), *body.params[carries:]]
     args = [_or_zeros(cts[i], body.params[i]) for i in backward] + [zeros_like(leaf) for leaf in sums.values()]
@@ -153,7 +160,8 @@ def _carried(var: Var, kept: Sequence[int]) -> list[Var]:
     if not kept:
         return []
     results = [*body.results[: attrs.carries], *(body.params[i] for i in kept)]
-    again = loop(body.params, results, var.args, (attrs.carries, attrs.scanned, attrs.length, attrs.reverse))
+    steps = (attrs.carries, attrs.scanned, attrs.length, attrs.reverse)
+    again = loop(body.params, results, var.args, steps, running=attrs.running)
     start, found = sum(param.size for param in body.params[: attrs.carries]), []
     for i in kept:
         found.append(part(again, start, (attrs.length, *body.params[i].shape)))
@@ -173,6 +181,10 @@ def _moving(attrs: Loop, wanted: Sequence[bool]) -> list[bool]:
         if more == moves[: attrs.carries]:
             return moves
         moves[: attrs.carries] = more
+
+
+def _where(condition: Var, x: Var, y: Var) -> Var:
+    return apply("where", broadcast(condition, x.shape), x, y)
 
 
 def _nonzero(x: Var) -> Var | None:

@@ -229,7 +229,7 @@ class Loop(Attributes):
         Whether the steps run from the last to the first.
     running : int, optional
         A carry that is zero, in all its elements, once further steps change no other carry: steps in which it is zero
-        for all draws may be left out. Of loops that stack nothing.
+        for all draws may be left out, where nothing reads what they stack.
     """
 
     body: Body

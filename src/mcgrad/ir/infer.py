@@ -213,7 +213,7 @@ def _loop(attrs: Any, *shapes: Shape) -> Shape:
     assert [var.shape for var in results[:carries]] == carried, f"loop whose carries {carried} change their shape"
     assert all(var.kind == "float" for var in results), "loop with a result that is not float"
     running = attrs.running
-    assert running is None or running < carries == len(results), f"loop while {running}, of {carries} carries"
+    assert running is None or running < carries, f"loop while {running}, of {carries} carries"
     return (sum(prod(shape) for _, shape in attrs.places()),)
 
 

@@ -264,6 +264,7 @@ def _loop(body: Interpreter) -> Callable[..., Array]:
         draws = np.broadcast_shapes(*(arg.shape[-1:] for arg in args)) or (1,)
         out = np.zeros_like(args[0] if args else np.zeros(1), body.dtype, shape=(var.size, *draws))
         carried, by_step = list(args[:carries]), args[carries:last]
+        leaves = attrs.running is not None and len(places) == carries and not on_device(out)
         same = {**body.constants(args), **dict(zip(params[last:], args[last:], strict=True))}
         for t in reversed(range(attrs.length)) if attrs.reverse else range(attrs.length):
             values = same.copy()
@@ -272,7 +273,7 @@ def _loop(body: Interpreter) -> Callable[..., Array]:
             carried = found[:carries]
             for (start, _), value in zip(places[carries:], found[carries:], strict=True):
                 _put(out, start + t * prod(value.shape[:-1]), value)
-            if attrs.running is not None and not on_device(out) and not np.any(carried[attrs.running]):
+            if leaves and not np.any(carried[attrs.running]):
                 break
         for (start, _), value in zip(places, carried, strict=False):
             _put(out, start, value)

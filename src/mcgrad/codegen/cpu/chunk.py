@@ -97,8 +97,9 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
     lanes : int, optional
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
-    plan = tile(schedule(lower(in_place(segmented(with_scatters(program), layout.STEP_ROWS))), checked))
-    kernel, workspace = _in_cache(build(plan, leaves=True), program.dtype, lanes)
+    rewritten = segmented(with_scatters(program), layout.STEP_ROWS, layout.LEFT_ROWS)
+    plan = tile(schedule(lower(in_place(rewritten)), checked))
+    kernel, workspace = _in_cache(build(plan, leaves=True, notes=True), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     hits = Hits(kernel.block, workspace)
     printer = Printer(program.dtype, workspace, arguments, NAMES, hits)

@@ -156,13 +156,16 @@ class Printer:
                 yield self.section(body)
             case Fill():
                 yield from self.fill(node)
-            case Leave(buffer, first, rows):
+            case Leave(buffer, first, rows, _, taken, axis):
                 lanes = self.workspace.lanes
                 address = self.workspace.address(buffer) + first * lanes
                 going = READ["lane_sum" if buffer.is_added_to else "lane"].format(address)
                 yield from ("going = real(0)", f"for w in range({rows * lanes}):")
                 yield f"    going = accumulate(going, {going})"
-                yield from ("if going == real(0):", "    break  # no draw of the block goes on")
+                yield "if going == real(0):"
+                if taken is not None:
+                    yield f"    put(ws, {self.workspace.address(taken)}, real({axis} + 1))"
+                yield "    break  # no draw of the block goes on"
             case Noise(_, Lane(address), source, component):
                 where = f"{self.operand(address)}, {self.workspace.lanes}"
                 number = self.index(component) + (f" + {source.coordinate}" if source.coordinate else "")
@@ -191,14 +194,16 @@ class Printer:
     def loop(self, node: Loop) -> Iterator[str]:
         """A loop, and loops that are all of its body."""
         loops = [node]
-        while len(loops[-1].body) == 1 and isinstance(loops[-1].body[0], Loop):
-            loops.append(loops[-1].body[0])
+        while len(loops[-1].body) == 1 and isinstance(inner := loops[-1].body[0], Loop) and inner.taken is None:
+            loops.append(inner)
         self._names += [loop.axis for loop in loops]
         body = self.lines(loops[-1].body)  # before the heads: tables of the body come before extents
         del self._names[-len(loops) :]
         heads = [self.head(loop) for loop in loops]
         for head in reversed(heads):
             body = [head[0], *indented([*head[1:], *body])]
+        if node.taken is not None:
+            yield f"put(ws, {self.workspace.address(node.taken)}, real({self.integer(node.extent or 0)}))"
         yield from body
 
     def section(self, body: Tree) -> str:
@@ -215,6 +220,8 @@ class Printer:
         """The head of a loop, and the lines that its body begins with."""
         kind = "within" if loop.within else "backwards" if loop.backwards else loop.kind
         extent = "" if loop.within or loop.kind == "lane" else self.integer(loop.extent or 0)
+        if loop.until is not None:
+            extent = f"int(at(ws, {self.workspace.address(loop.until)}))"
         parts = {"axis": loop.axis, "extent": extent, "step": loop.step, "within": loop.within}
         head = LOOP[kind].format(**parts, lanes=self.workspace.lanes)
         return [head, f"t1 = min({loop.axis} + {loop.step}, {extent})"] if loop.kind == "tile" else [head]

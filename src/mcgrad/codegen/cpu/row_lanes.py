@@ -114,7 +114,7 @@ def emit_rows(program: Program, carried: str) -> EmittedRows:
     body, given = _body(program)
     body = segmented(body, max(STEP_ROWS - sum(leaf.size for leaf in given), 0) // 2)  # of what stays in L2, half
     plan = tile(schedule(lower(in_place(body))))
-    kernel = build(plan, outer_nodes=True, leaves=True)
+    kernel = build(plan, outer_nodes=True, leaves=True, notes=True)
     outer = {node.output for node in walk(kernel.block) if isinstance(node, Outer)}
     products = any(isinstance(node, Gemm) for node in walk(kernel.block))
     places, components = _places([out for out in plan.program.outputs if out not in outer])

@@ -168,7 +168,7 @@ def _strides(buffer: Buffer) -> tuple[int, ...]:
 
 def size(buffer: Buffer) -> int:
     """Rows of a buffer."""
-    if buffer.var is None or buffer.role == "noise":
+    if buffer.var is None or buffer.role in ("noise", "taken"):
         return 1
     if buffer.role == "carried":
         return int(buffer.var.attrs.carried)

@@ -52,6 +52,7 @@ from mcgrad.codegen.loops.schedule import (
     nest_shape,
     squeeze,
 )
+from mcgrad.codegen.loops.taken import loops_back
 from mcgrad.ir.attributes import Literal
 from mcgrad.ir.build import broadcast, fill_value, reshape
 from mcgrad.ir.ops import ASSEMBLY, OPS, REDUCTIONS
@@ -86,7 +87,7 @@ class Kernel:
         )
 
 
-def build(plan: Schedule, outer_nodes: bool = False, leaves: bool = False) -> Kernel:
+def build(plan: Schedule, outer_nodes: bool = False, leaves: bool = False, notes: bool = False) -> Kernel:
     """Make the tree.
 
     Parameters
@@ -97,8 +98,10 @@ def build(plan: Schedule, outer_nodes: bool = False, leaves: bool = False) -> Ke
         Otherwise that is a nest like any other, which makes the product of an element of each factor.
     leaves : bool
         Whether loops end when no draw of a block goes on.
+    notes : bool
+        Whether they note how many steps they have taken, and loops back over these run as many.
     """
-    builder = _Builder(plan, outer_nodes, leaves)
+    builder = _Builder(plan, outer_nodes, leaves, loops_back(plan.program) if notes else {})
     assemblies = tuple(var for var in plan.stored if var.op in ASSEMBLY)
     return Kernel(builder.names, assemblies, tuple(node for step in plan.steps for node in builder.step(step)))
 
@@ -120,8 +123,8 @@ class Place:
 
 
 class _Builder:
-    def __init__(self, plan: Schedule, outer_nodes: bool, leaves: bool) -> None:
-        self.plan, self.outer_nodes, self.leaves = plan, outer_nodes, leaves
+    def __init__(self, plan: Schedule, outer_nodes: bool, leaves: bool, back: dict[Var, Var]) -> None:
+        self.plan, self.outer_nodes, self.leaves, self.back = plan, outer_nodes, leaves, back
         self.outer = {step.output for step in plan.steps if isinstance(step, OuterMoments)}
         self.names = {var: f"v{i}" for i, var in enumerate(plan.program.equations())}
         for var in [*self.names]:
@@ -188,10 +191,18 @@ class _Builder:
         for i in range(attrs.carries, attrs.carries + attrs.scanned):
             self.places[body.params[i]] = self._by_step(body.params[i], step.var.args[i], axis, attrs.length)
         nodes = tuple(node for inner in step.steps for node in self.step(inner))
-        if self.leaves and attrs.running is not None:
+        taken = Buffer("taken", step.var) if step.var in self.back.values() else None
+        stacks = len(body.results) > attrs.carries
+        if self.leaves and attrs.running is not None and (taken or not stacks):
             first, _ = attrs.places()[attrs.running]
-            nodes += (Leave(Buffer("carried", step.var), first, body.results[attrs.running].size),)
-        return (*begins, Loop(axis, attrs.length, "serial", nodes, backwards=attrs.reverse))
+            flag = Buffer("carried", step.var), first, body.results[attrs.running].size
+            nodes += (Leave(*flag, taken=taken, axis=axis),)
+        until = Buffer("taken", self.back[step.var]) if step.var in self.back else None
+        if until and stacks:
+            rows = step.var.size - attrs.carried
+            begins.append(Fill(Buffer("value", step.var), rows, "sum", "steps that no draw takes"))
+        loop = Loop(axis, attrs.length, "serial", nodes, backwards=attrs.reverse, taken=taken, until=until)
+        return (*begins, loop)
 
     def _among_results(self, loop: Var, start: int) -> Place:
         """Where a result of a loop is."""

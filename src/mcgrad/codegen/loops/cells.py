@@ -12,7 +12,7 @@ from mcgrad.ir import attributes
 from mcgrad.ir.ops import REDUCTIONS
 from mcgrad.ir.program import Output, Shape, Var
 
-Role = Literal["value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "sums"]
+Role = Literal["value", "running", "carried", "noise", "parts", "mask", "finite", "shares", "draws", "sums", "taken"]
 Beside = Literal["", "chosen", "others", "draws"]
 Region = Literal["constants", "shift", "sums", "squares"]
 

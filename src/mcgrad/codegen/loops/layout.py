@@ -22,6 +22,7 @@ FEWEST_LANES = {
     "float64": 64,
 }  # above L1; a row shorter than this costs more in loop overhead than it saves
 STEP_ROWS = L2_BYTES // (8 * 64)  # that loops keep of all steps, in L2; above that they keep those of segments
+LEFT_ROWS = 64  # times as many are kept of loops that draws leave, as those of steps that none takes are not touched
 LANES_OF_FEW = 16  # for calls of few draws, of which blocks would be mostly empty: some vectors of the processor
 TILE_ROWS = 128  # rows of data in a tile
 

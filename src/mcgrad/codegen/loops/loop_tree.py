@@ -55,6 +55,10 @@ class Loop:
         The axis of the tile whose elements the loop runs over.
     thread : int
         Which of the threads with the same draws does what is `single`.
+    taken : Buffer, optional
+        Where the number of steps that a loop in turn has taken is put: `extent`, where it is not left.
+    until : Buffer, optional
+        Where the number is of how many of its first steps run.
     """
 
     axis: str
@@ -65,6 +69,8 @@ class Loop:
     step: int = 1
     within: str = ""
     thread: int = 0
+    taken: Buffer | None = None
+    until: Buffer | None = None
 
 
 @dataclass(frozen=True)
@@ -159,12 +165,17 @@ class Fill:
 
 @dataclass(frozen=True)
 class Leave:
-    """Leave the loop around it if some rows of a buffer, from `first` on, or the registers they are, are all zero."""
+    """Leave the loop around it if some rows of a buffer, from `first` on, or the registers they are, are all zero.
+
+    With `taken`, note there how many steps of the loop over `axis` were taken.
+    """
 
     buffer: Buffer
     first: int
     rows: int
     registers: tuple[Register, ...] = ()
+    taken: Buffer | None = None
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -351,6 +362,8 @@ def touched(node: Node) -> Iterator[Buffer]:
             yield cell.buffer
     if isinstance(node, Fill | Leave):
         yield node.buffer
+    elif isinstance(node, Loop):
+        yield from (buffer for buffer in (node.taken, node.until) if buffer is not None)
     elif isinstance(node, Let):
         yield from (arg.buffer for arg in node.args if isinstance(arg, Row))
     elif isinstance(node, Gemm):

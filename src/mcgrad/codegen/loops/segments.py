@@ -23,7 +23,7 @@ from mcgrad.ir.rewrite import rewrite, rewrite_program, substitute
 AGAIN = 4  # times as many rows are kept before segments are cut into segments
 
 
-def segmented(program: Program, most: int) -> Program:
+def segmented(program: Program, most: int, left: int = 1) -> Program:
     """Return the Program with loops in segments, where what another loop reads of them from the end takes many rows.
 
     Parameters
@@ -31,23 +31,25 @@ def segmented(program: Program, most: int) -> Program:
     program : Program
     most : int
         Numbers of a draw up to which those of all steps are kept.
+    left : int
+        How many times as many are kept of a loop that draws leave: memory of steps that none takes is not touched.
     """
     if not any(var.op == "loop" for var in program.body()):
         return program
     roots = program.roots()
-    new = dict(zip(roots, _segmented(roots, most), strict=True))
+    new = dict(zip(roots, _segmented(roots, most, left), strict=True))
     return program if all(new[root] is root for root in roots) else rewrite_program(program, rebuild, new)
 
 
-def _segmented(roots: Sequence[Var], most: int) -> list[Var]:
+def _segmented(roots: Sequence[Var], most: int, left: int = 1) -> list[Var]:
     """Compute roots by loops in segments: of a Program, or of the body of a loop."""
     loops = [var for var in toposort(roots) if var.op == "loop" and var.by_draw]
     readers = _readers(roots) if len(loops) > 1 else {}
     for var in loops:
-        cut = _cut(var, readers, most)
+        cut = _cut(var, readers, most * (left if var.attrs.running is not None else 1))
         if cut is not None:
             new = rewrite(roots, _Segments(cut))
-            return _segmented([new[root] for root in roots], AGAIN * most)
+            return _segmented([new[root] for root in roots], AGAIN * most, left)
     new = rewrite(roots, lambda var, args: _with_body(rebuild(var, args), most)) if loops else {}
     return [new.get(root, root) for root in roots]
 

@@ -41,10 +41,9 @@ def loop(
     made : dict, optional
         Gets what stands in the body for each Var that the results depend on.
     running : int, optional
-        As in `Loop`; nothing where results are stacked.
+        As in `Loop`.
     """
     carries, scanned, length, reverse = loop
-    running = running if len(results) == carries else None
     made = {} if made is None else made
     if length < 2:
         return _few_steps(params, results, args, loop, made)
