@@ -50,6 +50,16 @@ def reduced_alike(z):
     return np.stack([np.sum(mg.scan(lambda c, x: (c, x * c), 2.0, z, reduce=how)[1]) for how in ("sum", "mean", "max")])
 
 
+def reduced_booleans(z):
+    ended, reached = (mg.scan(lambda c, x: (c + x[0], c > 0.3), 0.0, z, reduce=how)[1] for how in ("last", "max"))
+    return np.where(ended & ~(z > 0.0), z, 1.0) + np.where(~reached, 5.0 * z, np.mean(reached))
+
+
+def nothing_stacked(z):
+    c, (none, ys) = mg.scan(lambda c, x: (c * x[0], (x[:0] * c, c)), 2.0, z)
+    return np.append(ys, c) + np.sum(none) + none.size
+
+
 def alive(z):
     def step(carry, x):
         s, is_alive = carry
@@ -88,7 +98,8 @@ def traced_by_its_step(z):  # neither init nor xs is traced
 
 
 FUNCTIONS = [
-    walk, nested_carry, backwards, reduced, reduced_alike, alive, inside_out, counted, reads_nothing, traced_by_its_step
+    walk, nested_carry, backwards, reduced, reduced_alike, reduced_booleans, alive, inside_out, counted, reads_nothing,
+    traced_by_its_step, nothing_stacked,
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from mcgrad.trace.whole import Steps, arguments_of_steps, not_staying_whole
 
 REDUCE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max}
 REDUCTIONS = (*REDUCE, "last")
+KEEPING = (None, "max", "last")  # reductions of booleans that are booleans
 REPEATING = ("broadcast", "reshape", "transpose")  # views of no more numbers than what they are of
 _numbers = itertools.count(1 << 20)  # of arguments while they are traced: each another, so that none are equal
 
@@ -297,7 +298,7 @@ def _traced(
         made |= {path: build.apply("divide", made[path], float(length)) for path in outputs if how[path] == "mean"}
     return (
         mapped(lambda path, _: Tracer(_of_kind(values[path], begin[path])), init),
-        mapped(lambda path, _: Tracer(_of_kind(made[path], outputs[path]) if how[path] is None else made[path]), y),
+        mapped(lambda path, _: Tracer(_of_kind(made[path], outputs[path]) if how[path] in KEEPING else made[path]), y),
     )
 
 
