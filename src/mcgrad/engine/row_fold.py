@@ -93,9 +93,10 @@ class RowFold:
         self._counts[where], self._nonfinite[where] = part.counts, part.nonfinite
         if part.means.base is not self._memory:
             self._means[where], self._norms[where] = part.means, part.norms
-        totals, variances, degrees = self._so_far
-        with np.errstate(invalid="ignore", over="ignore"):
-            self._added = totals + part.totals, variances + part.variances, degrees + part.total_degrees
+        if self._sums:
+            totals, variances, degrees = self._so_far
+            with np.errstate(invalid="ignore", over="ignore"):
+                self._added = totals + part.totals, variances + part.variances, degrees + part.total_degrees
 
     def state(self, row: RunState | None = None) -> RowState | RowsOfShard:
         """Return the state of the run, which does not change later; `row` is of the next row."""
