@@ -22,8 +22,39 @@ def at(f, *arrays):
 
 
 def test_what_is_no_index_gives_nan():
-    found = at(lambda w, k: w[np.floor(k)], VALUES, [0.0, -4.0, 3.0, 4.0, -5.0, np.nan, np.inf])
+    found = at(lambda w, k: w[np.floor(k).astype(int)], VALUES, [0.0, -4.0, 3.0, 4.0, -5.0, np.nan, np.inf])
     np.testing.assert_array_equal(found, [1.0, 1.0, 2.0, *[np.nan] * 4])
+
+
+def positions(z):
+    k = np.zeros(3)
+    k[np.floor(z[0])] = 1.0
+    return k
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda z: z[np.floor(z)],
+        lambda z: z[np.ceil(z[0]), None],
+        lambda z: z[np.trunc(z)],
+        lambda z: z[1 + 2 * np.floor(z[0])],
+        lambda z: z[-np.floor(z) // 2],
+        lambda z: z[np.minimum(np.floor(z), 2)],
+        lambda z: z.take(np.floor(z)),
+        lambda z: np.take(z, np.floor(z), mode="clip"),
+        lambda z: np.take(VALUES, indices=np.floor(z)),
+        lambda z: np.take_along_axis(z, np.floor(z), 0),
+        lambda z: np.choose(np.floor(z), [z, z, z]),
+        positions,
+    ],
+)
+def test_floats_are_no_indices(read):
+    """As in NumPy, also where they are whole; `astype(int)` makes indices of them."""
+    with pytest.raises(IndexError, match=r"must be of integer .*write k\.astype\(int\) for an index k"):
+        at(lambda z: np.sum(read(z)), np.array([0.5, 1.5, 2.5]))
+    with pytest.raises((IndexError, TypeError)):
+        read(np.array([0.5, 1.5, 2.5]))
 
 
 def test_an_element_that_is_not_chosen_may_be_anything():

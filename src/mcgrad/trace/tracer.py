@@ -25,6 +25,7 @@ from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, operand
 from mcgrad.trace.operators import Operators
 from mcgrad.trace.refuse import refusal
+from mcgrad.trace.rounded import INDICES, is_rounded, refuse_rounded
 from mcgrad.trace.traced_index import chooses, chosen, stacked
 from mcgrad.trace.ufunc_methods import ACCUMULATE, REDUCE, outer
 from mcgrad.trace.ufuncs import UFUNCS
@@ -66,7 +67,7 @@ class Tracer(Operators, Conversions):
         Why its elements may not be assigned to, and what to do; "" if they may.
     """
 
-    __slots__ = ("_locked", "_memory", "_origin", "_value", "_writes")
+    __slots__ = ("_locked", "_memory", "_origin", "_rounded", "_value", "_writes")
     __array_priority__ = 1000.0
 
     def __init__(self, var: Var, base: Tracer | None = None, locked: str = "") -> None:
@@ -75,6 +76,7 @@ class Tracer(Operators, Conversions):
         self._locked: str = locked if base is None else locked or base._locked
         self._writes = self._memory.writes  # to the memory, when this was its value
         self._origin: tuple[Tracer, Any] | None = None  # the array and the key that it is elements of, if a view
+        self._rounded = False  # see `trace/rounded`
 
     @property
     def _current(self) -> Var | Elements:
@@ -126,6 +128,7 @@ class Tracer(Operators, Conversions):
         return (self[i] for i in range(self._var.shape[0]))
 
     def __getitem__(self, key: Any) -> Tracer:
+        refuse_rounded(key)
         written = self._current
         if isinstance(written, Elements) and not holds_tracer(key) and (found := written.read(key)) is not None:
             return self._view(found, key)
@@ -143,6 +146,7 @@ class Tracer(Operators, Conversions):
         return view
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        refuse_rounded(key)
         if self._locked:
             raise refusal("assignment to an element", self._locked)
         self._memory.check_is_of_step()
@@ -221,7 +225,9 @@ class Tracer(Operators, Conversions):
             _only_defaults(shown, kwargs)
             vars_ = [operand(x) for x in unwrap(inputs)]
             result = (outer(builder) if method == "outer" else builder)(*vars_)
-            return Tracer(noted(result, vars_) if name in UFUNCS else result)
+            found = Tracer(noted(result, vars_) if name in UFUNCS else result)
+            found._rounded = is_rounded(name, inputs)
+            return found
         return call(shown, builder, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -297,6 +303,8 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
         _refuse_keywords(shown, [name for name in given if name not in accepted.parameters])
         names = ", ".join(accepted.parameters)
         raise refusal(f"{shown} with these arguments", f"{error}; accepted are {names}") from None
+    for name in INDICES.get(shown, ()):
+        refuse_rounded(arguments.get(name))
     for name, value in arguments.items():
         if name in STATIC and holds_tracer(value) and name != "indices":
             raise refusal(f"{shown} with a traced value for {name}=", "it must be known while tracing")
