@@ -12,6 +12,7 @@ from scipy.stats import norm
 import mcgrad as mg
 from mcgrad import tree
 from mcgrad.cli import main
+from mcgrad.engine.per_draw import PerDraw
 from mcgrad.engine.unseen_kinks import UnseenKinks
 from mcgrad.results.files import is_whole, save
 
@@ -255,6 +256,20 @@ def test_a_kink_without_a_comparison_is_found_in_draws():
     for f in (lambda z: np.sqrt(1 + z**2), lambda z: np.log(1 + z**2) / (2 + np.sin(z))):
         smooth = mg.Estimator(f, mg.Normal(0.3, 1.2), hessian="full", backend="numpy")
         assert smooth.derived.components.second.method == "pathwise twice"
+
+
+def test_looking_for_kinks_takes_few_of_many_second_derivatives(monkeypatch):
+    sizes, once = [], PerDraw.__init__
+
+    def counted(self, program, *args):
+        sizes.append(sum(out.var.size for out in program.outputs))
+        once(self, program, *args)
+
+    monkeypatch.setattr(PerDraw, "__init__", counted)
+    q = mg.Normal(np.linspace(0.5, 1.0, 40), 0.3)
+    mg.Estimator(lambda z: np.log(np.sum(np.exp(z))), q, hessian=["loc"], backend="numpy")
+    assert sizes
+    assert max(sizes) <= 40  # the draws; a block has 1600
 
 
 def test_a_mixture_has_the_second_derivatives_of_its_density():

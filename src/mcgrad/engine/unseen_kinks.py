@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from mcgrad import tree
+from mcgrad.differentiate.modes import pushed_forward
 from mcgrad.engine.auto import JUMPS
 from mcgrad.engine.finite_differences import FEW, Differences, GradientCheck, farthest
 from mcgrad.gradients.jumps import followers
@@ -18,9 +21,11 @@ from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import VALUE
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.second import Derivatives, Way
+from mcgrad.ir.build import broadcast, concatenate, const, reshape, take
 from mcgrad.ir.program import Output, Program, Var, toposort, with_bodies
 from mcgrad.ir.spaces import Values, param
-from mcgrad.results.components import Components
+from mcgrad.noise import Shape
+from mcgrad.results.components import Component
 from mcgrad.simplify.fixed_point import simplify
 
 BENDING = {  # may have a kink at some argument, or where what they are infinite at comes back by another op
@@ -54,29 +59,64 @@ class UnseenKinks:
         a, b = (b, a) if way.swapped else (a, b)
         if way.then != PATHWISE.name or not METHODS[way.first].follows_draw or not self._may_bend(made, b):
             return ""
-        gradient, block = made.gradient(way.first, a, baseline=False), made.block(Way(way.first, way.then), a, b)
-        both = simplify(Program((Output(VALUE, gradient), Output(b, block)), "float64"))
-        alone = simplify(Program((Output(VALUE, gradient),), "float64"))
-        of = Components({b: self._problem.params[b].shape}, {"": gradient.shape})
+        gradient = made.gradient(way.first, a, baseline=False)
+        alone, both, among = self._programs(gradient, b)
         affordable = max(int(BUDGET / (4 * FEW * max(both.work(), 1.0))), 1)  # components, of all problems together
         looked_at = self._looked_at[:affordable]
-        budget, some = BUDGET / len(looked_at), min(affordable // len(looked_at), COMPONENTS)
+        budget, some = BUDGET / len(looked_at), affordable // len(looked_at)
         checks: list[GradientCheck] = []
         for values in looked_at:
             q = self._problem.q.with_params(**_own(self._problem, values))
-            differences = Differences(q, alone, values, SEED, "float64", of=of)
-            checks += differences.check(both, {}, some, FEW, budget, jumps=True)[0]
+            differences = Differences(q, alone, values, SEED)
+            checks += differences.check(both, {}, some, FEW, budget, jumps=True, among=among)[0]
         if off := farthest(checks):
             return f"its derivative is {off:.0f} standard errors from differences of that gradient"
         if any(check.jumps > JUMPS * check.deviation for check in checks):
             return "draws cross jumps of that gradient, which its derivative at single draws lacks"
         return ""
 
+    def _programs(self, gradient: Var, path: str) -> tuple[Program, Program, dict[Component, int]]:
+        """Make some numbers of a gradient, and with these their derivatives in a component of a parameter each.
+
+        Returns
+        -------
+        alone, both : Program
+            Without and with the derivatives.
+        among : dict of Component to int
+            Where these are among the numbers of the second.
+        """
+        source = self._problem.params[path]
+        moved = np.flatnonzero(np.broadcast_to(self._problem.q.free.get(path, True), source.shape))
+        rng, size = np.random.default_rng(SEED), gradient.size * len(moved)
+        chosen = np.sort(rng.choice(size, min(size, COMPONENTS), replace=False, shuffle=False))
+        numbers, columns = chosen // len(moved), moved[chosen % len(moved)]
+        value = Output(VALUE, take(reshape(gradient, (gradient.size,)), numbers))
+        tangents = {int(i): _tangent(value.var, source, int(i)) for i in dict.fromkeys(columns)}
+        derivatives = [take(tangents[int(i)], np.array([number])) for number, i in enumerate(columns)]
+        both = (value, Output(path, concatenate(derivatives, 0)))
+        components = [
+            Component(path, _index(int(i), source.shape), position=number) for number, i in enumerate(columns)
+        ]
+        among = {component: len(numbers) + number for number, component in enumerate(components)}
+        return simplify(Program((value,), "float64")), simplify(Program(both, "float64")), among
+
     def _may_bend(self, made: Derivatives, path: str) -> bool:
         """Whether the value follows a parameter through an op of the user's that may have a kink."""
         value, moved = self._problem.value, followers(self._problem.params[path], [self._problem.value])
         theirs = (var for var in with_bodies(toposort([value])) if var in moved and var not in made.library)
         return any(_may_bend(var, moved) for var in theirs)
+
+
+def _index(place: int, shape: Shape) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(place, shape)) if shape else ()
+
+
+def _tangent(value: Var, source: Var, component: int) -> Var:
+    """Return the derivative of a vector in a component of a parameter."""
+    seed = np.zeros(source.size)
+    seed[component] = 1.0
+    (found,) = pushed_forward([value], {source: const(seed.reshape(source.shape))}, few=source.size > 1)
+    return broadcast(const(0.0), value.shape) if found is None else found
 
 
 def _own(problem: Problem, values: Values) -> dict[str, Any]:
