@@ -8,6 +8,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.cli import main
+from mcgrad.engine import finite_differences
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -170,11 +171,12 @@ def test_estimator_variance(example, tmp_path, capsys):
     np.testing.assert_allclose(found[name]["measure_valued"]["loc"], rayleigh, rtol=0.05, atol=1e-12)
 
 
-def test_breast_cancer_estimators(example, tmp_path):
+def test_breast_cancer_estimators(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(finite_differences, "FEW", 400)  # draws of a comparison with differences, by every method
     estimators = example("breast_cancer/estimators.py")
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{estimators.START}\nold\n{estimators.END}\n\nafter\n")
-    found = estimators.main(["--n", "1600", "--backend", "numpy", "--markdown", str(page)])
+    found = estimators.main(["--n", "400", "--backend", "numpy", "--markdown", str(page)])
     for one in found.values():
         base = one["pathwise"].variance
         assert one["stl"].variance.sum() < 1.1 * base.sum()
