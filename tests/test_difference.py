@@ -67,7 +67,7 @@ def test_beside_other_methods():
 def test_every_family(name):
     """Discrete ones, too: draws by inversion follow their parameters in jumps, and stay the draws of the family."""
     row = FAMILIES[name]
-    est = mg.estimate(row.f, row.q, 4000, method="difference", backend="numpy")
+    est = mg.estimate(row.f, row.q, 2000, method="difference", backend="numpy")
     found, error = tree.flatten(est.grad), tree.flatten(est.grad_stderr)
     for path, right in tree.flatten(gradient(row)).items():
         gap = np.abs(found[path] - right)

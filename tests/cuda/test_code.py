@@ -118,19 +118,26 @@ def run(folder, warns=False):
     return done.stdout.split()
 
 
-def test_a_second_process_compiles_nothing_and_loads_no_numba(tmp_path):
-    first = run(tmp_path)
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """What a process says that compiles, and the folder that it keeps its code in."""
+    folder = tmp_path_factory.mktemp("cache")
+    return run(folder), folder
+
+
+def test_a_second_process_compiles_nothing_and_loads_no_numba(compiled):
+    first, folder = compiled
     assert first[:3] + first[4:] == ["False", "True", "True", "True"]
-    written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert [name.endswith(".sm_90.mcgrad") for name in written] == [True]
-    assert run(tmp_path) == ["True", "True", "False", first[3], "True"]
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+    assert run(folder) == ["True", "True", "False", first[3], "True"]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
 
 
-def test_what_cannot_be_read_is_compiled_again(tmp_path):
-    first = run(tmp_path)
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(b"\xff not a kernel")
+def test_what_cannot_be_read_is_compiled_again(compiled, tmp_path):
+    first, folder = compiled
+    (kept,) = folder.iterdir()
+    (tmp_path / kept.name).write_bytes(b"\xff not a kernel")
     assert run(tmp_path, warns=True)[3] == first[3]
 
 
