@@ -357,7 +357,7 @@ def test_interrupt(folder):
 
 def test_python_m_mcgrad(folder):
     run = [sys.executable, "-m", "mcgrad", "--version"]
-    found = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=300)
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout == f"mcgrad {mg.__version__}\n"
 
@@ -373,6 +373,6 @@ def test_a_reader_that_has_gone_ends_it_quietly(folder, args):
         )
     finally:
         os.close(write)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=300)
     assert (process.returncode, error) == (141, "")
     assert (folder / "results/job.npz").exists() == (args[0] == "run")

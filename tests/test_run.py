@@ -89,5 +89,5 @@ def test_a_forked_child_has_threads_of_its_own(estimator):
     queue = fork.Queue()
     child = fork.Process(target=_in_child, args=(estimator, queue))
     child.start()
-    assert queue.get(timeout=60) == value
+    assert queue.get(timeout=300) == value
     child.join()

@@ -111,17 +111,17 @@ def test_the_next_jobs_are_prepared_while_one_runs():
 
     turns = in_turn(range(10), work)
     item, future = next(turns)
-    assert future.result(timeout=60) == item == 0
+    assert future.result(timeout=300) == item == 0
     for _ in range(1 + AHEAD):
-        assert ready.acquire(timeout=60)
+        assert ready.acquire(timeout=300)
     assert list(begun) == [0, 1, 2]
     assert threading.get_ident() not in begun.values()
-    assert [future.result(timeout=60) for _, future in turns] == list(range(1, 10))
+    assert [future.result(timeout=300) for _, future in turns] == list(range(1, 10))
 
 
 def test_an_error_in_preparing_is_that_jobs_own():
     turns = in_turn([1.0, 0.0, 2.0], lambda x: 1 / x)
-    assert [type(future.exception(timeout=60)) for _, future in turns] == [type(None), ZeroDivisionError, type(None)]
+    assert [type(future.exception(timeout=300)) for _, future in turns] == [type(None), ZeroDivisionError, type(None)]
 
 
 def test_one_line_a_job(folder, capsys):

@@ -67,7 +67,7 @@ def children(pid):
 
 def until(condition, process=None):
     """Wait for something that another process does."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         assert process is None or process.poll() is None, process.communicate()
@@ -108,7 +108,7 @@ def test_workers_and_the_run_are_killed_and_the_rest_goes_on(tmp_path, monkeypat
         until(lambda: stop() > killed, process)
         workers = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        out, error = process.communicate(timeout=120)
+        out, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert f"resumed at draw {killed:,} of {N:,}" in out

@@ -132,7 +132,7 @@ def test_a_lost_scheduler_is_an_error_and_the_run_goes_on_without_it(tmp_path, m
     file = tmp_path / "scheduler.json"
     with (
         scheduler_and_workers(file, 2, os.environ) as scheduler,
-        distributed.Client(scheduler_file=str(file), timeout=60) as client,
+        distributed.Client(scheduler_file=str(file), timeout=300) as client,
     ):
 
         def watch(state):

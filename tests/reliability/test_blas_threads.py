@@ -36,7 +36,7 @@ def in_turn(*steps):
     """Take steps in a thread of their own each, one after the other; each thread stays until all steps are done."""
     with ExitStack() as stack:
         pools = {name: stack.enter_context(ThreadPoolExecutor(1)) for name, _ in steps}
-        return [pools[name].submit(step).result(60) for name, step in steps]
+        return [pools[name].submit(step).result(300) for name, step in steps]
 
 
 def test_the_number_is_not_one_already(theirs):
@@ -66,19 +66,19 @@ def test_runs_that_overlap_in_two_threads(theirs):
 
     def first(_):
         first_runs.set()
-        assert second_runs.wait(60)
+        assert second_runs.wait(300)
 
     def second(_):
-        assert first_runs.wait(60)
+        assert first_runs.wait(300)
         second_runs.set()
-        assert first_is_over.wait(60)
+        assert first_is_over.wait(300)
         seen.extend(numbers())
 
     with ThreadPoolExecutor(2) as pool:
         early, late = (pool.submit(estimator, 100, progress=progress) for progress in (first, second))
-        early.result(60)
+        early.result(300)
         first_is_over.set()
-        late.result(60)
+        late.result(300)
     assert set(seen) == {1}
     assert numbers() == theirs
 

@@ -287,7 +287,7 @@ def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
         "            taken += 1\n    except ParameterError:\n        pass\n"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
     assert os.listdir(tmp_path) == []
 
 

@@ -72,12 +72,12 @@ def another_thread(work):
 
     def wait():
         there.set()
-        assert leave.wait(60)
+        assert leave.wait(300)
 
     thread = threading.Thread(target=work, args=(wait,))
     thread.start()
     try:
-        assert there.wait(60)
+        assert there.wait(300)
         yield leave.set
     finally:
         leave.set()
@@ -167,7 +167,7 @@ print("done")
 @forks[0]
 def test_a_fork_that_waits_for_a_compilation_holds_no_lock_that_the_compilation_needs():
     found = subprocess.run(
-        [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_COMPILES], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FORKS_WHILE_ANOTHER_THREAD_COMPILES], capture_output=True, text=True, timeout=300
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, "done\n", "")
 
@@ -238,11 +238,11 @@ def test_a_child_that_goes_on_with_the_run_that_forked_it():
     def hold(start):
         if start != SECOND and threading.get_ident() != main and os.getpid() == parent:
             begun.set()
-            assert leave.wait(60)
+            assert leave.wait(300)
 
     def fork(stop, shift, total):
         nonlocal child
-        if child is None and begun.wait(60):
+        if child is None and begun.wait(300):
             read, write = os.pipe()
             child = os.fork()
             if child:
@@ -288,12 +288,12 @@ def test_an_interrupt_leaves_no_chunk_behind():
         if start != SECOND and threading.get_ident() != main and not leave.is_set():
             begun.append("a chunk")
             one_begun.set()
-            assert leave.wait(60)
+            assert leave.wait(300)
             ended.append("a chunk")
 
     def interrupt(stop, shift, total):
         if stop > CHUNKS.head:
-            assert one_begun.wait(60)
+            assert one_begun.wait(300)
             threading.Timer(0.05, leave.set).start()  # the run waits for the chunks that have begun
             signal.raise_signal(signal.SIGINT)
 
@@ -320,12 +320,12 @@ def work():
     print("right" if found.value == right else "wrong", flush=True)
 
 threading.Thread(target=work, daemon=daemon == 'daemon').start()
-runs.wait(60)
+runs.wait(300)
 """
 
 
 def ended(*arguments):
-    found = subprocess.run([sys.executable, "-c", EXIT, *arguments], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", EXIT, *arguments], capture_output=True, text=True, timeout=300)
     return found.returncode, found.stdout, found.stderr
 
 

@@ -65,12 +65,12 @@ def check_inner_runs(start):
     def inner():
         if threading.get_ident() in main:
             if next(chunks):  # after the first one, rather than do the work of threads that have not woken up yet
-                began.wait(60)
+                began.wait(300)
             return
         if hasattr(waited, "before"):
             return
         waited.before = True
-        both.wait(60)
+        both.wait(300)
         part = start()
         with lock:
             seen.append(bits(part))
@@ -80,14 +80,14 @@ def check_inner_runs(start):
         return bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))
 
     running.pool.cache_clear()  # threads of its own
-    assert within(60, outer) == RIGHT
+    assert within(300, outer) == RIGHT
     assert seen == [RIGHT] * WORKERS
 
 
 def test_runs_from_inside_by_way_of_other_threads():
     """The inner runs are in no thread of the pool, but all of the pool's threads wait for them."""
     with ThreadPoolExecutor(WORKERS) as others:
-        check_inner_runs(lambda: others.submit(run, Bound(), 0, CHUNKS, lambda: WORKERS, False).result(60))
+        check_inner_runs(lambda: others.submit(run, Bound(), 0, CHUNKS, lambda: WORKERS, False).result(300))
 
 
 def test_runs_inside_runs_inside_runs():
@@ -101,7 +101,7 @@ def test_runs_inside_runs_inside_runs():
             depth.level = level
 
     tries = itertools.count()
-    assert within(60, lambda: bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))) == RIGHT
+    assert within(300, lambda: bits(run(Bound(inner), 0, CHUNKS, lambda: WORKERS, False))) == RIGHT
 
 
 def test_a_run_from_a_progress_function():

@@ -95,7 +95,7 @@ print(seen + [(estimator.threads, 1)])
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="there is no affinity here")
 def test_an_estimator_follows_the_affinity():
     options = {"env": {**os.environ, "PYTHON_CPU_COUNT": "default"}, "capture_output": True, "text": True}
-    found = subprocess.run([sys.executable, "-c", AFFINITY], timeout=120, **options)
+    found = subprocess.run([sys.executable, "-c", AFFINITY], timeout=300, **options)
     assert found.returncode == 0, found.stderr
     for threads, processors in eval(found.stdout):
         assert 1 <= threads <= processors
@@ -143,7 +143,7 @@ def test_threads_of_pools_that_are_not_kept_end():
     began = {}
     for size in range(2, 14):
         before, executor = {*threading.enumerate()}, pool(size)
-        executor.submit(int).result(60)
+        executor.submit(int).result(300)
         began[size] = {*threading.enumerate()} - before
         assert began[size]
     del executor

@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
 def test_jobs_go_on_where_nothing_can_be_printed(folder, redirected, status, says):
     """Also where the user's own file prints."""
     command = f'"{sys.executable}" -m mcgrad run job.toml --progress {redirected}'
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == status
     assert done.stderr.endswith(says)
     assert "Traceback" not in done.stderr
@@ -85,7 +85,7 @@ def test_standard_output_that_cannot_encode_gets_escapes(folder, tmp_path, monke
     (folder / "é.toml").write_text(JOB.partition("[[job]]")[0], encoding="utf-8")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "mcgrad", "run", "é.toml"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, env=environment, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, env=environment, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"\xe9: \xe9.toml" in done.stdout
 
