@@ -240,24 +240,6 @@ def test_a_kink_is_never_differentiated_twice_along_draws(name):
     assert mg.Estimator(KINKS[name], q, **given).derived.components.second.method == "pathwise, then difference"
 
 
-def test_a_kink_without_a_comparison_is_found_in_draws():
-    kinks = (
-        *(lambda z: np.sqrt(z**2), lambda z: np.hypot(z, 0.0), lambda z: (z * z) ** 0.5),
-        *(lambda z: np.exp(0.5 * np.log(z**2)), lambda z: z * np.arctan(1 / z)),
-        lambda z: np.linalg.norm(np.diag(np.stack([z, 1.0 + 0.0 * z])), "nuc"),
-        lambda z: np.linalg.cholesky(np.diag(np.stack([z**2, 1.0 + 0.0 * z])))[0, 0],
-        lambda z: np.exp(np.linalg.slogdet(np.diag(np.stack([z, 1.0 + 0.0 * z])))[1]),
-    )
-    for f in kinks:
-        with pytest.raises(
-            mg.ParameterError, match=r"^hessian_method: .* from differences of that gradient|draws cross"
-        ):
-            mg.Estimator(f, mg.Normal(0.3, 1.2), hessian=["loc"], hessian_method="pathwise", backend="numpy")
-    for f in (lambda z: np.sqrt(1 + z**2), lambda z: np.log(1 + z**2) / (2 + np.sin(z))):
-        smooth = mg.Estimator(f, mg.Normal(0.3, 1.2), hessian="full", backend="numpy")
-        assert smooth.derived.components.second.method == "pathwise twice"
-
-
 def test_looking_for_kinks_takes_few_of_many_second_derivatives(monkeypatch):
     sizes, once = [], PerDraw.__init__
 

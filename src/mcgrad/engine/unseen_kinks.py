@@ -1,12 +1,15 @@
 """Look for kinks that make no comparison, such as sqrt(z**2), before a gradient is differentiated along draws.
 
-The derivative of the gradient is compared with differences of it, draw by draw, as `method="auto"` compares gradients
-with differences of the value, and single draws are bisected for jumps.
+Equations are refused that the ranges of their arguments do not prove to be smooth (`gradients/smoothness`). Of
+functions of matrices, Integrands and norms that is not known: the derivative of the gradient is compared with
+differences of it, draw by draw, as `method="auto"` compares gradients with differences of the value, and single draws
+are bisected for jumps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,25 +19,21 @@ from mcgrad.differentiate.modes import pushed_forward
 from mcgrad.engine.auto import JUMPS
 from mcgrad.engine.finite_differences import FEW, Differences, GradientCheck, farthest
 from mcgrad.gradients.jumps import followers
+from mcgrad.gradients.kinks import said
 from mcgrad.gradients.methods import METHODS
 from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import VALUE
 from mcgrad.gradients.problem import Problem
 from mcgrad.gradients.second import Derivatives, Way
+from mcgrad.gradients.smoothness import Smoothness
 from mcgrad.ir.build import broadcast, concatenate, const, reshape, take
-from mcgrad.ir.program import Output, Program, Var, toposort, with_bodies
+from mcgrad.ir.ops import OPS
+from mcgrad.ir.program import Output, Program, Var
 from mcgrad.ir.spaces import Values, param
 from mcgrad.noise import Shape
 from mcgrad.results.components import Component
 from mcgrad.simplify.fixed_point import simplify
 
-BENDING = {  # may have a kink at some argument, or where what they are infinite at comes back by another op
-    *("sqrt", "cbrt", "hypot", "log", "log2", "log10", "log1p", "tan"),
-    *("arctan2", "arccos", "arcsin", "arctanh", "arccosh"),
-    *("cholesky", "slogdet", "eigvalsh", "eigenvectors"),
-    "native_value",
-}
-DIVISORS = {"divide": 1, "reciprocal": 0, "solve": 0, "solve_triangular": 0}  # the argument that may pass zero
 COMPONENTS = 8  # of the second derivatives in a pair of parameters that are looked at
 BUDGET = 4e8  # multiplications
 SEED = 0
@@ -57,7 +56,15 @@ class UnseenKinks:
     def __call__(self, made: Derivatives, way: Way, a: str, b: str) -> str:
         """Say how draws show that a gradient jumps; nothing where they do not, or where no op may have a kink."""
         a, b = (b, a) if way.swapped else (a, b)
-        if way.then != PATHWISE.name or not METHODS[way.first].follows_draw or not self._may_bend(made, b):
+        if way.then != PATHWISE.name or not METHODS[way.first].follows_draw:
+            return ""
+        unsure = self._unsure(made, a, b)
+        for var, is_norm in unsure.items():
+            if OPS[var.op].category == "elementwise" and not is_norm:
+                line = self._problem.lines.get(var)
+                place = f" {said(line)}" if line else ""
+                return f"{var.op}{place} may be where it has a kink, or is infinite, in some draws"
+        if not unsure:
             return ""
         gradient = made.gradient(way.first, a, baseline=False)
         alone, both, among = self._programs(gradient, b)
@@ -100,11 +107,19 @@ class UnseenKinks:
         among = {component: len(numbers) + number for number, component in enumerate(components)}
         return simplify(Program((value,), "float64")), simplify(Program(both, "float64")), among
 
-    def _may_bend(self, made: Derivatives, path: str) -> bool:
-        """Whether the value follows a parameter through an op of the user's that may have a kink."""
-        value, moved = self._problem.value, followers(self._problem.params[path], [self._problem.value])
-        theirs = (var for var in with_bodies(toposort([value])) if var in moved and var not in made.library)
-        return any(_may_bend(var, moved) for var in theirs)
+    def _unsure(self, made: Derivatives, a: str, b: str) -> dict[Var, bool]:
+        """Return equations of the user's that may have a kink, and whether each is a norm."""
+        value, params = self._problem.value, self._problem.params
+        of_a, of_b = (followers(params[path], [value]) for path in (a, b))
+        found: dict[Var, bool] = {}
+        for known in self._smoothness:
+            theirs = (var for var in known.unsure(of_a, of_b) if var not in made.library)
+            found |= {var: known.is_norm(var) for var in theirs if var not in found}
+        return found
+
+    @cached_property
+    def _smoothness(self) -> list[Smoothness]:
+        return [Smoothness(self._problem.value, values) for values in self._looked_at]
 
 
 def _index(place: int, shape: Shape) -> tuple[int, ...]:
@@ -123,15 +138,3 @@ def _own(problem: Problem, values: Values) -> dict[str, Any]:
     """Return the values of the distribution's parameters, as its constructor takes them."""
     found = {path: values[param(path)] for path in problem.own}
     return dict(tree.unflatten(found)) if found else {}
-
-
-def _may_bend(var: Var, moved: Collection[Var]) -> bool:
-    if var.op in DIVISORS:
-        divisor = var.args[DIVISORS[var.op]]
-        return divisor.by_draw and divisor in moved
-    if var.op != "power":
-        return var.op in BENDING and var.by_draw
-    exponent = var.args[1]
-    while exponent.op == "broadcast":
-        exponent = exponent.args[0]
-    return var.by_draw and not (exponent.is_const and bool((exponent.attrs.array % 1 == 0).all()))

@@ -10,10 +10,12 @@ from collections.abc import Collection, Mapping
 
 from mcgrad.gradients.continuity import Continuity
 from mcgrad.gradients.jumps import flat_between
+from mcgrad.ir.ops import of_derivative
 from mcgrad.ir.program import Var, toposort, with_bodies
 from mcgrad.ir.spaces import Values
-from mcgrad.trace.lines import KINKED, Line
+from mcgrad.trace.lines import Line
 
+BENT = of_derivative("jumps")
 BENDING = (
     "implicit",
     "vibrato_step",
@@ -57,10 +59,15 @@ def _place(var: Var, root: Var, lines: Mapping[Var, Line]) -> str:
     """Name the line where an equation was made, or the maximum or the like of whose derivative it is."""
     line = lines.get(var)
     if line is None:
-        bending = [x for x in with_bodies(toposort([root])) if x.op in KINKED]
+        bending = [x for x in with_bodies(toposort([root])) if x.op in BENT]
         same = (x for x in [*bending, *lines] if x in lines and not set(var.args).isdisjoint(x.args))
         line = next((lines[x] for x in same), None)
     if line is None:
         return "at a comparison, floor or sign"
+    return said(line)
+
+
+def said(line: Line) -> str:
+    """Name a line of the user's code."""
     file, number = line
     return f'at File "{file}", line {number}: {linecache.getline(file, number).strip()}'

@@ -35,6 +35,10 @@ class Op:
         Whether the op is linear in all its float arguments taken together.
     commutative : bool
         Whether the order of the arguments changes nothing.
+    derivative : {"smooth", "jumps", "zero", "ends"}
+        Of all orders, wherever the op has a value; or it jumps at single points between, as that of the absolute value;
+        it is zero at all points but those where the op itself jumps; or it exists inside of a domain alone, at whose
+        end it is infinite (`differentiate.domains`; of functions of matrices, and of the user's, it is not known).
     source : {"numpy", "scipy.special", "mcgrad"}
         Whose function of this name it is: the interpreter calls that, and traced calls of it become the op.
     attributes : type
@@ -48,6 +52,7 @@ class Op:
     cost: float = 1.0
     linear: bool = False
     commutative: bool = False
+    derivative: str = "smooth"
     source: str = "mcgrad"
     attributes: type = NoneType
 
@@ -78,22 +83,30 @@ OPS: dict[str, Op] = {
         *_elementwise("mcgrad", "float", "bool"),
         *_elementwise("numpy", "add", linear=True, commutative=True),
         *_elementwise("numpy", "subtract negative", linear=True),
-        *_elementwise("numpy", "multiply minimum maximum", commutative=True),
-        *_elementwise("numpy", "absolute sign floor ceil nextafter"),
+        *_elementwise("numpy", "multiply", commutative=True),
+        *_elementwise("numpy", "minimum maximum", commutative=True, derivative="jumps"),
+        *_elementwise("numpy", "absolute", derivative="jumps"),
+        *_elementwise("numpy", "sign floor ceil", derivative="zero"),
+        *_elementwise("numpy", "nextafter"),
         *_elementwise("numpy", "where", "any", "same"),
-        *_elementwise("numpy", "divide reciprocal sqrt", cost=4),
-        *_elementwise("numpy", "exp exp2 log log2 log10 sin cos", cost=12),
-        *_elementwise("numpy", "expm1 log1p tan tanh sinh cosh cbrt hypot logaddexp", cost=20),
-        *_elementwise("numpy", "arcsin arccos arctan arctan2 arcsinh arccosh arctanh", cost=25),
-        *_elementwise("numpy", "power", cost=50),
-        *_elementwise("numpy", "less less_equal isfinite isnan", result="bool"),
-        *_elementwise("numpy", "equal not_equal", result="bool", commutative=True),
+        *_elementwise("numpy", "divide reciprocal sqrt", cost=4, derivative="ends"),
+        *_elementwise("numpy", "exp exp2 sin cos", cost=12),
+        *_elementwise("numpy", "log log2 log10", cost=12, derivative="ends"),
+        *_elementwise("numpy", "expm1 tanh sinh cosh logaddexp", cost=20),
+        *_elementwise("numpy", "log1p tan cbrt hypot", cost=20, derivative="ends"),
+        *_elementwise("numpy", "arctan arcsinh", cost=25),
+        *_elementwise("numpy", "arcsin arccos arctan2 arccosh arctanh", cost=25, derivative="ends"),
+        *_elementwise("numpy", "power", cost=50, derivative="ends"),
+        *_elementwise("numpy", "less less_equal", result="bool", derivative="zero"),
+        *_elementwise("numpy", "isfinite isnan", result="bool"),
+        *_elementwise("numpy", "equal not_equal", result="bool", commutative=True, derivative="zero"),
         *_elementwise("numpy", "logical_and logical_or logical_xor", "bool", "bool", commutative=True),
         *_elementwise("numpy", "logical_not", "bool", "bool"),
         *_elementwise("scipy.special", "expit erf", cost=20),
-        *_elementwise("scipy.special", "erfc erfcx ndtr log_ndtr ndtri ndtri_exp gammaln digamma", cost=50),
+        *_elementwise("scipy.special", "erfc erfcx ndtr log_ndtr", cost=50),
+        *_elementwise("scipy.special", "ndtri ndtri_exp gammaln digamma", cost=50, derivative="ends"),
         *_elementwise("mcgrad", "softplus log_cosh", cost=20),
-        *_elementwise("mcgrad", "trigamma", cost=50),
+        *_elementwise("mcgrad", "trigamma", cost=50, derivative="ends"),
         # log(z/(1 + a)) of the gamma quantile z at the normal score e, and the slopes of log z in a and in e
         *_elementwise("mcgrad", "gamma_log_ratio gamma_slope_a gamma_slope_e", cost=200),
         _moving("view", "reshape", attributes.Reshape),
@@ -111,18 +124,23 @@ OPS: dict[str, Op] = {
         Op("scatter", "scatter", attributes=attributes.Scatter),
         Op("scatter_add", "reduction", linear=True, attributes=attributes.ScatterAdd),
         Op("sum", "reduction", linear=True, attributes=attributes.Reduce),
-        *(Op(name, "reduction", attributes=attributes.Reduce) for name in ("prod", "max", "min")),
+        Op("prod", "reduction", attributes=attributes.Reduce),
+        *(Op(name, "reduction", derivative="jumps", attributes=attributes.Reduce) for name in ("max", "min")),
         Op("cumsum", "scan", linear=True, attributes=attributes.Scan),
         *(Op(name, "scan", attributes=attributes.Scan) for name in ("cumprod", "linear_recurrence")),
         Op("einsum", "contraction", attributes=attributes.Einsum),
         # of the matrices in the last two axes: `simplify` makes loops and equations of those that draws change
-        *(Op(name, "matrices") for name in ["cholesky", "det", "cofactors", "slogdet", "eigvalsh", "eigenvectors"]),
-        *(Op(name, "matrices", attributes=attributes.Solve) for name in ("solve", "solve_triangular")),
+        *(Op(name, "matrices") for name in ["det", "cofactors"]),
+        *(Op(name, "matrices", derivative="ends") for name in ["cholesky", "slogdet", "eigvalsh", "eigenvectors"]),
+        *(Op(n, "matrices", derivative="ends", attributes=attributes.Solve) for n in ("solve", "solve_triangular")),
         # all results of a body that runs many times, in one vector, of which `part` equations read
         Op("loop", "loop", attributes=attributes.Loop),
         # an array made by the host of each number of a draw-independent array
         Op("table", "table", cost=0.0, attributes=attributes.Lookup),
-        *(Op(name, "native", cost=20.0, attributes=attributes.Call) for name in ("native_value", "native_gradient")),
+        *(
+            Op(name, "native", cost=20.0, derivative="ends", attributes=attributes.Call)
+            for name in ("native_value", "native_gradient")
+        ),
     ]
 }
 
@@ -134,6 +152,11 @@ def from_source(source: str) -> list[str]:
 
 def _of_category(category: str) -> frozenset[str]:
     return frozenset(op.name for op in OPS.values() if op.category == category)
+
+
+def of_derivative(*kinds: str) -> frozenset[str]:
+    """Return the names of the ops whose derivatives are of some kinds."""
+    return frozenset(op.name for op in OPS.values() if op.derivative in kinds)
 
 
 COMMUTATIVE = frozenset(op.name for op in OPS.values() if op.commutative)

@@ -14,15 +14,16 @@ from types import FrameType
 from typing import Any
 
 import mcgrad.errors
+from mcgrad.ir.ops import of_derivative
 from mcgrad.ir.program import Var
 from mcgrad.trace.frames import Line as Line, owner, replayed
 
 ROOT = os.path.dirname(mcgrad.errors.__file__)
 RUN_THROUGH = ("trace", "ir", "inputs", "torch", "paths", "sde")  # by f
 FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in RUN_THROUGH)
-JUMPING = ("less", "less_equal", "equal", "not_equal", "floor", "ceil", "sign")  # ops whose lines are kept,
-KINKED = ("maximum", "minimum", "max", "min", "absolute")  # and those whose derivatives jump
-NOTED = frozenset({*JUMPING, *KINKED})
+JUMPING = of_derivative("zero")  # ops whose lines are kept,
+KINKED = of_derivative("jumps", "ends")  # and those whose derivatives jump, or may
+NOTED = JUMPING | KINKED
 _every: ContextVar[bool] = ContextVar("lines of every op", default=False)
 _table: ContextVar[dict[Var, Line] | None] = ContextVar("lines", default=None)
 
