@@ -88,7 +88,7 @@ def test_a_loop_has_the_ranges_of_all_its_steps():
     var = build.loop(params, results, init, (3, 1, 5, False))
     found = ranges(toposort([var]), {})[var]
     assert found[0].tolist() == [0.0, np.inf, 1.0]
-    assert found[1].tolist() == [2.0, np.inf, 1.0]
+    assert found[1].tolist() == [3.0, np.inf, 1.0]
     assert found[2].tolist() == [-np.inf, np.inf, 0.0]
     assert np.all(positive(found[3:]))
 

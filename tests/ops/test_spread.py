@@ -6,7 +6,7 @@ import pytest
 from mcgrad.ir import build
 from mcgrad.ir.ops import ASSEMBLY, OPS, VIEWS
 from mcgrad.ir.program import toposort
-from mcgrad.ir.spread import RULES, Spread
+from mcgrad.ir.spread import OF_CATEGORY, RULES, Spread
 from tests.ops.problems import ALL_SAMPLES, evaluate
 
 EXACT = {"add", "multiply", "sum", "cumsum", "einsum", "scatter_add", *VIEWS, *ASSEMBLY} - {"part"}
@@ -80,5 +80,6 @@ def test_a_long_loop_takes_few_steps():
     assert len(ran) < 200
 
 
-def test_ops_with_rules_are_ops():
+def test_all_ops_have_rules():
     assert set(RULES) <= set(OPS)
+    assert {row.category for row in OPS.values()} == {*OF_CATEGORY, "leaf"}

@@ -25,6 +25,7 @@ from mcgrad.errors import ParameterError
 from mcgrad.gradients.common_noise import with_common_noise
 from mcgrad.gradients.controls import Controls, controlled
 from mcgrad.gradients.coverage import check_coverage
+from mcgrad.gradients.pathwise import PATHWISE
 from mcgrad.gradients.plan import AUTO, Plan
 from mcgrad.gradients.point_set import with_points
 from mcgrad.gradients.problem import Problem, known_arrays
@@ -283,7 +284,8 @@ def _with_second(options: Options, inputs: Inputs, problem: Problem, plan: Plan,
     if not second:
         return None
     rows = [all_to_host(values) for values in inputs.few_rows(ROWS)]
-    return second_plan(problem, plan.methods, second, options.hessian_method, UnseenKinks(problem, rows), rows)
+    unseen = UnseenKinks(problem, rows, options.hessian_method == PATHWISE.name)
+    return second_plan(problem, plan.methods, second, options.hessian_method, unseen, rows)
 
 
 def refuse_with_omitted(options: Options) -> None:

@@ -1,9 +1,9 @@
 """Look for kinks that make no comparison, such as sqrt(z**2), before a gradient is differentiated along draws.
 
 Equations are refused that the ranges of their arguments do not prove to be smooth (`gradients/smoothness`). Of
-functions of matrices, Integrands and norms that is not known: the derivative of the gradient is compared with
-differences of it, draw by draw, as `method="auto"` compares gradients with differences of the value, and single draws
-are bisected for jumps.
+functions of matrices, Integrands and norms that is not known, and a user may know better: there the derivative of the
+gradient is compared with differences of it, draw by draw, as `method="auto"` compares gradients with differences of the
+value, and single draws are bisected for jumps.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ class UnseenKinks:
     looked_at : sequence of dict of Input to array
         Values of its inputs on the host: of a batch those of some rows, of which fewer are looked at where one is much
         work.
+    asked : bool
+        Whether the user says that the gradient is differentiated along draws: draws alone may then refuse it.
     """
 
-    def __init__(self, problem: Problem, looked_at: Sequence[Values]) -> None:
-        self._problem, self._looked_at = problem, looked_at
+    def __init__(self, problem: Problem, looked_at: Sequence[Values], asked: bool = False) -> None:
+        self._problem, self._looked_at, self._asked = problem, looked_at, asked
 
     def __call__(self, made: Derivatives, way: Way, a: str, b: str) -> str:
         """Say how draws show that a gradient jumps; nothing where they do not, or where no op may have a kink."""
@@ -60,10 +62,12 @@ class UnseenKinks:
             return ""
         unsure = self._unsure(made, a, b)
         for var, is_norm in unsure.items():
-            if OPS[var.op].category == "elementwise" and not is_norm:
+            if OPS[var.op].category == "elementwise" and not is_norm and not self._asked:
                 line = self._problem.lines.get(var)
                 place = f" {said(line)}" if line else ""
-                return f"{var.op}{place} may be where it has a kink, or is infinite, in some draws"
+                return (
+                    f"{var.op}{place} may have a kink, or be infinite, in some draws: 'pathwise' says that it has not"
+                )
         if not unsure:
             return ""
         gradient = made.gradient(way.first, a, baseline=False)

@@ -253,4 +253,5 @@ PRODUCTS = {
     "solve": _Readers._solution,
     "solve_triangular": _Readers._solution,
     "gather": _Readers._gathering,
+    "scatter": _Readers._gathering,
 }

@@ -146,7 +146,7 @@ def _loop(var: Var, args: Sequence[Ranges], inner: dict[Var, Ranges]) -> Ranges:
         carried = [_widened(x, y) for x, y in zip(carried, now, strict=True)] if grown >= PASSES else now
     for equation, x in {**found, **within}.items():
         inner[equation] = _join(inner[equation], x) if equation in inner else x
-    of_results = [*carried, *(found[result] for result in body.results[n:])]
+    of_results = [found[result] for result in body.results]  # of the carries those after a step, of any
     whole = [np.broadcast_to(x, (*shape, 3)) for x, (_, shape) in zip(of_results, attrs.places(), strict=True)]
     return np.concatenate([x.reshape(-1, 3) for x in whole])
 

@@ -227,6 +227,7 @@ OF_CATEGORY: dict[str, Rule] = {
     "view": Spread._moved,
     "assembly": Spread._moved,
     "gather": Spread._gathered,
+    "scatter": Spread._everything,
     "reduction": Spread._reduced,
     "scan": Spread._scanned,
     "contraction": Spread._contracted,
