@@ -24,6 +24,7 @@ from mcgrad.trace.refuse import refusal
 from mcgrad.trace.tracer import Tracer
 
 RULES: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **MOVING, **REDUCTIONS, **MATRICES, **SORTING, **WINDOWED}
+PRODUCTS = ("mm", "bmm", "mv", "dot", "vdot", "addmm", "addmv", "baddbmm")
 ANSWERS = {"_has_same_storage_numel": True}  # to what is no tensor, of tensors without memory
 BY_INDEX = ("index", "index_put")  # with a mask, PyTorch does not know the shape
 
@@ -166,8 +167,8 @@ def _note_sharing(func: Any, given: Any, made: Any) -> None:
 
 
 def _dtype(name: str, values: Any, tensors: list[torch.Tensor]) -> torch.dtype | None:
-    """Return the dtype of an elementwise result of floats; asking PyTorch would have it import its compiler first."""
-    if name not in ELEMENTWISE or name == "_to_copy" or isinstance(values, tuple):
+    """Return the dtype of floats that are made of floats; asking PyTorch would have it import its compiler first."""
+    if name not in (*ELEMENTWISE, *PRODUCTS) or name == "_to_copy" or isinstance(values, tuple):
         return None
     common = functools.reduce(torch.promote_types, [x.dtype for x in tensors])
     return torch.bool if values.dtype == bool else common if common.is_floating_point else None
