@@ -31,26 +31,6 @@ def solve_upper(tril: Any, b: Any) -> Any:
     return np.concatenate([solve_upper(tril[:h, :h], b[:h] - tril[h:, :h].T @ below), below])
 
 
-def solve_triangular(a: Any, b: Any, *, lower: bool, transposed: bool = False, unit_diagonal: bool = False) -> Any:
-    """Return the x of a @ x = b, or of a.T @ x = b, reading one triangle of a.
-
-    Parameters
-    ----------
-    a : array of shape (d, d)
-    b : array of shape (d,) or (d, k)
-    lower : bool
-        Which triangle of a is read.
-    transposed : bool
-    unit_diagonal : bool
-        Whether ones are taken for the diagonal of a.
-    """
-    if unit_diagonal:
-        a = np.where(np.eye(a.shape[0], dtype=bool), 1.0, a)
-    if lower:
-        return solve_upper(a, b) if transposed else solve_lower(a, b)
-    return solve_lower(a.T, b) if transposed else solve_upper(a.T, b)
-
-
 def cholesky(a: Any) -> Any:
     """Return the lower triangular L of L @ L.T = a, for a positive definite matrix, column by column.
 
