@@ -86,8 +86,9 @@ PYTHON = """\
   `np.take_along_axis(w, k, axis)`, `np.choose(k, choices)`: one load for each, of tables of any size. The derivative
   goes to what was chosen; it is zero in k, and a `JumpWarning` says so where a parameter moves k. What is no index of
   the array gives NaN, and counts among the draws that are not finite, where NumPy raises an IndexError. A mask that is
-  traced does not index. Of a list, or of a NumPy array that is not float data, write `np.take(w, k, axis=0)`, by this
-  name: `w[k]` is NumPy's own there, and refused.
+  traced does not index, and neither do floats: `w[np.floor(x)]` raises an IndexError, as in NumPy; write
+  `w[np.floor(x).astype(int)]`. Of a list, or of a NumPy array that is not float data, write `np.take(w, k, axis=0)`,
+  by this name: `w[k]` is NumPy's own there, and refused.
 - Assignment `z[0] = 1`, `z[1:] += x`, `z[k] += 1`, `z[z < 0] = 0` to a traced array, with such indices, or with a mask
   and one number. Traced numbers stand among integers and slices, or are one array of up to 64. Rows and slices of `z`
   share its memory, as in NumPy: `z[0][1] = x` writes to `z`. What else shares it, as `z.T` or a reshape do, is refused

@@ -185,7 +185,11 @@ def _tensor(value: Any, meta: Any) -> Any:
     if not isinstance(meta, torch.Tensor):
         return meta
     if value is not None:
-        value = value if isinstance(value, Tracer) else np.asarray(value, _kind(meta.dtype))
+        kind = _kind(meta.dtype)
+        if not isinstance(value, Tracer):
+            value = np.asarray(value, kind)
+        elif kind is int:
+            value = value.astype(int)
         assert value.shape == meta.shape, f"{value.shape} for {meta.shape}"
         value = value if torch.is_grad_enabled() else stopped(value)
     return TracedTensor(value, meta)
