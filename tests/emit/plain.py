@@ -129,7 +129,9 @@ def shim(module: str, name: str) -> Any:
     if not hasattr(function, "py_func"):
         return function
     python = function.py_func
-    return FunctionType(python.__code__, {**python.__globals__, **SHIMS}, name, python.__defaults__)
+    known = {each: python.__globals__.get(each) for each in python.__code__.co_names}
+    called = {each: shim(x.py_func.__module__, each) for each, x in known.items() if hasattr(x, "py_func")}
+    return FunctionType(python.__code__, {**python.__globals__, **called, **SHIMS}, name, python.__defaults__)
 
 
 class ShimModule:

@@ -98,7 +98,7 @@ def emit(program: Program, checked: bool = False, lanes: int | None = None) -> E
         Draws in a block, a multiple of 4. Default: as many as keep the workspace in cache.
     """
     rewritten = segmented(with_scatters(program), layout.STEP_ROWS, layout.LEFT_ROWS)
-    plan = tile(schedule(lower(in_place(rewritten)), checked))
+    plan = tile(schedule(lower(in_place(rewritten), scatters=True), checked))
     kernel, workspace = _in_cache(build(plan, leaves=True, notes=True), program.dtype, lanes)
     arguments = Arguments(plan.program, kernel.names)
     hits = Hits(kernel.block, workspace)

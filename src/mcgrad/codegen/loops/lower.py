@@ -45,10 +45,18 @@ SMALL_CONTRACTION = 64  # multiplications below which a fused loop beats a call 
 SMALL_OUTER = 64  # elements below which an outer product is an equation like any other
 
 
-def lower(program: Program) -> Program:
-    """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts."""
+def lower(program: Program, scatters: bool = False) -> Program:
+    """Return the Program with every einsum but matrix products expanded, and assemblies of fresh parts.
+
+    Parameters
+    ----------
+    program : Program
+    scatters : bool
+        Whether outputs stay scatters, all of whose places are some (`scatters.with_scatters`).
+    """
     outputs = {out.var for out in program.outputs}
-    return rewrite_program(program, _Lowering({var for var in outputs if is_outer(var) or is_scatter(var)}))
+    kept = {var for var in outputs if is_outer(var) or (scatters and is_scatter(var))}
+    return rewrite_program(program, _Lowering(kept))
 
 
 def expand(program: Program) -> Program:

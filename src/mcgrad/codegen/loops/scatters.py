@@ -57,6 +57,12 @@ def compared(var: Var, args: tuple[Var, ...]) -> Var:
 
 def _scattered(out: Output) -> Output:
     var = out.var
+    if var.op == "scatter" and var.by_draw:
+        x, places = (reshape(arg, (arg.size,)) for arg in var.args)
+        places = apply("floor", places)
+        inside = apply("logical_and", apply("less_equal", 0.0, places), apply("less", places, float(var.size)))
+        x, places = (apply("where", inside, each, 0.0) for each in (x, places))
+        return replace(out, var=scatter(x, places, var.size))
     if not var.by_draw or not LEAST <= var.size <= MOST:
         return out
     hits = _hits(var)
