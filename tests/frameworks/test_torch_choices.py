@@ -52,7 +52,10 @@ FUNCTIONS = {
         lambda a: (a[whole(a[0, 0])], a[:, whole(a[1, 1])], a[..., whole(a[0, 1]), None], a[-1, whole(a[2, 2])]),
         M,
     ),
-    "divided": (lambda a: a[torch.div(whole(3 * a[:, 0]), 2, rounding_mode="floor") % 4] + a[whole(a[:, 0]) // 2 - 1], M),
+    "divided": (
+        lambda a: a[torch.div(whole(3 * a[:, 0]), 2, rounding_mode="floor") % 4] + a[whole(a[:, 0]) // 2 - 1],
+        M,
+    ),
     "searchsorted": (lambda a: (torch.searchsorted(KNOTS, a) * a, torch.bucketize(a, KNOTS, right=True) * a), V),
     "set": (written, V),
     "copies": (lambda a: (a.index_copy(0, GROUPS[1:5:2], a[:2]), a.index_fill(0, GROUPS[2:3], 0.5)), V),
