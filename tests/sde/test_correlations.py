@@ -37,6 +37,25 @@ def test_singular_correlations(matrix):
     assert abs(est.grad["vol"] - 2 * exact / 0.3) <= 4.5 * est.grad_stderr["vol"] + 1e-11
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_singular_correlations_that_draws_change(dtype):
+    """A third motion that is made of the other two: what rounding leaves of its variance may be negative."""
+    z = np.zeros((3, 3))
+
+    def f(z, *, angle):
+        cos, sin = np.cos(angle + 0.3 * z[2, 2]), np.sin(angle + 0.3 * z[2, 2])
+        C = np.array([[1.0, 0.0, cos], [0.0, 1.0, sin], [cos, sin, 1.0]])
+        x = mg.sde.euler(None, lambda t, x: np.ones(3), np.zeros(3), np.arange(3.0), z[:2], correlation=C,
+                         reduce="last")  # fmt: skip
+        return np.stack([x[2] - cos * x[0] - sin * x[1], x[2] ** 2])
+
+    q, given = mg.Normal(z, 1.0), {"params": {"angle": 0.4}, "wrt": [], "seed": 1, "dtype": dtype, "backend": "numpy"}
+    est = mg.estimate(f, q, 4000, **given)
+    assert est.nonfinite == 0
+    assert abs(est.value[0]) < (1e-4 if dtype == "float32" else 1e-9)
+    assert abs(est.value[1] - 2.0) < 4.5 * est.stderr[1]
+
+
 @pytest.mark.parametrize("rho", [1.1, -1.1])
 def test_what_is_no_correlation_is_nan_where_it_is_traced(rho):
     def f(z, *, rho):

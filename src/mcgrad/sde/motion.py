@@ -17,8 +17,8 @@ from mcgrad.trace.tracer import Tracer
 
 FEW = 4  # motions that are correlated number by number
 LARGEST = 1e6  # condition of a factor that is inverted
-ROUNDING = 1e-6  # of the ones on the diagonal of a correlation matrix
-SINGULAR = 1e-12  # what is left of a variance of 1 by rounding, where the other motions make a motion
+ROUNDING = 1e-6  # of the numbers in a correlation matrix, which may be float32
+SINGULAR = 1e-12  # what is left of a variance of 1 by rounding in float64, where the other motions make a motion
 MOST_SINGULAR = 16  # motions whose traced correlations are factored element by element, singular or not
 CORRELATION = "a positive semidefinite matrix with ones on its diagonal, or one number for each pair of motions"
 
@@ -203,10 +203,11 @@ def semidefinite_cholesky(matrix: Any) -> Any:
     -------
     array, shape (n, n)
         Column by column (Golub and Van Loan, *Matrix computations*, 2013, section 4.2.8): where a motion is a
-        combination of those before it, its column is zero. NaN for a matrix with a negative eigenvalue. The derivative
-        is infinite where the matrix is singular, as that of sqrt(1 - rho^2) is at rho = 1.
+        combination of those before it, its column is zero. NaN for a matrix with a negative eigenvalue, of which one of
+        numbers has more than the rounding of float64, and a traced one more than that of float32. The derivative is
+        infinite where the matrix is singular, as that of sqrt(1 - rho^2) is at rho = 1.
     """
-    n = matrix.shape[0]
+    n, rounding = matrix.shape[0], ROUNDING if isinstance(matrix, Tracer) else SINGULAR
     columns: list[Any] = []
     for j in range(n):
         left = matrix[j:, j]
@@ -214,11 +215,11 @@ def semidefinite_cholesky(matrix: Any) -> Any:
             before = np.stack([column[j:] for column in columns], axis=1)
             left = left - np.sum(before * before[:1], axis=1)
         pivot = left[0]
-        pivot = np.where((pivot < 0.0) & (pivot > -SINGULAR), -pivot, pivot)  # by rounding
+        pivot = np.where((pivot < 0.0) & (pivot > -rounding), -pivot, pivot)
         with np.errstate(invalid="ignore", divide="ignore"):
             regular, root = pivot > SINGULAR, np.sqrt(pivot)
             below = left[1:] / np.where(regular, root, 1.0)
-            dependent = np.where(np.abs(left[1:]) > np.sqrt(SINGULAR), np.nan, 0.0)
+            dependent = np.where(np.abs(left[1:]) > np.sqrt(rounding), np.nan, 0.0)
         column = [root.reshape(1), np.where(regular, below, dependent)] if j + 1 < n else [root.reshape(1)]
         columns.append(np.concatenate([np.zeros(j), *column]))
     return np.stack(columns, axis=1)
