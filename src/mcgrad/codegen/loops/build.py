@@ -36,6 +36,7 @@ from mcgrad.codegen.loops.loop_tree import (
     Tree,
 )
 from mcgrad.codegen.loops.lower import aligned
+from mcgrad.codegen.loops.places import Place, further
 from mcgrad.codegen.loops.scatters import is_scatter
 from mcgrad.codegen.loops.schedule import (
     Call,
@@ -104,22 +105,6 @@ def build(plan: Schedule, outer_nodes: bool = False, leaves: bool = False, notes
     builder = _Builder(plan, outer_nodes, leaves, loops_back(plan.program) if notes else {})
     assemblies = tuple(var for var in plan.stored if var.op in ASSEMBLY)
     return Kernel(builder.names, assemblies, tuple(node for step in plan.steps for node in builder.step(step)))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where elements begin: in rows, or in an array that no draw changes; and how far on with each step of loops.
-
-    Parameters
-    ----------
-    of : Buffer or Var
-    offset : int
-    steps : tuple of (axis, extent, stride)
-    """
-
-    of: Buffer | Var
-    offset: int
-    steps: tuple[tuple[str, int, int], ...] = ()
 
 
 class _Builder:
@@ -326,7 +311,7 @@ class _Body:
         ones = (1,) * (len(var.shape) - len(k.shape))
         index = self.read(broadcast(reshape(k, (*k.shape, *ones)), var.shape))
         place = self.builder.place(access) if x.by_draw else Place(access.base, 0)
-        start, of = _further(self._index(access), place), place.of
+        start, of = further(self._index(access), place), place.of
         cell = Row(of, start) if isinstance(of, Buffer) else Element("constants", of, start)
         return Gather(value, cell, apart, x.shape[batch], index)
 
@@ -337,7 +322,7 @@ class _Body:
         row = Row(Buffer("value" if stored else "noise", var), index if stored else Index(0))
         assert isinstance(place.of, Buffer)
         assert place.of.var is not None
-        self.nodes.append(Noise(value, row, place.of.var.attrs, _further(index, place)))
+        self.nodes.append(Noise(value, row, place.of.var.attrs, further(index, place)))
         self._known[var] = value
         if stored:  # other nests of the step, and loops in it, read the numbers that were made
             self.builder.places[var] = Place(row.buffer, 0)
@@ -346,7 +331,7 @@ class _Body:
         """Where the nest's present element of a Var that it computes goes."""
         place = self.builder.place(self._whole(var))
         assert isinstance(place.of, Buffer)
-        return Row(place.of, _further(self._index(self._whole(var)), place))
+        return Row(place.of, further(self._index(self._whole(var)), place))
 
     def _whole(self, var: Var) -> Access:
         return Access(var, self.shape, 0, c_strides(self.shape))
@@ -373,7 +358,7 @@ class _Body:
             index = self._index(access)
             loads = sum(isinstance(node, Load) for node in self.nodes)
             place = self.builder.place(access) if var.by_draw else Place(access.base, 0)
-            index, of = _further(index, place), place.of
+            index, of = further(index, place), place.of
             cell = Row(of, index) if isinstance(of, Buffer) else Element("constants", of, index)
             value = Value(f"{'x' if isinstance(of, Buffer) else 'u'}{loads}", lanewise=isinstance(of, Buffer))
             self.nodes.append(Load(value, cell, var.kind == "bool"))
@@ -385,21 +370,6 @@ class _Body:
         if access.table is not None:
             return Index(0, c_strides(self.shape), self.axes, self.shape, Literal(np.asarray(access.table, np.int64)))
         return Index(access.offset, access.strides, self.axes, self.shape)
-
-
-def _further(index: Index, place: Place) -> Index:
-    """An index into what begins at a place."""
-    if not place.steps:
-        return index.plus(place.offset) if place.offset else index
-    assert index.table is None, "a table of elements of an argument, which lowering copies"
-    axes, extents, strides = zip(*place.steps, strict=True)
-    return replace(
-        index,
-        offset=index.offset + place.offset,
-        strides=(*index.strides, *strides),
-        axes=(*index.axes, *axes),
-        extents=(*index.extents, *extents),
-    )
 
 
 def _reduced(var: Var) -> Access:
