@@ -66,7 +66,8 @@ class UnseenKinks:
                 line = self._problem.lines.get(var)
                 place = f" {said(line)}" if line else ""
                 return (
-                    f"{var.op}{place} may have a kink, or be infinite, in some draws: 'pathwise' says that it has not"
+                    f"{var.op}{place} may have a kink, or be infinite, in some draws "
+                    "(where you know that it has not, give hessian_method='pathwise')"
                 )
         if not unsure:
             return ""

@@ -8,8 +8,8 @@ from mcgrad.differentiate.elementwise import has_derivatives
 from mcgrad.ir.build import apply, loop, part, slice_
 from mcgrad.ir.program import Var, toposort
 
-VIBRATO = ("vibrato_step", "vibrato_mean")
-CONTINUOUS = ("stop", "implicit", *VIBRATO, "nextafter", "gather")  # it does not jump in an argument, or what made that
+# Ops that do not jump in an argument in which they have no derivative, or only where what made that one jumps already.
+CONTINUOUS = ("stop", "implicit", "vibrato_step", "vibrato_mean", "nextafter", "gather")
 HOLDING = ("stop", "implicit", "vibrato_step")  # hold their first argument fixed
 RARE = ("equal", "not_equal", "isfinite", "isnan")  # of continuous numbers: the same for almost every draw
 MOST_STEPS = 256  # of a loop whose numbers are looked at

@@ -16,10 +16,7 @@ from mcgrad.ir.spaces import Values
 from mcgrad.trace.lines import Line
 
 BENT = of_derivative("jumps")
-BENDING = (
-    "implicit",
-    "vibrato_step",
-)  # hold fixed what has another derivative; what `stop` holds may be where a derivative jumps
+BENDING = ("implicit", "vibrato_step")  # hold what has another derivative; what `stop` holds may have a kink
 
 
 def kink(

@@ -15,9 +15,7 @@ from jax.extend import core
 
 jnp = jax.numpy
 
-
 BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # the names under which equations hold the jaxpr that they call
-
 NAMED: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "logaddexp": (jnp.logaddexp, np.logaddexp),
     "hypot": (jnp.hypot, np.hypot),
