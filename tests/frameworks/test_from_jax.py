@@ -11,8 +11,8 @@ from mcgrad import tree
 from mcgrad.ir import build
 from mcgrad.ir.interpret import interpret
 from mcgrad.trace.trace import trace
+from tests.frameworks.of_jax import QUICKLY, jax
 
-jax = pytest.importorskip("jax", reason="JAX is not installed")
 jnp, lax = jax.numpy, jax.lax
 
 RNG = np.random.default_rng(0)
@@ -24,7 +24,6 @@ HALVES = np.array([-1.5, -0.5, 0.5, 1.5, 2.5])
 PD = M @ M.T + np.eye(3)
 L = np.linalg.cholesky(PD)
 I = np.array([2, 0, 2])  # noqa: E741
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 FUNCTIONS = {
     # elementwise

@@ -7,9 +7,9 @@ import mcgrad as mg
 from mcgrad.ir import build
 from mcgrad.ir.program import toposort
 from mcgrad.trace.trace import trace
+from tests.frameworks.of_jax import jax, joined
 
-jax = pytest.importorskip("jax", reason="JAX is not installed")
-from mcgrad.jax.jaxprs import loops  # noqa: E402
+from mcgrad.jax.jaxprs import loops  # isort: skip - imports JAX, which the line before looks for
 
 jnp, lax = jax.numpy, jax.lax
 V = np.array([-1.7, -0.4, 0.3, 0.9, 2.6])
@@ -47,11 +47,6 @@ FEW = {
     "gradient": jax.grad(lambda a: lax.fori_loop(0, 4, lambda i, x: jnp.sin(x) * 0.5 + a[i] * a.sum(), 1.0)),
     "inner bound": lambda a: lax.fori_loop(0, 3, lambda i, x: lax.fori_loop(0, i, lambda j, y: y * a[j], x), a),
 }
-
-
-def joined(f):
-    """One vector of all that f returns."""
-    return lambda a: jnp.concatenate([jnp.ravel(jnp.asarray(x, float)) for x in jax.tree.leaves(f(a))])
 
 
 @pytest.fixture(scope="module")

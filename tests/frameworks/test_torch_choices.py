@@ -8,8 +8,8 @@ from mcgrad.ir import build
 from mcgrad.ir.program import toposort
 from mcgrad.trace.trace import trace
 from tests.frameworks.derivatives import computed, slope
+from tests.frameworks.of_torch import agrees, joined, torch
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 F, D, higher = torch.nn.functional, torch.distributions, torch._higher_order_ops
 
 RNG = np.random.default_rng(0)
@@ -101,25 +101,9 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def joined(f):
-    def flat(a):
-        made = f(a)
-        return torch.cat([x.reshape(-1).double() for x in (made if isinstance(made, tuple) else (made,))])
-
-    return flat
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values_and_derivatives_are_those_of_torch(name):
-    f, x = FUNCTIONS[name]
-    at = torch.tensor(x, requires_grad=True)
-    value = joined(f)(at)
-    weights = torch.cos(torch.arange(value.numel(), dtype=at.dtype))
-    (value @ weights).backward()
-    ours = mg.from_torch(joined(f))
-    np.testing.assert_allclose(computed(ours, x), value.detach(), rtol=1e-11, atol=1e-12)
-    weighted = mg.from_torch(lambda a: joined(f)(a) @ weights)
-    np.testing.assert_allclose(slope(weighted, x), at.grad, rtol=1e-8, atol=1e-9)
+    agrees(*FUNCTIONS[name], (1e-11, 1e-12), (1e-8, 1e-9))
 
 
 def in_turn(a):

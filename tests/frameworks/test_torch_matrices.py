@@ -7,9 +7,8 @@ import mcgrad as mg
 from mcgrad.ir import build
 from mcgrad.ir.program import toposort
 from mcgrad.trace.trace import trace
-from tests.frameworks.derivatives import computed, slope
+from tests.frameworks.of_torch import agrees, joined, torch
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 linalg, D = torch.linalg, torch.distributions
 
 RNG = np.random.default_rng(0)
@@ -77,25 +76,9 @@ FUNCTIONS = {
 }
 
 
-def joined(f):
-    def flat(a):
-        made = f(a)
-        return torch.cat([x.reshape(-1) for x in (made if isinstance(made, tuple) else (made,))])
-
-    return flat
-
-
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values_and_derivatives_are_those_of_torch(name):
-    f, x = FUNCTIONS[name]
-    at = torch.tensor(x, requires_grad=True)
-    value = joined(f)(at)
-    weights = torch.cos(torch.arange(value.numel(), dtype=at.dtype))
-    (value @ weights).backward()
-    ours = mg.from_torch(joined(f))
-    np.testing.assert_allclose(computed(ours, x), value.detach(), rtol=1e-9, atol=1e-9)
-    weighted = mg.from_torch(lambda a: joined(f)(a) @ weights)
-    np.testing.assert_allclose(slope(weighted, x), at.grad, rtol=1e-7, atol=1e-8)
+    agrees(*FUNCTIONS[name], (1e-9, 1e-9), (1e-7, 1e-8))
 
 
 @pytest.mark.parametrize(
