@@ -192,6 +192,8 @@ for axis in (0, -1, None):
     case("np.argmax", lambda x, a=axis: np.argmax(x, a) + np.argmax(x > 1.0, a, keepdims=True), (2, 3), smooth=False)
     case("np.argmin", lambda x, a=axis: np.argmin(x, axis=a, keepdims=True), (2, 3), smooth=False)
     case("np.argsort", lambda x, a=axis: np.argsort(x, a), (4, 3), smooth=False)
+for name in words("argmax argmin argsort"):
+    case(f".{name}", lambda x, n=name: getattr(x, n)() + getattr(x, n)(axis=-1), (4,), smooth=False)
 case("np.argmax", lambda x: x[np.argmax(x * (2.0 - x))] + x[x.argmin()] ** 2, (5,))
 case("np.argsort", lambda x: x[np.argsort(np.floor(4 * x), kind="stable")] + (x * x)[x.argsort()], (7,))
 for n in (1, 4, 5, 18):

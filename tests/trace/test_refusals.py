@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.special as sc
-from numpy import asarray
+from numpy import asarray, mean
 
 import mcgrad as mg
 from mcgrad.errors import TraceError
@@ -117,7 +117,7 @@ SNIPPETS: list[tuple[Callable[[Any], Any], str, str, str]] = [
     (lambda z: asarray(z), "asarray(z)", "by this name", "asarray(z)"),
     (lambda z: asarray([z[0], 1.0]), "asarray([z[0], 1.0])", "np.stack", "asarray"),
     (lambda z: np.piecewise(z, [z < 0], [np.sum, 1.0]), "np.piecewise", "np.where", "np.piecewise"),
-    (lambda z: np.sum([z[0], 1.0]), "np.sum([z[0], 1.0])", "np.stack", "np.sum"),
+    (lambda z: mean([z[0], 1.0]), "mean([z[0], 1.0])", "np.array([...])", "mean"),
     (lambda z: np.full(3, z[0]), "np.full(3, z[0])", "np.stack", "np.full"),
     (lambda z: np.random.default_rng(0).normal(z), "normal(z)", "mg.Joint(z=q", "normal(z)"),
     (store, "storing a traced value in a NumPy array", "np.stack", "out[0] = z[1]"),

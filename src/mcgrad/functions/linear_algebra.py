@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mcgrad.trace.tracer import Tracer, answer_scipy
+from mcgrad.trace.answers import call_scipy
+from mcgrad.trace.tracer import Tracer
 
 
 def solve_triangular(a: Any, b: Any, *, lower: bool, transposed: bool = False, unit_diagonal: bool = False) -> Any:
@@ -24,7 +25,7 @@ def solve_triangular(a: Any, b: Any, *, lower: bool, transposed: bool = False, u
     """
     if isinstance(a, Tracer) or isinstance(b, Tracer):
         options = {"trans": int(transposed), "lower": lower, "unit_diagonal": unit_diagonal}
-        return answer_scipy("scipy.linalg", "solve_triangular", (a, b), options)
+        return call_scipy("scipy.linalg", "solve_triangular", (a, b), options)
     triangle = (np.tril if lower else np.triu)(a)
     if unit_diagonal:
         triangle = np.where(np.eye(a.shape[-1], dtype=bool), 1.0, triangle)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mcgrad.trace.tracer import Tracer, answer_scipy
+from mcgrad.trace.answers import call_scipy
+from mcgrad.trace.tracer import Tracer
 
 
 def _function(name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(x, Tracer) for x in args):
-            return answer_scipy("scipy.special", name, args, kwargs)
+            return call_scipy("scipy.special", name, args, kwargs)
         import scipy.special
 
         return getattr(scipy.special, name)(*args, **kwargs)

@@ -122,7 +122,8 @@ class Conversions:
         raise refusal(
             f"making a NumPy array of a traced value{f' in {called[0]}' if called else ''}",
             "use it as it is; build arrays with np.array([...]), by this name, or np.stack, and not by filling "
-            "one element by element",
+            "one element by element. A function of NumPy's takes a list of traced values where it is called by its "
+            "name in the module, np.mean(xs), and not as imported by name",
         )
 
 

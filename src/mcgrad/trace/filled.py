@@ -96,7 +96,7 @@ class FilledArray(np.ndarray[Any, Any]):
         return self if out and out[0] is self else result
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return func(*map(_plain_within, args), **{name: _plain_within(value) for name, value in kwargs.items()})
+        return func(*map(plain_within, args), **{name: plain_within(value) for name, value in kwargs.items()})
 
 
 def fillable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -117,9 +117,10 @@ def plain(value: Any) -> Any:
     return value.view(np.ndarray) if value.traced is None else value.traced
 
 
-def _plain_within(value: Any) -> Any:
+def plain_within(value: Any) -> Any:
+    """Return a value, and what is in nested tuples and lists, as `plain` does."""
     if type(value) in (tuple, list):
-        return type(value)(map(_plain_within, value))
+        return type(value)(map(plain_within, value))
     return plain(value)
 
 

@@ -19,13 +19,23 @@ DTYPES = {"float": np.dtype(np.float64), "bool": np.dtype(np.bool_)}
 
 
 def operand(value: Any) -> Var:
-    """Return an argument as a Var: a Var as it is, nested lists that hold Vars stacked, anything else as a constant."""
+    """Return an argument as a Var: a Var as it is, nested lists that hold Vars stacked, anything else as a constant.
+
+    Raises
+    ------
+    ValueError
+        Nested lists whose parts differ in shape.
+    """
     if isinstance(value, Var):
         return value
     if isinstance(value, list | tuple) and holds_var(value):
         parts = [operand(part) for part in value]
-        shape = np.broadcast_shapes(*(part.shape for part in parts))
-        return build.concatenate([build.reshape(build.broadcast(p, shape), (1, *shape)) for p in parts], 0)
+        if len({part.shape for part in parts}) > 1:
+            found = ", ".join(str(part.shape) for part in parts)
+            raise ValueError(
+                f"setting an array element with a sequence: the parts have the shapes {found}, which differ"
+            )
+        return build.concatenate([build.reshape(part, (1, *part.shape)) for part in parts], 0)
     if type(value) not in (float, int, bool):
         refuse_operand(value)
     try:

@@ -99,8 +99,11 @@ PYTHON = """\
   array, as `mg.at(out, i).add(z)` does.
 - `z.shape`, `z.ndim`, `z.size`, `z.dtype` are plain Python values.
 - NumPy arrays, lists and numbers that do not depend on the draw may be anything NumPy can compute.
-- `np.array([z[0], 1.0])`, `np.asarray`, `np.asanyarray` and `np.ascontiguousarray`, by these names: not what
-  `from numpy import array` gives, which asks each element for a number.
+- Lists and tuples of traced numbers, nested and mixed with arrays, wherever a function of this page takes an array:
+  `np.mean(xs)`, `np.exp([z[0], 1.0])`, `np.maximum.reduce([a, b, c])`, `np.linalg.norm(rows)`; and `np.array(xs)`,
+  `np.asarray`, `np.asanyarray` and `np.ascontiguousarray`. By these names: not what `from numpy import mean` gives
+  outside of f, which asks each element for a number. Operators of NumPy's own arrays are not reached: write
+  `x + np.array(xs)` for `x + xs` of such an array x.
 """
 
 

@@ -12,14 +12,13 @@ import numpy as np
 
 from mcgrad.errors import TraceError
 from mcgrad.ir.program import Var
-from mcgrad.trace import array_constructors, linear_algebra, remedies, scipy_special
+from mcgrad.trace import remedies, scipy_special
 from mcgrad.trace.array_functions import BUILDERS, JUMPING
 from mcgrad.trace.array_methods import ATTRIBUTES, METHODS, remedy
 from mcgrad.trace.assignment import Elements, assigned, read
 from mcgrad.trace.conversions import Conversions
-from mcgrad.trace.filled import NAMES as FILLED, fillable, plain
+from mcgrad.trace.filled import plain
 from mcgrad.trace.indexing import getitem
-from mcgrad.trace.intercept import original
 from mcgrad.trace.lines import noted, noted_function
 from mcgrad.trace.memory import READ_ONLY, VIEWS, Memory, is_view
 from mcgrad.trace.operands import DTYPES, operand
@@ -222,7 +221,7 @@ class Tracer(Operators, Conversions):
             raise refusal(shown, remedies.FUNCTIONS.get(name, UNKNOWN) if method == "__call__" else UNKNOWN)
         builder = table[name]
         if method in ("__call__", "outer"):
-            _only_defaults(shown, kwargs)
+            only_defaults(shown, kwargs)
             vars_ = [operand(x) for x in unwrap(inputs)]
             result = (outer(builder) if method == "outer" else builder)(*vars_)
             found = Tracer(noted(result, vars_) if name in UFUNCS else result)
@@ -231,11 +230,7 @@ class Tracer(Operators, Conversions):
         return call(shown, builder, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        shown = _function_name(func)
-        if func not in BUILDERS:
-            raise refusal(shown, remedies.FUNCTIONS.get(func.__name__, UNKNOWN))
-        given = [*args, *kwargs.values()]
-        return sharing(func.__name__, given, stepping(func.__name__, given, call(shown, BUILDERS[func], args, kwargs)))
+        return call_function(func, args, kwargs)
 
 
 CALLED = {**UFUNCS, **scipy_special.UFUNCS}
@@ -256,8 +251,9 @@ def unwrap(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, Tracer):
         return value._var
-    if type(value) in (tuple, list):
-        return type(value)(map(unwrap, value))
+    if isinstance(value, tuple | list):
+        made = getattr(type(value), "_make", type(value))  # of a named tuple
+        return made(map(unwrap, value))
     if callable(value) and not isinstance(value, type):
         return lambda *args, **kwargs: unwrap(value(*map(wrap, args), **kwargs))
     return value
@@ -281,6 +277,15 @@ def stepping(name: str, arguments: Sequence[Any], result: Any) -> Any:
     if name in STEPPING:
         noted(result._var, [value._var for value in arguments if isinstance(value, Tracer)])
     return result
+
+
+def call_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call what stands for a function of NumPy's that is no ufunc."""
+    shown = _function_name(func)
+    if func not in BUILDERS:
+        raise refusal(shown, remedies.FUNCTIONS.get(func.__name__, UNKNOWN))
+    given = [*args, *kwargs.values()]
+    return sharing(func.__name__, given, stepping(func.__name__, given, call(shown, BUILDERS[func], args, kwargs)))
 
 
 signature = functools.cache(inspect.signature)
@@ -314,7 +319,8 @@ def call(shown: str, builder: Callable[..., Any], args: tuple[Any, ...], kwargs:
     return wrap(result)
 
 
-def _only_defaults(shown: str, kwargs: dict[str, Any]) -> None:
+def only_defaults(shown: str, kwargs: dict[str, Any]) -> None:
+    """Refuse keywords that say something, of a function that has none."""
     _refuse_keywords(shown, [name for name, value in kwargs.items() if not _is_default(name, value)])
 
 
@@ -333,44 +339,6 @@ def _refuse_keywords(shown: str, names: list[str]) -> None:
     if names:
         spelled = " and ".join(f"{name}=" for name in names)
         raise refusal(f"{shown} with {spelled}", "leave it out; docs/numpy.md lists what is supported")
-
-
-def answer_constructor(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Answer a call of np.array or a relative: here if a Tracer is among what it is made of, else by NumPy."""
-    if name in FILLED:
-        return fillable(getattr(np, name)(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()}))
-    given = args[0] if args else kwargs.get("object", kwargs.get("a"))
-    if not holds_tracer(given):
-        return getattr(np, name)(*args, **kwargs)
-    result = call(f"np.{name}", array_constructors.FUNCTIONS[name], args, kwargs)
-    unchanged = name != "array" and isinstance(given, Tracer) and result._var is given._var
-    return given if unchanged else result
-
-
-def answer_lookup(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Answer a call of np.take, where a Tracer among the indices makes one of the array that it takes from, too."""
-    if any(holds_tracer(value) for value in (*args[1:], *kwargs.values())):
-        if args:
-            args = (_traced(args[0]), *args[1:])
-        elif "a" in kwargs:
-            kwargs = {**kwargs, "a": _traced(kwargs["a"])}
-    return getattr(np, name)(*args, **kwargs)
-
-
-def _traced(value: Any) -> Any:
-    return value if holds_tracer(value) else Tracer(operand(plain(value)))
-
-
-def answer_scipy(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Answer a call of a plain function of SciPy's: here if a Tracer is among the arguments, else by SciPy."""
-    shown = f"{module}.{name}"
-    if not any(holds_tracer(value) for value in (*args, *kwargs.values())):
-        return original(shown)(*args, **kwargs)
-    functions = scipy_special.FUNCTIONS if module == "scipy.special" else linear_algebra.SCIPY
-    if name in functions:
-        return call(shown, functions[name], args, kwargs)
-    _only_defaults(shown, kwargs)
-    return Tracer(scipy_special.UFUNCS[name](*(operand(x) for x in unwrap(args))))
 
 
 def holds_tracer(value: Any) -> bool:
