@@ -6,6 +6,7 @@ differentiable. All results are one array.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -378,6 +379,9 @@ case("np.hstack", lambda x: np.hstack([x, x[:, :1]]), (2, 3))
 case("np.hstack", lambda x: np.hstack([x[0], x, 3.0]), (3,))
 case("np.vstack", lambda x: np.vstack([x, np.ones(3), 2 * x]), (3,))
 case("np.column_stack", lambda x: np.column_stack([x, x**2, np.ones((3, 2))]), (3,))
+case("np.concatenate", np.concatenate, (2, 3))
+for name, shape in itertools.product(words("stack hstack vstack column_stack"), [(3,), (2, 3), (2, 3, 2)]):
+    case(f"np.{name}", getattr(np, name), shape)
 case("np.append", lambda x: np.append(x, [1.0]) + np.append(x, x[:1], axis=0), (3,))
 case("np.split", lambda x: np.add(*np.split(x, 2)), (4, 3))
 case("np.split", lambda x: np.split(x, [1, 3], axis=1)[1], (2, 4))

@@ -145,7 +145,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 # --- joining and splitting -------------------------------------------------------------------------------------------
 def concatenate(arrays: Any, axis: Any = 0) -> Var:
     """np.concatenate."""
-    parts = [operand(x) for x in arrays]
+    parts = [operand(x) for x in _arrays(arrays)]
     if not parts:
         raise ValueError("need at least one array to concatenate")
     if axis is None:
@@ -161,7 +161,7 @@ def concatenate(arrays: Any, axis: Any = 0) -> Var:
 
 def stack(arrays: Any, axis: int = 0) -> Var:
     """np.stack."""
-    parts = [operand(x) for x in arrays]
+    parts = [operand(x) for x in _arrays(arrays)]
     if len({x.shape for x in parts}) != 1:
         raise ValueError("all input arrays must have the same shape" if parts else "need at least one array to stack")
     axis = axis_of(axis, len(parts[0].shape) + 1)
@@ -171,19 +171,26 @@ def stack(arrays: Any, axis: int = 0) -> Var:
 
 def hstack(tup: Any) -> Var:
     """np.hstack."""
-    parts = [at_least(1)(x) for x in tup]
+    parts = [at_least(1)(x) for x in _arrays(tup)]
     return concatenate(parts, 0 if parts and len(parts[0].shape) == 1 else 1)
 
 
 def vstack(tup: Any) -> Var:
     """np.vstack."""
-    return concatenate([at_least(2)(x) for x in tup], 0)
+    return concatenate([at_least(2)(x) for x in _arrays(tup)], 0)
 
 
 def column_stack(tup: Any) -> Var:
     """np.column_stack."""
-    parts = [operand(x) for x in tup]
+    parts = [operand(x) for x in _arrays(tup)]
     return concatenate([build.reshape(x, (x.size, 1)) if len(x.shape) < 2 else x for x in parts], 1)
+
+
+def _arrays(given: Any) -> Sequence[Any]:
+    """Return several arrays; one array is those along its first axis."""
+    if not isinstance(given, Var):
+        return list(given)
+    return [build.reshape(section(given, 0, k, k + 1), given.shape[1:]) for k in range(given.shape[0])]
 
 
 def append(arr: Any, values: Any, axis: Any = None) -> Var:
