@@ -1,8 +1,8 @@
 """Arrays that share memory in NumPy, such as an array and a slice of it, and what a write to one of them does.
 
 A traced value never changes: `z[0] = 1` gives the stand-in another value. In NumPy all arrays that share the memory
-follow. Here rows and slices do, which know what they are of and where. Other views, as those by reshape, do not: what
-was made before a write to one of them may not be read after it.
+follow. Here rows and slices do, which refer to their array and have its key. Other views, as those by reshape, do not:
+what was made before a write to one of them may not be read after it.
 
 A step of a loop is traced once. What it writes to an array from outside would be written once, not in each step, so
 that is refused.
