@@ -65,6 +65,8 @@ def test_the_mirror_image_of_a_cell_is_the_cell_at_the_other_end():
     assert np.ptp(first) == 0
     assert first[0] == 2.5
     assert abs(zero.mean() - 1 / 6) < 4 * zero.std() / math.sqrt(3000)
+    endless = mg.Reparameterized(lambda u: np.exp(-np.floor(u * np.inf)), params={}, noise=mg.noise.uniform())
+    assert np.all(PerDraw(estimator(lambda z: z, endless).program)({}, 1, 100)[0] == 0.0)
     coarse, fine = (build.noise(i, "uniform", ()) for i in range(2))
     cell = build.apply("floor", build.apply("multiply", coarse, 2.0**24))
     low = build.apply("less", build.apply("add", cell, fine), 0.25)

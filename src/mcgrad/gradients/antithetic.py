@@ -126,7 +126,7 @@ def _cells(x: Var) -> float | None:
         while u.op in VIEWS:
             u = u.args[0]
         number = fill_value(c)
-        if u.op == "noise" and u.attrs.law == "uniform" and number and number > 0 and number == int(number):
+        if u.op == "noise" and u.attrs.law == "uniform" and number and number > 0 and number % 1 == 0:
             return number
     return None
 

@@ -128,7 +128,7 @@ def _power(x: Var, y: Var) -> Var | None:
     error is at most half a unit for each factor, as much as the rounding of x makes already.
     """
     exponent = fill_value(y)
-    if exponent is None or exponent != int(exponent) or abs(exponent) > 16:
+    if exponent is None or exponent % 1 != 0 or abs(exponent) > 16:  # or one that is not finite
         return apply("sqrt", x) if exponent == 0.5 else None
     if exponent == 0:
         return const(np.ones(x.shape))
