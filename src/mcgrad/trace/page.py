@@ -26,9 +26,9 @@ NOTES = {
     "np.piecewise": "functions that work element by element",
     "np.nan_to_num": "infinities become the largest number of the estimate's width, with derivative zero",
     "np.sort, np.partition, np.median, np.quantile, np.percentile": "of up to 16 elements by a sorting "
-    "network, of more by comparing all pairs; the derivative goes to the element that has come to a place, of equal ones "
-    "to each from one place. np.partition sorts all. `q` is known "
-    "while tracing, methods are linear, lower, higher, nearest and midpoint. If one element is NaN, so are all",
+    "network, of more by comparing all pairs; the derivative goes to the element that has come to a place, of equal "
+    "ones to each from one place. np.partition sorts all. `q` is known while tracing, methods are linear, lower, "
+    "higher, nearest and midpoint. If one element is NaN, so are all",
     "np.argmax, np.argmin, np.argsort": "whole numbers, which may index, `x[np.argmax(y)]`; they jump, and have "
     "no derivative. `np.argsort` is stable and compares all pairs. NaN, which is no index, if one element is NaN",
     "np.sum, np.prod, np.max, np.min": "without `initial=` and `where=`",

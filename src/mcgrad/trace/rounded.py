@@ -1,7 +1,7 @@
 """Whole numbers that are floats in NumPy, what np.floor and its like give: they are no indices.
 
-All numbers of Programs are floats, and which are whole follows from their equations (`trace/whole`). Whether NumPy would
-have integers does not, so Tracers have a mark.
+All numbers of Programs are floats, and which are whole follows from their equations (`trace/whole`). Whether NumPy
+would have integers does not, so Tracers have a mark.
 """
 
 from __future__ import annotations

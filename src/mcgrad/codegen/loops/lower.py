@@ -52,7 +52,7 @@ def lower(program: Program, scatters: bool = False) -> Program:
     ----------
     program : Program
     scatters : bool
-        Whether outputs that are scatters stay so: all of their places have to be in the array (`scatters.with_scatters`).
+        Whether outputs that are scatters stay so: all their places have to be in the array (`scatters.with_scatters`).
     """
     outputs = {out.var for out in program.outputs}
     kept = {var for var in outputs if is_outer(var) or (scatters and is_scatter(var))}
