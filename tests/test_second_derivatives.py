@@ -192,6 +192,22 @@ def test_a_pathwise_gradient_that_is_zero_as_the_value_jumps_is_not_differentiat
         mg.Estimator(lambda z: z > 0.5, q, hessian=["loc"], hessian_method="pathwise")
 
 
+def test_a_jump_beside_what_is_smooth_is_differentiated_by_scores():
+    """The pathwise gradient, of which the jump is no part, is smooth."""
+    q, at = mg.Normal(0.3, 1.2), 0.3 / 1.2
+    bend = -at * norm.pdf(at) / 1.44
+    f = lambda z, *, a: a * z**2 + (z > 0.0)  # noqa: E731
+    est = mg.estimate(f, q, 200_000, params={"a": 0.5}, hessian=["loc", "a"], backend="numpy")
+    assert est.hessian_method["loc, loc"] == "score twice"
+    assert est.hessian_method["loc, a"] == "pathwise twice"  # by the derivative in a, which does not move the jump
+    agrees(est, {"loc": {"loc": 1.0 + bend, "a": 2 * 0.3}, "a": {"loc": 2 * 0.3, "a": 0.0}})
+    sawtooth = mg.estimate(lambda z: z - np.floor(z), q, 200_000, hessian=["loc"], backend="numpy")
+    agrees(sawtooth, {"loc": {"loc": 0.0}})  # but for exp(-2 pi**2 1.2**2)
+    assert sawtooth.hessian_method == "score twice"
+    with pytest.raises(mg.ParameterError, match=r"^hessian_method: .* the value jumps at File "):
+        mg.Estimator(f, q, params={"a": 0.5}, hessian=["loc"], hessian_method="pathwise")
+
+
 def test_discrete_draws_have_the_second_derivatives_of_scores():
     est = mg.estimate(lambda z: z**2, mg.Poisson(2.0), 200_000, method="score+mean", hessian="full")
     agrees(est, {"rate": {"rate": 2.0}})

@@ -13,7 +13,7 @@ alone (Glasserman 2003, section 7.3.3: the mixed estimators).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +43,7 @@ from mcgrad.ir.build import apply, broadcast, const, rebuild, reduce, reshape, t
 from mcgrad.ir.program import Var, toposort, with_bodies
 from mcgrad.ir.rewrite import rewrite
 from mcgrad.ir.spaces import Values, param
+from mcgrad.trace.lines import Line
 
 NEARBY = 1e-3  # of a parameter, by which it is moved
 MOST = 1 << 24  # elements of an array of second derivatives
@@ -127,6 +128,8 @@ class Derivatives:
         if METHODS[first].follows_draw and self._is_implicit(a):
             return f"draws follow {a} by the derivative of a distribution function, which has one derivative"
         jacobian(gradient, [problem.params[b]])  # raises where an op has no rule
+        if METHODS[first].follows_draw and (place := self._jump(a)):
+            return f"the value jumps {place}, which that gradient lacks"
         if place := self._kink(first, gradient, b):
             return f"that gradient jumps {place}, which its derivative at single draws lacks"
         return ""
@@ -156,6 +159,11 @@ class Derivatives:
             roots.append(problem.log_q())
         return {var for var in with_bodies(toposort(roots)) if var not in problem.lines}
 
+    def _jump(self, path: str) -> str | None:
+        """Say where the value jumps as a parameter moves, whatever the gradient reads; None where it does not."""
+        value, lines = self.problem.value, self.problem.lines
+        return self._place(value, path, self.library, lines, HOLDING)
+
     def _kink(self, first: str, gradient: Var, path: str) -> str | None:
         """Say where a gradient jumps as a parameter moves; None where it does not."""
         library, lines = set(self.library), dict(self.problem.lines)
@@ -165,7 +173,13 @@ class Derivatives:
             elif var in lines:
                 lines[now] = lines[var]
         holding = BENDING if METHODS[first].follows_draw else HOLDING
-        places = (kink(gradient, self.problem.params[path], library, lines, x, holding) for x in self._nearby)
+        return self._place(gradient, path, library, lines, holding)
+
+    def _place(
+        self, root: Var, path: str, library: Collection[Var], lines: Mapping[Var, Line], holding: Collection[str]
+    ) -> str | None:
+        """Say where a root jumps as a parameter moves, at any of the values that are looked at."""
+        places = (kink(root, self.problem.params[path], library, lines, x, holding) for x in self._nearby)
         return next(filter(None, places), None)
 
     @cached_property
