@@ -282,6 +282,44 @@ def test_a_mixture_has_the_second_derivatives_of_its_density():
     assert np.max(np.abs(blocks - exact) / errors) < 4.5
 
 
+def of_magnitude(loc, scale):
+    """Second derivatives of E |z| = |loc| + scale exp(-|loc| / scale) of a Laplace distribution, loc > 0."""
+    near = np.exp(-loc / scale)
+    return near / scale, -near * loc / scale**2, near * loc**2 / scale**3
+
+
+def test_a_density_that_bends_has_scores_that_jump():
+    """The derivative of the score in the location of a Laplace distribution lacks its jump from -1 to 1."""
+    loc, scale = np.array([0.3, 0.8]), np.array([0.5, 1.1])
+    for q in (mg.Laplace(0.3, 0.5), mg.Joint(x=mg.Laplace(0.3, 0.5), y=mg.Normal(0.0, 1.0))):
+        f = (lambda z: np.abs(z["x"])) if q.parts else np.abs
+        est = mg.estimate(f, q, 100_000, hessian="full", backend="numpy")
+        found, error = ((x["x"] if q.parts else x) for x in (est.hessian, est.hessian_stderr))
+        if q.parts:
+            found, error = ({a: x[a]["x"] for a in x} for x in (found, error))
+        wanted = of_magnitude(0.3, 0.5)
+        for (a, b), exact in zip([("loc", "loc"), ("loc", "scale"), ("scale", "scale")], wanted, strict=True):
+            assert abs(found[a][b] - exact) < 4.5 * error[a][b]
+        assert "score twice" not in est.hessian_method.values()
+    q = mg.MixtureSameFamily(mg.Laplace(loc, scale), np.array([0.4, 0.6]))
+    est = mg.estimate(np.abs, q, 100_000, hessian=["components.loc"], backend="numpy")
+    found, error = (x["components"]["loc"]["components"]["loc"] for x in (est.hessian, est.hessian_stderr))
+    exact = np.diag([0.4, 0.6] * of_magnitude(loc, scale)[0])
+    assert np.all(np.abs(found - exact) < 4.5 * error + 1e-9)
+    with pytest.raises(mg.ParameterError, match=r"^hessian_method: .* the score in loc jumps as loc moves"):
+        mg.Estimator(np.abs, mg.Laplace(0.3, 0.5), hessian=["loc"], hessian_method="score")
+
+
+def test_the_score_in_the_peak_of_a_triangle_jumps_where_draws_cross_it():
+    low, high, peak, k = 0.3, 0.9, 0.6, 0.5
+    q = mg.Triangular(low, high, peak)
+    est = mg.estimate(lambda z: np.maximum(z - k, 0.0), q, 100_000, hessian=["peak", ("peak", "high")], backend="numpy")
+    below = (k - low) ** 3 / (3 * (high - low) * (peak - low) ** 2)  # less d E max(k - z, 0) / d peak
+    wanted = {"peak": {"peak": 2 * below / (peak - low), "high": below / (high - low)}}
+    for b, exact in wanted["peak"].items():
+        assert abs(est.hessian["peak"][b] - exact) < 4.5 * est.hessian_stderr["peak"][b]
+
+
 def test_a_kink_in_a_transform_is_found():
     q = mg.Reparameterized(lambda eps, *, a: np.maximum(a * eps, 0.0), params={"a": 0.5}, noise=mg.noise.normal())
     with pytest.raises(mg.ParameterError, match=r"test_second_derivatives.py.*np.maximum\(a \* eps"):

@@ -108,6 +108,9 @@ class Family:
     """Whether :meth:`check` works element by element on parameters that broadcast: then all rows of a batch are checked
     at once."""
 
+    has_crease: bool = False
+    """Whether the density bends sharply inside of the support, at a place that parameters move: there scores jump."""
+
     support: Support = unstated
     """Where the density is positive, and which parameters move its ends: "score", "stl" and "dreg" are refused in
     those."""

@@ -52,6 +52,7 @@ class Laplace(Distribution):
         within=_divergence, interval=real_line, moments=lambda q: (q["loc"], 2.0 * np.square(q["scale"]))
     )
     support = supports.real
+    has_crease = True
     chart = REAL
     noise_kind: ClassVar[Literal["normal", "uniform"]] = "uniform"
 

@@ -99,6 +99,11 @@ class MixtureSameFamily(Distribution):
         return is_built_in(self.family)
 
     @property
+    def has_crease(self) -> bool:  # type: ignore[override]
+        """Whether the density of the components has."""
+        return self.family.has_crease
+
+    @property
     def signature(self) -> Hashable:
         """As for every distribution, and the family."""
         return (super().signature, self.family)

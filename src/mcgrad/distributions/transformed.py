@@ -145,6 +145,11 @@ class Transformed(Distribution):
         return isinstance(self.fn, Bijection) and is_built_in(type(self.fn)) and self.base.is_built_in
 
     @property
+    def has_crease(self) -> bool:  # type: ignore[override]
+        """Whether the density of the base has."""
+        return self.base.has_crease
+
+    @property
     def signature(self) -> Hashable:
         """The base's, and the functions and constraints given."""
         return (super().signature, self.base.signature, self._map, tuple(self.constraints.items()))

@@ -35,6 +35,7 @@ class Triangular(Distribution):
 
     constraints: ClassVar = {"low": real, "high": real, "peak": real}
     elementwise_check: ClassVar = True
+    has_crease = True
     divergence_forms: ClassVar = DivergenceForms(
         interval=lambda q: (q["low"], q["high"]), is_bounded=True, moments=_moments
     )

@@ -25,6 +25,7 @@ from mcgrad.arrays import to_host
 from mcgrad.differentiate.again import differentiable
 from mcgrad.differentiate.jacobian import jacobian
 from mcgrad.differentiate.modes import pushed_forward
+from mcgrad.distributions.joint import part_of
 from mcgrad.errors import ParameterError, TraceError
 from mcgrad.gradients.baselines import MEAN, SHARED
 from mcgrad.gradients.difference import DIFFERENCE, difference_of
@@ -100,7 +101,7 @@ class Derivatives:
             if way.then == SCORE.name:
                 self._check_scores([a, b])
                 self.held(a, b)
-                return ""
+                return self._refusal_of_scores(a, b)
             if way.first == SCORE.name:
                 self._check_scores([a])
             if METHODS[way.first].follows_draw and in_jumps_alone(self.problem.value, self.problem.params[a]):
@@ -118,6 +119,14 @@ class Derivatives:
         except TypeError as error:
             return str(error)
 
+    def _refusal_of_scores(self, a: str, b: str) -> str:
+        """Say why a score is not differentiated at a held draw, as that in the location of a Laplace distribution."""
+        problem = self.problem
+        (score,) = jacobian(problem.log_q(), [problem.params[a]])
+        if place := self._place(score, b, self._smooth(a), problem.lines, HOLDING):
+            return f"the score in {a} jumps as {b} moves, {place}"
+        return ""
+
     def _refusal_along(self, first: str, gradient: Var, a: str, b: str) -> str:
         """Say why a gradient is not differentiated along draws."""
         problem = self.problem
@@ -130,7 +139,7 @@ class Derivatives:
         jacobian(gradient, [problem.params[b]])  # raises where an op has no rule
         if METHODS[first].follows_draw and (place := self._jump(a)):
             return f"the value jumps {place}, which that gradient lacks"
-        if place := self._kink(first, gradient, b):
+        if place := self._kink(first, gradient, a, b):
             return f"that gradient jumps {place}, which its derivative at single draws lacks"
         return ""
 
@@ -164,9 +173,17 @@ class Derivatives:
         value, lines = self.problem.value, self.problem.lines
         return self._place(value, path, self.library, lines, HOLDING)
 
-    def _kink(self, first: str, gradient: Var, path: str) -> str | None:
-        """Say where a gradient jumps as a parameter moves; None where it does not."""
-        library, lines = set(self.library), dict(self.problem.lines)
+    def _smooth(self, path: str) -> Collection[Var]:
+        """The equations of distributions whose comparisons make no jumps in a score."""
+        part = part_of(self.problem.q, path)[0]
+        return () if part.has_crease else self.library
+
+    def _kink(self, first: str, gradient: Var, of: str, path: str) -> str | None:
+        """Say where the gradient in one parameter jumps as another moves; None where it does not."""
+        library, lines = (
+            set(self.library if METHODS[first].follows_draw else self._smooth(of)),
+            dict(self.problem.lines),
+        )
         for var, now in self._live.items():
             if var in library:
                 library.add(now)
