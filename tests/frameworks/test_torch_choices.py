@@ -83,12 +83,14 @@ FUNCTIONS = {
         ),
         IMAGE,
     ),
+    "numbers that differ": (lambda a: torch.cdist(a, a[:2], p=0.0) * a[0, 0], M),
     "pools": (
         lambda a: (
             F.max_pool2d(a, (2, 3), stride=(2, 1), padding=1),
             F.max_pool1d(a, 3, dilation=2),
             F.avg_pool2d(a, 2, padding=1),
             F.avg_pool2d(a, 2, padding=1, count_include_pad=False),
+            F.avg_pool2d(a, 2, padding=1, count_include_pad=False, divisor_override=3),
             F.avg_pool1d(a, 3),
             F.adaptive_avg_pool2d(a, 3),
         ),

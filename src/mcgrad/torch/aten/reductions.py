@@ -128,8 +128,10 @@ def _layer_norm(x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float
 
 
 def _distances(x: Any, y: Any, p: float = 2.0, *_: Any) -> Any:
-    """Norms of all differences of rows; that of equal rows has the derivative 0."""
+    """Norms of all differences of rows; that of equal rows has the derivative 0. For p = 0: how many numbers differ."""
     size = np.absolute(x[..., :, None, :] - y[..., None, :, :])
+    if p == 0.0:
+        return np.sum(np.where(size > 0.0, 1.0, 0.0), -1)
     if p in (1.0, math.inf):
         return np.sum(size, -1) if p == 1.0 else np.max(size, -1)
     total = np.sum(size * size if p == 2 else size**p, -1)

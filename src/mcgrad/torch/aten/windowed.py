@@ -86,9 +86,11 @@ def _average(n: int) -> Callable[..., Any]:
         divisor_override: int | None = None,
     ) -> Any:
         total = _pool(n, np.sum, 0.0)(x, size, stride, padding, 1, ceil_mode)
+        if divisor_override:
+            return total / divisor_override
         if not count_include_pad and any(_each(padding, n)):
             return total / _pool(n, np.sum, 0.0)(np.ones(x.shape), size, stride, padding, 1, ceil_mode)
-        return total / (divisor_override or math.prod(_each(size, n)))
+        return total / math.prod(_each(size, n))
 
     return average
 
