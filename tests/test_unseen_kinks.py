@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.special import gamma
@@ -89,6 +91,8 @@ SMOOTH = {
     "a root": (lambda z, *, s: np.sqrt(1 + s * z[0] ** 2), 1.0),
     "a quotient": (lambda z, *, s: np.log(1 + z[0] ** 2) / (2 + np.sin(s * z[0])), 1.0),
     "a price": (lambda z, *, s: np.log(s * np.exp(z[0]) / 105.0) / np.sqrt(s), 100.0),
+    "a logistic regression": (lambda z, *, s: np.sum(np.log(1 - 1 / (1 + np.exp(-s * z)))), 0.5),
+    "exponents": (lambda z, *, s: (1 + s * np.exp(z[0])) ** z[1], 0.5),
     "a softmax": (lambda z, *, s: np.exp(s * z[0]) / np.sum(np.exp(s * z)), 0.5),
     "a loop": (lambda z, *, s: mg.scan(lambda x, e: (np.sqrt(x) * np.exp(s * e), None), s, z)[0], 0.5),
     "a norm": (lambda z, *, s: np.linalg.norm(s * z), 0.5),
@@ -101,8 +105,35 @@ SMOOTH = {
 def test_what_ranges_prove_smooth_is_differentiated_twice_along_draws(name):
     f, s = SMOOTH[name]
     q = mg.Normal(np.array([0.1, 0.2, -0.4]), 1.0)
-    estimator = mg.Estimator(f, q, params={"s": s}, wrt="s", hessian="full", backend="numpy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator = mg.Estimator(f, q, params={"s": s}, wrt="s", hessian="full", backend="numpy")
     assert estimator.derived.components.second.method == "pathwise twice"
+
+
+def test_logarithms_of_the_diagonal_of_a_factor_are_smooth():
+    """The likelihood of a Gaussian process by a Cholesky factor has the second derivatives of that by slogdet."""
+    x = np.linspace(0.0, 1.0, 6)
+    y = np.sin(6.0 * x)
+
+    def covariance(z):
+        return np.exp(-0.5 * ((x[:, None] - x) / np.exp(z[0])) ** 2) + np.exp(2.0 * z[1]) * np.eye(len(x))
+
+    def by_factor(z):
+        factor = np.linalg.cholesky(covariance(z))
+        white = np.linalg.solve(factor, y)
+        return -0.5 * white @ white - np.sum(np.log(np.diagonal(factor)))
+
+    def by_determinant(z):
+        cov = covariance(z)
+        return -0.5 * y @ np.linalg.solve(cov, y) - 0.5 * np.linalg.slogdet(cov)[1]
+
+    q = mg.Normal(np.array([-1.0, -1.5]), 0.05)
+    found, other = (
+        mg.estimate(f, q, 200, wrt="loc", hessian="full", backend="numpy") for f in (by_factor, by_determinant)
+    )
+    assert found.hessian_method == other.hessian_method == "pathwise twice"
+    assert np.allclose(found.hessian["loc"]["loc"], other.hessian["loc"]["loc"], rtol=1e-8)
 
 
 def test_a_norm_has_its_second_derivative_where_it_is_infinite_at_one_point():

@@ -43,6 +43,15 @@ def op(name):
 sqrt, log, exp, mul, add, div, power = map(op, ["sqrt", "log", "exp", "multiply", "add", "divide", "power"])
 
 
+def masked(x):
+    """The first of two numbers, and zero."""
+    return op("where")(build.const(np.array([True, False])), x, 0.0)
+
+
+def factor_of(x):
+    return build.matrices("cholesky", mul(x, build.const(np.eye(3))))
+
+
 def test_what_is_proved_smooth_and_what_is_not():
     one = add
     for f in (
@@ -57,6 +66,11 @@ def test_what_is_proved_smooth_and_what_is_not():
         lambda z: op("arctan2")(z, one(mul(z, z), 1.0)),
         lambda z: op("hypot")(z, 1.0),
         lambda z: sqrt(build.reduce("sum", exp(build.broadcast(z, (3,))), [0])),
+        lambda z: log(op("subtract")(1.0, div(1.0, one(1.0, exp(z))))),
+        lambda z: log(op("subtract")(1.0, exp(op("negative")(exp(z))))),
+        lambda z: log(op("subtract")(exp(exp(z)), 1.0)),
+        lambda z: log(build.take(masked(exp(build.broadcast(z, (2,)))), np.array([0]))),
+        lambda z: log(build.take(factor_of(exp(z)), np.array([0, 4, 8]))),
     ):
         assert smooth(f, "normal")
     for f in (
@@ -69,6 +83,8 @@ def test_what_is_proved_smooth_and_what_is_not():
         lambda z: op("arcsin")(op("sin")(z)),
         lambda z: op("arctan2")(z, -1.0),
         lambda z: op("hypot")(z, 0.0),
+        lambda z: log(masked(exp(build.broadcast(z, (2,))))),
+        lambda z: log(build.take(factor_of(exp(z)), np.array([0, 1]))),
         op("tan"),
         op("cbrt"),
         op("arccosh"),

@@ -11,7 +11,7 @@ from mcgrad.gradients.vibrato_steps import Noise
 from mcgrad.ir.interpret import Interpreter
 from mcgrad.ir.ops import OPS
 from mcgrad.ir.program import Var, toposort, with_bodies
-from mcgrad.ir.ranges import Ranges, of_signs, ranges
+from mcgrad.ir.ranges import Ranges, of_signs, of_values, ranges
 from mcgrad.ir.spaces import Values
 
 CONTINUOUS = {"sqrt", "cbrt", "hypot", "arcsin", "arccos", "arccosh"}  # at the ends of their domains
@@ -35,7 +35,14 @@ class Smoothness:
         fixed = [var for var in order if not var.by_draw and not var.is_const]
         leaves = {var: np.asarray(values[var.attrs])[..., None] for var in fixed if var.op == "input"}
         found = Interpreter(fixed)(leaves) if fixed else []
-        given = {var: of_signs(x[..., 0]) for var, x in zip(fixed, found, strict=True)}
+        moving: set[Var] = set()  # what another call may change
+        for var in fixed:
+            if var.op == "input" or not moving.isdisjoint(var.args):
+                moving.add(var)
+        given = {
+            var: of_signs(x[..., 0]) if var in moving else of_values(x[..., 0])
+            for var, x in zip(fixed, found, strict=True)
+        }
         self._inner: dict[Var, Ranges] = {}
         self._ranges = ranges(order, given, self._inner)
 

@@ -19,6 +19,7 @@ from mcgrad.ir.program import Var
 Ranges = npt.NDArray[np.float64]  # of a Var: (*shape, 3)
 Number = npt.NDArray[Any] | float
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
+ABOVE_ONE = float(np.nextafter(1.0, 2.0))
 PASSES = 3  # through a loop, before what still grows is without bound
 
 
@@ -129,6 +130,11 @@ def _join(x: Ranges, y: Ranges) -> Ranges:
     )
 
 
+def _where(condition: Ranges, x: Ranges, y: Ranges) -> Ranges:
+    known = condition[..., :1] == condition[..., 1:2]
+    return np.where(known & (condition[..., :1] != 0), x, np.where(known, y, _join(x, y)))
+
+
 def _loop(var: Var, args: Sequence[Ranges], inner: dict[Var, Ranges]) -> Ranges:
     """Run the body until the ranges of the carries do not grow."""
     attrs, body, n = var.attrs, var.attrs.body, var.attrs.carries
@@ -162,7 +168,10 @@ def _widened(before: Ranges, x: Ranges) -> Ranges:
 def _add(x: Ranges, y: Ranges) -> Ranges:
     either = (x[..., 2] != 0) | (y[..., 2] != 0)
     alike = ((x[..., 0] >= 0) & (y[..., 0] >= 0)) | ((x[..., 1] <= 0) & (y[..., 1] <= 0))
-    return between(x[..., 0] + y[..., 0], x[..., 1] + y[..., 1], either & alike)
+    low, high = x[..., 0] + y[..., 0], x[..., 1] + y[..., 1]
+    open_end = (positive(x) & (x[..., 0] == 0)) | (positive(y) & (y[..., 0] == 0))
+    above = open_end & (low > 0) & (low < np.inf)  # as 1 + exp(z) is above one
+    return between(np.where(above, np.nextafter(low, np.inf), low), high, either & alike)
 
 
 def _negative(x: Ranges) -> Ranges:
@@ -209,6 +218,19 @@ def _rising(function: Callable[..., Any], odd: bool = False) -> Callable[..., Ra
     return lambda x: between(function(x[..., 0]), function(x[..., 1]), (x[..., 2] != 0) & odd)
 
 
+def _exponential(function: Callable[..., Any]) -> Callable[..., Ranges]:
+    """One at zero alone."""
+
+    def found(x: Ranges) -> Ranges:
+        low, high, free = x[..., 0], x[..., 1], x[..., 2] != 0
+        low, high = (
+            np.where(free & (end == 0), one, function(end)) for end, one in ((low, ABOVE_ONE), (high, BELOW_ONE))
+        )
+        return between(low, high, True)
+
+    return found
+
+
 def _always(low: float, high: float, free: bool = False) -> Callable[..., Ranges]:
     return lambda *args: np.broadcast_to(between(low, high, free), np.broadcast_shapes(*(x.shape for x in args)))
 
@@ -235,6 +257,12 @@ def _cumsum(var: Var, x: Ranges) -> Ranges:
     return between(low, high, alike & (IMPL["cumsum"](var, x[..., 2:])[..., 0] > 0))
 
 
+def _cholesky(x: Ranges) -> Ranges:
+    """Of a factor, which is lower triangular with a diagonal above zero, or NaN."""
+    i, j = np.indices(x.shape[-3:-1])
+    return np.broadcast_to(between(np.where(i > j, -np.inf, 0.0), np.where(i < j, 0.0, np.inf), i == j), x.shape)
+
+
 def _extremum(function: Callable[..., Any]) -> Callable[[Ranges, Sequence[int]], Ranges]:
     return lambda x, axes: between(
         function(x[..., 0], tuple(axes)), function(x[..., 1], tuple(axes)), np.all(x[..., 2] != 0, tuple(axes))
@@ -254,11 +282,11 @@ RULES: dict[str, Callable[..., Ranges]] = {
     "power": _power,
     "maximum": _extreme(np.maximum),
     "minimum": _extreme(np.minimum),
-    "where": lambda condition, x, y: _join(x, y),
+    "where": _where,
     "sqrt": lambda x: between(np.sqrt(np.maximum(x[..., 0], 0.0)), np.sqrt(x[..., 1]), x[..., 2]),
     "hypot": lambda x, y: between(0.0, np.inf, (x[..., 2] != 0) | (y[..., 2] != 0)),
-    "exp": lambda x: between(np.exp(x[..., 0]), np.exp(x[..., 1]), True),
-    "exp2": lambda x: between(np.exp2(x[..., 0]), np.exp2(x[..., 1]), True),
+    "exp": _exponential(np.exp),
+    "exp2": _exponential(np.exp2),
     "log": _rising(np.log),
     "log2": _rising(np.log2),
     "log10": _rising(np.log10),
@@ -281,6 +309,7 @@ RULES: dict[str, Callable[..., Ranges]] = {
     "softplus": _always(0.0, np.inf, True),
     "log_cosh": _always(0.0, np.inf),
     "logaddexp": lambda x, y: between(np.maximum(x[..., 0], y[..., 0]), np.inf),
+    "cholesky": _cholesky,
     "float": _always(0.0, 1.0),
     "sign": _always(-1.0, 1.0),
     "floor": _rising(np.floor),
