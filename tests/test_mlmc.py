@@ -399,6 +399,22 @@ def test_levels_that_are_not_coupled_are_said(coarsen, said):
         mg.mlmc(payoff, increments, atol=2.0, coarsen=coarsen, min_level=3, **AS_TO)
 
 
+@pytest.mark.parametrize(("seed", "sampler", "start"), [(15, "philox", 1024), (5, "sobol", 64)])
+def test_a_level_that_met_no_event_gets_more_draws(seed, sampler, start):
+    """None of the first draws of level 0 meets an event of one draw in 500, which is half of the mean."""
+
+    def f(z, *, level, k):
+        rare = np.where(z["u"] < 0.002, 500.0, 0.0)
+        return k * (1.0 + rare + (z["x"] * 2.0**-level if level else 0.0))
+
+    q = mg.Joint(u=mg.Uniform(0.0, 1.0), x=mg.Normal(0.0, 1.0))
+    run = mg.Multilevel(f, q, params={"k": 1.0}, sampler=sampler, backend="numpy")
+    assert run(rtol=1.0, start=start, seed=seed).levels[0].variance[0] == 0
+    est = run(rtol=0.015, start=start, seed=seed)
+    assert abs(est.value - 2.0) < 4 * est.stderr
+    assert abs(est.grad["k"] - 2.0) < 4 * est.grad_stderr["k"]
+
+
 def test_heavy_tails_are_said():
     def digital(z, *, level):
         h = 0.5**level

@@ -117,7 +117,7 @@ def _average(
 ) -> str:
     """Run all levels until the variance of their sum is small enough; return how that ended."""
     components = runs[0].program.derived.components
-    random = np.any([run.program.random for run in runs], axis=0)
+    random = np.array([run.program.random for run in runs])
     costs = np.array([run.program.cost for run in runs])
     while True:
         means = np.sum([run.mean for run in runs], axis=0)
@@ -125,7 +125,8 @@ def _average(
         counted = ~np.isposinf(tolerances)
         targets = (1 - rule.bias_share) * np.square(tolerances[counted])
         squares = np.array([run.square_error[counted] for run in runs])
-        unmet = bool((random[counted] & (targets == 0) & (squares == 0).all(axis=0)).any())  # no draw met an event yet
+        changing = random[:, counted]
+        unmet = bool((changing.any(axis=0) & (targets == 0) & (squares == 0).all(axis=0)).any())  # no draw met an event
         if not unmet and (squares.sum(axis=0) <= targets).all():
             return REACHED
         variances, done = np.array([run.variance[counted] for run in runs]), np.array([run.n for run in runs])
@@ -136,10 +137,10 @@ def _average(
             expected = at_once = np.full(len(runs), rule.start)
         elif runs[0].is_of_points:
             every = np.where(2 * done > rule.max_draws, done, 2 * done)
-            more = every if unmet else _doubled(squares, targets, done, costs, rule.max_draws)
+            more = every if unmet else _doubled(_supposed(squares, changing), targets, done, costs, rule.max_draws)
             expected = at_once = np.maximum(rule.start, more)
         else:
-            wanted = allocation(_smooth(variances), costs, SPARE * targets)
+            wanted = allocation(_supposed(_smooth(variances), changing), costs, SPARE * targets)
             wanted = np.maximum(wanted, GROWTH * done) if unmet else wanted
             expected = np.clip(np.ceil(wanted), rule.start, rule.max_draws).astype(int)
             at_once = np.minimum(expected, np.where(done > 0, GROWTH * done, rule.start))
@@ -203,6 +204,20 @@ def _smooth(variances: Float64Array) -> Float64Array:
     for level in range(2, len(found)):
         found[level] = np.maximum(found[level], 0.5 * 2.0**-SLOWEST * found[level - 1])
     return found
+
+
+def _supposed(variances: Float64Array, changing: NDArray[np.bool_]) -> Float64Array:
+    """Return variances, those of levels in which no draw met an event as large as that of any level.
+
+    With none such a level would get no more draws, and its part of the sum would stay what it is without the event.
+
+    Parameters
+    ----------
+    variances : array, shape (levels, components)
+    changing : bool array, shape (levels, components)
+        Whether draws change a component.
+    """
+    return np.where(changing & (variances == 0), variances.max(axis=0), variances)
 
 
 def _is_within(found: MultilevelEstimate) -> bool:
