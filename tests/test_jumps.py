@@ -100,6 +100,12 @@ def test_a_jump_that_the_gradient_leaves_out_is_named(name):
     assert "mg.verify" in str(seen[0].message)
 
 
+def test_a_jump_of_a_function_without_lines_is_named_by_the_call():
+    with pytest.warns(mg.JumpWarning, match=r"is zero for every draw in loc, .*test_jumps\.py") as seen:
+        estimate(np.sign, wrt="loc")
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_what_is_continuous_is_not(name):
     with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_logarithms_of_the_diagonal_of_a_factor_are_smooth():
     )
     assert found.hessian_method == other.hessian_method == "pathwise twice"
     assert np.allclose(found.hessian["loc"]["loc"], other.hessian["loc"]["loc"], rtol=1e-8)
+
+
+def test_kinks_of_a_function_without_lines_are_found_in_objectives():
+    knots = np.linspace(-3.0, 3.0, 7)
+    tent = functools.partial(np.interp, xp=knots, fp=-np.abs(knots))
+    q = mg.Normal(0.3, 1.0)
+    est = mg.estimate(mg.elbo(tent, q), n=20_000, wrt="loc", hessian="full", backend="numpy")
+    assert est.hessian_method == "score, then pathwise"
+    exact = -2 * norm.pdf(0.0, 0.3) + norm.pdf(3.0, 0.3) + norm.pdf(-3.0, 0.3)
+    assert abs(est.hessian["loc"]["loc"] - exact) < 4.5 * est.hessian_stderr["loc"]["loc"]
 
 
 def test_a_norm_has_its_second_derivative_where_it_is_infinite_at_one_point():

@@ -21,6 +21,7 @@ from mcgrad.trace.frames import Line as Line, owner, replayed
 ROOT = os.path.dirname(mcgrad.errors.__file__)
 RUN_THROUGH = ("trace", "ir", "inputs", "torch", "paths", "sde")  # by f
 FOLDERS = tuple(os.path.join(ROOT, name) + os.sep for name in RUN_THROUGH)
+CALLER = os.path.join(ROOT, "inputs", "integrand.py")  # of f, which need not have lines: np.sign
 JUMPING = of_derivative("zero")  # ops whose lines are kept,
 KINKED = of_derivative("jumps", "ends")  # and those whose derivatives jump, or may
 NOTED = JUMPING | KINKED
@@ -97,17 +98,22 @@ def same_lines(made: Mapping[Var, Var]) -> None:
 
 
 def _user_line() -> Line | None:
-    """Return the line of the user's code that runs now, or None where it is code of mcgrad's, such as a family's."""
+    """Return the line of the user's code that runs now, or None where it is code of mcgrad's, such as a family's.
+
+    Of an f without lines, such as np.sign or a functools.partial, that of the call that it was given to.
+    """
     line = replayed()
     if line is not None:
         return line()
     frame: FrameType | None = sys._getframe(1)
+    of_f = False
     while frame is not None:
         file = frame.f_code.co_filename
         library = owner(file)
         if library is None:
             return file, frame.f_lineno
-        if library == "mcgrad" and not file.startswith(FOLDERS):
+        of_f = of_f or file == CALLER
+        if library == "mcgrad" and not of_f and not file.startswith(FOLDERS):
             return None
         frame = frame.f_back
     return None
