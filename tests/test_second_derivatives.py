@@ -310,6 +310,15 @@ def test_a_density_that_bends_has_scores_that_jump():
         mg.Estimator(np.abs, mg.Laplace(0.3, 0.5), hessian=["loc"], hessian_method="score")
 
 
+@pytest.mark.filterwarnings("ignore::mcgrad.errors.JumpWarning")
+def test_a_jump_under_a_density_that_bends_is_differentiated_by_a_score_and_a_difference():
+    q, beyond = mg.Laplace(0.3, 0.8), 0.5 * np.exp(-0.2 / 0.8) / 0.8**2
+    for f, exact in ((lambda z: z > 0.5, beyond), (lambda z: z**2 + (z > 0.5), 2.0 + beyond)):
+        est = mg.estimate(f, q, 100_000, hessian=["loc"], backend="numpy")
+        assert est.hessian_method == "score, then difference"
+        agrees(est, {"loc": {"loc": exact}})
+
+
 def test_the_score_in_the_peak_of_a_triangle_jumps_where_draws_cross_it():
     low, high, peak, k = 0.3, 0.9, 0.6, 0.5
     q = mg.Triangular(low, high, peak)

@@ -108,9 +108,7 @@ class Derivatives:
                 return f"the value, or a part of it, follows {a} in jumps alone, where that gradient is zero"
             gradient = self.gradient(way.first, a, baseline=False)
             if way.then == DIFFERENCE.name:
-                return (
-                    "" if way.first != DIFFERENCE.name else "a difference of differences is next to nothing but noise"
-                )
+                return self._refusal_of_differences(way.first, a)
             return self._refusal_along(way.first, gradient, a, b)
         except ParameterError as error:
             return f"{error.parameter} is {error.given}"
@@ -125,6 +123,16 @@ class Derivatives:
         (score,) = jacobian(problem.log_q(), [problem.params[a]])
         if place := self._place(score, b, self._smooth(a), problem.lines, HOLDING):
             return f"the score in {a} jumps as {b} moves, {place}"
+        return ""
+
+    def _refusal_of_differences(self, first: str, a: str) -> str:
+        """Say why a gradient is not differentiated by differences, or why that of a score is, in its place."""
+        if first == DIFFERENCE.name:
+            return "a difference of differences is next to nothing but noise"
+        if METHODS[first].follows_draw and a in self.problem.own and (place := self._jump(a)):
+            with suppress(ParameterError, TraceError):
+                self._check_scores([a])
+                return f"the value jumps {place}, which that gradient lacks"
         return ""
 
     def _refusal_along(self, first: str, gradient: Var, a: str, b: str) -> str:

@@ -125,7 +125,8 @@ def second_plan(
     -----
     In this order, the first that serves: the pathwise derivative of the method's gradient, in either order of the two
     parameters, where that gradient does not jump; the pathwise derivative of the score-function gradient; the score
-    twice; a difference of the method's gradient at moved parameters.
+    twice; a difference of the method's gradient at moved parameters, or of the score-function gradient where the value
+    jumps along draws.
     """
     made = Derivatives(problem, looked_at)
     ways: dict[Pair, Way] = {}
@@ -134,7 +135,8 @@ def second_plan(
     for a, b in _pairs(problem, second):
         refused: dict[str, str] = {}
         for way in _ways(first, problem, a, b):
-            if asked is not None and asked != (SCORE.name if way.scores and way.first != first[a] else way.then):
+            scores = way.scores and way.first != first[a] and way.then != DIFFERENCE.name
+            if asked is not None and asked != (SCORE.name if scores else way.then):
                 continue
             why = made.refusal(way, a, b) or unseen(made, way, a, b)
             if not why:
@@ -169,6 +171,9 @@ def _ways(first: Mapping[str, str], problem: Problem, a: str, b: str) -> Iterato
     yield Way(SCORE.name, SCORE.name)
     for path, swapped in orders:
         yield Way(first[path], DIFFERENCE.name, swapped)
+    for path, swapped in orders:
+        if path in problem.own and first[path] != SCORE.name:
+            yield Way(SCORE.name, DIFFERENCE.name, swapped)
 
 
 def _raise(a: str, b: str, asked: str | None, refused: Mapping[str, str]) -> NoReturn:
