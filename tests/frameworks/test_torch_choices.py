@@ -36,6 +36,15 @@ def written(a):
     return out * a
 
 
+def written_among_numbers(a):
+    """At keys of one traced number and one that is known, also from the end."""
+    out = a.clone()
+    out[whole(a[0, 0]) % 4, 1] = 5.0 * a[1, 1]
+    out[-1, whole(a[0, 1]) % 3] = 2.0
+    out[0, whole(a[0, 2]) % 3] += a[0, 0]
+    return out * a
+
+
 def reduced(a, **options):
     zeros = torch.ones(4, dtype=a.dtype)
     return tuple(zeros.scatter_reduce(0, GROUPS, a, how, **options) for how in ("sum", "prod", "mean", "amax", "amin"))
@@ -58,6 +67,7 @@ FUNCTIONS = {
     ),
     "searchsorted": (lambda a: (torch.searchsorted(KNOTS, a) * a, torch.bucketize(a, KNOTS, right=True) * a), V),
     "set": (written, V),
+    "set among numbers": (written_among_numbers, M),
     "copies": (lambda a: (a.index_copy(0, GROUPS[1:5:2], a[:2]), a.index_fill(0, GROUPS[2:3], 0.5)), V),
     "reduced": (reduced, V),
     "reduced alone": (lambda a: reduced(a, include_self=False), V),
@@ -158,3 +168,17 @@ def test_a_loop_that_a_draw_ends_is_refused():
     with pytest.raises(mg.TraceError, match=r"while_loop with a traced condition.*mg\.while_loop") as caught:
         mg.estimate(mg.from_torch(f), mg.Normal(0.0, 1.0), 100)
     assert caught.value.lineno == f.__code__.co_firstlineno + 1
+
+
+@pytest.mark.parametrize(("key", "said"), [
+    (lambda k: (k, 7), "index 7 is out of bounds for dimension 1 with size 2"),
+    (lambda k: (k, 1, 1), "too many indices"),
+])  # fmt: skip
+def test_keys_that_do_not_fit_are_refused_as_by_torch(key, said):
+    def f(a):
+        out = a.clone()
+        out[key(whole(a[0, 0]) % 2)] = 1.0
+        return out.sum()
+
+    with pytest.raises(IndexError, match=said):
+        mg.estimate(mg.from_torch(f), mg.Normal(np.zeros((2, 2)), 1.0), 10)

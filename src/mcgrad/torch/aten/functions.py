@@ -79,13 +79,22 @@ def _item(x: torch.Tensor, key: Any) -> Any:
 
 
 def _set_item(x: torch.Tensor, key: Any, value: Any) -> None:
-    """x[key] = value, where the key is whole axes and traced numbers."""
+    """x[key] = value, where the key is whole axes and numbers, of which some are traced."""
     parts = list(key) if isinstance(key, tuple) else [key]
-    if not any(map(_is_number, parts)) or not all(_is_number(k) or k == slice(None) for k in parts):
+    plain = all(_is_number(k) or type(k) is int or k == slice(None) for k in parts)
+    if not any(map(_is_number, parts)) or not plain or len(parts) > x.ndim:
         x.__setitem__(key, value)
         return
+    parts = [_constant(k, axis, x) if type(k) is int else k for axis, k in enumerate(parts)]
     value = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=x.dtype)
     torch.ops.aten.index_put_(x, [k if isinstance(k, torch.Tensor) else None for k in parts], value)
+
+
+def _constant(k: int, axis: int, x: torch.Tensor) -> torch.Tensor:
+    """An index that is known, from 0 on."""
+    if not -x.shape[axis] <= k < x.shape[axis]:
+        raise IndexError(f"index {k} is out of bounds for dimension {axis} with size {x.shape[axis]}")
+    return torch.tensor(k % x.shape[axis])
 
 
 def _cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:

@@ -198,8 +198,12 @@ def _put_at_traced(x: Any, indices: Sequence[Any], values: Any, add: bool) -> An
         return np.where(here, x + new if add else new, x)
     if not all(index is None or not isinstance(index, Tracer) or _is_traced(index) for index in indices):
         _constant(*indices)
-    place = at(_traced(x), tuple(slice(None) if index is None else index for index in indices))
+    place = at(_traced(x), tuple(slice(None) if index is None else _number(index) for index in indices))
     return place.add(values) if add else place.set(values)
+
+
+def _number(index: Any) -> Any:
+    return int(index) if not isinstance(index, Tracer) and index.ndim == 0 else index
 
 
 def _index_copy(x: Any, dim: int, index: Any, values: Any) -> Any:
