@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.special import gamma
+from scipy.special import gamma, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 
 import mcgrad as mg
@@ -145,6 +145,24 @@ def test_kinks_of_a_function_without_lines_are_found_in_objectives():
     assert est.hessian_method == "score, then pathwise"
     exact = -2 * norm.pdf(0.0, 0.3) + norm.pdf(3.0, 0.3) + norm.pdf(-3.0, 0.3)
     assert abs(est.hessian["loc"]["loc"] - exact) < 4.5 * est.hessian_stderr["loc"]["loc"]
+
+
+PLAIN = {
+    logsumexp: lambda z: np.log(np.sum(np.exp(z))),
+    log_softmax: lambda z: z - np.log(np.sum(np.exp(z))),
+    softmax: lambda z: np.exp(z) / np.sum(np.exp(z)),
+}
+
+
+@pytest.mark.parametrize("function", PLAIN)
+def test_functions_that_subtract_a_maximum_are_smooth(function):
+    q = mg.Normal(np.array([0.1, 1.2, -0.4]), 0.7)
+    found, other = (
+        mg.estimate(f, q, 200, wrt="loc", hessian="full", backend="numpy")
+        for f in (lambda z: function(z), PLAIN[function])
+    )
+    assert found.hessian_method == other.hessian_method == "pathwise twice"
+    assert np.allclose(found.hessian["loc"]["loc"], other.hessian["loc"]["loc"], rtol=1e-9, atol=1e-12)
 
 
 def test_a_norm_has_its_second_derivative_where_it_is_infinite_at_one_point():

@@ -167,11 +167,11 @@ class Derivatives:
 
     @cached_property
     def library(self) -> set[Var]:
-        """The equations that distributions make, rather than lines of the user's: their comparisons do not jump."""
+        """The equations of distributions, and those of functions such as logsumexp whose comparisons do not jump."""
         problem = self.problem
-        roots = [*tree.flatten(problem.z).values()]
+        roots = [*tree.flatten(problem.z).values(), problem.value]
         if isinstance(problem.f, Objective):
-            roots += [problem.value, problem.integrand(problem.fixed, problem.params)]
+            roots.append(problem.integrand(problem.fixed, problem.params))
         with suppress(ParameterError, TraceError):  # there is no density
             roots.append(problem.log_q())
         return {var for var in with_bodies(toposort(roots)) if var not in problem.lines}
