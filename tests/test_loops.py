@@ -456,3 +456,23 @@ def test_many_draws_at_once_are_interpreted_in_long_loops():
     kernel = NumpyKernel(made.program)
     assert kernel.block > 512
     assert kernel.block * max(var.size for var in made.program.body()) * 8 <= LOOP_BYTES
+
+
+def pendulum(scan):
+    """A state that is carried whole, of which each step also gives an element."""
+
+    def f(z, *, w):
+        def step(state, x):
+            angle, speed = state[0], state[1]
+            state = np.stack([angle + 0.1 * speed, speed - 0.1 * w[0] * np.sin(angle) + 0.1 * x * np.sum(w[1:])])
+            return state, state[0]
+
+        state, angles = scan(step, w[2:4], z)
+        return np.sum(angles * np.arange(7)) + state[1]
+
+    return f, {"w": np.linspace(0.5, 1.5, 12)}
+
+
+def test_results_of_which_other_results_read_elements():
+    """On the way back all elements of a result have a derivative, whatever else in the step reads of it."""
+    assert_equal(*estimates(pendulum, mg.Normal(np.linspace(-0.3, 0.4, 7), 0.8), n=8))

@@ -177,7 +177,7 @@ def pulled_back(
     zeros: dict[Var, Zeros] = {}  # that a cotangent may have
     for var, origin in (origins or {}).items():
         zeros[first[var]] = max(origin, zeros.get(first[var], NONE))
-    unread = Unread()
+    unread = Unread(first[var] for var in cotangents)
     for var in reversed(order):
         if var in terms and var in active and var.args:
             ct = sum_of(terms[var])

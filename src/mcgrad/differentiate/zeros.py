@@ -9,6 +9,7 @@ parts of a concatenation all of whose elements are read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 import numpy as np
@@ -47,11 +48,17 @@ SELECTING = {"minimum", "maximum", "where", "nextafter"}  # multiply by nothing
 
 
 class Unread:
-    """Finds elements that nothing reads: of Vars of which derivatives come from ops that move elements alone."""
+    """Finds elements that nothing reads: of Vars of which derivatives come from ops that move elements alone.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    given : iterable of Var
+        Whose derivative is given, in all elements.
+    """
+
+    def __init__(self, given: Iterable[Var]) -> None:
         self._read: dict[Var, Mask] = {}
-        self._whole: set[Var] = set()
+        self._whole = set(given)
 
     def read(self, var: Var, number: int, arg: Var) -> bool:
         """Note that a derivative comes to an argument from an equation, in which it has a number; say if one does."""
