@@ -66,7 +66,8 @@ def test_dir_of_a_public_module_shows_its_public_names():
     for module in modules:
         shown = [name for name in dir(module) if not name.startswith("__")]
         assert shown == sorted(module.__all__), module
-        assert not [name for name in shown if isinstance(getattr(module, name), ModuleType)], module
+        if module.__name__ not in ("mcgrad.jax", "mcgrad.torch"):  # whose names need JAX and PyTorch
+            assert not [name for name in shown if isinstance(getattr(module, name), ModuleType)], module
 
 
 @pytest.mark.parametrize(("module", "remedy"), [("torch", "PyTorch.*torch>="), ("jax", "JAX.*jax>=")])

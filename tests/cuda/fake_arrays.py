@@ -114,7 +114,7 @@ def array_class(machine: Any) -> Any:
             return wrapped(self._host[index if not isinstance(index, Array) else index._host])
 
         def __setitem__(self, index: Any, value: Any) -> None:
-            self._host[index] = unwrapped(value)
+            self._host[index if not isinstance(index, Array) else index._host] = unwrapped(value)
 
         def __neg__(self) -> Array:
             return wrapped(-self._host)

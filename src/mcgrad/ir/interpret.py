@@ -198,9 +198,14 @@ def _scatter(var: Var, x: Array, places: Array) -> Array:
     draws = max(x.shape[-1], places.shape[-1])
     x, places = (np.broadcast_to(a, (*a.shape[:-1], draws)).reshape(-1, draws) for a in (x, places))
     inside = (places >= 0) & (places < var.size)
-    flat = np.where(inside, places, 0).astype(np.int64) * draws + np.arange(draws)
+    places, x = np.where(inside, places, 0).astype(np.int64), np.where(inside, x, x.dtype.type(0))
+    flat = places * draws + np.cumsum(np.ones_like(places), -1) - 1
     out = np.zeros_like(x, shape=(var.size * draws,))
-    np.add.at(out, flat, np.where(inside, x, x.dtype.type(0)))
+    if on_device(x):
+        for i in range(x.shape[0]):  # of one element: draws have places of their own
+            out[flat[i]] += x[i]
+    else:
+        np.add.at(out, flat, x)
     return out.reshape(var.size, draws)
 
 

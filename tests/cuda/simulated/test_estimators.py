@@ -9,7 +9,7 @@ from mcgrad.backends.rescaled import powers, rescaled
 from mcgrad.codegen.cuda import registers
 from mcgrad.ir.program import Program
 from tests.cuda import simulator
-from tests.cuda.simulated.test_blocks import TOLERANCE, agree
+from tests.cuda.simulated.block_launches import TOLERANCE, agree
 
 X = np.linspace(-1.0, 1.0, 12).reshape(4, 3)
 Q = mg.Normal(np.array([0.3, -0.2, 0.5]), 0.7)

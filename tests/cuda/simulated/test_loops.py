@@ -6,7 +6,7 @@ import pytest
 import mcgrad as mg
 from mcgrad.codegen.cuda import alone, blocks
 from mcgrad.codegen.loops import lower
-from tests.cuda.simulated.test_blocks import agree, traced
+from tests.cuda.simulated.block_launches import agree, traced
 from tests.test_integrand import GIVEN, value, value_and_grad
 
 T = 5

@@ -5,7 +5,7 @@ import pytest
 
 import mcgrad as mg
 from mcgrad.codegen.cuda import alone, blocks
-from tests.cuda.simulated.test_blocks import agree, traced
+from tests.cuda.simulated.block_launches import agree, traced
 
 TIMES = np.linspace(0.0, 1.0, 5)
 

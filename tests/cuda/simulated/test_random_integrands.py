@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from mcgrad.backends.numpy import NumpyBackend
 from mcgrad.codegen.cuda import blocks, registers
 from tests.cuda import simulator
-from tests.cuda.simulated.test_blocks import agree
+from tests.cuda.simulated.block_launches import agree
 from tests.random_integrands import expressions
 from tests.test_random_integrands import LEAVES, PARAMS, problem_of, program_of
 
