@@ -38,6 +38,12 @@ def test_propagate_makes_the_affected_components_nan_and_counts(estimators):
     assert np.isnan([*est.grad.values(), *est.grad_stderr.values()]).all()  # of draws without a value
 
 
+def test_propagate_makes_a_value_nan_that_is_infinite_in_every_draw(estimators):
+    est = estimators(lambda z, *, shift: abs(z) ** np.inf + abs(z) ** -np.inf + shift, "propagate")(N, SEED)
+    assert est.nonfinite == N
+    assert np.isnan([est.value, est.stderr, *est.grad.values()]).all()
+
+
 def test_a_gradient_that_is_not_finite_leaves_the_value_alone(estimators):
     est = estimators(root, "propagate")(N, SEED)
     assert est.nonfinite == np.sum(Z <= 0)
