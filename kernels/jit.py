@@ -13,6 +13,8 @@ from types import FunctionType
 
 from numba import njit
 
+from mcgrad.kernels import symbols  # noqa: F401 - before anything is compiled
+
 LOOP = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 CALLED = {**LOOP, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # by compiled code alone, not by Python
 INLINED = {**CALLED, "forceinline": True}  # into each loop that calls it

@@ -106,6 +106,8 @@ def _entry(source: str, name: str) -> str:
 
 
 def _compiled(source: str, name: str, user_functions: Sequence[Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    from mcgrad.kernels import symbols  # noqa: F401 - before anything is compiled, so that no symbol is made twice
+
     made = module(source, user_functions)
     function: Any = getattr(made, name)
     function.module = made  # keeps its lines in `linecache`
