@@ -101,7 +101,9 @@ OTHERS = {
     "np.size": lambda a, b, c, d: a * np.size([[a, b], [c, d]]),
     "np.vstack": lambda a, b, c, d: np.vstack([[a, b], [c, 1.0], (1.0, d)]),
     "np.zeros_like": lambda a, b, c, d: a + np.zeros_like([a, b]),
-    "scipy.linalg.cho_factor": lambda a, b, c, d: np.diag(scipy.linalg.cho_factor([[a + 3.0, b], [b, 3.0]])[0]),
+    "scipy.linalg.cho_factor": lambda a, b, c, d: np.diag(
+        scipy.linalg.cho_factor(np.array([[a + 3.0, b], [b, 3.0]]))[0]
+    ),
     "scipy.linalg.cho_solve": lambda a, b, c, d: scipy.linalg.cho_solve(([[a, 0.0], [b, c]], True), [d, 1.0]),
     "scipy.linalg.cholesky": lambda a, b, c, d: scipy.linalg.cholesky([[a + 3.0, b], [b, 3.0]]),
     "scipy.linalg.solve_triangular": lambda a, b, c, d: scipy.linalg.solve_triangular([[a, b], [0, c]], [d, 1]),
